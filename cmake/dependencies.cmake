@@ -1,0 +1,13 @@
+# Debian 12 packages; the comment names the package that provides each.
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(sodium REQUIRED IMPORTED_TARGET libsodium)       # libsodium-dev
+pkg_check_modules(pcre2 REQUIRED IMPORTED_TARGET libpcre2-8)       # libpcre2-dev
+find_package(dnnl REQUIRED)                                        # libdnnl-dev
+find_package(CLI11 REQUIRED)                                       # libcli11-dev
+find_package(nlohmann_json REQUIRED)                               # nlohmann-json3-dev
+if(CAIRN_TESTS)
+  find_package(GTest REQUIRED)                                     # libgtest-dev libgmock-dev
+  find_path(RAPIDCHECK_INCLUDE rapidcheck.h REQUIRED)              # librapidcheck-dev
+  find_library(RAPIDCHECK_LIB rapidcheck REQUIRED)
+endif()

@@ -1,0 +1,40 @@
+# cairn_module(NAME ALLOWED...): one static library per folder of cairn/, linked to the modules that layers.txt allows.
+# Sources are all *.cc of the folder except *_test.cc; kernels/<isa>/*.cc get that ISA's flags.
+set(CAIRN_ISA_avx2 -mavx2 -mfma -mf16c)
+set(CAIRN_ISA_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx2 -mfma -mf16c)
+
+add_library(cairn_options INTERFACE)
+# No contraction: a*b+c must be the same two roundings (or an explicit fma) in every build, or bits would differ by ISA.
+target_compile_options(cairn_options INTERFACE -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -ffp-contract=off
+                       $<$<BOOL:${CAIRN_WERROR}>:-Werror>)
+target_include_directories(cairn_options INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>
+                           $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+target_compile_features(cairn_options INTERFACE cxx_std_23)
+if(CAIRN_SANITIZE)
+  target_compile_options(cairn_options INTERFACE -fsanitize=${CAIRN_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_link_options(cairn_options INTERFACE -fsanitize=${CAIRN_SANITIZE})
+endif()
+
+set(CAIRN_MODULES "")
+function(cairn_module name)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cairn/${name}/*.cc)
+  list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
+  file(GLOB_RECURSE headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cairn/${name}/*.h)
+  list(FILTER headers EXCLUDE REGEX "-inl\\.h$")
+  set(target cairn_${name})
+  add_library(${target} STATIC ${sources})
+  target_sources(${target} PUBLIC FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR} FILES ${headers})
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${name} LINKER_LANGUAGE CXX
+                        VERIFY_INTERFACE_HEADER_SETS ${PROJECT_IS_TOP_LEVEL})
+  add_library(cairn::${name} ALIAS ${target})
+  target_link_libraries(${target} PUBLIC cairn_options)
+  foreach(dep IN LISTS ARGN)
+    target_link_libraries(${target} PUBLIC cairn_${dep})
+  endforeach()
+  foreach(isa avx2 avx512)
+    set(isa_sources ${sources})
+    list(FILTER isa_sources INCLUDE REGEX "/${isa}/")
+    set_source_files_properties(${isa_sources} PROPERTIES COMPILE_OPTIONS "${CAIRN_ISA_${isa}}")
+  endforeach()
+  set(CAIRN_MODULES ${CAIRN_MODULES} ${name} PARENT_SCOPE)
+endfunction()
