@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// A fixed team of threads for data-parallel loops of some microseconds. The caller is a member of the team.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+namespace cairn {
+
+// run() is to be called from one thread at a time and not from inside a body. Bodies must not throw.
+class ThreadPool {
+ public:
+  // `threads` counts the caller; 0 means one per available core.
+  explicit ThreadPool(unsigned threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  unsigned size() const { return static_cast<unsigned>(workers_.size()) + 1; }
+
+  // Calls body(item, thread) once for every item in [0, items) with thread < size(), in no particular order; returns
+  // when all are done. Results must not depend on which thread ran an item.
+  template <class Body>
+  void run(std::size_t items, Body&& body) {
+    run_erased(items, [](void* context, std::size_t item, unsigned thread) {
+      (*static_cast<std::remove_reference_t<Body>*>(context))(item, thread);
+    }, &body);
+  }
+
+ private:
+  using Call = void (*)(void* context, std::size_t item, unsigned thread);
+  void run_erased(std::size_t items, Call call, void* context);
+  void work(unsigned thread);
+  void drain(unsigned thread);
+
+  // Written by run() before `generation_` is bumped, read by workers after they see the new value.
+  Call call_ = nullptr;
+  void* context_ = nullptr;
+  std::size_t items_ = 0;
+
+  alignas(64) std::atomic<std::size_t> next_{0};
+  alignas(64) std::atomic<std::uint32_t> generation_{0};
+  alignas(64) std::atomic<std::uint32_t> busy_{0};
+  std::atomic<bool> stop_{false};
+  std::vector<std::thread> workers_;
+};
+
+}  // namespace cairn

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// What attention reads of one block at one layer.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace cairn {
+
+// Non-owning; valid until the sequence it came from is appended to, trimmed or destroyed. Slots [0, count) hold tokens;
+// slots beyond hold finite values that must not count. Positions are data: they need not be contiguous.
+struct PageView {
+  const std::byte* keys = nullptr;
+  const std::byte* values = nullptr;
+  const std::int32_t* positions = nullptr;  // [count]
+  std::uint32_t count = 0;
+};
+
+}  // namespace cairn

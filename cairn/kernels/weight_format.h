@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// The tensor element formats of GGUF that this project reads, by the numbers the file format gives them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace cairn {
+
+enum class WeightFormat : std::uint32_t {
+  kF32 = 0,
+  kF16 = 1,
+  kQ4_0 = 2,
+  kQ8_0 = 8,
+  kQ4_K = 12,
+  kQ5_K = 13,
+  kQ6_K = 14,
+  kBF16 = 30,
+};
+
+// One format: elements come in blocks of `block_values` along a row, each `block_bytes` long.
+struct WeightFormatInfo {
+  WeightFormat format;
+  const char* name;
+  std::uint32_t block_values;
+  std::uint32_t block_bytes;
+};
+
+// nullptr when the number names no supported format.
+const WeightFormatInfo* find_weight_format(std::uint32_t number);
+const WeightFormatInfo& weight_format_info(WeightFormat format);
+
+// Scalar definition of every format: expands one row of `values` elements (a multiple of block_values) to f32.
+void dequantise_row(WeightFormat format, const std::byte* row, std::size_t values, float* out);
+
+}  // namespace cairn
