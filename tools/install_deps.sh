@@ -1,0 +1,44 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Installs the Debian 12 packages that a build needs; does nothing when all are present.
+# Usage: tools/install_deps.sh [build] [clang]     "clang" adds the packages of make tidy, format-check and fuzz
+set -eu
+
+build="g++ cmake ninja-build make pkg-config git python3
+  libsodium-dev libpcre2-dev libdnnl-dev libcli11-dev nlohmann-json3-dev
+  libgtest-dev libgmock-dev librapidcheck-dev libbenchmark-dev"
+clang="clang-14 clang-format-14 clang-tidy-14"
+
+[ $# -gt 0 ] || set -- build
+wanted=""
+for group in "$@"; do
+  case $group in
+    build) wanted="$wanted $build" ;;
+    clang) wanted="$wanted $clang" ;;
+    *) echo "install_deps.sh: unknown group '$group' (build, clang)" >&2; exit 2 ;;
+  esac
+done
+
+if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+  echo "install_deps.sh: no apt on this system; install the equivalents of:" $wanted >&2
+  exit 0
+fi
+
+missing=""
+for package in $wanted; do
+  state=$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)
+  [ "$state" = installed ] || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+sudo=""
+if [ "$(id -u)" -ne 0 ]; then
+  if ! command -v sudo >/dev/null; then
+    echo "install_deps.sh: as root, run: apt-get install -y$missing" >&2
+    exit 1
+  fi
+  sudo=sudo
+fi
+echo "Installing:$missing"
+$sudo apt-get update -q
+$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing
