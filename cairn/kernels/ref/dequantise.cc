@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// Block layouts as GGUF files hold them. Products and differences are single roundings in the order written here; a
+// faster kernel that expands weights must give the same bits.
+#include <array>
+#include <cstring>
+
+#include "cairn/base/check.h"
+#include "cairn/base/half.h"
+#include "cairn/kernels/weight_format.h"
+
+namespace cairn {
+namespace {
+
+constexpr std::array<WeightFormatInfo, 8> kFormats{{
+    {.format = WeightFormat::kF32, .name = "F32", .block_values = 1, .block_bytes = 4},
+    {.format = WeightFormat::kF16, .name = "F16", .block_values = 1, .block_bytes = 2},
+    {.format = WeightFormat::kQ4_0, .name = "Q4_0", .block_values = 32, .block_bytes = 18},
+    {.format = WeightFormat::kQ8_0, .name = "Q8_0", .block_values = 32, .block_bytes = 34},
+    {.format = WeightFormat::kQ4_K, .name = "Q4_K", .block_values = 256, .block_bytes = 144},
+    {.format = WeightFormat::kQ5_K, .name = "Q5_K", .block_values = 256, .block_bytes = 176},
+    {.format = WeightFormat::kQ6_K, .name = "Q6_K", .block_values = 256, .block_bytes = 210},
+    {.format = WeightFormat::kBF16, .name = "BF16", .block_values = 1, .block_bytes = 2},
+}};
+
+std::uint8_t u8(const std::byte* bytes, int i) {
+  return std::to_integer<std::uint8_t>(bytes[i]);
+}
+std::int8_t i8(const std::byte* bytes, int i) {
+  return static_cast<std::int8_t>(u8(bytes, i));
+}
+
+std::uint16_t u16(const std::byte* bytes) {
+  std::uint16_t value;
+  std::memcpy(&value, bytes, sizeof value);
+  return value;
+}
+
+// d f16, then 32 nibbles: byte i holds value i below and value i + 16 above, both offset by 8.
+void expand_q4_0(const std::byte* block, float* out) {
+  const float d = f16_to_f32(u16(block));
+  const std::byte* quants = block + 2;
+  for (int i = 0; i < 16; ++i) {
+    out[i] = d * static_cast<float>((u8(quants, i) & 15) - 8);
+    out[i + 16] = d * static_cast<float>((u8(quants, i) >> 4) - 8);
+  }
+}
+
+// d f16, then 32 signed bytes.
+void expand_q8_0(const std::byte* block, float* out) {
+  const float d = f16_to_f32(u16(block));
+  for (int i = 0; i < 32; ++i) out[i] = d * static_cast<float>(i8(block + 2, i));
+}
+
+// Scale and minimum of one group of 32 values, 6 bits each, eight pairs packed in 12 bytes: groups 0-3 lie in the low
+// six bits of bytes 0-3 (scales) and 4-7 (minima); groups 4-7 have their low nibbles in bytes 8-11 and their high two
+// bits in the top of bytes 0-7.
+struct ScaleMin {
+  float scale;
+  float min;
+};
+
+ScaleMin unpack_scale_min(const std::byte* packed, int group) {
+  if (group < 4) {
+    return {static_cast<float>(u8(packed, group) & 63), static_cast<float>(u8(packed, group + 4) & 63)};
+  }
+  const int low = u8(packed, group + 4);
+  return {static_cast<float>((low & 15) | ((u8(packed, group - 4) >> 6) << 4)),
+          static_cast<float>((low >> 4) | ((u8(packed, group) >> 6) << 4))};
+}
+
+// d f16, dmin f16, 12 bytes of scales; 128 bytes of nibbles: 32 bytes serve two groups, low nibbles first. In Q5_K
+// (`high` not null) bit g of high byte i is the fifth bit of value i of group g.
+void expand_q45_k(const std::byte* block, const std::byte* high, const std::byte* nibbles, float* out) {
+  const float d = f16_to_f32(u16(block));
+  const float dmin = f16_to_f32(u16(block + 2));
+  for (int group = 0; group < 8; ++group) {
+    const ScaleMin packed = unpack_scale_min(block + 4, group);
+    const float scale = d * packed.scale;
+    const float min = dmin * packed.min;
+    const std::byte* quants = nibbles + (group / 2) * 32;
+    const int shift = (group & 1) * 4;
+    for (int i = 0; i < 32; ++i) {
+      int quant = (u8(quants, i) >> shift) & 15;
+      if (high != nullptr) quant |= ((u8(high, i) >> group) & 1) << 4;
+      out[group * 32 + i] = scale * static_cast<float>(quant) - min;
+    }
+  }
+}
+
+// 128 bytes of low nibbles, 64 bytes of high bit pairs, 16 signed scales (one per 16 values), d f16. Values are offset
+// by 32. Each half of 128 values is four runs of 32: run r takes low bytes (r & 1) * 32.., nibble r / 2, bit pair r.
+void expand_q6_k(const std::byte* block, float* out) {
+  const float d = f16_to_f32(u16(block + 208));
+  for (int half = 0; half < 2; ++half) {
+    const std::byte* low = block + half * 64;
+    const std::byte* high = block + 128 + half * 32;
+    const std::byte* scales = block + 192 + half * 8;
+    for (int run = 0; run < 4; ++run) {
+      for (int i = 0; i < 32; ++i) {
+        const int nibble = (u8(low, (run & 1) * 32 + i) >> ((run / 2) * 4)) & 15;
+        const int pair = (u8(high, i) >> (run * 2)) & 3;
+        const float scale = d * static_cast<float>(i8(scales, run * 2 + i / 16));
+        out[half * 128 + run * 32 + i] = scale * static_cast<float>((nibble | (pair << 4)) - 32);
+      }
+    }
+  }
+}
+
+void expand_block(WeightFormat format, const std::byte* block, float* out) {
+  switch (format) {
+    case WeightFormat::kF32: std::memcpy(out, block, sizeof *out); return;
+    case WeightFormat::kF16: *out = f16_to_f32(u16(block)); return;
+    case WeightFormat::kBF16: *out = bf16_to_f32(u16(block)); return;
+    case WeightFormat::kQ4_0: expand_q4_0(block, out); return;
+    case WeightFormat::kQ8_0: expand_q8_0(block, out); return;
+    case WeightFormat::kQ4_K: expand_q45_k(block, nullptr, block + 16, out); return;
+    case WeightFormat::kQ5_K: expand_q45_k(block, block + 16, block + 48, out); return;
+    case WeightFormat::kQ6_K: expand_q6_k(block, out); return;
+  }
+}
+
+}  // namespace
+
+const WeightFormatInfo* find_weight_format(std::uint32_t number) {
+  for (const WeightFormatInfo& info : kFormats) {
+    if (static_cast<std::uint32_t>(info.format) == number) return &info;
+  }
+  return nullptr;
+}
+
+const WeightFormatInfo& weight_format_info(WeightFormat format) {
+  const WeightFormatInfo* info = find_weight_format(static_cast<std::uint32_t>(format));
+  CAIRN_CHECK(info != nullptr);
+  return *info;
+}
+
+void dequantise_row(WeightFormat format, const std::byte* row, std::size_t values, float* out) {
+  const WeightFormatInfo& info = weight_format_info(format);
+  CAIRN_DCHECK(values % info.block_values == 0);
+  for (std::size_t done = 0; done < values; done += info.block_values) {
+    expand_block(format, row, out + done);
+    row += info.block_bytes;
+  }
+}
+
+}  // namespace cairn
