@@ -4,9 +4,10 @@ set(CAIRN_ISA_avx2 -mavx2 -mfma -mf16c)
 set(CAIRN_ISA_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx2 -mfma -mf16c)
 
 add_library(cairn_options INTERFACE)
+# Warnings are for this tree alone; an installed package does not impose them on its users.
+set(warnings -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion $<$<BOOL:${CAIRN_WERROR}>:-Werror>)
 # No contraction: a*b+c must be the same two roundings (or an explicit fma) in every build, or bits would differ by ISA.
-target_compile_options(cairn_options INTERFACE -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -ffp-contract=off
-                       $<$<BOOL:${CAIRN_WERROR}>:-Werror>)
+target_compile_options(cairn_options INTERFACE "$<BUILD_INTERFACE:${warnings};-ffp-contract=off>")
 target_include_directories(cairn_options INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>
                            $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 target_compile_features(cairn_options INTERFACE cxx_std_23)

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+# Two commands do everything on a fresh Debian 12: `make test` and `make demo`. The rest is convenience around the
+# presets of CMakePresets.json.
+.DEFAULT_GOAL := help
+.PHONY: help deps clang-deps build test demo asan tsan fuzz tidy format format-check bench-peer install clean
+
+BUILD := build/release
+MODEL := models/cairn-tiny-f16.gguf
+DOCUMENT := examples/demo_document.txt
+PREFIX ?= /usr/local
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+deps:
+	@tools/install_deps.sh build
+
+clang-deps:
+	@tools/install_deps.sh build clang
+
+# Configures again only when CMake asks for it, so that a second call costs nothing.
+$(BUILD)/build.ninja: | deps
+	cmake --preset release
+
+build: $(BUILD)/build.ninja ## build build/release/bin/cairn, installing what it needs with apt
+	cmake --build --preset release --target cairn_cli
+
+test: $(BUILD)/build.ninja ## build everything, compile every header on its own, run all tests
+	cmake --build --preset headers
+	ctest --preset release
+
+demo: build ## answer two questions about one document and show what the cache saved
+	@$(BUILD)/bin/cairn demo -m $(MODEL) --document $(DOCUMENT)
+
+asan: deps ## all tests under the address and undefined behaviour sanitizers
+	cmake --workflow --preset asan
+
+tsan: deps ## all tests under the thread sanitizer
+	cmake --workflow --preset tsan
+
+FUZZ_SECONDS ?= 60
+fuzz: clang-deps ## build the fuzzers with clang and run each for FUZZ_SECONDS
+	cmake --workflow --preset fuzz
+	tools/fuzz.sh build/fuzz $(FUZZ_SECONDS)
+
+tidy: clang-deps $(BUILD)/build.ninja ## clang-tidy over the sources
+	tools/tidy.sh $(BUILD)
+
+format: clang-deps ## rewrite the sources with clang-format
+	tools/format.sh -i
+
+format-check: clang-deps ## fail if clang-format would change a source
+	tools/format.sh --dry-run --Werror
+
+bench-peer: build ## compare speed with llama.cpp, alternating on one model file
+	bench/compare_llama_cpp.py $(BUILD)/bin/cairn
+
+install: build ## build and install under PREFIX (default /usr/local)
+	cmake --build --preset release
+	cmake --install $(BUILD) --prefix $(PREFIX)
+
+clean: ## remove build/
+	rm -rf build

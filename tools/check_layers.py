@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Checks the include graph and a few source rules against layers.txt; prints file:line for each violation.
+
+Usage: check_layers.py [ROOT]     exit status 0: clean, 1: violations, 2: layers.txt itself is wrong
+"""
+import re
+import sys
+from pathlib import Path
+
+SOURCE_DIRS = ("cairn", "apps", "bench", "fuzz", "examples")
+SUFFIXES = {".h", ".cc"}
+
+# Header-only support for tests. It stands outside layers.txt because nothing but a test may see it.
+TEST_SUPPORT = "testing"
+TEST_SUPPORT_MAY_INCLUDE = {"base", TEST_SUPPORT}
+
+TEST_FILES = re.compile(r"_test\.cc$|^cairn/testing/")
+
+# External headers have one owner each, so that replacing a library touches one file.
+# (what is included, where it may be: a path, or a folder ending in "/", or a pattern, why)
+OWNERS = [
+    (re.compile(r"^sodium(\.h|/)"), ["cairn/base/hash.cc"]),
+    (re.compile(r"^pcre2"), ["cairn/engine/pretokenizer.cc"]),
+    (re.compile(r"^(dnnl|oneapi/|omp\.h)"), ["cairn/engine/dense_onednn.cc"]),
+    (re.compile(r"^(CLI/|nlohmann/)"), ["apps/", "bench/"]),
+    (re.compile(r"^(immintrin|x86intrin|cpuid|xmmintrin|emmintrin|arm_neon)\.h$"), ["cairn/kernels/"]),
+    (re.compile(r"^sys/mman\.h$"), ["cairn/engine/mapped_file.cc", "cairn/base/", "cairn/block/"]),
+    (re.compile(r"^(gtest|gmock|rapidcheck)(\.h|/)"), [TEST_FILES]),
+    (re.compile(r"^benchmark/"), ["bench/"]),
+]
+
+LAYER_LINE = re.compile(r"^([a-z]+):([ a-z]*)$")
+INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]')
+MODULE_INCLUDE = re.compile(r"^cairn/([a-z_]+)/")
+STDOUT = re.compile(r"\bstd::cout\b|(?<![\w:])(?:std::)?(?:printf|puts|putchar)\s*\(|\bfprintf\s*\(\s*stdout\b")
+USING_NAMESPACE = re.compile(r"\busing\s+namespace\b")
+THROW = re.compile(r"\bthrow\b")
+# Comments and literals, so that the rules above read code only.
+NOT_CODE = re.compile(r'//[^\n]*|/\*.*?\*/|R"([^()\\\s]{0,16})\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\'',
+                      re.DOTALL)
+
+
+class LayersError(Exception):
+    pass
+
+
+def read_layers(path):
+    """{module: set of modules it may include}, itself among them."""
+    layers = {}
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        match = LAYER_LINE.match(line)
+        if not match:
+            raise LayersError(f"{path}:{number}: not of the form 'module: allowed ...'")
+        name, allowed = match[1], match[2].split()
+        if name in layers:
+            raise LayersError(f"{path}:{number}: module '{name}' is listed twice")
+        for other in allowed:
+            if other not in layers:
+                raise LayersError(f"{path}:{number}: '{name}' names '{other}', which is not listed above it")
+        layers[name] = {name, *allowed}
+    return layers
+
+
+def strip_literals(text):
+    """The text with comments and literals blanked; line breaks stay, so line numbers hold."""
+    return NOT_CODE.sub(lambda m: re.sub(r"[^\n]", " ", m[0]), text)
+
+
+def may_own(path, owners):
+    for owner in owners:
+        if isinstance(owner, re.Pattern):
+            if owner.search(path):
+                return True
+        elif path == owner or (owner.endswith("/") and path.startswith(owner)):
+            return True
+    return False
+
+
+def owner_names(owners):
+    return ", ".join("*_test.cc" if isinstance(o, re.Pattern) else o for o in owners)
+
+
+def check_include(path, module, included, layers):
+    is_test = bool(TEST_FILES.search(path))
+    if included.startswith("../") or "/../" in included:
+        return f"include by the full path from the root, not '{included}'"
+    for pattern, owners in OWNERS:
+        if pattern.search(included) and not may_own(path, owners):
+            return f"<{included}> may be included only by {owner_names(owners)}"
+    target = MODULE_INCLUDE.match(included)
+    if not target:
+        return None
+    target = target[1]
+    if target == TEST_SUPPORT:
+        return None if is_test else f"only tests may include cairn/{TEST_SUPPORT}/"
+    if target not in layers:
+        return f"'{target}' is no module of layers.txt"
+    if module is None:
+        return None
+    allowed = TEST_SUPPORT_MAY_INCLUDE if module == TEST_SUPPORT else layers[module]
+    if target not in allowed:
+        return f"module '{module}' must not include '{target}' (layers.txt allows: {' '.join(sorted(allowed))})"
+    return None
+
+
+def check_file(root, file, layers):
+    path = file.relative_to(root).as_posix()
+    parts = path.split("/")
+    module = parts[1] if parts[0] == "cairn" and len(parts) > 2 else None
+    if module is not None and module not in layers and module != TEST_SUPPORT:
+        yield f"{path}:1: folder cairn/{module} is not listed in layers.txt"
+        return
+    text = file.read_text(encoding="utf-8")
+    in_library = parts[0] == "cairn" and not TEST_FILES.search(path)
+    lines = zip(text.splitlines(), strip_literals(text).splitlines())
+    for number, (line, code) in enumerate(lines, 1):
+        include = INCLUDE.match(line)
+        if include:
+            message = check_include(path, module, include[1], layers)
+            if message:
+                yield f"{path}:{number}: {message}"
+        if path.endswith(".h") and USING_NAMESPACE.search(code):
+            yield f"{path}:{number}: 'using namespace' in a header"
+        if in_library and STDOUT.search(code):
+            yield f"{path}:{number}: a library does not write to stdout"
+        if in_library and THROW.search(code):
+            yield f"{path}:{number}: 'throw' in a library; return fail(...) instead"
+
+
+def check_tree(root):
+    layers = read_layers(root / "layers.txt")
+    problems = []
+    for folder in SOURCE_DIRS:
+        for file in sorted((root / folder).rglob("*")):
+            if file.suffix in SUFFIXES and file.is_file():
+                problems += check_file(root, file, layers)
+    return problems
+
+
+def main(argv):
+    root = Path(argv[1] if len(argv) > 1 else ".").resolve()
+    try:
+        problems = check_tree(root)
+    except (LayersError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    for problem in problems:
+        print(problem)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

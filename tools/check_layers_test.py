@@ -1,0 +1,135 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Every rule of check_layers.py catches a violation, names the line, and lets clean code pass."""
+import tempfile
+import unittest
+from pathlib import Path
+
+import check_layers
+
+LAYERS = "# comment\nbase:\nkernels: base\nblock: base\ncodec: base block kernels\n"
+
+
+class CheckLayers(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = Path(folder.name)
+        self.write("layers.txt", LAYERS)
+
+    def write(self, path, text):
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+    def problems(self, path, text):
+        self.write(path, text)
+        return check_layers.check_tree(self.root)
+
+    def assert_caught(self, path, text, where, words):
+        problems = self.problems(path, text)
+        self.assertEqual(len(problems), 1, problems)
+        self.assertTrue(problems[0].startswith(where + ":"), problems)
+        self.assertIn(words, problems[0])
+
+    def assert_clean(self, path, text):
+        self.assertEqual(self.problems(path, text), [])
+
+    def test_allowed_includes_pass(self):
+        self.assert_clean("cairn/codec/a.cc",
+                          '#include "cairn/codec/a.h"\n#include "cairn/block/b.h"\n#include <vector>\n')
+
+    def test_include_against_the_arrows(self):
+        self.assert_caught("cairn/base/a.h", '#pragma once\n#include "cairn/codec/a.h"\n', "cairn/base/a.h:2",
+                           "'base' must not include 'codec'")
+
+    def test_siblings_do_not_see_each_other(self):
+        self.assert_caught("cairn/block/a.cc", '#include "cairn/kernels/a.h"\n', "cairn/block/a.cc:1",
+                           "must not include")
+
+    def test_angle_brackets_count_too(self):
+        self.assert_caught("cairn/base/a.cc", "#include <cairn/codec/a.h>\n", "cairn/base/a.cc:1", "must not include")
+
+    def test_tests_obey_the_arrows(self):
+        self.assert_caught("cairn/base/a_test.cc", '#include "cairn/codec/a.h"\n', "cairn/base/a_test.cc:1",
+                           "must not include")
+
+    def test_unknown_module(self):
+        self.assert_caught("cairn/base/a.cc", '#include "cairn/nosuch/a.h"\n', "cairn/base/a.cc:1", "no module")
+
+    def test_unlisted_folder(self):
+        self.assert_caught("cairn/stray/a.cc", "\n", "cairn/stray/a.cc:1", "not listed")
+
+    def test_applications_may_include_every_module(self):
+        self.assert_clean("apps/cairn/main.cc", '#include "cairn/codec/a.h"\n#include <CLI/CLI.hpp>\n')
+
+    def test_test_support(self):
+        self.assert_clean("cairn/base/a_test.cc", '#include "cairn/testing/t.h"\n')
+        self.assert_caught("cairn/base/a.cc", '#include "cairn/testing/t.h"\n', "cairn/base/a.cc:1", "only tests")
+
+    def test_test_support_includes_base_only(self):
+        self.assert_clean("cairn/testing/t.h", '#include "cairn/base/a.h"\n')
+        self.assert_caught("cairn/testing/t.h", '#include "cairn/block/a.h"\n', "cairn/testing/t.h:1",
+                           "must not include")
+
+    def test_forward_reference_in_the_list(self):
+        self.write("layers.txt", "base: codec\ncodec:\n")
+        with self.assertRaisesRegex(check_layers.LayersError, "txt:1: 'base' names 'codec'"):
+            check_layers.check_tree(self.root)
+
+    def test_module_listed_twice(self):
+        self.write("layers.txt", "base:\nbase:\n")
+        with self.assertRaisesRegex(check_layers.LayersError, "twice"):
+            check_layers.check_tree(self.root)
+
+    def test_malformed_line(self):
+        self.write("layers.txt", "Base -> codec\n")
+        with self.assertRaisesRegex(check_layers.LayersError, "not of the form"):
+            check_layers.check_tree(self.root)
+
+    def test_external_headers_have_owners(self):
+        for header, owner, stranger in [
+                ("sodium.h", "cairn/base/hash.cc", "cairn/block/a.cc"),
+                ("immintrin.h", "cairn/kernels/avx2/a.cc", "cairn/codec/a.cc"),
+                ("sys/mman.h", "cairn/base/a.cc", "cairn/codec/a.cc"),
+                ("CLI/CLI.hpp", "apps/cairn/a.cc", "cairn/codec/a.cc"),
+                ("nlohmann/json.hpp", "bench/a.cc", "cairn/codec/a.cc"),
+                ("benchmark/benchmark.h", "bench/a.cc", "apps/cairn/a.cc"),
+                ("gtest/gtest.h", "cairn/codec/a_test.cc", "cairn/codec/a.cc"),
+                ("rapidcheck.h", "cairn/codec/a_test.cc", "cairn/codec/a.h")]:
+            with self.subTest(header):
+                self.assert_clean(owner, f"#include <{header}>\n")
+                self.assert_caught(stranger, f"#include <{header}>\n", f"{stranger}:1", "only by")
+                self.write(stranger, "\n")
+
+    def test_engine_libraries_have_one_file_each(self):
+        self.write("layers.txt", LAYERS + "engine: base\n")
+        for header, owner in [("pcre2.h", "pretokenizer.cc"), ("dnnl.hpp", "dense_onednn.cc"),
+                              ("oneapi/dnnl/dnnl.hpp", "dense_onednn.cc"), ("omp.h", "dense_onednn.cc")]:
+            with self.subTest(header):
+                self.assert_clean(f"cairn/engine/{owner}", f"#include <{header}>\n")
+                self.assert_caught("cairn/engine/x.cc", f"#include <{header}>\n", "cairn/engine/x.cc:1", owner)
+                self.write("cairn/engine/x.cc", "\n")
+
+    def test_relative_include(self):
+        self.assert_caught("cairn/codec/a.cc", '#include "../block/b.h"\n', "cairn/codec/a.cc:1", "full path")
+
+    def test_using_namespace_in_header(self):
+        self.assert_caught("cairn/base/a.h", "#pragma once\n\nusing namespace std;\n", "cairn/base/a.h:3",
+                           "using namespace")
+        self.assert_clean("cairn/base/a.h", "// using namespace is banned\n")
+
+    def test_stdout(self):
+        for line in ("std::cout << 1;", 'printf("x");', 'std::printf("x");', "fprintf(stdout, s);", 'puts("x");'):
+            with self.subTest(line):
+                self.assert_caught("cairn/base/a.cc", f"void f() {{ {line} }}\n", "cairn/base/a.cc:1", "stdout")
+        self.assert_clean("cairn/base/a.cc", 'std::snprintf(b, 9, "printf("); std::fprintf(stderr, "x");\n')
+        self.assert_clean("apps/cairn/a.cc", "std::cout << 1;\n")
+
+    def test_throw(self):
+        self.assert_caught("cairn/base/a.cc", "\nvoid f() { throw 1; }\n", "cairn/base/a.cc:2", "throw")
+        self.assert_clean("cairn/base/a.cc", '/* may\nthrow */ auto s = "throw"; auto r = R"(throw)"; // throw\n')
+
+
+if __name__ == "__main__":
+    unittest.main()
