@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/engine/model_config.h"
+
+#include <array>
+#include <cmath>
+
+#include "cairn/engine/model_tensors.h"
+
+namespace cairn {
+namespace {
+
+struct ArchInfo {
+  Arch arch;
+  std::string_view name;
+  RopePairing pairing;
+};
+
+constexpr std::array<ArchInfo, 3> kArchs{{
+    {.arch = Arch::kLlama, .name = "llama", .pairing = RopePairing::kNeighbours},
+    {.arch = Arch::kQwen2, .name = "qwen2", .pairing = RopePairing::kHalves},
+    {.arch = Arch::kQwen3, .name = "qwen3", .pairing = RopePairing::kHalves},
+}};
+
+// Far above any model of these families. They keep products of two of them within 64 bits, and hostile numbers from
+// asking for memory before the tensors are compared with them.
+constexpr std::uint32_t kMostLayers = 1024;
+constexpr std::uint32_t kMostWidth = 1 << 18;
+constexpr std::uint32_t kMostFfn = 1 << 20;
+constexpr std::uint32_t kMostHeads = 4096;
+constexpr std::uint32_t kMostHeadDim = 512;
+constexpr std::uint32_t kMostVocab = 1 << 22;
+constexpr std::uint32_t kMostContext = 1 << 27;
+
+Result<ArchInfo> read_arch(const GgufFile& file) {
+  CAIRN_TRY(const std::string_view name, file.get<std::string_view>("general.architecture"));
+  std::string supported;
+  for (const ArchInfo& info : kArchs) {
+    if (info.name == name) return info;
+    supported += (supported.empty() ? "" : ", ") + std::string(info.name);
+  }
+  return fail(ErrorCode::kUnsupported,
+              "architecture " + quoted(name) + " is not supported; this build runs " + supported);
+}
+
+// Reads metadata of one architecture; keys are given without its prefix.
+class Reader {
+ public:
+  Reader(const GgufFile& file, std::string_view arch) : file_(file), prefix_(std::string(arch) + ".") {}
+
+  Result<std::uint32_t> count(std::string_view key, std::uint32_t most) const {
+    const std::string full = prefix_ + std::string(key);
+    CAIRN_TRY(const std::uint32_t value, file_.get<std::uint32_t>(full));
+    if (value == 0 || value > most) {
+      return fail(ErrorCode::kCorrupt, "metadata " + quoted(full) + " must be 1 to " + std::to_string(most) +
+                                           ", but is " + std::to_string(value));
+    }
+    return value;
+  }
+
+  Result<std::uint32_t> count_or(std::string_view key, std::uint32_t most, std::uint32_t fallback) const {
+    if (file_.find(prefix_ + std::string(key)) == nullptr) return fallback;
+    return count(key, most);
+  }
+
+  Result<float> epsilon(std::string_view key) const {
+    const std::string full = prefix_ + std::string(key);
+    CAIRN_TRY(const float value, file_.get<float>(full));
+    if (!(value > 0.0f && value < 1.0f)) {
+      return fail(ErrorCode::kCorrupt, "metadata " + quoted(full) + " must lie between 0 and 1");
+    }
+    return value;
+  }
+
+ private:
+  const GgufFile& file_;
+  std::string prefix_;
+};
+
+Status refuse_other_kinds(const GgufFile& file, const std::string& arch) {
+  CAIRN_TRY(const std::uint32_t experts, file.get_or<std::uint32_t>(arch + ".expert_count", 0u));
+  if (experts > 0) {
+    return fail(ErrorCode::kUnsupported, "this is a mixture of " + std::to_string(experts) +
+                                             " experts, which is not supported; use a dense model");
+  }
+  CAIRN_TRY(const std::uint32_t parts, file.get_or<std::uint32_t>("split.count", 0u));
+  if (parts > 1) {
+    return fail(ErrorCode::kUnsupported,
+                "this is one of " + std::to_string(parts) + " parts of a model; merge them into one file first");
+  }
+  return {};
+}
+
+Status read_heads(const Reader& reader, ModelConfig& config) {
+  CAIRN_TRY(config.heads, reader.count("attention.head_count", kMostHeads));
+  CAIRN_TRY(config.kv_heads, reader.count_or("attention.head_count_kv", kMostHeads, config.heads));
+  if (config.heads % config.kv_heads != 0) {
+    return fail(ErrorCode::kCorrupt, std::to_string(config.heads) + " heads cannot share " +
+                                         std::to_string(config.kv_heads) + " KV heads evenly");
+  }
+  const std::uint32_t even_split = config.width / config.heads;
+  CAIRN_TRY(config.head_dim, reader.count_or("attention.key_length", kMostHeadDim, even_split));
+  CAIRN_TRY(const std::uint32_t value_dim, reader.count_or("attention.value_length", kMostHeadDim, even_split));
+  if (value_dim != config.head_dim) {
+    return fail(ErrorCode::kUnsupported, "keys of " + std::to_string(config.head_dim) + " and values of " +
+                                             std::to_string(value_dim) +
+                                             " channels; heads with differing lengths are not supported");
+  }
+  if (config.head_dim == 0 || config.head_dim % 8 != 0 || config.head_dim > kMostHeadDim) {
+    return fail(ErrorCode::kUnsupported, "heads of " + std::to_string(config.head_dim) +
+                                             " channels are not supported; a multiple of 8 up to " +
+                                             std::to_string(kMostHeadDim) + " is");
+  }
+  config.attention_scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim)));
+  return {};
+}
+
+// The embedding table decides; the tokenizer, where the file has one, must not name ids beyond it.
+Status read_vocab(const GgufFile& file, ModelConfig& config) {
+  const GgufTensor* embedding = file.find_tensor("token_embd.weight");
+  if (embedding == nullptr) return fail(ErrorCode::kNotFound, "the model lacks tensor 'token_embd.weight'");
+  if (embedding->rows() == 0 || embedding->rows() > kMostVocab) {
+    return fail(ErrorCode::kCorrupt,
+                "a vocabulary of " + std::to_string(embedding->rows()) + " tokens is out of range");
+  }
+  config.vocab = static_cast<std::uint32_t>(embedding->rows());
+  const GgufValue* tokens = file.find("tokenizer.ggml.tokens");
+  if (tokens != nullptr && tokens->count != config.vocab) {
+    return fail(ErrorCode::kCorrupt, "the tokenizer has " + std::to_string(tokens->count) +
+                                         " tokens, but the embedding table " + std::to_string(config.vocab) + " rows");
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string_view arch_name(Arch arch) {
+  for (const ArchInfo& info : kArchs) {
+    if (info.arch == arch) return info.name;
+  }
+  return "?";
+}
+
+Result<ModelConfig> ModelConfig::from_gguf(const GgufFile& file) {
+  CAIRN_TRY(const ArchInfo arch, read_arch(file));
+  CAIRN_TRY_VOID(refuse_other_kinds(file, std::string(arch.name)));
+  const Reader reader(file, arch.name);
+  ModelConfig config;
+  config.arch = arch.arch;
+  CAIRN_TRY(config.name, file.get_or<std::string>("general.name", ""));
+  CAIRN_TRY(config.layers, reader.count("block_count", kMostLayers));
+  CAIRN_TRY(config.width, reader.count("embedding_length", kMostWidth));
+  CAIRN_TRY(config.ffn, reader.count("feed_forward_length", kMostFfn));
+  CAIRN_TRY(config.context, reader.count("context_length", kMostContext));
+  CAIRN_TRY(config.rms_eps, reader.epsilon("attention.layer_norm_rms_epsilon"));
+  CAIRN_TRY_VOID(read_heads(reader, config));
+  CAIRN_TRY_VOID(read_vocab(file, config));
+  CAIRN_TRY(config.rope, read_rope_spec(file, arch.name, arch.pairing, config.head_dim, config.context));
+
+  config.tied_output = file.find_tensor("output.weight") == nullptr;
+  config.qkv_bias = arch.arch == Arch::kQwen2 || file.find_tensor(layer_tensor(0, "attn_q.bias")) != nullptr;
+  config.qk_norm = arch.arch == Arch::kQwen3;
+  CAIRN_TRY_VOID(check_model_tensors(file, config));
+  return config;
+}
+
+}  // namespace cairn
