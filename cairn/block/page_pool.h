@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+// Memory for pages under a hard byte budget. Bytes are reserved first and turned into pages afterwards, so the budget
+// is never exceeded, not even for a moment, and a page that was reserved can always be had.
+//
+// Page sizes are declared at creation. Each size has its own range of address space, as long as the whole budget, so
+// pages of one size never fragment the space of another; memory that freed pages of one size still hold is handed back
+// to the system before pages of another size would take resident memory over the budget. (Transparent huge pages may
+// round the resident memory of each range up to 2 MiB.)
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "cairn/base/result.h"
+
+namespace cairn {
+
+class PagePool;
+
+// One reference to a page. Copies share the page; the last one gives it back to its pool, which must still be there.
+// Distinct PageRefs may be used from different threads; one PageRef is thread-compatible. Writing to the bytes is the
+// holder's business: only while unique(), or to bytes that no other holder reads or writes.
+class PageRef {
+ public:
+  PageRef() = default;
+  PageRef(const PageRef& other) : page_(other.page_) { retain(); }
+  PageRef(PageRef&& other) noexcept : page_(std::exchange(other.page_, nullptr)) {}
+  PageRef& operator=(PageRef other) noexcept {
+    std::swap(page_, other.page_);
+    return *this;
+  }
+  ~PageRef() { release(); }
+
+  explicit operator bool() const { return page_ != nullptr; }
+  bool operator==(const PageRef&) const = default;  // the same page
+
+  // Requires of all below: not empty.
+  std::byte* data() const { return page_->data; }     // aligned to kPageAlignment
+  std::size_t bytes() const { return page_->bytes; }  // as it counts against the budget
+  std::uint32_t use_count() const { return page_->references.load(std::memory_order_acquire); }
+  // True makes every access by former holders happen before what the caller does next.
+  bool unique() const { return use_count() == 1; }
+
+ private:
+  friend class PagePool;
+  struct Page {
+    std::atomic<std::uint32_t> references{0};
+    bool dirty = false;
+    std::byte* data = nullptr;
+    std::size_t bytes = 0;
+    PagePool* pool = nullptr;
+  };
+  explicit PageRef(Page* page) : page_(page) {}
+  void retain() const {
+    if (page_ != nullptr) page_->references.fetch_add(1, std::memory_order_relaxed);
+  }
+  void release();
+
+  Page* page_ = nullptr;
+};
+
+// Bytes set aside in a pool; what is not taken returns on destruction. Thread-compatible; must not outlive the pool.
+class Reservation {
+ public:
+  Reservation() = default;
+  Reservation(Reservation&& other) noexcept
+      : pool_(std::exchange(other.pool_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+  Reservation& operator=(Reservation&& other) noexcept {
+    std::swap(pool_, other.pool_);
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
+  ~Reservation();
+
+  std::size_t bytes() const { return bytes_; }
+
+  // A zero-filled page, paid from this reservation. Requires: a declared page size, occupied_bytes(it) <= bytes().
+  PageRef take(std::size_t page_bytes);
+
+ private:
+  friend class PagePool;
+  Reservation(PagePool* pool, std::size_t bytes) : pool_(pool), bytes_(bytes) {}
+
+  PagePool* pool_ = nullptr;
+  std::size_t bytes_ = 0;
+};
+
+// Thread-safe. Must outlive its pages and reservations.
+class PagePool {
+ public:
+  static constexpr std::size_t kPageAlignment = 4096;
+
+  // What a page of this size counts against the budget: its bytes, rounded up to kPageAlignment.
+  static std::size_t occupied_bytes(std::size_t page_bytes);
+
+  // `page_sizes` may repeat and need not be sorted. kInvalidArgument for a page size of zero, kOutOfBudget when the
+  // budget holds no page of some size, kIo when the system refuses the address space.
+  static Result<std::unique_ptr<PagePool>> create(std::size_t budget_bytes, std::span<const std::size_t> page_sizes);
+
+  ~PagePool();
+  PagePool(const PagePool&) = delete;
+  PagePool& operator=(const PagePool&) = delete;
+
+  // kOutOfBudget, with what is free, when `bytes` more would exceed the budget.
+  Result<Reservation> reserve(std::size_t bytes);
+
+  std::size_t budget() const { return budget_; }
+  std::size_t bytes_used() const;  // pages alive plus outstanding reservations
+  std::size_t high_water() const;  // the most that bytes_used() has ever been
+
+ private:
+  friend class PageRef;
+  friend class Reservation;
+  using Page = PageRef::Page;
+
+  struct SizeClass {
+    std::size_t bytes = 0;
+    void* mapping = nullptr;
+    std::size_t mapping_bytes = 0;
+    std::byte* next = nullptr;  // where never-used memory starts
+    std::deque<Page> pages;     // all that were ever cut; their addresses stay
+    std::vector<Page*> dirty;   // free, memory held, contents old
+    std::vector<Page*> clean;   // free, memory handed back to the system: reads as zeros
+  };
+
+  explicit PagePool(std::size_t budget_bytes) : budget_(budget_bytes) {}
+  Status map(SizeClass& size_class) const;
+  PageRef take(std::size_t page_bytes);
+  void put_back(Page* page);
+  void unreserve(std::size_t bytes);
+  SizeClass& class_of(std::size_t occupied);
+  void hand_back_memory(std::size_t bytes);
+
+  const std::size_t budget_;
+  mutable std::mutex mutex_;
+  // Guarded by mutex_.
+  std::deque<SizeClass> classes_;
+  std::size_t used_ = 0;
+  std::size_t high_water_ = 0;
+  std::size_t resident_ = 0;  // pages alive and dirty ones
+};
+
+}  // namespace cairn

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/block/page_pool.h"
+
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+namespace cairn {
+namespace {
+
+constexpr std::size_t kPage = PagePool::kPageAlignment;
+
+std::unique_ptr<PagePool> make_pool(std::size_t budget, std::vector<std::size_t> sizes) {
+  auto pool = PagePool::create(budget, sizes);
+  EXPECT_TRUE(pool.has_value()) << pool.error().message;
+  return *std::move(pool);
+}
+
+bool all_zero(const PageRef& page) {
+  return std::all_of(page.data(), page.data() + page.bytes(), [](std::byte b) { return b == std::byte{0}; });
+}
+
+TEST(PagePool, RefusesWhatMakesNoSense) {
+  EXPECT_EQ(PagePool::create(kPage, std::array<std::size_t, 1>{0}).error().code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(PagePool::create(kPage, std::array<std::size_t, 1>{kPage + 1}).error().code, ErrorCode::kOutOfBudget);
+  EXPECT_EQ(PagePool::create(kPage, std::array<std::size_t, 1>{~std::size_t{0}}).error().code, ErrorCode::kOutOfBudget);
+  EXPECT_EQ(PagePool::create(~std::size_t{0}, std::array<std::size_t, 1>{kPage}).error().code, ErrorCode::kIo);
+}
+
+TEST(PagePool, ReservesBeforeItAllocates) {
+  const auto pool = make_pool(3 * kPage + 100, {100, kPage + 1});
+  EXPECT_EQ(pool->budget(), 3 * kPage + 100);
+  EXPECT_FALSE(pool->reserve(4 * kPage));
+  {
+    auto reservation = pool->reserve(3 * kPage);
+    ASSERT_TRUE(reservation);
+    EXPECT_EQ(pool->reserve(kPage).error().code, ErrorCode::kOutOfBudget);
+    const PageRef small = reservation->take(100);
+    EXPECT_EQ(small.bytes(), kPage);
+    EXPECT_EQ(reservation->bytes(), 2 * kPage);
+    const PageRef large = reservation->take(kPage + 1);
+    EXPECT_EQ(large.bytes(), 2 * kPage);
+    EXPECT_EQ(pool->bytes_used(), 3 * kPage);
+  }
+  EXPECT_EQ(pool->bytes_used(), 0u);
+  EXPECT_EQ(pool->high_water(), 3 * kPage);
+  EXPECT_TRUE(pool->reserve(3 * kPage));
+}
+
+TEST(PagePool, PagesAreSharedByReference) {
+  const auto pool = make_pool(kPage, {kPage});
+  PageRef a = pool->reserve(kPage)->take(kPage);
+  EXPECT_TRUE(a.unique());
+  PageRef b = a;
+  EXPECT_EQ(b, a);
+  EXPECT_EQ(a.use_count(), 2u);
+  PageRef c = std::move(a);
+  EXPECT_FALSE(a);
+  EXPECT_EQ(c.use_count(), 2u);
+  b = PageRef();
+  EXPECT_TRUE(c.unique());
+  c = *&c;
+  EXPECT_EQ(pool->bytes_used(), kPage);
+  c = PageRef();
+  EXPECT_EQ(pool->bytes_used(), 0u);
+}
+
+TEST(PagePool, SpaceOfOneSizeServesAnother) {
+  const auto pool = make_pool(12 * kPage, {kPage, 3 * kPage});
+  for (int round = 0; round < 3; ++round) {
+    std::vector<PageRef> small, large;
+    for (int i = 0; i < 12; ++i) small.push_back(pool->reserve(kPage)->take(kPage));
+    for (PageRef& page : small) std::memset(page.data(), 0xff, page.bytes());
+    small.clear();
+    for (int i = 0; i < 4; ++i) large.push_back(pool->reserve(3 * kPage)->take(3 * kPage));
+    EXPECT_FALSE(pool->reserve(1));
+    for (PageRef& page : large) {
+      EXPECT_TRUE(all_zero(page));
+      std::memset(page.data(), 0xff, page.bytes());
+    }
+  }
+}
+
+// Random takes and drops of three sizes against a list of live pages: the sum is right, pages are zeroed, disjoint,
+// aligned, and a reservation that fits the budget never fails.
+TEST(PagePool, BehavesLikeAListOfBuffers) {
+  EXPECT_TRUE(rc::check([] {
+    const std::array<std::size_t, 3> sizes = {kPage, 2 * kPage - 5, 5 * kPage};
+    const std::size_t budget = *rc::gen::inRange<std::size_t>(5, 40) * kPage;
+    const auto pool = make_pool(budget, {sizes.begin(), sizes.end()});
+    std::vector<std::pair<PageRef, std::byte>> live;
+    std::size_t used = 0, most = 0;
+    const auto steps = *rc::gen::container<std::vector<std::uint32_t>>(rc::gen::arbitrary<std::uint32_t>());
+    for (std::uint32_t step : steps) {
+      const std::size_t size = sizes[step % 3];
+      if (step / 3 % 3 != 0) {
+        auto reservation = pool->reserve(PagePool::occupied_bytes(size));
+        RC_ASSERT(reservation.has_value() == (used + PagePool::occupied_bytes(size) <= budget));
+        if (!reservation) continue;
+        PageRef page = reservation->take(size);
+        RC_ASSERT(reinterpret_cast<std::uintptr_t>(page.data()) % kPage == 0);
+        RC_ASSERT(all_zero(page));
+        const auto mark = static_cast<std::byte>(step >> 8 | 1);
+        std::memset(page.data(), static_cast<int>(mark), page.bytes());
+        used += page.bytes();
+        most = std::max(most, used);
+        live.emplace_back(std::move(page), mark);
+      } else if (!live.empty()) {
+        std::swap(live[step / 9 % live.size()], live.back());
+        used -= live.back().first.bytes();
+        live.pop_back();
+      }
+      RC_ASSERT(pool->bytes_used() == used);
+    }
+    RC_ASSERT(pool->high_water() == most);
+    for (const auto& [page, mark] : live) {
+      const std::byte expected = mark;
+      RC_ASSERT(std::all_of(page.data(), page.data() + page.bytes(), [=](std::byte b) { return b == expected; }));
+    }
+  }));
+}
+
+TEST(PagePool, ThreadsShareOneBudget) {
+  const auto pool = make_pool(16 * kPage, {kPage, 2 * kPage});
+  const PageRef shared = pool->reserve(kPage)->take(kPage);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      std::vector<PageRef> mine;
+      for (int i = 0; i < 2000; ++i) {
+        const std::size_t size = (i + t) % 3 == 0 ? 2 * kPage : kPage;
+        if (auto reservation = pool->reserve(size)) {
+          mine.push_back(reservation->take(size));
+          mine.back().data()[0] = std::byte{1};
+        }
+        mine.push_back(shared);
+        if (mine.size() > static_cast<std::size_t>(i % 7)) mine.clear();
+        EXPECT_LE(pool->bytes_used(), pool->budget());
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_TRUE(shared.unique());
+  EXPECT_EQ(pool->bytes_used(), kPage);
+}
+
+}  // namespace
+}  // namespace cairn

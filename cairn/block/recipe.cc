@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/block/recipe.h"
+
+#include <string_view>
+#include <utility>
+
+namespace cairn {
+namespace {
+
+std::string quoted(const std::string& text) {
+  return "\"" + text + "\"";
+}
+
+std::string list_text(const std::vector<Digest>& digests) {
+  if (digests.empty()) return "none";
+  std::string text;
+  for (const Digest& digest : digests) text += (text.empty() ? "" : "+") + digest.hex();
+  return text;
+}
+
+// The fields in the order in which they are hashed, as a person reads them.
+std::vector<std::pair<std::string_view, std::string>> readable_fields(const Recipe& recipe) {
+  return {{"weights", recipe.weights.hex()},
+          {"adapters", list_text(recipe.adapters)},
+          {"rope", quoted(recipe.rope)},
+          {"tokenizer", recipe.tokenizer.hex()},
+          {"layers", std::to_string(recipe.layers)},
+          {"kv_heads", std::to_string(recipe.shape.kv_heads)},
+          {"head_dim", std::to_string(recipe.shape.head_dim)},
+          {"codec_plan", quoted(recipe.codec_plan)},
+          {"retention", quoted(recipe.retention)},
+          {"arithmetic", quoted(recipe.arithmetic)}};
+}
+
+}  // namespace
+
+std::string uniform_codec_plan(std::uint32_t layers, std::uint32_t key_codec_id, std::uint32_t value_codec_id) {
+  return "k" + std::to_string(key_codec_id) + "v" + std::to_string(value_codec_id) + "*" + std::to_string(layers);
+}
+
+Digest recipe_fingerprint(const Recipe& recipe) {
+  Hasher hasher("cairn.recipe.fingerprint.v1");
+  hasher.u32(kBlockTokens).digest(recipe.weights).u64(recipe.adapters.size());
+  for (const Digest& adapter : recipe.adapters) hasher.digest(adapter);
+  hasher.text(recipe.rope).digest(recipe.tokenizer).u32(recipe.layers);
+  hasher.u32(recipe.shape.kv_heads).u32(recipe.shape.head_dim);
+  hasher.text(recipe.codec_plan).text(recipe.retention).text(recipe.arithmetic);
+  return hasher.finish();
+}
+
+std::string explain_difference(const Recipe& here, const Recipe& there) {
+  const auto ours = readable_fields(here);
+  const auto theirs = readable_fields(there);
+  for (std::size_t i = 0; i < ours.size(); ++i) {
+    if (ours[i].second == theirs[i].second) continue;
+    return std::string(ours[i].first) + ": " + ours[i].second + " here, " + theirs[i].second + " there";
+  }
+  return {};
+}
+
+}  // namespace cairn

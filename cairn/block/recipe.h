@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// Everything besides tokens and tenant that decides the bytes of a block. Two caches may exchange blocks exactly when
+// their fingerprints are equal.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cairn/base/hash.h"
+#include "cairn/block/shape.h"
+
+namespace cairn {
+
+// Texts are canonical: whoever fills them writes one text for one meaning, since they are compared as bytes.
+struct Recipe {
+  Digest weights;                // of the model file's tensors
+  std::vector<Digest> adapters;  // in the order they are applied
+  std::string rope;              // pairing, dims, bases, scaling: all that rotates a key
+  Digest tokenizer;              // ids mean nothing without it
+  std::uint32_t layers = 0;
+  PageShape shape;
+  std::string codec_plan;  // K and V codec ids of every layer, see uniform_codec_plan()
+  std::string retention;   // which tokens are kept; "all" without a policy
+  std::string arithmetic;  // version of the kernels' rounding, as "int8-g32.v1"
+
+  bool operator==(const Recipe&) const = default;
+};
+
+// The canonical text for "these two codecs in every layer": "k1v1*32".
+std::string uniform_codec_plan(std::uint32_t layers, std::uint32_t key_codec_id, std::uint32_t value_codec_id);
+
+// Also binds kBlockTokens. The bytes hashed are in docs/block-identity.md.
+Digest recipe_fingerprint(const Recipe& recipe);
+
+// Names the first field that differs, with both values, as "weights: 12ab.. here, 34cd.. there"; empty when equal.
+std::string explain_difference(const Recipe& here, const Recipe& there);
+
+}  // namespace cairn
