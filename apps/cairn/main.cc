@@ -1,7 +1,74 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <exception>
 #include <iostream>
+#include <new>
+#include <string>
 
-int main() {
-  std::cout << "cairn " CAIRN_VERSION " (" CAIRN_COMMIT ")\n";
+#include "apps/cairn/commands.h"
+#include "apps/cairn/exit_codes.h"
+
+namespace cairn {
+namespace {
+
+std::string footer() {
+  std::string text =
+      "Start here:\n"
+      "  cairn run -m model.gguf                      chat\n"
+      "  cairn run -m model.gguf -p 'Once upon'       answer one prompt\n"
+      "  cairn inspect model.gguf                     what is in the file\n"
+      "  cairn COMMAND --help                         all options of a command\n\n"
+      "Environment:\n"
+      "  CAIRN_ISA=scalar|avx2|avx512                 force an instruction set; the results are the same\n\n"
+      "Exit status:\n  0    success\n";
+  for (const ExitCode& entry : kExitCodes) {
+    std::string status = std::to_string(entry.status);
+    status.resize(5, ' ');
+    text += "  " + status + entry.meaning + "\n";
+  }
+  return text;
+}
+
+int report(const Error& error) {
+  std::cerr << "cairn: " << error.message << '\n';
+  return exit_status(error.code);
+}
+
+int run_command_line(int argc, char** argv) {
+  CLI::App app("Runs language models (GGUF) on a paged, verified KV cache.");
+  app.name("cairn");
+  app.set_version_flag("--version", "cairn " CAIRN_VERSION " (" CAIRN_COMMIT ")");
+  app.footer(footer());
+  app.require_subcommand(1);
+  Status outcome;
+  add_run_command(app, outcome);
+  add_inspect_command(app, outcome);
+  add_tokenize_command(app, outcome);
+  add_bench_command(app, outcome);
+  add_demo_command(app, outcome);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success))
+      return app.exit(error);  // --help, --version
+    return report({ErrorCode::kInvalidArgument, std::string(error.what()) + "; see 'cairn --help'"});
+  }
+  if (!outcome) return report(outcome.error());
+  if (!std::cout.flush()) return report({ErrorCode::kIo, "cannot write to standard output"});
   return 0;
+}
+
+}  // namespace
+}  // namespace cairn
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is a failed write, told by the exit status
+  try {
+    return cairn::run_command_line(argc, argv);
+  } catch (const std::bad_alloc&) {
+    return cairn::report({cairn::ErrorCode::kOutOfBudget, "out of memory; use a smaller model, --ctx or --kv-budget"});
+  } catch (const std::exception& error) {
+    return cairn::report({cairn::ErrorCode::kInternal, std::string("unexpected: ") + error.what()});
+  }
 }

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// cairn tokenize: text to ids and back.
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "apps/cairn/commands.h"
+#include "apps/cairn/text.h"
+#include "cairn/engine/gguf.h"
+#include "cairn/engine/tokenizer.h"
+
+namespace cairn {
+namespace {
+
+struct TokenizeOptions {
+  std::string model;
+  std::string prompt;
+  std::string file = "-";
+  std::vector<TokenId> decode;
+  bool has_prompt = false;
+  bool ids_only = false;
+  bool lines = false;
+  bool no_bos = false;
+  bool special = false;
+};
+
+// One id per line with the bytes it stands for.
+void print_table(const Tokenizer& tokenizer, const std::vector<TokenId>& ids) {
+  for (const TokenId id : ids) {
+    const std::string_view bytes = tokenizer.is_special(id) ? tokenizer.token_text(id) : tokenizer.token_bytes(id);
+    const nlohmann::json quoted(bytes);
+    std::cout << id << '\t' << quoted.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
+  }
+}
+
+void print_ids(const std::vector<TokenId>& ids) {
+  std::cout << nlohmann::json(ids).dump() << '\n';
+}
+
+Status run_tokenize(const TokenizeOptions& options) {
+  CAIRN_TRY(const GgufFile file, GgufFile::open(options.model));
+  CAIRN_TRY(TokenizerData data, read_tokenizer_data(file));
+  CAIRN_TRY(const std::unique_ptr<const Tokenizer> tokenizer, make_tokenizer(std::move(data)));
+  if (!options.decode.empty()) {
+    for (const TokenId id : options.decode) {
+      if (id < 0 || static_cast<std::size_t>(id) >= tokenizer->size()) {
+        return fail(ErrorCode::kInvalidArgument, "token id " + std::to_string(id) + " is outside the vocabulary of " +
+                                                     std::to_string(tokenizer->size()) + " tokens");
+      }
+    }
+    std::cout << tokenizer->decode(options.decode, {.show_control = options.special}) << '\n';
+    return {};
+  }
+  EncodeOptions encode{.add_bos = !options.no_bos && !options.lines, .parse_special = options.special};
+  if (options.lines) {
+    for (std::string line; std::getline(std::cin, line);) print_ids(tokenizer->encode(line, encode));
+    return {};
+  }
+  std::string text = options.prompt;
+  if (!options.has_prompt) {
+    CAIRN_TRY(text, read_text(options.file));
+  }
+  const std::vector<TokenId> ids = tokenizer->encode(text, encode);
+  if (options.ids_only) {
+    print_ids(ids);
+  } else {
+    print_table(*tokenizer, ids);
+  }
+  return {};
+}
+
+}  // namespace
+
+void add_tokenize_command(CLI::App& app, Status& outcome) {
+  CLI::App* command = app.add_subcommand("tokenize", "Turn text into token ids, or ids into text");
+  auto options = std::make_shared<TokenizeOptions>();
+  command->add_option("-m,--model", options->model, "Model file (GGUF)")->required();
+  CLI::Option* prompt =
+      command->add_option("-p,--prompt", options->prompt, "The text; without -p and -f it is read from stdin");
+  CLI::Option* file = command->add_option("-f,--file", options->file, "Read the text from a file ('-' is stdin)");
+  CLI::Option* decode =
+      command->add_option("--decode", options->decode, "Print the text of these ids, as --decode 1,73,9")
+          ->delimiter(',');
+  CLI::Option* lines = command->add_flag("--lines", options->lines,
+                                         "One JSON array of ids for each line of stdin, without a begin token");
+  command->add_flag("--ids", options->ids_only, "Print one JSON array instead of a table of ids and their text");
+  command->add_flag("--no-bos", options->no_bos, "Do not put the begin token in front");
+  command->add_flag("--special", options->special, "Read and write control tokens by their text, such as <|im_end|>");
+  prompt->excludes(file)->excludes(decode)->excludes(lines);
+  file->excludes(decode)->excludes(lines);
+  decode->excludes(lines);
+  command->callback([options, prompt, &outcome] {
+    options->has_prompt = prompt->count() > 0;
+    outcome = run_tokenize(*options);
+  });
+}
+
+}  // namespace cairn

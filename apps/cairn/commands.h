@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// The subcommands. Each add_* registers its options and, when the user picked it, runs and leaves its outcome.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include "cairn/base/result.h"
+
+namespace cairn {
+
+void add_run_command(CLI::App& app, Status& outcome);
+void add_inspect_command(CLI::App& app, Status& outcome);
+void add_tokenize_command(CLI::App& app, Status& outcome);
+void add_bench_command(CLI::App& app, Status& outcome);
+void add_demo_command(CLI::App& app, Status& outcome);
+
+}  // namespace cairn

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// Ctrl-C as a flag: within the life of an InterruptScope, SIGINT sets it instead of ending the program.
+#pragma once
+
+#include <csignal>
+
+namespace cairn {
+
+// One at a time. System calls are not restarted, so a read at the prompt returns when the user presses Ctrl-C.
+class InterruptScope {
+ public:
+  InterruptScope();
+  ~InterruptScope();
+  InterruptScope(const InterruptScope&) = delete;
+  InterruptScope& operator=(const InterruptScope&) = delete;
+
+ private:
+  struct sigaction previous_ {};
+};
+
+bool interrupted();
+void clear_interrupt();
+
+}  // namespace cairn

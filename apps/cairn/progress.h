@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// A progress bar on standard error, drawn only when that is a terminal.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+namespace cairn {
+
+// Thread-compatible. The line is erased when the bar is destroyed.
+class Progress {
+ public:
+  explicit Progress(std::string label);
+  ~Progress();
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  void update(double fraction);  // in [0, 1]
+  void finish();                 // erases the line; nothing is drawn afterwards
+
+ private:
+  std::string label_;
+  bool active_;
+  bool drawn_ = false;
+  std::chrono::steady_clock::time_point last_{};
+};
+
+}  // namespace cairn

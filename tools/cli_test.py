@@ -1,0 +1,312 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The command line on the demo model: results, one-line errors and exit statuses. CAIRN_BINARY names the binary."""
+import json
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BINARY = os.environ.get("CAIRN_BINARY", str(ROOT / "build/release/bin/cairn"))
+MODEL = str(ROOT / "models/cairn-tiny-f16.gguf")
+DOCUMENT = (ROOT / "examples/demo_document.txt").read_text()
+QUESTION = "The code of river is 5931.\nThe code of garden is 2784.\n\nQuestion: What is the code of river?\nAnswer:"
+
+USAGE, NOT_FOUND, IO, CORRUPT, UNSUPPORTED, TOO_LONG, OUT_OF_BUDGET, INTERRUPTED = 2, 3, 4, 5, 6, 7, 8, 130
+
+
+def cairn(*arguments, stdin=b"", **options):
+    return subprocess.run([BINARY, *map(str, arguments)], input=stdin, capture_output=True, timeout=120, **options)
+
+
+class CommandLine(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+    def file(self, name, data):
+        path = self.folder / name
+        path.write_bytes(data)
+        return path
+
+    def output(self, *arguments, **options):
+        done = cairn(*arguments, **options)
+        self.assertEqual(done.returncode, 0, done.stderr.decode(errors="replace"))
+        self.assertEqual(done.stderr, b"")
+        return done.stdout
+
+    def assert_error(self, status, words, *arguments, **options):
+        done = cairn(*arguments, **options)
+        message = done.stderr.decode()
+        self.assertEqual(done.returncode, status, message)
+        self.assertEqual(done.stdout, b"")
+        self.assertRegex(message, r"\Acairn: [^\n]+\n\Z")
+        self.assertIn(words, message)
+
+
+class Help(CommandLine):
+    def test_help_lists_commands_and_exit_statuses(self):
+        text = self.output("--help").decode()
+        for word in ("run", "inspect", "tokenize", "bench", "demo", "Exit status", "130"):
+            self.assertIn(word, text)
+
+    def test_each_command_has_help(self):
+        for command in ("run", "inspect", "tokenize", "bench", "demo"):
+            self.assertIn("--model", self.output(command, "--help").decode())
+
+    def test_version(self):
+        self.assertRegex(self.output("--version").decode(), r"\Acairn \d+\.\d+\.\d+ \([^)]+\)\n\Z")
+
+
+class BadInput(CommandLine):
+    def test_flags(self):
+        self.assert_error(USAGE, "--help", "run", "-m", MODEL, "--no-such-flag")
+        self.assert_error(USAGE, "--help", "run")
+        self.assert_error(USAGE, "--help")
+        self.assert_error(USAGE, "--help", "run", "-m", MODEL, "-p", "x", "-n", "many")
+        self.assert_error(USAGE, "--help", "run", "-m", MODEL, "-p", "x", "-f", "y")
+        self.assert_error(USAGE, "top-p", "run", "-m", MODEL, "-p", "x", "--top-p", "7")
+        self.assert_error(USAGE, "context", "run", "-m", MODEL, "-p", "x", "--ctx", "1000000000")
+
+    def test_missing_file(self):
+        for command in (["run", "-p", "x"], ["inspect"], ["tokenize", "-p", "x"], ["bench"]):
+            self.assert_error(NOT_FOUND, "nowhere.gguf", *command, "-m", self.folder / "nowhere.gguf")
+        self.assert_error(NOT_FOUND, "nowhere.txt", "run", "-m", MODEL, "-f", self.folder / "nowhere.txt")
+
+    def test_directory(self):
+        self.assert_error(IO, str(self.folder), "inspect", self.folder)
+        self.assert_error(IO, str(self.folder), "run", "-m", MODEL, "-f", self.folder)
+
+    def test_wrong_magic(self):
+        path = self.file("text.gguf", b"This is no model." * 100)
+        self.assert_error(CORRUPT, "GGUF", "run", "-m", path, "-p", "x")
+
+    def test_empty_model(self):
+        self.assert_error(CORRUPT, "empty", "run", "-m", self.file("empty.gguf", b""), "-p", "x")
+
+    def test_truncated_model(self):
+        whole = Path(MODEL).read_bytes()
+        for size in (3, 20, 5000, 200000, len(whole) // 2, len(whole) - 1):
+            with self.subTest(size=size):
+                self.assert_error(CORRUPT, "cut.gguf", "run", "-m", self.file("cut.gguf", whole[:size]), "-p", "x")
+
+    def test_unsupported_architecture(self):
+        whole = Path(MODEL).read_bytes()
+        path = self.file("other.gguf", whole.replace(b"\x05\0\0\0\0\0\0\0llama", b"\x05\0\0\0\0\0\0\0mamba", 1))
+        self.assert_error(UNSUPPORTED, "mamba", "run", "-m", path, "-p", "x")
+        self.assertIn("not runnable", self.output("inspect", path).decode())
+
+    def test_unsupported_tensor_type(self):
+        whole = bytearray(Path(MODEL).read_bytes())
+        name = b"blk.0.attn_q.weight"
+        at = whole.index(struct.pack("<Q", len(name)) + name) + 8 + len(name)
+        dims = struct.unpack_from("<I", whole, at)[0]
+        struct.pack_into("<I", whole, at + 4 + 8 * dims, 24)  # I8: known size, smaller than F16, no kernels for it
+        path = self.file("odd.gguf", bytes(whole))
+        self.assert_error(UNSUPPORTED, name.decode(), "run", "-m", path, "-p", "x")
+        report = json.loads(self.output("inspect", path, "--json"))
+        self.assertFalse(report["runnable"])
+        self.assertIn("I8", [entry["type"] for entry in report["tensor_types"] if not entry["supported"]])
+
+    def test_empty_prompt(self):
+        self.assert_error(USAGE, "prompt", "run", "-m", MODEL, "-p", "")
+        self.assert_error(USAGE, "prompt", "run", "-m", MODEL, "-f", self.file("empty.txt", b""))
+
+    def test_prompt_longer_than_the_context(self):
+        self.assert_error(TOO_LONG, "1024", "run", "-m", MODEL, "-p", "word " * 3000)
+        self.assert_error(TOO_LONG, "64", "run", "-m", MODEL, "-p", DOCUMENT, "--ctx", "64")
+
+    def test_budget_too_small(self):
+        self.assert_error(OUT_OF_BUDGET, "--kv-budget", "run", "-m", MODEL, "-p", "x", "--kv-budget", "1KiB")
+        self.assert_error(OUT_OF_BUDGET, "--kv-budget", "run", "-m", MODEL, "-p", DOCUMENT, "--kv-budget", "1MiB")
+
+    def test_unknown_codec(self):
+        self.assert_error(UNSUPPORTED, "raw_f16", "run", "-m", MODEL, "-p", "x", "--codec", "zip")
+
+    def test_unknown_template(self):
+        self.assert_error(UNSUPPORTED, "chatml", "run", "-m", MODEL, "-p", "x", "--chat-template", "nosuch")
+
+    def test_full_disk(self):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([BINARY, "inspect", MODEL], stdout=full, stderr=subprocess.PIPE, timeout=60)
+        self.assertEqual(done.returncode, IO)
+
+
+class Tokenize(CommandLine):
+    def test_round_trip(self):
+        for text in ("Hello world", "  two  spaces\n\ttab", "Grüße, 世界 🪨", "a\u0301", "x" * 500, DOCUMENT):
+            ids = json.loads(self.output("tokenize", "-m", MODEL, "--ids", "--no-bos", "-p", text))
+            back = self.output("tokenize", "-m", MODEL, "--decode", ",".join(map(str, ids))).decode()
+            self.assertEqual(back, text + "\n")
+
+    def test_invalid_utf8_is_bytes(self):
+        data = b"caf\xe9 \xff\x80 end"
+        ids = json.loads(self.output("tokenize", "-m", MODEL, "--ids", "--no-bos", stdin=data))
+        self.assertEqual(self.output("tokenize", "-m", MODEL, "--decode", ",".join(map(str, ids))), data + b"\n")
+
+    def test_sources_agree(self):
+        ids = self.output("tokenize", "-m", MODEL, "--ids", "-p", "one two")
+        self.assertEqual(ids, self.output("tokenize", "-m", MODEL, "--ids", stdin=b"one two"))
+        self.assertEqual(ids, self.output("tokenize", "-m", MODEL, "--ids", "-f", self.file("t.txt", b"one two")))
+
+    def test_lines(self):
+        lines = self.output("tokenize", "-m", MODEL, "--lines", stdin=b"one\n\ntwo words\n").decode().splitlines()
+        self.assertEqual([bool(json.loads(line)) for line in lines], [True, False, True])
+        self.assertEqual(json.loads(lines[0]),
+                         json.loads(self.output("tokenize", "-m", MODEL, "--ids", "--no-bos", "-p", "one")))
+
+    def test_id_outside_the_vocabulary(self):
+        self.assert_error(USAGE, "4096", "tokenize", "-m", MODEL, "--decode", "999999")
+
+
+class Inspect(CommandLine):
+    def test_json(self):
+        report = json.loads(self.output("inspect", MODEL, "--json", "--tensors", "--digest"))
+        self.assertEqual(report["architecture"], "llama")
+        self.assertEqual(report["model"]["layers"], 6)
+        self.assertEqual(report["kv_bytes_per_token"]["raw_f16"], 3072)
+        self.assertTrue(report["runnable"])
+        self.assertRegex(report["weights_digest"], r"\A[0-9a-f]{64}\Z")
+        self.assertEqual(sum(entry["tensors"] for entry in report["tensor_types"]), len(report["tensors"]))
+
+    def test_text(self):
+        text = self.output("inspect", MODEL).decode()
+        for words in ("llama", "3072 bytes as raw_f16", "F16"):
+            self.assertIn(words, text)
+
+
+class Run(CommandLine):
+    def test_answers_and_repeats_itself(self):
+        first = self.output("run", "-m", MODEL, "--raw", "-p", QUESTION, "-n", "6", "--temp", "0")
+        self.assertIn(b"5931", first)
+        again = self.output("run", "-m", MODEL, "--raw", "-f", self.file("q.txt", QUESTION.encode()), "-n", "6",
+                            "--temp", "0", "--threads", "1")
+        self.assertEqual(first, again)
+
+    def test_seed_decides_the_sample(self):
+        def sample(seed):
+            return self.output("run", "-m", MODEL, "--raw", "-p", "It was", "-n", "24", "--temp", "1.5", "--seed", seed)
+        self.assertEqual(sample(7), sample(7))
+        self.assertNotEqual(sample(7), sample(8))
+
+    def test_json(self):
+        answer = json.loads(self.output("run", "-m", MODEL, "--raw", "-p", QUESTION, "-n", "5", "--temp", "0", "--json"))
+        self.assertIn("5931", answer["text"])
+        self.assertEqual(answer["stop"], "length")
+        self.assertEqual(answer["generated_tokens"], 5)
+        self.assertGreater(answer["prompt_tokens"], 20)
+
+    def test_instruction_sets_agree(self):
+        outputs = set()
+        for isa in ("scalar", "avx2", "avx512"):
+            environment = dict(os.environ, CAIRN_ISA=isa)
+            done = cairn("run", "-m", MODEL, "--raw", "-p", QUESTION, "-n", "6", "--temp", "0", env=environment)
+            if done.returncode == 0:
+                outputs.add(done.stdout)
+        self.assertEqual(len(outputs), 1)
+
+    def test_bytes_that_are_no_text(self):
+        self.output("run", "-m", MODEL, "--raw", "-f", self.file("q.bin", bytes(range(1, 256))), "-n", "4")
+
+    def test_stats_go_to_stderr(self):
+        done = cairn("run", "-m", MODEL, "--raw", "-p", QUESTION, "-n", "4", "--temp", "0", "--stats")
+        self.assertEqual(done.returncode, 0)
+        self.assertRegex(done.stderr.decode(), r"prompt \d+ tokens")
+
+    def test_answer_fills_the_context(self):
+        answer = json.loads(self.output("run", "-m", MODEL, "--raw", "-p", "a b c", "-n", "500", "--ctx", "64",
+                                        "--temp", "1", "--seed", "1", "--json"))
+        self.assertEqual(answer["stop"], "context")
+        self.assertLessEqual(answer["prompt_tokens"] + answer["generated_tokens"], 65)
+
+
+class Chat(CommandLine):
+    """A terminal of its own, because Ctrl-C is a matter of terminals."""
+
+    def start(self, *arguments):
+        self.child, self.terminal = pty.fork()
+        if self.child == 0:
+            os.execv(BINARY, [BINARY, "run", "-m", MODEL, *arguments])
+        self.addCleanup(os.close, self.terminal)
+        self.seen = b""
+
+    def wait_for(self, pattern, timeout=60):
+        end = time.monotonic() + timeout
+        while not re.search(pattern, self.seen):
+            ready, _, _ = select.select([self.terminal], [], [], max(0, end - time.monotonic()))
+            try:
+                data = os.read(self.terminal, 65536) if ready else b""
+            except OSError:
+                data = b""
+            if not data:
+                self.fail(f"no {pattern!r} in {self.seen!r}")
+            self.seen += data
+        self.seen = self.seen[re.search(pattern, self.seen).end():]
+
+    def type(self, data):
+        os.write(self.terminal, data)
+
+    def exit_status(self):
+        while True:
+            try:
+                if not os.read(self.terminal, 65536):
+                    break
+            except OSError:
+                break
+        _, status = os.waitpid(self.child, 0)
+        return os.waitstatus_to_exitcode(status)
+
+    def test_interrupt_stops_the_answer_and_then_the_program(self):
+        self.start("--temp", "0", "--ignore-eos", "-n", "100000", "--ctx", "100000")
+        self.wait_for(rb"> ")
+        self.type(b"Tell me\n")
+        self.wait_for(rb"Tell me\r\n.+")
+        time.sleep(0.3)
+        os.kill(self.child, signal.SIGINT)
+        self.wait_for(rb"\n> ")
+        self.type(b"\x03")
+        self.assertEqual(self.exit_status(), 0)
+
+    def test_history_is_reused(self):
+        self.start("--temp", "0", "-n", "70", "--ignore-eos", "--stats")
+        self.wait_for(rb"> ")
+        self.type(b"The code of river is 5931.\n")
+        self.wait_for(rb"reused 0")
+        self.wait_for(rb"\n> ")
+        self.type(b"What is the code of river?\n")
+        self.wait_for(rb"reused (?!0)\d+")
+        self.wait_for(rb"\n> ")
+        self.type(b"\x04")
+        self.assertEqual(self.exit_status(), 0)
+
+
+class Bench(CommandLine):
+    def test_json(self):
+        report = json.loads(self.output("bench", "-m", MODEL, "--prefill", "64", "--decode", "4", "--depths", "0,128",
+                                        "--repeat", "2", "--json"))
+        self.assertEqual([entry["depth"] for entry in report["decode"]], [0, 128])
+        for entry in report["prefill"] + report["decode"]:
+            self.assertLessEqual(entry["min"], entry["median"])
+            self.assertLessEqual(entry["median"], entry["max"])
+        self.assertIn("commit", report)
+        self.assertIn("cpu", report["machine"])
+
+
+class Demo(CommandLine):
+    def test_demo(self):
+        text = self.output("demo", "-m", MODEL, "--document", ROOT / "examples/demo_document.txt").decode()
+        self.assertIn("bit-identical", text)
+        self.assertIn("5931", text)
+
+
+if __name__ == "__main__":
+    unittest.main()
