@@ -103,4 +103,9 @@ class TokenStream {
 // contradicting metadata; the message names the key).
 Result<std::unique_ptr<const Tokenizer>> make_tokenizer(TokenizerData data);
 
+class GgufFile;
+// The tokenizer.ggml.* metadata of a model file, unchecked but for their types; absent keys stay empty.
+// Errors: kCorrupt (a key of the wrong type; the message names it).
+Result<TokenizerData> read_tokenizer_data(const GgufFile& file);
+
 }  // namespace cairn
