@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// Test support: complete small models with seeded random weights, as GgufBuilders that a test may still change.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "cairn/base/check.h"
+#include "cairn/base/half.h"
+#include "cairn/testing/gguf_builder.h"
+
+namespace cairn {
+
+struct TinyModel {
+  // Tensor types by their number in the format.
+  static constexpr std::uint32_t kF32 = 0;
+  static constexpr std::uint32_t kF16 = 1;
+  static constexpr std::uint32_t kBF16 = 30;
+
+  std::string arch = "llama";  // llama, qwen2, qwen3
+  std::uint32_t layers = 2;
+  std::uint32_t width = 32;
+  std::uint32_t ffn = 64;
+  std::uint32_t heads = 4;
+  std::uint32_t kv_heads = 2;
+  std::uint32_t head_dim = 8;
+  std::uint32_t vocab = 40;
+  std::uint32_t context = 256;
+  bool tied_output = false;
+  std::uint32_t type = kF32;  // of the matrices
+  std::uint32_t seed = 1;
+
+  // Metadata, tokenizer of `vocab` made-up pieces, and all tensors; norms near 1, matrices so scaled that activations
+  // stay of order 1.
+  GgufBuilder builder() const {
+    GgufBuilder out;
+    out.set("general.architecture", arch).set("general.name", "tiny").set(arch + ".block_count", layers);
+    out.set(arch + ".embedding_length", width).set(arch + ".feed_forward_length", ffn);
+    out.set(arch + ".attention.head_count", heads).set(arch + ".attention.head_count_kv", kv_heads);
+    out.set(arch + ".attention.key_length", head_dim).set(arch + ".attention.value_length", head_dim);
+    out.set(arch + ".attention.layer_norm_rms_epsilon", 1e-5f).set(arch + ".rope.freq_base", 10000.0f);
+    out.set(arch + ".context_length", context);
+    add_tokenizer(out);
+
+    std::mt19937 random(seed);
+    const std::uint32_t q_width = heads * head_dim;
+    const std::uint32_t kv_width = kv_heads * head_dim;
+    matrix(out, random, "token_embd.weight", width, vocab);
+    vector(out, random, "output_norm.weight", width, 1.0f);
+    if (!tied_output) matrix(out, random, "output.weight", width, vocab);
+    for (std::uint32_t layer = 0; layer < layers; ++layer) {
+      const std::string blk = "blk." + std::to_string(layer) + ".";
+      vector(out, random, blk + "attn_norm.weight", width, 1.0f);
+      matrix(out, random, blk + "attn_q.weight", width, q_width);
+      matrix(out, random, blk + "attn_k.weight", width, kv_width);
+      matrix(out, random, blk + "attn_v.weight", width, kv_width);
+      matrix(out, random, blk + "attn_output.weight", q_width, width);
+      vector(out, random, blk + "ffn_norm.weight", width, 1.0f);
+      matrix(out, random, blk + "ffn_gate.weight", width, ffn);
+      matrix(out, random, blk + "ffn_up.weight", width, ffn);
+      matrix(out, random, blk + "ffn_down.weight", ffn, width);
+      if (arch == "qwen2") {
+        vector(out, random, blk + "attn_q.bias", q_width, 0.0f);
+        vector(out, random, blk + "attn_k.bias", kv_width, 0.0f);
+        vector(out, random, blk + "attn_v.bias", kv_width, 0.0f);
+      } else if (arch == "qwen3") {
+        vector(out, random, blk + "attn_q_norm.weight", head_dim, 1.0f);
+        vector(out, random, blk + "attn_k_norm.weight", head_dim, 1.0f);
+      }
+    }
+    return out;
+  }
+
+ private:
+  void add_tokenizer(GgufBuilder& out) const {
+    std::vector<std::string> tokens = {"<unk>", "<s>", "</s>"};
+    std::vector<float> scores(vocab);
+    std::vector<std::int32_t> types = {2, 3, 3};
+    while (tokens.size() < vocab) {
+      scores[tokens.size()] = -static_cast<float>(tokens.size());
+      tokens.push_back("t" + std::to_string(tokens.size()));
+      types.push_back(1);
+    }
+    out.set("tokenizer.ggml.model", "llama").array("tokenizer.ggml.tokens", tokens);
+    out.array("tokenizer.ggml.scores", scores).array("tokenizer.ggml.token_type", types);
+    out.set("tokenizer.ggml.bos_token_id", std::uint32_t{1}).set("tokenizer.ggml.eos_token_id", std::uint32_t{2});
+  }
+
+  // Uniform in (-1, 1): the bits of mt19937 are the same everywhere, those of the standard's distributions are not.
+  static float uniform(std::mt19937& random) { return static_cast<float>(random() >> 8) * 0x1p-23f - 1.0f; }
+
+  static void vector(GgufBuilder& out, std::mt19937& random, std::string name, std::uint32_t size, float centre) {
+    std::vector<float> values(size);
+    for (float& value : values) value = centre + 0.1f * uniform(random);
+    out.tensor_f32(std::move(name), {size}, values);
+  }
+
+  void matrix(GgufBuilder& out, std::mt19937& random, std::string name, std::uint32_t cols, std::uint32_t rows) const {
+    const float scale = std::sqrt(3.0f / static_cast<float>(cols));
+    ByteWriter data;
+    for (std::uint64_t i = 0; i < std::uint64_t{cols} * rows; ++i) {
+      const float value = scale * uniform(random);
+      switch (type) {
+        case kF32: data.number(value); break;
+        case kF16: data.number(f32_to_f16(value)); break;
+        case kBF16: data.number(f32_to_bf16(value)); break;
+        default: CAIRN_CHECK(false);
+      }
+    }
+    out.tensor({.name = std::move(name), .dims = {cols, rows}, .type = type, .data = data.take()});
+  }
+};
+
+}  // namespace cairn
