@@ -134,9 +134,9 @@ const GgufTensor* GgufFile::find_tensor(std::string_view name) const {
 template <class T>
 Result<T> GgufFile::get(std::string_view key) const {
   const GgufValue* value = find(key);
-  if (value == nullptr) return fail(ErrorCode::kNotFound, "the metadata has no " + quoted(key));
+  if (value == nullptr) return fail(ErrorCode::kNotFound, "the metadata has no " + in_quotes(key));
   if (std::optional<T> found = read<T>(*value)) return *std::move(found);
-  return fail(ErrorCode::kCorrupt, "metadata " + quoted(key) + " must be " + expectation<T>() + ", but is " +
+  return fail(ErrorCode::kCorrupt, "metadata " + in_quotes(key) + " must be " + expectation<T>() + ", but is " +
                                        value->preview() + " of type " + value->type_name());
 }
 

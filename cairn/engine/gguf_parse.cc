@@ -70,7 +70,7 @@ Result<std::vector<std::uint32_t>> order_by(const Items& items, const char* what
   const auto name = [&](std::uint32_t i) { return name_of(items[i]); };
   std::ranges::sort(order, {}, name);
   const auto twice = std::ranges::adjacent_find(order, {}, name);
-  if (twice != order.end()) return corrupt(std::string(what) + " " + quoted(name(*twice)) + " occurs twice");
+  if (twice != order.end()) return corrupt(std::string(what) + " " + in_quotes(name(*twice)) + " occurs twice");
   return order;
 }
 
@@ -133,7 +133,7 @@ class GgufParser {
   }
 
   Status read_value(GgufValue& value) {
-    const std::string what = "the value of " + quoted(value.key);
+    const std::string what = "the value of " + in_quotes(value.key);
     CAIRN_TRY(value.type, read_type(what));
     value.element = value.type;
     if (value.type == GgufType::kString) {
@@ -191,7 +191,7 @@ class GgufParser {
       GgufTensor tensor;
       CAIRN_TRY(tensor.name, cursor_.text(kLongestName, "the name of tensor " + std::to_string(i)));
       if (tensor.name.empty()) return corrupt("the name of tensor " + std::to_string(i) + " is empty");
-      const std::string what = "tensor " + quoted(tensor.name);
+      const std::string what = "tensor " + in_quotes(tensor.name);
       CAIRN_TRY(tensor.num_dims, cursor_.number<std::uint32_t>(what));
       if (tensor.num_dims == 0 || tensor.num_dims > tensor.dims.size()) {
         return corrupt(what + " has " + std::to_string(tensor.num_dims) + " dimensions; 1 to 4 are possible");
@@ -219,7 +219,7 @@ class GgufParser {
   }
 
   Status place(GgufTensor& tensor, std::span<const std::byte> section) {
-    const std::string what = "tensor " + quoted(tensor.name);
+    const std::string what = "tensor " + in_quotes(tensor.name);
     std::uint64_t values = 1;
     for (const std::uint64_t dim : tensor.dims) {
       if (dim == 0) return corrupt(what + " has a dimension of 0");

@@ -99,7 +99,7 @@ std::string GgufValue::type_name() const {
 }
 
 std::string GgufValue::preview() const {
-  if (type == GgufType::kString) return quoted(as_text(bytes));
+  if (type == GgufType::kString) return in_quotes(as_text(bytes));
   if (type != GgufType::kArray) return scalar_text(type, bytes.data());
   std::string text = "[";
   const std::byte* at = bytes.data();
@@ -108,7 +108,7 @@ std::string GgufValue::preview() const {
     if (i != 0) text += ", ";
     if (element == GgufType::kString) {
       const auto length = static_cast<std::size_t>(load<std::uint64_t>(at));
-      text += quoted(as_text({at + 8, length}));
+      text += in_quotes(as_text({at + 8, length}));
       at += 8 + length;
     } else {
       text += scalar_text(element, at);
@@ -127,7 +127,7 @@ std::string GgufTensor::shape() const {
 
 Result<WeightFormat> GgufTensor::format() const {
   if (const WeightFormatInfo* info = find_weight_format(type)) return info->format;
-  return fail(ErrorCode::kUnsupported, "tensor " + quoted(name) + " has type " + gguf_tensor_type_name(type) + " (" +
+  return fail(ErrorCode::kUnsupported, "tensor " + in_quotes(name) + " has type " + gguf_tensor_type_name(type) + " (" +
                                            std::to_string(type) +
                                            "), which is not supported; convert the model to F32, F16, BF16, Q8_0, "
                                            "Q4_0, Q4_K, Q5_K or Q6_K");
@@ -152,7 +152,7 @@ std::string gguf_tensor_type_name(std::uint32_t number) {
   return type != nullptr ? std::string(type->name) : "type " + std::to_string(number);
 }
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   constexpr std::size_t kLongest = 64;
   std::size_t length = std::min(text.size(), kLongest);
   // Never cut a UTF-8 character in two.

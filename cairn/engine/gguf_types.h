@@ -84,6 +84,6 @@ const GgufTensorType* find_gguf_tensor_type(std::uint32_t number);  // nullptr w
 std::string gguf_tensor_type_name(std::uint32_t number);            // "Q4_K", "type 77"
 
 // Text from a file, fit for a one-line message: quoted, control bytes replaced, long ones cut.
-std::string quoted(std::string_view text);
+std::string in_quotes(std::string_view text);
 
 }  // namespace cairn

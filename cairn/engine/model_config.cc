@@ -39,7 +39,7 @@ Result<ArchInfo> read_arch(const GgufFile& file) {
     supported += (supported.empty() ? "" : ", ") + std::string(info.name);
   }
   return fail(ErrorCode::kUnsupported,
-              "architecture " + quoted(name) + " is not supported; this build runs " + supported);
+              "architecture " + in_quotes(name) + " is not supported; this build runs " + supported);
 }
 
 // Reads metadata of one architecture; keys are given without its prefix.
@@ -51,7 +51,7 @@ class Reader {
     const std::string full = prefix_ + std::string(key);
     CAIRN_TRY(const std::uint32_t value, file_.get<std::uint32_t>(full));
     if (value == 0 || value > most) {
-      return fail(ErrorCode::kCorrupt, "metadata " + quoted(full) + " must be 1 to " + std::to_string(most) +
+      return fail(ErrorCode::kCorrupt, "metadata " + in_quotes(full) + " must be 1 to " + std::to_string(most) +
                                            ", but is " + std::to_string(value));
     }
     return value;
@@ -66,7 +66,7 @@ class Reader {
     const std::string full = prefix_ + std::string(key);
     CAIRN_TRY(const float value, file_.get<float>(full));
     if (!(value > 0.0f && value < 1.0f)) {
-      return fail(ErrorCode::kCorrupt, "metadata " + quoted(full) + " must lie between 0 and 1");
+      return fail(ErrorCode::kCorrupt, "metadata " + in_quotes(full) + " must lie between 0 and 1");
     }
     return value;
   }

@@ -93,7 +93,7 @@ Status check_model_tensors(const GgufFile& file, const ModelConfig& config) {
   std::ranges::sort(known);
   for (const GgufTensor& tensor : file.tensors()) {
     if (std::ranges::binary_search(known, tensor.name)) continue;
-    return fail(ErrorCode::kUnsupported, "tensor " + quoted(tensor.name) + " is not part of a " +
+    return fail(ErrorCode::kUnsupported, "tensor " + in_quotes(tensor.name) + " is not part of a " +
                                              std::string(arch_name(config.arch)) + " model that this build can run");
   }
   return {};

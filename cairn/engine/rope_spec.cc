@@ -40,7 +40,7 @@ bool positive(double value) {
 // `<arch>.rope.<name>`, which must be finite and above zero.
 Result<double> read_positive(const GgufFile& file, const std::string& key, double fallback) {
   CAIRN_TRY(const double value, file.get_or<double>(key, fallback));
-  if (!positive(value)) return fail(ErrorCode::kCorrupt, "metadata " + quoted(key) + " must be above zero");
+  if (!positive(value)) return fail(ErrorCode::kCorrupt, "metadata " + in_quotes(key) + " must be above zero");
   return value;
 }
 
@@ -58,7 +58,7 @@ Status read_scaling(const GgufFile& file, const std::string& prefix, std::uint32
     spec.scaling = RopeScaling::kYarn;
   } else {
     return fail(ErrorCode::kUnsupported,
-                "RoPE scaling " + quoted(type) + " is not supported; this build knows none, linear and yarn");
+                "RoPE scaling " + in_quotes(type) + " is not supported; this build knows none, linear and yarn");
   }
   if (spec.scaling == RopeScaling::kNone || spec.factor == 0.0) spec.factor = 1.0;
   if (!positive(spec.factor)) return fail(ErrorCode::kCorrupt, "the RoPE scaling factor must be above zero");
