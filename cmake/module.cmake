@@ -1,7 +1,8 @@
 # cairn_module(NAME ALLOWED...): one static library per folder of cairn/, linked to the modules that layers.txt allows.
 # Sources are all *.cc of the folder except *_test.cc; kernels/<isa>/*.cc get that ISA's flags.
 set(CAIRN_ISA_avx2 -mavx2 -mfma -mf16c)
-set(CAIRN_ISA_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx2 -mfma -mf16c)
+set(CAIRN_ISA_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx2 -mfma -mf16c
+                      -Wno-maybe-uninitialized -Wno-uninitialized)  # GCC 12 warns inside its own intrinsics
 
 add_library(cairn_options INTERFACE)
 # Warnings are for this tree alone; an installed package does not impose them on its users.
@@ -37,5 +38,8 @@ function(cairn_module name)
     list(FILTER isa_sources INCLUDE REGEX "/${isa}/")
     set_source_files_properties(${isa_sources} PROPERTIES COMPILE_OPTIONS "${CAIRN_ISA_${isa}}")
   endforeach()
+  if(name STREQUAL "kernels" AND NOT CAIRN_SANITIZE)
+    target_compile_options(${target} PRIVATE -O3)  # plain loops rely on the vectoriser, in every build type
+  endif()
   set(CAIRN_MODULES ${CAIRN_MODULES} ${name} PARENT_SCOPE)
 endfunction()

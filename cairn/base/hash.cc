@@ -45,15 +45,21 @@ Hasher& Hasher::bytes(std::span<const std::byte> data) {
   return *this;
 }
 
-Hasher& Hasher::u32(std::uint32_t value) { return bytes(std::as_bytes(std::span(&value, 1))); }
-Hasher& Hasher::u64(std::uint64_t value) { return bytes(std::as_bytes(std::span(&value, 1))); }
+Hasher& Hasher::u32(std::uint32_t value) {
+  return bytes(std::as_bytes(std::span(&value, 1)));
+}
+Hasher& Hasher::u64(std::uint64_t value) {
+  return bytes(std::as_bytes(std::span(&value, 1)));
+}
 
 Hasher& Hasher::text(std::string_view value) {
   u64(value.size());
   return bytes(std::as_bytes(std::span(value)));
 }
 
-Hasher& Hasher::digest(const Digest& value) { return bytes(std::as_bytes(std::span(value.bytes))); }
+Hasher& Hasher::digest(const Digest& value) {
+  return bytes(std::as_bytes(std::span(value.bytes)));
+}
 
 Digest Hasher::finish() {
   Digest result;

@@ -27,9 +27,12 @@ class ThreadPool {
   // when all are done. Results must not depend on which thread ran an item.
   template <class Body>
   void run(std::size_t items, Body&& body) {
-    run_erased(items, [](void* context, std::size_t item, unsigned thread) {
-      (*static_cast<std::remove_reference_t<Body>*>(context))(item, thread);
-    }, &body);
+    run_erased(
+        items,
+        [](void* context, std::size_t item, unsigned thread) {
+          (*static_cast<std::remove_reference_t<Body>*>(context))(item, thread);
+        },
+        &body);
   }
 
  private:

@@ -14,6 +14,8 @@ struct PageView {
   const std::byte* values = nullptr;
   const std::int32_t* positions = nullptr;  // [count]
   std::uint32_t count = 0;
+  std::int32_t min_position = 0;  // over [0, count): whole pages are skipped or left unmasked by these two
+  std::int32_t max_position = 0;
 };
 
 }  // namespace cairn

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attention of query rows over the pages of their sequence, all query heads of a KV head in one pass over each page.
+//
+// The arithmetic of a row: pages are visited in table order; within a page scores, then an online softmax step, then
+// the weighted values, tokens in order. Every kSplitPages pages a fresh partial result begins; partial results merge in
+// order. Neither threads, nor other rows, nor the number of rows in a call enter into it, so a row computed in prefill
+// has the bits of the same row computed in decode.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "cairn/base/aligned_buffer.h"
+#include "cairn/base/thread_pool.h"
+#include "cairn/block/page_view.h"
+#include "cairn/codec/codec.h"
+#include "cairn/kernels/args.h"
+
+namespace cairn {
+
+inline constexpr std::uint32_t kSplitPages = 16;
+
+// Query rows of one sequence at one layer. A row sees exactly the keys whose position is not greater than its own;
+// each row must see at least one.
+struct AttendRows {
+  const float* q;                 // [rows, heads, head_dim], rotated, softmax scale folded in
+  const std::int32_t* positions;  // [rows]
+  std::uint32_t rows;
+  std::span<const PageView> pages;  // of this layer, in table order
+  float* out;                       // [rows, heads, head_dim]
+};
+
+// Computes attention for several sequences at once. Holds scratch memory between calls; thread-compatible.
+class Attention {
+ public:
+  // Requires: heads is a multiple of shape.kv_heads.
+  Attention(PageShape shape, std::uint32_t heads, const Codec& keys, const Codec& values);
+  ~Attention();
+
+  void attend(std::span<const AttendRows> batch, ThreadPool& pool);
+
+ private:
+  struct Item;
+  void attend_item(const Item& item, unsigned thread);
+  void merge_item(const Item& item, std::size_t state_floats) const;
+  void finish(const Item& item, const SoftmaxState& state) const;
+
+  PageShape shape_;
+  std::uint32_t heads_;
+  const Codec& keys_;
+  const Codec& values_;
+  std::vector<Item> items_;
+  std::vector<Item> parts_;
+  std::vector<Scratch<float>> thread_scratch_;
+  Scratch<float> partials_;
+};
+
+}  // namespace cairn

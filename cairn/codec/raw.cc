@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// Raw pages: every value in the element type, nothing else stored.
+#include <algorithm>
+#include <bit>
+#include <type_traits>
+
+#include "cairn/base/half.h"
+#include "cairn/codec/table.h"
+#include "cairn/kernels/kernels.h"
+
+namespace cairn {
+namespace {
+
+static_assert(kPageTokens == kBlockTokens);
+
+template <Element E>
+struct Raw {
+  static constexpr std::size_t kElement = static_cast<std::size_t>(E);
+  static constexpr std::size_t kBytes = E == Element::kF32 ? 4 : 2;
+  using Stored = std::conditional_t<E == Element::kF32, std::uint32_t, std::uint16_t>;
+
+  static std::size_t page_bytes(PageShape shape) { return shape.values_per_token() * kBlockTokens * kBytes; }
+
+  static std::size_t head_bytes(PageShape shape) { return std::size_t{shape.head_dim} * kBlockTokens * kBytes; }
+
+  static void store_token(PageShape shape, Side side, std::byte* page, std::uint32_t slot, const float* row) {
+    constexpr std::uint32_t kPiece = 64;
+    Stored narrow[kPiece];
+    for (std::uint32_t h = 0; h < shape.kv_heads; ++h, page += head_bytes(shape), row += shape.head_dim) {
+      auto* values = reinterpret_cast<Stored*>(page);
+      if (side == Side::kValue) {
+        kernels().narrow[kElement](row, shape.head_dim, values + std::size_t{slot} * shape.head_dim);
+        continue;
+      }
+      for (std::uint32_t d = 0; d < shape.head_dim; d += kPiece) {
+        const std::uint32_t count = std::min(kPiece, shape.head_dim - d);
+        kernels().narrow[kElement](row + d, count, narrow);
+        for (std::uint32_t i = 0; i < count; ++i) values[std::size_t{d + i} * kBlockTokens + slot] = narrow[i];
+      }
+    }
+  }
+
+  static void decode(PageShape shape, Side side, const std::byte* page, std::uint32_t count, float* out) {
+    for (std::uint32_t h = 0; h < shape.kv_heads; ++h, page += head_bytes(shape)) {
+      const auto* values = reinterpret_cast<const Stored*>(page);
+      for (std::uint32_t t = 0; t < count; ++t) {
+        float* to = out + (std::size_t{t} * shape.kv_heads + h) * shape.head_dim;
+        for (std::uint32_t d = 0; d < shape.head_dim; ++d) {
+          to[d] = widen(values[side == Side::kKey ? d * kBlockTokens + t : t * shape.head_dim + d]);
+        }
+      }
+    }
+  }
+
+  static void scores(PageShape shape, const std::byte* page, std::uint32_t kv_head, const float* q, std::uint32_t rows,
+                     float* out) {
+    kernels().scores[kElement](page + kv_head * head_bytes(shape), shape.head_dim, q, rows, out);
+  }
+
+  static void accumulate(PageShape shape, const std::byte* page, std::uint32_t kv_head, const float* p,
+                         const float* correction, std::uint32_t rows, std::uint32_t count, float* acc) {
+    kernels().accumulate[kElement](page + kv_head * head_bytes(shape), shape.head_dim, p, correction, rows, count, acc);
+  }
+
+  static float widen(Stored stored) {
+    if constexpr (E == Element::kF16) return f16_to_f32(stored);
+    if constexpr (E == Element::kBF16) return bf16_to_f32(stored);
+    if constexpr (E == Element::kF32) return std::bit_cast<float>(stored);
+  }
+
+  static constexpr Codec codec(std::uint32_t id, std::string_view name) {
+    return {.id = id,
+            .name = name,
+            .exact = true,
+            .page_bytes = page_bytes,
+            .store_token = store_token,
+            .decode = decode,
+            .scores = scores,
+            .accumulate = accumulate};
+  }
+};
+
+}  // namespace
+
+const Codec kRawF16 = Raw<Element::kF16>::codec(1, "raw_f16");
+const Codec kRawBF16 = Raw<Element::kBF16>::codec(2, "raw_bf16");
+const Codec kRawF32 = Raw<Element::kF32>::codec(3, "raw_f32");
+
+}  // namespace cairn

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// What kernels take: plain data over raw pointers, so that every instruction set (and later nvcc) can share it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cairn/kernels/weight_format.h"
+
+namespace cairn {
+
+// Weight rows are interleaved in panels of this many, one SIMD lane per row.
+inline constexpr std::uint32_t kPanelRows = 16;
+// Activations carry one scale per this many values; quantised weights need a multiple of it per row.
+inline constexpr std::uint32_t kGroupValues = 32;
+// Rows of activations are interleaved in tiles of at most this many.
+inline constexpr std::uint32_t kTileRows = 12;
+
+// Tokens of a page. Kernels know no blocks, so the number stands here too; codec.h checks that the two agree.
+inline constexpr std::uint32_t kPageTokens = 64;
+
+// A quantised weight matrix [rows, cols] in panel layout (panel.h). `data` is 64-byte aligned.
+struct PanelMatrix {
+  WeightFormat format;
+  std::uint32_t rows;
+  std::uint32_t cols;
+  const std::byte* data;
+};
+
+// Activation rows [rows, cols] as signed bytes, interleaved by tile: tile i holds n = min(kTileRows, rows - 12 i) rows
+// and starts at 12 i times the per-row extent of each array.
+struct ActivationTiles {
+  std::uint32_t rows;
+  std::uint32_t cols;
+  std::int8_t* codes;    // [cols / 4, n, 4], within [-127, 127]
+  float* scales;         // [cols / 32, n]: value = code * scale
+  std::int32_t* biases;  // [cols / 16, n]: -128 times the sum of 16 codes, which undoes the +128 of stored weights
+  float* sums;           // [cols / 32, n]: scale times the sum of 32 codes, which meets the minimum of K-quants
+};
+
+// out[r, c] = sum over k of activation[r, k] * weight[c, k] for the rows of panels [first_panel, last_panel).
+struct MatmulArgs {
+  PanelMatrix weights;
+  ActivationTiles activations;
+  float* out;  // [activations.rows, out_stride]
+  std::size_t out_stride;
+  std::uint32_t first_panel;
+  std::uint32_t last_panel;
+};
+
+// Running softmax of some query rows over part of the keys: sum over t of exp(s - max) and of exp(s - max) * V.
+struct SoftmaxState {
+  float* max;  // [rows]; -infinity when nothing was seen
+  float* sum;  // [rows]
+  float* acc;  // [rows, head_dim]
+};
+
+}  // namespace cairn

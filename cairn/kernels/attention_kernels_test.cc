@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "cairn/base/half.h"
+#include "cairn/kernels/kernels.h"
+#include "cairn/testing/random.h"
+
+namespace cairn {
+namespace {
+
+using testing::random_floats;
+
+constexpr Element kAll[] = {Element::kF16, Element::kBF16, Element::kF32};
+
+// Page contents of each element type from the same floats.
+std::vector<std::byte> page_of(Element element, const std::vector<float>& values) {
+  std::vector<std::byte> page(values.size() * (element == Element::kF32 ? 4 : 2));
+  find_kernels("scalar")->narrow[static_cast<std::size_t>(element)](values.data(), values.size(), page.data());
+  return page;
+}
+
+void expect_same(const std::vector<float>& got, const std::vector<float>& expected, const Kernels& set) {
+  EXPECT_EQ(std::memcmp(got.data(), expected.data(), got.size() * sizeof(float)), 0) << set.name;
+}
+
+TEST(AttentionKernels, EverySetReturnsTheBitsOfTheScalarOne) {
+  for (const Element element : kAll) {
+    const auto e = static_cast<std::size_t>(element);
+    for (const std::uint32_t head_dim : {8u, 24u, 64u, 80u, 128u}) {
+      const auto page = page_of(element, random_floats(head_dim * kPageTokens, head_dim));
+      for (const std::uint32_t rows : {1u, 2u, 3u, 4u, 7u, 20u}) {
+        const auto q = random_floats(rows * head_dim, rows);
+        const auto p = random_floats(rows * kPageTokens, rows + 1);
+        const auto correction = random_floats(rows, rows + 2);
+        const auto start = random_floats(rows * head_dim, rows + 3);
+        std::vector<float> expected_scores(rows * kPageTokens), expected_acc = start;
+        const Kernels& scalar = *find_kernels("scalar");
+        scalar.scores[e](page.data(), head_dim, q.data(), rows, expected_scores.data());
+        scalar.accumulate[e](page.data(), head_dim, p.data(), correction.data(), rows, 61, expected_acc.data());
+        for (const Kernels* set : available_kernels()) {
+          std::vector<float> got(rows * kPageTokens), acc = start;
+          set->scores[e](page.data(), head_dim, q.data(), rows, got.data());
+          expect_same(got, expected_scores, *set);
+          set->accumulate[e](page.data(), head_dim, p.data(), correction.data(), rows, 61, acc.data());
+          expect_same(acc, expected_acc, *set);
+        }
+      }
+    }
+  }
+}
+
+TEST(AttentionKernels, SoftmaxBlockAgreesAcrossSetsAndWithDoubles) {
+  const std::uint32_t rows = 6;
+  const auto scores = random_floats(rows * kPageTokens, 1, 4.0f);
+  const std::uint64_t masks[rows] = {~0ull, 1, 0, 0x8000000000000001ull, 0xffffffffull, 0x5555555555555555ull};
+  const float inf = std::numeric_limits<float>::infinity();
+  const float earlier_max[rows] = {-inf, 2.0f, -inf, 30.0f, -300.0f, 0.5f};
+  for (const Kernels* set : available_kernels()) {
+    std::vector<float> p = scores, reference = scores;
+    std::vector<float> max(earlier_max, earlier_max + rows), sum(rows, 3.0f), correction(rows);
+    std::vector<float> max2 = max, sum2 = sum, correction2(rows);
+    set->softmax_block(p.data(), masks, rows, max.data(), sum.data(), correction.data());
+    find_kernels("scalar")->softmax_block(reference.data(), masks, rows, max2.data(), sum2.data(), correction2.data());
+    expect_same(p, reference, *set);
+    expect_same(max, max2, *set);
+    expect_same(sum, sum2, *set);
+    expect_same(correction, correction2, *set);
+    for (std::uint32_t r = 0; r < rows; ++r) {
+      double largest = earlier_max[r];
+      for (std::uint32_t t = 0; t < kPageTokens; ++t) {
+        if ((masks[r] >> t) & 1) largest = std::max<double>(largest, scores[r * kPageTokens + t]);
+      }
+      double total = std::isinf(largest) ? 0 : 3.0 * std::exp(earlier_max[r] - largest);
+      for (std::uint32_t t = 0; t < kPageTokens; ++t) {
+        const bool visible = (masks[r] >> t) & 1;
+        const double weight = visible ? std::exp(scores[r * kPageTokens + t] - largest) : 0.0;
+        EXPECT_NEAR(p[r * kPageTokens + t], weight, 1e-6);
+        total += weight;
+      }
+      EXPECT_NEAR(sum[r], total, 1e-5 * (1 + total));
+    }
+  }
+}
+
+TEST(AttentionKernels, MergeOfNothingKeepsTheOther) {
+  const float inf = std::numeric_limits<float>::infinity();
+  for (const Kernels* set : available_kernels()) {
+    float max_a = -inf, sum_a = 0, max_b = 1.5f, sum_b = 2.0f;
+    std::vector<float> acc_a(8, 0.0f), acc_b = random_floats(8, 3);
+    set->merge({&max_a, &sum_a, acc_a.data()}, {&max_b, &sum_b, acc_b.data()}, 1, 8);
+    EXPECT_EQ(max_a, 1.5f);
+    EXPECT_EQ(sum_a, 2.0f);
+    expect_same(acc_a, acc_b, *set);
+    max_b = -inf;
+    set->merge({&max_a, &sum_a, acc_a.data()}, {&max_b, &sum_b, std::vector<float>(8, 99.0f).data()}, 1, 8);
+    EXPECT_EQ(sum_a, 2.0f);
+    expect_same(acc_a, acc_b, *set);
+  }
+}
+
+TEST(Narrow, RoundTripsEveryHalfAndSaturates) {
+  std::vector<float> all;
+  for (std::uint32_t bits = 0; bits < 0x10000; ++bits) {
+    const float value = f16_to_f32(static_cast<std::uint16_t>(bits));
+    if (std::isfinite(value)) all.push_back(value);
+  }
+  for (const Kernels* set : available_kernels()) {
+    std::vector<std::uint16_t> halves(all.size());
+    set->narrow[0](all.data(), all.size(), halves.data());
+    for (std::size_t i = 0; i < all.size(); ++i) ASSERT_EQ(f16_to_f32(halves[i]), all[i]);
+    const float hostile[] = {1e30f, -1e30f, INFINITY, -INFINITY, NAN, 65519.0f};
+    std::uint16_t out[6];
+    set->narrow[0](hostile, 6, out);
+    EXPECT_EQ(f16_to_f32(out[0]), 65504.0f);
+    EXPECT_EQ(f16_to_f32(out[1]), -65504.0f);
+    EXPECT_EQ(f16_to_f32(out[2]), 65504.0f);
+    EXPECT_EQ(f16_to_f32(out[3]), -65504.0f);
+    EXPECT_EQ(f16_to_f32(out[4]), 0.0f);
+    EXPECT_EQ(f16_to_f32(out[5]), 65504.0f);
+  }
+}
+
+TEST(Elementwise, EverySetReturnsTheBitsOfTheScalarOne) {
+  const Kernels& scalar = *find_kernels("scalar");
+  for (const std::size_t count : {8u, 64u, 100u, 2048u}) {
+    const auto x = random_floats(count, 1, 5.0f), y = random_floats(count, 2, 5.0f);
+    const auto cos = random_floats(count / 2, 3), sin = random_floats(count / 2, 4);
+    for (const Kernels* set : available_kernels()) {
+      std::vector<float> a(count), b(count);
+      scalar.rms_norm(x.data(), y.data(), 1e-5f, count, a.data());
+      set->rms_norm(x.data(), y.data(), 1e-5f, count, b.data());
+      expect_same(b, a, *set);
+      a = b = x;
+      scalar.silu_mul(a.data(), y.data(), count);
+      set->silu_mul(b.data(), y.data(), count);
+      expect_same(b, a, *set);
+      for (std::size_t i = 0; i < count; ++i) {
+        const double exact = x[i] / (1 + std::exp(-static_cast<double>(x[i]))) * y[i];
+        ASSERT_NEAR(b[i], exact, 1e-5 * (1 + std::fabs(exact)));
+      }
+      a = b = x;
+      scalar.rope_neighbours(a.data(), cos.data(), sin.data(), count / 2);
+      set->rope_neighbours(b.data(), cos.data(), sin.data(), count / 2);
+      expect_same(b, a, *set);
+      scalar.rope_halves(a.data(), cos.data(), sin.data(), count / 2);
+      set->rope_halves(b.data(), cos.data(), sin.data(), count / 2);
+      expect_same(b, a, *set);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace cairn

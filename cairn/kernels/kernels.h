@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kernels of one instruction set. The scalar set (ref/) is the definition; every other set returns the same bits,
+// because each fixes one order of operations: lanes are output rows, tokens or channels, never partial sums, and every
+// fused multiply-add is written out.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "cairn/kernels/args.h"
+
+namespace cairn {
+
+// Element types of raw pages.
+enum class Element : std::uint8_t { kF16 = 0, kBF16 = 1, kF32 = 2 };
+inline constexpr std::size_t kElements = 3;
+
+// Raw pages of one KV head; see codec.h for layouts and meanings. `elements` keys are [head_dim, 64], values
+// [64, head_dim]. head_dim is a multiple of 8.
+using ScoresFn = void (*)(const void* keys, std::uint32_t head_dim, const float* q, std::uint32_t rows, float* scores);
+using AccumulateFn = void (*)(const void* values, std::uint32_t head_dim, const float* p, const float* correction,
+                              std::uint32_t rows, std::uint32_t count, float* acc);
+
+// Immutable, lives for ever. All functions are pure, allocate nothing and may run concurrently on distinct outputs.
+struct Kernels {
+  std::string_view name;
+
+  // Rounds the rows of one tile of x [out.rows, x_stride] (out.cols values each, a multiple of kGroupValues) to bytes.
+  // Not-a-number becomes -127.
+  void (*quantise_tile)(const float* x, std::size_t x_stride, ActivationTiles out, std::uint32_t tile);
+  void (*matmul)(const MatmulArgs& args);
+
+  ScoresFn scores[kElements];
+  AccumulateFn accumulate[kElements];
+  // Turns scores [rows, 64] into weights exp(s - new max) in place; token t of row r counts when bit t of masks[r] is
+  // set. Updates state.max and state.sum and gives the factor that earlier accumulators must be scaled by.
+  void (*softmax_block)(float* scores, const std::uint64_t* masks, std::uint32_t rows, float* max, float* sum,
+                        float* correction);
+  // state a = merge(a, b), both over head_dim channels.
+  void (*merge)(SoftmaxState a, SoftmaxState b, std::uint32_t rows, std::uint32_t head_dim);
+
+  // f32 to element type: round to nearest even, saturate, NaN to zero.
+  void (*narrow[kElements])(const float* x, std::size_t count, void* out);
+
+  // y = x / sqrt(mean(x^2) + eps) * weight.
+  void (*rms_norm)(const float* x, const float* weight, float eps, std::size_t count, float* y);
+  // gate = silu(gate) * up.
+  void (*silu_mul)(float* gate, const float* up, std::size_t count);
+  void (*add)(float* x, const float* y, std::size_t count);
+  // Rotates pairs (i, i + 1) or (i, i + pairs) of the first 2 * pairs values.
+  void (*rope_neighbours)(float* x, const float* cos, const float* sin, std::size_t pairs);
+  void (*rope_halves)(float* x, const float* cos, const float* sin, std::size_t pairs);
+};
+
+// The sets that this build has and this processor can run, slowest (scalar) first.
+std::span<const Kernels* const> available_kernels();
+
+// nullptr when there is no such set here. Names: "scalar", "avx2", "avx512".
+const Kernels* find_kernels(std::string_view name);
+
+// The set in use: the fastest available, or the one that the environment variable CAIRN_ISA names. Decided once; an
+// unusable name falls back to the fastest set here and is reported by forced_isa_error().
+const Kernels& kernels();
+
+// Empty, or one line saying why CAIRN_ISA could not be followed.
+std::string_view forced_isa_error();
+
+}  // namespace cairn

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/kernels/panel.h"
+
+#include <algorithm>
+#include <cstring>
+#include <iterator>
+
+namespace cairn {
+namespace {
+
+constexpr std::uint32_t kUnit = 256;  // columns of a K-quant block
+
+// One row's unit taken apart: codes by column, and what scales them.
+struct RowUnit {
+  std::uint8_t codes[kUnit] = {};
+  std::uint16_t d = 0;
+  std::uint16_t dmin = 0;
+  std::uint8_t scales[16] = {};
+  std::uint8_t mins[8] = {};
+};
+
+std::uint16_t load_u16(const std::uint8_t* p) {
+  return static_cast<std::uint16_t>(p[0] | (p[1] << 8));
+}
+
+// The 6-bit scales and minima of Q4_K and Q5_K, 12 bytes for 8 groups.
+void split_k_scales(const std::uint8_t* packed, RowUnit& unit) {
+  for (int g = 0; g < 4; ++g) {
+    unit.scales[g] = packed[g] & 63;
+    unit.mins[g] = packed[g + 4] & 63;
+    unit.scales[g + 4] = static_cast<std::uint8_t>((packed[g + 8] & 15) | ((packed[g] >> 6) << 4));
+    unit.mins[g + 4] = static_cast<std::uint8_t>((packed[g + 8] >> 4) | ((packed[g + 4] >> 6) << 4));
+  }
+}
+
+void split_q8_0(const std::uint8_t* block, RowUnit& unit) {
+  unit.d = load_u16(block);
+  for (int k = 0; k < 32; ++k) unit.codes[k] = static_cast<std::uint8_t>(block[2 + k] ^ 0x80);
+}
+
+void split_q4_0(const std::uint8_t* block, RowUnit& unit) {
+  unit.d = load_u16(block);
+  for (int k = 0; k < 16; ++k) {
+    unit.codes[k] = block[2 + k] & 15;
+    unit.codes[k + 16] = block[2 + k] >> 4;
+  }
+}
+
+void split_q4_k(const std::uint8_t* block, RowUnit& unit) {
+  unit.d = load_u16(block);
+  unit.dmin = load_u16(block + 2);
+  split_k_scales(block + 4, unit);
+  const std::uint8_t* nibbles = block + 16;
+  for (int pair = 0; pair < 4; ++pair) {
+    for (int k = 0; k < 32; ++k) {
+      unit.codes[pair * 64 + k] = nibbles[pair * 32 + k] & 15;
+      unit.codes[pair * 64 + 32 + k] = nibbles[pair * 32 + k] >> 4;
+    }
+  }
+}
+
+void split_q5_k(const std::uint8_t* block, RowUnit& unit) {
+  unit.d = load_u16(block);
+  unit.dmin = load_u16(block + 2);
+  split_k_scales(block + 4, unit);
+  const std::uint8_t* high = block + 16;
+  const std::uint8_t* nibbles = block + 48;
+  for (int pair = 0; pair < 4; ++pair) {
+    for (int k = 0; k < 32; ++k) {
+      const int low_bit = (high[k] >> (2 * pair)) & 1;
+      const int high_bit = (high[k] >> (2 * pair + 1)) & 1;
+      unit.codes[pair * 64 + k] = static_cast<std::uint8_t>((nibbles[pair * 32 + k] & 15) | (low_bit << 4));
+      unit.codes[pair * 64 + 32 + k] = static_cast<std::uint8_t>((nibbles[pair * 32 + k] >> 4) | (high_bit << 4));
+    }
+  }
+}
+
+void split_q6_k(const std::uint8_t* block, RowUnit& unit) {
+  const std::uint8_t* low = block;
+  const std::uint8_t* high = block + 128;
+  std::memcpy(unit.scales, block + 192, 16);
+  unit.d = load_u16(block + 208);
+  for (int half = 0; half < 2; ++half) {
+    for (int k = 0; k < 32; ++k) {
+      const std::uint8_t upper = high[half * 32 + k];
+      const std::uint8_t first = low[half * 64 + k];
+      const std::uint8_t second = low[half * 64 + 32 + k];
+      std::uint8_t* codes = unit.codes + half * 128 + k;
+      codes[0] = static_cast<std::uint8_t>((first & 15) | ((upper & 3) << 4));
+      codes[32] = static_cast<std::uint8_t>((second & 15) | (((upper >> 2) & 3) << 4));
+      codes[64] = static_cast<std::uint8_t>((first >> 4) | (((upper >> 4) & 3) << 4));
+      codes[96] = static_cast<std::uint8_t>((second >> 4) | ((upper >> 6) << 4));
+    }
+  }
+}
+
+// Writes one row's share of a unit; `lane` is the row within the panel.
+struct Writer {
+  std::byte* at;
+  std::uint32_t lane;
+
+  void f16(std::uint16_t value) {
+    std::memcpy(at + lane * 2, &value, 2);
+    at += kPanelRows * 2;
+  }
+  void bytes(const std::uint8_t* values, std::uint32_t count) {
+    for (std::uint32_t i = 0; i < count; ++i) at[i * kPanelRows + lane] = std::byte{values[i]};
+    at += count * kPanelRows;
+  }
+  void codes(const std::uint8_t* group) {
+    for (std::uint32_t quad = 0; quad < kQuads; ++quad)
+      std::memcpy(at + quad * kQuadBytes + lane * 4, group + quad * 4, 4);
+    at += kQuads * kQuadBytes;
+  }
+  void nibbles(const std::uint8_t* group) {
+    for (std::uint32_t k = 0; k < 16; ++k) {
+      at[(k / 4) * kQuadBytes + lane * 4 + k % 4] =
+          static_cast<std::byte>((group[k] & 15) | ((group[k + 16] & 15) << 4));
+    }
+    at += kQuads / 2 * kQuadBytes;
+  }
+  void fifth_bits(const std::uint8_t* group) {
+    for (std::uint32_t b = 0; b < 4; ++b) {
+      std::uint32_t bits = 0;
+      for (std::uint32_t quad = 0; quad < kQuads; ++quad) bits |= ((group[quad * 4 + b] >> 4) & 1u) << quad;
+      at[lane * 4 + b] = static_cast<std::byte>(bits);
+    }
+    at += kQuadBytes;
+  }
+  void upper_bits(const std::uint8_t* group) {
+    for (std::uint32_t half = 0; half < 2; ++half) {
+      for (std::uint32_t b = 0; b < 4; ++b) {
+        std::uint32_t bits = 0;
+        for (std::uint32_t j = 0; j < 4; ++j) bits |= ((group[(half * 4 + j) * 4 + b] >> 4) & 3u) << (2 * j);
+        at[half * kQuadBytes + lane * 4 + b] = static_cast<std::byte>(bits);
+      }
+    }
+    at += 2 * kQuadBytes;
+  }
+};
+
+void write_unit(WeightFormat format, const RowUnit& unit, Writer w) {
+  w.f16(unit.d);
+  switch (format) {
+    case WeightFormat::kQ8_0: w.codes(unit.codes); return;
+    case WeightFormat::kQ4_0: w.nibbles(unit.codes); return;
+    case WeightFormat::kQ6_K: w.bytes(unit.scales, 16); break;
+    default:
+      w.f16(unit.dmin);
+      w.bytes(unit.scales, 8);
+      w.bytes(unit.mins, 8);
+  }
+  for (std::uint32_t g = 0; g < 8; ++g) w.nibbles(unit.codes + g * 32);
+  for (std::uint32_t g = 0; g < 8; ++g) {
+    if (format == WeightFormat::kQ5_K) w.fifth_bits(unit.codes + g * 32);
+    if (format == WeightFormat::kQ6_K) w.upper_bits(unit.codes + g * 32);
+  }
+}
+
+using Split = void (*)(const std::uint8_t* block, RowUnit& unit);
+
+struct Entry {
+  WeightFormat format;
+  PanelFormat panel;
+  Split split;
+};
+
+constexpr std::uint32_t kK = kPanelRows;
+constexpr Entry kEntries[] = {
+    {WeightFormat::kQ8_0, {32, kK * 34, 32, 128, false}, split_q8_0},
+    {WeightFormat::kQ4_0, {32, kK * 18, 32, 8, false}, split_q4_0},
+    {WeightFormat::kQ4_K, {256, kK*(4 + 16 + 128), 32, 0, true}, split_q4_k},
+    {WeightFormat::kQ5_K, {256, kK*(4 + 16 + 160), 32, 0, true}, split_q5_k},
+    {WeightFormat::kQ6_K, {256, kK*(2 + 16 + 192), 16, 32, false}, split_q6_k},
+};
+
+const Entry* find_entry(WeightFormat format) {
+  const Entry* end = kEntries + std::size(kEntries);
+  const Entry* entry = std::find_if(kEntries, end, [format](const Entry& e) { return e.format == format; });
+  return entry == end ? nullptr : entry;
+}
+
+}  // namespace
+
+const PanelFormat* find_panel_format(WeightFormat format) {
+  const Entry* entry = find_entry(format);
+  return entry == nullptr ? nullptr : &entry->panel;
+}
+
+std::size_t panel_bytes(const PanelFormat& format, std::uint32_t cols) {
+  return std::size_t{cols / format.unit_cols} * format.unit_bytes;
+}
+
+void pack_panel(WeightFormat format, const std::byte* matrix, std::uint32_t rows, std::uint32_t cols,
+                std::uint32_t panel, std::byte* out) {
+  const Entry& entry = *find_entry(format);
+  const std::size_t block_bytes = weight_format_info(format).block_bytes;
+  const std::uint32_t units = cols / entry.panel.unit_cols;
+  const std::uint32_t first = panel * kPanelRows;
+  for (std::uint32_t lane = 0; lane < kPanelRows; ++lane) {
+    const std::byte* row = matrix + std::size_t{first + lane} * units * block_bytes;
+    for (std::uint32_t u = 0; u < units; ++u) {
+      RowUnit unit;
+      if (first + lane < rows) entry.split(reinterpret_cast<const std::uint8_t*>(row + u * block_bytes), unit);
+      write_unit(format, unit, Writer{out + std::size_t{u} * entry.panel.unit_bytes, lane});
+    }
+  }
+}
+
+}  // namespace cairn

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// The scalar definition of every kernel. Speed does not matter here; the order of operations does.
+
+#include "cairn/kernels/elementwise-inl.h"
+#include "cairn/kernels/isa.h"
+#include "cairn/kernels/matmul-inl.h"
+#include "cairn/kernels/rows-inl.h"
+
+namespace cairn {
+namespace {
+
+struct ScalarDot {
+  template <class Format, std::uint32_t T>
+  static void step(const Chunk& chunk, const TileView& tile, std::uint32_t offset, float* acc) {
+    constexpr std::uint32_t kGroupCols = Format::kGroupQuads * 4;
+    for (std::uint32_t t = 0; t < T; ++t) {
+      const std::uint32_t row = offset + t;
+      for (std::uint32_t lane = 0; lane < kPanelRows; ++lane) {
+        float& sum = acc[t * kPanelRows + lane];
+        for (std::uint32_t g = 0; g < chunk.cols / kGroupCols; ++g) {
+          std::int32_t dot = 0;
+          for (std::uint32_t k = 0; k < kGroupCols; ++k) {
+            const std::uint32_t col = g * kGroupCols + k;
+            const std::uint8_t code =
+                chunk.codes[col / 32 * chunk.stride + col % 32 / 4 * kQuadBytes + lane * 4 + col % 4];
+            const std::int8_t activation = tile.codes[(std::size_t{col / 4} * tile.rows + row) * 4 + col % 4];
+            dot += (static_cast<std::int32_t>(code) - static_cast<std::int32_t>(Format::kZeroPoint)) * activation;
+          }
+          const std::size_t scale_at = std::size_t{g * kGroupCols / 32} * tile.rows + row;
+          const float weighted = static_cast<float>(dot) * chunk.scales[g * kPanelRows + lane];
+          sum = fused(weighted, tile.scales[scale_at], sum);
+          if constexpr (Format::kMinimum) {
+            sum = fused(-chunk.minima[g * kPanelRows + lane], tile.sums[scale_at], sum);
+          }
+        }
+      }
+    }
+  }
+};
+
+void quantise_tile(const float* x, std::size_t x_stride, ActivationTiles out, std::uint32_t tile) {
+  const std::size_t before = std::size_t{tile} * kTileRows;
+  const std::uint32_t n = smaller(kTileRows, out.rows - tile * kTileRows);
+  for (std::uint32_t r = 0; r < n; ++r) {
+    const float* row = x + (before + r) * x_stride;
+    for (std::uint32_t g = 0; g < out.cols / 32; ++g) {
+      const float* group = row + g * 32;
+      float largest = 0.0f;
+      for (int k = 0; k < 32; ++k) largest = __builtin_fabsf(group[k]) > largest ? __builtin_fabsf(group[k]) : largest;
+      const float inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
+      const float scale = largest / 127.0f;
+      std::int32_t sums[2] = {};
+      for (std::uint32_t k = 0; k < 32; ++k) {
+        float value = group[k] * inverse;
+        value = value > -127.0f ? value : -127.0f;
+        value = value < 127.0f ? value : 127.0f;
+        const auto code = static_cast<std::int8_t>(__builtin_nearbyintf(value));
+        sums[k / 16] += code;
+        out.codes[before * out.cols + ((std::size_t{g} * 8 + k / 4) * n + r) * 4 + k % 4] = code;
+      }
+      const std::size_t at = before * (out.cols / 32) + std::size_t{g} * n + r;
+      out.scales[at] = scale;
+      out.sums[at] = scale * static_cast<float>(sums[0] + sums[1]);
+      std::int32_t* biases = out.biases + before * (out.cols / 16) + std::size_t{g} * 2 * n + r;
+      biases[0] = -128 * sums[0];
+      biases[n] = -128 * sums[1];
+    }
+  }
+}
+
+template <class E>
+void scores(const void* keys, std::uint32_t head_dim, const float* q, std::uint32_t rows, float* out) {
+  const auto* k = static_cast<const typename E::Type*>(keys);
+  for (std::uint32_t r = 0; r < rows; ++r) {
+    for (std::uint32_t t = 0; t < kPageTokens; ++t) {
+      float sum = 0.0f;
+      for (std::uint32_t d = 0; d < head_dim; ++d)
+        sum = fused(E::load(k[d * kPageTokens + t]), q[r * head_dim + d], sum);
+      out[r * kPageTokens + t] = sum;
+    }
+  }
+}
+
+template <class E>
+void accumulate(const void* values, std::uint32_t head_dim, const float* p, const float* correction, std::uint32_t rows,
+                std::uint32_t count, float* acc) {
+  const auto* v = static_cast<const typename E::Type*>(values);
+  for (std::uint32_t r = 0; r < rows; ++r) {
+    for (std::uint32_t d = 0; d < head_dim; ++d) {
+      float sum = acc[r * head_dim + d] * correction[r];
+      for (std::uint32_t t = 0; t < count; ++t) sum = fused(E::load(v[t * head_dim + d]), p[r * kPageTokens + t], sum);
+      acc[r * head_dim + d] = sum;
+    }
+  }
+}
+
+}  // namespace
+
+const Kernels kScalarKernels = {
+    .name = "scalar",
+    .quantise_tile = quantise_tile,
+    .matmul = matmul_panels<ScalarDot>,
+    .scores = {scores<F16>, scores<BF16>, scores<F32>},
+    .accumulate = {accumulate<F16>, accumulate<BF16>, accumulate<F32>},
+    .softmax_block = softmax_block,
+    .merge = merge_states,
+    .narrow = {narrow<F16>, narrow<BF16>, narrow<F32>},
+    .rms_norm = rms_norm,
+    .silu_mul = silu_mul,
+    .add = add,
+    .rope_neighbours = rope_neighbours,
+    .rope_halves = rope_halves,
+};
+
+}  // namespace cairn

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// Element types of raw pages, and the row kernels that plain loops serve well in every instruction set.
+#pragma once
+
+#include "cairn/base/half.h"
+#include "cairn/kernels/elementwise-inl.h"
+
+namespace cairn {
+namespace {
+
+struct F16 {
+  using Type = std::uint16_t;
+  static float load(Type v) { return f16_to_f32(v); }
+  static Type store(float v) { return f32_to_f16(v); }
+  static constexpr float kMax = 65504.0f;
+};
+struct BF16 {
+  using Type = std::uint16_t;
+  static float load(Type v) { return bf16_to_f32(v); }
+  static Type store(float v) { return f32_to_bf16(v); }
+  static constexpr float kMax = 3.3895313892515355e38f;
+};
+struct F32 {
+  using Type = float;
+  static float load(Type v) { return v; }
+  static Type store(float v) { return v; }
+  static constexpr float kMax = __FLT_MAX__;
+};
+
+template <class E>
+void narrow(const float* x, std::size_t count, void* out) {
+  auto* to = static_cast<typename E::Type*>(out);
+  for (std::size_t i = 0; i < count; ++i) {
+    float value = x[i] == x[i] ? x[i] : 0.0f;
+    value = value > E::kMax ? E::kMax : (value < -E::kMax ? -E::kMax : value);
+    to[i] = E::store(value);
+  }
+}
+
+void softmax_block(float* s, const std::uint64_t* masks, std::uint32_t rows, float* max, float* sum,
+                   float* correction) {
+  constexpr float kNothing = -__builtin_inff();
+  for (std::uint32_t r = 0; r < rows; ++r) {
+    float* row = s + r * kPageTokens;
+    float largest = max[r];
+    for (std::uint32_t t = 0; t < kPageTokens; ++t) {
+      if (((masks[r] >> t) & 1) == 0) row[t] = kNothing;
+      largest = row[t] > largest ? row[t] : largest;
+    }
+    const float base = largest == kNothing ? 0.0f : largest;
+    float lanes[kSumLanes] = {};
+    for (std::uint32_t t = 0; t < kPageTokens; ++t) {
+      row[t] = exp_lane(row[t] - base);
+      lanes[t % kSumLanes] += row[t];
+    }
+    correction[r] = exp_lane(max[r] - base);
+    sum[r] = fused(sum[r], correction[r], sum_lanes(lanes));
+    max[r] = largest;
+  }
+}
+
+}  // namespace
+}  // namespace cairn
