@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+// Random operations on a PrefixIndex against a plain map from token paths to blocks, whose eviction scans everything.
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "cairn/reuse/prefix_index.h"
+
+namespace cairn {
+namespace {
+
+using Path = std::vector<TokenId>;  // one symbol per block; the tokens of a block are its symbol, 64 times
+
+constexpr std::size_t kPage = PagePool::kPageAlignment;
+const Digest kRoot = chain_root(Digest{}, "model");
+
+std::vector<TokenId> tokens_of(const Path& path) {
+  std::vector<TokenId> tokens;
+  for (TokenId symbol : path) tokens.insert(tokens.end(), kBlockTokens, symbol);
+  return tokens;
+}
+
+Path prefix(const Path& path, std::size_t blocks) {
+  return {path.begin(), path.begin() + static_cast<long>(blocks)};
+}
+
+struct Model {
+  struct Entry {
+    std::uint64_t stamp = 0;
+    const std::byte* first_page = nullptr;
+  };
+  std::map<Path, Entry> entries;
+  std::size_t budget = 0;
+  std::size_t charge = 0;
+  std::uint64_t clock = 0;
+
+  std::size_t depth(const Path& path) const {
+    std::size_t n = 0;
+    while (n < path.size() && entries.contains(prefix(path, n + 1))) ++n;
+    return n;
+  }
+  void use(const Path& path) {
+    ++clock;
+    for (std::size_t n = 1; n <= path.size(); ++n) entries.at(prefix(path, n)).stamp = clock;
+  }
+  std::size_t children(const Path& path) const {
+    return std::ranges::count_if(entries, [&](const auto& e) {
+      return e.first.size() == path.size() + 1 && prefix(e.first, path.size()) == path;
+    });
+  }
+  std::vector<Path> leaves_by_age() const {
+    std::vector<Path> leaves;
+    for (const auto& [path, entry] : entries) {
+      if (children(path) == 0) leaves.push_back(path);
+    }
+    std::ranges::sort(leaves, {}, [&](const Path& path) { return entries.at(path).stamp; });
+    return leaves;
+  }
+  // Returns what the pages freed, two for each block not held by a reader.
+  std::size_t evict(std::size_t bytes, const std::multiset<const std::byte*>& held) {
+    const auto unused = [&](const Path& path) { return !held.contains(entries.at(path).first_page); };
+    std::size_t freed = 0;
+    for (bool progress = true; progress && freed < bytes;) {
+      progress = false;
+      for (const Path& leaf : leaves_by_age()) {
+        if (!unused(leaf)) continue;
+        entries.erase(leaf);
+        freed += 2 * kPage;
+        progress = true;
+        break;
+      }
+    }
+    for (bool progress = true; progress && freed < bytes;) {
+      progress = false;
+      for (const Path& leaf : leaves_by_age()) {
+        Path top = leaf;
+        while (!top.empty() && children(top) <= 1 && !unused(top)) top.pop_back();
+        if (top.empty() || children(top) > 1) continue;
+        for (std::size_t n = leaf.size(); n >= top.size(); --n) entries.erase(prefix(leaf, n));
+        freed += 2 * kPage;
+        progress = true;
+        break;
+      }
+    }
+    return freed;
+  }
+  InsertOutcome insert(const Path& path, const std::byte* first_page) {
+    if (entries.contains(path)) {
+      use(path);
+      return InsertOutcome::kDuplicate;
+    }
+    const Path parent = prefix(path, path.size() - 1);
+    if (depth(parent) != parent.size()) return InsertOutcome::kOrphan;
+    if (path.size() * charge > budget) return InsertOutcome::kNoRoom;
+    entries[path] = {0, first_page};
+    use(path);
+    while (entries.size() * charge > budget) entries.erase(leaves_by_age().front());
+    return InsertOutcome::kInserted;
+  }
+};
+
+struct Readers {
+  std::vector<PrefixMatch> matches;
+  std::multiset<const std::byte*> held;
+
+  void add(PrefixMatch match) {
+    for (const auto& block : match.blocks) held.insert(block.pages.at(0).data());
+    matches.push_back(std::move(match));
+  }
+  void remove(std::size_t i) {
+    for (const auto& block : matches[i].blocks) held.erase(held.find(block.pages.at(0).data()));
+    matches.erase(matches.begin() + static_cast<long>(i));
+  }
+};
+
+SealedBlock make_block(PagePool& pool, const Path& path) {
+  SealedBlock block{.parent = kRoot, .key = kRoot, .tokens = {}, .pages = {}};
+  for (TokenId symbol : path) {
+    block.tokens.fill(symbol);
+    block.parent = block.key;
+    block.key = block_key(block.parent, block.tokens);
+  }
+  auto reservation = pool.reserve(2 * kPage);
+  block.pages.push_back(reservation->take(kPage));
+  block.pages.push_back(reservation->take(kPage));
+  return block;
+}
+
+void run_model() {
+  const auto pool = *PagePool::create(4096 * kPage, std::array<std::size_t, 1>{kPage});
+  Model model;
+  {
+    PrefixIndex probe(1 << 20);
+    probe.insert(kRoot, make_block(*pool, {1}));
+    model.charge = probe.stats().bytes;
+  }
+  model.budget = *rc::gen::inRange<std::size_t>(1, 12) * model.charge + *rc::gen::inRange<std::size_t>(0, model.charge);
+  PrefixIndex index(model.budget);
+  Readers readers;
+  std::size_t evictions = 0;
+
+  const auto steps = *rc::gen::inRange(0, 120);
+  for (int step = 0; step < steps; ++step) {
+    const auto path = *rc::gen::resize(5, rc::gen::nonEmpty(rc::gen::container<Path>(rc::gen::inRange<TokenId>(0, 3))));
+    const std::size_t before = model.entries.size();
+    bool inserted = false;
+    switch (*rc::gen::weightedElement<int>({{6, 0}, {3, 1}, {2, 2}, {2, 3}, {2, 4}})) {
+      case 0: {
+        SealedBlock block = make_block(*pool, path);
+        const std::byte* const first_page = block.pages[0].data();
+        const InsertResult result = index.insert(kRoot, std::move(block));
+        RC_ASSERT(result.outcome == model.insert(path, first_page));
+        inserted = result.outcome == InsertOutcome::kInserted;
+        if (result.outcome == InsertOutcome::kDuplicate) {
+          RC_ASSERT(result.first_pages.at(0).data() == model.entries.at(path).first_page);
+        }
+        break;
+      }
+      case 1:
+      case 2: {
+        PrefixMatch match = index.match(kRoot, tokens_of(path));
+        const std::size_t depth = model.depth(path);
+        RC_ASSERT(match.blocks.size() == depth);
+        for (std::size_t n = 0; n < depth; ++n) {
+          RC_ASSERT(match.blocks[n].pages.at(0).data() == model.entries.at(prefix(path, n + 1)).first_page);
+        }
+        if (depth > 0) model.use(prefix(path, depth));
+        if (path.front() == 0) readers.add(std::move(match));
+        break;
+      }
+      case 3:
+        if (!readers.matches.empty()) readers.remove(static_cast<std::size_t>(path.front()) % readers.matches.size());
+        break;
+      default: {
+        const std::size_t bytes = path.size() * kPage;
+        RC_ASSERT(index.evict(bytes) == model.evict(bytes, readers.held));
+      }
+    }
+    evictions += before + (inserted ? 1 : 0) - model.entries.size();
+    const PrefixIndexStats stats = index.stats();
+    RC_ASSERT(stats.blocks == model.entries.size());
+    RC_ASSERT(stats.bytes == model.entries.size() * model.charge);
+    RC_ASSERT(stats.bytes <= model.budget);
+    RC_ASSERT(stats.evictions == evictions);
+  }
+  for (const auto& [path, entry] : model.entries)
+    RC_ASSERT(index.match(kRoot, tokens_of(path)).blocks.size() == path.size());
+  readers = {};
+  index.clear();
+  RC_ASSERT(pool->bytes_used() == 0u);
+}
+
+TEST(PrefixIndexModel, BehavesLikeAMapOfPaths) {
+  EXPECT_TRUE(rc::check(run_model));
+}
+
+}  // namespace
+}  // namespace cairn
