@@ -33,7 +33,7 @@ struct RopeSpec {
   double ext_factor = 1.0;             // YaRN: weight of the extrapolated angles; 0 makes YaRN plain interpolation
   double beta_fast = 32.0;             // YaRN: pairs that turn more often than this over the original context keep
   double beta_slow = 1.0;              // their angle; those that turn less often than this are interpolated
-  std::vector<float> freq_factors;     // [dims / 2] divisors of the frequencies, or empty
+  std::vector<float> freq_factors{};   // [dims / 2] divisors of the frequencies, or empty
 
   bool operator==(const RopeSpec&) const = default;
 

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/engine/model_config.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "cairn/testing/gguf_builder.h"
+#include "cairn/testing/tiny_model.h"
+
+namespace cairn {
+namespace {
+
+Result<ModelConfig> config_of(const GgufBuilder& builder) {
+  const std::vector<std::byte> bytes = builder.build();
+  const auto file = GgufFile::parse(bytes);
+  if (!file) return std::unexpected(file.error());
+  return ModelConfig::from_gguf(*file);
+}
+
+// The tiny model after `change` must be refused with this code and a message that holds `part`.
+void expect_refusal(const std::function<void(GgufBuilder&)>& change, ErrorCode code, const std::string& part,
+                    const TinyModel& model = {}) {
+  GgufBuilder builder = model.builder();
+  change(builder);
+  const auto config = config_of(builder);
+  ASSERT_FALSE(config) << "accepted; expected: " << part;
+  EXPECT_EQ(error_code_name(config.error().code), error_code_name(code)) << config.error().message;
+  EXPECT_NE(config.error().message.find(part), std::string::npos) << config.error().message << " lacks " << part;
+}
+
+std::function<void(GgufBuilder&)> with(const std::string& key, auto value) {
+  return [=](GgufBuilder& builder) { builder.erase(key).set(key, value); };
+}
+
+std::function<void(GgufBuilder&)> without(const std::string& key) {
+  return [=](GgufBuilder& builder) { builder.erase(key); };
+}
+
+GgufBuilder::Tensor& named(GgufBuilder& builder, const std::string& name) {
+  return *std::ranges::find(builder.tensors(), name, &GgufBuilder::Tensor::name);
+}
+
+TEST(ModelConfig, ReadsTheThreeFamilies) {
+  for (const auto& [name, arch, pairing] : {std::tuple{"llama", Arch::kLlama, RopePairing::kNeighbours},
+                                            std::tuple{"qwen2", Arch::kQwen2, RopePairing::kHalves},
+                                            std::tuple{"qwen3", Arch::kQwen3, RopePairing::kHalves}}) {
+    SCOPED_TRACE(name);
+    const TinyModel tiny{.arch = name, .head_dim = 16, .tied_output = arch == Arch::kQwen2};
+    const auto config = config_of(tiny.builder());
+    ASSERT_TRUE(config) << config.error().message;
+    EXPECT_EQ(config->arch, arch);
+    EXPECT_EQ(arch_name(config->arch), name);
+    EXPECT_EQ(config->name, "tiny");
+    EXPECT_EQ(config->layers, 2u);
+    EXPECT_EQ(config->width, 32u);
+    EXPECT_EQ(config->ffn, 64u);
+    EXPECT_EQ(config->heads, 4u);
+    EXPECT_EQ(config->kv_heads, 2u);
+    EXPECT_EQ(config->head_dim, 16u);
+    EXPECT_EQ(config->vocab, 40u);
+    EXPECT_EQ(config->context, 256u);
+    EXPECT_EQ(config->rms_eps, 1e-5f);
+    EXPECT_EQ(config->attention_scale, 0.25f);
+    EXPECT_EQ(config->rope.pairing, pairing);
+    EXPECT_EQ(config->rope.dims, 16u);
+    EXPECT_EQ(config->tied_output, arch == Arch::kQwen2);
+    EXPECT_EQ(config->qkv_bias, arch == Arch::kQwen2);
+    EXPECT_EQ(config->qk_norm, arch == Arch::kQwen3);
+  }
+}
+
+TEST(ModelConfig, OptionalMetadataHasDefaults) {
+  GgufBuilder builder = TinyModel{.kv_heads = 4}.builder();
+  builder.erase("llama.attention.head_count_kv").erase("llama.attention.key_length");
+  builder.erase("llama.attention.value_length").erase("general.name").erase("tokenizer.ggml.tokens");
+  const auto config = config_of(builder);
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->kv_heads, 4u);
+  EXPECT_EQ(config->head_dim, 8u);
+  EXPECT_EQ(config->name, "");
+}
+
+TEST(ModelConfig, BiasesAreAcceptedInLlamaButOnlyTogether) {
+  const std::vector<float> q(32);
+  const std::vector<float> kv(16);
+  GgufBuilder builder = TinyModel{.layers = 1}.builder();
+  builder.tensor_f32("blk.0.attn_q.bias", {32}, q);
+  builder.tensor_f32("blk.0.attn_k.bias", {16}, kv);
+  const auto incomplete = config_of(builder);
+  ASSERT_FALSE(incomplete);
+  EXPECT_NE(incomplete.error().message.find("'blk.0.attn_v.bias'"), std::string::npos);
+  builder.tensor_f32("blk.0.attn_v.bias", {16}, kv);
+  const auto complete = config_of(builder);
+  ASSERT_TRUE(complete) << complete.error().message;
+  EXPECT_TRUE(complete->qkv_bias);
+}
+
+TEST(ModelConfig, HalfPrecisionNormsAreAccepted) {
+  GgufBuilder builder = TinyModel{}.builder();
+  named(builder, "output_norm.weight").type = TinyModel::kF16;
+  EXPECT_TRUE(config_of(builder));
+}
+
+TEST(ModelConfig, MissingOrImpossibleMetadata) {
+  for (const char* key :
+       {"general.architecture", "llama.block_count", "llama.embedding_length", "llama.feed_forward_length",
+        "llama.attention.head_count", "llama.context_length", "llama.attention.layer_norm_rms_epsilon"}) {
+    expect_refusal(without(key), ErrorCode::kNotFound, key);
+  }
+  for (const char* key : {"llama.block_count", "llama.embedding_length", "llama.feed_forward_length",
+                          "llama.attention.head_count", "llama.attention.head_count_kv", "llama.context_length"}) {
+    expect_refusal(with(key, 0u), ErrorCode::kCorrupt, key);
+    expect_refusal(with(key, 0xffffffffu), ErrorCode::kCorrupt, key);
+    expect_refusal(with(key, "four"), ErrorCode::kCorrupt, key);
+  }
+  expect_refusal(with("llama.attention.head_count_kv", 3u), ErrorCode::kCorrupt, "evenly");
+  expect_refusal(with("llama.attention.layer_norm_rms_epsilon", -1.0f), ErrorCode::kCorrupt, "between 0 and 1");
+  expect_refusal(with("llama.attention.layer_norm_rms_epsilon", 0.0f / 0.0f), ErrorCode::kCorrupt, "between 0 and 1");
+  expect_refusal(with("llama.attention.value_length", 16u), ErrorCode::kUnsupported, "differing lengths");
+  expect_refusal(
+      [](GgufBuilder& b) { with("llama.attention.key_length", 12u)(b), with("llama.attention.value_length", 12u)(b); },
+      ErrorCode::kUnsupported, "multiple of 8");
+}
+
+TEST(ModelConfig, OtherModelsAreNamed) {
+  expect_refusal(with("general.architecture", "mamba"), ErrorCode::kUnsupported,
+                 "architecture 'mamba' is not supported; this build runs llama, qwen2, qwen3");
+  expect_refusal(with("llama.expert_count", 8u), ErrorCode::kUnsupported, "mixture of 8 experts");
+  expect_refusal(with("split.count", std::uint16_t{3}), ErrorCode::kUnsupported, "3 parts");
+}
+
+TEST(ModelConfig, TensorsMustMatchTheMetadata) {
+  const auto drop = [](const std::string& name) {
+    return [=](GgufBuilder& b) { std::erase_if(b.tensors(), [&](const auto& tensor) { return tensor.name == name; }); };
+  };
+  for (const char* name :
+       {"token_embd.weight", "output_norm.weight", "blk.0.attn_norm.weight", "blk.1.attn_q.weight",
+        "blk.1.attn_k.weight", "blk.0.attn_v.weight", "blk.1.attn_output.weight", "blk.1.ffn_norm.weight",
+        "blk.0.ffn_gate.weight", "blk.0.ffn_up.weight", "blk.1.ffn_down.weight"}) {
+    expect_refusal(drop(name), ErrorCode::kNotFound, name);
+  }
+  expect_refusal(drop("blk.1.attn_k.bias"), ErrorCode::kNotFound, "blk.1.attn_k.bias", {.arch = "qwen2"});
+  expect_refusal(drop("blk.1.attn_k_norm.weight"), ErrorCode::kNotFound, "blk.1.attn_k_norm", {.arch = "qwen3"});
+
+  expect_refusal(
+      [](GgufBuilder& b) {
+        std::swap(named(b, "blk.0.ffn_up.weight").dims[0], named(b, "blk.0.ffn_up.weight").dims[1]);
+      },
+      ErrorCode::kCorrupt, "'blk.0.ffn_up.weight' has shape [64, 32], but the metadata asks for [32, 64]");
+  expect_refusal([](GgufBuilder& b) { named(b, "blk.1.ffn_norm.weight").dims[0] = 31; }, ErrorCode::kCorrupt,
+                 "has shape [31], but the metadata asks for [32]");
+  expect_refusal([](GgufBuilder& b) { named(b, "blk.1.attn_q.weight").type = 3; }, ErrorCode::kUnsupported,
+                 "'blk.1.attn_q.weight' has type Q4_1 (3)");
+  expect_refusal([](GgufBuilder& b) { named(b, "blk.1.attn_norm.weight").type = 8; }, ErrorCode::kUnsupported,
+                 "norms and biases must be F32, F16 or BF16");
+  expect_refusal(with("llama.block_count", 3u), ErrorCode::kNotFound, "'blk.2.attn_norm.weight'");
+  expect_refusal(with("llama.block_count", 1u), ErrorCode::kUnsupported, "is not part of a llama model");
+  expect_refusal([](GgufBuilder& b) { b.tensor_f32("blk.0.attn_output.bias", {32}, std::vector<float>(32)); },
+                 ErrorCode::kUnsupported, "'blk.0.attn_output.bias' is not part of a llama model");
+}
+
+TEST(ModelConfig, TokenizerMustCoverTheVocabulary) {
+  expect_refusal(
+      [](GgufBuilder& b) {
+        b.erase("tokenizer.ggml.tokens").array("tokenizer.ggml.tokens", std::vector<std::string>(39));
+      },
+      ErrorCode::kCorrupt, "39 tokens");
+}
+
+TEST(ModelConfig, ReadsATrainedModel) {
+  const std::string path = CAIRN_SOURCE_DIR "/../shared/data/stories260K/stories260K.gguf";
+  if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is absent";
+  const auto file = GgufFile::open(path);
+  ASSERT_TRUE(file) << file.error().message;
+  const auto config = ModelConfig::from_gguf(*file);
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->arch, Arch::kLlama);
+  EXPECT_EQ(config->layers, 5u);
+  EXPECT_EQ(config->width, 64u);
+  EXPECT_EQ(config->ffn, 172u);
+  EXPECT_EQ(config->heads, 8u);
+  EXPECT_EQ(config->kv_heads, 4u);
+  EXPECT_EQ(config->head_dim, 8u);
+  EXPECT_EQ(config->vocab, 512u);
+  EXPECT_EQ(config->context, 2048u);
+  EXPECT_FALSE(config->tied_output);
+  EXPECT_EQ(config->rope, (RopeSpec{.dims = 8, .original_context = 2048}));
+  const auto tokens = file->get<std::vector<std::string_view>>("tokenizer.ggml.tokens");
+  ASSERT_TRUE(tokens);
+  EXPECT_EQ((*tokens)[1], "<s>");
+}
+
+}  // namespace
+}  // namespace cairn
