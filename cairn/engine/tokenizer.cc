@@ -57,7 +57,7 @@ std::string_view TokenStream::next_bytes(TokenId id) {
   std::string_view bytes = tokenizer_.token_bytes(id);
   if (tokenizer_.is_special(id)) {
     drop_space_ = true;
-    return bytes.empty() && options_.show_control ? tokenizer_.token_text(id) : bytes;
+    return options_.show_control ? tokenizer_.token_text(id) : bytes;
   }
   if (bytes.empty()) return bytes;
   if (drop_space_ && tokenizer_.adds_space_prefix() && bytes.front() == ' ') bytes.remove_prefix(1);

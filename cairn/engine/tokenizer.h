@@ -24,7 +24,7 @@ struct EncodeOptions {
 };
 
 struct DecodeOptions {
-  bool show_control = false;    // write the texts of control tokens instead of nothing
+  bool show_control = false;    // write the texts of control and unknown tokens
   bool continues_text = false;  // the ids go on after other raw text: a space in front is kept
 };
 
