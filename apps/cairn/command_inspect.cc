@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // cairn inspect: what is in a model file.
-#include <cstdint>
+#include <algorithm>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -21,10 +21,15 @@ struct InspectOptions {
   bool json = false;
 };
 
+// Names come from the file, and a file must not be able to write escape sequences to a terminal.
 void line(const std::string& label, const std::string& value) {
-  std::string padded = label;
-  padded.resize(std::max<std::size_t>(16, padded.size() + 1), ' ');
-  std::cout << padded << value << '\n';
+  std::string text = label;
+  text.resize(std::max<std::size_t>(16, text.size() + 1), ' ');
+  text += value;
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  }
+  std::cout << text << '\n';
 }
 
 std::string scalar(const Json& value) {
@@ -45,35 +50,37 @@ std::string one_line(const Json& object) {
 }
 
 void print_text(const Json& report) {
-  line("file", scalar(report["file"]) + " (" + format_bytes(report["bytes"]) + ", GGUF v" +
-                   scalar(report["gguf_version"]) + ")");
-  if (report["name"] != "") line("name", scalar(report["name"]));
-  line("architecture", scalar(report["architecture"]));
-  line("parameters", format_number(report["parameters"].get<double>() / 1e6, 2) + " M");
-  if (report["runnable"]) {
-    line("model", one_line(report["model"]));
-    line("rope", one_line(report["model"]["rope"]));
-    for (const auto& [codec, bytes] : report["kv_bytes_per_token"].items()) {
+  line("file", scalar(report.at("file")) + " (" + format_bytes(report.at("bytes")) + ", GGUF v" +
+                   scalar(report.at("gguf_version")) + ")");
+  if (report.at("name") != "") line("name", scalar(report.at("name")));
+  line("architecture", scalar(report.at("architecture")));
+  line("parameters", format_number(report.at("parameters").get<double>() / 1e6, 2) + " M");
+  if (report.at("runnable")) {
+    line("model", one_line(report.at("model")));
+    line("rope", one_line(report.at("model").at("rope")));
+    for (const auto& [codec, bytes] : report.at("kv_bytes_per_token").items()) {
       line("KV per token", format_number(bytes.get<double>(), 0) + " bytes as " + codec);
     }
   } else {
-    line("not runnable", scalar(report["problem"]));
+    line("not runnable", scalar(report.at("problem")));
   }
-  line("tokenizer", one_line(report["tokenizer"]));
-  for (const Json& type : report["tensor_types"]) {
-    line("tensors", scalar(type["tensors"]) + " of " + scalar(type["type"]) + ", " + format_bytes(type["bytes"]) +
-                        (type["supported"] ? "" : " (this build does not compute with it)"));
+  line("tokenizer", one_line(report.at("tokenizer")));
+  line("chat template", scalar(report.at("chat_template")));
+  for (const Json& type : report.at("tensor_types")) {
+    line("tensors", scalar(type.at("tensors")) + " of " + scalar(type.at("type")) + ", " +
+                        format_bytes(type.at("bytes")) +
+                        (type.at("supported") ? "" : " (this build does not compute with it)"));
   }
-  if (report.contains("weights_digest")) line("weights digest", scalar(report["weights_digest"]));
+  if (report.contains("weights_digest")) line("weights digest", scalar(report.at("weights_digest")));
   if (report.contains("tensors")) {
     std::cout << '\n';
-    for (const Json& tensor : report["tensors"]) {
-      line(scalar(tensor["type"]), scalar(tensor["name"]) + " " + tensor["shape"].dump());
+    for (const Json& tensor : report.at("tensors")) {
+      line(scalar(tensor.at("type")), scalar(tensor.at("name")) + " " + tensor.at("shape").dump());
     }
   }
   if (report.contains("metadata")) {
     std::cout << '\n';
-    for (const auto& [key, value] : report["metadata"].items()) line(key, scalar(value["value"]));
+    for (const auto& [key, value] : report.at("metadata").items()) line(key, scalar(value.at("value")));
   }
 }
 

@@ -8,6 +8,7 @@
 
 #include "cairn/block/shape.h"
 #include "cairn/codec/codec.h"
+#include "cairn/engine/chat_template.h"
 #include "cairn/engine/model_config.h"
 #include "cairn/engine/tokenizer.h"
 
@@ -74,17 +75,26 @@ Json tensor_types_report(const GgufFile& file) {
   return report;
 }
 
-Json tokenizer_report(const GgufFile& file, const Tokenizer* tokenizer, const std::string& problem) {
-  Json report = {{"model", text_or(file, "tokenizer.ggml.model", "")}};
+Json tokenizer_report(const GgufFile& file) {
+  Json report = {{"model", text_or(file, "tokenizer.ggml.model", "none")}};
   if (const std::string pre = text_or(file, "tokenizer.ggml.pre", ""); !pre.empty()) report["pre"] = pre;
-  if (tokenizer == nullptr) {
-    report["problem"] = problem;
+  Result<TokenizerData> data = read_tokenizer_data(file);
+  const auto tokenizer = data ? make_tokenizer(*std::move(data)) : std::unexpected(std::move(data).error());
+  if (!tokenizer) {
+    report["problem"] = tokenizer.error().message;
     return report;
   }
-  report["tokens"] = tokenizer->size();
-  if (const auto bos = tokenizer->bos()) report["bos"] = *bos;
-  if (const auto eos = tokenizer->eos()) report["eos"] = *eos;
+  report["tokens"] = (*tokenizer)->size();
+  if (const auto bos = (*tokenizer)->bos()) report["bos"] = *bos;
+  if (const auto eos = (*tokenizer)->eos()) report["eos"] = *eos;
   return report;
+}
+
+Json chat_template_report(const GgufFile& file) {
+  const std::string text = text_or(file, "tokenizer.chat_template", "");
+  if (text.empty()) return "none";
+  const Result<ChatFamily> family = detect_chat_family(text);
+  return family ? std::string(chat_family_name(*family)) : "unknown";
 }
 
 }  // namespace
@@ -102,6 +112,9 @@ Json inspect_report(const GgufFile& file, const std::string& path, const Inspect
   } else {
     report["problem"] = config.error().message;
   }
+
+  report["tokenizer"] = tokenizer_report(file);
+  report["chat_template"] = chat_template_report(file);
 
   std::uint64_t parameters = 0;
   for (const GgufTensor& tensor : file.tensors()) parameters += tensor.cols() * tensor.rows();

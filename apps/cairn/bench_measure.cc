@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "apps/cairn/bench_measure.h"
+
+#include <algorithm>
+#include <chrono>
+#include <span>
+
+#include "apps/cairn/progress.h"
+
+namespace cairn {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Ids spread over the vocabulary by a fixed multiplicative sequence: the same text in every run.
+std::vector<TokenId> filler(std::size_t count, std::size_t vocabulary) {
+  std::vector<TokenId> ids(count);
+  std::uint64_t state = 1;
+  for (TokenId& id : ids) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    id = static_cast<TokenId>((state >> 33) % vocabulary);
+  }
+  return ids;
+}
+
+double rate_since(Clock::time_point start, std::size_t tokens) {
+  return static_cast<double>(tokens) / std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+Result<double> time_prefill(Engine& engine, Sequence sequence, std::span<const TokenId> ids) {
+  const Clock::time_point start = Clock::now();
+  CAIRN_TRY(const auto logits, engine.prefill(sequence, ids));
+  static_cast<void>(logits);
+  return rate_since(start, ids.size());
+}
+
+Result<double> time_decode(Engine& engine, Sequence sequence, std::span<const TokenId> ids) {
+  CAIRN_TRY(auto logits, engine.decode(sequence, ids.front()));  // copies the shared tail, warms up
+  const Clock::time_point start = Clock::now();
+  for (const TokenId id : ids.subspan(1)) {
+    CAIRN_TRY(logits, engine.decode(sequence, id));
+  }
+  return rate_since(start, ids.size() - 1);
+}
+
+}  // namespace
+
+Spread spread_of(std::vector<double> values) {
+  std::ranges::sort(values);
+  const std::size_t middle = values.size() / 2;
+  const double median = values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+  return {.median = median, .min = values.front(), .max = values.back()};
+}
+
+Result<DepthRates> measure_depth(Engine& engine, std::uint32_t depth, const BenchPlan& plan) {
+  const std::vector<TokenId> ids = filler(depth + plan.prefill + plan.decode + 1, engine.config().vocab);
+  const std::span<const TokenId> after = std::span(ids).subspan(depth);
+  CAIRN_TRY(Sequence base, engine.open({}));
+  Progress progress("Filling " + std::to_string(depth) + " tokens");
+  if (depth > 0) {
+    CAIRN_TRY(const auto logits,
+              engine.prefill(base, std::span(ids).first(depth), [&](double fraction) { progress.update(fraction); }));
+    static_cast<void>(logits);
+  }
+  progress.finish();
+  DepthRates rates{.depth = depth};
+  for (std::uint32_t i = 0; i <= plan.repeat; ++i) {
+    if (plan.prefill > 0) {
+      CAIRN_TRY(const double rate, time_prefill(engine, base.fork(), after.first(plan.prefill)));
+      if (i > 0) rates.prefill.push_back(rate);
+    }
+    if (plan.decode > 0) {
+      CAIRN_TRY(const double rate, time_decode(engine, base.fork(), after.first(plan.decode + 1)));
+      if (i > 0) rates.decode.push_back(rate);
+    }
+  }
+  return rates;
+}
+
+}  // namespace cairn

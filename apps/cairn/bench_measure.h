@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// Timing of prefill and decode at a depth of the KV cache.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "cairn/base/result.h"
+#include "cairn/engine/engine.h"
+
+namespace cairn {
+
+struct Spread {
+  double median = 0, min = 0, max = 0;
+};
+
+// Requires: at least one value.
+Spread spread_of(std::vector<double> values);
+
+struct DepthRates {
+  std::uint32_t depth = 0;
+  std::vector<double> prefill;  // tokens per second of each repetition; empty when none was asked for
+  std::vector<double> decode;
+};
+
+struct BenchPlan {
+  std::uint32_t prefill = 512;  // tokens, 0: do not measure
+  std::uint32_t decode = 32;    // tokens, 0: do not measure
+  std::uint32_t repeat = 3;
+};
+
+// Fills a sequence with `depth` tokens once, then times every repetition on a fork of it. The first, untimed step
+// warms caches and threads. Errors: those of Engine::prefill and Engine::decode.
+Result<DepthRates> measure_depth(Engine& engine, std::uint32_t depth, const BenchPlan& plan);
+
+}  // namespace cairn

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "apps/cairn/chat_loop.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <iostream>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "apps/cairn/answer.h"
+#include "apps/cairn/conversation.h"
+#include "apps/cairn/interrupt.h"
+
+namespace cairn {
+namespace {
+
+// One line of standard input. Nothing at its end and when Ctrl-C interrupts the wait.
+std::optional<std::string> read_turn() {
+  std::string line;
+  if (!std::getline(std::cin, line)) return std::nullopt;
+  return line;
+}
+
+class Chat {
+ public:
+  Chat(Engine& engine, const RunOptions& options, ChatFamily family, Sampler& sampler)
+      : engine_(engine),
+        options_(options),
+        raw_(family == ChatFamily::kPlain),
+        sampler_(sampler),
+        conversation_(engine.tokenizer(), family, options.system) {}
+
+  void clear() {
+    conversation_.clear();
+    accepted_ = 0;
+    sequence_.reset();
+  }
+
+  Status turn(std::string text) {
+    conversation_.ask(std::move(text));
+    if (!sequence_) {
+      CAIRN_TRY(sequence_, engine_.open(conversation_.tokens()));
+    }
+    for (; accepted_ < conversation_.tokens().size(); ++accepted_) sampler_.accept(conversation_.tokens()[accepted_]);
+    AnswerPrinter printer(engine_.tokenizer(), raw_, true);
+    Result<Generation> answer = generate(engine_, *sequence_, conversation_.tokens(), sampler_, options_.generation,
+                                         [&](TokenId id) { return printer.print(id); });
+    if (!answer) return std::unexpected(std::move(answer).error());
+    CAIRN_TRY_VOID(printer.finish());
+    if (options_.stats) std::cerr << '[' << answer_figures(*answer, sequence_->kv_bytes()) << "]\n";
+    conversation_.answer(printer.text(), answer->ids);
+    accepted_ = conversation_.tokens().size();
+    return {};
+  }
+
+  // After a turn that failed: what it left in the sequence is dropped, its blocks may still be found again.
+  void take_back() {
+    conversation_.retract();
+    accepted_ = std::min(accepted_, conversation_.tokens().size());
+    sequence_.reset();
+  }
+
+ private:
+  Engine& engine_;
+  const RunOptions& options_;
+  bool raw_;
+  Sampler& sampler_;
+  Conversation conversation_;
+  std::optional<Sequence> sequence_;
+  std::size_t accepted_ = 0;  // tokens that the sampler has counted
+};
+
+}  // namespace
+
+Status chat_loop(Engine& engine, const RunOptions& options, ChatFamily family, Sampler& sampler) {
+  const bool terminal = isatty(STDIN_FILENO) == 1;
+  if (terminal) {
+    std::cerr << "Chat with " << options.model.model << " (template: " << chat_family_name(family)
+              << "). /clear forgets, /exit or Ctrl-D leaves, Ctrl-C stops an answer.\n";
+  }
+  InterruptScope scope;
+  Chat chat(engine, options, family, sampler);
+  while (true) {
+    clear_interrupt();
+    if (terminal) std::cerr << "> " << std::flush;
+    std::optional<std::string> line = read_turn();
+    if (!line || *line == "/exit") break;
+    if (*line == "/clear") {
+      chat.clear();
+      continue;
+    }
+    if (line->empty()) continue;
+    const Status status = chat.turn(std::move(*line));
+    if (status) continue;
+    const ErrorCode code = status.error().code;
+    if (!terminal || (code != ErrorCode::kTooLong && code != ErrorCode::kOutOfBudget)) return status;
+    std::cerr << "cairn: " << status.error().message << " (/clear forgets the conversation)\n";
+    chat.take_back();
+  }
+  if (terminal) std::cerr << '\n';
+  return {};
+}
+
+}  // namespace cairn

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// cairn bench: tokens per second of prefill and decode at depths, beside what the machine's memory allows.
+#include <algorithm>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "apps/cairn/bench_measure.h"
+#include "apps/cairn/commands.h"
+#include "apps/cairn/machine.h"
+#include "apps/cairn/model_options.h"
+#include "apps/cairn/table.h"
+#include "apps/cairn/text.h"
+
+namespace cairn {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct BenchOptions {
+  ModelOptions model;
+  BenchPlan plan;
+  std::vector<std::uint32_t> depths = {0};
+  bool json = false;
+};
+
+Json spread_json(std::uint32_t depth, std::uint32_t tokens, const Spread& spread) {
+  return {{"depth", depth}, {"tokens", tokens}, {"median", spread.median}, {"min", spread.min}, {"max", spread.max}};
+}
+
+// What one decode step cannot avoid reading: every weight once, and all keys and values.
+double bytes_per_token(const Engine& engine, std::uint32_t depth) {
+  return static_cast<double>(engine.bytes_read_per_token()) +
+         static_cast<double>(depth) * static_cast<double>(engine.cache().bytes_per_token());
+}
+
+Json report_json(const Engine& engine, const BenchOptions& options, const std::vector<DepthRates>& depths,
+                 double bandwidth) {
+  const Machine machine = this_machine();
+  Json report = {{"version", CAIRN_VERSION}, {"commit", CAIRN_COMMIT}};
+  report["machine"] = {{"cpu", machine.cpu},
+                       {"cores", machine.cores},
+                       {"isa", machine.isa},
+                       {"threads", engine.threads()},
+                       {"read_bytes_per_s", bandwidth}};
+  report["model"] = {{"file", options.model.model},
+                     {"name", engine.config().name},
+                     {"bytes_read_per_token", engine.bytes_read_per_token()},
+                     {"kv_bytes_per_token", engine.cache().bytes_per_token()}};
+  report["codec"] = options.model.codec;
+  report["repeat"] = options.plan.repeat;
+  report["prefill"] = Json::array();
+  report["decode"] = Json::array();
+  for (const DepthRates& rates : depths) {
+    if (!rates.prefill.empty()) {
+      report.at("prefill").push_back(spread_json(rates.depth, options.plan.prefill, spread_of(rates.prefill)));
+    }
+    if (!rates.decode.empty()) {
+      const Spread spread = spread_of(rates.decode);
+      Json entry = spread_json(rates.depth, options.plan.decode, spread);
+      const double bytes = bytes_per_token(engine, rates.depth);
+      entry["bytes_per_token"] = bytes;
+      entry["read_share"] = bandwidth > 0 ? bytes * spread.median / bandwidth : 0;
+      report.at("decode").push_back(std::move(entry));
+    }
+  }
+  return report;
+}
+
+void add_rows(std::vector<std::vector<std::string>>& rows, const std::string& what, const Json& entries) {
+  for (const Json& entry : entries) {
+    std::vector<std::string> row = {what + " " + entry.at("tokens").dump() + " at depth " + entry.at("depth").dump()};
+    for (const char* key : {"median", "min", "max"}) row.push_back(format_number(entry.at(key), 2));
+    if (entry.contains("bytes_per_token")) {
+      row.push_back(format_bytes(entry.at("bytes_per_token")));
+      row.push_back(format_number(entry.at("read_share").get<double>() * 100, 0) + " %");
+    }
+    rows.push_back(std::move(row));
+  }
+}
+
+void print_text(const Json& report) {
+  const Json& machine = report.at("machine");
+  std::cout << machine.at("cpu").get<std::string>() << ", " << machine.at("threads") << " of " << machine.at("cores")
+            << " cores, " << machine.at("isa").get<std::string>() << ", reads "
+            << format_number(machine.at("read_bytes_per_s").get<double>() / 1e9, 1) << " GB/s\n"
+            << report["model"]["file"].get<std::string>() << ", KV as " << report.at("codec").get<std::string>()
+            << ", cairn " << report.at("version").get<std::string>() << " (" << report.at("commit").get<std::string>()
+            << "), median of " << report.at("repeat") << "\n\n";
+  std::vector<std::vector<std::string>> rows = {
+      {"tokens per second", "median", "min", "max", "bytes/token", "of read"}};
+  add_rows(rows, "prefill", report.at("prefill"));
+  add_rows(rows, "decode", report.at("decode"));
+  std::cout << format_table(rows);
+}
+
+Status run_bench(BenchOptions options) {
+  const std::uint32_t deepest = *std::ranges::max_element(options.depths);
+  CAIRN_TRY(const std::unique_ptr<Engine> engine, load_engine(options.model, /*reuse=*/false));
+  double bandwidth = measure_read_bandwidth(engine->threads());
+  std::vector<DepthRates> depths;
+  for (const std::uint32_t depth : options.depths) {
+    CAIRN_TRY(DepthRates rates, measure_depth(*engine, depth, options.plan));
+    depths.push_back(std::move(rates));
+  }
+  bandwidth = std::max(bandwidth, measure_read_bandwidth(engine->threads()));
+  const Json report = report_json(*engine, options, depths, bandwidth);
+  if (options.json) {
+    std::cout << report.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+  } else {
+    print_text(report);
+  }
+  static_cast<void>(deepest);
+  return {};
+}
+
+}  // namespace
+
+void add_bench_command(CLI::App& app, Status& outcome) {
+  CLI::App* command = app.add_subcommand("bench", "Measure prefill and decode speed at depths of the KV cache");
+  auto options = std::make_shared<BenchOptions>();
+  add_model_options(*command, options->model);
+  command->add_option("--prefill", options->plan.prefill, "Tokens of a prefill; 0: do not measure it")
+      ->capture_default_str();
+  command->add_option("--decode", options->plan.decode, "Tokens of a decode; 0: do not measure it")
+      ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
+  command->add_option("--depths", options->depths, "Tokens that lie in the cache before, as --depths 0,8192")
+      ->delimiter(',')
+      ->capture_default_str();
+  command->add_option("--repeat", options->plan.repeat, "Repetitions; the median is shown")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  command->add_flag("--json", options->json, "Print JSON");
+  command->callback([options, &outcome] { outcome = run_bench(*options); });
+}
+
+}  // namespace cairn

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// cairn demo: two questions about one document, and a check that the cache changed nothing but the time.
+#include <chrono>
+#include <cstring>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "apps/cairn/commands.h"
+#include "apps/cairn/model_options.h"
+#include "apps/cairn/progress.h"
+#include "apps/cairn/table.h"
+#include "apps/cairn/text.h"
+#include "cairn/engine/sampler.h"
+
+namespace cairn {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::size_t kLongestAnswer = 24;
+
+struct DemoOptions {
+  ModelOptions model;
+  std::string document;
+  std::vector<std::string> questions = {"What is the code of river?", "Where does Clara live?"};
+};
+
+struct Answer {
+  std::string text;
+  std::vector<std::vector<float>> logits;  // of the prompt's last token and of each answer token that was fed back
+  std::size_t prompt_tokens = 0;
+  std::size_t reused_tokens = 0;
+  std::size_t kv_bytes = 0;
+  double first_token_s = 0;
+  double decode_rate = 0;
+};
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// The likeliest tokens up to the end of the line.
+Result<Answer> ask(Engine& engine, const std::string& prompt) {
+  CAIRN_TRY(Sampler sampler, Sampler::make({.temperature = 0}));
+  const std::vector<TokenId> tokens = engine.tokenizer().encode(prompt);
+  Answer out{.prompt_tokens = tokens.size()};
+  const Clock::time_point start = Clock::now();
+  CAIRN_TRY(Sequence sequence, engine.open(tokens));
+  out.reused_tokens = sequence.size();
+  Progress progress("Reading the document");
+  CAIRN_TRY(std::span<const float> logits, engine.prefill(sequence, std::span(tokens).subspan(sequence.size()),
+                                                          [&](double fraction) { progress.update(fraction); }));
+  progress.finish();
+  TokenStream stream(engine.tokenizer(), {.continues_text = true});
+  Clock::time_point first_token;
+  std::size_t fed = 0;
+  while (true) {
+    out.logits.emplace_back(logits.begin(), logits.end());
+    CAIRN_TRY(const TokenId id, sampler.sample(logits));
+    if (fed == 0) {
+      out.first_token_s = seconds_since(start);
+      first_token = Clock::now();
+    }
+    if (engine.tokenizer().is_end_of_generation(id)) break;
+    const std::string piece = stream.feed(id);
+    if (piece.find('\n') != std::string::npos || fed == kLongestAnswer) break;
+    out.text += piece;
+    CAIRN_TRY(logits, engine.decode(sequence, id));
+    ++fed;
+  }
+  out.decode_rate = static_cast<double>(fed) / seconds_since(first_token);
+  out.kv_bytes = engine.kv_bytes(sequence);
+  return out;
+}
+
+bool same_bits(const Answer& a, const Answer& b) {
+  if (a.logits.size() != b.logits.size()) return false;
+  for (std::size_t i = 0; i < a.logits.size(); ++i) {
+    if (a.logits[i].size() != b.logits[i].size() ||
+        std::memcmp(a.logits[i].data(), b.logits[i].data(), a.logits[i].size() * sizeof(float)) != 0) {
+      return false;
+    }
+  }
+  return true;
+}
+
+std::vector<std::string> table_row(const std::string& what, const Answer& answer) {
+  return {what,
+          std::to_string(answer.prompt_tokens),
+          std::to_string(answer.reused_tokens),
+          format_number(answer.first_token_s * 1000, 1) + " ms",
+          format_number(answer.decode_rate, 0),
+          format_bytes(static_cast<double>(answer.kv_bytes))};
+}
+
+Status run_demo(const DemoOptions& options) {
+  CAIRN_TRY(std::string document, read_text(options.document));
+  CAIRN_TRY(const std::unique_ptr<Engine> engine, load_engine(options.model));
+  std::cout << "Document: " << options.document << ", " << engine->tokenizer().encode(document).size() << " tokens\n\n";
+  std::vector<std::vector<std::string>> rows = {{"", "prompt tokens", "reused", "first token", "tokens/s", "KV bytes"}};
+  std::string prompt;
+  Answer warm;
+  for (const std::string& question : options.questions) {
+    prompt = document + "Question: " + question + "\nAnswer:";
+    CAIRN_TRY(warm, ask(*engine, prompt));
+    std::cout << "Question: " << question << "\nAnswer:  " << warm.text << "\n\n";
+    rows.push_back(table_row(warm.reused_tokens == 0 ? "cold: " + question : "warm: " + question, warm));
+  }
+  engine->cache().clear();
+  CAIRN_TRY(const Answer cold, ask(*engine, prompt));
+  if (cold.reused_tokens != 0) return fail(ErrorCode::kInternal, "the cleared cache still gave tokens");
+  rows.push_back(table_row("cold: " + options.questions.back(), cold));
+  std::cout << format_table(rows) << '\n';
+  if (!same_bits(warm, cold)) {
+    std::cout << "MISMATCH: the logits of the last question differ with and without the cache.\n";
+    return fail(ErrorCode::kInternal,
+                "a cached prefix changed the logits; please report this with 'cairn bench' output");
+  }
+  std::cout << "The last question, answered from the cache and again from nothing: " << warm.logits.size() << " x "
+            << warm.logits.front().size() << " logits compared byte for byte, all bit-identical.\n"
+            << "First token " << format_number(cold.first_token_s / warm.first_token_s, 1)
+            << " times sooner with the document in the cache.\n";
+  return {};
+}
+
+}  // namespace
+
+void add_demo_command(CLI::App& app, Status& outcome) {
+  CLI::App* command = app.add_subcommand("demo", "Ask questions about one document and show what the cache saves");
+  auto options = std::make_shared<DemoOptions>();
+  add_model_options(*command, options->model);
+  command->add_option("--document", options->document, "Text that every question is about")->required();
+  command->add_option("--question", options->questions, "A question; may be given several times")
+      ->capture_default_str();
+  command->callback([options, &outcome] { outcome = run_demo(*options); });
+}
+
+}  // namespace cairn

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "apps/cairn/model_options.h"
+
+#include "apps/cairn/progress.h"
+#include "cairn/kernels/kernels.h"
+
+namespace cairn {
+
+void add_model_options(CLI::App& command, ModelOptions& options) {
+  command.add_option("-m,--model", options.model, "Model file (GGUF)")->required();
+  command.add_option("-t,--threads", options.threads, "Threads; 0 is one per core")->capture_default_str();
+  command.add_option("-c,--ctx", options.context, "Context in tokens; 0 is what the model was trained for")
+      ->capture_default_str();
+  command
+      .add_option("--kv-budget", options.kv_budget, "Most memory that the KV cache may use, as 512MiB or 2GiB [2GiB]")
+      ->transform(CLI::AsSizeValue(false))
+      ->default_str("2GiB");
+  command.add_option("--codec", options.codec, "How the KV cache is stored: raw_f16, raw_bf16 or raw_f32")
+      ->capture_default_str();
+}
+
+Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, bool reuse) {
+  if (const std::string_view problem = forced_isa_error(); !problem.empty()) {
+    return fail(ErrorCode::kInvalidArgument, std::string(problem));
+  }
+  Progress progress("Loading");
+  EngineOptions engine;
+  engine.threads = options.threads;
+  engine.kv_budget_bytes = options.kv_budget;
+  engine.context = options.context;
+  engine.codec = options.codec;
+  engine.reuse = reuse;
+  engine.on_load = [&progress](double fraction) { progress.update(fraction); };
+  return Engine::load(options.model, engine);
+}
+
+}  // namespace cairn

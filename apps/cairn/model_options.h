@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// The options of every command that loads a model, and the loading.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "cairn/base/result.h"
+#include "cairn/engine/engine.h"
+
+namespace cairn {
+
+struct ModelOptions {
+  std::string model;
+  unsigned threads = 0;
+  std::uint32_t context = 0;
+  std::uint64_t kv_budget = std::uint64_t{2} << 30;
+  std::string codec = "raw_f16";
+};
+
+void add_model_options(CLI::App& command, ModelOptions& options);
+
+// Loads with a progress bar. Errors: those of Engine::load; kInvalidArgument when CAIRN_ISA cannot be followed.
+Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, bool reuse = true);
+
+}  // namespace cairn
