@@ -4,6 +4,7 @@ find_package(PkgConfig REQUIRED)
 pkg_check_modules(sodium REQUIRED IMPORTED_TARGET libsodium)       # libsodium-dev
 pkg_check_modules(pcre2 REQUIRED IMPORTED_TARGET libpcre2-8)       # libpcre2-dev
 find_package(dnnl REQUIRED)                                        # libdnnl-dev
+find_package(OpenMP REQUIRED)                                      # g++; only to tell oneDNN to stay on one thread
 find_package(CLI11 REQUIRED)                                       # libcli11-dev
 find_package(nlohmann_json REQUIRED)                               # nlohmann-json3-dev
 if(CAIRN_TESTS)

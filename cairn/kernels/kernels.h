@@ -44,6 +44,8 @@ struct Kernels {
   // f32 to element type: round to nearest even, saturate, NaN to zero.
   void (*narrow[kElements])(const float* x, std::size_t count, void* out);
 
+  void (*widen_f16)(const std::uint16_t* x, std::size_t count, float* out);
+
   // y = x / sqrt(mean(x^2) + eps) * weight.
   void (*rms_norm)(const float* x, const float* weight, float eps, std::size_t count, float* y);
   // gate = silu(gate) * up.

@@ -12,11 +12,11 @@ constexpr std::uint32_t kUnit = 256;  // columns of a K-quant block
 
 // One row's unit taken apart: codes by column, and what scales them.
 struct RowUnit {
-  std::uint8_t codes[kUnit] = {};
-  std::uint16_t d = 0;
-  std::uint16_t dmin = 0;
-  std::uint8_t scales[16] = {};
-  std::uint8_t mins[8] = {};
+  std::uint8_t codes[kUnit];
+  std::uint16_t d;
+  std::uint16_t dmin;
+  std::uint8_t scales[16];
+  std::uint8_t mins[8];
 };
 
 std::uint16_t load_u16(const std::uint8_t* p) {
@@ -197,10 +197,11 @@ void pack_panel(WeightFormat format, const std::byte* matrix, std::uint32_t rows
   const std::size_t block_bytes = weight_format_info(format).block_bytes;
   const std::uint32_t units = cols / entry.panel.unit_cols;
   const std::uint32_t first = panel * kPanelRows;
+  RowUnit unit = {};
   for (std::uint32_t lane = 0; lane < kPanelRows; ++lane) {
+    if (first + lane >= rows) unit = {};
     const std::byte* row = matrix + std::size_t{first + lane} * units * block_bytes;
     for (std::uint32_t u = 0; u < units; ++u) {
-      RowUnit unit;
       if (first + lane < rows) entry.split(reinterpret_cast<const std::uint8_t*>(row + u * block_bytes), unit);
       write_unit(format, unit, Writer{out + std::size_t{u} * entry.panel.unit_bytes, lane});
     }

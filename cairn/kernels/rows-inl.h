@@ -4,6 +4,7 @@
 
 #include "cairn/base/half.h"
 #include "cairn/kernels/elementwise-inl.h"
+#include "cairn/kernels/unpack-inl.h"
 
 namespace cairn {
 namespace {
@@ -35,6 +36,12 @@ void narrow(const float* x, std::size_t count, void* out) {
     value = value > E::kMax ? E::kMax : (value < -E::kMax ? -E::kMax : value);
     to[i] = E::store(value);
   }
+}
+
+void widen_f16(const std::uint16_t* x, std::size_t count, float* out) {
+  std::size_t i = 0;
+  for (; i + kPanelRows <= count; i += kPanelRows) unpack_halves(reinterpret_cast<const std::uint8_t*>(x + i), out + i);
+  for (; i < count; ++i) out[i] = f16_to_f32(x[i]);
 }
 
 void softmax_block(float* s, const std::uint64_t* masks, std::uint32_t rows, float* max, float* sum,

@@ -105,6 +105,7 @@ const Kernels kScalarKernels = {
     .softmax_block = softmax_block,
     .merge = merge_states,
     .narrow = {narrow<F16>, narrow<BF16>, narrow<F32>},
+    .widen_f16 = widen_f16,
     .rms_norm = rms_norm,
     .silu_mul = silu_mul,
     .add = add,

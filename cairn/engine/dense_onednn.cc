@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/engine/dense_onednn.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cstring>
+#include <dnnl.hpp>
+#include <map>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "cairn/base/check.h"
+#include "cairn/kernels/kernels.h"
+
+namespace cairn {
+namespace {
+
+using dnnl::memory;
+
+dnnl::engine& cpu() {
+  static dnnl::engine engine(dnnl::engine::kind::cpu, 0);
+  return engine;
+}
+
+// One per thread, as the library asks; products inside run on the calling thread alone.
+dnnl::stream& stream() {
+  thread_local dnnl::stream own = [] {
+    omp_set_num_threads(1);
+    return dnnl::stream(cpu());
+  }();
+  return own;
+}
+
+memory::desc rows_by_cols(memory::dim rows, memory::dim cols, memory::data_type type) {
+  return {{rows, cols}, type, memory::format_tag::ab};
+}
+
+struct Shape {
+  memory::dim rows, cols, outputs;
+  bool bf16, packed;
+  auto operator<=>(const Shape&) const = default;
+};
+
+struct Product {
+  dnnl::matmul::primitive_desc description;
+  dnnl::matmul primitive;
+};
+
+Product make_product(const Shape& shape) {
+  const auto type = shape.bf16 ? memory::data_type::bf16 : memory::data_type::f32;
+  const memory::desc weights({shape.cols, shape.outputs}, type,
+                             shape.packed ? memory::format_tag::any : memory::format_tag::ba);
+  dnnl::matmul::primitive_desc description(
+      dnnl::matmul::desc(rows_by_cols(shape.rows, shape.cols, type), weights,
+                         rows_by_cols(shape.rows, shape.outputs, memory::data_type::f32)),
+      cpu());
+  return {description, dnnl::matmul(description)};
+}
+
+void execute(const Product& product, const memory& weights, const void* input, float* out) {
+  // The library takes inputs through non-const handles but does not write to them.
+  memory source(product.description.src_desc(), cpu(), const_cast<void*>(input));
+  memory target(product.description.dst_desc(), cpu(), out);
+  product.primitive.execute(stream(), {{DNNL_ARG_SRC, source}, {DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_DST, target}});
+  stream().wait();
+}
+
+// Whether one row multiplied alone gives the bits that it gives among 64, for one kind of product.
+bool rows_independent(bool bf16, bool packed) {
+  constexpr memory::dim kCols = 320, kOutputs = kDenseTileRows;
+  std::vector<float> values(kDenseTileRows * kCols);
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = static_cast<float>((i * 2654435761u) % 2039) / 1019.0f - 1;
+  const auto type = bf16 ? memory::data_type::bf16 : memory::data_type::f32;
+  const auto as_type = [&](const memory::desc& wanted, memory::format_tag tag, memory::dim rows, memory::dim cols) {
+    memory from({{rows, cols}, memory::data_type::f32, tag}, cpu(), values.data());
+    memory to(wanted, cpu());
+    dnnl::reorder(from, to).execute(stream(), from, to);
+    stream().wait();
+    return to;
+  };
+  const Product many = make_product({kDenseTileRows, kCols, kOutputs, bf16, packed});
+  const memory weights = as_type(many.description.weights_desc(), memory::format_tag::ba, kCols, kOutputs);
+  const memory input =
+      as_type(rows_by_cols(kDenseTileRows, kCols, type), memory::format_tag::ab, kDenseTileRows, kCols);
+  std::vector<float> expected(kDenseTileRows * kOutputs), got(expected.size());
+  execute(many, weights, input.get_data_handle(), expected.data());
+  for (memory::dim rows = 1; rows < kDenseTileRows; rows *= 2) {
+    const Product few = make_product({rows, kCols, kOutputs, bf16, packed});
+    if (few.description.weights_desc() != many.description.weights_desc()) return false;
+    execute(few, weights, input.get_data_handle(), got.data());
+    if (std::memcmp(got.data(), expected.data(), static_cast<std::size_t>(rows * kOutputs) * sizeof(float)) != 0) {
+      return false;
+    }
+  }
+  return true;
+}
+
+bool any_number_of_rows() {
+  static const bool independent = [] {
+    try {
+      return rows_independent(false, false) && rows_independent(false, true) && rows_independent(true, true);
+    } catch (const dnnl::error&) {
+      return false;
+    }
+  }();
+  return independent;
+}
+
+}  // namespace
+
+struct DenseMatrix::Impl {
+  WeightFormat format;
+  std::uint32_t rows, cols;
+  std::vector<memory> tiles;          // F32, BF16
+  const std::byte* halves = nullptr;  // F16
+  std::map<Shape, Product> products;
+
+  bool bf16() const { return format == WeightFormat::kBF16; }
+  bool packed() const { return format != WeightFormat::kF16; }
+  std::uint32_t tile_rows(std::uint32_t tile) const { return std::min(kDenseTileRows, rows - tile * kDenseTileRows); }
+  Shape shape(std::uint32_t input_rows, std::uint32_t outputs) const {
+    return {input_rows, cols, outputs, bf16(), packed()};
+  }
+
+  const Product& product(std::uint32_t input_rows, std::uint32_t outputs) {
+    const Shape wanted = shape(input_rows, outputs);
+    const auto found = products.find(wanted);
+    return found != products.end() ? found->second : products.emplace(wanted, make_product(wanted)).first->second;
+  }
+
+  void pack(std::span<const std::byte> data) {
+    const auto type = bf16() ? memory::data_type::bf16 : memory::data_type::f32;
+    const std::size_t row_bytes = std::size_t{cols} * (bf16() ? 2 : 4);
+    for (std::uint32_t tile = 0; tile * kDenseTileRows < rows; ++tile) {
+      const Product& reference = product(kDenseTileRows, tile_rows(tile));
+      memory from({{cols, tile_rows(tile)}, type, memory::format_tag::ba}, cpu(),
+                  const_cast<std::byte*>(data.data() + tile * kDenseTileRows * row_bytes));
+      memory& to = tiles.emplace_back(reference.description.weights_desc(), cpu());
+      dnnl::reorder(from, to).execute(stream(), from, to);
+      stream().wait();
+    }
+  }
+};
+
+DenseMatrix::DenseMatrix(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+DenseMatrix::DenseMatrix(DenseMatrix&&) noexcept = default;
+DenseMatrix& DenseMatrix::operator=(DenseMatrix&&) noexcept = default;
+DenseMatrix::~DenseMatrix() = default;
+
+Result<DenseMatrix> DenseMatrix::create(WeightFormat format, std::uint32_t rows, std::uint32_t cols,
+                                        std::span<const std::byte> data) {
+  auto impl = std::make_unique<Impl>();
+  impl->format = format;
+  impl->rows = rows;
+  impl->cols = cols;
+  if (format == WeightFormat::kF16) {
+    impl->halves = data.data();
+  } else if (format == WeightFormat::kF32 || format == WeightFormat::kBF16) {
+    try {
+      impl->pack(data);
+    } catch (const dnnl::error& error) {
+      return fail(ErrorCode::kInternal, std::string("oneDNN cannot take these weights: ") + error.what());
+    }
+  } else {
+    return fail(ErrorCode::kUnsupported, "dense products take F32, F16 and BF16 weights");
+  }
+  return DenseMatrix(std::move(impl));
+}
+
+bool DenseMatrix::takes_bf16() const {
+  return impl_->bf16();
+}
+
+std::uint32_t DenseMatrix::padded_rows(std::uint32_t rows) {
+  const std::uint32_t whole = rows / kDenseTileRows * kDenseTileRows, rest = rows - whole;
+  if (rest == 0) return rows;
+  if (!any_number_of_rows()) return whole + kDenseTileRows;
+  std::uint32_t padded = 1;
+  while (padded < rest) padded *= 2;  // few sizes, so little code is generated
+  return whole + padded;
+}
+
+Status DenseMatrix::prepare(std::uint32_t rows) {
+  const std::uint32_t padded = padded_rows(rows);
+  try {
+    for (const std::uint32_t part : {std::min(padded, kDenseTileRows), padded % kDenseTileRows}) {
+      if (part == 0) continue;
+      impl_->product(part, std::min(kDenseTileRows, impl_->rows));
+      if (impl_->rows % kDenseTileRows != 0) impl_->product(part, impl_->rows % kDenseTileRows);
+    }
+  } catch (const dnnl::error& error) {
+    return fail(ErrorCode::kInternal, std::string("oneDNN cannot build a product: ") + error.what());
+  }
+  return {};
+}
+
+std::size_t DenseMatrix::scratch_floats() const {
+  return std::size_t{kDenseTileRows} * kDenseTileRows +
+         (impl_->packed() ? 0 : std::size_t{kDenseTileRows} * impl_->cols);
+}
+
+void DenseMatrix::multiply_tile(std::uint32_t tile, const void* input, std::uint32_t rows, float* out,
+                                std::size_t out_stride, float* scratch) const {
+  const std::uint32_t outputs = impl_->tile_rows(tile), first = tile * kDenseTileRows;
+  float* result = scratch;  // [64, outputs]
+  memory widened;
+  if (!impl_->packed()) {
+    float* weights = scratch + kDenseTileRows * kDenseTileRows;
+    const auto* halves = reinterpret_cast<const std::uint16_t*>(impl_->halves) + std::size_t{first} * impl_->cols;
+    kernels().widen_f16(halves, std::size_t{outputs} * impl_->cols, weights);
+    widened = memory({{impl_->cols, outputs}, memory::data_type::f32, memory::format_tag::ba}, cpu(), weights);
+  }
+  const std::size_t input_row_bytes = std::size_t{impl_->cols} * (impl_->bf16() ? 2 : 4);
+  const std::uint32_t padded = padded_rows(rows);
+  for (std::uint32_t row = 0; row < padded; row += kDenseTileRows) {
+    const std::uint32_t part = std::min(kDenseTileRows, padded - row);
+    const auto product = impl_->products.find(impl_->shape(part, outputs));
+    CAIRN_CHECK(product != impl_->products.end());
+    execute(product->second, impl_->packed() ? impl_->tiles[tile] : widened,
+            static_cast<const std::byte*>(input) + row * input_row_bytes, result);
+    for (std::uint32_t r = 0; r < std::min(part, rows - row); ++r) {
+      std::memcpy(out + (row + r) * out_stride + first, result + std::size_t{r} * outputs, outputs * sizeof(float));
+    }
+  }
+}
+
+}  // namespace cairn

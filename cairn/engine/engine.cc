@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/engine/engine.h"
+
+#include <algorithm>
+
+#include "cairn/engine/model_recipe.h"
+#include "cairn/kernels/kernels.h"
+
+namespace cairn {
+
+Result<std::unique_ptr<Engine>> Engine::load(const std::string& path, const EngineOptions& options) {
+  if (!forced_isa_error().empty()) return fail(ErrorCode::kUnsupported, std::string(forced_isa_error()));
+  CAIRN_TRY(const Codec* codec, find_codec(options.codec));
+  CAIRN_TRY(GgufFile file, GgufFile::open(path));
+  CAIRN_TRY(const ModelConfig config, ModelConfig::from_gguf(file));
+  CAIRN_TRY(TokenizerData tokenizer_data, read_tokenizer_data(file));
+  std::unique_ptr<Engine> engine(new Engine());
+  CAIRN_TRY(engine->tokenizer_, make_tokenizer(std::move(tokenizer_data)));
+  if (engine->tokenizer_->size() != config.vocab) {
+    return fail(ErrorCode::kCorrupt, "the tokenizer has " + std::to_string(engine->tokenizer_->size()) +
+                                         " tokens but the model has " + std::to_string(config.vocab));
+  }
+  engine->pool_ = std::make_unique<ThreadPool>(options.threads);
+  CAIRN_TRY(engine->weights_, ModelWeights::load(std::move(file), config, *engine->pool_, options.on_load));
+  engine->recipe_ = model_recipe(config, engine->weights_->digest(), engine->tokenizer_->digest(), *codec, *codec);
+  CAIRN_TRY(engine->cache_, KvCache::create({.layers = config.layers,
+                                             .shape = {config.kv_heads, config.head_dim},
+                                             .key_codec = codec,
+                                             .value_codec = codec,
+                                             .root = chain_root(recipe_fingerprint(engine->recipe_), options.tenant),
+                                             .budget_bytes = options.kv_budget_bytes,
+                                             .index_budget_bytes = options.reuse ? options.kv_budget_bytes : 0}));
+  engine->forward_ = std::make_unique<Forward>(*engine->weights_, *codec, *codec, *engine->pool_);
+  engine->context_ = options.context == 0 ? config.context : options.context;
+  engine->logits_.resize(config.vocab);
+  return engine;
+}
+
+Result<std::span<const float>> Engine::prefill(Sequence& sequence, std::span<const TokenId> tokens,
+                                               const PrefillControl& control) {
+  if (tokens.empty()) return fail(ErrorCode::kInvalidArgument, "there are no tokens to compute");
+  if (sequence.size() + tokens.size() > context_) {
+    return fail(ErrorCode::kTooLong, std::to_string(sequence.size() + tokens.size()) +
+                                         " tokens exceed the context of " + std::to_string(context_) +
+                                         "; shorten the prompt or raise --ctx");
+  }
+  for (std::size_t done = 0; done < tokens.size();) {
+    if (control.cancel != nullptr && control.cancel->load(std::memory_order_relaxed)) {
+      return fail(ErrorCode::kCancelled,
+                  "stopped after " + std::to_string(done) + " of " + std::to_string(tokens.size()) + " tokens");
+    }
+    // Chunks end on block borders, so that what was computed can be published as it goes.
+    const std::size_t to_border = Forward::kMaxRows - sequence.size() % kBlockTokens;
+    const std::size_t count = std::min(to_border, tokens.size() - done);
+    const bool last = done + count == tokens.size();
+    const ForwardRows rows[] = {{&sequence, tokens.subspan(done, count), last ? 1u : 0u, logits_.data()}};
+    CAIRN_TRY_VOID(forward_->run(rows));
+    done += count;
+    if (control.on_progress) control.on_progress(done, tokens.size());
+  }
+  return std::span<const float>(logits_);
+}
+
+}  // namespace cairn

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// A loaded model with its KV cache: the facade that programs use.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cairn/base/result.h"
+#include "cairn/base/thread_pool.h"
+#include "cairn/block/recipe.h"
+#include "cairn/cache/kv_cache.h"
+#include "cairn/engine/forward.h"
+#include "cairn/engine/gguf.h"
+#include "cairn/engine/tokenizer.h"
+#include "cairn/engine/weights.h"
+
+namespace cairn {
+
+struct EngineOptions {
+  unsigned threads = 0;                                // 0: one per core
+  std::size_t kv_budget_bytes = std::size_t{2} << 30;  // all pages: live sequences and reusable prefixes
+  std::uint32_t context = 0;                           // most tokens of a sequence; 0: the model's
+  std::string codec = "raw_f16";                       // see codec_table()
+  bool reuse = true;                                   // keep prefixes of finished sequences
+  std::string tenant;                                  // prefixes are never shared between tenants
+  std::function<void(double fraction)> on_load;        // called while weights load
+};
+
+// What long calls report and obey; both may be left empty.
+struct PrefillControl {
+  std::function<void(std::size_t done, std::size_t total)> on_progress;
+  const std::atomic<bool>* cancel = nullptr;  // checked between chunks; the sequence keeps what was computed
+};
+
+// Thread-compatible; sequences from open() belong to this engine's cache.
+class Engine {
+ public:
+  // Errors: those of GgufFile::open, ModelConfig, the tokenizer and the weights; kUnsupported for an unknown codec or a
+  // CAIRN_ISA that is not available here; kOutOfBudget when the KV budget is too small.
+  static Result<std::unique_ptr<Engine>> load(const std::string& path, const EngineOptions& options);
+
+  const ModelConfig& config() const { return weights_->config(); }
+  const Tokenizer& tokenizer() const { return *tokenizer_; }
+  const Recipe& recipe() const { return recipe_; }
+  KvCache& cache() { return *cache_; }
+  std::uint32_t context() const { return context_; }
+  unsigned threads() const { return pool_->size(); }
+  std::size_t weight_bytes() const { return weights_->bytes(); }
+
+  // A sequence that holds the longest cached prefix of `prompt`, at most all but its last token.
+  Sequence open(std::span<const TokenId> prompt) { return cache_->open(prompt); }
+
+  // Computes `tokens` at the end of the sequence, in chunks; returns the logits of the last one, valid until the next
+  // call. Errors: kInvalidArgument (no tokens), kTooLong (the context would be exceeded; nothing was computed),
+  // kOutOfBudget, kCancelled (the chunks done so far stay).
+  Result<std::span<const float>> prefill(Sequence& sequence, std::span<const TokenId> tokens,
+                                         const PrefillControl& control = {});
+
+  // One more token of one sequence.
+  Result<std::span<const float>> decode(Sequence& sequence, TokenId token) { return prefill(sequence, {&token, 1}); }
+
+  // Any mixture of sequences and tokens in one pass, at most Forward::kMaxRows tokens.
+  Status forward(std::span<const ForwardRows> batch) { return forward_->run(batch); }
+
+ private:
+  Engine() = default;
+
+  std::unique_ptr<ThreadPool> pool_;
+  std::unique_ptr<const Tokenizer> tokenizer_;
+  std::unique_ptr<ModelWeights> weights_;
+  Recipe recipe_;
+  std::unique_ptr<KvCache> cache_;
+  std::unique_ptr<Forward> forward_;
+  std::uint32_t context_ = 0;
+  std::vector<float> logits_;
+};
+
+}  // namespace cairn

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/engine/weights.h"
+
+#include <string>
+
+#include "cairn/engine/model_digest.h"
+#include "cairn/engine/model_tensors.h"
+#include "cairn/kernels/panel.h"
+
+namespace cairn {
+namespace {
+
+constexpr std::size_t kAlignment = 4096;  // of each matrix, so that streams begin on a page
+
+std::size_t aligned(std::size_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+std::uint32_t panel_count(const GgufTensor& tensor) {
+  return static_cast<std::uint32_t>((tensor.rows() + kPanelRows - 1) / kPanelRows);
+}
+
+// 0 for tensors that are not kept in panels.
+std::size_t panels_of(const GgufTensor& tensor) {
+  const auto format = tensor.format();
+  const PanelFormat* panels = format ? find_panel_format(*format) : nullptr;
+  if (panels == nullptr) return 0;
+  return aligned(panel_bytes(*panels, static_cast<std::uint32_t>(tensor.cols())) * panel_count(tensor));
+}
+
+}  // namespace
+
+// Takes tensors over one by one and keeps count.
+class ModelWeights::Loader {
+ public:
+  Loader(ModelWeights& model, ThreadPool& pool, const std::function<void(double)>& progress)
+      : model_(model), pool_(pool), progress_(progress), digest_(model.config_) {}
+
+  Status reserve() {
+    std::size_t bytes = 0;
+    for (const GgufTensor& tensor : model_.file_.tensors()) {
+      total_ += tensor.data.size();
+      if (&tensor != model_.embedding_ || model_.config_.tied_output) bytes += panels_of(tensor);
+    }
+    if (bytes == 0) return {};
+    model_.panels_ = MappedMemory(bytes);
+    if (model_.panels_.data() == nullptr) {
+      return fail(ErrorCode::kOutOfBudget, "no memory for " + std::to_string(bytes >> 20) + " MiB of weights");
+    }
+    next_ = model_.panels_.data();
+    return {};
+  }
+
+  Result<std::vector<float>> vector(std::string_view name) {
+    const GgufTensor* tensor = model_.file_.find_tensor(name);
+    if (tensor == nullptr) return std::vector<float>{};
+    auto values = tensor->to_f32();
+    if (values) model_.bytes_ += values->size() * sizeof(float);
+    took(*tensor);
+    return values;
+  }
+
+  Result<Linear> matrix(std::string_view name) {
+    const GgufTensor* tensor = model_.file_.find_tensor(name);
+    if (tensor == nullptr) return fail(ErrorCode::kNotFound, "the model lacks tensor '" + std::string(name) + "'");
+    CAIRN_TRY(const WeightFormat format, tensor->format());
+    took(*tensor);
+    const auto rows = static_cast<std::uint32_t>(tensor->rows()), cols = static_cast<std::uint32_t>(tensor->cols());
+    if (const PanelFormat* panels = find_panel_format(format)) {
+      std::byte* memory = next_;
+      const std::size_t panel = panel_bytes(*panels, cols);
+      pool_.run(panel_count(*tensor), [&](std::size_t p, unsigned) {
+        pack_panel(format, tensor->data.data(), rows, cols, static_cast<std::uint32_t>(p), memory + p * panel);
+      });
+      next_ += panels_of(*tensor);
+      model_.bytes_ += panels_of(*tensor);
+      model_.file_.release(*tensor);
+      return Linear(PanelMatrix{format, rows, cols, memory});
+    }
+    CAIRN_TRY(DenseMatrix dense, DenseMatrix::create(format, rows, cols, tensor->data));
+    model_.bytes_ += tensor->data.size();
+    if (format != WeightFormat::kF16) model_.file_.release(*tensor);
+    return Linear(std::move(dense), rows, cols);
+  }
+
+  // Tensors that are only looked into: the embedding of an untied model, RoPE factors.
+  void look_at(const GgufTensor& tensor) {
+    took(tensor);
+    model_.file_.release(tensor);
+  }
+
+  Digest finish() { return digest_.finish(); }
+
+ private:
+  // Every tensor enters the digest on its way, while its bytes are in the caches anyway.
+  void took(const GgufTensor& tensor) {
+    digest_.add(tensor, pool_);
+    done_ += tensor.data.size();
+    if (progress_) progress_(static_cast<double>(done_) / static_cast<double>(total_));
+  }
+
+  ModelWeights& model_;
+  ThreadPool& pool_;
+  const std::function<void(double)>& progress_;
+  ModelDigest digest_;
+  std::byte* next_ = nullptr;
+  std::size_t done_ = 0, total_ = 0;
+};
+
+Result<std::unique_ptr<ModelWeights>> ModelWeights::load(GgufFile file, const ModelConfig& config, ThreadPool& pool,
+                                                         const std::function<void(double)>& progress) {
+  std::unique_ptr<ModelWeights> model(new ModelWeights(std::move(file), config));
+  model->embedding_ = model->file_.find_tensor("token_embd.weight");
+  if (model->embedding_ == nullptr) return fail(ErrorCode::kNotFound, "the model lacks tensor 'token_embd.weight'");
+  CAIRN_TRY(model->embedding_format_, model->embedding_->format());
+  Loader loader(*model, pool, progress);
+  CAIRN_TRY_VOID(loader.reserve());
+  for (std::uint32_t l = 0; l < config.layers; ++l) {
+    const auto name = [l](std::string_view what) { return layer_tensor(l, what); };
+    CAIRN_TRY(auto attn_norm, loader.vector(name("attn_norm.weight")));
+    CAIRN_TRY(auto ffn_norm, loader.vector(name("ffn_norm.weight")));
+    CAIRN_TRY(auto q_bias, loader.vector(name("attn_q.bias")));
+    CAIRN_TRY(auto k_bias, loader.vector(name("attn_k.bias")));
+    CAIRN_TRY(auto v_bias, loader.vector(name("attn_v.bias")));
+    CAIRN_TRY(auto q_norm, loader.vector(name("attn_q_norm.weight")));
+    CAIRN_TRY(auto k_norm, loader.vector(name("attn_k_norm.weight")));
+    CAIRN_TRY(Linear q, loader.matrix(name("attn_q.weight")));
+    CAIRN_TRY(Linear k, loader.matrix(name("attn_k.weight")));
+    CAIRN_TRY(Linear v, loader.matrix(name("attn_v.weight")));
+    CAIRN_TRY(Linear output, loader.matrix(name("attn_output.weight")));
+    CAIRN_TRY(Linear gate, loader.matrix(name("ffn_gate.weight")));
+    CAIRN_TRY(Linear up, loader.matrix(name("ffn_up.weight")));
+    CAIRN_TRY(Linear down, loader.matrix(name("ffn_down.weight")));
+    model->layers_.push_back({std::move(attn_norm), std::move(ffn_norm), std::move(q_bias), std::move(k_bias),
+                              std::move(v_bias), std::move(q_norm), std::move(k_norm), std::move(q), std::move(k),
+                              std::move(v), std::move(output), std::move(gate), std::move(up), std::move(down)});
+  }
+  CAIRN_TRY(model->output_norm_, loader.vector("output_norm.weight"));
+  CAIRN_TRY(Linear output, loader.matrix(config.tied_output ? "token_embd.weight" : "output.weight"));
+  model->output_ = std::make_unique<Linear>(std::move(output));
+  if (!config.tied_output) loader.look_at(*model->embedding_);
+  if (const GgufTensor* factors = model->file_.find_tensor("rope_freqs.weight")) loader.look_at(*factors);
+  model->digest_ = loader.finish();
+  return model;
+}
+
+void ModelWeights::embedding(std::int32_t token, float* out) const {
+  const std::size_t row_bytes = embedding_->data.size() / embedding_->rows();
+  dequantise_row(embedding_format_, embedding_->data.data() + static_cast<std::size_t>(token) * row_bytes,
+                 config_.width, out);
+}
+
+}  // namespace cairn

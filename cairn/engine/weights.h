@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// A model's weights in memory, ready for products. Quantised matrices keep the file's codes and scales, interleaved for
+// SIMD (kernels/panel.h); the file's own pages are given back as each tensor is taken over.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "cairn/base/aligned_buffer.h"
+#include "cairn/base/hash.h"
+#include "cairn/base/result.h"
+#include "cairn/base/thread_pool.h"
+#include "cairn/engine/gguf.h"
+#include "cairn/engine/linear.h"
+#include "cairn/engine/model_config.h"
+
+namespace cairn {
+
+struct LayerWeights {
+  std::vector<float> attn_norm, ffn_norm;     // [width]
+  std::vector<float> q_bias, k_bias, v_bias;  // [heads * head_dim] or [kv_heads * head_dim]; empty without biases
+  std::vector<float> q_norm, k_norm;          // [head_dim]; empty without norms
+  Linear q, k, v, output;                     // output: [width, heads * head_dim]
+  Linear gate, up, down;                      // down: [width, ffn]
+};
+
+// Immutable after loading, save that products prepare code in the Linears. Owns the mapped file.
+class ModelWeights {
+ public:
+  // Takes every tensor over; `progress` (may be empty) gets the fraction done, from the calling thread. Requires: the
+  // config came from this file. Errors: kOutOfBudget (no memory), kUnsupported, kInternal.
+  static Result<std::unique_ptr<ModelWeights>> load(GgufFile file, const ModelConfig& config, ThreadPool& pool,
+                                                    const std::function<void(double)>& progress);
+
+  const ModelConfig& config() const { return config_; }
+  const Digest& digest() const { return digest_; }
+  // Bytes that the weights occupy in memory, panels and dense copies alike.
+  std::size_t bytes() const { return bytes_; }
+
+  // One row of token_embd, read from the file. Requires: 0 <= token < vocab.
+  void embedding(std::int32_t token, float* out) const;
+
+  std::vector<LayerWeights>& layers() { return layers_; }
+  const std::vector<float>& output_norm() const { return output_norm_; }
+  Linear& output() { return *output_; }
+
+ private:
+  class Loader;
+  ModelWeights(GgufFile file, const ModelConfig& config) : file_(std::move(file)), config_(config) {}
+
+  GgufFile file_;
+  ModelConfig config_;
+  Digest digest_;
+  std::size_t bytes_ = 0;
+  MappedMemory panels_;
+  const GgufTensor* embedding_ = nullptr;
+  WeightFormat embedding_format_ = WeightFormat::kF32;
+  std::vector<LayerWeights> layers_;
+  std::vector<float> output_norm_;
+  std::unique_ptr<Linear> output_;
+};
+
+}  // namespace cairn
