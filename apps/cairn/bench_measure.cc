@@ -55,15 +55,16 @@ Spread spread_of(std::vector<double> values) {
 Result<DepthRates> measure_depth(Engine& engine, std::uint32_t depth, const BenchPlan& plan) {
   const std::vector<TokenId> ids = filler(depth + plan.prefill + plan.decode + 1, engine.config().vocab);
   const std::span<const TokenId> after = std::span(ids).subspan(depth);
-  CAIRN_TRY(Sequence base, engine.open({}));
+  Sequence base = engine.open({});
   Progress progress("Filling " + std::to_string(depth) + " tokens");
   if (depth > 0) {
     CAIRN_TRY(const auto logits,
-              engine.prefill(base, std::span(ids).first(depth), [&](double fraction) { progress.update(fraction); }));
+              engine.prefill(base, std::span(ids).first(depth), {.on_progress = progress.counter()}));
     static_cast<void>(logits);
   }
   progress.finish();
-  DepthRates rates{.depth = depth};
+  DepthRates rates;
+  rates.depth = depth;
   for (std::uint32_t i = 0; i <= plan.repeat; ++i) {
     if (plan.prefill > 0) {
       CAIRN_TRY(const double rate, time_prefill(engine, base.fork(), after.first(plan.prefill)));

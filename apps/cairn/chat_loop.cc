@@ -40,16 +40,14 @@ class Chat {
 
   Status turn(std::string text) {
     conversation_.ask(std::move(text));
-    if (!sequence_) {
-      CAIRN_TRY(sequence_, engine_.open(conversation_.tokens()));
-    }
+    if (!sequence_) sequence_ = engine_.open(conversation_.tokens());
     for (; accepted_ < conversation_.tokens().size(); ++accepted_) sampler_.accept(conversation_.tokens()[accepted_]);
     AnswerPrinter printer(engine_.tokenizer(), raw_, true);
     Result<Generation> answer = generate(engine_, *sequence_, conversation_.tokens(), sampler_, options_.generation,
                                          [&](TokenId id) { return printer.print(id); });
     if (!answer) return std::unexpected(std::move(answer).error());
     CAIRN_TRY_VOID(printer.finish());
-    if (options_.stats) std::cerr << '[' << answer_figures(*answer, sequence_->kv_bytes()) << "]\n";
+    if (options_.stats) std::cerr << '[' << answer_figures(*answer, kv_bytes(engine_, *sequence_)) << "]\n";
     conversation_.answer(printer.text(), answer->ids);
     accepted_ = conversation_.tokens().size();
     return {};

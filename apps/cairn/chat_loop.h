@@ -4,6 +4,7 @@
 
 #include "apps/cairn/run_options.h"
 #include "cairn/base/result.h"
+#include "cairn/engine/chat_template.h"
 #include "cairn/engine/engine.h"
 
 namespace cairn {

@@ -31,13 +31,12 @@ Json spread_json(std::uint32_t depth, std::uint32_t tokens, const Spread& spread
 }
 
 // What one decode step cannot avoid reading: every weight once, and all keys and values.
-double bytes_per_token(const Engine& engine, std::uint32_t depth) {
-  return static_cast<double>(engine.bytes_read_per_token()) +
+double bytes_per_token(Engine& engine, std::uint32_t depth) {
+  return static_cast<double>(engine.weight_bytes()) +
          static_cast<double>(depth) * static_cast<double>(engine.cache().bytes_per_token());
 }
 
-Json report_json(const Engine& engine, const BenchOptions& options, const std::vector<DepthRates>& depths,
-                 double bandwidth) {
+Json report_json(Engine& engine, const BenchOptions& options, const std::vector<DepthRates>& depths, double bandwidth) {
   const Machine machine = this_machine();
   Json report = {{"version", CAIRN_VERSION}, {"commit", CAIRN_COMMIT}};
   report["machine"] = {{"cpu", machine.cpu},
@@ -47,7 +46,8 @@ Json report_json(const Engine& engine, const BenchOptions& options, const std::v
                        {"read_bytes_per_s", bandwidth}};
   report["model"] = {{"file", options.model.model},
                      {"name", engine.config().name},
-                     {"bytes_read_per_token", engine.bytes_read_per_token()},
+                     {"weights_digest", engine.recipe().weights.hex()},
+                     {"weight_bytes", engine.weight_bytes()},
                      {"kv_bytes_per_token", engine.cache().bytes_per_token()}};
   report["codec"] = options.model.codec;
   report["repeat"] = options.plan.repeat;
@@ -97,7 +97,10 @@ void print_text(const Json& report) {
 }
 
 Status run_bench(BenchOptions options) {
+  // Depths beyond the trained context are fine for timing.
   const std::uint32_t deepest = *std::ranges::max_element(options.depths);
+  if (options.model.context == 0)
+    options.model.context = deepest + std::max(options.plan.prefill, options.plan.decode + 1);
   CAIRN_TRY(const std::unique_ptr<Engine> engine, load_engine(options.model, /*reuse=*/false));
   double bandwidth = measure_read_bandwidth(engine->threads());
   std::vector<DepthRates> depths;
@@ -112,7 +115,6 @@ Status run_bench(BenchOptions options) {
   } else {
     print_text(report);
   }
-  static_cast<void>(deepest);
   return {};
 }
 

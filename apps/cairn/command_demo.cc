@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "apps/cairn/commands.h"
+#include "apps/cairn/generation.h"
 #include "apps/cairn/model_options.h"
 #include "apps/cairn/progress.h"
 #include "apps/cairn/table.h"
@@ -45,13 +46,14 @@ double seconds_since(Clock::time_point start) {
 Result<Answer> ask(Engine& engine, const std::string& prompt) {
   CAIRN_TRY(Sampler sampler, Sampler::make({.temperature = 0}));
   const std::vector<TokenId> tokens = engine.tokenizer().encode(prompt);
-  Answer out{.prompt_tokens = tokens.size()};
+  Answer out;
+  out.prompt_tokens = tokens.size();
   const Clock::time_point start = Clock::now();
-  CAIRN_TRY(Sequence sequence, engine.open(tokens));
+  Sequence sequence = engine.open(tokens);
   out.reused_tokens = sequence.size();
   Progress progress("Reading the document");
-  CAIRN_TRY(std::span<const float> logits, engine.prefill(sequence, std::span(tokens).subspan(sequence.size()),
-                                                          [&](double fraction) { progress.update(fraction); }));
+  CAIRN_TRY(std::span<const float> logits,
+            engine.prefill(sequence, std::span(tokens).subspan(sequence.size()), {.on_progress = progress.counter()}));
   progress.finish();
   TokenStream stream(engine.tokenizer(), {.continues_text = true});
   Clock::time_point first_token;
@@ -71,7 +73,7 @@ Result<Answer> ask(Engine& engine, const std::string& prompt) {
     ++fed;
   }
   out.decode_rate = static_cast<double>(fed) / seconds_since(first_token);
-  out.kv_bytes = engine.kv_bytes(sequence);
+  out.kv_bytes = kv_bytes(engine, sequence);
   return out;
 }
 

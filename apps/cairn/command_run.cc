@@ -13,15 +13,20 @@
 #include "apps/cairn/interrupt.h"
 #include "apps/cairn/run_options.h"
 #include "apps/cairn/text.h"
+#include "cairn/engine/gguf.h"
 
 namespace cairn {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-Result<ChatFamily> chat_family(const Engine& engine, const RunOptions& options) {
+// Decided before the weights are loaded, since it may fail.
+Result<ChatFamily> chat_family(const RunOptions& options) {
+  if (options.raw) return ChatFamily::kPlain;
   if (!options.chat_template.empty()) return parse_chat_family(options.chat_template);
-  return detect_chat_family(engine.chat_template());
+  CAIRN_TRY(const GgufFile file, GgufFile::open(options.model.model));
+  CAIRN_TRY(const std::string chat_template, file.get_or<std::string>("tokenizer.chat_template", ""));
+  return detect_chat_family(chat_template);
 }
 
 std::vector<TokenId> prompt_tokens(const Tokenizer& tokenizer, ChatFamily family, const RunOptions& options,
@@ -32,7 +37,7 @@ std::vector<TokenId> prompt_tokens(const Tokenizer& tokenizer, ChatFamily family
   return conversation.tokens();
 }
 
-Json answer_json(const Generation& answer, const std::string& text, const Sequence& sequence, std::uint64_t seed) {
+Json answer_json(const Generation& answer, const std::string& text, std::size_t kv_bytes, std::uint64_t seed) {
   return {{"text", text},
           {"stop", stop_name(answer.stop)},
           {"prompt_tokens", answer.prompt_tokens},
@@ -41,14 +46,14 @@ Json answer_json(const Generation& answer, const std::string& text, const Sequen
           {"ids", answer.ids},
           {"first_token_s", answer.first_token_s},
           {"tokens_per_s", answer.decode_rate()},
-          {"kv_bytes", sequence.kv_bytes()},
+          {"kv_bytes", kv_bytes},
           {"seed", seed}};
 }
 
 Status answer_prompt(Engine& engine, const RunOptions& options, ChatFamily family, Sampler& sampler,
                      std::string prompt) {
   const std::vector<TokenId> tokens = prompt_tokens(engine.tokenizer(), family, options, std::move(prompt));
-  CAIRN_TRY(Sequence sequence, engine.open(tokens));
+  Sequence sequence = engine.open(tokens);
   for (const TokenId id : tokens) sampler.accept(id);
   AnswerPrinter printer(engine.tokenizer(), family == ChatFamily::kPlain, !options.json);
   InterruptScope scope;
@@ -56,10 +61,10 @@ Status answer_prompt(Engine& engine, const RunOptions& options, ChatFamily famil
                                               [&](TokenId id) { return printer.print(id); }));
   CAIRN_TRY_VOID(printer.finish());
   if (options.json) {
-    const Json json = answer_json(answer, printer.text(), sequence, options.sampler.seed);
+    const Json json = answer_json(answer, printer.text(), kv_bytes(engine, sequence), options.sampler.seed);
     std::cout << json.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
   }
-  if (options.stats) std::cerr << '[' << answer_figures(answer, sequence.kv_bytes()) << "]\n";
+  if (options.stats) std::cerr << '[' << answer_figures(answer, kv_bytes(engine, sequence)) << "]\n";
   if (answer.stop == Stop::kInterrupted) return fail(ErrorCode::kCancelled, "interrupted");
   return {};
 }
@@ -76,11 +81,8 @@ Status run(const RunOptions& options) {
   if (!options.interactive() && prompt.empty()) {
     return fail(ErrorCode::kInvalidArgument, "the prompt is empty: give some text with -p or -f");
   }
+  CAIRN_TRY(const ChatFamily family, chat_family(options));
   CAIRN_TRY(const std::unique_ptr<Engine> engine, load_engine(options.model));
-  ChatFamily family = ChatFamily::kPlain;
-  if (!options.raw) {
-    CAIRN_TRY(family, chat_family(*engine, options));
-  }
   if (options.interactive()) return chat_loop(*engine, options, family, sampler);
   return answer_prompt(*engine, options, family, sampler, std::move(prompt));
 }

@@ -27,13 +27,20 @@ std::string_view stop_name(Stop stop) {
   return "?";
 }
 
+std::size_t kv_bytes(Engine& engine, const Sequence& sequence) {
+  const std::size_t blocks = (sequence.size() + kBlockTokens - 1) / kBlockTokens;
+  return blocks * kBlockTokens * engine.cache().bytes_per_token();
+}
+
 Result<Generation> generate(Engine& engine, Sequence& sequence, std::span<const TokenId> tokens, Sampler& sampler,
                             const GenerationOptions& options, const std::function<Status(TokenId)>& on_token) {
   const Clock::time_point start = Clock::now();
-  Generation out{.prompt_tokens = tokens.size(), .reused_tokens = sequence.size()};
+  Generation out;
+  out.prompt_tokens = tokens.size();
+  out.reused_tokens = sequence.size();
   Progress progress("Reading the prompt");
   Result<std::span<const float>> logits = engine.prefill(
-      sequence, tokens.subspan(sequence.size()), [&](double fraction) { progress.update(fraction); }, interrupted);
+      sequence, tokens.subspan(sequence.size()), {.on_progress = progress.counter(), .cancel = &interrupt_flag()});
   progress.finish();
   Clock::time_point first_token;
   while (true) {

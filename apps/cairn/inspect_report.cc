@@ -6,10 +6,12 @@
 #include <string_view>
 #include <utility>
 
+#include "cairn/base/thread_pool.h"
 #include "cairn/block/shape.h"
 #include "cairn/codec/codec.h"
 #include "cairn/engine/chat_template.h"
 #include "cairn/engine/model_config.h"
+#include "cairn/engine/model_digest.h"
 #include "cairn/engine/tokenizer.h"
 
 namespace cairn {
@@ -120,6 +122,12 @@ Json inspect_report(const GgufFile& file, const std::string& path, const Inspect
   for (const GgufTensor& tensor : file.tensors()) parameters += tensor.cols() * tensor.rows();
   report["parameters"] = parameters;
   report["tensor_types"] = tensor_types_report(file);
+  if (parts.digest && config) {
+    ThreadPool pool(0);
+    ModelDigest digest(*config);
+    for (const GgufTensor& tensor : file.tensors()) digest.add(tensor, pool);
+    report["weights_digest"] = digest.finish().hex();
+  }
   if (parts.tensors) {
     Json tensors = Json::array();
     for (const GgufTensor& tensor : file.tensors()) {

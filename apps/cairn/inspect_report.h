@@ -12,7 +12,7 @@ namespace cairn {
 struct InspectParts {
   bool tensors = false;
   bool metadata = false;
-  bool digest = false;  // reads the whole file
+  bool digest = false;  // reads the whole file; left out for a model that cannot be run
 };
 
 // Never fails on a model that cannot be run: "runnable" and "problem" say what is in the way.

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/cairn/interrupt.h"
 
-#include <atomic>
-
 namespace cairn {
 namespace {
 
@@ -27,6 +25,9 @@ InterruptScope::~InterruptScope() {
   sigaction(SIGINT, &previous_, nullptr);
 }
 
+const std::atomic<bool>& interrupt_flag() {
+  return flag;
+}
 bool interrupted() {
   return flag.load(std::memory_order_relaxed);
 }

@@ -2,6 +2,7 @@
 // Ctrl-C as a flag: within the life of an InterruptScope, SIGINT sets it instead of ending the program.
 #pragma once
 
+#include <atomic>
 #include <csignal>
 
 namespace cairn {
@@ -18,6 +19,7 @@ class InterruptScope {
   struct sigaction previous_ {};
 };
 
+const std::atomic<bool>& interrupt_flag();  // for calls that want to be told
 bool interrupted();
 void clear_interrupt();
 

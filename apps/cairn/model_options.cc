@@ -2,7 +2,6 @@
 #include "apps/cairn/model_options.h"
 
 #include "apps/cairn/progress.h"
-#include "cairn/kernels/kernels.h"
 
 namespace cairn {
 
@@ -20,9 +19,6 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
 }
 
 Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, bool reuse) {
-  if (const std::string_view problem = forced_isa_error(); !problem.empty()) {
-    return fail(ErrorCode::kInvalidArgument, std::string(problem));
-  }
   Progress progress("Loading");
   EngineOptions engine;
   engine.threads = options.threads;

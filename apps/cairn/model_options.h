@@ -23,7 +23,7 @@ struct ModelOptions {
 
 void add_model_options(CLI::App& command, ModelOptions& options);
 
-// Loads with a progress bar. Errors: those of Engine::load; kInvalidArgument when CAIRN_ISA cannot be followed.
+// Loads with a progress bar. Errors: those of Engine::load.
 Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, bool reuse = true);
 
 }  // namespace cairn

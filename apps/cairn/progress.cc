@@ -33,6 +33,11 @@ void Progress::update(double fraction) {
   std::fprintf(stderr, "\r%s [%s] %3d %%", label_.c_str(), bar.c_str(), static_cast<int>(fraction * 100));
 }
 
+std::function<void(std::size_t, std::size_t)> Progress::counter() {
+  return
+      [this](std::size_t done, std::size_t total) { update(static_cast<double>(done) / static_cast<double>(total)); };
+}
+
 void Progress::finish() {
   if (drawn_) std::fputs("\r\033[K", stderr);
   active_ = drawn_ = false;

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
+#include <functional>
 #include <string>
 
 namespace cairn {
@@ -16,7 +18,9 @@ class Progress {
   Progress& operator=(const Progress&) = delete;
 
   void update(double fraction);  // in [0, 1]
-  void finish();                 // erases the line; nothing is drawn afterwards
+  // update() as a function of things done; it refers to this bar.
+  std::function<void(std::size_t done, std::size_t total)> counter();
+  void finish();  // erases the line; nothing is drawn afterwards
 
  private:
   std::string label_;
