@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+// Caches and sequences whose K and V are a function of everything before them, as a model's are.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <iterator>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cairn/cache/kv_cache.h"
+
+namespace cairn::testing {
+
+inline constexpr std::uint32_t kLayers = 2;
+inline constexpr PageShape kShape{.kv_heads = 2, .head_dim = 16};
+
+// Keys and values have pages of different sizes.
+inline KvCacheOptions make_options(std::size_t blocks, std::size_t index_blocks) {
+  KvCacheOptions options{.layers = kLayers,
+                         .shape = kShape,
+                         .key_codec = *find_codec("raw_f32"),
+                         .value_codec = *find_codec("raw_f16"),
+                         .root = chain_root(Digest{}, "test"),
+                         .budget_bytes = 0,
+                         .index_budget_bytes = 0};
+  const std::size_t pair = PagePool::occupied_bytes(options.key_codec->page_bytes(kShape)) +
+                           PagePool::occupied_bytes(options.value_codec->page_bytes(kShape));
+  options.budget_bytes = blocks * kLayers * pair;
+  options.index_budget_bytes = index_blocks * (kLayers * pair + 1024);
+  return options;
+}
+
+inline std::unique_ptr<KvCache> make_cache(std::size_t blocks, std::size_t index_blocks) {
+  return KvCache::create(make_options(blocks, index_blocks)).value();
+}
+
+// What a token's K and V depend on: itself, its position, and the tokens and positions before it.
+struct ModelToken {
+  TokenId id = 0;
+  std::int32_t position = 0;
+  std::uint64_t context = 0;
+};
+
+inline ModelToken model_token(std::span<const ModelToken> before, TokenId id, std::int32_t position) {
+  const std::uint64_t context = before.empty() ? 1 : before.back().context;
+  std::uint64_t mixed = context * 0x9e3779b97f4a7c15u + static_cast<std::uint32_t>(id);
+  mixed = (mixed ^ mixed >> 29) * 0xbf58476d1ce4e5b9u + static_cast<std::uint32_t>(position);
+  return {id, position, mixed ^ mixed >> 32};
+}
+
+// One row of K or V; small integers, exact in every raw codec.
+inline std::vector<float> model_row(const ModelToken& token, std::uint32_t layer, Side side) {
+  std::vector<float> row(kShape.values_per_token());
+  std::uint64_t state = token.context + 7 * layer + 3 * static_cast<std::uint64_t>(side);
+  for (float& value : row) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    value = static_cast<float>(static_cast<std::int64_t>(state >> 53) - 1024);
+  }
+  return row;
+}
+
+// Stores the rows of `tokens`, all of them reserved, in all layers.
+inline void store_tokens(Sequence& sequence, std::span<const ModelToken> tokens) {
+  for (std::uint32_t l = 0; l < kLayers; ++l) {
+    std::vector<float> k, v;
+    for (const ModelToken& token : tokens) {
+      std::ranges::copy(model_row(token, l, Side::kKey), std::back_inserter(k));
+      std::ranges::copy(model_row(token, l, Side::kValue), std::back_inserter(v));
+    }
+    sequence.store(l, 0, tokens.size(), k.data(), v.data());
+  }
+}
+
+// Appends ids at the next positions to sequence and model alike.
+inline Status append(Sequence& sequence, std::vector<ModelToken>& model, std::span<const TokenId> ids) {
+  std::vector<ModelToken> all = model;
+  std::vector<std::int32_t> positions;
+  for (TokenId id : ids) {
+    positions.push_back(static_cast<std::int32_t>(all.size()));
+    all.push_back(model_token(all, id, positions.back()));
+  }
+  CAIRN_TRY_VOID(sequence.reserve(positions));
+  store_tokens(sequence, std::span(all).subspan(model.size()));
+  CAIRN_TRY_VOID(sequence.commit(ids));
+  model = std::move(all);
+  return {};
+}
+
+inline std::vector<ModelToken> model_of(std::span<const TokenId> ids) {
+  std::vector<ModelToken> model;
+  for (TokenId id : ids) model.push_back(model_token(model, id, static_cast<std::int32_t>(model.size())));
+  return model;
+}
+
+// Decodes every page of the sequence; empty when all of it, reserved tokens included, equals the model.
+inline std::string difference(const KvCache& cache, const Sequence& sequence, std::span<const ModelToken> model) {
+  if (sequence.size() + sequence.reserved() != model.size()) return "wrong size";
+  for (std::size_t t = 0; t < sequence.size(); ++t) {
+    if (sequence.tokens()[t] != model[t].id) return "token " + std::to_string(t);
+  }
+  const std::size_t width = kShape.values_per_token();
+  std::vector<float> keys(kBlockTokens * width), values(kBlockTokens * width);
+  for (std::uint32_t l = 0; l < kLayers; ++l) {
+    std::size_t t = 0;
+    for (const PageView& view : sequence.pages(l)) {
+      if (view.count == 0 || (view.count < kBlockTokens && &view != &sequence.pages(l).back())) return "page count";
+      cache.options().key_codec->decode(kShape, Side::kKey, view.keys, view.count, keys.data());
+      cache.options().value_codec->decode(kShape, Side::kValue, view.values, view.count, values.data());
+      for (std::uint32_t slot = 0; slot < view.count; ++slot, ++t) {
+        const auto at = static_cast<std::ptrdiff_t>(slot * width);
+        const std::string where = " of token " + std::to_string(t) + ", layer " + std::to_string(l);
+        if (t >= model.size()) return "too many tokens";
+        if (view.positions[slot] != model[t].position) return "position" + where;
+        if (!std::ranges::equal(model_row(model[t], l, Side::kKey), std::span(keys).subspan(at, width))) {
+          return "K" + where;
+        }
+        if (!std::ranges::equal(model_row(model[t], l, Side::kValue), std::span(values).subspan(at, width))) {
+          return "V" + where;
+        }
+      }
+    }
+    if (t != model.size()) return "too few tokens";
+  }
+  return {};
+}
+
+// Stream `s` of token ids from `first` on; streams 0 to 2 agree on their first 100 tokens.
+inline std::vector<TokenId> stream(int s, std::size_t first, std::size_t count) {
+  std::vector<TokenId> ids;
+  for (std::size_t i = first; i < first + count; ++i) ids.push_back(static_cast<TokenId>(i < 100 ? i : 1000 * s + i));
+  return ids;
+}
+
+}  // namespace cairn::testing

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// The KV cache of an engine: opens sequences on the longest prefix it knows, within one hard byte budget.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+
+#include "cairn/base/result.h"
+#include "cairn/block/block_key.h"
+#include "cairn/cache/cache_core.h"
+#include "cairn/cache/sequence.h"
+
+namespace cairn {
+
+struct KvCacheStats {
+  std::size_t bytes_used = 0;    // pages of sequences and of the index, each counted once
+  std::size_t bytes_budget = 0;  // never exceeded by bytes_used
+  std::size_t high_water = 0;    // the most bytes_used has been
+  PrefixIndexStats index;        // zeros while reuse is off
+};
+
+// Thread-safe; each sequence belongs to one thread at a time. Sequences may outlive the cache.
+class KvCache {
+ public:
+  // kInvalidArgument for options that make no sense; kOutOfBudget, with the least budget that works, when not even one
+  // block fits; kIo when the system refuses the address space.
+  static Result<std::unique_ptr<KvCache>> create(const KvCacheOptions& options);
+
+  // A sequence that already holds the longest known prefix of whole blocks, but never the whole prompt: the last token
+  // must be computed for its logits. It may be empty; so may the prompt.
+  Sequence open(std::span<const TokenId> prompt);
+
+  // A sequence of its own that shares all pages with `sequence`. Requires: no reserved tokens there.
+  Sequence fork(const Sequence& sequence) { return sequence.fork(); }
+
+  const KvCacheOptions& options() const { return core_->options; }
+  std::size_t bytes_per_token() const;  // all layers, K and V, rounding of pages included
+  KvCacheStats stats() const;
+
+  // Forgets all prefixes. Sequences keep their pages.
+  void clear();
+
+ private:
+  explicit KvCache(std::shared_ptr<CacheCore> core);
+
+  std::shared_ptr<CacheCore> core_;
+};
+
+}  // namespace cairn

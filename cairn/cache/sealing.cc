@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/cache/sealing.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace cairn {
+
+bool at_plain_positions(const LayerTable& layer, std::size_t block) {
+  const PositionBlock& positions = *layer.entry(block).positions;
+  for (std::size_t t = 0; t < kBlockTokens; ++t) {
+    if (positions[t] != static_cast<std::int64_t>(block * kBlockTokens + t)) return false;
+  }
+  return true;
+}
+
+void publish_block(CacheCore& core, const Digest& parent, const Digest& key,
+                   std::span<const TokenId, kBlockTokens> tokens, std::vector<LayerTable>& layers, std::size_t block) {
+  if (!core.index || !core.options.key_codec->exact || !core.options.value_codec->exact) return;
+  SealedBlock sealed{.parent = parent, .key = key, .tokens = {}, .pages = {}};
+  std::ranges::copy(tokens, sealed.tokens.begin());
+  for (const LayerTable& layer : layers) {
+    sealed.pages.push_back(layer.entry(block).keys);
+    sealed.pages.push_back(layer.entry(block).values);
+  }
+  InsertResult result = core.index->insert(core.options.root, std::move(sealed));
+  if (result.outcome != InsertOutcome::kDuplicate) return;
+  for (std::size_t l = 0; l < layers.size(); ++l) {
+    layers[l].replace_pages(block, std::move(result.first_pages[2 * l]), std::move(result.first_pages[2 * l + 1]));
+  }
+}
+
+}  // namespace cairn

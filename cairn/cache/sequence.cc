@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/cache/sequence.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "cairn/base/check.h"
+#include "cairn/cache/sealing.h"
+
+namespace cairn {
+namespace {
+
+PageRef copy_page(const PageRef& page, std::size_t page_bytes, Reservation& room) {
+  PageRef copy = room.take(page_bytes);
+  std::memcpy(copy.data(), page.data(), page_bytes);
+  return copy;
+}
+
+}  // namespace
+
+Sequence::Sequence(std::shared_ptr<CacheCore> core) : core_(std::move(core)), layers_(core_->options.layers) {}
+
+// Not defaulted: that would let go of the old core before the old pages.
+Sequence& Sequence::operator=(Sequence&& other) noexcept {
+  Sequence taken(std::move(other));
+  std::swap(core_, taken.core_);
+  std::swap(layers_, taken.layers_);
+  std::swap(tokens_, taken.tokens_);
+  std::swap(block_keys_, taken.block_keys_);
+  std::swap(reserved_, taken.reserved_);
+  return *this;
+}
+
+void Sequence::attach(const PrefixMatch& match, std::span<const TokenId> prompt) {
+  for (const PrefixMatch::Block& block : match.blocks) {
+    const auto positions = std::make_shared<PositionBlock>();
+    for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
+      (*positions)[t] = static_cast<std::int32_t>(block_keys_.size() * kBlockTokens + t);
+    }
+    for (std::size_t l = 0; l < layers_.size(); ++l) {
+      layers_[l].append({block.pages[2 * l], block.pages[2 * l + 1], positions}, kBlockTokens);
+    }
+    block_keys_.push_back(block.key);
+  }
+  const auto attached = prompt.first(match.blocks.size() * kBlockTokens);
+  tokens_.assign(attached.begin(), attached.end());
+}
+
+// What reserve() needs for so many tokens: a copy of the tail where others hold it too, and new blocks.
+std::size_t Sequence::bytes_for(std::size_t tokens) const {
+  std::size_t pairs = 0;
+  for (const LayerTable& layer : layers_) {
+    const std::size_t tail = layer.tail_tokens();
+    const std::size_t blocks = (tail + tokens + kBlockTokens - 1) / kBlockTokens;
+    pairs += tail == 0 ? blocks : blocks - (layer.owns_tail() ? 1 : 0);
+  }
+  return pairs * core_->pair_bytes();
+}
+
+std::size_t Sequence::tokens_that_fit(std::size_t bytes) const {
+  if (bytes < bytes_for(1)) return 0;
+  const std::size_t tail = tokens_.size() % kBlockTokens;
+  const std::size_t in_first_block = kBlockTokens - tail;
+  return in_first_block + (bytes - bytes_for(1)) / core_->block_bytes() * kBlockTokens;
+}
+
+Status Sequence::reserve(std::span<const std::int32_t> positions) {
+  if (reserved_ != 0) {
+    return fail(ErrorCode::kInvalidArgument,
+                std::to_string(reserved_) + " tokens are reserved already: commit them or roll back first");
+  }
+  if (positions.empty()) return {};
+  Result<Reservation> room = core_->make_room(bytes_for(positions.size()));
+  if (!room) {
+    const PagePool& pool = *core_->pool;
+    const std::size_t fit = std::min(tokens_that_fit(pool.budget() - pool.bytes_used()), positions.size() - 1);
+    return fail(ErrorCode::kOutOfBudget, "the KV cache is full: " + std::to_string(fit) + " of " +
+                                             std::to_string(positions.size()) + " more tokens fit into its " +
+                                             std::to_string(pool.budget()) + " bytes; raise the KV cache budget");
+  }
+
+  if (layers_.front().tail_tokens() != 0) own_tail(*room);
+  reserved_ = positions.size();
+  std::size_t done = 0;
+  while (done < positions.size()) {
+    const std::size_t tail = layers_.front().tail_tokens();
+    const std::size_t count = std::min(positions.size() - done, kBlockTokens - tail);
+    const auto block =
+        tail != 0 ? layers_.front().entry(layers_.front().blocks() - 1).positions : std::make_shared<PositionBlock>();
+    std::ranges::copy(positions.subspan(done, count), block->begin() + static_cast<std::ptrdiff_t>(tail));
+    for (LayerTable& layer : layers_) {
+      if (tail == 0) layer.append({room->take(core_->key_page_bytes), room->take(core_->value_page_bytes), block}, 0);
+      layer.set_tail_count(static_cast<std::uint32_t>(tail + count));
+    }
+    done += count;
+  }
+  return {};
+}
+
+void Sequence::own_tail(Reservation& room) {
+  for (LayerTable& layer : layers_) {
+    if (layer.owns_tail()) continue;
+    const std::size_t block = layer.blocks() - 1;
+    layer.replace_pages(block, copy_page(layer.entry(block).keys, core_->key_page_bytes, room),
+                        copy_page(layer.entry(block).values, core_->value_page_bytes, room));
+  }
+}
+
+void Sequence::store(std::uint32_t layer, std::size_t first, std::size_t rows, const float* k, const float* v) {
+  CAIRN_DCHECK(first + rows <= reserved_);
+  const KvCacheOptions& options = core_->options;
+  const std::size_t width = options.shape.values_per_token();
+  for (std::size_t row = 0; row < rows; ++row) {
+    const std::size_t token = tokens_.size() + first + row;
+    const LayerTable::Entry& entry = layers_[layer].entry(token / kBlockTokens);
+    const auto slot = static_cast<std::uint32_t>(token % kBlockTokens);
+    options.key_codec->store_token(options.shape, Side::kKey, entry.keys.data(), slot, k + row * width);
+    options.value_codec->store_token(options.shape, Side::kValue, entry.values.data(), slot, v + row * width);
+  }
+}
+
+Status Sequence::commit(std::span<const TokenId> tokens) {
+  if (tokens.size() != reserved_) {
+    return fail(ErrorCode::kInvalidArgument, std::to_string(tokens.size()) + " tokens to commit, but " +
+                                                 std::to_string(reserved_) + " are reserved: they must be as many");
+  }
+  tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
+  reserved_ = 0;
+  seal_full_blocks();
+  return {};
+}
+
+void Sequence::seal_full_blocks() {
+  for (std::size_t b = block_keys_.size(); b < tokens_.size() / kBlockTokens; ++b) {
+    // A key says nothing of positions, so the first block at other ones ends the chain.
+    if (!at_plain_positions(layers_.front(), b)) return;
+    const Digest& parent = b == 0 ? core_->options.root : block_keys_.back();
+    const auto tokens = std::span<const TokenId>(tokens_).subspan(b * kBlockTokens).first<kBlockTokens>();
+    const Digest key = block_key(parent, tokens);
+    publish_block(*core_, parent, key, tokens, layers_, b);
+    block_keys_.push_back(key);
+  }
+}
+
+void Sequence::rollback() {
+  if (reserved_ != 0) shrink_layers(tokens_.size());
+  reserved_ = 0;
+}
+
+Status Sequence::trim(std::size_t tokens) {
+  if (tokens > tokens_.size()) {
+    return fail(ErrorCode::kInvalidArgument,
+                "cannot keep " + std::to_string(tokens) + " tokens of a sequence of " + std::to_string(tokens_.size()));
+  }
+  reserved_ = 0;
+  shrink_layers(tokens);
+  tokens_.resize(tokens);
+  block_keys_.resize(std::min(block_keys_.size(), tokens / kBlockTokens));
+  own_tail_positions();
+  return {};
+}
+
+void Sequence::shrink_layers(std::size_t tokens) {
+  for (LayerTable& layer : layers_) layer.shrink(tokens);
+}
+
+// A block that was full, or came from a fork, shares its positions with others that must not see the next append.
+void Sequence::own_tail_positions() {
+  if (layers_.front().tail_tokens() == 0) return;
+  const std::size_t block = layers_.front().blocks() - 1;
+  const auto copy = std::make_shared<PositionBlock>(*layers_.front().entry(block).positions);
+  for (LayerTable& layer : layers_) layer.replace_positions(block, copy);
+}
+
+Sequence Sequence::fork() const {
+  CAIRN_CHECK(reserved_ == 0);
+  Sequence twin(core_);
+  twin.layers_ = layers_;
+  twin.tokens_ = tokens_;
+  twin.block_keys_ = block_keys_;
+  twin.own_tail_positions();
+  return twin;
+}
+
+}  // namespace cairn
