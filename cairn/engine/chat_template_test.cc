@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "cairn/engine/tokenizer_test_data-inl.h"
+#include "cairn/testing/tokenizer_data.h"
 
 namespace cairn {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "cairn/engine/tokenizer_test_data-inl.h"
+#include "cairn/testing/tokenizer_data.h"
 
 namespace cairn {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "cairn/engine/tokenizer_test_data-inl.h"
+#include "cairn/testing/tokenizer_data.h"
 
 namespace cairn {
 namespace {
@@ -57,6 +57,45 @@ TEST(BpeTokenizer, PreTokenizersDiffer) {
   EXPECT_EQ(must_make(bpe_data("qwen2"))->encode("123 xyz"), ids_of(data, {"1", "2", "3", "Ġ", "x", "y", "z"}));
   EXPECT_EQ(must_make(bpe_data("gpt-2"))->encode("123"), ids_of(data, {"123"}));
   EXPECT_EQ(must_make(bpe_data("llama3"))->encode("123"), ids_of(data, {"<|begin_of_text|>", "123"}));
+}
+
+// The definition: apply the rule of lowest rank among the neighbours, leftmost first, until none applies.
+std::vector<std::string> merge_naively(const std::vector<std::string>& merges, std::string_view text) {
+  std::vector<std::string> pieces;
+  for (const char c : text) pieces.emplace_back(1, c);
+  while (true) {
+    auto best_rule = merges.end();
+    std::size_t best = 0;
+    for (std::size_t i = 0; i + 1 < pieces.size(); ++i) {
+      const auto rule = std::find(merges.begin(), best_rule, pieces[i] + " " + pieces[i + 1]);
+      if (rule == best_rule) continue;
+      best_rule = rule;
+      best = i;
+    }
+    if (best_rule == merges.end()) return pieces;
+    pieces[best] += pieces[best + 1];
+    pieces.erase(pieces.begin() + static_cast<std::ptrdiff_t>(best) + 1);
+  }
+}
+
+TEST(BpeTokenizer, MergesAsDefined) {
+  EXPECT_TRUE(rc::check([] {
+    std::vector<std::string> words = {"a", "b", "c"};
+    TokenizerData data = bpe_data("gpt-2");
+    data.merges.clear();
+    const int rules = *rc::gen::inRange(1, 12);
+    for (int i = 0; i < rules; ++i) {  // any two words so far, so that rules build on each other in any order
+      const std::string left = *rc::gen::elementOf(words), right = *rc::gen::elementOf(words);
+      if (left.size() + right.size() > 8) continue;
+      data.merges.insert(data.merges.begin() + *rc::gen::inRange<int>(0, static_cast<int>(data.merges.size()) + 1),
+                         left + " " + right);
+      words.push_back(left + right);
+      testing::add_token(data, left + right, TokenType::kNormal);
+    }
+    RC_PRE(!data.merges.empty());
+    const std::string text = *rc::gen::container<std::string>(rc::gen::element('a', 'b', 'c'));
+    RC_ASSERT(must_make(data)->encode(text) == ids_of(data, merge_naively(data.merges, text)));
+  }));
 }
 
 TEST(BpeTokenizer, MergeProductsThatAreNoTokensFallApart) {

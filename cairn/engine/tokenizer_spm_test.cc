@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <map>
 
-#include "cairn/engine/tokenizer_test_data-inl.h"
+#include "cairn/testing/tokenizer_data.h"
 
 namespace cairn {
 namespace {

@@ -11,7 +11,7 @@
 #include <sstream>
 
 #include "cairn/engine/gguf.h"
-#include "cairn/engine/tokenizer_test_data-inl.h"
+#include "cairn/testing/tokenizer_data.h"
 
 namespace cairn {
 namespace {
@@ -94,6 +94,17 @@ TEST(Tokenizer, EndOfGenerationByIdAndByText) {
   const std::string text = "<|im_end|>";
   EXPECT_EQ(tokenizer->decode(tokenizer->encode(text)), text);
   EXPECT_EQ(tokenizer->encode(text, {.add_bos = false}).size(), text.size());
+}
+
+TEST(Tokenizer, TurnMarksAreControlTokensWhateverTheFileSays) {
+  TokenizerData data = bpe_data();
+  for (const char* text : {"<|im_start|>", "<|begin_of_text|>"}) {
+    data.types[std::ranges::find(data.tokens, text) - data.tokens.begin()] = static_cast<int>(TokenType::kUserDefined);
+  }
+  const auto tokenizer = must_make(data);
+  EXPECT_EQ(tokenizer->encode("<|im_start|>", {.add_bos = false}).size(), 12);
+  EXPECT_EQ(tokenizer->encode("<|begin_of_text|>", {.add_bos = false}).size(), 17);
+  EXPECT_EQ(tokenizer->encode("<|im_start|>", {.add_bos = false, .parse_special = true}).size(), 1);
 }
 
 TEST(Tokenizer, MissingTypesAreGuessed) {

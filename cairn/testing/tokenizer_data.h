@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Hand-made vocabularies of both families and generated texts for the tests of this folder.
+// Hand-made vocabularies of both tokenizer families, and generated texts that meet them.
 #pragma once
 
 #include <rapidcheck.h>
