@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <array>
@@ -84,6 +85,31 @@ TEST(PagePool, SpaceOfOneSizeServesAnother) {
       std::memset(page.data(), 0xff, page.bytes());
     }
   }
+}
+
+bool resident(const std::byte* page) {
+  unsigned char in_memory = 0;
+  EXPECT_EQ(mincore(const_cast<std::byte*>(page), kPage, &in_memory), 0);
+  return (in_memory & 1) != 0;
+}
+
+TEST(PagePool, FreePagesOfOneSizeDoNotHoldMemoryThatAnotherSizeUses) {
+  const auto pool = make_pool(8 * kPage, {kPage, 2 * kPage});
+  std::vector<const std::byte*> freed;
+  {
+    auto reservation = pool->reserve(8 * kPage);
+    std::vector<PageRef> small;
+    for (int i = 0; i < 8; ++i) {
+      small.push_back(reservation->take(kPage));
+      small.back().data()[0] = std::byte{1};
+      freed.push_back(small.back().data());
+      EXPECT_TRUE(resident(freed.back()));
+    }
+  }
+  std::vector<PageRef> large;
+  auto reservation = pool->reserve(6 * kPage);
+  for (int i = 0; i < 3; ++i) large.push_back(reservation->take(2 * kPage));
+  EXPECT_LE(std::ranges::count_if(freed, resident), 2);
 }
 
 // Random takes and drops of three sizes against a list of live pages: the sum is right, pages are zeroed, disjoint,

@@ -220,6 +220,25 @@ TEST(KvCache, SequencesOutliveTheCache) {
   EXPECT_EQ(a.size(), 0u);
 }
 
+TEST(KvCache, TheLastOfTwoForksMayWriteInPlaceAfterTheOtherCopied) {
+  const auto cache = make_cache(8, 0);
+  for (int round = 0; round < 100; ++round) {
+    std::vector<ModelToken> model;
+    Sequence a = cache->open({});
+    ASSERT_TRUE(append(a, model, stream(0, 0, 30)));
+    Sequence b = cache->fork(a);
+    const auto run = [&](Sequence sequence, int s) {
+      std::vector<ModelToken> mine = model;
+      EXPECT_TRUE(append(sequence, mine, stream(s, 500, 3)));
+      EXPECT_EQ(difference(*cache, sequence, mine), "");
+    };
+    std::thread other(run, std::move(b), 1);
+    run(std::move(a), 2);
+    other.join();
+  }
+  EXPECT_EQ(cache->stats().bytes_used, 0u);
+}
+
 TEST(KvCache, ThreadsOpenForkAppendAndDrop) {
   const auto cache = make_cache(40, 12);
   std::vector<ModelToken> shared_model;

@@ -132,6 +132,12 @@ SealedBlock make_block(PagePool& pool, const Path& path) {
   return block;
 }
 
+// Ranges of full width in every case, where RapidCheck would start with narrow ones.
+Path make_path() {
+  const auto depth = *rc::gen::resize(100, rc::gen::inRange<std::size_t>(1, 6));
+  return *rc::gen::resize(100, rc::gen::container<Path>(depth, rc::gen::inRange<TokenId>(0, 3)));
+}
+
 void run_model() {
   const auto pool = *PagePool::create(4096 * kPage, std::array<std::size_t, 1>{kPage});
   Model model;
@@ -145,13 +151,15 @@ void run_model() {
   Readers readers;
   std::size_t evictions = 0;
 
-  const auto steps = *rc::gen::inRange(0, 120);
+  const auto steps = *rc::gen::inRange(0, 200);
   for (int step = 0; step < steps; ++step) {
-    const auto path = *rc::gen::resize(5, rc::gen::nonEmpty(rc::gen::container<Path>(rc::gen::inRange<TokenId>(0, 3))));
+    Path path = make_path();
     const std::size_t before = model.entries.size();
     bool inserted = false;
     switch (*rc::gen::weightedElement<int>({{6, 0}, {3, 1}, {2, 2}, {2, 3}, {2, 4}})) {
       case 0: {
+        // Mostly the next block of what is there; orphans now and then.
+        if (path.back() != 0) path = prefix(path, std::min(model.depth(path) + 1, path.size()));
         SealedBlock block = make_block(*pool, path);
         const std::byte* const first_page = block.pages[0].data();
         const InsertResult result = index.insert(kRoot, std::move(block));
