@@ -38,6 +38,7 @@ class LayerTable {
   // Whether the last page's K and V belong to this table alone, so that it may write to them.
   bool owns_tail() const;
 
+  // Positions of the counted tokens are filled in before, in these two. Requires: count > 0.
   void append(Entry entry, std::uint32_t count);
   void set_tail_count(std::uint32_t count);
   void replace_pages(std::size_t block, PageRef keys, PageRef values);

@@ -91,8 +91,12 @@ Status Sequence::reserve(std::span<const std::int32_t> positions) {
         tail != 0 ? layers_.front().entry(layers_.front().blocks() - 1).positions : std::make_shared<PositionBlock>();
     std::ranges::copy(positions.subspan(done, count), block->begin() + static_cast<std::ptrdiff_t>(tail));
     for (LayerTable& layer : layers_) {
-      if (tail == 0) layer.append({room->take(core_->key_page_bytes), room->take(core_->value_page_bytes), block}, 0);
-      layer.set_tail_count(static_cast<std::uint32_t>(tail + count));
+      if (tail == 0) {
+        layer.append({room->take(core_->key_page_bytes), room->take(core_->value_page_bytes), block},
+                     static_cast<std::uint32_t>(count));
+      } else {
+        layer.set_tail_count(static_cast<std::uint32_t>(tail + count));
+      }
     }
     done += count;
   }

@@ -44,27 +44,5 @@ void widen_f16(const std::uint16_t* x, std::size_t count, float* out) {
   for (; i < count; ++i) out[i] = f16_to_f32(x[i]);
 }
 
-void softmax_block(float* s, const std::uint64_t* masks, std::uint32_t rows, float* max, float* sum,
-                   float* correction) {
-  constexpr float kNothing = -__builtin_inff();
-  for (std::uint32_t r = 0; r < rows; ++r) {
-    float* row = s + r * kPageTokens;
-    float largest = max[r];
-    for (std::uint32_t t = 0; t < kPageTokens; ++t) {
-      if (((masks[r] >> t) & 1) == 0) row[t] = kNothing;
-      largest = row[t] > largest ? row[t] : largest;
-    }
-    const float base = largest == kNothing ? 0.0f : largest;
-    float lanes[kSumLanes] = {};
-    for (std::uint32_t t = 0; t < kPageTokens; ++t) {
-      row[t] = exp_lane(row[t] - base);
-      lanes[t % kSumLanes] += row[t];
-    }
-    correction[r] = exp_lane(max[r] - base);
-    sum[r] = fused(sum[r], correction[r], sum_lanes(lanes));
-    max[r] = largest;
-  }
-}
-
 }  // namespace
 }  // namespace cairn

@@ -18,6 +18,7 @@ struct TinyModel {
   // Tensor types by their number in the format.
   static constexpr std::uint32_t kF32 = 0;
   static constexpr std::uint32_t kF16 = 1;
+  static constexpr std::uint32_t kQ8_0 = 8;  // needs cols in multiples of 32
   static constexpr std::uint32_t kBF16 = 30;
 
   std::string arch = "llama";  // llama, qwen2, qwen3
@@ -86,6 +87,7 @@ struct TinyModel {
     }
     out.set("tokenizer.ggml.model", "llama").array("tokenizer.ggml.tokens", tokens);
     out.array("tokenizer.ggml.scores", scores).array("tokenizer.ggml.token_type", types);
+    out.set("tokenizer.ggml.unknown_token_id", std::uint32_t{0});
     out.set("tokenizer.ggml.bos_token_id", std::uint32_t{1}).set("tokenizer.ggml.eos_token_id", std::uint32_t{2});
   }
 
@@ -102,6 +104,11 @@ struct TinyModel {
     const float scale = std::sqrt(3.0f / static_cast<float>(cols));
     ByteWriter data;
     for (std::uint64_t i = 0; i < std::uint64_t{cols} * rows; ++i) {
+      if (type == kQ8_0) {
+        if (i % 32 == 0) data.number(f32_to_f16(scale / 127.0f));
+        data.number(static_cast<std::int8_t>(127.0f * uniform(random)));
+        continue;
+      }
       const float value = scale * uniform(random);
       switch (type) {
         case kF32: data.number(value); break;

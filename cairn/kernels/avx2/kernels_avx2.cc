@@ -5,6 +5,7 @@
 #include "cairn/kernels/isa.h"
 #include "cairn/kernels/matmul-inl.h"
 #include "cairn/kernels/rows-inl.h"
+#include "cairn/kernels/softmax-inl.h"
 
 namespace cairn {
 namespace {

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+// A hit changes nothing: the logits of a prompt have the same bits however its prefix came to be in the cache.
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+#include "cairn/engine/engine.h"
+#include "cairn/testing/tiny_model.h"
+
+namespace cairn {
+namespace {
+
+// Dense weights in three types and quantised ones, over all architectures.
+struct Kind {
+  std::string arch;
+  std::uint32_t type;
+};
+
+std::vector<std::byte> model_bytes(const Kind& kind) {
+  TinyModel tiny;
+  tiny.arch = kind.arch;
+  tiny.type = kind.type;
+  tiny.width = 64;
+  tiny.ffn = 96;
+  tiny.layers = 3;
+  tiny.context = 2048;
+  return tiny.builder().build();
+}
+
+// The engine on a model file of its own, which is deleted at once: the mapping stays.
+std::unique_ptr<Engine> make_engine(const Kind& kind, unsigned threads, std::size_t budget = std::size_t{64} << 20) {
+  const auto path = std::filesystem::temp_directory_path() /
+                    ("cairn-exact-" + std::to_string(::getpid()) + kind.arch + std::to_string(kind.type) + ".gguf");
+  const auto bytes = model_bytes(kind);
+  std::ofstream(path, std::ios::binary).write(reinterpret_cast<const char*>(bytes.data()), std::ssize(bytes));
+  EngineOptions options;
+  options.threads = threads;
+  options.kv_budget_bytes = budget;
+  auto engine = Engine::load(path.string(), options);
+  std::filesystem::remove(path);
+  if (!engine) {
+    ADD_FAILURE() << engine.error().message;
+    return nullptr;
+  }
+  return *std::move(engine);
+}
+
+using Logits = std::vector<float>;
+
+Logits computed(Engine& engine, Sequence& sequence, std::span<const TokenId> tokens) {
+  const auto logits = engine.prefill(sequence, tokens);
+  RC_ASSERT(logits.has_value());
+  return {logits->begin(), logits->end()};
+}
+
+bool same_bits(const Logits& a, const Logits& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+// The prompt computed in one go, nothing cached, one thread.
+Logits cold(Engine& engine, std::span<const TokenId> prompt) {
+  engine.cache().clear();
+  Sequence sequence = engine.open({});
+  return computed(engine, sequence, prompt);
+}
+
+std::vector<TokenId> random_prompt(std::size_t size) {
+  std::vector<TokenId> prompt(size);
+  for (TokenId& token : prompt) token = *rc::gen::inRange<TokenId>(3, 40);
+  return prompt;
+}
+
+class ExactReuse : public ::testing::TestWithParam<Kind> {
+ protected:
+  void SetUp() override {
+    one_ = make_engine(GetParam(), 1);
+    two_ = make_engine(GetParam(), 2);
+    ASSERT_NE(one_, nullptr);
+    ASSERT_NE(two_, nullptr);
+  }
+  std::unique_ptr<Engine> one_, two_;
+  std::size_t reused_ = 0;
+};
+
+TEST_P(ExactReuse, AnyPrefixAnySplitAnyThreads) {
+  EXPECT_TRUE(rc::check([&] {
+    const auto prompt = random_prompt(*rc::gen::inRange<std::size_t>(1, 400));
+    const Logits expected = cold(*one_, prompt);
+    RC_ASSERT(same_bits(cold(*two_, prompt), expected));
+
+    // In pieces: first some tokens, then the rest in random portions.
+    two_->cache().clear();
+    Sequence pieces = two_->open({});
+    Logits last;
+    for (std::size_t done = 0; done < prompt.size();) {
+      const std::size_t count = std::min(prompt.size() - done, *rc::gen::inRange<std::size_t>(1, 150));
+      last = computed(*two_, pieces, std::span(prompt).subspan(done, count));
+      done += count;
+    }
+    RC_ASSERT(same_bits(last, expected));
+
+    // From the index that the pieces have filled, at every block border in turn.
+    for (std::size_t border = 0; border < prompt.size(); border += kBlockTokens) {
+      two_->cache().clear();
+      {
+        Sequence filler = two_->open({});
+        if (border > 0) computed(*two_, filler, std::span(prompt).first(border));
+      }
+      Sequence hit = two_->open(prompt);
+      RC_ASSERT(hit.size() == border);
+      RC_ASSERT(same_bits(computed(*two_, hit, std::span(prompt).subspan(border)), expected));
+    }
+  }));
+}
+
+TEST_P(ExactReuse, TrimAndForkAndCompany) {
+  EXPECT_TRUE(rc::check([&] {
+    const auto prompt = random_prompt(*rc::gen::inRange<std::size_t>(2, 300));
+    const Logits expected = cold(*one_, prompt);
+    const std::size_t keep = *rc::gen::inRange<std::size_t>(0, prompt.size());
+
+    // Another continuation was computed first and cut off; a fork goes on while its twin goes elsewhere.
+    two_->cache().clear();
+    Sequence base = two_->open({});
+    if (keep > 0) computed(*two_, base, std::span(prompt).first(keep));
+    computed(*two_, base, random_prompt(*rc::gen::inRange<std::size_t>(1, 130)));
+    Sequence twin = two_->cache().fork(base);
+    RC_ASSERT(base.trim(keep).has_value());
+    Sequence fork = two_->cache().fork(base);
+    computed(*two_, twin, random_prompt(10));
+    RC_ASSERT(same_bits(computed(*two_, fork, std::span(prompt).subspan(keep)), expected));
+    RC_ASSERT(same_bits(computed(*two_, base, std::span(prompt).subspan(keep)), expected));
+
+    // In one pass with other sequences of other lengths.
+    RC_ASSERT(base.trim(keep).has_value());
+    const std::size_t rest = std::min<std::size_t>(prompt.size() - keep, 100);
+    const Logits partial = cold(*one_, std::span(prompt).first(keep + rest));
+    const auto other = random_prompt(*rc::gen::inRange<std::size_t>(1, 100));
+    Sequence companion = two_->open({});
+    Logits mine(two_->config().vocab), theirs(two_->config().vocab);
+    const ForwardRows company[] = {{&companion, other, 1, theirs.data()},
+                                   {&base, std::span(prompt).subspan(keep, rest), 1, mine.data()}};
+    const ForwardRows reversed[] = {company[1], company[0]};
+    RC_ASSERT(two_->forward(*rc::gen::arbitrary<bool>() ? company : reversed).has_value());
+    RC_ASSERT(same_bits(mine, partial));
+    RC_ASSERT(same_bits(theirs, cold(*one_, other)));
+  }));
+}
+
+// Blocks of generated tokens serve prompts, under a budget so small that blocks are evicted meanwhile.
+TEST_P(ExactReuse, GeneratedPrefixesUnderEviction) {
+  const auto small = make_engine(GetParam(), 2, std::size_t{900} << 10);
+  EXPECT_TRUE(rc::check([&] {
+    auto tokens = random_prompt(*rc::gen::inRange<std::size_t>(1, 100));
+    {
+      Sequence writer = small->open(tokens);
+      Logits logits = computed(*small, writer, std::span(tokens).subspan(writer.size()));
+      for (int i = 0; i < 140; ++i) {
+        const auto next = static_cast<TokenId>(std::ranges::max_element(logits) - logits.begin());
+        tokens.push_back(next);
+        logits = computed(*small, writer, {&next, 1});
+      }
+    }
+    {
+      const auto noise = random_prompt(*rc::gen::inRange<std::size_t>(1, 500));
+      Sequence other = small->open(noise);
+      computed(*small, other, std::span(noise).subspan(other.size()));
+    }
+    tokens.push_back(5);
+    Sequence reader = small->open(tokens);
+    reused_ += reader.size();
+    const Logits got = computed(*small, reader, std::span(tokens).subspan(reader.size()));
+    RC_ASSERT(same_bits(got, cold(*one_, tokens)));
+    const KvCacheStats stats = small->cache().stats();
+    RC_ASSERT(stats.high_water <= stats.bytes_budget);
+  }));
+  EXPECT_GT(reused_, 0u);
+  EXPECT_GT(small->cache().stats().index.evictions, 0u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, ExactReuse,
+                         ::testing::Values(Kind{"llama", TinyModel::kF32}, Kind{"qwen3", TinyModel::kF16},
+                                           Kind{"qwen2", TinyModel::kBF16}, Kind{"llama", TinyModel::kQ8_0}),
+                         [](const auto& kind) { return kind.param.arch + std::to_string(kind.param.type); });
+
+}  // namespace
+}  // namespace cairn
