@@ -75,7 +75,6 @@ class BadInput(CommandLine):
         self.assert_error(USAGE, "--help", "run", "-m", MODEL, "-p", "x", "-n", "many")
         self.assert_error(USAGE, "--help", "run", "-m", MODEL, "-p", "x", "-f", "y")
         self.assert_error(USAGE, "top-p", "run", "-m", MODEL, "-p", "x", "--top-p", "7")
-        self.assert_error(USAGE, "context", "run", "-m", MODEL, "-p", "x", "--ctx", "1000000000")
 
     def test_missing_file(self):
         for command in (["run", "-p", "x"], ["inspect"], ["tokenize", "-p", "x"], ["bench"]):
@@ -126,14 +125,14 @@ class BadInput(CommandLine):
         self.assert_error(TOO_LONG, "64", "run", "-m", MODEL, "-p", DOCUMENT, "--ctx", "64")
 
     def test_budget_too_small(self):
-        self.assert_error(OUT_OF_BUDGET, "--kv-budget", "run", "-m", MODEL, "-p", "x", "--kv-budget", "1KiB")
-        self.assert_error(OUT_OF_BUDGET, "--kv-budget", "run", "-m", MODEL, "-p", DOCUMENT, "--kv-budget", "1MiB")
+        self.assert_error(OUT_OF_BUDGET, "budget", "run", "-m", MODEL, "-p", "x", "--kv-budget", "1KiB")
+        self.assert_error(OUT_OF_BUDGET, "budget", "run", "-m", MODEL, "-p", DOCUMENT, "--kv-budget", "1MiB")
 
     def test_unknown_codec(self):
         self.assert_error(UNSUPPORTED, "raw_f16", "run", "-m", MODEL, "-p", "x", "--codec", "zip")
 
     def test_unknown_template(self):
-        self.assert_error(UNSUPPORTED, "chatml", "run", "-m", MODEL, "-p", "x", "--chat-template", "nosuch")
+        self.assert_error(USAGE, "chatml", "run", "-m", MODEL, "-p", "x", "--chat-template", "nosuch")
 
     def test_full_disk(self):
         with open("/dev/full", "wb") as full:
@@ -199,10 +198,11 @@ class Run(CommandLine):
         self.assertNotEqual(sample(7), sample(8))
 
     def test_json(self):
-        answer = json.loads(self.output("run", "-m", MODEL, "--raw", "-p", QUESTION, "-n", "5", "--temp", "0", "--json"))
+        answer = json.loads(self.output("run", "-m", MODEL, "--raw", "-p", QUESTION, "-n", "6", "--temp", "0",
+                                        "--json"))
         self.assertIn("5931", answer["text"])
         self.assertEqual(answer["stop"], "length")
-        self.assertEqual(answer["generated_tokens"], 5)
+        self.assertEqual(answer["generated_tokens"], 6)
         self.assertGreater(answer["prompt_tokens"], 20)
 
     def test_instruction_sets_agree(self):
@@ -256,14 +256,19 @@ class Chat(CommandLine):
         os.write(self.terminal, data)
 
     def exit_status(self):
-        while True:
-            try:
-                if not os.read(self.terminal, 65536):
-                    break
-            except OSError:
-                break
-        _, status = os.waitpid(self.child, 0)
-        return os.waitstatus_to_exitcode(status)
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            if select.select([self.terminal], [], [], 0.1)[0]:
+                try:
+                    os.read(self.terminal, 65536)
+                except OSError:
+                    pass  # the other end is closed
+            child, status = os.waitpid(self.child, os.WNOHANG)
+            if child != 0:
+                return os.waitstatus_to_exitcode(status)
+        os.kill(self.child, signal.SIGKILL)
+        os.waitpid(self.child, 0)
+        self.fail("the program did not end")
 
     def test_interrupt_stops_the_answer_and_then_the_program(self):
         self.start("--temp", "0", "--ignore-eos", "-n", "100000", "--ctx", "100000")
@@ -273,7 +278,7 @@ class Chat(CommandLine):
         time.sleep(0.3)
         os.kill(self.child, signal.SIGINT)
         self.wait_for(rb"\n> ")
-        self.type(b"\x03")
+        self.type(b"\x03")  # at the prompt
         self.assertEqual(self.exit_status(), 0)
 
     def test_history_is_reused(self):

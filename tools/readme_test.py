@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The C++ example in README.md is examples/quickstart.cc, which another test compiles; links in the docs lead somewhere."""
+"""The C++ example in README.md is examples/quickstart.cc, which another test compiles; links in the docs lead
+somewhere."""
 import re
 import unittest
 from pathlib import Path

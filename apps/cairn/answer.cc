@@ -15,11 +15,16 @@ Status AnswerPrinter::print(TokenId id) {
 }
 
 Status AnswerPrinter::finish() {
-  return write(stream_.finish() + "\n");
+  CAIRN_TRY_VOID(write(stream_.finish()));
+  return show("\n");
 }
 
 Status AnswerPrinter::write(const std::string& part) {
   text_ += part;
+  return show(part);
+}
+
+Status AnswerPrinter::show(const std::string& part) const {
   if (show_ && !(std::cout << part << std::flush)) {
     return fail(ErrorCode::kIo, "cannot write to standard output");
   }

@@ -17,12 +17,13 @@ class AnswerPrinter {
   AnswerPrinter(const Tokenizer& tokenizer, bool continues_text, bool show);
 
   Status print(TokenId id);  // kIo when standard output is closed
-  Status finish();           // what was held back of an unfinished character, then a line break
+  Status finish();           // prints what was held back of an unfinished character and a line break
 
   const std::string& text() const { return text_; }
 
  private:
   Status write(const std::string& part);
+  Status show(const std::string& part) const;
 
   TokenStream stream_;
   bool show_;

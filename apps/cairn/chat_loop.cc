@@ -12,16 +12,10 @@
 #include "apps/cairn/answer.h"
 #include "apps/cairn/conversation.h"
 #include "apps/cairn/interrupt.h"
+#include "apps/cairn/line_reader.h"
 
 namespace cairn {
 namespace {
-
-// One line of standard input. Nothing at its end and when Ctrl-C interrupts the wait.
-std::optional<std::string> read_turn() {
-  std::string line;
-  if (!std::getline(std::cin, line)) return std::nullopt;
-  return line;
-}
 
 class Chat {
  public:
@@ -79,11 +73,12 @@ Status chat_loop(Engine& engine, const RunOptions& options, ChatFamily family, S
               << "). /clear forgets, /exit or Ctrl-D leaves, Ctrl-C stops an answer.\n";
   }
   InterruptScope scope;
+  LineReader input;
   Chat chat(engine, options, family, sampler);
   while (true) {
     clear_interrupt();
     if (terminal) std::cerr << "> " << std::flush;
-    std::optional<std::string> line = read_turn();
+    std::optional<std::string> line = input.next();
     if (!line || *line == "/exit") break;
     if (*line == "/clear") {
       chat.clear();

@@ -68,7 +68,7 @@ Result<Answer> ask(Engine& engine, const std::string& prompt) {
     if (engine.tokenizer().is_end_of_generation(id)) break;
     const std::string piece = stream.feed(id);
     if (piece.find('\n') != std::string::npos || fed == kLongestAnswer) break;
-    out.text += piece;
+    if (!out.text.empty() || piece.find_first_not_of(' ') != std::string::npos) out.text += piece;
     CAIRN_TRY(logits, engine.decode(sequence, id));
     ++fed;
   }

@@ -7,7 +7,7 @@
 
 namespace cairn {
 
-// One at a time. System calls are not restarted, so a read at the prompt returns when the user presses Ctrl-C.
+// One at a time.
 class InterruptScope {
  public:
   InterruptScope();
@@ -22,5 +22,9 @@ class InterruptScope {
 const std::atomic<bool>& interrupt_flag();  // for calls that want to be told
 bool interrupted();
 void clear_interrupt();
+
+// Waits until the descriptor has something to read (or has ended): true. False as soon as the flag is set, also when
+// that happened just before the call. Requires: an InterruptScope.
+bool wait_for_input(int descriptor);
 
 }  // namespace cairn
