@@ -68,10 +68,11 @@ Result<Answer> ask(Engine& engine, const std::string& prompt) {
     if (engine.tokenizer().is_end_of_generation(id)) break;
     const std::string piece = stream.feed(id);
     if (piece.find('\n') != std::string::npos || fed == kLongestAnswer) break;
-    if (!out.text.empty() || piece.find_first_not_of(' ') != std::string::npos) out.text += piece;
+    out.text += piece;
     CAIRN_TRY(logits, engine.decode(sequence, id));
     ++fed;
   }
+  out.text.erase(0, out.text.find_first_not_of(' '));
   out.decode_rate = static_cast<double>(fed) / seconds_since(first_token);
   out.kv_bytes = kv_bytes(engine, sequence);
   return out;
@@ -107,7 +108,7 @@ Status run_demo(const DemoOptions& options) {
   for (const std::string& question : options.questions) {
     prompt = document + "Question: " + question + "\nAnswer:";
     CAIRN_TRY(warm, ask(*engine, prompt));
-    std::cout << "Question: " << question << "\nAnswer:  " << warm.text << "\n\n";
+    std::cout << "Question: " << question << "\nAnswer:   " << warm.text << "\n\n";
     rows.push_back(table_row(warm.reused_tokens == 0 ? "cold: " + question : "warm: " + question, warm));
   }
   engine->cache().clear();
