@@ -67,10 +67,12 @@ class CheckLayers(unittest.TestCase):
         self.assert_clean("cairn/base/a_test.cc", '#include "cairn/testing/t.h"\n')
         self.assert_caught("cairn/base/a.cc", '#include "cairn/testing/t.h"\n', "cairn/base/a.cc:1", "only tests")
 
-    def test_test_support_includes_base_only(self):
-        self.assert_clean("cairn/testing/t.h", '#include "cairn/base/a.h"\n')
-        self.assert_caught("cairn/testing/t.h", '#include "cairn/block/a.h"\n', "cairn/testing/t.h:1",
-                           "must not include")
+    def test_test_support_brings_along_only_what_the_test_may_include(self):
+        self.write("cairn/testing/t.h", '#include "cairn/testing/u.h"\n')
+        self.write("cairn/testing/u.h", '#include "cairn/block/a.h"\n#include "cairn/testing/t.h"\n')
+        self.assert_clean("cairn/codec/a_test.cc", '#include "cairn/testing/t.h"\n')
+        self.assert_caught("cairn/base/a_test.cc", '#include "cairn/testing/t.h"\n', "cairn/base/a_test.cc:1",
+                           "brings along 'block'")
 
     def test_forward_reference_in_the_list(self):
         self.write("layers.txt", "base: codec\ncodec:\n")
