@@ -11,8 +11,7 @@
 namespace cairn {
 namespace {
 
-// Rows (tokens times the query heads of a KV head) that share one pass over a page: their scores stay in the
-// second-level cache.
+// Rows (tokens times query heads) that share one pass over a page: their scores stay in the second-level cache.
 constexpr std::uint32_t kTileQueryRows = 64;
 // Below this many items per thread, one pass is divided along the keys as well.
 constexpr std::size_t kItemsPerThread = 4;
@@ -52,6 +51,12 @@ void reset(const SoftmaxState& state, std::uint32_t rows, std::uint32_t head_dim
   std::fill_n(state.acc, std::size_t{rows} * head_dim, 0.0f);
 }
 
+void copy_state(const SoftmaxState& from, const SoftmaxState& to, std::uint32_t rows, std::uint32_t head_dim) {
+  std::copy_n(from.max, rows, to.max);
+  std::copy_n(from.sum, rows, to.sum);
+  std::copy_n(from.acc, std::size_t{rows} * head_dim, to.acc);
+}
+
 std::uint64_t visible(const PageView& page, std::int32_t position) {
   const std::uint64_t all = page.count == 64 ? ~0ull : (1ull << page.count) - 1;
   if (page.max_position <= position) return all;
@@ -67,10 +72,11 @@ SoftmaxState state_at(float* memory, std::uint32_t rows) {
 
 }  // namespace
 
-// Some tokens of one sequence under one KV head, over the splits [first_split, last_split).
+// Some tokens of one sequence under some KV heads, over the splits [first_split, last_split).
 struct Attention::Item {
   const AttendRows* rows;
-  std::uint32_t kv_head;
+  std::uint32_t first_head;
+  std::uint32_t head_count;
   std::uint32_t first_row;
   std::uint32_t row_count;
   std::uint32_t first_split;
@@ -86,34 +92,43 @@ Attention::Attention(PageShape shape, std::uint32_t heads, const Codec& keys, co
 Attention::~Attention() = default;
 
 void Attention::attend(std::span<const AttendRows> batch, ThreadPool& pool) {
-  const std::uint32_t group = heads_ / shape_.kv_heads;
-  const std::uint32_t tile_tokens = std::max(1u, kTileQueryRows / group);
-  const std::size_t max_rows = std::size_t{tile_tokens} * group;
-  const auto splits_of = [](const AttendRows& rows) {
-    return static_cast<std::uint32_t>((rows.pages.size() + kSplitPages - 1) / kSplitPages);
-  };
-  items_.clear();
-  for (const AttendRows& rows : batch) {
-    for (std::uint32_t first = 0; first < rows.rows; first += tile_tokens) {
-      const std::uint32_t count = std::min(tile_tokens, rows.rows - first);
-      for (std::uint32_t h = 0; h < shape_.kv_heads; ++h) {
-        items_.push_back({&rows, h, first, count, 0, splits_of(rows), nullptr});
-      }
-    }
-  }
+  plan(batch, pool.size());
   thread_scratch_.resize(pool.size());
-  for (auto& scratch : thread_scratch_) {
-    scratch.ensure(Tile::floats(static_cast<std::uint32_t>(max_rows), shape_.head_dim));
-  }
-  if (items_.size() >= kItemsPerThread * pool.size() || pool.size() == 1) {
+  for (auto& scratch : thread_scratch_) scratch.ensure(Tile::floats(max_rows_, shape_.head_dim));
+  if (parts_.empty()) {
     pool.run(items_.size(), [this](std::size_t i, unsigned thread) { attend_item(items_[i], thread); });
     return;
   }
-  const std::size_t state_floats = max_rows * (shape_.head_dim + 2);
-  std::size_t parts = 0;
-  for (const Item& item : items_) parts += item.last_split;
-  float* memory = partials_.ensure(parts * state_floats);
+  pool.run(parts_.size(), [this](std::size_t i, unsigned thread) { attend_item(parts_[i], thread); });
+  pool.run(items_.size(), [this](std::size_t i, unsigned) { merge_item(items_[i]); });
+}
+
+// Cuts the work into items. Few rows take all heads of a page at once, since a page is one stretch of memory; where
+// that leaves threads idle, the keys are divided at the splits, or the heads if there are too few splits.
+void Attention::plan(std::span<const AttendRows> batch, unsigned threads) {
+  const std::uint32_t group = heads_ / shape_.kv_heads;
+  const std::uint32_t tile_tokens = std::max(1u, kTileQueryRows / group);
+  items_.clear();
   parts_.clear();
+  max_rows_ = 0;
+  std::size_t units = 0;  // items if every split were one
+  for (const AttendRows& rows : batch) {
+    const auto splits = static_cast<std::uint32_t>((rows.pages.size() + kSplitPages - 1) / kSplitPages);
+    for (std::uint32_t first = 0; first < rows.rows; first += tile_tokens) {
+      const std::uint32_t count = std::min(tile_tokens, rows.rows - first);
+      const std::uint32_t fair =
+          splits * batch.size() >= 2 * threads ? shape_.kv_heads : (shape_.kv_heads + threads - 1) / threads;
+      const std::uint32_t heads = std::clamp(kTileQueryRows / (count * group), 1u, fair);
+      max_rows_ = std::max(max_rows_, count * group * heads);
+      for (std::uint32_t h = 0; h < shape_.kv_heads; h += heads) {
+        items_.push_back({&rows, h, std::min(heads, shape_.kv_heads - h), first, count, 0, splits, nullptr});
+        units += splits;
+      }
+    }
+  }
+  if (threads == 1 || items_.size() >= kItemsPerThread * threads || units == items_.size()) return;
+  const std::size_t state_floats = std::size_t{max_rows_} * (shape_.head_dim + 2);
+  float* memory = partials_.ensure(units * state_floats);
   for (Item& item : items_) {
     item.partial = memory;
     for (std::uint32_t split = 0; split < item.last_split; ++split, memory += state_floats) {
@@ -124,19 +139,18 @@ void Attention::attend(std::span<const AttendRows> batch, ThreadPool& pool) {
       parts_.push_back(part);
     }
   }
-  pool.run(parts_.size(), [this](std::size_t i, unsigned thread) { attend_item(parts_[i], thread); });
-  pool.run(items_.size(), [&](std::size_t i, unsigned) { merge_item(items_[i], state_floats); });
 }
 
 void Attention::attend_item(const Item& item, unsigned thread) {
   const std::uint32_t group = heads_ / shape_.kv_heads, head_dim = shape_.head_dim;
-  const std::uint32_t rows = item.row_count * group;
+  const std::uint32_t head_rows = item.row_count * group, rows = head_rows * item.head_count;
   const Tile tile(thread_scratch_[thread].data(), rows, head_dim);
   const std::int32_t* positions = item.rows->positions + item.first_row;
   const std::int32_t last_position = *std::max_element(positions, positions + item.row_count);
-  for (std::uint32_t i = 0; i < item.row_count; ++i) {
-    const float* q = item.rows->q + (std::size_t{item.first_row + i} * heads_ + item.kv_head * group) * head_dim;
-    std::memcpy(tile.q + std::size_t{i} * group * head_dim, q, std::size_t{group} * head_dim * sizeof(float));
+  for (std::uint32_t r = 0; r < rows; r += group) {
+    const std::size_t token = item.first_row + r % head_rows / group, head = item.first_head + r / head_rows;
+    const float* q = item.rows->q + (token * heads_ + head * group) * head_dim;
+    std::memcpy(tile.q + std::size_t{r} * head_dim, q, std::size_t{group} * head_dim * sizeof(float));
   }
   for (std::uint32_t split = item.first_split; split < item.last_split; ++split) {
     reset(tile.part, rows, head_dim);
@@ -144,31 +158,44 @@ void Attention::attend_item(const Item& item, unsigned thread) {
     for (std::size_t p = std::size_t{split} * kSplitPages; p < end; ++p) {
       const PageView& page = item.rows->pages[p];
       if (page.min_position > last_position) continue;
-      for (std::uint32_t i = 0; i < item.row_count; ++i) {
-        std::fill_n(tile.masks + i * group, group, visible(page, positions[i]));
+      for (std::uint32_t r = 0; r < rows; r += group) {
+        std::fill_n(tile.masks + r, group, visible(page, positions[r % head_rows / group]));
       }
-      keys_.scores(shape_, page.keys, item.kv_head, tile.q, rows, tile.scores);
+      const std::byte* next_page = p + 1 < end ? item.rows->pages[p + 1].keys : nullptr;
+      for (std::uint32_t h = 0; h < item.head_count; ++h) {
+        const std::uint32_t head = item.first_head + h;
+        const Upcoming next = h + 1 < item.head_count ? keys_.head_part(shape_, page.keys, head + 1)
+                                                      : values_.head_part(shape_, page.values, item.first_head);
+        keys_.scores(shape_, page.keys, head, tile.q + std::size_t{h} * head_rows * head_dim, head_rows, next,
+                     tile.scores + std::size_t{h} * head_rows * kBlockTokens);
+      }
       kernels().softmax_block(tile.scores, tile.masks, rows, tile.part.max, tile.part.sum, tile.correction);
-      values_.accumulate(shape_, page.values, item.kv_head, tile.scores, tile.correction, rows, page.count,
-                         tile.part.acc);
+      for (std::uint32_t h = 0; h < item.head_count; ++h) {
+        const std::uint32_t head = item.first_head + h;
+        const std::size_t first = std::size_t{h} * head_rows;
+        Upcoming next;
+        if (h + 1 < item.head_count) {
+          next = values_.head_part(shape_, page.values, head + 1);
+        } else if (next_page != nullptr) {
+          next = keys_.head_part(shape_, next_page, item.first_head);
+        }
+        values_.accumulate(shape_, page.values, head, tile.scores + first * kBlockTokens, tile.correction + first,
+                           head_rows, page.count, next, tile.part.acc + first * head_dim);
+      }
     }
     if (split == item.first_split) {
-      std::copy_n(tile.part.max, rows, tile.total.max);
-      std::copy_n(tile.part.sum, rows, tile.total.sum);
-      std::copy_n(tile.part.acc, std::size_t{rows} * head_dim, tile.total.acc);
+      copy_state(tile.part, tile.total, rows, head_dim);
     } else {
       kernels().merge(tile.total, tile.part, rows, head_dim);
     }
   }
   if (item.partial == nullptr) return finish(item, tile.total);
-  const SoftmaxState kept = state_at(item.partial, rows);
-  std::copy_n(tile.total.max, rows, kept.max);
-  std::copy_n(tile.total.sum, rows, kept.sum);
-  std::copy_n(tile.total.acc, std::size_t{rows} * head_dim, kept.acc);
+  copy_state(tile.total, state_at(item.partial, rows), rows, head_dim);
 }
 
-void Attention::merge_item(const Item& item, std::size_t state_floats) const {
-  const std::uint32_t rows = item.row_count * (heads_ / shape_.kv_heads);
+void Attention::merge_item(const Item& item) const {
+  const std::uint32_t rows = item.row_count * (heads_ / shape_.kv_heads) * item.head_count;
+  const std::size_t state_floats = std::size_t{max_rows_} * (shape_.head_dim + 2);
   const SoftmaxState total = state_at(item.partial, rows);
   for (std::uint32_t split = 1; split < item.last_split; ++split) {
     kernels().merge(total, state_at(item.partial + split * state_floats, rows), rows, shape_.head_dim);
@@ -178,8 +205,10 @@ void Attention::merge_item(const Item& item, std::size_t state_floats) const {
 
 void Attention::finish(const Item& item, const SoftmaxState& state) const {
   const std::uint32_t group = heads_ / shape_.kv_heads, head_dim = shape_.head_dim;
-  for (std::uint32_t r = 0; r < item.row_count * group; ++r) {
-    const std::size_t token = item.first_row + r / group, head = item.kv_head * group + r % group;
+  const std::uint32_t head_rows = item.row_count * group;
+  for (std::uint32_t r = 0; r < head_rows * item.head_count; ++r) {
+    const std::size_t token = item.first_row + r % head_rows / group;
+    const std::size_t head = (item.first_head + r / head_rows) * group + r % group;
     float* out = item.rows->out + (token * heads_ + head) * head_dim;
     const float* acc = state.acc + std::size_t{r} * head_dim;
     for (std::uint32_t d = 0; d < head_dim; ++d) out[d] = acc[d] / state.sum[r];

@@ -42,16 +42,19 @@ class Attention {
 
  private:
   struct Item;
+  void plan(std::span<const AttendRows> batch, unsigned threads);
   void attend_item(const Item& item, unsigned thread);
-  void merge_item(const Item& item, std::size_t state_floats) const;
+  void merge_item(const Item& item) const;
   void finish(const Item& item, const SoftmaxState& state) const;
 
   PageShape shape_;
   std::uint32_t heads_;
   const Codec& keys_;
   const Codec& values_;
+  // Of the call in progress: either every item is computed whole, or its parts are and the item merges them.
   std::vector<Item> items_;
   std::vector<Item> parts_;
+  std::uint32_t max_rows_ = 0;
   std::vector<Scratch<float>> thread_scratch_;
   Scratch<float> partials_;
 };

@@ -13,6 +13,7 @@
 
 #include "cairn/base/result.h"
 #include "cairn/block/shape.h"
+#include "cairn/kernels/args.h"
 
 namespace cairn {
 
@@ -33,14 +34,17 @@ struct Codec {
   void (*decode)(PageShape shape, Side side, const std::byte* page, std::uint32_t count, float* out);
 
   // scores[r, t] = sum over d of q[r, d] * K[d, t] for one head of a key page; q is [rows, head_dim] with the softmax
-  // scale folded in, scores is [rows, kBlockTokens].
+  // scale folded in, scores is [rows, kBlockTokens]. `next` is what the caller reads afterwards.
   void (*scores)(PageShape shape, const std::byte* page, std::uint32_t kv_head, const float* q, std::uint32_t rows,
-                 float* scores);
+                 Upcoming next, float* scores);
 
   // acc[r, d] = acc[r, d] * correction[r] + sum over t < count of p[r, t] * V[t, d], tokens in order; p is
   // [rows, kBlockTokens], acc is [rows, head_dim].
   void (*accumulate)(PageShape shape, const std::byte* page, std::uint32_t kv_head, const float* p,
-                     const float* correction, std::uint32_t rows, std::uint32_t count, float* acc);
+                     const float* correction, std::uint32_t rows, std::uint32_t count, Upcoming next, float* acc);
+
+  // The part of a page that scores and accumulate read for one head.
+  Upcoming (*head_part)(PageShape shape, const std::byte* page, std::uint32_t kv_head);
 };
 
 // Every codec of this build, by ascending id.

@@ -74,8 +74,8 @@ TEST_P(CodecConformance, AttendingEqualsDecodingThenAttending) {
     const std::uint32_t head = shape.kv_heads - 1;
     std::vector<float> scores(rows * kBlockTokens), acc = random_floats(rows * shape.head_dim, 4);
     const auto before = acc;
-    GetParam()->scores(shape, keys.data(), head, q.data(), rows, scores.data());
-    GetParam()->accumulate(shape, values.data(), head, p.data(), correction.data(), rows, tokens, acc.data());
+    GetParam()->scores(shape, keys.data(), head, q.data(), rows, {}, scores.data());
+    GetParam()->accumulate(shape, values.data(), head, p.data(), correction.data(), rows, tokens, {}, acc.data());
     const auto at = [&](const std::vector<float>& x, std::uint32_t t, std::uint32_t d) {
       return static_cast<double>(x[(t * shape.kv_heads + head) * shape.head_dim + d]);
     };

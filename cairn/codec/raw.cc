@@ -53,13 +53,18 @@ struct Raw {
   }
 
   static void scores(PageShape shape, const std::byte* page, std::uint32_t kv_head, const float* q, std::uint32_t rows,
-                     float* out) {
-    kernels().scores[kElement](page + kv_head * head_bytes(shape), shape.head_dim, q, rows, out);
+                     Upcoming next, float* out) {
+    kernels().scores[kElement](page + kv_head * head_bytes(shape), shape.head_dim, q, rows, next, out);
   }
 
   static void accumulate(PageShape shape, const std::byte* page, std::uint32_t kv_head, const float* p,
-                         const float* correction, std::uint32_t rows, std::uint32_t count, float* acc) {
-    kernels().accumulate[kElement](page + kv_head * head_bytes(shape), shape.head_dim, p, correction, rows, count, acc);
+                         const float* correction, std::uint32_t rows, std::uint32_t count, Upcoming next, float* acc) {
+    kernels().accumulate[kElement](page + kv_head * head_bytes(shape), shape.head_dim, p, correction, rows, count, next,
+                                   acc);
+  }
+
+  static Upcoming head_part(PageShape shape, const std::byte* page, std::uint32_t kv_head) {
+    return {page + kv_head * head_bytes(shape), head_bytes(shape)};
   }
 
   static float widen(Stored stored) {
@@ -76,7 +81,8 @@ struct Raw {
             .store_token = store_token,
             .decode = decode,
             .scores = scores,
-            .accumulate = accumulate};
+            .accumulate = accumulate,
+            .head_part = head_part};
   }
 };
 

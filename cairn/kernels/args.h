@@ -48,6 +48,13 @@ struct MatmulArgs {
   std::uint32_t last_panel;
 };
 
+// Memory that the caller is going to read next. Pages lie anywhere, so the processor cannot foresee them: a kernel asks
+// for them line by line while it works. A hint: may be empty.
+struct Upcoming {
+  const void* data = nullptr;
+  std::size_t bytes = 0;
+};
+
 // Running softmax of some query rows over part of the keys: sum over t of exp(s - max) and of exp(s - max) * V.
 struct SoftmaxState {
   float* max;  // [rows]; -infinity when nothing was seen

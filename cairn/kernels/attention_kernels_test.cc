@@ -39,13 +39,13 @@ TEST(AttentionKernels, EverySetReturnsTheBitsOfTheScalarOne) {
         const auto start = random_floats(rows * head_dim, rows + 3);
         std::vector<float> expected_scores(rows * kPageTokens), expected_acc = start;
         const Kernels& scalar = *find_kernels("scalar");
-        scalar.scores[e](page.data(), head_dim, q.data(), rows, expected_scores.data());
-        scalar.accumulate[e](page.data(), head_dim, p.data(), correction.data(), rows, 61, expected_acc.data());
+        scalar.scores[e](page.data(), head_dim, q.data(), rows, {}, expected_scores.data());
+        scalar.accumulate[e](page.data(), head_dim, p.data(), correction.data(), rows, 61, {}, expected_acc.data());
         for (const Kernels* set : available_kernels()) {
           std::vector<float> got(rows * kPageTokens), acc = start;
-          set->scores[e](page.data(), head_dim, q.data(), rows, got.data());
+          set->scores[e](page.data(), head_dim, q.data(), rows, {page.data(), page.size()}, got.data());
           expect_same(got, expected_scores, *set);
-          set->accumulate[e](page.data(), head_dim, p.data(), correction.data(), rows, 61, acc.data());
+          set->accumulate[e](page.data(), head_dim, p.data(), correction.data(), rows, 61, {page.data(), page.size()}, acc.data());
           expect_same(acc, expected_acc, *set);
         }
       }

@@ -19,9 +19,10 @@ inline constexpr std::size_t kElements = 3;
 
 // Raw pages of one KV head; see codec.h for layouts and meanings. `elements` keys are [head_dim, 64], values
 // [64, head_dim]. head_dim is a multiple of 8.
-using ScoresFn = void (*)(const void* keys, std::uint32_t head_dim, const float* q, std::uint32_t rows, float* scores);
+using ScoresFn = void (*)(const void* keys, std::uint32_t head_dim, const float* q, std::uint32_t rows, Upcoming next,
+                          float* scores);
 using AccumulateFn = void (*)(const void* values, std::uint32_t head_dim, const float* p, const float* correction,
-                              std::uint32_t rows, std::uint32_t count, float* acc);
+                              std::uint32_t rows, std::uint32_t count, Upcoming next, float* acc);
 
 // Immutable, lives for ever. All functions are pure, allocate nothing and may run concurrently on distinct outputs.
 struct Kernels {

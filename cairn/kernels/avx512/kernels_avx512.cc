@@ -4,6 +4,7 @@
 #include "cairn/kernels/elementwise-inl.h"
 #include "cairn/kernels/isa.h"
 #include "cairn/kernels/matmul-inl.h"
+#include "cairn/kernels/prefetch-inl.h"
 #include "cairn/kernels/rows-inl.h"
 
 namespace cairn {
@@ -191,7 +192,7 @@ inline __m512 load8(const F32*, const float* p) {
 }
 
 template <class E, std::uint32_t R>
-void scores_rows(const typename E::Type* k, std::uint32_t head_dim, const float* q, float* out) {
+void scores_rows(const typename E::Type* k, std::uint32_t head_dim, const float* q, Prefetcher& next, float* out) {
   __m512 sums[R][4];
 #pragma GCC unroll 4
   for (std::uint32_t r = 0; r < R; ++r) {
@@ -199,6 +200,7 @@ void scores_rows(const typename E::Type* k, std::uint32_t head_dim, const float*
     for (int v = 0; v < 4; ++v) sums[r][v] = _mm512_setzero_ps();
   }
   for (std::uint32_t d = 0; d < head_dim; ++d) {
+    next.step();
     __m512 keys[4];
 #pragma GCC unroll 4
     for (int v = 0; v < 4; ++v) keys[v] = load16(static_cast<const E*>(nullptr), k + d * kPageTokens + v * 16);
@@ -217,14 +219,15 @@ void scores_rows(const typename E::Type* k, std::uint32_t head_dim, const float*
 }
 
 template <class E>
-void scores(const void* keys, std::uint32_t head_dim, const float* q, std::uint32_t rows, float* out) {
+void scores(const void* keys, std::uint32_t head_dim, const float* q, std::uint32_t rows, Upcoming next, float* out) {
   const auto* k = static_cast<const typename E::Type*>(keys);
+  Prefetcher prefetcher(next, head_dim);
   std::uint32_t r = 0;
-  for (; r + 4 <= rows; r += 4) scores_rows<E, 4>(k, head_dim, q + r * head_dim, out + r * kPageTokens);
+  for (; r + 4 <= rows; r += 4) scores_rows<E, 4>(k, head_dim, q + r * head_dim, prefetcher, out + r * kPageTokens);
   switch (rows - r) {
-    case 3: return scores_rows<E, 3>(k, head_dim, q + r * head_dim, out + r * kPageTokens);
-    case 2: return scores_rows<E, 2>(k, head_dim, q + r * head_dim, out + r * kPageTokens);
-    case 1: return scores_rows<E, 1>(k, head_dim, q + r * head_dim, out + r * kPageTokens);
+    case 3: return scores_rows<E, 3>(k, head_dim, q + r * head_dim, prefetcher, out + r * kPageTokens);
+    case 2: return scores_rows<E, 2>(k, head_dim, q + r * head_dim, prefetcher, out + r * kPageTokens);
+    case 1: return scores_rows<E, 1>(k, head_dim, q + r * head_dim, prefetcher, out + r * kPageTokens);
     default: return;
   }
 }
@@ -232,7 +235,7 @@ void scores(const void* keys, std::uint32_t head_dim, const float* q, std::uint3
 // V vectors of 16 channels (or one of 8 when Half) for R rows.
 template <class E, std::uint32_t R, std::uint32_t V, bool Half>
 void accumulate_rows(const typename E::Type* values, std::uint32_t head_dim, const float* p, const float* correction,
-                     std::uint32_t count, float* acc) {
+                     std::uint32_t count, Prefetcher& next, float* acc) {
   constexpr const E* kTag = nullptr;
   const __mmask16 lanes = Half ? 0x00ff : 0xffff;
   __m512 sums[R][V];
@@ -245,6 +248,7 @@ void accumulate_rows(const typename E::Type* values, std::uint32_t head_dim, con
     }
   }
   for (std::uint32_t t = 0; t < count; ++t) {
+    next.step();
     __m512 channels[V];
 #pragma GCC unroll 4
     for (std::uint32_t v = 0; v < V; ++v) {
@@ -266,27 +270,28 @@ void accumulate_rows(const typename E::Type* values, std::uint32_t head_dim, con
 
 template <class E, std::uint32_t R>
 void accumulate_channels(const typename E::Type* values, std::uint32_t head_dim, const float* p,
-                         const float* correction, std::uint32_t count, float* acc) {
+                         const float* correction, std::uint32_t count, Prefetcher& next, float* acc) {
   std::uint32_t d = 0;
   for (; d + 64 <= head_dim; d += 64) {
-    accumulate_rows<E, R, 4, false>(values + d, head_dim, p, correction, count, acc + d);
+    accumulate_rows<E, R, 4, false>(values + d, head_dim, p, correction, count, next, acc + d);
   }
   for (; d + 16 <= head_dim; d += 16) {
-    accumulate_rows<E, R, 1, false>(values + d, head_dim, p, correction, count, acc + d);
+    accumulate_rows<E, R, 1, false>(values + d, head_dim, p, correction, count, next, acc + d);
   }
-  if (d < head_dim) accumulate_rows<E, R, 1, true>(values + d, head_dim, p, correction, count, acc + d);
+  if (d < head_dim) accumulate_rows<E, R, 1, true>(values + d, head_dim, p, correction, count, next, acc + d);
 }
 
 template <class E>
 void accumulate(const void* values, std::uint32_t head_dim, const float* p, const float* correction, std::uint32_t rows,
-                std::uint32_t count, float* acc) {
+                std::uint32_t count, Upcoming next, float* acc) {
+  Prefetcher prefetcher(next, count * ((head_dim + 63) / 64));
   const auto* v = static_cast<const typename E::Type*>(values);
   std::uint32_t r = 0;
   for (; r + 4 <= rows; r += 4) {
-    accumulate_channels<E, 4>(v, head_dim, p + r * kPageTokens, correction + r, count, acc + r * head_dim);
+    accumulate_channels<E, 4>(v, head_dim, p + r * kPageTokens, correction + r, count, prefetcher, acc + r * head_dim);
   }
   for (; r < rows; ++r) {
-    accumulate_channels<E, 1>(v, head_dim, p + r * kPageTokens, correction + r, count, acc + r * head_dim);
+    accumulate_channels<E, 1>(v, head_dim, p + r * kPageTokens, correction + r, count, prefetcher, acc + r * head_dim);
   }
 }
 

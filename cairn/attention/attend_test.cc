@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/attention/attend.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <deque>
+#include <numeric>
+
+#include "cairn/testing/random.h"
+
+namespace cairn {
+namespace {
+
+using testing::random_floats;
+
+// Tokens of one layer in pages of at most 64, with positions of their own.
+struct Keys {
+  PageShape shape;
+  std::vector<float> k, v;  // [tokens, kv_heads, head_dim] as stored, read back through the codec
+  std::vector<std::int32_t> positions;
+  std::deque<std::vector<std::byte>> storage;  // pages do not move
+  std::vector<PageView> pages;
+
+  // `counts`: tokens of each page.
+  Keys(PageShape page_shape, const Codec& codec, std::span<const std::uint32_t> counts,
+       std::vector<std::int32_t> token_positions)
+      : shape(page_shape), positions(std::move(token_positions)) {
+    const std::size_t width = shape.values_per_token();
+    k = random_floats(positions.size() * width, 1);
+    v = random_floats(positions.size() * width, 2);
+    std::size_t first = 0;
+    for (const std::uint32_t count : counts) {
+      auto& keys = storage.emplace_back(codec.page_bytes(shape));
+      auto& values = storage.emplace_back(codec.page_bytes(shape));
+      for (std::uint32_t t = 0; t < count; ++t) {
+        codec.store_token(shape, Side::kKey, keys.data(), t, k.data() + (first + t) * width);
+        codec.store_token(shape, Side::kValue, values.data(), t, v.data() + (first + t) * width);
+      }
+      codec.decode(shape, Side::kKey, keys.data(), count, k.data() + first * width);
+      codec.decode(shape, Side::kValue, values.data(), count, v.data() + first * width);
+      const auto [low, high] = std::minmax_element(positions.begin() + first, positions.begin() + first + count);
+      pages.push_back({keys.data(), values.data(), positions.data() + first, count, *low, *high});
+      first += count;
+    }
+  }
+};
+
+std::vector<std::uint32_t> full_pages(std::size_t tokens) {
+  std::vector<std::uint32_t> counts(tokens / kBlockTokens, kBlockTokens);
+  if (tokens % kBlockTokens != 0) counts.push_back(static_cast<std::uint32_t>(tokens % kBlockTokens));
+  return counts;
+}
+
+std::vector<float> attended(const Keys& keys, const Codec& codec, std::uint32_t heads, const std::vector<float>& q,
+                            const std::vector<std::int32_t>& positions, unsigned threads) {
+  ThreadPool pool(threads);
+  Attention attention(keys.shape, heads, codec, codec);
+  std::vector<float> out(q.size());
+  const AttendRows rows[] = {
+      {q.data(), positions.data(), static_cast<std::uint32_t>(positions.size()), keys.pages, out.data()}};
+  attention.attend(rows, pool);
+  return out;
+}
+
+// Softmax attention in doubles, masked by position.
+std::vector<double> exact(const Keys& keys, std::uint32_t heads, const std::vector<float>& q,
+                          const std::vector<std::int32_t>& positions) {
+  const std::uint32_t dim = keys.shape.head_dim, group = heads / keys.shape.kv_heads;
+  std::vector<double> out(q.size());
+  for (std::size_t row = 0; row < positions.size(); ++row) {
+    for (std::uint32_t h = 0; h < heads; ++h) {
+      const float* query = q.data() + (row * heads + h) * dim;
+      double total = 0;
+      std::vector<double> sum(dim);
+      for (std::size_t t = 0; t < keys.positions.size(); ++t) {
+        if (keys.positions[t] > positions[row]) continue;
+        const std::size_t at = (t * keys.shape.kv_heads + h / group) * dim;
+        double score = 0;
+        for (std::uint32_t d = 0; d < dim; ++d) score += static_cast<double>(query[d]) * keys.k[at + d];
+        const double weight = std::exp(score);
+        total += weight;
+        for (std::uint32_t d = 0; d < dim; ++d) sum[d] += weight * keys.v[at + d];
+      }
+      for (std::uint32_t d = 0; d < dim; ++d) out[(row * heads + h) * dim + d] = sum[d] / total;
+    }
+  }
+  return out;
+}
+
+void expect_near(const std::vector<float>& got, const std::vector<double>& expected) {
+  for (std::size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], expected[i], 2e-5) << i;
+}
+
+bool same_bits(std::span<const float> a, std::span<const float> b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
+}
+
+std::vector<std::int32_t> first_positions(std::size_t count) {
+  std::vector<std::int32_t> positions(count);
+  std::iota(positions.begin(), positions.end(), 0);
+  return positions;
+}
+
+TEST(Attend, EqualsSoftmaxInDoubles) {
+  for (const Codec& codec : codec_table()) {
+    for (const std::size_t tokens : {1u, 64u, 130u, 1100u}) {
+      const PageShape shape{2, 16};
+      const Keys keys(shape, codec, full_pages(tokens), first_positions(tokens));
+      const auto last = static_cast<std::int32_t>(tokens - 1);
+      const std::vector<std::int32_t> rows = {0, last / 2, last};
+      const auto q = random_floats(rows.size() * 6 * shape.head_dim, 3, 0.3f);
+      expect_near(attended(keys, codec, 6, q, rows, 2), exact(keys, 6, q, rows));
+    }
+  }
+}
+
+// Pages that are not full in the middle, positions that jump and go back: nothing but the positions masks.
+TEST(Attend, MasksByPositionNotBySlot) {
+  const Codec& codec = **find_codec("raw_f32");
+  const PageShape shape{1, 8};
+  std::vector<std::int32_t> positions(100);
+  for (std::size_t i = 0; i < positions.size(); ++i) positions[i] = static_cast<std::int32_t>((i * 37) % 211);
+  const std::uint32_t counts[] = {30, 1, 64, 5};
+  const Keys keys(shape, codec, counts, positions);
+  const std::vector<std::int32_t> rows = {0, 10, 36, 100, 211};
+  const auto q = random_floats(rows.size() * 2 * shape.head_dim, 4);
+  expect_near(attended(keys, codec, 2, q, rows, 1), exact(keys, 2, q, rows));
+}
+
+// One row alone, with one thread or eight, and inside a prefill of all rows: the same bits.
+TEST(Attend, ARowDoesNotDependOnItsCompanyOrTheThreads) {
+  const Codec& codec = **find_codec("raw_f16");
+  const PageShape shape{2, 64};
+  const std::uint32_t heads = 8;
+  const std::size_t tokens = 2500, width = heads * shape.head_dim;
+  const Keys keys(shape, codec, full_pages(tokens), first_positions(tokens));
+  const auto positions = first_positions(tokens);
+  const std::vector<std::int32_t> rows(positions.end() - 200, positions.end());
+  const auto q = random_floats(rows.size() * width, 5, 0.3f);
+  const auto together = attended(keys, codec, heads, q, rows, 2);
+  for (const std::size_t r : {0u, 1u, 63u, 64u, 199u}) {
+    const std::vector<float> one(q.begin() + r * width, q.begin() + (r + 1) * width);
+    const std::span<const float> expected(together.data() + r * width, width);
+    for (const unsigned threads : {1u, 2u, 8u}) {
+      EXPECT_TRUE(same_bits(attended(keys, codec, heads, one, {rows[r]}, threads), expected)) << r << " " << threads;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace cairn
