@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "cairn/base/check.h"
+#include "cairn/base/half.h"
 #include "cairn/kernels/kernels.h"
 
 namespace cairn {
@@ -98,10 +99,24 @@ bool rows_independent(bool bf16, bool packed) {
   return true;
 }
 
+// Older processors have no bf16 products.
+bool has_bf16() {
+  static const bool supported = [] {
+    try {
+      make_product({1, 64, kDenseTileRows, true, true});
+      return true;
+    } catch (const dnnl::error&) {
+      return false;
+    }
+  }();
+  return supported;
+}
+
 bool any_number_of_rows() {
   static const bool independent = [] {
     try {
-      return rows_independent(false, false) && rows_independent(false, true) && rows_independent(true, true);
+      return rows_independent(false, false) && rows_independent(false, true) &&
+             (!has_bf16() || rows_independent(true, true));
     } catch (const dnnl::error&) {
       return false;
     }
@@ -109,17 +124,22 @@ bool any_number_of_rows() {
   return independent;
 }
 
+void widen(WeightFormat format, const std::uint16_t* from, std::size_t count, float* to) {
+  if (format == WeightFormat::kF16) return kernels().widen_f16(from, count, to);
+  for (std::size_t i = 0; i < count; ++i) to[i] = bf16_to_f32(from[i]);
+}
+
 }  // namespace
 
 struct DenseMatrix::Impl {
   WeightFormat format;
   std::uint32_t rows, cols;
-  std::vector<memory> tiles;          // F32, BF16
-  const std::byte* halves = nullptr;  // F16
+  std::vector<memory> tiles;          // when packed
+  const std::byte* halves = nullptr;  // else: 16-bit weights as the file has them
   std::map<Shape, Product> products;
 
-  bool bf16() const { return format == WeightFormat::kBF16; }
-  bool packed() const { return format != WeightFormat::kF16; }
+  bool bf16() const { return format == WeightFormat::kBF16 && has_bf16(); }
+  bool packed() const { return format == WeightFormat::kF32 || bf16(); }
   std::uint32_t tile_rows(std::uint32_t tile) const { return std::min(kDenseTileRows, rows - tile * kDenseTileRows); }
   Shape shape(std::uint32_t input_rows, std::uint32_t outputs) const {
     return {input_rows, cols, outputs, bf16(), packed()};
@@ -156,20 +176,31 @@ Result<DenseMatrix> DenseMatrix::create(WeightFormat format, std::uint32_t rows,
   impl->format = format;
   impl->rows = rows;
   impl->cols = cols;
-  if (format == WeightFormat::kF16) {
+  if (format != WeightFormat::kF32 && format != WeightFormat::kF16 && format != WeightFormat::kBF16) {
+    return fail(ErrorCode::kUnsupported, "dense products take F32, F16 and BF16 weights");
+  }
+  if (!impl->packed()) {
     impl->halves = data.data();
-  } else if (format == WeightFormat::kF32 || format == WeightFormat::kBF16) {
+  } else {
     try {
       impl->pack(data);
     } catch (const dnnl::error& error) {
       return fail(ErrorCode::kInternal, std::string("oneDNN cannot take these weights: ") + error.what());
     }
-  } else {
-    return fail(ErrorCode::kUnsupported, "dense products take F32, F16 and BF16 weights");
   }
   return DenseMatrix(std::move(impl));
 }
 
+std::string DenseMatrix::arithmetic() {
+  const dnnl_version_t* version = dnnl::version();
+  return "onednn-" + std::to_string(version->major) + "." + std::to_string(version->minor) + "." +
+         std::to_string(version->patch) + "-isa" + std::to_string(static_cast<int>(dnnl::get_effective_cpu_isa())) +
+         (any_number_of_rows() ? "" : "-padded");
+}
+
+bool DenseMatrix::keeps_view() const {
+  return !impl_->packed();
+}
 bool DenseMatrix::takes_bf16() const {
   return impl_->bf16();
 }
@@ -210,7 +241,7 @@ void DenseMatrix::multiply_tile(std::uint32_t tile, const void* input, std::uint
   if (!impl_->packed()) {
     float* weights = scratch + kDenseTileRows * kDenseTileRows;
     const auto* halves = reinterpret_cast<const std::uint16_t*>(impl_->halves) + std::size_t{first} * impl_->cols;
-    kernels().widen_f16(halves, std::size_t{outputs} * impl_->cols, weights);
+    widen(impl_->format, halves, std::size_t{outputs} * impl_->cols, weights);
     widened = memory({{impl_->cols, outputs}, memory::data_type::f32, memory::format_tag::ba}, cpu(), weights);
   }
   const std::size_t input_row_bytes = std::size_t{impl_->cols} * (impl_->bf16() ? 2 : 4);

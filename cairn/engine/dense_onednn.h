@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 
 #include "cairn/base/result.h"
 #include "cairn/kernels/weight_format.h"
@@ -20,18 +21,23 @@ namespace cairn {
 // Weight rows of a tile, and the most activation rows of one product.
 inline constexpr std::uint32_t kDenseTileRows = 64;
 
-// A matrix [rows, cols], y = W x. F32 and BF16 are repacked at the same size; F16, for which the library has no
-// products on the processor, stays as it is and is widened tile by tile to F32, which is exact.
+// A matrix [rows, cols], y = W x. F32 and BF16 are repacked at the same size; 16-bit weights that the library has no
+// products for (F16 everywhere, BF16 on older processors) stay as they are and are widened tile by tile to F32, which
+// is exact.
 class DenseMatrix {
  public:
-  // `data` is row-major in the file's format; F16 keeps the view, the others copy. Errors: kInternal when the library
-  // refuses, kUnsupported for other formats.
+  // `data` is row-major in the file's format; see keeps_view(). Errors: kInternal when the library refuses,
+  // kUnsupported for other formats.
   static Result<DenseMatrix> create(WeightFormat format, std::uint32_t rows, std::uint32_t cols,
                                     std::span<const std::byte> data);
   DenseMatrix(DenseMatrix&&) noexcept;
   DenseMatrix& operator=(DenseMatrix&&) noexcept;
   ~DenseMatrix();
 
+  // What the bits of products depend on besides their inputs: the library's version and the instructions it chose.
+  static std::string arithmetic();
+
+  bool keeps_view() const;  // whether the data given to create() must stay where it is
   bool takes_bf16() const;  // what multiply_tile's input is made of: bf16, or f32
 
   // The padded number of rows that inputs must have room for.

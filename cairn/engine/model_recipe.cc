@@ -2,12 +2,10 @@
 #include "cairn/engine/model_recipe.h"
 
 #include <cstdio>
+#include <utility>
 
 namespace cairn {
 namespace {
-
-// Changes whenever any kernel or loop changes the bits of a key or a value.
-constexpr const char* kArithmetic = "int8-g32.v1";
 
 std::string exact(double value) {
   char text[40];
@@ -28,7 +26,7 @@ std::string canonical_rope(const RopeSpec& rope) {
 }
 
 Recipe model_recipe(const ModelConfig& config, const Digest& weights, const Digest& tokenizer, const Codec& keys,
-                    const Codec& values) {
+                    const Codec& values, std::string arithmetic) {
   return {.weights = weights,
           .adapters = {},
           .rope = canonical_rope(config.rope),
@@ -37,7 +35,7 @@ Recipe model_recipe(const ModelConfig& config, const Digest& weights, const Dige
           .shape = {config.kv_heads, config.head_dim},
           .codec_plan = uniform_codec_plan(config.layers, keys.id, values.id),
           .retention = "all",
-          .arithmetic = kArithmetic};
+          .arithmetic = std::move(arithmetic)};
 }
 
 }  // namespace cairn

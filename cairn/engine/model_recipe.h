@@ -14,6 +14,6 @@ namespace cairn {
 std::string canonical_rope(const RopeSpec& rope);
 
 Recipe model_recipe(const ModelConfig& config, const Digest& weights, const Digest& tokenizer, const Codec& keys,
-                    const Codec& values);
+                    const Codec& values, std::string arithmetic);
 
 }  // namespace cairn

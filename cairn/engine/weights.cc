@@ -79,7 +79,8 @@ class ModelWeights::Loader {
     }
     CAIRN_TRY(DenseMatrix dense, DenseMatrix::create(format, rows, cols, tensor->data));
     model_.bytes_ += tensor->data.size();
-    if (format != WeightFormat::kF16) model_.file_.release(*tensor);
+    if (!dense.keeps_view()) model_.file_.release(*tensor);
+    model_.has_dense_ = true;
     return Linear(std::move(dense), rows, cols);
   }
 
@@ -142,6 +143,12 @@ Result<std::unique_ptr<ModelWeights>> ModelWeights::load(GgufFile file, const Mo
   if (const GgufTensor* factors = model->file_.find_tensor("rope_freqs.weight")) loader.look_at(*factors);
   model->digest_ = loader.finish();
   return model;
+}
+
+std::string ModelWeights::arithmetic() const {
+  // Changes whenever a kernel or loop of ours changes the bits of a key or a value. Ours give the same bits on every
+  // processor; those of the dense library do not.
+  return has_dense_ ? "int8-g32.v1+" + DenseMatrix::arithmetic() : "int8-g32.v1";
 }
 
 void ModelWeights::embedding(std::int32_t token, float* out) const {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "cairn/base/aligned_buffer.h"
@@ -36,6 +37,8 @@ class ModelWeights {
 
   const ModelConfig& config() const { return config_; }
   const Digest& digest() const { return digest_; }
+  // Names whatever the bits of keys and values depend on besides weights and tokens.
+  std::string arithmetic() const;
   // Bytes that the weights occupy in memory, panels and dense copies alike.
   std::size_t bytes() const { return bytes_; }
 
@@ -54,6 +57,7 @@ class ModelWeights {
   ModelConfig config_;
   Digest digest_;
   std::size_t bytes_ = 0;
+  bool has_dense_ = false;
   MappedMemory panels_;
   const GgufTensor* embedding_ = nullptr;
   WeightFormat embedding_format_ = WeightFormat::kF32;
