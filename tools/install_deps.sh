@@ -7,7 +7,8 @@ set -eu
 build="g++ cmake ninja-build make pkg-config git python3
   libsodium-dev libpcre2-dev libdnnl-dev libcli11-dev nlohmann-json3-dev
   libgtest-dev libgmock-dev librapidcheck-dev libbenchmark-dev"
-clang="clang-14 clang-format-14 clang-tidy-14"
+# clang 14 formats, but it cannot compile std::expected of libstdc++ 12.
+clang="clang-format-14 clang-19 clang-tidy-19 libclang-rt-19-dev libomp-19-dev"
 
 [ $# -gt 0 ] || set -- build
 wanted=""
