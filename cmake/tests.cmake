@@ -14,10 +14,14 @@ find_package(Python3 REQUIRED COMPONENTS Interpreter)
 add_test(NAME layers COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/check_layers.py ${PROJECT_SOURCE_DIR})
 add_test(NAME layers_selftest COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/check_layers_test.py)
 add_test(NAME file_size COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/check_size.py ${PROJECT_SOURCE_DIR})
+add_test(NAME block_identity COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/block_identity.py
+         --check ${PROJECT_SOURCE_DIR}/docs/block-identity.md)
 add_test(NAME readme_example COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/readme_test.py)
 add_test(NAME command_line COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/cli_test.py)
 set_tests_properties(command_line PROPERTIES TIMEOUT 300 ENVIRONMENT "CAIRN_BINARY=$<TARGET_FILE:cairn_cli>")
 if(NOT CAIRN_SANITIZE)
+  add_test(NAME isa_symbols COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/check_isa_symbols.py
+           $<TARGET_FILE:cairn_kernels> avx2 avx512)
   add_test(NAME installed_package COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/install_test.py
            ${CMAKE_COMMAND} ${PROJECT_BINARY_DIR} ${CMAKE_CXX_COMPILER})
   set_tests_properties(installed_package PROPERTIES TIMEOUT 300)
