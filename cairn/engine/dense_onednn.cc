@@ -11,6 +11,7 @@
 #include <tuple>
 #include <vector>
 
+#include "cairn/base/aligned_buffer.h"
 #include "cairn/base/check.h"
 #include "cairn/base/half.h"
 #include "cairn/kernels/kernels.h"
@@ -53,10 +54,13 @@ Product make_product(const Shape& shape) {
   const auto type = shape.bf16 ? memory::data_type::bf16 : memory::data_type::f32;
   const memory::desc weights({shape.cols, shape.outputs}, type,
                              shape.packed ? memory::format_tag::any : memory::format_tag::ba);
+  // The library's own scratch memory belongs to the thread that created a primitive.
+  dnnl::primitive_attr attributes;
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   dnnl::matmul::primitive_desc description(
       dnnl::matmul::desc(rows_by_cols(shape.rows, shape.cols, type), weights,
                          rows_by_cols(shape.rows, shape.outputs, memory::data_type::f32)),
-      cpu());
+      attributes, cpu());
   return {description, dnnl::matmul(description)};
 }
 
@@ -64,7 +68,12 @@ void execute(const Product& product, const memory& weights, const void* input, f
   // The library takes inputs through non-const handles but does not write to them.
   memory source(product.description.src_desc(), cpu(), const_cast<void*>(input));
   memory target(product.description.dst_desc(), cpu(), out);
-  product.primitive.execute(stream(), {{DNNL_ARG_SRC, source}, {DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_DST, target}});
+  thread_local Scratch<std::byte> work;
+  const memory::desc wanted = product.description.scratchpad_desc();
+  memory scratchpad(wanted, cpu(), work.ensure(wanted.get_size()));
+  product.primitive.execute(
+      stream(),
+      {{DNNL_ARG_SRC, source}, {DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_DST, target}, {DNNL_ARG_SCRATCHPAD, scratchpad}});
   stream().wait();
 }
 

@@ -22,7 +22,7 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::string& path, const Engi
   }
   engine->pool_ = std::make_unique<ThreadPool>(options.threads);
   CAIRN_TRY(engine->weights_, ModelWeights::load(std::move(file), config, *engine->pool_, options.on_load));
-  engine->recipe_ = model_recipe(config, engine->weights_->digest(), engine->tokenizer_->digest(), *codec, *codec,
+  engine->recipe_ = model_recipe(config, engine->weights_->digest(), engine->tokenizer_->digest(), codec->id, codec->id,
                                  engine->weights_->arithmetic());
   CAIRN_TRY(engine->cache_, KvCache::create({.layers = config.layers,
                                              .shape = {config.kv_heads, config.head_dim},

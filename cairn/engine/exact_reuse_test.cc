@@ -19,14 +19,15 @@ namespace {
 struct Kind {
   std::string arch;
   std::uint32_t type;
+  std::uint32_t width = 64;
 };
 
 std::vector<std::byte> model_bytes(const Kind& kind) {
   TinyModel tiny;
   tiny.arch = kind.arch;
   tiny.type = kind.type;
-  tiny.width = 64;
-  tiny.ffn = 96;
+  tiny.width = kind.width;  // wide enough for several tiles per thread
+  tiny.ffn = 3 * kind.width;
   tiny.layers = 3;
   tiny.context = 2048;
   return tiny.builder().build();
@@ -184,8 +185,8 @@ TEST_P(ExactReuse, GeneratedPrefixesUnderEviction) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, ExactReuse,
-                         ::testing::Values(Kind{"llama", TinyModel::kF32}, Kind{"qwen3", TinyModel::kF16},
-                                           Kind{"qwen2", TinyModel::kBF16}, Kind{"llama", TinyModel::kQ8_0}),
+                         ::testing::Values(Kind{"llama", TinyModel::kF32}, Kind{"qwen3", TinyModel::kF16, 256},
+                                           Kind{"qwen2", TinyModel::kBF16, 160}, Kind{"llama", TinyModel::kQ8_0}),
                          [](const auto& kind) { return kind.param.arch + std::to_string(kind.param.type); });
 
 }  // namespace

@@ -2,10 +2,10 @@
 // The recipe of the blocks that a model computes: what decides their bytes, as block identity wants it.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "cairn/block/recipe.h"
-#include "cairn/codec/codec.h"
 #include "cairn/engine/model_config.h"
 
 namespace cairn {
@@ -13,7 +13,8 @@ namespace cairn {
 // One text for one specification, numbers in hexadecimal floating point so that none is rounded.
 std::string canonical_rope(const RopeSpec& rope);
 
-Recipe model_recipe(const ModelConfig& config, const Digest& weights, const Digest& tokenizer, const Codec& keys,
-                    const Codec& values, std::string arithmetic);
+// Codecs by their ids.
+Recipe model_recipe(const ModelConfig& config, const Digest& weights, const Digest& tokenizer, std::uint32_t key_codec,
+                    std::uint32_t value_codec, std::string arithmetic);
 
 }  // namespace cairn
