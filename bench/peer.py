@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Running llama.cpp's tools, wherever they are installed, and the answers to "where do its files lie?"."""
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+EXIT_NO_PEER = 3
+DEFAULT_PREFIX = f"bash {shlex.quote(os.path.relpath(ROOT.parent / 'shared/peers/llama-cpp.sh'))} run"
+DEFAULT_SHARE = Path(os.environ.get("PEERS", Path.home() / ".cache/cairn-peers")) / "share"
+
+
+class PeerError(Exception):
+    """One line for a person."""
+
+
+class NoPeer(PeerError):
+    pass
+
+
+class Peer:
+    def __init__(self, prefix):
+        self.prefix = shlex.split(prefix)
+
+    def command(self, tool, *arguments):
+        return [*self.prefix, tool, *map(str, arguments)]
+
+    def version(self, tool):
+        """The first line of `TOOL --version`. Raises NoPeer when the tool cannot be run."""
+        command = self.command(tool, "--version")
+        try:
+            done = subprocess.run(command, capture_output=True, text=True)
+        except OSError as error:
+            raise NoPeer(self._missing(command, error.strerror)) from error
+        if done.returncode != 0:
+            raise NoPeer(self._missing(command, last_line(done.stderr) or f"exit status {done.returncode}"))
+        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("version:")]
+        return lines[0].removeprefix("version:").strip() if lines else "unknown"
+
+    def run(self, tool, *arguments):
+        """Standard output. Raises PeerError when the tool fails."""
+        command = self.command(tool, *arguments)
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise PeerError(f"'{shlex.join(command)}' failed with status {done.returncode}: {last_line(done.stderr)}")
+        return done.stdout
+
+    @staticmethod
+    def _missing(command, why):
+        return (f"llama.cpp is missing: '{shlex.join(command)}' does not run ({why}); install llama.cpp with its extra "
+                "tools and give the words before a tool's name with --peer ('' if the tools are on the PATH)")
+
+
+def add_arguments(parser):
+    parser.add_argument("--peer", default=DEFAULT_PREFIX, metavar="PREFIX",
+                        help="the words before the name of a llama.cpp tool; '' when the tools are on the PATH "
+                             "(default: %(default)s)")
+
+
+def last_line(text):
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+def build_commit():
+    """What `git describe` says about the sources beside this file."""
+    done = subprocess.run(["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"],
+                          capture_output=True, text=True)
+    return done.stdout.strip() if done.returncode == 0 else "unknown"
