@@ -5,6 +5,8 @@
 #include <immintrin.h>
 #endif
 
+#include <algorithm>
+
 namespace cairn {
 namespace {
 
@@ -30,8 +32,9 @@ std::uint32_t await_change(std::atomic<std::uint32_t>& value, std::uint32_t old)
 
 }  // namespace
 
-ThreadPool::ThreadPool(unsigned threads) {
-  if (threads == 0) threads = std::thread::hardware_concurrency();
+ThreadPool::ThreadPool(unsigned threads)
+    : stretches_(threads == 0 ? std::max(1u, std::thread::hardware_concurrency()) : threads) {
+  threads = static_cast<unsigned>(stretches_.size());
   for (unsigned thread = 1; thread < threads; ++thread) workers_.emplace_back([this, thread] { work(thread); });
 }
 
@@ -49,8 +52,10 @@ void ThreadPool::run_erased(std::size_t items, Call call, void* context) {
   }
   call_ = call;
   context_ = context;
-  items_ = items;
-  next_.store(0, std::memory_order_relaxed);
+  for (std::size_t t = 0; t < stretches_.size(); ++t) {
+    stretches_[t].next.store(items * t / stretches_.size(), std::memory_order_relaxed);
+    stretches_[t].end = items * (t + 1) / stretches_.size();
+  }
   busy_.store(static_cast<std::uint32_t>(workers_.size()), std::memory_order_relaxed);
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
@@ -60,9 +65,13 @@ void ThreadPool::run_erased(std::size_t items, Call call, void* context) {
 }
 
 void ThreadPool::drain(unsigned thread) {
-  for (std::size_t item = next_.fetch_add(1, std::memory_order_relaxed); item < items_;
-       item = next_.fetch_add(1, std::memory_order_relaxed)) {
-    call_(context_, item, thread);
+  for (std::size_t i = 0; i < stretches_.size(); ++i) {
+    Stretch& stretch = stretches_[(thread + i) % stretches_.size()];
+    while (true) {
+      const std::size_t item = stretch.next.fetch_add(1, std::memory_order_relaxed);
+      if (item >= stretch.end) break;
+      call_(context_, item, thread);
+    }
   }
 }
 

@@ -23,8 +23,9 @@ class ThreadPool {
 
   unsigned size() const { return static_cast<unsigned>(workers_.size()) + 1; }
 
-  // Calls body(item, thread) once for every item in [0, items) with thread < size(), in no particular order; returns
-  // when all are done. Results must not depend on which thread ran an item.
+  // Calls body(item, thread) once for every item in [0, items) with thread < size(); returns when all are done. Each
+  // thread walks a stretch of neighbouring items in order, so that memory is read as one stream, and helps with the
+  // others' stretches when its own is done. Results must not depend on which thread ran an item.
   template <class Body>
   void run(std::size_t items, Body&& body) {
     run_erased(
@@ -44,9 +45,13 @@ class ThreadPool {
   // Written by run() before `generation_` is bumped, read by workers after they see the new value.
   Call call_ = nullptr;
   void* context_ = nullptr;
-  std::size_t items_ = 0;
 
-  alignas(64) std::atomic<std::size_t> next_{0};
+  struct alignas(64) Stretch {
+    std::atomic<std::size_t> next{0};
+    std::size_t end = 0;
+  };
+  std::vector<Stretch> stretches_;  // one per thread
+
   alignas(64) std::atomic<std::uint32_t> generation_{0};
   alignas(64) std::atomic<std::uint32_t> busy_{0};
   std::atomic<bool> stop_{false};

@@ -10,11 +10,10 @@
 namespace cairn {
 namespace {
 
-// One piece of work: 64 weight rows, as panels or as a dense tile.
-constexpr std::uint32_t kPiecePanels = kDenseTileRows / kPanelRows;
-
-std::uint32_t pieces(const Linear& weights) {
-  return (weights.rows() + kDenseTileRows - 1) / kDenseTileRows;
+// Panels that one piece of work covers: as many as share the activations well or, where reading the weights is all
+// there is to do, enough that every piece is a long stream.
+std::uint32_t piece_panels(std::uint32_t rows) {
+  return rows > kTileRows ? 4 : 8;
 }
 
 }  // namespace
@@ -49,6 +48,11 @@ Status LinearEngine::multiply(const float* x, std::uint32_t rows, std::uint32_t 
                               std::span<const LinearTarget> targets) {
   bool quantised = false, as_f32 = false, as_bf16 = false;
   std::size_t scratch = 0, total = 0;
+  const auto pieces = [rows](const Linear& weights) {
+    const bool dense = std::holds_alternative<DenseMatrix>(weights.weights_);
+    const std::uint32_t piece_rows = dense ? kDenseTileRows : piece_panels(rows) * kPanelRows;
+    return (weights.rows() + piece_rows - 1) / piece_rows;
+  };
   for (const LinearTarget& target : targets) {
     CAIRN_CHECK(target.weights->cols() == cols);
     total += pieces(*target.weights);
@@ -70,8 +74,8 @@ Status LinearEngine::multiply(const float* x, std::uint32_t rows, std::uint32_t 
     const LinearTarget* target = targets.data();
     while (piece >= pieces(*target->weights)) piece -= pieces(*target++->weights);
     if (const auto* panels = std::get_if<PanelMatrix>(&target->weights->weights_)) {
-      const auto first = static_cast<std::uint32_t>(piece) * kPiecePanels;
-      const std::uint32_t last = std::min(first + kPiecePanels, (panels->rows + kPanelRows - 1) / kPanelRows);
+      const auto first = static_cast<std::uint32_t>(piece) * piece_panels(rows);
+      const std::uint32_t last = std::min(first + piece_panels(rows), (panels->rows + kPanelRows - 1) / kPanelRows);
       kernels().matmul({*panels, tiles_, target->out, target->out_stride, first, last});
     } else {
       const auto& dense = std::get<DenseMatrix>(target->weights->weights_);
