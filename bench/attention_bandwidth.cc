@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+// Bytes per second of attention over raw pages when one token is decoded, beside a plain read of the same memory by the
+// same threads. The two alternate, so that both see the same machine.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "cairn/attention/attend.h"
+#include "cairn/base/aligned_buffer.h"
+#include "cairn/kernels/kernels.h"
+
+namespace cairn {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using Clock = std::chrono::steady_clock;
+
+constexpr std::size_t kReadPieceBytes = std::size_t{1} << 20;
+
+struct Options {
+  std::string codec = "raw_f16";
+  std::uint32_t depth = 8192;
+  std::uint32_t layers = 16;
+  std::uint32_t heads = 32;
+  PageShape shape = {.kv_heads = 8, .head_dim = 64};
+  unsigned threads = 2;
+  int rounds = 15;
+  bool json = false;
+};
+
+// Pages of one sequence as a pool lays them out: block by block, within a block layer by layer K and V.
+class Pages {
+ public:
+  static Result<Pages> make(const Options& options, const Codec& codec) {
+    Pages pages;
+    pages.page_bytes_ = codec.page_bytes(options.shape);
+    const std::uint32_t blocks = (options.depth + kBlockTokens - 1) / kBlockTokens;
+    pages.memory_ = MappedMemory(std::size_t{blocks} * options.layers * 2 * pages.page_bytes_);
+    if (pages.memory_.data() == nullptr)
+      return fail(ErrorCode::kOutOfBudget,
+                  "there is not enough memory for these pages; try fewer layers or less depth");
+    pages.positions_.resize(options.depth);
+    std::iota(pages.positions_.begin(), pages.positions_.end(), 0);
+    pages.views_.resize(options.layers);
+    for (std::uint32_t b = 0; b < blocks; ++b) {
+      for (std::uint32_t l = 0; l < options.layers; ++l) pages.fill(options, codec, b, l);
+    }
+    return pages;
+  }
+
+  std::span<const PageView> of_layer(std::uint32_t l) const { return views_[l]; }
+  const MappedMemory& memory() const { return memory_; }
+
+ private:
+  // Attention's time does not depend on the values, so that the blocks of a layer may share one block's random ones.
+  void fill(const Options& options, const Codec& codec, std::uint32_t b, std::uint32_t l) {
+    std::byte* keys = memory_.data() + (std::size_t{b} * options.layers + l) * 2 * page_bytes_;
+    std::byte* values = keys + page_bytes_;
+    if (b == 0 && l == 0) {
+      std::mt19937 bits(1);
+      std::normal_distribution<float> normal;
+      std::vector<float> row(options.shape.values_per_token());
+      for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
+        for (const auto& [side, page] : {std::pair(Side::kKey, keys), std::pair(Side::kValue, values)}) {
+          for (float& value : row) value = normal(bits);
+          codec.store_token(options.shape, side, page, t, row.data());
+        }
+      }
+    } else {
+      std::memcpy(keys, memory_.data(), 2 * page_bytes_);
+    }
+    const std::uint32_t first = b * kBlockTokens, count = std::min(kBlockTokens, options.depth - first);
+    views_[l].push_back({.keys = keys,
+                         .values = values,
+                         .positions = positions_.data() + first,
+                         .count = count,
+                         .min_position = static_cast<std::int32_t>(first),
+                         .max_position = static_cast<std::int32_t>(first + count - 1)});
+  }
+
+  std::size_t page_bytes_ = 0;
+  MappedMemory memory_;
+  std::vector<std::int32_t> positions_;
+  std::vector<std::vector<PageView>> views_;
+};
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+double time_attention(Attention& attention, const Options& options, const Pages& pages, ThreadPool& pool,
+                      const std::vector<float>& q, std::vector<float>& out) {
+  const auto position = static_cast<std::int32_t>(options.depth);
+  const Clock::time_point start = Clock::now();
+  for (std::uint32_t l = 0; l < options.layers; ++l) {
+    const AttendRows rows = {q.data(), &position, 1, pages.of_layer(l), out.data()};
+    attention.attend({&rows, 1}, pool);
+  }
+  return seconds_since(start);
+}
+
+// Independent sums keep several loads in flight; the compiler makes vectors of them.
+std::uint64_t sum_bytes(const std::byte* data, std::size_t bytes) {
+  std::uint64_t sums[32] = {};
+  for (std::size_t i = 0; i + sizeof sums <= bytes; i += sizeof sums) {
+    std::uint64_t values[32];
+    std::memcpy(values, data + i, sizeof values);
+    for (std::size_t lane = 0; lane < 32; ++lane) sums[lane] += values[lane];
+  }
+  return std::accumulate(std::begin(sums), std::end(sums), std::uint64_t{0});
+}
+
+double time_read(const MappedMemory& memory, ThreadPool& pool, std::atomic<std::uint64_t>& sink) {
+  const std::size_t pieces = (memory.size() + kReadPieceBytes - 1) / kReadPieceBytes;
+  const Clock::time_point start = Clock::now();
+  pool.run(pieces, [&](std::size_t piece, unsigned) {
+    const std::size_t first = piece * kReadPieceBytes;
+    sink += sum_bytes(memory.data() + first, std::min(kReadPieceBytes, memory.size() - first));
+  });
+  return seconds_since(start);
+}
+
+double median_of(std::vector<double> values) {
+  std::ranges::sort(values);
+  const std::size_t middle = values.size() / 2;
+  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
+Json spread_json(const std::vector<double>& bytes_per_s) {
+  return {{"median", median_of(bytes_per_s)},
+          {"min", *std::ranges::min_element(bytes_per_s)},
+          {"max", *std::ranges::max_element(bytes_per_s)}};
+}
+
+Result<Json> measure(const Options& options) {
+  CAIRN_TRY(const Codec* codec, find_codec(options.codec));
+  CAIRN_TRY(const Pages pages, Pages::make(options, *codec));
+  ThreadPool pool(options.threads);
+  Attention attention(options.shape, options.heads, *codec, *codec);
+  const std::vector<float> q(std::size_t{options.heads} * options.shape.head_dim, 0.1f);
+  std::vector<float> out(q.size());
+  std::atomic<std::uint64_t> sink{0};
+  const auto bytes = static_cast<double>(pages.memory().size());
+  std::vector<double> attended, read;
+  for (int round = -1; round < options.rounds; ++round) {  // the first round warms up
+    const double attend_rate = bytes / time_attention(attention, options, pages, pool, q, out);
+    const double read_rate = bytes / time_read(pages.memory(), pool, sink);
+    if (round < 0) continue;
+    attended.push_back(attend_rate);
+    read.push_back(read_rate);
+  }
+  std::vector<double> shares(attended.size());
+  std::ranges::transform(attended, read, shares.begin(), std::divides());
+  return Json{{"codec", options.codec},
+              {"isa", kernels().name},
+              {"threads", pool.size()},
+              {"depth", options.depth},
+              {"layers", options.layers},
+              {"heads", options.heads},
+              {"kv_heads", options.shape.kv_heads},
+              {"head_dim", options.shape.head_dim},
+              {"bytes", pages.memory().size()},
+              {"rounds", options.rounds},
+              {"attention_bytes_per_s", spread_json(attended)},
+              {"read_bytes_per_s", spread_json(read)},
+              {"share", median_of(shares)}};  // of rounds, each with its own read
+}
+
+void print_text(const Json& report) {
+  const auto rate = [&report](const char* key, const char* what) {
+    return report.at(key).at(what).get<double>() / 1e9;
+  };
+  std::printf("%s, depth %u, %u layers, %u heads over %u KV heads of %u, %u threads, %s: %.1f MiB\n",
+              report.at("codec").get<std::string>().c_str(), report.at("depth").get<unsigned>(),
+              report.at("layers").get<unsigned>(), report.at("heads").get<unsigned>(),
+              report.at("kv_heads").get<unsigned>(), report.at("head_dim").get<unsigned>(),
+              report.at("threads").get<unsigned>(), report.at("isa").get<std::string>().c_str(),
+              report.at("bytes").get<double>() / (1 << 20));
+  for (const auto& [name, key] :
+       {std::pair("attention", "attention_bytes_per_s"), std::pair("read", "read_bytes_per_s")})
+    std::printf("%-9s %6.1f GB/s (%.1f-%.1f)\n", name, rate(key, "median"), rate(key, "min"), rate(key, "max"));
+  std::printf("share     %6.1f %%\n", 100 * report.at("share").get<double>());
+}
+
+Status run(const Options& options) {
+  if (options.heads % options.shape.kv_heads != 0 || options.shape.head_dim % 8 != 0)
+    return fail(ErrorCode::kInvalidArgument, "--heads must be a multiple of --kv-heads, and --head-dim of 8");
+  if (!forced_isa_error().empty()) return fail(ErrorCode::kUnsupported, std::string(forced_isa_error()));
+  CAIRN_TRY(const Json report, measure(options));
+  if (options.json) {
+    std::cout << report.dump(2) << '\n';
+  } else {
+    print_text(report);
+  }
+  return {};
+}
+
+}  // namespace
+}  // namespace cairn
+
+int main(int argc, char** argv) {
+  cairn::Options options;
+  CLI::App app("Measures attention over raw pages of one decoded token against a plain read of the same memory.");
+  app.add_option("--codec", options.codec, "How the pages are encoded")->capture_default_str();
+  app.add_option("--depth", options.depth, "Tokens in the cache")->check(CLI::Range(1, 1 << 24))->capture_default_str();
+  app.add_option("--layers", options.layers, "Layers")->check(CLI::Range(1, 1024))->capture_default_str();
+  app.add_option("--heads", options.heads, "Query heads")->check(CLI::Range(1, 1024))->capture_default_str();
+  app.add_option("--kv-heads", options.shape.kv_heads, "KV heads")->check(CLI::Range(1, 1024))->capture_default_str();
+  app.add_option("--head-dim", options.shape.head_dim, "Channels of a head")
+      ->check(CLI::Range(8, 1024))
+      ->capture_default_str();
+  app.add_option("-t,--threads", options.threads, "Threads; 0 is one per core")->capture_default_str();
+  app.add_option("--rounds", options.rounds, "Measurements of each, alternating")
+      ->check(CLI::Range(1, 10000))
+      ->capture_default_str();
+  app.add_flag("--json", options.json, "Print JSON");
+  CLI11_PARSE(app, argc, argv);
+  if (const cairn::Status status = cairn::run(options); !status) {
+    std::cerr << "attention_bandwidth: " << status.error().message << '\n';
+    return 1;
+  }
+  return 0;
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every kernel set of this machine on one thread: the quantised product by format and number of rows, and the steps of
+// attention over one head of a raw page. Counters: bytes of weights or pages per second, operations per second.
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cairn/base/aligned_buffer.h"
+#include "cairn/kernels/kernels.h"
+#include "cairn/testing/panels.h"
+
+namespace cairn {
+namespace {
+
+using benchmark::Counter;
+
+// Of a 1B-class model: wide enough to leave the second-level cache.
+constexpr std::uint32_t kOutputs = 2048, kInputs = 2048;
+constexpr std::uint32_t kHeadDim = 64, kGroup = 4;  // query rows that share a KV head in decoding
+constexpr const char* kElementNames[kElements] = {"f16", "bf16", "f32"};
+constexpr std::size_t kElementBytes[kElements] = {2, 2, 4};
+
+void report(benchmark::State& state, double bytes, double operations) {
+  const auto iterations = static_cast<double>(state.iterations());
+  state.counters["bytes"] = Counter(bytes * iterations, Counter::kIsRate, Counter::kIs1000);
+  state.counters["ops"] = Counter(operations * iterations, Counter::kIsRate, Counter::kIs1000);
+}
+
+void quantise_and_multiply(benchmark::State& state, const Kernels& set, WeightFormat format) {
+  const auto rows = static_cast<std::uint32_t>(state.range(0));
+  const testing::Panels panels =
+      testing::pack(format, testing::random_matrix(format, kOutputs, kInputs, 1), kOutputs, kInputs);
+  const std::vector<float> x = testing::random_floats(std::size_t{rows} * kInputs, 2);
+  testing::Activations activations(rows, kInputs);
+  std::vector<float> out(std::size_t{rows} * kOutputs);
+  for (auto _ : state) {
+    for (std::uint32_t tile = 0; tile * kTileRows < rows; ++tile)
+      set.quantise_tile(x.data(), kInputs, activations.tiles, tile);
+    set.matmul({panels.matrix, activations.tiles, out.data(), kOutputs, 0, kOutputs / kPanelRows});
+    benchmark::DoNotOptimize(out.data());
+    benchmark::ClobberMemory();
+  }
+  const double bytes = static_cast<double>(panel_bytes(*find_panel_format(format), kInputs)) * kOutputs / kPanelRows;
+  report(state, bytes, 2.0 * rows * kInputs * kOutputs);
+}
+
+// One head of one page, `rows` query rows; the page stays in the first-level cache.
+struct PageOfHead {
+  std::uint32_t rows;
+  std::size_t bytes;
+  Scratch<float> page, q, scores, weights, acc, state;
+
+  PageOfHead(const Kernels& set, std::size_t element, std::uint32_t query_rows)
+      : rows(query_rows), bytes(std::size_t{kHeadDim} * kPageTokens * kElementBytes[element]) {
+    const std::vector<float> random = testing::random_floats(std::size_t{kHeadDim} * kPageTokens, 3);
+    set.narrow[element](random.data(), random.size(), page.ensure(random.size()));
+    std::fill_n(q.ensure(std::size_t{rows} * kHeadDim), std::size_t{rows} * kHeadDim, 0.1f);
+    std::fill_n(scores.ensure(std::size_t{rows} * kPageTokens), std::size_t{rows} * kPageTokens, 0.5f);
+    std::fill_n(weights.ensure(std::size_t{rows} * kPageTokens), std::size_t{rows} * kPageTokens, 0.5f);
+    std::fill_n(acc.ensure(std::size_t{rows} * kHeadDim), std::size_t{rows} * kHeadDim, 0.0f);
+    std::fill_n(state.ensure(std::size_t{rows} * 3), std::size_t{rows} * 3, 0.0f);
+  }
+
+  double operations() const { return 2.0 * rows * kHeadDim * kPageTokens; }
+};
+
+void scores(benchmark::State& state, const Kernels& set, std::size_t element) {
+  PageOfHead head(set, element, static_cast<std::uint32_t>(state.range(0)));
+  for (auto _ : state) {
+    set.scores[element](head.page.data(), kHeadDim, head.q.data(), head.rows, {}, head.scores.data());
+    benchmark::ClobberMemory();
+  }
+  report(state, static_cast<double>(head.bytes), head.operations());
+}
+
+void accumulate(benchmark::State& state, const Kernels& set, std::size_t element) {
+  PageOfHead head(set, element, static_cast<std::uint32_t>(state.range(0)));
+  float* correction = head.state.data();  // zero: sums do not grow from one iteration to the next
+  for (auto _ : state) {
+    set.accumulate[element](head.page.data(), kHeadDim, head.weights.data(), correction, head.rows, kPageTokens, {},
+                            head.acc.data());
+    benchmark::ClobberMemory();
+  }
+  report(state, static_cast<double>(head.bytes), head.operations());
+}
+
+void softmax_block(benchmark::State& state, const Kernels& set) {
+  PageOfHead head(set, 0, static_cast<std::uint32_t>(state.range(0)));
+  const std::vector<std::uint64_t> masks(head.rows, ~0ull);
+  float* max = head.state.data();
+  for (auto _ : state) {
+    set.softmax_block(head.scores.data(), masks.data(), head.rows, max, max + head.rows, max + 2 * head.rows);
+    benchmark::ClobberMemory();
+  }
+  state.SetItemsProcessed(state.iterations() * head.rows * kPageTokens);
+}
+
+void register_all() {
+  for (const Kernels* set : available_kernels()) {
+    const std::string isa = std::string(set->name) + "/";
+    for (const WeightFormat format : testing::kQuantisedFormats) {
+      const std::string name = isa + "matmul/" + weight_format_info(format).name;
+      auto* bench = benchmark::RegisterBenchmark(
+          name.c_str(), [set, format](benchmark::State& state) { quantise_and_multiply(state, *set, format); });
+      bench->ArgName("rows")->Arg(1)->Arg(12)->Arg(64)->Arg(256);
+    }
+    for (std::size_t element = 0; element < kElements; ++element) {
+      const std::string suffix = std::string("/") + kElementNames[element];
+      for (const auto& [name, step] : {std::pair("scores", &scores), std::pair("accumulate", &accumulate)}) {
+        const auto run = [set, element, step = step](benchmark::State& state) { step(state, *set, element); };
+        benchmark::RegisterBenchmark((isa + name + suffix).c_str(), run)->ArgName("rows")->Arg(kGroup)->Arg(64);
+      }
+    }
+    benchmark::RegisterBenchmark((isa + "softmax_block").c_str(),
+                                 [set](benchmark::State& state) { softmax_block(state, *set); })
+        ->ArgName("rows")
+        ->Arg(kGroup)
+        ->Arg(64);
+  }
+}
+
+}  // namespace
+}  // namespace cairn
+
+int main(int argc, char** argv) {
+  cairn::register_all();
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  benchmark::RunSpecifiedBenchmarks();
+  benchmark::Shutdown();
+  return 0;
+}
