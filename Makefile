@@ -52,8 +52,10 @@ format: clang-deps ## rewrite the sources with clang-format
 format-check: clang-deps ## fail if clang-format would change a source
 	tools/format.sh --dry-run --Werror
 
-bench-peer: build ## compare speed with llama.cpp, alternating on one model file
-	bench/compare_llama_cpp.py $(BUILD)/bin/cairn
+# Takes about half an hour; BENCH_ARGS are options of bench/compare_peer.py, which --help lists.
+bench-peer: build ## compare speed with llama.cpp, alternating on one model file (BENCH_ARGS)
+	cmake --build --preset release --target attention_bandwidth
+	bench/compare_peer.py --build $(BUILD) $(BENCH_ARGS)
 
 install: build ## build and install under PREFIX (default /usr/local)
 	cmake --build --preset release

@@ -1,0 +1,262 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Measures Cairn against llama.cpp on one model file, alternating, same threads, and prints medians and ratios.
+
+Figures: prefill of 512 tokens, decode with an empty cache, decode at each depth with f16 KV; the share of the read
+bandwidth (measured in the same run) that decoding reaches; attention over f16 pages beside a plain read; the memory of a
+`cairn run` beyond weights and KV. The deep figures fill the cache first, which takes llama.cpp minutes: they get fewer
+rounds and several repetitions on one fill instead.
+
+The model must be readable by both; the wrapper shared/peers/llama-cpp.sh maps files under ~/.cache/cairn-peers/share.
+Use a quiet machine: anything else that runs makes every figure wrong, ratios included.
+
+Exit status: 0 measured, 2 usage, 3 llama.cpp is missing, 4 a program failed, 130 interrupted (the figures so far are
+printed and written).
+"""
+import argparse
+import json
+import os
+import platform
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import peer
+
+EXIT_FAILED, EXIT_INTERRUPTED = 4, 130
+MIB = 1 << 20
+# Ratios to llama.cpp, shares and bytes that the project wants: (at least, aim).
+TARGETS = {"prefill": (1.5, 2.5), 0: (0.95, 1.1), 8192: (1.7, 2.1), 16384: (2.0, 3.0)}
+ATTENTION_DEPTH, ATTENTION_SHARE = 8192, (0.5, 0.8)
+MEMORY_LIMIT = 300 * MIB
+BUSY_LOAD = 0.5  # processes that wanted to run in the last minute
+
+
+@dataclass(frozen=True)
+class Figure:
+    name: str
+    prefill: int  # tokens; 0 for a decode figure
+    decode: int
+    depth: int
+    rounds: int
+    repeat: int
+
+    @property
+    def target(self):
+        return TARGETS.get("prefill" if self.prefill == 512 else None if self.prefill else self.depth)
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-m", "--model", default=peer.DEFAULT_SHARE / "l1b-q8.gguf", type=Path,
+                        help="GGUF file that both engines can read (default: %(default)s)")
+    peer.add_arguments(parser)
+    parser.add_argument("--build", default=peer.ROOT / "build/release", type=Path, metavar="DIR",
+                        help="where Cairn was built (default: %(default)s)")
+    parser.add_argument("-t", "--threads", default=2, type=int, help="of both engines (default: %(default)s)")
+    parser.add_argument("--prefill", default=512, type=int, help="tokens of the prefill (default: %(default)s)")
+    parser.add_argument("--decode", default=16, type=int, help="tokens of a decode (default: %(default)s)")
+    parser.add_argument("--depths", default="8192,16384", help="tokens in the cache before, by comma; '' for none "
+                                                               "(default: %(default)s)")
+    parser.add_argument("--rounds", default=5, type=int, help="runs of each engine per figure (default: %(default)s)")
+    parser.add_argument("--rounds-deep", default=2, type=int,
+                        help="the same for figures at depth (default: %(default)s)")
+    parser.add_argument("--repeat-deep", default=3, type=int,
+                        help="repetitions on one filled cache; a run counts by its median (default: %(default)s)")
+    parser.add_argument("--memory-bytes", default=8192, type=int,
+                        help="length of the text whose `cairn run` is weighed; 0: not (default: %(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples, the machine and the commit there")
+    arguments = parser.parse_args()
+    try:
+        arguments.depths = [int(depth) for depth in arguments.depths.split(",") if depth]
+    except ValueError:
+        parser.error("--depths takes numbers, as 8192,16384")
+    if min(arguments.rounds, arguments.rounds_deep, arguments.repeat_deep, arguments.decode, arguments.prefill) < 1:
+        parser.error("rounds, repetitions and tokens must be at least 1")
+    if not arguments.model.is_file():
+        parser.error(f"there is no model '{arguments.model}'; the wrapper's command 'model' makes one")
+    for program in ("bin/cairn", "bench/attention_bandwidth"):
+        if not (arguments.build / program).is_file():
+            parser.error(f"there is no '{arguments.build / program}'; build the preset 'release', or name --build")
+    return arguments
+
+
+def figures(arguments):
+    yield Figure(f"prefill {arguments.prefill}", arguments.prefill, 0, 0, arguments.rounds, 1)
+    yield Figure("decode, depth 0", 0, arguments.decode, 0, arguments.rounds, 1)
+    for depth in arguments.depths:
+        yield Figure(f"decode, depth {depth}, f16 KV", 0, arguments.decode, depth, arguments.rounds_deep,
+                     arguments.repeat_deep)
+
+
+def run_json(command):
+    """Standard output of a program of ours as JSON, and its largest resident set in bytes."""
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen([str(word) for word in command], stdout=output, stderr=errors)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        errors.seek(0)
+        if process.returncode != 0:
+            raise peer.PeerError(f"'{shlex.join(map(str, command))}' failed with status {process.returncode}: "
+                                 + peer.last_line(errors.read().decode(errors="replace")))
+        return json.loads(output.read()), usage.ru_maxrss * 1024
+
+
+class Bench:
+    def __init__(self, arguments, llama, record):
+        self.arguments, self.llama, self.record = arguments, llama, record
+
+    def peer_run(self, figure):
+        output = self.llama.run("llama-bench", "-m", self.arguments.model, "-t", self.arguments.threads, "-p",
+                                figure.prefill, "-n", figure.decode, "-d", figure.depth, "-r", figure.repeat, "-ctk",
+                                "f16", "-ctv", "f16", "-o", "json")
+        samples = json.loads(output)[0]["samples_ts"]
+        return {"tokens_per_s": statistics.median(samples), "samples": samples}
+
+    def cairn_run(self, figure):
+        report, _ = run_json([self.arguments.build / "bin/cairn", "bench", "-m", self.arguments.model, "-t",
+                              self.arguments.threads, "--prefill", figure.prefill, "--decode", figure.decode, "--depths",
+                              figure.depth, "--repeat", figure.repeat, "--codec", "raw_f16", "--json"])
+        self.record["cairn"] = {key: report[key] for key in ("version", "commit", "machine", "model")}
+        self.record["read_bytes_per_s"].append(report["machine"]["read_bytes_per_s"])
+        entry = report["prefill" if figure.prefill else "decode"][0]
+        return {"tokens_per_s": entry["median"], "min": entry["min"], "max": entry["max"],
+                "bytes_per_token": entry.get("bytes_per_token")}
+
+    def measure(self, figure):
+        samples = {"figure": figure.name, "rounds": figure.rounds, "repeat": figure.repeat, "target": figure.target,
+                   "peer": [], "cairn": []}
+        self.record["figures"].append(samples)
+        for number in range(1, figure.rounds + 1):
+            for engine, run in (("peer", self.peer_run), ("cairn", self.cairn_run)):
+                start = time.monotonic()
+                sample = run(figure)
+                samples[engine].append(sample)
+                print(f"{figure.name}, round {number} of {figure.rounds}: {'llama.cpp' if engine == 'peer' else 'Cairn'} "
+                      f"{sample['tokens_per_s']:.2f} tokens/s ({time.monotonic() - start:.0f} s)", file=sys.stderr,
+                      flush=True)
+
+    def measure_attention(self):
+        self.record["attention"], _ = run_json([self.arguments.build / "bench/attention_bandwidth", "--codec", "raw_f16",
+                                                "--depth", ATTENTION_DEPTH, "-t", self.arguments.threads, "--json"])
+
+    def measure_memory(self):
+        words = "the quick stone lay on a warm hill while seven grey birds sang of rain "
+        text = (words * (self.arguments.memory_bytes // len(words) + 1))[: self.arguments.memory_bytes]
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+            file.write(text)
+            file.flush()
+            answer, resident = run_json([self.arguments.build / "bin/cairn", "run", "-m", self.arguments.model, "-t",
+                                         self.arguments.threads, "-c", self.arguments.memory_bytes + 64, "-f", file.name,
+                                         "--raw", "-n", 8, "--temp", 0, "--ignore-eos", "--json"])
+        weights = self.record["cairn"]["model"]["weight_bytes"]
+        self.record["memory"] = {"prompt_tokens": answer["prompt_tokens"], "resident_peak": resident,
+                                 "weights": weights, "kv": answer["kv_bytes"],
+                                 "beyond": resident - weights - answer["kv_bytes"]}
+
+    def measure_all(self):
+        for figure in figures(self.arguments):
+            self.measure(figure)
+        self.measure_attention()
+        if self.arguments.memory_bytes > 0:
+            self.measure_memory()
+
+
+def spread(samples):
+    rates = [sample["tokens_per_s"] for sample in samples]
+    return f"{statistics.median(rates):.2f} ({min(rates):.2f}-{max(rates):.2f})"
+
+
+def verdict(value, target):
+    if target is None:
+        return ""
+    return "aim reached" if value >= target[1] else "reached" if value >= target[0] else "missed"
+
+
+def print_rows(rows):
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))]
+        print("  ".join(cells).rstrip())
+
+
+def print_report(record):
+    rows = [["tokens per second", "Cairn", "llama.cpp", "ratio", "at least", "aim", "", "MiB/token", "of read"]]
+    bandwidth = statistics.median(record["read_bytes_per_s"]) if record["read_bytes_per_s"] else None
+    for figure in record["figures"]:
+        if not figure["cairn"] or not figure["peer"]:
+            continue
+        medians = [statistics.median(sample["tokens_per_s"] for sample in figure[engine]) for engine in ("cairn", "peer")]
+        figure["ratio"] = medians[0] / medians[1]
+        row = [figure["figure"], spread(figure["cairn"]), spread(figure["peer"]), f"{figure['ratio']:.2f}"]
+        row += [f"{limit:.2f}" for limit in figure["target"]] if figure["target"] else ["", ""]
+        row.append(verdict(figure["ratio"], figure["target"]))
+        bytes_per_token = figure["cairn"][0]["bytes_per_token"]
+        if bytes_per_token is None:
+            row += ["", ""]
+        else:
+            figure["read_share"] = bytes_per_token * medians[0] / bandwidth
+            row += [f"{bytes_per_token / MIB:.0f}", f"{100 * figure['read_share']:.0f} %"]
+        rows.append(row)
+    if len(rows) > 1:
+        machine = record["cairn"]["machine"]
+        print(f"{machine['cpu']}, {machine['threads']} of {machine['cores']} cores, {machine['isa']}, reads "
+              f"{bandwidth / 1e9:.1f} GB/s; Cairn {record['cairn']['version']} ({record['cairn']['commit']}) and llama.cpp "
+              f"{record['peer_version']} alternating on {record['model']}\n")
+        print_rows(rows)
+        print(f"\nMedians (min-max) of {record['rounds']} rounds; at depth of {record['rounds_deep']} rounds, each the median of "
+              f"{record['repeat_deep']} repetitions on one filled cache.\nOf read: weights and KV bytes of one token times "
+              "tokens per second, over the read bandwidth (median of the run).")
+        if record["busy"]:
+            print(f"BUSY: the load average was {record['load_average']:.1f} at the start; these figures are no measurement.")
+    if "attention" in record:
+        attention = record["attention"]
+        share, median = attention["share"], attention["attention_bytes_per_s"]["median"]
+        print(f"\nattention over f16 pages at depth {attention['depth']}: {median / 1e9:.1f} GB/s, {100 * share:.0f} % of "
+              f"{attention['read_bytes_per_s']['median'] / 1e9:.1f} GB/s read (at least {100 * ATTENTION_SHARE[0]:.0f} %, "
+              f"aim {100 * ATTENTION_SHARE[1]:.0f} %): {verdict(share, ATTENTION_SHARE)}")
+    if "memory" in record:
+        memory = record["memory"]
+        print(f"resident memory with {memory['prompt_tokens']} prompt tokens: {memory['resident_peak'] / MIB:.0f} MiB = "
+              f"{memory['weights'] / MIB:.0f} weights + {memory['kv'] / MIB:.0f} KV + {memory['beyond'] / MIB:.0f} beyond "
+              f"(limit {MEMORY_LIMIT // MIB}): {'reached' if memory['beyond'] <= MEMORY_LIMIT else 'missed'}")
+
+
+def main():
+    arguments = parse_arguments()
+    llama = peer.Peer(arguments.peer)
+    record = {"commit": peer.build_commit(), "host": platform.platform(), "started": time.strftime("%FT%TZ", time.gmtime()),
+              "model": arguments.model.name, "threads": arguments.threads, "rounds": arguments.rounds,
+              "rounds_deep": arguments.rounds_deep, "repeat_deep": arguments.repeat_deep,
+              "load_average": os.getloadavg()[0], "read_bytes_per_s": [], "figures": []}
+    record["busy"] = record["load_average"] > BUSY_LOAD
+    if record["busy"]:
+        print(f"compare_peer.py: the load average is {record['load_average']:.1f}: other programs will spoil the figures",
+              file=sys.stderr)
+    status = 0
+    try:
+        record["peer_version"] = llama.version("llama-bench")
+        Bench(arguments, llama, record).measure_all()
+    except peer.NoPeer as error:
+        print(f"compare_peer.py: {error}", file=sys.stderr)
+        return peer.EXIT_NO_PEER
+    except peer.PeerError as error:
+        print(f"compare_peer.py: {error}", file=sys.stderr)
+        status = EXIT_FAILED
+    except KeyboardInterrupt:
+        print("compare_peer.py: interrupted; what follows is what was measured before", file=sys.stderr)
+        status = EXIT_INTERRUPTED
+    print_report(record)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(record, indent=2) + "\n")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
