@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compares Cairn's next-token distributions with llama.cpp's on one model in every tensor type, as a Markdown table.
 
-For each type the model is converted by llama-quantize, llama-perplexity writes its distributions over windows of a text,
-and bench/compare_logits computes the same windows with Cairn from the same file. Both engines hold the same weights, so
-differences come from arithmetic alone: the rounding of activations, the KV cache, the order of sums. To tell whose they
-are, each type is also expanded to F32, where activations are not rounded: the last columns are the distances of both
-engines from that.
+For each type the model is converted by llama-quantize, llama-perplexity writes its distributions over windows of a
+text, and bench/compare_logits computes the same windows with Cairn from the same file. Both engines hold the same
+weights, so differences come from arithmetic alone: the rounding of activations, the KV cache, the order of sums. To
+tell whose they are, each type is also expanded to F32, where activations are not rounded: the last columns are the
+distances of both engines from that.
 
 Exit status: 0 all within the limits, 1 a type is outside, 2 usage, 3 llama.cpp is missing, 4 a tool failed.
 """
@@ -51,8 +51,8 @@ def parse_arguments():
                         help="the text to predict (default: the validation text of wikitext-2)")
     parser.add_argument("--types", default=",".join(TYPES), help="tensor types, by comma (default: %(default)s)")
     parser.add_argument("--k-fallback", default="ffn_down=q8_0", metavar="TENSOR=TYPE",
-                        help="for K-quants, tensors whose width is no multiple of 256 and the type they get instead, as "
-                             "the demo model's ffn_down; '' for none (default: %(default)s)")
+                        help="for K-quants, tensors whose width is no multiple of 256 and the type they get "
+                             "instead, as the demo model's ffn_down; '' for none (default: %(default)s)")
     parser.add_argument("--window", default=512, type=int, help="tokens; the second half is compared (default: 512)")
     parser.add_argument("--windows", default=8, type=int, help="how many windows of the text (default: 8)")
     parser.add_argument("-t", "--threads", default=2, type=int, help="of both engines (default: 2)")
@@ -71,7 +71,8 @@ def parse_arguments():
         parser.error("--window must be at least 4 and --windows at least 1")
     for file in (arguments.model, arguments.text, arguments.binary):
         if not file.is_file():
-            parser.error(f"there is no file '{file}'" + ("; build the preset 'release'" if file == arguments.binary else ""))
+            hint = "; build the preset 'release'" if file == arguments.binary else ""
+            parser.error(f"there is no file '{file}'{hint}")
     return arguments
 
 
@@ -129,9 +130,9 @@ def print_table(results):
               f"| {result['cairn_from_exact']['kl']['mean']:.1e} | {result['peer_from_exact']['kl']['mean']:.1e} "
               f"| {'' if within(name, between) else 'outside the limits'} |")
     positions = next(iter(results.values()))["between"]["positions"]
-    print(f"\nKL(llama.cpp || Cairn) in nats over {positions} positions; below 1e-6 it is the rounding of llama.cpp's file. "
-          "Perplexity\nover the positions whose token that file resolves. From exact: mean KL to the same weights expanded "
-          "to F32.")
+    print(f"\nKL(llama.cpp || Cairn) in nats over {positions} positions; below 1e-6 it is the rounding of llama.cpp's\n"
+          "file. Perplexity over the positions whose token that file resolves. From exact: mean KL to the same\n"
+          "weights expanded to F32.")
 
 
 def main():

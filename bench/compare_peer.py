@@ -3,9 +3,9 @@
 """Measures Cairn against llama.cpp on one model file, alternating, same threads, and prints medians and ratios.
 
 Figures: prefill of 512 tokens, decode with an empty cache, decode at each depth with f16 KV; the share of the read
-bandwidth (measured in the same run) that decoding reaches; attention over f16 pages beside a plain read; the memory of a
-`cairn run` beyond weights and KV. The deep figures fill the cache first, which takes llama.cpp minutes: they get fewer
-rounds and several repetitions on one fill instead.
+bandwidth (measured in the same run) that decoding reaches; attention over f16 pages beside a plain read; the memory of
+a `cairn run` beyond weights and KV. The deep figures fill the cache first, which takes llama.cpp minutes: they get
+fewer rounds and several repetitions on one fill instead.
 
 The model must be readable by both; the wrapper shared/peers/llama-cpp.sh maps files under ~/.cache/cairn-peers/share.
 Use a quiet machine: anything else that runs makes every figure wrong, ratios included.
@@ -30,6 +30,7 @@ import peer
 
 EXIT_FAILED, EXIT_INTERRUPTED = 4, 130
 MIB = 1 << 20
+NAMES = {"cairn": "Cairn", "peer": "llama.cpp"}
 # Ratios to llama.cpp, shares and bytes that the project wants: (at least, aim).
 TARGETS = {"prefill": (1.5, 2.5), 0: (0.95, 1.1), 8192: (1.7, 2.1), 16384: (2.0, 3.0)}
 ATTENTION_DEPTH, ATTENTION_SHARE = 8192, (0.5, 0.8)
@@ -103,8 +104,8 @@ def run_json(command):
         output.seek(0)
         errors.seek(0)
         if process.returncode != 0:
-            raise peer.PeerError(f"'{shlex.join(map(str, command))}' failed with status {process.returncode}: "
-                                 + peer.last_line(errors.read().decode(errors="replace")))
+            why = peer.last_line(errors.read().decode(errors="replace"))
+            raise peer.PeerError(f"'{shlex.join(map(str, command))}' failed with status {process.returncode}: {why}")
         return json.loads(output.read()), usage.ru_maxrss * 1024
 
 
@@ -112,17 +113,20 @@ class Bench:
     def __init__(self, arguments, llama, record):
         self.arguments, self.llama, self.record = arguments, llama, record
 
+    def cairn(self, command, *options):
+        return run_json([self.arguments.build / "bin/cairn", command, "-m", self.arguments.model, "-t",
+                         self.arguments.threads, "--json", *options])
+
     def peer_run(self, figure):
-        output = self.llama.run("llama-bench", "-m", self.arguments.model, "-t", self.arguments.threads, "-p",
-                                figure.prefill, "-n", figure.decode, "-d", figure.depth, "-r", figure.repeat, "-ctk",
-                                "f16", "-ctv", "f16", "-o", "json")
+        output = self.llama.run("llama-bench", "-m", self.arguments.model, "-t", self.arguments.threads,
+                                "-p", figure.prefill, "-n", figure.decode, "-d", figure.depth, "-r", figure.repeat,
+                                "-ctk", "f16", "-ctv", "f16", "-o", "json")
         samples = json.loads(output)[0]["samples_ts"]
         return {"tokens_per_s": statistics.median(samples), "samples": samples}
 
     def cairn_run(self, figure):
-        report, _ = run_json([self.arguments.build / "bin/cairn", "bench", "-m", self.arguments.model, "-t",
-                              self.arguments.threads, "--prefill", figure.prefill, "--decode", figure.decode, "--depths",
-                              figure.depth, "--repeat", figure.repeat, "--codec", "raw_f16", "--json"])
+        report, _ = self.cairn("bench", "--prefill", figure.prefill, "--decode", figure.decode,
+                               "--depths", figure.depth, "--repeat", figure.repeat, "--codec", "raw_f16")
         self.record["cairn"] = {key: report[key] for key in ("version", "commit", "machine", "model")}
         self.record["read_bytes_per_s"].append(report["machine"]["read_bytes_per_s"])
         entry = report["prefill" if figure.prefill else "decode"][0]
@@ -130,21 +134,21 @@ class Bench:
                 "bytes_per_token": entry.get("bytes_per_token")}
 
     def measure(self, figure):
-        samples = {"figure": figure.name, "rounds": figure.rounds, "repeat": figure.repeat, "target": figure.target,
-                   "peer": [], "cairn": []}
+        samples = {"figure": figure.name, "target": figure.target, "peer": [], "cairn": []}
         self.record["figures"].append(samples)
         for number in range(1, figure.rounds + 1):
             for engine, run in (("peer", self.peer_run), ("cairn", self.cairn_run)):
                 start = time.monotonic()
                 sample = run(figure)
                 samples[engine].append(sample)
-                print(f"{figure.name}, round {number} of {figure.rounds}: {'llama.cpp' if engine == 'peer' else 'Cairn'} "
-                      f"{sample['tokens_per_s']:.2f} tokens/s ({time.monotonic() - start:.0f} s)", file=sys.stderr,
-                      flush=True)
+                print(f"{figure.name}, round {number} of {figure.rounds}: {NAMES[engine]} "
+                      f"{sample['tokens_per_s']:.2f} tokens/s ({time.monotonic() - start:.0f} s)",
+                      file=sys.stderr, flush=True)
 
     def measure_attention(self):
-        self.record["attention"], _ = run_json([self.arguments.build / "bench/attention_bandwidth", "--codec", "raw_f16",
-                                                "--depth", ATTENTION_DEPTH, "-t", self.arguments.threads, "--json"])
+        self.record["attention"], _ = run_json([self.arguments.build / "bench/attention_bandwidth",
+                                                "--codec", "raw_f16", "--depth", ATTENTION_DEPTH,
+                                                "-t", self.arguments.threads, "--json"])
 
     def measure_memory(self):
         words = "the quick stone lay on a warm hill while seven grey birds sang of rain "
@@ -152,9 +156,8 @@ class Bench:
         with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
             file.write(text)
             file.flush()
-            answer, resident = run_json([self.arguments.build / "bin/cairn", "run", "-m", self.arguments.model, "-t",
-                                         self.arguments.threads, "-c", self.arguments.memory_bytes + 64, "-f", file.name,
-                                         "--raw", "-n", 8, "--temp", 0, "--ignore-eos", "--json"])
+            answer, resident = self.cairn("run", "-f", file.name, "--raw", "-c", self.arguments.memory_bytes + 64,
+                                          "-n", 8, "--temp", 0, "--ignore-eos")
         weights = self.record["cairn"]["model"]["weight_bytes"]
         self.record["memory"] = {"prompt_tokens": answer["prompt_tokens"], "resident_peak": resident,
                                  "weights": weights, "kv": answer["kv_bytes"],
@@ -168,15 +171,31 @@ class Bench:
             self.measure_memory()
 
 
-def spread(samples):
-    rates = [sample["tokens_per_s"] for sample in samples]
-    return f"{statistics.median(rates):.2f} ({min(rates):.2f}-{max(rates):.2f})"
+def rates(samples):
+    return [sample["tokens_per_s"] for sample in samples]
+
+
+def spread(values):
+    return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
 
 
 def verdict(value, target):
     if target is None:
         return ""
     return "aim reached" if value >= target[1] else "reached" if value >= target[0] else "missed"
+
+
+def add_ratios(record):
+    """Of the figures that both engines have, medians over medians."""
+    for figure in record["figures"]:
+        if not figure["cairn"] or not figure["peer"]:
+            continue
+        median = statistics.median(rates(figure["cairn"]))
+        figure["ratio"] = median / statistics.median(rates(figure["peer"]))
+        if figure["cairn"][0]["bytes_per_token"] is not None:
+            figure["bytes_per_token"] = figure["cairn"][0]["bytes_per_token"]
+            bandwidth = statistics.median(record["read_bytes_per_s"])
+            figure["read_share"] = figure["bytes_per_token"] * median / bandwidth
 
 
 def print_rows(rows):
@@ -186,59 +205,70 @@ def print_rows(rows):
         print("  ".join(cells).rstrip())
 
 
-def print_report(record):
+def print_figures(record):
     rows = [["tokens per second", "Cairn", "llama.cpp", "ratio", "at least", "aim", "", "MiB/token", "of read"]]
-    bandwidth = statistics.median(record["read_bytes_per_s"]) if record["read_bytes_per_s"] else None
     for figure in record["figures"]:
-        if not figure["cairn"] or not figure["peer"]:
+        if "ratio" not in figure:
             continue
-        medians = [statistics.median(sample["tokens_per_s"] for sample in figure[engine]) for engine in ("cairn", "peer")]
-        figure["ratio"] = medians[0] / medians[1]
-        row = [figure["figure"], spread(figure["cairn"]), spread(figure["peer"]), f"{figure['ratio']:.2f}"]
+        row = [figure["figure"], spread(rates(figure["cairn"])), spread(rates(figure["peer"])),
+               f"{figure['ratio']:.2f}"]
         row += [f"{limit:.2f}" for limit in figure["target"]] if figure["target"] else ["", ""]
         row.append(verdict(figure["ratio"], figure["target"]))
-        bytes_per_token = figure["cairn"][0]["bytes_per_token"]
-        if bytes_per_token is None:
-            row += ["", ""]
+        if "read_share" in figure:
+            row += [f"{figure['bytes_per_token'] / MIB:.0f}", f"{100 * figure['read_share']:.0f} %"]
         else:
-            figure["read_share"] = bytes_per_token * medians[0] / bandwidth
-            row += [f"{bytes_per_token / MIB:.0f}", f"{100 * figure['read_share']:.0f} %"]
+            row += ["", ""]
         rows.append(row)
-    if len(rows) > 1:
-        machine = record["cairn"]["machine"]
-        print(f"{machine['cpu']}, {machine['threads']} of {machine['cores']} cores, {machine['isa']}, reads "
-              f"{bandwidth / 1e9:.1f} GB/s; Cairn {record['cairn']['version']} ({record['cairn']['commit']}) and llama.cpp "
-              f"{record['peer_version']} alternating on {record['model']}\n")
-        print_rows(rows)
-        print(f"\nMedians (min-max) of {record['rounds']} rounds; at depth of {record['rounds_deep']} rounds, each the median of "
-              f"{record['repeat_deep']} repetitions on one filled cache.\nOf read: weights and KV bytes of one token times "
-              "tokens per second, over the read bandwidth (median of the run).")
-        if record["busy"]:
-            print(f"BUSY: the load average was {record['load_average']:.1f} at the start; these figures are no measurement.")
+    if len(rows) == 1:
+        return
+    cairn = record["cairn"]
+    machine = cairn["machine"]
+    bandwidth = statistics.median(record["read_bytes_per_s"])
+    print(f"{machine['cpu']}, {machine['threads']} of {machine['cores']} cores, {machine['isa']}, "
+          f"reads {bandwidth / 1e9:.1f} GB/s\n"
+          f"Cairn {cairn['version']} ({cairn['commit']}), llama.cpp {record['peer_version']}, "
+          f"alternating on {record['model']}\n")
+    print_rows(rows)
+    print(f"\nMedians (min-max) over rounds: {record['rounds']}; at depth {record['rounds_deep']}, each the median of "
+          f"{record['repeat_deep']} repetitions on one filled cache.\n"
+          "Of read: weights and KV bytes of one token times tokens per second, over the read bandwidth.")
+
+
+def print_attention(attention):
+    print(f"\nattention over f16 pages at depth {attention['depth']}: "
+          f"{attention['attention_bytes_per_s']['median'] / 1e9:.1f} GB/s, {100 * attention['share']:.0f} % of "
+          f"{attention['read_bytes_per_s']['median'] / 1e9:.1f} GB/s read (at least {100 * ATTENTION_SHARE[0]:.0f} %, "
+          f"aim {100 * ATTENTION_SHARE[1]:.0f} %): {verdict(attention['share'], ATTENTION_SHARE)}")
+
+
+def print_memory(memory):
+    print(f"resident memory with {memory['prompt_tokens']} prompt tokens: {memory['resident_peak'] / MIB:.0f} MiB = "
+          f"{memory['weights'] / MIB:.0f} weights + {memory['kv'] / MIB:.0f} KV + {memory['beyond'] / MIB:.0f} beyond "
+          f"(limit {MEMORY_LIMIT // MIB}): {'reached' if memory['beyond'] <= MEMORY_LIMIT else 'missed'}")
+
+
+def print_report(record):
+    print_figures(record)
     if "attention" in record:
-        attention = record["attention"]
-        share, median = attention["share"], attention["attention_bytes_per_s"]["median"]
-        print(f"\nattention over f16 pages at depth {attention['depth']}: {median / 1e9:.1f} GB/s, {100 * share:.0f} % of "
-              f"{attention['read_bytes_per_s']['median'] / 1e9:.1f} GB/s read (at least {100 * ATTENTION_SHARE[0]:.0f} %, "
-              f"aim {100 * ATTENTION_SHARE[1]:.0f} %): {verdict(share, ATTENTION_SHARE)}")
+        print_attention(record["attention"])
     if "memory" in record:
-        memory = record["memory"]
-        print(f"resident memory with {memory['prompt_tokens']} prompt tokens: {memory['resident_peak'] / MIB:.0f} MiB = "
-              f"{memory['weights'] / MIB:.0f} weights + {memory['kv'] / MIB:.0f} KV + {memory['beyond'] / MIB:.0f} beyond "
-              f"(limit {MEMORY_LIMIT // MIB}): {'reached' if memory['beyond'] <= MEMORY_LIMIT else 'missed'}")
+        print_memory(record["memory"])
+    if record["busy"]:
+        print(f"BUSY: the load average was {record['load_average']:.1f} at the start; this is no measurement.")
 
 
 def main():
     arguments = parse_arguments()
     llama = peer.Peer(arguments.peer)
-    record = {"commit": peer.build_commit(), "host": platform.platform(), "started": time.strftime("%FT%TZ", time.gmtime()),
-              "model": arguments.model.name, "threads": arguments.threads, "rounds": arguments.rounds,
+    record = {"commit": peer.build_commit(), "host": platform.platform(),
+              "started": time.strftime("%FT%TZ", time.gmtime()), "model": arguments.model.name,
+              "threads": arguments.threads, "rounds": arguments.rounds,
               "rounds_deep": arguments.rounds_deep, "repeat_deep": arguments.repeat_deep,
               "load_average": os.getloadavg()[0], "read_bytes_per_s": [], "figures": []}
     record["busy"] = record["load_average"] > BUSY_LOAD
     if record["busy"]:
-        print(f"compare_peer.py: the load average is {record['load_average']:.1f}: other programs will spoil the figures",
-              file=sys.stderr)
+        print(f"compare_peer.py: the load average is {record['load_average']:.1f}: other programs will spoil the "
+              "figures", file=sys.stderr)
     status = 0
     try:
         record["peer_version"] = llama.version("llama-bench")
@@ -252,6 +282,7 @@ def main():
     except KeyboardInterrupt:
         print("compare_peer.py: interrupted; what follows is what was measured before", file=sys.stderr)
         status = EXIT_INTERRUPTED
+    add_ratios(record)
     print_report(record)
     if arguments.json:
         arguments.json.write_text(json.dumps(record, indent=2) + "\n")

@@ -4,13 +4,14 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
+#include <cstring>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "cairn/base/aligned_buffer.h"
 #include "cairn/kernels/kernels.h"
-#include "cairn/testing/panels.h"
+#include "cairn/kernels/panel.h"
 
 namespace cairn {
 namespace {
@@ -20,6 +21,8 @@ using benchmark::Counter;
 // Of a 1B-class model: wide enough to leave the second-level cache.
 constexpr std::uint32_t kOutputs = 2048, kInputs = 2048;
 constexpr std::uint32_t kHeadDim = 64, kGroup = 4;  // query rows that share a KV head in decoding
+constexpr WeightFormat kQuantisedFormats[] = {WeightFormat::kQ8_0, WeightFormat::kQ4_0, WeightFormat::kQ4_K,
+                                              WeightFormat::kQ5_K, WeightFormat::kQ6_K};
 constexpr const char* kElementNames[kElements] = {"f16", "bf16", "f32"};
 constexpr std::size_t kElementBytes[kElements] = {2, 2, 4};
 
@@ -29,22 +32,37 @@ void report(benchmark::State& state, double bytes, double operations) {
   state.counters["ops"] = Counter(operations * iterations, Counter::kIsRate, Counter::kIs1000);
 }
 
+// Values do not change the time of a kernel as long as they are ordinary numbers.
+std::vector<float> ordinary_floats(std::size_t count) {
+  std::vector<float> values(count);
+  for (std::size_t i = 0; i < count; ++i) values[i] = static_cast<float>(i * 7919 % 2039) / 1019.0f - 1;
+  return values;
+}
+
+// Both a small f16 scale and codes, whatever the format.
+constexpr int kWeightByte = 0x15;
+
 void quantise_and_multiply(benchmark::State& state, const Kernels& set, WeightFormat format) {
   const auto rows = static_cast<std::uint32_t>(state.range(0));
-  const testing::Panels panels =
-      testing::pack(format, testing::random_matrix(format, kOutputs, kInputs, 1), kOutputs, kInputs);
-  const std::vector<float> x = testing::random_floats(std::size_t{rows} * kInputs, 2);
-  testing::Activations activations(rows, kInputs);
+  const std::size_t bytes = panel_bytes(*find_panel_format(format), kInputs) * (kOutputs / kPanelRows);
+  Scratch<std::byte> weights;
+  std::memset(weights.ensure(bytes), kWeightByte, bytes);
+  const PanelMatrix matrix = {format, kOutputs, kInputs, weights.data()};
+  const std::size_t values = std::size_t{rows} * kInputs;
+  const std::vector<float> x = ordinary_floats(values);
+  std::vector<std::int8_t> codes(values);
+  std::vector<float> scales(values / kGroupValues), sums(values / kGroupValues);
+  std::vector<std::int32_t> biases(values / 16);
+  const ActivationTiles activations = {rows, kInputs, codes.data(), scales.data(), biases.data(), sums.data()};
   std::vector<float> out(std::size_t{rows} * kOutputs);
   for (auto _ : state) {
     for (std::uint32_t tile = 0; tile * kTileRows < rows; ++tile)
-      set.quantise_tile(x.data(), kInputs, activations.tiles, tile);
-    set.matmul({panels.matrix, activations.tiles, out.data(), kOutputs, 0, kOutputs / kPanelRows});
+      set.quantise_tile(x.data(), kInputs, activations, tile);
+    set.matmul({matrix, activations, out.data(), kOutputs, 0, kOutputs / kPanelRows});
     benchmark::DoNotOptimize(out.data());
     benchmark::ClobberMemory();
   }
-  const double bytes = static_cast<double>(panel_bytes(*find_panel_format(format), kInputs)) * kOutputs / kPanelRows;
-  report(state, bytes, 2.0 * rows * kInputs * kOutputs);
+  report(state, static_cast<double>(bytes), 2.0 * rows * kInputs * kOutputs);
 }
 
 // One head of one page, `rows` query rows; the page stays in the first-level cache.
@@ -55,8 +73,8 @@ struct PageOfHead {
 
   PageOfHead(const Kernels& set, std::size_t element, std::uint32_t query_rows)
       : rows(query_rows), bytes(std::size_t{kHeadDim} * kPageTokens * kElementBytes[element]) {
-    const std::vector<float> random = testing::random_floats(std::size_t{kHeadDim} * kPageTokens, 3);
-    set.narrow[element](random.data(), random.size(), page.ensure(random.size()));
+    const std::vector<float> page_values = ordinary_floats(std::size_t{kHeadDim} * kPageTokens);
+    set.narrow[element](page_values.data(), page_values.size(), page.ensure(page_values.size()));
     std::fill_n(q.ensure(std::size_t{rows} * kHeadDim), std::size_t{rows} * kHeadDim, 0.1f);
     std::fill_n(scores.ensure(std::size_t{rows} * kPageTokens), std::size_t{rows} * kPageTokens, 0.5f);
     std::fill_n(weights.ensure(std::size_t{rows} * kPageTokens), std::size_t{rows} * kPageTokens, 0.5f);
@@ -101,7 +119,7 @@ void softmax_block(benchmark::State& state, const Kernels& set) {
 void register_all() {
   for (const Kernels* set : available_kernels()) {
     const std::string isa = std::string(set->name) + "/";
-    for (const WeightFormat format : testing::kQuantisedFormats) {
+    for (const WeightFormat format : kQuantisedFormats) {
       const std::string name = isa + "matmul/" + weight_format_info(format).name;
       auto* bench = benchmark::RegisterBenchmark(
           name.c_str(), [set, format](benchmark::State& state) { quantise_and_multiply(state, *set, format); });
