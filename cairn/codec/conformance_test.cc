@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <ostream>
 #include <set>
 
 #include "cairn/codec/codec.h"
@@ -30,7 +31,16 @@ TEST(CodecTable, NamesAndIdsAreUniqueAndFound) {
   EXPECT_NE(missing.error().message.find("raw_f16"), std::string::npos);
 }
 
-class CodecConformance : public ::testing::TestWithParam<const Codec*> {
+struct Row {
+  const Codec* codec;
+  const Codec* operator->() const { return codec; }
+};
+
+void PrintTo(const Row& row, std::ostream* out) {
+  *out << row->name;
+}
+
+class CodecConformance : public ::testing::TestWithParam<Row> {
  protected:
   // A page filled token by token with `rows` [tokens, kv_heads, head_dim].
   std::vector<std::byte> fill(PageShape shape, Side side, const std::vector<float>& rows, std::uint32_t tokens) {
@@ -105,10 +115,10 @@ TEST_P(CodecConformance, HostileValuesStayFinite) {
   }
 }
 
-std::vector<const Codec*> all_codecs() {
-  std::vector<const Codec*> codecs;
-  for (const Codec& codec : codec_table()) codecs.push_back(&codec);
-  return codecs;
+std::vector<Row> all_codecs() {
+  std::vector<Row> rows;
+  for (const Codec& codec : codec_table()) rows.push_back({&codec});
+  return rows;
 }
 
 INSTANTIATE_TEST_SUITE_P(Table, CodecConformance, ::testing::ValuesIn(all_codecs()),

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <ostream>
 
 #include "cairn/engine/engine.h"
 #include "cairn/testing/tiny_model.h"
@@ -21,6 +22,10 @@ struct Kind {
   std::uint32_t type;
   std::uint32_t width = 64;
 };
+
+void PrintTo(const Kind& kind, std::ostream* out) {
+  *out << kind.arch << " of type " << kind.type;
+}
 
 std::vector<std::byte> model_bytes(const Kind& kind) {
   TinyModel tiny;
