@@ -4,6 +4,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <dnnl.hpp>
 #include <map>
@@ -26,13 +27,30 @@ dnnl::engine& cpu() {
   return engine;
 }
 
-// One per thread, as the library asks; products inside run on the calling thread alone.
+// One per thread, as the library asks.
 dnnl::stream& stream() {
-  thread_local dnnl::stream own = [] {
-    omp_set_num_threads(1);
-    return dnnl::stream(cpu());
-  }();
+  thread_local dnnl::stream own(cpu());
   return own;
+}
+
+// While it lives, OpenMP gives this thread no helpers. The library plans a product for as many threads as there are
+// when it is made, and asks for that many whenever it runs, so this must hold at both times; before and after, the
+// number belongs to the program that we are part of.
+class OneThread {
+ public:
+  OneThread() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+  ~OneThread() { omp_set_num_threads(before_); }
+
+ private:
+  int before_;
+};
+
+void reorder(memory& from, memory& to) {
+  const OneThread alone;
+  dnnl::reorder(from, to).execute(stream(), from, to);
+  stream().wait();
 }
 
 memory::desc rows_by_cols(memory::dim rows, memory::dim cols, memory::data_type type) {
@@ -51,6 +69,7 @@ struct Product {
 };
 
 Product make_product(const Shape& shape) {
+  const OneThread alone;
   const auto type = shape.bf16 ? memory::data_type::bf16 : memory::data_type::f32;
   const memory::desc weights({shape.cols, shape.outputs}, type,
                              shape.packed ? memory::format_tag::any : memory::format_tag::ba);
@@ -65,6 +84,7 @@ Product make_product(const Shape& shape) {
 }
 
 void execute(const Product& product, const memory& weights, const void* input, float* out) {
+  const OneThread alone;
   // The library takes inputs through non-const handles but does not write to them.
   memory source(product.description.src_desc(), cpu(), const_cast<void*>(input));
   memory target(product.description.dst_desc(), cpu(), out);
@@ -77,28 +97,27 @@ void execute(const Product& product, const memory& weights, const void* input, f
   stream().wait();
 }
 
-// Whether one row multiplied alone gives the bits that it gives among 64, for one kind of product.
-bool rows_independent(bool bf16, bool packed) {
-  constexpr memory::dim kCols = 320, kOutputs = kDenseTileRows;
-  std::vector<float> values(kDenseTileRows * kCols);
+// Whether one row multiplied alone gives the bits that it gives among 64, for one kind of product. Long rows may be cut
+// where short ones are not.
+bool rows_independent(bool bf16, bool packed, memory::dim cols) {
+  constexpr memory::dim kOutputs = kDenseTileRows;
+  std::vector<float> values(static_cast<std::size_t>(kDenseTileRows * cols));
   for (std::size_t i = 0; i < values.size(); ++i)
     values[i] = static_cast<float>((i * 2654435761u) % 2039) / 1019.0f - 1;
   const auto type = bf16 ? memory::data_type::bf16 : memory::data_type::f32;
-  const auto as_type = [&](const memory::desc& wanted, memory::format_tag tag, memory::dim rows, memory::dim cols) {
-    memory from({{rows, cols}, memory::data_type::f32, tag}, cpu(), values.data());
+  const auto as_type = [&](const memory::desc& wanted, memory::format_tag tag, memory::dim first, memory::dim second) {
+    memory from({{first, second}, memory::data_type::f32, tag}, cpu(), values.data());
     memory to(wanted, cpu());
-    dnnl::reorder(from, to).execute(stream(), from, to);
-    stream().wait();
+    reorder(from, to);
     return to;
   };
-  const Product many = make_product({kDenseTileRows, kCols, kOutputs, bf16, packed});
-  const memory weights = as_type(many.description.weights_desc(), memory::format_tag::ba, kCols, kOutputs);
-  const memory input =
-      as_type(rows_by_cols(kDenseTileRows, kCols, type), memory::format_tag::ab, kDenseTileRows, kCols);
+  const Product many = make_product({kDenseTileRows, cols, kOutputs, bf16, packed});
+  const memory weights = as_type(many.description.weights_desc(), memory::format_tag::ba, cols, kOutputs);
+  const memory input = as_type(rows_by_cols(kDenseTileRows, cols, type), memory::format_tag::ab, kDenseTileRows, cols);
   std::vector<float> expected(kDenseTileRows * kOutputs), got(expected.size());
   execute(many, weights, input.get_data_handle(), expected.data());
   for (memory::dim rows = 1; rows < kDenseTileRows; rows *= 2) {
-    const Product few = make_product({rows, kCols, kOutputs, bf16, packed});
+    const Product few = make_product({rows, cols, kOutputs, bf16, packed});
     if (few.description.weights_desc() != many.description.weights_desc()) return false;
     execute(few, weights, input.get_data_handle(), got.data());
     if (std::memcmp(got.data(), expected.data(), static_cast<std::size_t>(rows * kOutputs) * sizeof(float)) != 0) {
@@ -124,8 +143,10 @@ bool has_bf16() {
 bool any_number_of_rows() {
   static const bool independent = [] {
     try {
-      return rows_independent(false, false) && rows_independent(false, true) &&
-             (!has_bf16() || rows_independent(true, true));
+      return std::ranges::all_of(std::array<memory::dim, 2>{320, 5632}, [](memory::dim cols) {
+        return rows_independent(false, false, cols) && rows_independent(false, true, cols) &&
+               (!has_bf16() || rows_independent(true, true, cols));
+      });
     } catch (const dnnl::error&) {
       return false;
     }
@@ -168,8 +189,7 @@ struct DenseMatrix::Impl {
       memory from({{cols, tile_rows(tile)}, type, memory::format_tag::ba}, cpu(),
                   const_cast<std::byte*>(data.data() + tile * kDenseTileRows * row_bytes));
       memory& to = tiles.emplace_back(reference.description.weights_desc(), cpu());
-      dnnl::reorder(from, to).execute(stream(), from, to);
-      stream().wait();
+      reorder(from, to);
     }
   }
 };
