@@ -74,6 +74,8 @@ class BadInput(CommandLine):
         self.assert_error(USAGE, "--help")
         self.assert_error(USAGE, "--help", "run", "-m", MODEL, "-p", "x", "-n", "many")
         self.assert_error(USAGE, "--help", "run", "-m", MODEL, "-p", "x", "-f", "y")
+        self.assert_error(USAGE, "threads", "run", "-m", MODEL, "-p", "x", "-t", "100000")
+        self.assert_error(USAGE, "depths", "bench", "-m", MODEL, "--depths", "0,4294967295")
         self.assert_error(USAGE, "top-p", "run", "-m", MODEL, "-p", "x", "--top-p", "7")
 
     def test_missing_file(self):
@@ -307,6 +309,11 @@ class Bench(CommandLine):
 
 
 class Demo(CommandLine):
+    def test_claims_nothing_where_nothing_was_reused(self):
+        done = cairn("demo", "-m", MODEL, "--document", ROOT / "examples/demo_document.txt", "--question", "Who?")
+        self.assertEqual(done.returncode, USAGE)
+        self.assertNotIn(b"identical", done.stdout)
+
     def test_demo(self):
         text = self.output("demo", "-m", MODEL, "--document", ROOT / "examples/demo_document.txt").decode()
         self.assertIn("bit-identical", text)

@@ -125,12 +125,14 @@ void add_bench_command(CLI::App& app, Status& outcome) {
   auto options = std::make_shared<BenchOptions>();
   add_model_options(*command, options->model);
   command->add_option("--prefill", options->plan.prefill, "Tokens of a prefill; 0: do not measure it")
+      ->check(CLI::Range(0, 1 << 20))
       ->capture_default_str();
   command->add_option("--decode", options->plan.decode, "Tokens of a decode; 0: do not measure it")
       ->check(CLI::Range(0, 1 << 20))
       ->capture_default_str();
   command->add_option("--depths", options->depths, "Tokens that lie in the cache before, as --depths 0,8192")
       ->delimiter(',')
+      ->check(CLI::Range(0, 1 << 24))
       ->capture_default_str();
   command->add_option("--repeat", options->plan.repeat, "Repetitions; the median is shown")
       ->check(CLI::Range(1, 1000))

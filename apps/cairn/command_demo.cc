@@ -111,6 +111,11 @@ Status run_demo(const DemoOptions& options) {
     std::cout << "Question: " << question << "\nAnswer:   " << warm.text << "\n\n";
     rows.push_back(table_row(warm.reused_tokens == 0 ? "cold: " + question : "warm: " + question, warm));
   }
+  if (warm.reused_tokens == 0) {
+    return fail(ErrorCode::kInvalidArgument,
+                "nothing was reused: ask at least two questions about a document of at least " +
+                    std::to_string(kBlockTokens) + " tokens");
+  }
   engine->cache().clear();
   CAIRN_TRY(const Answer cold, ask(*engine, prompt));
   if (cold.reused_tokens != 0) return fail(ErrorCode::kInternal, "the cleared cache still gave tokens");
