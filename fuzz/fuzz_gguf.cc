@@ -7,8 +7,10 @@
 #include <vector>
 
 #include "cairn/base/check.h"
+#include "cairn/engine/chat_template.h"
 #include "cairn/engine/gguf.h"
 #include "cairn/engine/model_config.h"
+#include "cairn/engine/tokenizer.h"
 
 namespace cairn {
 namespace {
@@ -45,11 +47,26 @@ void read_tensors(const GgufFile& file) {
   }
 }
 
+// The text is anything; what matters is which tokens the file claims to have.
+void read_tokenizer(const GgufFile& file) {
+  auto data = read_tokenizer_data(file);
+  if (!data) return check_error(data.error());
+  const auto tokenizer = make_tokenizer(*std::move(data));
+  if (!tokenizer) return check_error(tokenizer.error());
+  const auto ids = (*tokenizer)->encode("The 12 <s> r\xc3\xa9sum\xc3\xa9s\n\xff<|im_end|>", {.parse_special = true});
+  for (const TokenId id : ids) CAIRN_CHECK(id >= 0 && static_cast<std::size_t>(id) < (*tokenizer)->size());
+  static_cast<void>((*tokenizer)->decode(ids, {.show_control = true}));
+  const auto text = file.get_or<std::string_view>("tokenizer.chat_template", "");
+  if (!text) return check_error(text.error());
+  if (const auto family = detect_chat_family(*text); !family) check_error(family.error());
+}
+
 void run(std::span<const std::byte> bytes) {
   const auto file = GgufFile::parse(bytes);
   if (!file) return check_error(file.error());
   read_metadata(*file);
   read_tensors(*file);
+  read_tokenizer(*file);
   const auto config = ModelConfig::from_gguf(*file);
   if (!config) return check_error(config.error());
   std::vector<float> cos(config->rope.dims / 2);

@@ -6,6 +6,7 @@
 #endif
 
 #include <algorithm>
+#include <system_error>
 
 namespace cairn {
 namespace {
@@ -35,7 +36,11 @@ std::uint32_t await_change(std::atomic<std::uint32_t>& value, std::uint32_t old)
 ThreadPool::ThreadPool(unsigned threads)
     : stretches_(threads == 0 ? std::max(1u, std::thread::hardware_concurrency()) : threads) {
   threads = static_cast<unsigned>(stretches_.size());
-  for (unsigned thread = 1; thread < threads; ++thread) workers_.emplace_back([this, thread] { work(thread); });
+  try {
+    for (unsigned thread = 1; thread < threads; ++thread) workers_.emplace_back([this, thread] { work(thread); });
+  } catch (const std::system_error&) {
+    // The system gives no more of them: those that run help with every stretch.
+  }
 }
 
 ThreadPool::~ThreadPool() {

@@ -15,7 +15,7 @@ namespace cairn {
 // run() is to be called from one thread at a time and not from inside a body. Bodies must not throw.
 class ThreadPool {
  public:
-  // `threads` counts the caller; 0 means one per available core.
+  // `threads` counts the caller; 0 means one per available core. Fewer where the system refuses to start so many.
   explicit ThreadPool(unsigned threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -50,7 +50,7 @@ class ThreadPool {
     std::atomic<std::size_t> next{0};
     std::size_t end = 0;
   };
-  std::vector<Stretch> stretches_;  // one per thread
+  std::vector<Stretch> stretches_;  // one per thread that was asked for
 
   alignas(64) std::atomic<std::uint32_t> generation_{0};
   alignas(64) std::atomic<std::uint32_t> busy_{0};

@@ -7,9 +7,19 @@
 #include "cairn/kernels/kernels.h"
 
 namespace cairn {
+namespace {
+
+// More would only wait for each other; and a system that refuses to start a thread ends the program.
+constexpr unsigned kMostThreads = 512;
+
+}  // namespace
 
 Result<std::unique_ptr<Engine>> Engine::load(const std::string& path, const EngineOptions& options) {
   if (!forced_isa_error().empty()) return fail(ErrorCode::kUnsupported, std::string(forced_isa_error()));
+  if (options.threads > kMostThreads) {
+    return fail(ErrorCode::kInvalidArgument, std::to_string(options.threads) + " threads are too many: at most " +
+                                                 std::to_string(kMostThreads) + ", 0 for one per core");
+  }
   CAIRN_TRY(const Codec* codec, find_codec(options.codec));
   CAIRN_TRY(GgufFile file, GgufFile::open(path));
   CAIRN_TRY(const ModelConfig config, ModelConfig::from_gguf(file));
@@ -37,6 +47,16 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::string& path, const Engi
   return engine;
 }
 
+// Before minutes are spent on the part that fits.
+Status Engine::check_budget(std::size_t tokens) const {
+  const std::size_t blocks = (tokens + kBlockTokens - 1) / kBlockTokens;
+  const std::size_t needed = blocks * kBlockTokens * cache_->bytes_per_token(), budget = cache_->options().budget_bytes;
+  if (needed <= budget) return {};
+  return fail(ErrorCode::kOutOfBudget, std::to_string(tokens) + " tokens need " + std::to_string(needed) +
+                                           " bytes of keys and values, but the KV cache budget is " +
+                                           std::to_string(budget) + "; raise it or shorten the prompt");
+}
+
 Result<std::span<const float>> Engine::prefill(Sequence& sequence, std::span<const TokenId> tokens,
                                                const PrefillControl& control) {
   if (tokens.empty()) return fail(ErrorCode::kInvalidArgument, "there are no tokens to compute");
@@ -45,6 +65,7 @@ Result<std::span<const float>> Engine::prefill(Sequence& sequence, std::span<con
                                          " tokens exceed the context of " + std::to_string(context_) +
                                          "; shorten the prompt or raise --ctx");
   }
+  CAIRN_TRY_VOID(check_budget(sequence.size() + tokens.size()));
   for (std::size_t done = 0; done < tokens.size();) {
     if (control.cancel != nullptr && control.cancel->load(std::memory_order_relaxed)) {
       return fail(ErrorCode::kCancelled,

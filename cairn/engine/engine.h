@@ -28,13 +28,13 @@ struct EngineOptions {
   std::uint32_t context = 0;                           // most tokens of a sequence; 0: the model's
   std::string codec = "raw_f16";                       // see codec_table()
   bool reuse = true;                                   // keep prefixes of finished sequences
-  std::string tenant;                                  // prefixes are never shared between tenants
-  std::function<void(double fraction)> on_load;        // called while weights load
+  std::string tenant{};                                // prefixes are never shared between tenants
+  std::function<void(double fraction)> on_load{};      // called while weights load
 };
 
 // What long calls report and obey; both may be left empty.
 struct PrefillControl {
-  std::function<void(std::size_t done, std::size_t total)> on_progress;
+  std::function<void(std::size_t done, std::size_t total)> on_progress{};
   const std::atomic<bool>* cancel = nullptr;  // checked between chunks; the sequence keeps what was computed
 };
 
@@ -42,7 +42,8 @@ struct PrefillControl {
 class Engine {
  public:
   // Errors: those of GgufFile::open, ModelConfig, the tokenizer and the weights; kUnsupported for an unknown codec or a
-  // CAIRN_ISA that is not available here; kOutOfBudget when the KV budget is too small.
+  // CAIRN_ISA that is not available here; kInvalidArgument for too many threads; kOutOfBudget when the KV budget is too
+  // small.
   static Result<std::unique_ptr<Engine>> load(const std::string& path, const EngineOptions& options);
 
   const ModelConfig& config() const { return weights_->config(); }
@@ -57,8 +58,9 @@ class Engine {
   Sequence open(std::span<const TokenId> prompt) { return cache_->open(prompt); }
 
   // Computes `tokens` at the end of the sequence, in chunks; returns the logits of the last one, valid until the next
-  // call. Errors: kInvalidArgument (no tokens), kTooLong (the context would be exceeded; nothing was computed),
-  // kOutOfBudget, kCancelled (the chunks done so far stay).
+  // call. Errors: kInvalidArgument (no tokens, ids outside the vocabulary), kTooLong (the context would be exceeded;
+  // nothing was computed), kOutOfBudget (nothing was computed if the budget could never hold the sequence; else, and
+  // with kCancelled, the chunks done so far stay).
   Result<std::span<const float>> prefill(Sequence& sequence, std::span<const TokenId> tokens,
                                          const PrefillControl& control = {});
 
@@ -70,6 +72,7 @@ class Engine {
 
  private:
   Engine() = default;
+  Status check_budget(std::size_t tokens) const;
 
   std::unique_ptr<ThreadPool> pool_;
   std::unique_ptr<const Tokenizer> tokenizer_;

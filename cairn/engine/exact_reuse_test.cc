@@ -2,15 +2,13 @@
 // A hit changes nothing: the logits of a prompt have the same bits however its prefix came to be in the cache.
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <ostream>
 
 #include "cairn/engine/engine.h"
+#include "cairn/testing/tiny_engine.h"
 #include "cairn/testing/tiny_model.h"
 
 namespace cairn {
@@ -38,17 +36,11 @@ std::vector<std::byte> model_bytes(const Kind& kind) {
   return tiny.builder().build();
 }
 
-// The engine on a model file of its own, which is deleted at once: the mapping stays.
 std::unique_ptr<Engine> make_engine(const Kind& kind, unsigned threads, std::size_t budget = std::size_t{64} << 20) {
-  const auto path = std::filesystem::temp_directory_path() /
-                    ("cairn-exact-" + std::to_string(::getpid()) + kind.arch + std::to_string(kind.type) + ".gguf");
-  const auto bytes = model_bytes(kind);
-  std::ofstream(path, std::ios::binary).write(reinterpret_cast<const char*>(bytes.data()), std::ssize(bytes));
   EngineOptions options;
   options.threads = threads;
   options.kv_budget_bytes = budget;
-  auto engine = Engine::load(path.string(), options);
-  std::filesystem::remove(path);
+  auto engine = load_tiny(model_bytes(kind), options);
   if (!engine) {
     ADD_FAILURE() << engine.error().message;
     return nullptr;
@@ -122,6 +114,27 @@ TEST_P(ExactReuse, AnyPrefixAnySplitAnyThreads) {
       RC_ASSERT(same_bits(computed(*two_, hit, std::span(prompt).subspan(border)), expected));
     }
   }));
+}
+
+// Beyond 16 pages attention is split, and two threads take the splits that one thread takes in turn.
+TEST_P(ExactReuse, LongPrompts) {
+  std::vector<TokenId> prompt(1500);
+  for (std::size_t i = 0; i < prompt.size(); ++i) prompt[i] = static_cast<TokenId>(3 + (i * i + 5 * i) % 37);
+  const Logits expected = cold(*one_, prompt);
+  for (const std::size_t border : {960u, 1024u, 1472u}) {
+    two_->cache().clear();
+    {
+      Sequence filler = two_->open({});
+      computed(*two_, filler, std::span(prompt).first(border));
+    }
+    Sequence hit = two_->open(prompt);
+    EXPECT_EQ(hit.size(), border);
+    EXPECT_TRUE(same_bits(computed(*two_, hit, std::span(prompt).subspan(border)), expected)) << border;
+  }
+  Sequence stepwise = two_->open(prompt);
+  Logits last;
+  for (std::size_t i = stepwise.size(); i < prompt.size(); ++i) last = computed(*two_, stepwise, {&prompt[i], 1});
+  EXPECT_TRUE(same_bits(last, expected));
 }
 
 TEST_P(ExactReuse, TrimAndForkAndCompany) {

@@ -45,7 +45,8 @@ TEST(AttentionKernels, EverySetReturnsTheBitsOfTheScalarOne) {
           std::vector<float> got(rows * kPageTokens), acc = start;
           set->scores[e](page.data(), head_dim, q.data(), rows, {page.data(), page.size()}, got.data());
           expect_same(got, expected_scores, *set);
-          set->accumulate[e](page.data(), head_dim, p.data(), correction.data(), rows, 61, {page.data(), page.size()}, acc.data());
+          set->accumulate[e](page.data(), head_dim, p.data(), correction.data(), rows, 61, {page.data(), page.size()},
+                             acc.data());
           expect_same(acc, expected_acc, *set);
         }
       }

@@ -21,7 +21,7 @@ bool PrefixIndex::holds(const Node& node, const Digest& parent_key, std::span<co
 }
 
 PrefixMatch PrefixIndex::match(const Digest& root, std::span<const TokenId> tokens) {
-  // Hashing outside the lock; a sequence needs these keys later anyway.
+  // Hashing outside the lock.
   std::vector<Digest> keys;
   for (std::size_t first = 0; first + kBlockTokens <= tokens.size(); first += kBlockTokens) {
     keys.push_back(block_key(keys.empty() ? root : keys.back(), tokens.subspan(first, kBlockTokens)));
