@@ -18,10 +18,6 @@ void set_count(PageView& view, std::uint32_t count) {
 
 }  // namespace
 
-std::size_t LayerTable::tokens() const {
-  return views_.empty() ? 0 : (views_.size() - 1) * kBlockTokens + views_.back().count;
-}
-
 std::uint32_t LayerTable::tail_tokens() const {
   return views_.empty() ? 0 : views_.back().count % kBlockTokens;
 }
@@ -54,12 +50,27 @@ void LayerTable::replace_positions(std::size_t block, std::shared_ptr<PositionBl
   views_[block].positions = entries_[block].positions->data();
 }
 
+std::size_t LayerTable::find(std::size_t token) const {
+  const auto after = std::ranges::upper_bound(entries_, token, {}, &Entry::first_token);
+  if (after == entries_.begin()) return blocks();
+  const auto block = static_cast<std::size_t>(after - entries_.begin()) - 1;
+  return token - entries_[block].first_token < views_[block].count ? block : blocks();
+}
+
+void LayerTable::drop(std::size_t block) {
+  CAIRN_CHECK(block < blocks());
+  entries_.erase(entries_.begin() + static_cast<std::ptrdiff_t>(block));
+  views_.erase(views_.begin() + static_cast<std::ptrdiff_t>(block));
+}
+
 void LayerTable::shrink(std::size_t tokens) {
-  CAIRN_CHECK(tokens <= this->tokens());
-  const std::size_t blocks = (tokens + kBlockTokens - 1) / kBlockTokens;
-  entries_.resize(blocks);
-  views_.resize(blocks);
-  if (blocks > 0) set_count(views_.back(), static_cast<std::uint32_t>(tokens - (blocks - 1) * kBlockTokens));
+  while (!entries_.empty() && entries_.back().first_token >= tokens) {
+    entries_.pop_back();
+    views_.pop_back();
+  }
+  if (entries_.empty()) return;
+  const std::size_t kept = tokens - entries_.back().first_token;
+  if (kept < views_.back().count) set_count(views_.back(), static_cast<std::uint32_t>(kept));
 }
 
 }  // namespace cairn

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The pages of one layer of one sequence, in token order. Every page but the last is full.
+// The pages of one layer of one sequence, in token order. Every page but the last is full. A layer may have dropped
+// full blocks that other layers still hold; the open tail is in all of them.
 #pragma once
 
 #include <array>
@@ -26,12 +27,12 @@ class LayerTable {
     PageRef keys;
     PageRef values;
     std::shared_ptr<PositionBlock> positions;
+    std::size_t first_token;  // index within the sequence, a multiple of kBlockTokens
   };
 
   // One view per page, kept up to date by every change; changes invalidate the span.
   std::span<const PageView> views() const { return views_; }
   std::size_t blocks() const { return entries_.size(); }
-  std::size_t tokens() const;
   std::uint32_t tail_tokens() const;  // in the last page if that is not full, else 0
   const Entry& entry(std::size_t block) const { return entries_[block]; }
 
@@ -44,7 +45,13 @@ class LayerTable {
   void replace_pages(std::size_t block, PageRef keys, PageRef values);
   void replace_positions(std::size_t block, std::shared_ptr<PositionBlock> positions);
 
-  // Keeps the first `tokens` tokens. Requires: tokens <= tokens().
+  // Which block holds the sequence's token, or blocks() when it was dropped or is not there yet.
+  std::size_t find(std::size_t token) const;
+
+  // Lets go of one block, wherever it lies.
+  void drop(std::size_t block);
+
+  // Keeps what belongs to the first `tokens` tokens of the sequence.
   void shrink(std::size_t tokens);
 
  private:

@@ -30,6 +30,7 @@ Sequence& Sequence::operator=(Sequence&& other) noexcept {
   std::swap(tokens_, taken.tokens_);
   std::swap(block_keys_, taken.block_keys_);
   std::swap(reserved_, taken.reserved_);
+  std::swap(intact_, taken.intact_);
   return *this;
 }
 
@@ -40,7 +41,8 @@ void Sequence::attach(const PrefixMatch& match, std::span<const TokenId> prompt)
       (*positions)[t] = static_cast<std::int32_t>(block_keys_.size() * kBlockTokens + t);
     }
     for (std::size_t l = 0; l < layers_.size(); ++l) {
-      layers_[l].append({block.pages[2 * l], block.pages[2 * l + 1], positions}, kBlockTokens);
+      layers_[l].append({block.pages[2 * l], block.pages[2 * l + 1], positions, block_keys_.size() * kBlockTokens},
+                        kBlockTokens);
     }
     block_keys_.push_back(block.key);
   }
@@ -92,8 +94,9 @@ Status Sequence::reserve(std::span<const std::int32_t> positions) {
     std::ranges::copy(positions.subspan(done, count), block->begin() + static_cast<std::ptrdiff_t>(tail));
     for (LayerTable& layer : layers_) {
       if (tail == 0) {
-        layer.append({room->take(core_->key_page_bytes), room->take(core_->value_page_bytes), block},
-                     static_cast<std::uint32_t>(count));
+        layer.append(
+            {room->take(core_->key_page_bytes), room->take(core_->value_page_bytes), block, tokens_.size() + done},
+            static_cast<std::uint32_t>(count));
       } else {
         layer.set_tail_count(static_cast<std::uint32_t>(tail + count));
       }
@@ -118,7 +121,7 @@ void Sequence::store(std::uint32_t layer, std::size_t first, std::size_t rows, c
   const std::size_t width = options.shape.values_per_token();
   for (std::size_t row = 0; row < rows; ++row) {
     const std::size_t token = tokens_.size() + first + row;
-    const LayerTable::Entry& entry = layers_[layer].entry(token / kBlockTokens);
+    const LayerTable::Entry& entry = layers_[layer].entry(layers_[layer].find(token));
     const auto slot = static_cast<std::uint32_t>(token % kBlockTokens);
     options.key_codec->store_token(options.shape, Side::kKey, entry.keys.data(), slot, k + row * width);
     options.value_codec->store_token(options.shape, Side::kValue, entry.values.data(), slot, v + row * width);
@@ -137,6 +140,7 @@ Status Sequence::commit(std::span<const TokenId> tokens) {
 }
 
 void Sequence::seal_full_blocks() {
+  if (!intact_) return;
   for (std::size_t b = block_keys_.size(); b < tokens_.size() / kBlockTokens; ++b) {
     // A key says nothing of positions, so the first block at other ones ends the chain.
     if (!at_plain_positions(layers_.front(), b)) return;
@@ -158,11 +162,32 @@ Status Sequence::trim(std::size_t tokens) {
     return fail(ErrorCode::kInvalidArgument,
                 "cannot keep " + std::to_string(tokens) + " tokens of a sequence of " + std::to_string(tokens_.size()));
   }
+  if (tokens % kBlockTokens != 0 &&
+      std::ranges::any_of(layers_, [=](const LayerTable& layer) { return layer.find(tokens - 1) == layer.blocks(); })) {
+    return fail(ErrorCode::kInvalidArgument,
+                "cannot keep " + std::to_string(tokens) + " tokens: a layer has dropped the block of the last of them");
+  }
   reserved_ = 0;
   shrink_layers(tokens);
   tokens_.resize(tokens);
+  if (tokens == 0) intact_ = true;
   block_keys_.resize(std::min(block_keys_.size(), tokens / kBlockTokens));
   own_tail_positions();
+  return {};
+}
+
+Status Sequence::drop_block(std::uint32_t layer, std::size_t first_token) {
+  if (reserved_ != 0) {
+    return fail(ErrorCode::kInvalidArgument, "commit the reserved tokens or roll back before dropping a block");
+  }
+  const bool full = first_token % kBlockTokens == 0 && first_token + kBlockTokens <= tokens_.size();
+  const std::size_t block = full && layer < layers_.size() ? layers_[layer].find(first_token) : SIZE_MAX;
+  if (block == SIZE_MAX || block == layers_[layer].blocks()) {
+    return fail(ErrorCode::kInvalidArgument,
+                "layer " + std::to_string(layer) + " holds no full block at token " + std::to_string(first_token));
+  }
+  layers_[layer].drop(block);
+  intact_ = false;
   return {};
 }
 
@@ -173,9 +198,9 @@ void Sequence::shrink_layers(std::size_t tokens) {
 // A block that was full, or came from a fork, shares its positions with others that must not see the next append.
 void Sequence::own_tail_positions() {
   if (layers_.front().tail_tokens() == 0) return;
-  const std::size_t block = layers_.front().blocks() - 1;
-  const auto copy = std::make_shared<PositionBlock>(*layers_.front().entry(block).positions);
-  for (LayerTable& layer : layers_) layer.replace_positions(block, copy);
+  const LayerTable& first = layers_.front();
+  const auto copy = std::make_shared<PositionBlock>(*first.entry(first.blocks() - 1).positions);
+  for (LayerTable& layer : layers_) layer.replace_positions(layer.blocks() - 1, copy);
 }
 
 Sequence Sequence::fork() const {
@@ -184,6 +209,7 @@ Sequence Sequence::fork() const {
   twin.layers_ = layers_;
   twin.tokens_ = tokens_;
   twin.block_keys_ = block_keys_;
+  twin.intact_ = intact_;
   twin.own_tail_positions();
   return twin;
 }

@@ -54,8 +54,17 @@ class Sequence {
   // Drops the reserved tokens.
   void rollback();
 
-  // Keeps the first `tokens` committed tokens and drops the reserved ones. kInvalidArgument when there are fewer.
+  // Keeps the first `tokens` committed tokens and drops the reserved ones. kInvalidArgument when there are fewer, or
+  // when the last token would lie inside a block that some layer has dropped.
   Status trim(std::size_t tokens);
+
+  // Lets go of one layer's K and V of the full block that begins at `first_token`: that layer attends without it from
+  // now on, the others keep theirs. Nothing that is computed afterwards is exact, so none of it is published, in this
+  // sequence or its forks. kInvalidArgument when there is no such full block at that layer, or while tokens are
+  // reserved.
+  Status drop_block(std::uint32_t layer, std::size_t first_token);
+  // Whether every layer holds every token: only then are new blocks published.
+  bool intact() const { return intact_; }
 
   // A sequence of its own with the same committed tokens, sharing all pages. Requires: no reserved tokens (their pages
   // are being written).
@@ -77,6 +86,7 @@ class Sequence {
   std::vector<TokenId> tokens_;
   std::vector<Digest> block_keys_;
   std::size_t reserved_ = 0;
+  bool intact_ = true;
 };
 
 }  // namespace cairn
