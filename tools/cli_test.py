@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import resource
 import select
 import signal
 import struct
@@ -77,6 +78,15 @@ class BadInput(CommandLine):
         self.assert_error(USAGE, "threads", "run", "-m", MODEL, "-p", "x", "-t", "100000")
         self.assert_error(USAGE, "depths", "bench", "-m", MODEL, "--depths", "0,4294967295")
         self.assert_error(USAGE, "top-p", "run", "-m", MODEL, "-p", "x", "--top-p", "7")
+
+    def test_threads_that_the_system_refuses(self):
+        def small_address_space():
+            resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+
+        if cairn("--version", preexec_fn=small_address_space).returncode != 0:
+            self.skipTest("this build does not start in a small address space (sanitizers reserve a large one)")
+        self.assert_error(IO, "threads", "run", "-m", MODEL, "-p", "x", "-t", "500", "--kv-budget", "64MiB",
+                          preexec_fn=small_address_space)
 
     def test_missing_file(self):
         for command in (["run", "-p", "x"], ["inspect"], ["tokenize", "-p", "x"], ["bench"]):

@@ -39,7 +39,7 @@ ThreadPool::ThreadPool(unsigned threads)
   try {
     for (unsigned thread = 1; thread < threads; ++thread) workers_.emplace_back([this, thread] { work(thread); });
   } catch (const std::system_error&) {
-    // The system gives no more of them: those that run help with every stretch.
+    // The system gives no more; size() tells, and those that run help with every stretch.
   }
 }
 

@@ -15,7 +15,8 @@ namespace cairn {
 // run() is to be called from one thread at a time and not from inside a body. Bodies must not throw.
 class ThreadPool {
  public:
-  // `threads` counts the caller; 0 means one per available core. Fewer where the system refuses to start so many.
+  // `threads` counts the caller; 0 means one per available core. Where the system refuses to start so many, size()
+  // is smaller.
   explicit ThreadPool(unsigned threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;

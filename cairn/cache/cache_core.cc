@@ -17,22 +17,28 @@ CacheCore::CacheCore(const KvCacheOptions& cache_options, std::unique_ptr<PagePo
   if (options.index_budget_bytes > 0) index.emplace(options.index_budget_bytes);
 }
 
-Result<std::shared_ptr<CacheCore>> CacheCore::create(const KvCacheOptions& options) {
+Status CacheCore::check(const KvCacheOptions& options) {
   if (options.layers == 0 || options.shape.kv_heads == 0 || options.shape.head_dim == 0) {
     return fail(ErrorCode::kInvalidArgument, "a KV cache needs at least one layer, one KV head and one channel");
   }
   if (options.key_codec == nullptr || options.value_codec == nullptr) {
     return fail(ErrorCode::kInvalidArgument, "a KV cache needs a codec for keys and one for values");
   }
-  const std::array<std::size_t, 2> page_sizes = {options.key_codec->page_bytes(options.shape),
-                                                 options.value_codec->page_bytes(options.shape)};
-  const std::size_t pair = PagePool::occupied_bytes(page_sizes[0]) + PagePool::occupied_bytes(page_sizes[1]);
+  const std::size_t pair = PagePool::occupied_bytes(options.key_codec->page_bytes(options.shape)) +
+                           PagePool::occupied_bytes(options.value_codec->page_bytes(options.shape));
   if (pair > options.budget_bytes / options.layers) {
     return fail(ErrorCode::kOutOfBudget, "the KV cache budget of " + std::to_string(options.budget_bytes) +
                                              " bytes does not hold one block of " + std::to_string(kBlockTokens) +
                                              " tokens: give it at least " + std::to_string(pair * options.layers) +
                                              " bytes");
   }
+  return {};
+}
+
+Result<std::shared_ptr<CacheCore>> CacheCore::create(const KvCacheOptions& options) {
+  CAIRN_TRY_VOID(check(options));
+  const std::array<std::size_t, 2> page_sizes = {options.key_codec->page_bytes(options.shape),
+                                                 options.value_codec->page_bytes(options.shape)};
   CAIRN_TRY(auto pool, PagePool::create(options.budget_bytes, page_sizes));
   return std::make_shared<CacheCore>(options, std::move(pool));
 }

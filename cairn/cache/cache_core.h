@@ -35,6 +35,8 @@ struct CacheCore {
   std::optional<PrefixIndex> index;  // after the pool: it drops its pages first
 
   // kInvalidArgument for options that make no sense, kOutOfBudget when not even one block fits.
+  static Status check(const KvCacheOptions& options);
+  // The errors of check; kIo when the system refuses the address space.
   static Result<std::shared_ptr<CacheCore>> create(const KvCacheOptions& options);
 
   CacheCore(const KvCacheOptions& options, std::unique_ptr<PagePool> pool);

@@ -27,6 +27,9 @@ class KvCache {
   // block fits; kIo when the system refuses the address space.
   static Result<std::unique_ptr<KvCache>> create(const KvCacheOptions& options);
 
+  // What create would say of these options, without making anything; the root does not matter.
+  static Status check(const KvCacheOptions& options) { return CacheCore::check(options); }
+
   // A sequence that already holds the longest known prefix of whole blocks, but never the whole prompt: the last token
   // must be computed for its logits. It may be empty; so may the prompt.
   Sequence open(std::span<const TokenId> prompt);

@@ -262,8 +262,8 @@ std::size_t DenseMatrix::scratch_floats() const {
          (impl_->packed() ? 0 : std::size_t{kDenseTileRows} * impl_->cols);
 }
 
-void DenseMatrix::multiply_tile(std::uint32_t tile, const void* input, std::uint32_t rows, float* out,
-                                std::size_t out_stride, float* scratch) const {
+bool DenseMatrix::multiply_tile(std::uint32_t tile, const void* input, std::uint32_t rows, float* out,
+                                std::size_t out_stride, float* scratch) const try {
   const std::uint32_t outputs = impl_->tile_rows(tile), first = tile * kDenseTileRows;
   float* result = scratch;  // [64, outputs]
   memory widened;
@@ -285,6 +285,9 @@ void DenseMatrix::multiply_tile(std::uint32_t tile, const void* input, std::uint
       std::memcpy(out + (row + r) * out_stride + first, result + std::size_t{r} * outputs, outputs * sizeof(float));
     }
   }
+  return true;
+} catch (const std::exception&) {  // the library's errors, and std::bad_alloc
+  return false;
 }
 
 }  // namespace cairn

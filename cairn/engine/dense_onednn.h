@@ -48,9 +48,10 @@ class DenseMatrix {
   Status prepare(std::uint32_t rows);
 
   // out[r, n] for the weight rows n of one tile. `input` is [padded_rows(rows), cols], finite beyond `rows`. `scratch`
-  // is this thread's, scratch_floats() long. Thread-safe for distinct tiles.
-  void multiply_tile(std::uint32_t tile, const void* input, std::uint32_t rows, float* out, std::size_t out_stride,
-                     float* scratch) const;
+  // is this thread's, scratch_floats() long. Thread-safe for distinct tiles. False when the library failed, which it
+  // does only for want of memory.
+  [[nodiscard]] bool multiply_tile(std::uint32_t tile, const void* input, std::uint32_t rows, float* out,
+                                   std::size_t out_stride, float* scratch) const;
   std::size_t scratch_floats() const;
 
  private:

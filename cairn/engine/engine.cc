@@ -9,7 +9,7 @@
 namespace cairn {
 namespace {
 
-// More would only wait for each other; and a system that refuses to start a thread ends the program.
+// More would only wait for each other.
 constexpr unsigned kMostThreads = 512;
 
 }  // namespace
@@ -31,20 +31,38 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::string& path, const Engi
                                          " tokens but the model has " + std::to_string(config.vocab));
   }
   engine->pool_ = std::make_unique<ThreadPool>(options.threads);
+  if (engine->pool_->size() < options.threads) {
+    return fail(ErrorCode::kIo, "the system started only " + std::to_string(engine->pool_->size()) + " of " +
+                                    std::to_string(options.threads) + " threads; ask for fewer");
+  }
+  KvCacheOptions cache{.layers = config.layers,
+                       .shape = {config.kv_heads, config.head_dim},
+                       .key_codec = codec,
+                       .value_codec = codec,
+                       .root = {},
+                       .budget_bytes = options.kv_budget_bytes,
+                       .index_budget_bytes = options.reuse ? options.kv_budget_bytes : 0};
+  CAIRN_TRY_VOID(KvCache::check(cache));  // before time is spent on the weights, which the root depends on
   CAIRN_TRY(engine->weights_, ModelWeights::load(std::move(file), config, *engine->pool_, options.on_load));
   engine->recipe_ = model_recipe(config, engine->weights_->digest(), engine->tokenizer_->digest(), codec->id, codec->id,
                                  engine->weights_->arithmetic());
-  CAIRN_TRY(engine->cache_, KvCache::create({.layers = config.layers,
-                                             .shape = {config.kv_heads, config.head_dim},
-                                             .key_codec = codec,
-                                             .value_codec = codec,
-                                             .root = chain_root(recipe_fingerprint(engine->recipe_), options.tenant),
-                                             .budget_bytes = options.kv_budget_bytes,
-                                             .index_budget_bytes = options.reuse ? options.kv_budget_bytes : 0}));
+  cache.root = chain_root(recipe_fingerprint(engine->recipe_), options.tenant);
+  CAIRN_TRY(engine->cache_, KvCache::create(cache));
   engine->forward_ = std::make_unique<Forward>(*engine->weights_, *codec, *codec, *engine->pool_);
   engine->context_ = options.context == 0 ? config.context : options.context;
   engine->logits_.resize(config.vocab);
   return engine;
+}
+
+Status Engine::check_context(std::size_t tokens) const {
+  if (tokens <= context_) return {};
+  return fail(ErrorCode::kTooLong, std::to_string(tokens) + " tokens exceed the context of " +
+                                       std::to_string(context_) + "; shorten the prompt or raise --ctx");
+}
+
+Status Engine::forward(std::span<const ForwardRows> batch) {
+  for (const ForwardRows& part : batch) CAIRN_TRY_VOID(check_context(part.sequence->size() + part.tokens.size()));
+  return forward_->run(batch);
 }
 
 // Before minutes are spent on the part that fits.
@@ -60,11 +78,7 @@ Status Engine::check_budget(std::size_t tokens) const {
 Result<std::span<const float>> Engine::prefill(Sequence& sequence, std::span<const TokenId> tokens,
                                                const PrefillControl& control) {
   if (tokens.empty()) return fail(ErrorCode::kInvalidArgument, "there are no tokens to compute");
-  if (sequence.size() + tokens.size() > context_) {
-    return fail(ErrorCode::kTooLong, std::to_string(sequence.size() + tokens.size()) +
-                                         " tokens exceed the context of " + std::to_string(context_) +
-                                         "; shorten the prompt or raise --ctx");
-  }
+  CAIRN_TRY_VOID(check_context(sequence.size() + tokens.size()));
   CAIRN_TRY_VOID(check_budget(sequence.size() + tokens.size()));
   for (std::size_t done = 0; done < tokens.size();) {
     if (control.cancel != nullptr && control.cancel->load(std::memory_order_relaxed)) {

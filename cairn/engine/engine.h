@@ -67,11 +67,13 @@ class Engine {
   // One more token of one sequence.
   Result<std::span<const float>> decode(Sequence& sequence, TokenId token) { return prefill(sequence, {&token, 1}); }
 
-  // Any mixture of sequences and tokens in one pass, at most Forward::kMaxRows tokens.
-  Status forward(std::span<const ForwardRows> batch) { return forward_->run(batch); }
+  // Any mixture of sequences and tokens in one pass, at most Forward::kMaxRows tokens. Errors: those of Forward::run,
+  // and kTooLong when a sequence would exceed the context.
+  Status forward(std::span<const ForwardRows> batch);
 
  private:
   Engine() = default;
+  Status check_context(std::size_t tokens) const;
   Status check_budget(std::size_t tokens) const;
 
   std::unique_ptr<ThreadPool> pool_;

@@ -47,6 +47,27 @@ TEST(Engine, WhatCanNeverFitIsRefusedBeforeAnythingIsComputed) {
   EXPECT_EQ(other.size(), 3 * kBlockTokens);
 }
 
+TEST(Engine, AMixedPassChecksItsRows) {
+  const auto engine = tiny_engine({.context = 64});
+  Sequence sequence = engine->open({});
+  const std::vector<TokenId> few(3, 3), many(65, 3);
+  const ForwardRows nowhere[] = {{&sequence, few, 1, nullptr}};
+  EXPECT_EQ(engine->forward(nowhere).error().code, ErrorCode::kInvalidArgument);
+  const ForwardRows too_long[] = {{&sequence, many, 0, nullptr}};
+  EXPECT_EQ(engine->forward(too_long).error().code, ErrorCode::kTooLong);
+  EXPECT_EQ(sequence.size(), 0u);
+}
+
+// The weights would take minutes on a large model; a budget that can never work is refused first.
+TEST(Engine, ABudgetBelowOneBlockIsRefusedBeforeTheWeightsAreRead) {
+  bool loading = false;
+  const auto engine =
+      load_tiny(TinyModel{}.builder().build(), {.kv_budget_bytes = 1000, .on_load = [&](double) { loading = true; }});
+  ASSERT_FALSE(engine);
+  EXPECT_EQ(engine.error().code, ErrorCode::kOutOfBudget);
+  EXPECT_FALSE(loading);
+}
+
 TEST(Engine, CancellingKeepsWholeChunks) {
   const auto engine = tiny_engine({.context = 1024});
   std::atomic<bool> cancel{false};

@@ -21,6 +21,9 @@ Status Forward::run(std::span<const ForwardRows> batch) {
   positions_.clear();
   for (const ForwardRows& part : batch) {
     if (part.tokens.empty()) return fail(ErrorCode::kInvalidArgument, "a forward pass needs at least one token");
+    if (part.logit_rows > 0 && part.logits == nullptr) {
+      return fail(ErrorCode::kInvalidArgument, "logits are wanted, but there is nowhere to put them");
+    }
     const auto count = static_cast<std::uint32_t>(part.tokens.size());
     for (std::uint32_t i = 0; i < count; ++i) {
       const TokenId token = part.tokens[i];

@@ -34,7 +34,8 @@ class Forward {
   Forward(ModelWeights& weights, const Codec& keys, const Codec& values, ThreadPool& pool);
 
   // Requires: each sequence at most once. Either every sequence grew by its tokens, or none changed. Errors:
-  // kInvalidArgument (no tokens, too many, ids outside the vocabulary), kOutOfBudget (from the cache).
+  // kInvalidArgument (no tokens, too many, ids outside the vocabulary, logits without room), kOutOfBudget (from the
+  // cache).
   Status run(std::span<const ForwardRows> batch);
 
  private:

@@ -2,6 +2,7 @@
 #include "cairn/engine/linear.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include "cairn/base/check.h"
@@ -70,6 +71,7 @@ Status LinearEngine::multiply(const float* x, std::uint32_t rows, std::uint32_t 
   thread_scratch_.resize(pool_.size());
   for (auto& memory : thread_scratch_) memory.ensure(scratch);
 
+  std::atomic<bool> failed{false};
   pool_.run(total, [&](std::size_t piece, unsigned thread) {
     const LinearTarget* target = targets.data();
     while (piece >= pieces(*target->weights)) piece -= pieces(*target++->weights);
@@ -80,10 +82,14 @@ Status LinearEngine::multiply(const float* x, std::uint32_t rows, std::uint32_t 
     } else {
       const auto& dense = std::get<DenseMatrix>(target->weights->weights_);
       const void* input = dense.takes_bf16() ? static_cast<const void*>(dense_bf16_.data()) : dense_f32_.data();
-      dense.multiply_tile(static_cast<std::uint32_t>(piece), input, rows, target->out, target->out_stride,
-                          thread_scratch_[thread].data());
+      if (!dense.multiply_tile(static_cast<std::uint32_t>(piece), input, rows, target->out, target->out_stride,
+                               thread_scratch_[thread].data())) {
+        failed.store(true, std::memory_order_relaxed);
+      }
     }
   });
+  if (failed.load(std::memory_order_relaxed))
+    return fail(ErrorCode::kInternal, "a product of oneDNN failed: out of memory?");
   return {};
 }
 

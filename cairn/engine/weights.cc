@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cairn/engine/weights.h"
 
+#include <unistd.h>
+
 #include <string>
 
 #include "cairn/engine/model_digest.h"
@@ -43,6 +45,13 @@ class ModelWeights::Loader {
       if (&tensor != model_.embedding_ || model_.config_.tied_output) bytes += panels_of(tensor);
     }
     if (bytes == 0) return {};
+    const std::size_t physical =
+        static_cast<std::size_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    if (bytes > physical) {  // address space is granted beyond what there is, and the system would end us later
+      return fail(ErrorCode::kOutOfBudget, "the weights need " + std::to_string(bytes >> 20) +
+                                               " MiB, but this machine has " + std::to_string(physical >> 20) +
+                                               "; use a smaller model");
+    }
     model_.panels_ = MappedMemory(bytes);
     if (model_.panels_.data() == nullptr) {
       return fail(ErrorCode::kOutOfBudget, "no memory for " + std::to_string(bytes >> 20) + " MiB of weights");
