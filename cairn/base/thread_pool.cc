@@ -13,6 +13,7 @@ namespace {
 
 // Long enough to bridge the serial work between two loops of one layer, short enough not to burn an idle machine.
 constexpr int kSpins = 4000;
+constexpr int kSpinsPerYield = 100;
 
 void relax() {
 #if defined(__x86_64__)
@@ -26,6 +27,8 @@ std::uint32_t await_change(std::atomic<std::uint32_t>& value, std::uint32_t old)
     const std::uint32_t now = value.load(std::memory_order_acquire);
     if (now != old) return now;
     relax();
+    // Whom we wait for may itself wait for this core.
+    if (spin % kSpinsPerYield == kSpinsPerYield - 1) std::this_thread::yield();
   }
   value.wait(old, std::memory_order_acquire);
   return value.load(std::memory_order_acquire);
