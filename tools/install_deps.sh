@@ -4,8 +4,9 @@
 # Usage: tools/install_deps.sh [build] [clang]     "clang" adds the packages of make tidy, format-check and fuzz
 set -eu
 
+# oneDNN's CMake package asks for OpenCL, which libdnnl-dev only recommends.
 build="g++ cmake ninja-build make pkg-config git python3
-  libsodium-dev libpcre2-dev libdnnl-dev libcli11-dev nlohmann-json3-dev
+  libsodium-dev libpcre2-dev libdnnl-dev ocl-icd-opencl-dev libcli11-dev nlohmann-json3-dev
   libgtest-dev libgmock-dev librapidcheck-dev libbenchmark-dev"
 # clang 14 formats, but it cannot compile std::expected of libstdc++ 12.
 clang="clang-format-14 clang-19 clang-tidy-19 libclang-rt-19-dev libomp-19-dev"
