@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/eval/statistics.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "cairn/base/check.h"
+#include "cairn/eval/random.h"
+
+namespace cairn {
+
+double quantile(std::span<double> values, double q) {
+  CAIRN_CHECK(!values.empty() && q >= 0 && q <= 1);
+  const double at = q * static_cast<double>(values.size() - 1);
+  const auto below = static_cast<std::ptrdiff_t>(at);
+  std::nth_element(values.begin(), values.begin() + below, values.end());
+  const double low = values[static_cast<std::size_t>(below)];
+  if (static_cast<std::size_t>(below) + 1 == values.size()) return low;
+  const double high = *std::min_element(values.begin() + below + 1, values.end());
+  return low + (high - low) * (at - static_cast<double>(below));
+}
+
+Estimate wilson(std::size_t successes, std::size_t trials) {
+  if (trials == 0) return {0, 0, 1};
+  constexpr double kZ = 1.959963984540054;  // 95 %
+  const double n = static_cast<double>(trials), p = static_cast<double>(successes) / n, z2 = kZ * kZ;
+  const double centre = (p + z2 / (2 * n)) / (1 + z2 / n);
+  const double half = kZ * std::sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n);
+  return {p, std::max(0.0, std::min(p, centre - half)), std::min(1.0, std::max(p, centre + half))};
+}
+
+Estimate bootstrap(std::size_t groups, std::uint64_t seed,
+                   const std::function<double(std::span<const std::size_t> drawn)>& figure, std::size_t resamples) {
+  CAIRN_CHECK(groups > 0);
+  std::vector<std::size_t> drawn(groups);
+  std::iota(drawn.begin(), drawn.end(), std::size_t{0});
+  const double value = figure(drawn);
+  if (groups == 1) return {value, value, value};
+  SeededRandom random(seed, "bootstrap", groups);
+  std::vector<double> figures(resamples);
+  for (double& each : figures) {
+    for (std::size_t& group : drawn) group = random.below(groups);
+    each = figure(drawn);
+  }
+  const double low = quantile(figures, 0.025);
+  return {value, low, quantile(figures, 0.975)};
+}
+
+}  // namespace cairn

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// Summaries with their uncertainty.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+namespace cairn {
+
+// A figure and its 95 % interval.
+struct Estimate {
+  double value = 0, low = 0, high = 0;
+};
+
+// The q-quantile, linear between neighbours; reorders `values`. Requires: not empty, q in [0, 1].
+double quantile(std::span<double> values, double q);
+
+// Wilson's score interval of `successes` out of `trials`. Zero trials: 0 with the interval [0, 1].
+Estimate wilson(std::size_t successes, std::size_t trials);
+
+// `figure` of all groups, with a percentile interval over `resamples` draws of whole groups with replacement: what lies
+// in one group may depend on each other. figure gets the indices of the drawn groups. Requires: groups > 0.
+// With one group there is nothing to draw from: the interval is the value itself.
+Estimate bootstrap(std::size_t groups, std::uint64_t seed,
+                   const std::function<double(std::span<const std::size_t> drawn)>& figure,
+                   std::size_t resamples = 1000);
+
+}  // namespace cairn
