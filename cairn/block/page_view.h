@@ -4,8 +4,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 namespace cairn {
+
+// The position of a token that no query may see any more: it is not below any query's.
+inline constexpr std::int32_t kHiddenPosition = std::numeric_limits<std::int32_t>::max();
 
 // Non-owning; valid until the sequence it came from is appended to, trimmed or destroyed. Slots [0, count) hold tokens;
 // slots beyond hold finite values that must not count. Positions are data: they need not be contiguous.

@@ -48,6 +48,7 @@ void LayerTable::replace_pages(std::size_t block, PageRef keys, PageRef values) 
 void LayerTable::replace_positions(std::size_t block, std::shared_ptr<PositionBlock> positions) {
   entries_[block].positions = std::move(positions);
   views_[block].positions = entries_[block].positions->data();
+  set_count(views_[block], views_[block].count);
 }
 
 std::size_t LayerTable::find(std::size_t token) const {

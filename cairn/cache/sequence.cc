@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <string>
 #include <utility>
 
@@ -188,6 +189,33 @@ Status Sequence::drop_block(std::uint32_t layer, std::size_t first_token) {
   }
   layers_[layer].drop(block);
   intact_ = false;
+  return {};
+}
+
+Status Sequence::hide(std::span<const std::size_t> tokens) {
+  if (reserved_ != 0) {
+    return fail(ErrorCode::kInvalidArgument, "commit the reserved tokens or roll back before hiding others");
+  }
+  const auto beyond = std::ranges::find_if(tokens, [this](std::size_t token) { return token >= tokens_.size(); });
+  if (beyond != tokens.end()) {
+    return fail(ErrorCode::kInvalidArgument,
+                "cannot hide token " + std::to_string(*beyond) + " of " + std::to_string(tokens_.size()));
+  }
+  std::map<std::size_t, std::vector<std::size_t>> slots_of_block;
+  for (const std::size_t token : tokens) slots_of_block[token / kBlockTokens].push_back(token % kBlockTokens);
+  for (const auto& [block, slots] : slots_of_block) {
+    std::shared_ptr<PositionBlock> hidden;  // one for all layers; the old one may be a fork's too
+    for (LayerTable& layer : layers_) {
+      const std::size_t index = layer.find(block * kBlockTokens);
+      if (index == layer.blocks()) continue;
+      if (hidden == nullptr) {
+        hidden = std::make_shared<PositionBlock>(*layer.entry(index).positions);
+        for (const std::size_t slot : slots) (*hidden)[slot] = kHiddenPosition;
+      }
+      layer.replace_positions(index, hidden);
+    }
+    intact_ = false;
+  }
   return {};
 }
 

@@ -63,7 +63,11 @@ class Sequence {
   // sequence or its forks. kInvalidArgument when there is no such full block at that layer, or while tokens are
   // reserved.
   Status drop_block(std::uint32_t layer, std::size_t first_token);
-  // Whether every layer holds every token: only then are new blocks published.
+  // No query sees these committed tokens from now on, at any layer: an eviction as far as attention can tell, which
+  // frees nothing. Like drop_block it ends publishing. kInvalidArgument when there is no such token, or while tokens
+  // are reserved; nothing changes then.
+  Status hide(std::span<const std::size_t> tokens);
+  // Whether every layer shows every token: only then are new blocks published.
   bool intact() const { return intact_; }
 
   // A sequence of its own with the same committed tokens, sharing all pages. Requires: no reserved tokens (their pages

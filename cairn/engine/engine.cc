@@ -12,6 +12,16 @@ namespace {
 // More would only wait for each other.
 constexpr unsigned kMostThreads = 512;
 
+KvCacheOptions cache_options(const ModelConfig& config, const Codec* codec, const EngineOptions& options) {
+  return {.layers = config.layers,
+          .shape = {config.kv_heads, config.head_dim},
+          .key_codec = codec,
+          .value_codec = codec,
+          .root = {},
+          .budget_bytes = options.kv_budget_bytes,
+          .index_budget_bytes = options.reuse ? options.kv_budget_bytes : 0};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Engine>> Engine::load(const std::string& path, const EngineOptions& options) {
@@ -30,28 +40,39 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::string& path, const Engi
     return fail(ErrorCode::kCorrupt, "the tokenizer has " + std::to_string(engine->tokenizer_->size()) +
                                          " tokens but the model has " + std::to_string(config.vocab));
   }
-  engine->pool_ = std::make_unique<ThreadPool>(options.threads);
+  engine->pool_ = std::make_shared<ThreadPool>(options.threads);
   if (engine->pool_->size() < options.threads) {
     return fail(ErrorCode::kIo, "the system started only " + std::to_string(engine->pool_->size()) + " of " +
                                     std::to_string(options.threads) + " threads; ask for fewer");
   }
-  KvCacheOptions cache{.layers = config.layers,
-                       .shape = {config.kv_heads, config.head_dim},
-                       .key_codec = codec,
-                       .value_codec = codec,
-                       .root = {},
-                       .budget_bytes = options.kv_budget_bytes,
-                       .index_budget_bytes = options.reuse ? options.kv_budget_bytes : 0};
-  CAIRN_TRY_VOID(KvCache::check(cache));  // before time is spent on the weights, which the root depends on
+  // Before time is spent on the weights, which the root depends on.
+  CAIRN_TRY_VOID(KvCache::check(cache_options(config, codec, options)));
   CAIRN_TRY(engine->weights_, ModelWeights::load(std::move(file), config, *engine->pool_, options.on_load));
-  engine->recipe_ = model_recipe(config, engine->weights_->digest(), engine->tokenizer_->digest(), codec->id, codec->id,
-                                 engine->weights_->arithmetic());
-  cache.root = chain_root(recipe_fingerprint(engine->recipe_), options.tenant);
-  CAIRN_TRY(engine->cache_, KvCache::create(cache));
-  engine->forward_ = std::make_unique<Forward>(*engine->weights_, *codec, *codec, *engine->pool_);
-  engine->context_ = options.context == 0 ? config.context : options.context;
-  engine->logits_.resize(config.vocab);
+  CAIRN_TRY_VOID(engine->open_cache(options));
   return engine;
+}
+
+Result<std::unique_ptr<Engine>> Engine::sibling(const EngineOptions& options) const {
+  std::unique_ptr<Engine> engine(new Engine());
+  engine->pool_ = pool_;
+  engine->tokenizer_ = tokenizer_;
+  engine->weights_ = weights_;
+  CAIRN_TRY_VOID(engine->open_cache(options));
+  return engine;
+}
+
+Status Engine::open_cache(const EngineOptions& options) {
+  CAIRN_TRY(const Codec* codec, find_codec(options.codec));
+  KvCacheOptions cache = cache_options(config(), codec, options);
+  recipe_ =
+      model_recipe(config(), weights_->digest(), tokenizer_->digest(), codec->id, codec->id, weights_->arithmetic());
+  if (options.tap != nullptr) recipe_.codec_plan += " tap=" + options.tap->name();
+  cache.root = chain_root(recipe_fingerprint(recipe_), options.tenant);
+  CAIRN_TRY(cache_, KvCache::create(cache));
+  forward_ = std::make_unique<Forward>(*weights_, *codec, *codec, *pool_, options.tap);
+  context_ = options.context == 0 ? config().context : options.context;
+  logits_.resize(config().vocab);
+  return {};
 }
 
 Status Engine::check_context(std::size_t tokens) const {

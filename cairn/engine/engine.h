@@ -28,6 +28,7 @@ struct EngineOptions {
   std::uint32_t context = 0;                           // most tokens of a sequence; 0: the model's
   std::string codec = "raw_f16";                       // see codec_table()
   bool reuse = true;                                   // keep prefixes of finished sequences
+  const KvTap* tap = nullptr;                          // changes what is cached; must outlive the engine
   std::string tenant{};                                // prefixes are never shared between tenants
   std::function<void(double fraction)> on_load{};      // called while weights load
 };
@@ -46,12 +47,18 @@ class Engine {
   // small.
   static Result<std::unique_ptr<Engine>> load(const std::string& path, const EngineOptions& options);
 
+  // Another engine over the same weights and threads, with a cache of its own; options.threads and on_load do not
+  // matter. Products prepare code in the weights, so only one of a family may compute at a time. Errors: those of load
+  // that concern the cache.
+  Result<std::unique_ptr<Engine>> sibling(const EngineOptions& options) const;
+
   const ModelConfig& config() const { return weights_->config(); }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   const Recipe& recipe() const { return recipe_; }
   KvCache& cache() { return *cache_; }
   std::uint32_t context() const { return context_; }
   unsigned threads() const { return pool_->size(); }
+  ThreadPool& pool() { return *pool_; }  // idle between calls of this engine and its siblings
   std::size_t weight_bytes() const { return weights_->bytes(); }
 
   // A sequence that holds the longest cached prefix of `prompt`, at most all but its last token.
@@ -73,12 +80,13 @@ class Engine {
 
  private:
   Engine() = default;
+  Status open_cache(const EngineOptions& options);
   Status check_context(std::size_t tokens) const;
   Status check_budget(std::size_t tokens) const;
 
-  std::unique_ptr<ThreadPool> pool_;
-  std::unique_ptr<const Tokenizer> tokenizer_;
-  std::unique_ptr<ModelWeights> weights_;
+  std::shared_ptr<ThreadPool> pool_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
+  std::shared_ptr<ModelWeights> weights_;
   Recipe recipe_;
   std::unique_ptr<KvCache> cache_;
   std::unique_ptr<Forward> forward_;

@@ -8,10 +8,11 @@
 
 namespace cairn {
 
-Forward::Forward(ModelWeights& weights, const Codec& keys, const Codec& values, ThreadPool& pool)
+Forward::Forward(ModelWeights& weights, const Codec& keys, const Codec& values, ThreadPool& pool, const KvTap* tap)
     : weights_(weights),
       config_(weights.config()),
       pool_(pool),
+      tap_(tap),
       linear_(pool),
       attention_({config_.kv_heads, config_.head_dim}, config_.heads, keys, values),
       frequencies_(config_.rope.inverse_frequencies()) {}
@@ -108,11 +109,15 @@ Status Forward::attention_block(std::uint32_t l, std::span<const ForwardRows> ba
                               {&layer.v, v_.ensure(rows_.size() * kv_width), kv_width}};
   CAIRN_TRY_VOID(linear_.multiply(normed_.data(), static_cast<std::uint32_t>(rows_.size()), config_.width, qkv));
   rotate(layer);
-  const float* k = k_.data();
-  const float* v = v_.data();
+  float* k = k_.data();
+  float* v = v_.data();
+  const std::int32_t* position = positions_.data();
   for (const ForwardRows& part : batch) {
-    pool_.run(part.tokens.size(),
-              [&](std::size_t i, unsigned) { part.sequence->store(l, i, 1, k + i * kv_width, v + i * kv_width); });
+    pool_.run(part.tokens.size(), [&](std::size_t i, unsigned) {
+      if (tap_ != nullptr) tap_->change(l, position[i], k + i * kv_width, v + i * kv_width);
+      part.sequence->store(l, i, 1, k + i * kv_width, v + i * kv_width);
+    });
+    position += part.tokens.size();
     k += part.tokens.size() * kv_width;
     v += part.tokens.size() * kv_width;
   }

@@ -12,6 +12,7 @@
 #include "cairn/base/result.h"
 #include "cairn/base/thread_pool.h"
 #include "cairn/cache/sequence.h"
+#include "cairn/engine/kv_tap.h"
 #include "cairn/engine/linear.h"
 #include "cairn/engine/weights.h"
 
@@ -31,7 +32,8 @@ class Forward {
   // More rows than this in one pass only cost memory.
   static constexpr std::uint32_t kMaxRows = 256;
 
-  Forward(ModelWeights& weights, const Codec& keys, const Codec& values, ThreadPool& pool);
+  // `tap` may be nullptr; it must outlive this.
+  Forward(ModelWeights& weights, const Codec& keys, const Codec& values, ThreadPool& pool, const KvTap* tap = nullptr);
 
   // Requires: each sequence at most once. Either every sequence grew by its tokens, or none changed. Errors:
   // kInvalidArgument (no tokens, too many, ids outside the vocabulary, logits without room), kOutOfBudget (from the
@@ -60,6 +62,7 @@ class Forward {
   ModelWeights& weights_;
   const ModelConfig& config_;
   ThreadPool& pool_;
+  const KvTap* tap_;
   LinearEngine linear_;
   Attention attention_;
   std::vector<double> frequencies_;

@@ -34,8 +34,8 @@ struct Turn {
 };
 
 struct Session {
-  std::string task;         // "S1" ... "S12", or the name of a data file
-  std::uint32_t index = 0;  // among the sessions of its task and context length
+  std::string task;                  // "S1" ... "S12", or the name of a data file
+  std::uint32_t index = 0;           // among the sessions of its task and context length
   std::uint32_t context_tokens = 0;  // what was asked for; the context has at most so many
   std::string instruction;           // begins the context and may be pinned; may be empty
   std::string context;               // what follows the instruction; ends with a newline

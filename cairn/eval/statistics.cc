@@ -30,21 +30,30 @@ Estimate wilson(std::size_t successes, std::size_t trials) {
   return {p, std::max(0.0, std::min(p, centre - half)), std::min(1.0, std::max(p, centre + half))};
 }
 
-Estimate bootstrap(std::size_t groups, std::uint64_t seed,
-                   const std::function<double(std::span<const std::size_t> drawn)>& figure, std::size_t resamples) {
+std::vector<Estimate> bootstrap(
+    std::size_t groups, std::size_t count, std::uint64_t seed,
+    const std::function<void(std::span<const std::size_t> drawn, std::span<double> figures)>& figures,
+    std::size_t resamples) {
   CAIRN_CHECK(groups > 0);
   std::vector<std::size_t> drawn(groups);
   std::iota(drawn.begin(), drawn.end(), std::size_t{0});
-  const double value = figure(drawn);
-  if (groups == 1) return {value, value, value};
+  std::vector<double> values(count);
+  figures(drawn, values);
+  std::vector<Estimate> estimates(count);
+  for (std::size_t f = 0; f < count; ++f) estimates[f] = {values[f], values[f], values[f]};
+  if (groups == 1) return estimates;
   SeededRandom random(seed, "bootstrap", groups);
-  std::vector<double> figures(resamples);
-  for (double& each : figures) {
+  std::vector<std::vector<double>> of_figure(count, std::vector<double>(resamples));
+  for (std::size_t i = 0; i < resamples; ++i) {
     for (std::size_t& group : drawn) group = random.below(groups);
-    each = figure(drawn);
+    figures(drawn, values);
+    for (std::size_t f = 0; f < count; ++f) of_figure[f][i] = values[f];
   }
-  const double low = quantile(figures, 0.025);
-  return {value, low, quantile(figures, 0.975)};
+  for (std::size_t f = 0; f < count; ++f) {
+    estimates[f].low = quantile(of_figure[f], 0.025);
+    estimates[f].high = quantile(of_figure[f], 0.975);
+  }
+  return estimates;
 }
 
 }  // namespace cairn

@@ -21,11 +21,12 @@ double quantile(std::span<double> values, double q);
 // Wilson's score interval of `successes` out of `trials`. Zero trials: 0 with the interval [0, 1].
 Estimate wilson(std::size_t successes, std::size_t trials);
 
-// `figure` of all groups, with a percentile interval over `resamples` draws of whole groups with replacement: what lies
-// in one group may depend on each other. figure gets the indices of the drawn groups. Requires: groups > 0.
-// With one group there is nothing to draw from: the interval is the value itself.
-Estimate bootstrap(std::size_t groups, std::uint64_t seed,
-                   const std::function<double(std::span<const std::size_t> drawn)>& figure,
-                   std::size_t resamples = 1000);
+// Figures of all groups, with percentile intervals over `resamples` draws of whole groups with replacement: what lies
+// in one group may depend on each other. `figures` gets the indices of the drawn groups and fills its span of `count`.
+// Requires: groups > 0. With one group there is nothing to draw from: each interval is the value itself.
+std::vector<Estimate> bootstrap(
+    std::size_t groups, std::size_t count, std::uint64_t seed,
+    const std::function<void(std::span<const std::size_t> drawn, std::span<double> figures)>& figures,
+    std::size_t resamples = 1000);
 
 }  // namespace cairn

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+// The subcommands of `cairn eval`; each registers its options and leaves its outcome, as in commands.h.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include "cairn/base/result.h"
+
+namespace cairn {
+
+void add_eval_ppl_command(CLI::App& eval, Status& outcome);
+void add_eval_kld_command(CLI::App& eval, Status& outcome);
+
+}  // namespace cairn

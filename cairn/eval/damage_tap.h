@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// The damages of a recipe that change keys and values on their way into the cache: negative controls for the
+// instruments, not compression.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cairn/block/shape.h"
+#include "cairn/engine/kv_tap.h"
+#include "cairn/engine/rope_spec.h"
+#include "cairn/eval/recipe.h"
+
+namespace cairn {
+
+// Immutable and thread-safe.
+class DamageTap final : public KvTap {
+ public:
+  // Requires: recipe.changes_rows().
+  DamageTap(const EvalRecipe& recipe, PageShape shape, const RopeSpec& rope);
+
+  void change(std::uint32_t layer, std::int32_t position, float* k, float* v) const override;
+  std::string name() const override { return recipe_.text; }
+
+ private:
+  EvalRecipe recipe_;
+  PageShape shape_;
+  RopePairing pairing_;
+  std::vector<float> cos_, sin_;  // of the shift, by pair
+};
+
+}  // namespace cairn

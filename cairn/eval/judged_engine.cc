@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/eval/judged_engine.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <string>
+#include <utility>
+
+#include "cairn/eval/random.h"
+
+namespace cairn {
+
+Result<std::unique_ptr<JudgedEngine>> JudgedEngine::make(const Engine& family, const EvalRecipe& recipe,
+                                                         EngineOptions options) {
+  const ModelConfig& config = family.config();
+  if (recipe.zero_heads > config.kv_heads) {
+    return fail(ErrorCode::kInvalidArgument,
+                "recipe '" + recipe.text + "': the model has only " + std::to_string(config.kv_heads) + " KV heads");
+  }
+  std::unique_ptr<JudgedEngine> judged(new JudgedEngine(recipe));
+  if (recipe.changes_rows()) {
+    judged->tap_ = std::make_unique<DamageTap>(recipe, PageShape{config.kv_heads, config.head_dim}, config.rope);
+  }
+  options.codec = recipe.codec;
+  options.tap = judged->tap_.get();
+  options.reuse = false;
+  CAIRN_TRY(judged->engine_, family.sibling(options));
+  judged->logits_.resize(config.vocab);
+  return judged;
+}
+
+Status JudgedEngine::forward(std::span<const ForwardRows> batch) {
+  CAIRN_TRY_VOID(engine_->forward(batch));
+  if (recipe_.drop == 0) return {};
+  for (const ForwardRows& part : batch) {
+    const std::size_t before = (part.sequence->size() - part.tokens.size()) / kBlockTokens;
+    for (std::size_t b = before; b < part.sequence->size() / kBlockTokens; ++b) {
+      CAIRN_TRY_VOID(hide_share(*part.sequence, b * kBlockTokens, (b + 1) * kBlockTokens, recipe_.drop));
+    }
+  }
+  return {};
+}
+
+Result<std::span<const float>> JudgedEngine::extend(Sequence& sequence, std::span<const TokenId> tokens) {
+  while (!tokens.empty()) {
+    const std::size_t count = std::min(tokens.size(), kBlockTokens - sequence.size() % kBlockTokens);
+    const bool last = count == tokens.size();
+    const ForwardRows rows[] = {{&sequence, tokens.first(count), last ? 1u : 0u, logits_.data()}};
+    CAIRN_TRY_VOID(forward(rows));
+    tokens = tokens.subspan(count);
+  }
+  return std::span<const float>(logits_);
+}
+
+Status JudgedEngine::finish_context(Sequence& sequence, std::size_t pinned) {
+  return hide_share(sequence, std::min(pinned, sequence.size()), sequence.size(), recipe_.evict);
+}
+
+Status JudgedEngine::hide_share(Sequence& sequence, std::size_t first, std::size_t end, double share) {
+  std::vector<std::size_t> tokens(end - first);
+  std::iota(tokens.begin(), tokens.end(), first);
+  const auto hidden = static_cast<std::size_t>(std::lround(share * static_cast<double>(tokens.size())));
+  if (hidden == 0) return {};
+  std::uint64_t content = 0;
+  for (const std::size_t t : tokens)
+    content = content * 0x100000001b3u + static_cast<std::uint64_t>(sequence.tokens()[t]);
+  SeededRandom(content, "hide", first, end).shuffle(tokens);
+  return sequence.hide(std::span(tokens).first(hidden));
+}
+
+CacheCost JudgedEngine::cost(const Sequence& sequence) {
+  const KvCacheOptions& options = engine_->cache().options();
+  std::size_t held = 0;
+  for (std::uint32_t l = 0; l < options.layers; ++l) held += sequence.pages(l).size();
+  const std::size_t key_page = options.key_codec->page_bytes(options.shape);
+  const std::size_t value_page = options.value_codec->page_bytes(options.shape);
+  const std::size_t pair = PagePool::occupied_bytes(key_page) + PagePool::occupied_bytes(value_page);
+  const double values = 2.0 * kBlockTokens * static_cast<double>(options.shape.values_per_token());
+  return {.bytes_per_token = static_cast<double>(held * pair) / static_cast<double>(sequence.size()),
+          .bits_per_value = 8.0 * static_cast<double>(key_page + value_page) / values};
+}
+
+}  // namespace cairn

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/eval/text_run.h"
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "cairn/block/recipe.h"
+
+namespace cairn {
+namespace {
+
+// The judged rows of one block: the logits of tokens [first, first + count) of the window predict the tokens after.
+struct BlockRows {
+  std::span<const TokenId> tokens;  // of the block, to be computed
+  std::size_t first = 0;
+  std::size_t count = 0;
+};
+
+BlockRows block_rows(const Windows& windows, std::span<const TokenId> tokens, std::size_t begin) {
+  const std::size_t end = std::min(begin + kBlockTokens, tokens.size());
+  const std::size_t first = std::max<std::size_t>(begin, windows.first_logits());
+  const std::size_t last = std::min(end, tokens.size() - 1);  // nothing follows the last token
+  return {tokens.subspan(begin, end - begin), first, last > first ? last - first : 0};
+}
+
+class Runner {
+ public:
+  Runner(const ExactSource& exact, std::span<const std::unique_ptr<JudgedEngine>> judged, const Windows& windows)
+      : exact_(exact), judged_(judged), windows_(windows) {
+    run_.recipes.resize(judged.size());
+    Engine& any = exact.engine != nullptr ? exact.engine->engine() : judged.front()->engine();
+    vocab_ = any.config().vocab;
+    pool_ = &any.pool();
+    exact_logits_.resize(kBlockTokens * vocab_);
+    judged_logits_.resize(kBlockTokens * vocab_);
+  }
+
+  Status window(std::size_t index, const std::atomic<bool>* cancel) {
+    const std::vector<TokenId> tokens = windows_.tokens(index);
+    std::optional<Sequence> exact_sequence;
+    if (exact_.engine != nullptr) exact_sequence = exact_.engine->open();
+    if (has_exact()) run_.exact.emplace_back().reserve(windows_.predictions());
+    std::vector<Sequence> sequences;
+    for (std::size_t r = 0; r < judged_.size(); ++r) {
+      sequences.push_back(judged_[r]->open());
+      run_.recipes[r].windows.emplace_back().reserve(windows_.predictions());
+    }
+    for (std::size_t begin = 0; begin < tokens.size(); begin += kBlockTokens) {
+      if (cancel != nullptr && cancel->load(std::memory_order_relaxed)) {
+        return fail(ErrorCode::kCancelled,
+                    "stopped after " + std::to_string(index) + " of " + std::to_string(windows_.size()) + " windows");
+      }
+      const BlockRows rows = block_rows(windows_, tokens, begin);
+      CAIRN_TRY_VOID(exact_block(exact_sequence, rows));
+      score(tokens, rows, exact_rows_, has_exact() ? &run_.exact.back() : nullptr);
+      for (std::size_t r = 0; r < judged_.size(); ++r) {
+        CAIRN_TRY_VOID(compute(*judged_[r], sequences[r], rows, judged_logits_));
+        distributions(judged_logits_, rows.count, judged_rows_);
+        score(tokens, rows, judged_rows_, &run_.recipes[r].windows.back());
+      }
+    }
+    for (std::size_t r = 0; r < judged_.size(); ++r) run_.recipes[r].cost = judged_[r]->cost(sequences[r]);
+    return {};
+  }
+
+  TextRun take() { return std::move(run_); }
+
+ private:
+  bool has_exact() const { return exact_.engine != nullptr || exact_.file != nullptr; }
+
+  Status compute(JudgedEngine& engine, Sequence& sequence, const BlockRows& rows, std::vector<float>& logits) const {
+    // Logits are to be had of the last rows only; of a window's last block the very last one predicts nothing.
+    const std::size_t behind = sequence.size() + rows.tokens.size() - (rows.first + rows.count);
+    const auto wanted = static_cast<std::uint32_t>(rows.count == 0 ? 0 : rows.count + behind);
+    const ForwardRows batch[] = {{&sequence, rows.tokens, wanted, logits.data()}};
+    return engine.forward(batch);
+  }
+
+  Status exact_block(std::optional<Sequence>& sequence, const BlockRows& rows) {
+    if (exact_.engine != nullptr) {
+      CAIRN_TRY_VOID(compute(*exact_.engine, *sequence, rows, exact_logits_));
+      for (std::size_t i = 0; exact_.save != nullptr && i < rows.count; ++i) {
+        CAIRN_TRY_VOID(exact_.save->append(std::span(exact_logits_).subspan(i * vocab_, vocab_)));
+      }
+    } else if (exact_.file != nullptr) {
+      for (std::size_t i = 0; i < rows.count; ++i) {
+        CAIRN_TRY(const std::span<const float> row, exact_.file->next());
+        std::ranges::copy(row, exact_logits_.begin() + static_cast<std::ptrdiff_t>(i * vocab_));
+      }
+    }
+    if (has_exact()) distributions(exact_logits_, rows.count, exact_rows_);
+    return {};
+  }
+
+  void distributions(std::span<const float> logits, std::size_t count, std::vector<LogProbabilities>& out) {
+    out.resize(count);
+    pool_->run(count, [&](std::size_t i, unsigned) { out[i].assign(logits.subspan(i * vocab_, vocab_)); });
+  }
+
+  void score(std::span<const TokenId> tokens, const BlockRows& rows, const std::vector<LogProbabilities>& mine,
+             WindowScores* scores) {
+    if (scores == nullptr) return;
+    const std::size_t old = scores->size();
+    scores->resize(old + rows.count);
+    pool_->run(rows.count, [&](std::size_t i, unsigned) {
+      TokenScore& score = (*scores)[old + i];
+      score.nll = -mine[i][static_cast<std::size_t>(tokens[rows.first + i + 1])];
+      if (!has_exact() || &mine == &exact_rows_) return;
+      score.kl = exact_rows_[i].divergence_to(mine[i]);
+      score.same_top = exact_rows_[i].likeliest() == mine[i].likeliest();
+    });
+  }
+
+  const ExactSource& exact_;
+  std::span<const std::unique_ptr<JudgedEngine>> judged_;
+  const Windows& windows_;
+  std::size_t vocab_ = 0;
+  ThreadPool* pool_ = nullptr;
+  std::vector<float> exact_logits_, judged_logits_;  // [kBlockTokens, vocab]
+  std::vector<LogProbabilities> exact_rows_, judged_rows_;
+  TextRun run_;
+};
+
+}  // namespace
+
+Digest windows_digest(const Engine& exact, const Windows& windows) {
+  Hasher hasher("cairn.reference.v1");
+  hasher.digest(recipe_fingerprint(exact.recipe()));
+  hasher.u32(windows.context()).u32(windows.first_logits()).u64(windows.size());
+  for (std::size_t w = 0; w < windows.size(); ++w) {
+    const std::vector<TokenId> tokens = windows.tokens(w);
+    hasher.bytes(std::as_bytes(std::span(tokens)));
+  }
+  return hasher.finish();
+}
+
+Result<TextRun> run_text(const ExactSource& exact, std::span<const std::unique_ptr<JudgedEngine>> judged,
+                         const Windows& windows, const TextRunControl& control) {
+  if (judged.empty() && exact.engine == nullptr) return fail(ErrorCode::kInvalidArgument, "there is nothing to judge");
+  Runner runner(exact, judged, windows);
+  for (std::size_t w = 0; w < windows.size(); ++w) {
+    CAIRN_TRY_VOID(runner.window(w, control.cancel));
+    if (control.on_progress) control.on_progress(w + 1, windows.size());
+  }
+  return runner.take();
+}
+
+}  // namespace cairn
