@@ -46,6 +46,7 @@ int run_command_line(int argc, char** argv) {
   add_inspect_command(app, outcome);
   add_tokenize_command(app, outcome);
   add_bench_command(app, outcome);
+  add_plan_command(app, outcome);
   add_demo_command(app, outcome);
   try {
     app.parse(argc, argv);
