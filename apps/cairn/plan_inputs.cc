@@ -14,7 +14,7 @@
 namespace cairn {
 namespace {
 
-constexpr std::uint32_t kPrefillTokens = 128, kDecodeTokens = 8, kDeepTokens = 64, kDepth = 1024;
+constexpr std::uint32_t kPrefillTokens = 128, kDecodeTokens = 8, kDepth = 1024;
 
 Result<double> available_memory_bytes() {
   std::ifstream info("/proc/meminfo");
@@ -30,13 +30,14 @@ double attention_ops_per_token(const ServedModel& model, double depth, double to
   return (depth + tokens / 2) * model.attention_ops * model.layers * model.attention_width();
 }
 
-// Two prefills, one short and one deep, and two unknowns: the rates of products and of attention.
+// Two prefills of equal length, one at the start and one deep, and two unknowns: the rates of products and of
+// attention.
 void solve_rates(const ServedModel& model, double short_s, double deep_s, Hardware& hardware) {
   const double products = 2 * model.params;
   const double few = attention_ops_per_token(model, 0, kPrefillTokens);
-  const double many = attention_ops_per_token(model, kDepth, kDeepTokens);
-  // Noise may make the deep one look as fast as the short one; attention is then as fast as products.
-  const double attention_s_per_op = std::max((deep_s - short_s) / (many - few), short_s / (products + few) * 0.01);
+  const double many = attention_ops_per_token(model, kDepth, kPrefillTokens);
+  // Noise may make the deep one look as fast as the short one; attention is then taken for as fast as products.
+  const double attention_s_per_op = std::max((deep_s - short_s) / (many - few), short_s / (products + few));
   const double products_s = std::max(short_s - few * attention_s_per_op, 0.1 * short_s);
   hardware.flops = products / products_s;
   hardware.attention_flops = 1 / attention_s_per_op;
@@ -80,7 +81,8 @@ Result<MeasuredHardware> measure_hardware(const std::string& path, const ServedM
   measured.read_bytes_per_s = measure_read_bandwidth(engine->threads());
   CAIRN_TRY(const DepthRates shallow,
             measure_depth(*engine, 0, {.prefill = kPrefillTokens, .decode = kDecodeTokens, .repeat = 5}));
-  CAIRN_TRY(const DepthRates deep, measure_depth(*engine, kDepth, {.prefill = kDeepTokens, .decode = 0, .repeat = 5}));
+  CAIRN_TRY(const DepthRates deep,
+            measure_depth(*engine, kDepth, {.prefill = kPrefillTokens, .decode = 0, .repeat = 5}));
   solve_rates(model, 1 / spread_of(shallow.prefill).median, 1 / spread_of(deep.prefill).median, hardware);
   hardware.bandwidth_bytes_per_s = model.weight_bytes * spread_of(shallow.decode).median;
   return measured;

@@ -23,8 +23,8 @@ struct MeasuredHardware {
 };
 
 // This machine as the engine uses it on `path`. Memory is what the system has available; the rates are those reached in
-// short runs: a prefill of 128 tokens (flops), one of 64 at depth 1024 (attention), and a decode of 8 (bandwidth). The
-// swap rate is left 0.
+// short runs: prefills of 128 tokens at depths 0 and 1024 (flops, attention) and a decode of 8 (bandwidth). The swap
+// rate is left 0.
 // Errors: those of Engine::load and prefill.
 Result<MeasuredHardware> measure_hardware(const std::string& path, const ServedModel& model, unsigned threads);
 
