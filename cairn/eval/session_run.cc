@@ -65,7 +65,7 @@ TurnOutcome outcome_of(const Tokenizer& tokenizer, const Turn& turn, const TurnT
     outcome.hit_cap = !pending.ended;
   }
   outcome.correct = is_correct(turn.metric, outcome.score);
-  outcome.obeyed = outcome.answer.starts_with(" " + turn.must_begin) || turn.must_begin.empty();
+  outcome.obeyed = outcome.answer.starts_with(" " + turn.begins_with) || turn.begins_with.empty();
   return outcome;
 }
 

@@ -28,7 +28,7 @@ struct TurnOutcome {
   std::uint32_t turn = 0;  // from 0
   double score = 0;        // of the metric, in [0, 1]
   bool correct = false;
-  bool obeyed = true;  // the answer begins with Turn::must_begin
+  bool obeyed = true;  // the answer begins with Turn::begins_with
   std::uint32_t answer_tokens = 0;
   bool hit_cap = false;  // the answer had not ended after max_tokens
   std::string answer;    // as generated, or the chosen candidate

@@ -98,12 +98,12 @@ Result<Session> session_of(const Cell& cell, Control control, const SuiteSetting
                    .shuffled_labels = control == Control::kShuffledLabels,
                    .rule = control == Control::kInstruction || control == Control::kInstructionPinned};
   // How much questions and answers take is known once they are written, and changes little with the context's size.
-  for (int attempt = 0; attempt < 4; ++attempt) {
+  for (std::uint32_t attempt = 0; attempt < 12; ++attempt) {
     CAIRN_TRY(Session session, task->make(spec));
     const std::size_t needed = session_tokens(tokenizer, session);
     session.context_tokens = cell.context;
     if (needed <= cell.context) return session;
-    const auto excess = static_cast<std::uint32_t>(needed - cell.context);
+    const auto excess = static_cast<std::uint32_t>(needed - cell.context) + 8 * attempt;
     if (excess + 1 >= spec.context_tokens) break;
     spec.context_tokens -= excess;
   }

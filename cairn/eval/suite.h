@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cairn/base/result.h"
+#include "cairn/block/shape.h"
 #include "cairn/engine/tokenizer.h"
 #include "cairn/eval/recipe.h"
 #include "cairn/eval/session.h"
