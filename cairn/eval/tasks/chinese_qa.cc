@@ -15,12 +15,14 @@
 namespace cairn {
 namespace {
 
+// No answer has more than half of its characters from another one, or kCharF1 would take it for that: Oslo is left out
+// because of Oscar.
 // clang-format off
 constexpr std::string_view kNames[] = {
     "安娜", "波里斯", "卡拉", "大卫", "伊琳娜", "菲利", "格蕾丝", "亨利", "艾琳", "詹姆", "卡琳", "路易", "玛丽", "诺拉",
     "奥斯卡", "宝拉", "罗伯", "索菲", "托马", "维克"};
 constexpr std::string_view kCities[] = {
-    "巴黎", "伦敦", "柏林", "马德里", "罗马", "维也纳", "北京", "上海", "东京", "开罗", "利马", "波士顿", "丹佛", "奥斯陆",
+    "巴黎", "伦敦", "柏林", "马德里", "罗马", "维也纳", "北京", "上海", "东京", "开罗", "利马", "波士顿", "丹佛",
     "雅典", "华沙"};
 constexpr std::string_view kJobs[] = {
     "老师", "医生", "律师", "农民", "作家", "歌手", "画家", "司机", "护士", "法官", "士兵", "厨师", "裁缝", "诗人", "舞者",

@@ -15,12 +15,6 @@ namespace {
 // question over the edge of its fifth.
 constexpr double kMargin = 0.01;
 
-bool safely_inside(std::size_t at, std::size_t size, std::uint32_t depth) {
-  const double share = static_cast<double>(at) / static_cast<double>(size);
-  const double low = static_cast<double>(depth) / kFifths, high = static_cast<double>(depth + 1) / kFifths;
-  return share >= (depth == 0 ? 0 : low + kMargin) && share < (depth + 1 == kFifths ? 1 : high - kMargin);
-}
-
 }  // namespace
 
 std::vector<std::uint32_t> draw_depths(std::size_t turns, SeededRandom& random) {
@@ -34,6 +28,12 @@ std::vector<std::uint32_t> draw_depths(std::size_t turns, SeededRandom& random) 
 std::uint32_t depth_of(std::size_t at, std::size_t size) {
   CAIRN_CHECK(at < size);
   return static_cast<std::uint32_t>(at * kFifths / size);
+}
+
+bool safely_inside(std::size_t at, std::size_t size, std::uint32_t depth) {
+  const double share = static_cast<double>(at) / static_cast<double>(size);
+  const double low = static_cast<double>(depth) / kFifths, high = static_cast<double>(depth + 1) / kFifths;
+  return share >= (depth == 0 ? 0 : low + kMargin) && share < (depth + 1 == kFifths ? 1 : high - kMargin);
 }
 
 Unit unit_of(std::string text) {

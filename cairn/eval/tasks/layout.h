@@ -21,6 +21,8 @@ std::vector<std::uint32_t> draw_depths(std::size_t turns, SeededRandom& random);
 
 // The fifth in which byte `at` of a context of `size` bytes lies. Requires: at < size.
 std::uint32_t depth_of(std::size_t at, std::size_t size);
+// Whether it lies in that fifth and not at its edge, so that a few bytes more or less in the context change nothing.
+bool safely_inside(std::size_t at, std::size_t size, std::uint32_t depth);
 
 // A piece of a context that is not torn apart. `focus` is the byte of it that decides its depth.
 struct Unit {

@@ -53,12 +53,13 @@ Draft draft_many_shot(SeededRandom random, std::size_t shots, const SessionSpec&
       }
     }
   }
-  if (spec.shuffled_labels) {
+  const std::vector<std::uint32_t> depths = draw_depths(spec.turns, random);
+  if (spec.shuffled_labels) {  // the last to draw: the control differs in nothing else
     for (std::size_t i = shown.size(); i > 1; --i) std::swap(shown[i - 1].label, shown[random.below(i)].label);
   }
   Draft draft;
   for (const Shot& shot : shown) draft.context += std::string(shot.item) + " -> " + std::string(shot.label) + "\n";
-  for (const std::uint32_t depth : draw_depths(spec.turns, random)) {
+  for (const std::uint32_t depth : depths) {
     const Shot asked = known[depth].back();
     known[depth].pop_back();
     const std::string item(asked.item), label(asked.label);

@@ -17,8 +17,9 @@ namespace {
 constexpr int kMaxNumber = 99, kMaxLowest = 40;
 constexpr int kMinSpread = 30;  // between the smallest and the largest: room for those that are asked for
 constexpr std::size_t kPerLine = 12;
-constexpr std::size_t kPerTurn = 10;  // numbers that a session needs at least
-constexpr int kMaxCopies = 5;         // of a number that is counted
+// A fifth holds at least so many numbers for every turn that asks for it: more than kMaxCopies and the edges.
+constexpr std::size_t kPerTurn = 10;
+constexpr int kMaxCopies = 5;  // of a number that is counted
 
 enum class Kind { kLargest, kSmallest, kMostCommon, kCount };
 
@@ -134,8 +135,9 @@ Draft draft_numbers(SeededRandom random, std::size_t count, std::size_t turns) {
 }  // namespace
 
 Result<Session> make_numbers(const SessionSpec& spec) {
+  const std::size_t turns_per_fifth = std::max<std::size_t>(1, (spec.turns + kFifths - 1) / kFifths);
   return fill_session(spec, {.task = "S8",
-                             .smallest = kPerTurn * std::max<std::size_t>(kFifths, spec.turns),
+                             .smallest = kPerTurn * kFifths * turns_per_fifth,
                              .draft = [&](SeededRandom random, std::size_t count) {
                                return draft_numbers(random, count, spec.turns);
                              }});

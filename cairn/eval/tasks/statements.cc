@@ -17,7 +17,9 @@ Draft draft_statements(std::vector<Statement> statements, std::size_t turns, con
   std::array<std::vector<std::size_t>, kFifths> fifths;
   std::size_t at = 0;
   for (const Statement& statement : statements) {
-    fifths[depth_of(at + statement.text.size() / 2, draft.context.size())].push_back(statement.id);
+    const std::size_t middle = at + statement.text.size() / 2, size = draft.context.size();
+    const std::uint32_t depth = depth_of(middle, size);
+    if (safely_inside(middle, size, depth)) fifths[depth].push_back(statement.id);
     at += statement.text.size();
   }
   for (auto& fifth : fifths) random.shuffle(fifth);
