@@ -252,6 +252,10 @@ void check_key_facts(const Session& session, const Turn& turn) {
     if (line.text.starts_with("* ")) facts += (facts.empty() ? "" : " ") + line.text.substr(2);
   }
   check_answer(session, turn, facts, (begin + end) / 2);
+  std::set<std::string> seen;  // a fact of two documents would be half right for the wrong one
+  for (const Line& line : split(session.context, "\n")) {
+    if (line.text.starts_with("* ") || line.text.starts_with("- ")) RC_ASSERT(seen.insert(line.text.substr(2)).second);
+  }
 }
 
 void check_facts_needles(const Session& session, const Turn& turn) {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cairn/eval/tasks/statements.h"
 
-#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -23,21 +22,15 @@ Draft draft_statements(std::vector<Statement> statements, std::size_t turns, con
     at += statement.text.size();
   }
   for (auto& fifth : fifths) random.shuffle(fifth);
-  const auto is_new = [&](const Turn& turn) {
-    return std::ranges::none_of(draft.turns, [&](const Turn& other) { return other.query == turn.query; });
-  };
   for (const std::uint32_t depth : draw_depths(turns, random)) {
-    Turn turn;
-    do {
-      if (fifths[depth].empty()) {
-        draft.placed = false;
-        break;
-      }
-      turn = ask(fifths[depth].back());
-      fifths[depth].pop_back();
-    } while (!is_new(turn));
-    turn.depth = depth;
-    draft.turns.push_back(std::move(turn));
+    draft.turns.emplace_back();
+    if (fifths[depth].empty()) {
+      draft.placed = false;
+      continue;
+    }
+    draft.turns.back() = ask(fifths[depth].back());
+    draft.turns.back().depth = depth;
+    fifths[depth].pop_back();
   }
   return draft;
 }

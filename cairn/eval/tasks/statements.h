@@ -17,11 +17,11 @@ struct Statement {
   std::size_t id = 0;  // the task's name for it
 };
 
-// Asks for the statement with this id.
+// Asks for the statement with this id; different statements need different questions.
 using Ask = std::function<Turn(std::size_t id)>;
 
 // Half of the sessions keep the order (all of a person together), the others shuffle. Every turn asks for a statement
-// in its fifth; no question comes twice.
+// in its fifth, and none is asked for twice.
 Draft draft_statements(std::vector<Statement> statements, std::size_t turns, const Ask& ask, SeededRandom& random);
 
 }  // namespace cairn
