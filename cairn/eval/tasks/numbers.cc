@@ -47,24 +47,27 @@ class Numbers {
   std::size_t count(int value) const { return counts_[static_cast<std::size_t>(value)]; }
 
   // Writes the value over a number in the fifth, away from its edges, which lie elsewhere in bytes than in numbers.
-  void plant(int value, std::uint32_t depth) {
+  // False when answers fill the fifth.
+  bool plant(int value, std::uint32_t depth) {
     const std::size_t begin = values_.size() * depth / kFifths, end = values_.size() * (depth + 1) / kFifths;
     const std::size_t edge = values_.size() / 40 + 1;
-    std::size_t at = 0;
-    do {
-      at = begin + edge + random_.below(end - begin - 2 * edge);
-    } while (taken_[at]);
-    write(at, value);
+    const std::vector<std::size_t> free = free_places(begin + edge, end - edge);
+    if (free.empty()) return false;
+    write(random_.pick(free), value);
+    return true;
   }
 
-  // Until no other number is as common. It does not matter where: this question is about all of them.
-  void make_most_common(int value) {
-    while (true) {
+  // Until no other number is as common; false when there is no room for that. It does not matter where: this question
+  // is about all of them.
+  bool make_most_common(int value) {
+    std::vector<std::size_t> free = free_places(0, values_.size());
+    random_.shuffle(free);
+    for (std::size_t used = 0;; ++used) {
       auto others = counts_;
       others[static_cast<std::size_t>(value)] = 0;
-      if (count(value) > *std::ranges::max_element(others)) return;
-      const std::size_t at = random_.below(values_.size());
-      if (!taken_[at]) write(at, value);
+      if (count(value) > *std::ranges::max_element(others)) return true;
+      if (used == free.size()) return false;
+      write(free[used], value);
     }
   }
 
@@ -78,6 +81,14 @@ class Numbers {
   }
 
  private:
+  std::vector<std::size_t> free_places(std::size_t begin, std::size_t end) const {
+    std::vector<std::size_t> free;
+    for (std::size_t at = begin; at < end; ++at) {
+      if (!taken_[at]) free.push_back(at);
+    }
+    return free;
+  }
+
   void write(std::size_t at, int value) {
     --counts_[static_cast<std::size_t>(values_[at])];
     ++counts_[static_cast<std::size_t>(value)];
@@ -104,16 +115,16 @@ Draft draft_numbers(SeededRandom random, std::size_t count, std::size_t turns) {
   for (std::size_t turn = 0; turn < turns; ++turn) {
     switch (kinds[turn]) {
       case Kind::kLargest:
-        numbers.plant(numbers.high(), depths[turn]);
+        draft.placed &= numbers.plant(numbers.high(), depths[turn]);
         draft.turns.push_back(ask("What is the largest number?", numbers.high()));
         break;
       case Kind::kSmallest:
-        numbers.plant(numbers.low(), depths[turn]);
+        draft.placed &= numbers.plant(numbers.low(), depths[turn]);
         draft.turns.push_back(ask("What is the smallest number?", numbers.low()));
         break;
       case Kind::kCount: {
         const int value = numbers.next_special(), copies = random.between(1, kMaxCopies);
-        for (int i = 0; i < copies; ++i) numbers.plant(value, depths[turn]);
+        for (int i = 0; i < copies; ++i) draft.placed &= numbers.plant(value, depths[turn]);
         draft.turns.push_back(ask("How many times does " + std::to_string(value) + " appear?", copies));
         break;
       }
@@ -123,7 +134,7 @@ Draft draft_numbers(SeededRandom random, std::size_t count, std::size_t turns) {
   for (std::size_t turn = 0; turn < turns; ++turn) {
     if (kinds[turn] == Kind::kMostCommon) {  // last, since planting other answers changes what is common
       const int value = numbers.next_special();
-      numbers.make_most_common(value);
+      draft.placed &= numbers.make_most_common(value);
       draft.turns[turn] = ask("What is the most common number?", value);
     }
     draft.turns[turn].depth = depths[turn];
