@@ -21,7 +21,7 @@ struct NumberRange {
   double low, high;
 };
 inline constexpr NumberRange kShare = {0, 1};
-inline constexpr NumberRange kPositive = {0, 1e12};
+inline constexpr NumberRange kPositive = {0, 1e18};
 // Divergences of equal distributions come out a rounding error below zero.
 inline constexpr NumberRange kDivergence = {-1e-6, 1e6};
 inline constexpr std::uint64_t kMaxCount = std::uint64_t{1} << 50;

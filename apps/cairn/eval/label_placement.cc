@@ -45,7 +45,7 @@ bool leader_crosses(const LabelRequest& request, const LabelBox& box, const std:
 }
 
 double cost_of(const LabelBox& box, double distance, double angle, const std::vector<LabelBox>& lines) {
-  double cost = distance + 10 * (1 - std::cos(angle)) / 2 + 4 * std::fabs(std::sin(2 * angle));
+  double cost = distance + 12 * std::fabs(std::sin(angle)) + (std::cos(angle) < -0.1 ? 3 : 0);
   for (const LabelBox& line : lines) cost += box.overlaps(line, 1) ? 22 : 0;
   return cost;
 }

@@ -35,9 +35,13 @@ std::string count_text(std::uint64_t count) {
   return grouped(std::to_string(count));
 }
 
+std::string bits_text(double bits) {
+  return bits < 1e6 ? format_number(bits, 2) : scientific(bits);
+}
+
 std::string figure_text(double value) {
   if (value == std::floor(value) && value < 1e15) return count_text(static_cast<std::uint64_t>(value));
-  if (value < 0.01) return scientific(value);
+  if (value < 0.01 || value >= 1e15) return scientific(value);
   return format_number(value, value < 10 ? 2 : 1);
 }
 

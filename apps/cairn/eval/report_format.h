@@ -11,7 +11,8 @@
 
 namespace cairn {
 
-std::string figure_text(double value);        // "3072", "12 288", "1024.5": bytes, bits
+std::string figure_text(double value);        // "3072", "12 288", "1024.5"
+std::string bits_text(double bits);           // "8.13"
 std::string count_text(std::uint64_t count);  // "12 288"
 std::string divergence_text(double nats);     // "0.0123", "3.1e-5", "0"
 std::string tick_text(double value);          // "0.002", "1e-5"

@@ -15,7 +15,7 @@ using Names = std::vector<std::string_view>;
 std::string settings_text(const ReportRun& run, const Names& without) {
   std::string text;
   for (const auto& [name, value] : run.settings) {
-    if (std::ranges::find(without, name) != without.end()) continue;
+    if (value == "null" || std::ranges::find(without, name) != without.end()) continue;
     text += (text.empty() ? "" : ", ") + name + " " + value;
   }
   return text;
@@ -68,7 +68,7 @@ RecipeFigures& figures_of(ModelGroup& group, const std::string& recipe, const st
   for (RecipeFigures& figures : group.recipes) {
     if (figures.recipe == recipe && figures.control == control) return figures;
   }
-  group.recipes.push_back({recipe, control, {}, {}, {}});
+  group.recipes.push_back({recipe, control, {}, {}, {}, {}});
   return group.recipes.back();
 }
 
@@ -142,6 +142,10 @@ void add_headlines(ModelGroup& group) {
     figures.headline = tally_if(figures.suite->cells, [&](const SuiteCell& cell) {
       return group.headline_is_scbench ? is_headline(cell) : cell.turn.has_value();
     });
+    figures.retained = figures.headline.retained();
+    if (figures.retained && figures.recipe == group.full_recipe && !figures.is_control()) {
+      figures.retained->low = figures.retained->high = figures.retained->value;
+    }
     group.unequal_items |= items && *items != figures.headline.items;
     items = figures.headline.items;
   }

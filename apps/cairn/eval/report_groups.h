@@ -17,6 +17,7 @@ struct RecipeFigures {
   std::optional<KldRow> kld;         // of the compared windows
   std::optional<SuiteRecipe> suite;  // of the compared sessions; no two cells of the same place
   Tally headline;                    // of `suite`
+  std::optional<Estimate> retained;  // of `headline`; for the full cache itself exact
 
   std::string label() const { return control.empty() ? recipe : recipe + " (" + control + ")"; }
   bool is_control() const { return !control.empty(); }

@@ -16,7 +16,7 @@ namespace cairn {
 namespace {
 
 constexpr double kWidth = 1080, kNames = 214, kGap = 22;
-constexpr double kHead = 52, kRow = 96, kPanel = 74, kFoot = 44;
+constexpr double kHead = 52, kRow = 104, kPanel = 74, kFoot = 44;
 constexpr double kColumn = 7.3;  // of the label font
 constexpr std::size_t kNameColumns = 24;
 
@@ -107,7 +107,7 @@ class Lines {
         const double y = y_of(row, share);
         svg_.line({left(i), y}, {left(i) + panel_width(), y}, share == 0 ? "axis" : "grid");
         if (i == 0)
-          svg_.text({left(i) - 6, y + 4}, std::to_string(static_cast<int>(share * 100)), "tick", Anchor::kEnd);
+          svg_.text({left(i) - 6, y + 4}, share == 1 ? "100 %" : share == 0 ? "0" : "50", "tick", Anchor::kEnd);
       }
       if (row > 0) draw_reference(i, row);
       draw_steps(i, row);
@@ -142,7 +142,7 @@ class Lines {
       const Estimate accuracy = *steps[i].tally.accuracy();
       svg_.open_group("step", step_title(figures, facets_[facet], steps[i], accuracy), figures.label());
       svg_.line({points[i].x, y_of(row, accuracy.low)}, {points[i].x, y_of(row, accuracy.high)}, "whisker best" + kind);
-      svg_.circle(points[i], 3.2, "dot best" + kind);
+      svg_.circle(points[i], 2.7, "dot small best" + kind);
       svg_.close_group();
     }
   }

@@ -24,7 +24,7 @@ std::string heads(std::initializer_list<std::pair<const char*, const char*>> col
 std::string kld_row(const KldRow& row) {
   std::string text = "<tr><th scope=\"row\"><code>" + html(row.recipe) + "</code></th>";
   text += cell(count_text(row.context)) + cell(count_text(row.windows)) + cell(count_text(row.tokens));
-  text += cell(figure_text(row.bytes_per_token)) + cell(figure_text(row.bits_per_value));
+  text += cell(figure_text(row.bytes_per_token)) + cell(bits_text(row.bits_per_value));
   for (const Estimate& kl : {row.kl_mean, row.kl_median, row.kl_p95, row.kl_p99, row.kl_max}) {
     text += interval_cell(kl, divergence_text);
   }
@@ -62,7 +62,7 @@ std::string suite_table(const SuiteRun& run, const SuiteRecipe& recipe) {
   const std::string control = recipe.control.empty() ? "" : ", control: " + html(recipe.control);
   std::string text = "<details><summary><code>" + html(recipe.recipe) + "</code>" + control +
                      " <span class=\"quiet\">" + figure_text(recipe.bytes_per_token) + " bytes per token · " +
-                     figure_text(recipe.bits_per_value) + " bits per value · " + percent_text(recipe.kept) +
+                     bits_text(recipe.bits_per_value) + " bits per value · " + percent_text(recipe.kept) +
                      " % of the tokens kept · " + html(run.source) + "</span></summary>\n";
   text += "<div class=\"scroll\"><table class=\"listing\"><caption><code>" + html(recipe.recipe) + "</code>" + control +
           ", all turns; lost and won: right with the full cache and wrong here, and the reverse</caption>\n";

@@ -48,8 +48,8 @@ std::string compared(const ModelGroup& group) {
   if (!group.compared_sessions.empty()) {
     text +=
         "Accuracy: " + std::string(group.headline_is_scbench ? "multi-request, turns 2 to 5" : "all modes, all turns") +
-        ", all tasks and contexts, sessions of " + html(group.compared_sessions) +
-        ". Retained: of the questions that the full cache (<code>" + html(group.full_recipe) +
+        ", all tasks and contexts (" + html(group.compared_sessions) +
+        "). Retained: of the questions that the full cache (<code>" + html(group.full_recipe) +
         "</code>) answers right, the share still answered right. ";
     if (group.suite_left_out) text += "Suites with other settings are only in the last tables. ";
   }
@@ -94,7 +94,7 @@ std::string retained_figure(const std::string& id, const ModelGroup& group) {
       ScatterScale::kShare,
       {}};
   for (const RecipeFigures& figures : group.recipes) {
-    const std::optional<Estimate> retained = figures.headline.retained();
+    const std::optional<Estimate>& retained = figures.retained;
     if (!figures.suite || !retained) continue;
     spec.points.push_back({figures.label(),
                            figures.label() + ": " + figure_text(figures.suite->bytes_per_token) +

@@ -19,7 +19,7 @@ constexpr double kLeft = 74, kRight = kWidth - 16, kTop = 42, kBottom = kHeight 
 constexpr double kZeroBand = 34, kRadius = 5;
 constexpr double kLabelHeight = 15, kColumnWidth = 7.3;  // of the label font
 constexpr double kSmallestBytes = 1e-3, kSmallestDivergence = 1e-12;
-constexpr std::size_t kLabelLength = 30, kMostLabels = 60;
+constexpr std::size_t kLabelLength = 36, kMostLabels = 60;
 
 // A point on its way to the paper.
 struct Mark {
@@ -170,7 +170,7 @@ class Scatter {
       const double y = y_of(level->y.value);
       const std::string name = shorten(level->name, kLabelLength) + ": no bytes";
       const double width = static_cast<double>(text_columns(name)) * kColumnWidth;
-      svg_.open_group("point level", level->title, level->name);
+      svg_.open_group("point sizeless", level->title, level->name);
       svg_.line({kLeft, y}, {kRight, y}, "level");
       svg_.text({kLeft + 6, y - 5}, name, "label");
       svg_.close_group();

@@ -37,9 +37,10 @@ thead th { border-bottom: 1px solid var(--ink); font-weight: 600; vertical-align
 tbody th { font-weight: 400; }
 th small, td small { display: block; color: var(--quiet); font-size: 11px; font-weight: 400; white-space: nowrap; }
 table:not(.text) thead th:not(:first-child), td.n { text-align: right; }
+table.text th code, table.text td:nth-child(3) { overflow-wrap: normal; white-space: nowrap; }
 td.n { font-variant-numeric: tabular-nums; white-space: nowrap; }
 .none { color: var(--quiet); }
-tr.control th code, tr.control small { color: var(--control); }
+tr.control th code, tr.control th small { color: var(--control); }
 table.listing thead th:nth-child(2), table.listing td:not(.n) { text-align: left; }
 table.listing { font-size: 12px; }
 table.listing th, table.listing td { padding: .25rem .45rem; }
@@ -70,6 +71,7 @@ svg line, svg polyline { fill: none; }
 .whisker { stroke: var(--other); stroke-width: 1.4; }
 .whisker.best { stroke: var(--accent); } .whisker.control { stroke: var(--control); }
 .dot { fill: var(--other); stroke: var(--paper); } .dot.best { fill: var(--accent); }
+.dot.small { stroke: none; }
 .dot.control { fill: var(--paper); stroke: var(--control); stroke-width: 1.6; }
 .series { stroke: var(--accent); stroke-width: 1.4; } .series.control { stroke: var(--control); }
 .reference { stroke: var(--other); stroke-width: 1.4; opacity: .65; }

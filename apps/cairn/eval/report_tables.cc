@@ -16,11 +16,12 @@ namespace {
 std::string run_row(const ReportRun& run, const char* kind, const std::string& text) {
   std::string settings;
   for (const auto& [name, value] : run.settings) {
+    if (value == "null") continue;
     settings += (settings.empty() ? "" : " · ") + html(name) + " " + html(value);
   }
-  return "<tr><th scope=\"row\"><code>" + html(run.source) + "</code></th><td>" + kind + "</td><td>" +
-         html(run.version) + " (<code>" + html(run.commit) + "</code>)</td><td>" + text + "</td><td>" + settings +
-         "</td></tr>\n";
+  return "<tr><th scope=\"row\"><code title=\"" + html(run.source) + "\">" + html(shorten(run.source, 40)) +
+         "</code></th><td>" + kind + "</td><td>" + html(run.version) + " (<code>" + html(run.commit) +
+         "</code>)</td><td>" + text + "</td><td>" + settings + "</td></tr>\n";
 }
 
 std::string recipe_head(const RecipeFigures& figures) {
@@ -29,12 +30,13 @@ std::string recipe_head(const RecipeFigures& figures) {
   return head + "</th>";
 }
 
-std::string bytes_cell(const RecipeFigures& figures, double kld, double suite, bool has_bits) {
-  std::string text = "<td class=\"n\">" + figure_text(figures.kld ? kld : suite);
-  if (figures.kld && figures.suite && kld != suite) {
-    text += "<small>" + std::string(has_bits ? "" : "suite ") + figure_text(suite) + "</small>";
-  }
-  return text + "</td>";
+// The two instruments differ where a recipe evicts: only the suite has a moment to evict at.
+std::string size_cell(const RecipeFigures& figures, double KldRow::*of_kld, double SuiteRecipe::*of_suite,
+                      FigureText text) {
+  const std::string kld = figures.kld ? text(*figures.kld.*of_kld) : "";
+  const std::string suite = figures.suite ? text(*figures.suite.*of_suite) : "";
+  if (kld.empty() || suite.empty() || kld == suite) return cell(kld.empty() ? suite : kld);
+  return "<td class=\"n\">" + kld + "<small>suite " + suite + "</small></td>";
 }
 
 std::string summary_row(const RecipeFigures& figures) {
@@ -45,13 +47,13 @@ std::string summary_row(const RecipeFigures& figures) {
   };
   std::string row = figures.is_control() ? "<tr class=\"control\">" : "<tr>";
   row += recipe_head(figures);
-  row += bytes_cell(figures, kld ? kld->bytes_per_token : 0, suite ? suite->bytes_per_token : 0, false);
-  row += bytes_cell(figures, kld ? kld->bits_per_value : 0, suite ? suite->bits_per_value : 0, true);
+  row += size_cell(figures, &KldRow::bytes_per_token, &SuiteRecipe::bytes_per_token, figure_text);
+  row += size_cell(figures, &KldRow::bits_per_value, &SuiteRecipe::bits_per_value, bits_text);
   row += from_kld(&KldRow::kl_mean, divergence_text);
   row += from_kld(&KldRow::same_top1, percent_text);
   row += from_kld(&KldRow::perplexity_ratio, ratio_text);
   row += interval_cell(figures.headline.accuracy(), percent_text);
-  row += interval_cell(figures.headline.retained(), percent_text);
+  row += interval_cell(figures.retained, percent_text);
   row += suite == nullptr ? empty_cell() : cell(count_text(figures.headline.items));
   return row + "</tr>\n";
 }
