@@ -86,6 +86,12 @@ std::string shorten(std::string_view text, std::size_t most) {
   return out;
 }
 
+std::string code_name(std::string_view name) {
+  constexpr std::size_t kMost = 44;
+  const std::string shown = shorten(name, kMost);
+  return "<code" + (shown == name ? "" : " title=\"" + html(name) + "\"") + ">" + html(shown) + "</code>";
+}
+
 std::size_t text_columns(std::string_view text) {
   std::size_t columns = 0;
   for (const Character& character : characters(text)) columns += wide(character.code) ? 2 : 1;

@@ -16,6 +16,9 @@ std::string html(std::string_view text);
 // UTF-8 and most >= 3.
 std::string shorten(std::string_view text, std::size_t most);
 
+// A name as inline code, shortened to what fits in a table; hovering shows the whole.
+std::string code_name(std::string_view name);
+
 // The text in columns of a monospaced font: wide East Asian characters and emoji count twice.
 std::size_t text_columns(std::string_view text);
 

@@ -48,7 +48,7 @@ std::string figure_text(double value) {
 std::string divergence_text(double nats) {
   if (nats == 0) return "0";
   const double size = std::fabs(nats);
-  return size < 1e-3 || size >= 1e4 ? scientific(nats) : format_number(nats, 4);
+  return size < 1e-3 || size >= 1e4 ? scientific(nats) : format_number(nats, size < 1 ? 4 : 3);
 }
 
 std::string tick_text(double value) {
@@ -69,6 +69,10 @@ std::string percent_text(double share) {
   return text;
 }
 
+std::string perplexity_text(double perplexity) {
+  return perplexity < 1e4 ? format_number(perplexity, 2) : scientific(perplexity);
+}
+
 std::string ratio_text(double ratio) {
   return ratio < 1e4 ? format_number(ratio, 3) : scientific(ratio);
 }
@@ -77,7 +81,7 @@ std::string interval_cell(const std::optional<Estimate>& estimate, FigureText te
   if (!estimate) return empty_cell();
   std::string cell = "<td class=\"n\">" + text(estimate->value);
   if (estimate->low != estimate->high) {
-    cell += "<small>" + text(estimate->low) + " to " + text(estimate->high) + "</small>";
+    cell += "<small>" + text(estimate->low) + "–" + text(estimate->high) + "</small>";
   }
   return cell + "</td>";
 }

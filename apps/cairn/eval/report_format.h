@@ -17,7 +17,8 @@ std::string count_text(std::uint64_t count);  // "12 288"
 std::string divergence_text(double nats);     // "0.0123", "3.1e-5", "0"
 std::string tick_text(double value);          // "0.002", "1e-5"
 std::string percent_text(double share);       // "93.4"; 100 and 0 only if it is all or nothing
-std::string ratio_text(double ratio);         // "1.012"; "2.3e5" where large
+std::string perplexity_text(double perplexity);
+std::string ratio_text(double ratio);  // "1.012"; "2.3e5" where large
 
 // Table cells: the value, and under it the interval.
 using FigureText = std::string (*)(double);

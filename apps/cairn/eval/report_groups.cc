@@ -7,6 +7,8 @@
 #include <string_view>
 #include <tuple>
 
+#include "apps/cairn/eval/report_format.h"
+
 namespace cairn {
 namespace {
 
@@ -25,9 +27,11 @@ std::string file_name(const std::string& path) {
   return std::filesystem::path(path).filename().string();
 }
 
-// The seed moves only the intervals, and contexts are told apart row by row.
-std::string windows_text(const KldRun& run) {
-  return file_name(run.text_file) + ", " + settings_text(run, {"contexts", "seed"});
+// The seed moves only the intervals; contexts and windows are told apart row by row.
+std::string windows_text(const KldRun& run, const KldRow& row) {
+  const std::string settings = settings_text(run, {"contexts", "seed", "windows"});
+  return file_name(run.text_file) + ", " + count_text(row.windows) + " windows of " + count_text(row.context) +
+         " tokens, " + count_text(row.tokens) + " of them predicted" + (settings.empty() ? "" : " (" + settings + ")");
 }
 
 std::string sessions_text(const SuiteRun& run) {
@@ -73,7 +77,7 @@ RecipeFigures& figures_of(ModelGroup& group, const std::string& recipe, const st
 }
 
 Slice slice_of(const KldRun& run, const KldRow& row) {
-  return {windows_text(run) + ", context " + std::to_string(row.context), run.text_tokens, row.context, {}};
+  return {windows_text(run, row), run.text_tokens, row.context, {}};
 }
 
 void join_kld(ModelGroup& group) {

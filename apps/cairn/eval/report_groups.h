@@ -30,7 +30,7 @@ struct ModelGroup {
   ReportModel model;
   std::vector<const KldRun*> kld;
   std::vector<const SuiteRun*> suites;
-  std::string compared_text;      // "text.txt, context 1024"; empty: no kld rows
+  std::string compared_text;      // "text.txt, 40 windows of 1024 tokens"; empty: no kld rows
   std::string compared_sessions;  // "seed 1, sessions 10"; empty: no suite
   std::string full_recipe;        // the first of the compared suite: what the others are paired with
   bool kld_left_out = false, suite_left_out = false;

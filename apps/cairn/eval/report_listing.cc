@@ -22,14 +22,17 @@ std::string heads(std::initializer_list<std::pair<const char*, const char*>> col
 }
 
 std::string kld_row(const KldRow& row) {
-  std::string text = "<tr><th scope=\"row\"><code>" + html(row.recipe) + "</code></th>";
-  text += cell(count_text(row.context)) + cell(count_text(row.windows)) + cell(count_text(row.tokens));
-  text += cell(figure_text(row.bytes_per_token)) + cell(bits_text(row.bits_per_value));
+  const auto pair = [](const std::string& value, const std::string& small) {
+    return "<td class=\"n\">" + value + "<small>" + small + "</small></td>";
+  };
+  std::string text = "<tr><th scope=\"row\">" + code_name(row.recipe) + "</th>";
+  text += pair(count_text(row.context), count_text(row.windows) + " windows") + cell(count_text(row.tokens));
+  text += pair(figure_text(row.bytes_per_token), bits_text(row.bits_per_value) + " bits");
   for (const Estimate& kl : {row.kl_mean, row.kl_median, row.kl_p95, row.kl_p99, row.kl_max}) {
     text += interval_cell(kl, divergence_text);
   }
-  text += interval_cell(row.same_top1, percent_text) + interval_cell(row.perplexity, ratio_text);
-  text += interval_cell(row.reference_perplexity, ratio_text) + interval_cell(row.perplexity_ratio, ratio_text);
+  text += interval_cell(row.same_top1, percent_text) + interval_cell(row.perplexity, perplexity_text);
+  text += interval_cell(row.reference_perplexity, perplexity_text) + interval_cell(row.perplexity_ratio, ratio_text);
   return text + "</tr>\n";
 }
 
@@ -92,16 +95,14 @@ std::string kld_listing(const ModelGroup& group) {
             "</code> on <code>" + html(run->text_file) + "</code>; KL in nats</caption>\n";
     text += heads({{"Recipe", ""},
                    {"Context", "tokens"},
-                   {"Windows", ""},
                    {"Predicted", "tokens"},
                    {"Bytes", "per token"},
-                   {"Bits", "per value"},
                    {"KL", "mean"},
                    {"KL", "median"},
                    {"KL", "95th pct."},
                    {"KL", "99th pct."},
                    {"KL", "maximum"},
-                   {"Same top-1", "%"},
+                   {"Top-1", "same, %"},
                    {"Perplexity", ""},
                    {"Perplexity", "exact cache"},
                    {"Perplexity", "ratio"}});

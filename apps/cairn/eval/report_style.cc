@@ -23,7 +23,7 @@ h2 { font-size: 1.3rem; margin: 3rem 0 .25rem; padding-top: 1rem; border-top: 2p
 h3 { font-size: 1.05rem; margin: 2.25rem 0 .25rem; }
 p { margin: .25rem 0 .75rem; max-width: 78ch; }
 .quiet, figcaption, caption { color: var(--quiet); }
-code { font: .93em ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere;
+code { font: .93em ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; overflow-wrap: break-word;
   unicode-bidi: isolate; }
 figure { margin: .5rem 0 0; }
 figcaption { font-size: 13px; max-width: 90ch; margin-bottom: .5rem; }
@@ -37,16 +37,17 @@ thead th { border-bottom: 1px solid var(--ink); font-weight: 600; vertical-align
 tbody th { font-weight: 400; }
 th small, td small { display: block; color: var(--quiet); font-size: 11px; font-weight: 400; white-space: nowrap; }
 table:not(.text) thead th:not(:first-child), td.n { text-align: right; }
-table.text th code, table.text td:nth-child(3) { overflow-wrap: normal; white-space: nowrap; }
+tbody th code, table.text td:nth-child(3) { white-space: nowrap; }
 td.n { font-variant-numeric: tabular-nums; white-space: nowrap; }
 .none { color: var(--quiet); }
 tr.control th code, tr.control th small { color: var(--control); }
 table.listing thead th:nth-child(2), table.listing td:not(.n) { text-align: left; }
 table.listing { font-size: 12px; }
-table.listing th, table.listing td { padding: .25rem .45rem; }
+table.listing small { font-size: 10px; }
+table.listing th, table.listing td { padding: .25rem .35rem; }
 table.listing th:first-child, table.heat th:first-child { padding-left: 0; }
 table.kld thead th:nth-child(2) { text-align: right; }
-table.heat td { text-align: center; border: 2px solid var(--paper); min-width: 2.6rem; padding: .3rem .2rem; }
+table.heat td { text-align: center; vertical-align: middle; border: 2px solid var(--paper); min-width: 2.6rem; padding: .3rem .2rem; }
 table.heat thead th:not(:first-child) { text-align: center; padding: .3rem .2rem; }
 table.heat td:last-child, table.heat thead th:last-child { border-left: 12px solid var(--paper); font-weight: 600; }
 .h0 { background: var(--h0); } .h1 { background: var(--h1); } .h2 { background: var(--h2); } .h3 { background: var(--h3); }
@@ -54,6 +55,7 @@ table.heat td:last-child, table.heat thead th:last-child { border-left: 12px sol
 .h6 { background: var(--h6); color: var(--on-dark); } .h7 { background: var(--h7); color: var(--on-dark); }
 .h8 { background: var(--h8); color: var(--on-dark); } .h9 { background: var(--h9); color: var(--on-dark); }
 details { border-bottom: 1px solid var(--grid); }
+summary code, dd code { overflow-wrap: anywhere; }
 summary { padding: .45rem 0; cursor: pointer; }
 summary .quiet { font-size: 12.5px; margin-left: .5em; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1.25rem; margin: .75rem 0 1rem; font-size: 13.5px; }

@@ -19,13 +19,12 @@ std::string run_row(const ReportRun& run, const char* kind, const std::string& t
     if (value == "null") continue;
     settings += (settings.empty() ? "" : " · ") + html(name) + " " + html(value);
   }
-  return "<tr><th scope=\"row\"><code title=\"" + html(run.source) + "\">" + html(shorten(run.source, 40)) +
-         "</code></th><td>" + kind + "</td><td>" + html(run.version) + " (<code>" + html(run.commit) +
-         "</code>)</td><td>" + text + "</td><td>" + settings + "</td></tr>\n";
+  return "<tr><th scope=\"row\">" + code_name(run.source) + "</th><td>" + kind + "</td><td>" + html(run.version) +
+         " (<code>" + html(run.commit) + "</code>)</td><td>" + text + "</td><td>" + settings + "</td></tr>\n";
 }
 
 std::string recipe_head(const RecipeFigures& figures) {
-  std::string head = "<th scope=\"row\"><code>" + html(figures.recipe) + "</code>";
+  std::string head = "<th scope=\"row\">" + code_name(figures.recipe);
   if (figures.is_control()) head += "<small>control: " + html(figures.control) + "</small>";
   return head + "</th>";
 }
@@ -84,7 +83,7 @@ std::string heat_table(const ModelGroup& group, std::string_view mode) {
   std::string table =
       "<div class=\"scroll\"><table class=\"heat\"><caption>" + std::string(mode) +
       ", turns 2 to 5: of the questions that the full cache answers right, the share still answered right, "
-      "in %. The darker, the more is lost.</caption>\n<thead><tr><th scope=\"col\">Recipe</th>";
+      "in %. The stronger the colour, the more is lost.</caption>\n<thead><tr><th scope=\"col\">Recipe</th>";
   for (const TaskColumn& task : tasks) {
     table += "<th scope=\"col\">" + html(task.task);
     if (!task.column.empty()) table += "<small>" + html(task.column) + "</small>";
@@ -113,8 +112,7 @@ std::string runs_table(const ModelGroup& group) {
       "<th scope=\"col\">Kind</th><th scope=\"col\">cairn</th><th scope=\"col\">Text</th>"
       "<th scope=\"col\">Settings</th></tr></thead>\n<tbody>\n";
   for (const KldRun* run : group.kld) {
-    table += run_row(*run, "divergence",
-                     "<code>" + html(run->text_file) + "</code>, " + count_text(run->text_tokens) + " tokens");
+    table += run_row(*run, "divergence", code_name(run->text_file) + ", " + count_text(run->text_tokens) + " tokens");
   }
   for (const SuiteRun* run : group.suites) table += run_row(*run, "suite", "generated");
   return table + "</tbody></table></div>\n";
