@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Results as `cairn eval kld` and `cairn eval suite` write them, with made-up but plausible figures, to try the report on.
+"""Results as `cairn eval kld` and `cairn eval suite` write them, with made-up figures, to try the report on.
 
 Usage: eval_report_samples.py FOLDER     writes kld.json and suite.json
 """
@@ -75,7 +75,7 @@ def cell(task, mode, context, turn, depth, share, items, chance):
     return {"task": task[0], "column": task[1], "mode": mode, "context": context, "turn": turn, "depth": depth,
             "items": items, "score": min(1, sum(now) / items + 0.02) if items else None,
             "accuracy": wilson(sum(now), items),
-            "retained": {"items": sum(full), "kept": kept, "interval": wilson(kept, sum(full))},
+            "retained": {"items": sum(full), "kept": kept, "interval": wilson(kept, sum(full))} if any(full) else None,
             "lost": sum(full) - kept, "won": sum(now) - kept, "cap_hits": chance.randrange(2) if items else 0,
             "answer_tokens": 4.2}
 
@@ -96,8 +96,9 @@ def suite(recipes=RECIPES, controls=CONTROLS, contexts=(512, 1024), items=10, **
     results = [suite_recipe(name, "", size, bits, share, contexts, items) for name, size, bits, _, share in recipes]
     results += [suite_recipe(*control, contexts, items) for control in controls]
     return {"format": "cairn.eval.suite.v1", "version": "0.1.0", "commit": "ddc2350aa41f", "model": model(),
-            "settings": {"seed": 1, "contexts": list(contexts), "sessions": items, "turns": 5, "modes": MODES,
-                         "tasks": sorted({task for task, _ in TASKS}, key=lambda name: int(name[1:]))},
+            "settings": {"seed": 1, "tasks": sorted({task for task, _ in TASKS}, key=lambda name: int(name[1:])),
+                         "data": {}, "contexts": list(contexts), "sessions": items, "turns": 5, "modes": MODES,
+                         "contenders": [entry["recipe"] for entry in results]},
             "recipes": results} | changes
 
 

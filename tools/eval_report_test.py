@@ -101,7 +101,8 @@ class Rendered(Report):
         # The page itself forbids scripts, so the one that measures needs a copy without that line.
         policy = re.search(r"<meta http-equiv=\"Content-Security-Policy\"[^\n]*\n", page)
         self.assertIn("default-src 'none'", policy[0])
-        copy = self.file("measured.html", page.replace(policy[0], "").replace("</body>", f"<script>{MEASURE}</script></body>"))
+        page = page.replace(policy[0], "").replace("</body>", f"<script>{MEASURE}</script></body>")
+        copy = self.file("measured.html", page)
         done = subprocess.run([CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
                                f"--user-data-dir={self.folder / 'profile'}", f"--window-size={width},2000",
                                "--dump-dom", copy.as_uri()], capture_output=True, timeout=120)
@@ -118,7 +119,8 @@ class Rendered(Report):
             self.assertTrue(all(svg["name"]), name)
             for entry in svg["texts"]:
                 box = entry["box"]
-                self.assertTrue(left <= box[0] and top <= box[1] and box[2] <= right and box[3] <= bottom, (name, entry))
+                inside = left <= box[0] and top <= box[1] and box[2] <= right and box[3] <= bottom
+                self.assertTrue(inside, (name, entry))
             labels = [entry for entry in svg["texts"] if entry["label"]]
             for i, a in enumerate(labels):
                 for b in labels[:i]:
@@ -234,6 +236,15 @@ class Page(Report):
             return result
         self.assertNotIn("equally many", self.make(samples.suite()))
         self.assertIn("equally many", self.make(with_more()))
+
+    def test_settings_of_one_level(self):
+        page = self.make(samples.kld(settings={"seed": 1, "data": {"xquad": 3, "passkey": 4}, "skip": None, "list": []}))
+        self.assertIn("seed 1 · data xquad 3, passkey 4</td>", page)
+        self.refuse_settings({"data": {"xquad": [3]}})
+
+    def refuse_settings(self, settings):
+        path = self.file("bad.json", samples.kld(settings=settings))
+        self.assert_error(CORRUPT, "settings.'data'", path, "-o", self.page)
 
     def test_no_items(self):
         self.make(samples.suite(samples.RECIPES[:2], [], items=0))

@@ -101,6 +101,11 @@ JsonFields JsonFields::object(const char* name) const {
   return {field == nullptr ? *json_ : *field, where_.empty() ? name : where_ + "." + name, *problem_};
 }
 
+std::optional<JsonFields> JsonFields::object_or_null(const char* name) const {
+  if (null(name)) return std::nullopt;
+  return object(name);
+}
+
 std::vector<JsonFields> JsonFields::objects(const char* name, std::size_t most) const {
   std::vector<JsonFields> all;
   const ReportJson* field = find(name);
@@ -120,12 +125,13 @@ std::vector<std::pair<std::string, std::string>> JsonFields::scalars(const char*
   if (failed()) return all;
   for (const auto& [key, value] : fields.json_->items()) {
     std::string text;
-    for (const ReportJson& entry : value.is_array() ? value : ReportJson::array({value})) {
+    const ReportJson entries = value.is_structured() ? value : ReportJson::array({value});
+    for (const auto& [part, entry] : entries.items()) {
       if (entry.is_structured()) fields.complain(quote(key), "is neither a value nor a list of values");
       if (failed()) return all;
-      text += (text.empty() ? "" : ", ") + scalar_text(entry);
+      text += (text.empty() ? "" : ", ") + (value.is_object() ? part + " " : "") + scalar_text(entry);
     }
-    all.emplace_back(key, text);
+    if (!text.empty() && !value.is_null()) all.emplace_back(key, text);
   }
   return all;
 }

@@ -40,7 +40,9 @@ class JsonFields {
   std::optional<Estimate> interval_or_null(const char* name, NumberRange range) const;
   JsonFields object(const char* name) const;
   std::vector<JsonFields> objects(const char* name, std::size_t most) const;
-  // Members that are scalars or lists of scalars, as text.
+  // null instead of an object is nothing.
+  std::optional<JsonFields> object_or_null(const char* name) const;
+  // Members that are scalars, or lists or objects of scalars, as text. Those that are null or empty are left out.
   std::vector<std::pair<std::string, std::string>> scalars(const char* name) const;
 
   bool failed() const { return !problem_->empty(); }

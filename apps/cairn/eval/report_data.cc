@@ -60,10 +60,11 @@ SuiteCell read_cell(const JsonFields& json) {
   cell.items = json.count("items");
   cell.score = json.number_or_null("score", kShare);
   cell.accuracy = json.interval_or_null("accuracy", kShare);
-  const JsonFields retained = json.object("retained");
-  cell.retained.items = retained.count("items", 0, cell.items);
-  cell.retained.kept = retained.count("kept", 0, cell.retained.items);
-  cell.retained.interval = retained.interval_or_null("interval", kShare);
+  if (const std::optional<JsonFields> retained = json.object_or_null("retained")) {
+    cell.retained.items = retained->count("items", 0, cell.items);
+    cell.retained.kept = retained->count("kept", 0, cell.retained.items);
+    cell.retained.interval = retained->interval_or_null("interval", kShare);
+  }
   if (cell.items > 0 && !cell.accuracy) json.complain("accuracy", "is null although there are items");
   cell.lost = json.count("lost", 0, cell.items);
   cell.won = json.count("won", 0, cell.items);

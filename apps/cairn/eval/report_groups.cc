@@ -17,7 +17,7 @@ using Names = std::vector<std::string_view>;
 std::string settings_text(const ReportRun& run, const Names& without) {
   std::string text;
   for (const auto& [name, value] : run.settings) {
-    if (value == "null" || std::ranges::find(without, name) != without.end()) continue;
+    if (std::ranges::find(without, name) != without.end()) continue;
     text += (text.empty() ? "" : ", ") + name + " " + value;
   }
   return text;
@@ -35,7 +35,7 @@ std::string windows_text(const KldRun& run, const KldRow& row) {
 }
 
 std::string sessions_text(const SuiteRun& run) {
-  return settings_text(run, {"contexts", "tasks", "modes"});
+  return settings_text(run, {"contexts", "tasks", "modes", "contenders"});
 }
 
 // What is compared, with the recipes it holds.
@@ -150,6 +150,7 @@ void add_headlines(ModelGroup& group) {
     if (figures.retained && figures.recipe == group.full_recipe && !figures.is_control()) {
       figures.retained->low = figures.retained->high = figures.retained->value;
     }
+    if (figures.is_control()) continue;  // some are asked other or fewer questions by design
     group.unequal_items |= items && *items != figures.headline.items;
     items = figures.headline.items;
   }

@@ -16,7 +16,6 @@ namespace {
 std::string run_row(const ReportRun& run, const char* kind, const std::string& text) {
   std::string settings;
   for (const auto& [name, value] : run.settings) {
-    if (value == "null") continue;
     settings += (settings.empty() ? "" : " · ") + html(name) + " " + html(value);
   }
   return "<tr><th scope=\"row\">" + code_name(run.source) + "</th><td>" + kind + "</td><td>" + html(run.version) +
