@@ -124,7 +124,7 @@ std::string section(const ModelGroup& group, const std::string& id) {
   text += divergence_figure(id + "-divergence", group) + retained_figure(id + "-retained", group);
   text += turns_figure(id + "-turns", group);
   if (const std::string heat = heat_tables(group); !heat.empty()) text += "<h3>Retained accuracy by task</h3>\n" + heat;
-  text += "<h3>All figures</h3>\n" + kld_listing(group) + suite_listing(group);
+  text += "<div class=\"all\">\n<h3>All figures</h3>\n" + kld_listing(group) + suite_listing(group) + "</div>\n";
   return text + "</section>\n";
 }
 

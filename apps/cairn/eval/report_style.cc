@@ -78,11 +78,13 @@ svg line, svg polyline { fill: none; }
 .series { stroke: var(--accent); stroke-width: 1.4; } .series.control { stroke: var(--control); }
 .reference { stroke: var(--other); stroke-width: 1.4; opacity: .65; }
 @media print {
-  @page { size: A4 landscape; margin: 12mm; }
+  @page { size: A4 portrait; margin: 12mm; }
+  @page wide { size: A4 landscape; margin: 10mm; }
+  .all { page: wide; }
   body { max-width: none; padding: 0; font-size: 10pt; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   .scroll { overflow: visible; } .scroll svg { min-width: 0; }
-  figure, tr { break-inside: avoid; } h2, h3, caption { break-after: avoid; }
+  figure, tr, table.summary, table.heat { break-inside: avoid; } h3 { margin-top: 1rem; } h2, h3, caption { break-after: avoid; }
   table { font-size: 8.5pt; } table.listing { font-size: 6.8pt; } th small, td small { font-size: 6.5pt; }
   details::details-content { content-visibility: visible; block-size: auto; display: block; }
 }

@@ -16,6 +16,7 @@ namespace {
 std::string run_row(const ReportRun& run, const char* kind, const std::string& text) {
   std::string settings;
   for (const auto& [name, value] : run.settings) {
+    if (name == "contenders") continue;  // the recipes, which the summary names
     settings += (settings.empty() ? "" : " · ") + html(name) + " " + html(value);
   }
   return "<tr><th scope=\"row\">" + code_name(run.source) + "</th><td>" + kind + "</td><td>" + html(run.version) +
