@@ -57,11 +57,11 @@ class CommandLine(unittest.TestCase):
 class Help(CommandLine):
     def test_help_lists_commands_and_exit_statuses(self):
         text = self.output("--help").decode()
-        for word in ("run", "inspect", "tokenize", "bench", "demo", "Exit status", "130"):
+        for word in ("run", "inspect", "tokenize", "bench", "plan", "demo", "Exit status", "130"):
             self.assertIn(word, text)
 
     def test_each_command_has_help(self):
-        for command in ("run", "inspect", "tokenize", "bench", "demo"):
+        for command in ("run", "inspect", "tokenize", "bench", "plan", "demo"):
             self.assertIn("--model", self.output(command, "--help").decode())
 
     def test_version(self):

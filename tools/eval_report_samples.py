@@ -24,7 +24,7 @@ RECIPES = [
     ("raw_f16+drop=0.2", 3072, 16, 0.118, 0.67),
     ("raw_f16+shift=4", 3072, 16, 0.054, 0.81),
 ]
-CONTROLS = [("raw_f16+evict=0.5", "random eviction", 1536, 16, 0.48), ("raw_f16", "no context", 0, 0, 0.04)]
+CONTROLS = [("raw_f16+evict=0.5", "random eviction", 1536, 16, 0.48), ("raw_f16", "no context", 34406.4, 16, 0.04)]
 
 
 def interval(value, spread, low=0.0, high=math.inf):

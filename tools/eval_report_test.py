@@ -139,6 +139,7 @@ class Rendered(Report):
         self.assertEqual(divergence["whiskers"], len(recipes) - 1)  # the exact cache has no interval
         retained = shown["svgs"]["model-1-retained"]
         self.assertCountEqual(retained["points"], recipes + controls)
+        self.assertCountEqual(retained["centres"], recipes + controls[:1])  # no context: a level, not a point
         places = 2 * (5 + 5)  # modes, turns and fifths
         self.assertEqual(shown["svgs"]["model-1-turns"]["steps"], places * len(recipes + controls))
         self.assertEqual(shown["heat"], 2 * (len(samples.TASKS) + 1) * len(recipes + controls))
@@ -207,6 +208,25 @@ class Rendered(Report):
     def test_narrow_screen_scrolls_only_inside(self):
         shown = self.render(samples.kld(), samples.suite(), width=500)
         self.assertLessEqual(*shown["width"])
+
+
+class RealResults(Report):
+    """The files that the other commands write are the ones that are read."""
+
+    def run_eval(self, name, *arguments):
+        model = ROOT / "models/cairn-tiny-f16.gguf"
+        done = subprocess.run([BINARY, "eval", name, "-m", model, "--json", *arguments], capture_output=True, timeout=300)
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        return done.stdout.decode()
+
+    def test_kld_and_suite_are_joined(self):
+        recipes = ["--recipes", "raw_f16,raw_f16+shift=2"]
+        page = self.make(self.run_eval("kld", ROOT / "README.md", "--contexts", "64", "--windows", "2", *recipes),
+                         self.run_eval("suite", "--contexts", "512", "--sessions", "1", "--turns", "2", "--tasks", "S1,S9",
+                                       *recipes))
+        rows = re.findall(r"<tr>.*?</tr>", re.search(r'<table class="summary">.*?</table>', page, re.DOTALL)[0])
+        self.assertEqual(len(rows), 3)
+        self.assertNotIn('class="none"', "".join(rows))  # every figure of every recipe
 
 
 class Page(Report):

@@ -13,6 +13,7 @@ void add_inspect_command(CLI::App& app, Status& outcome);
 void add_tokenize_command(CLI::App& app, Status& outcome);
 void add_bench_command(CLI::App& app, Status& outcome);
 void add_eval_command(CLI::App& app, Status& outcome);
+void add_plan_command(CLI::App& app, Status& outcome);
 void add_demo_command(CLI::App& app, Status& outcome);
 
 }  // namespace cairn

@@ -5,6 +5,20 @@
 
 namespace cairn {
 
+namespace {
+
+EngineOptions engine_options(const ModelOptions& options, bool reuse) {
+  EngineOptions engine;
+  engine.threads = options.threads;
+  engine.kv_budget_bytes = options.kv_budget;
+  engine.context = options.context;
+  engine.codec = options.codec;
+  engine.reuse = reuse;
+  return engine;
+}
+
+}  // namespace
+
 void add_model_options(CLI::App& command, ModelOptions& options) {
   command.add_option("-m,--model", options.model, "Model file (GGUF)")->required();
   command.add_option("-t,--threads", options.threads, "Threads; 0 is one per core")->capture_default_str();
@@ -20,14 +34,13 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
 
 Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, bool reuse) {
   Progress progress("Loading");
-  EngineOptions engine;
-  engine.threads = options.threads;
-  engine.kv_budget_bytes = options.kv_budget;
-  engine.context = options.context;
-  engine.codec = options.codec;
-  engine.reuse = reuse;
+  EngineOptions engine = engine_options(options, reuse);
   engine.on_load = [&progress](double fraction) { progress.update(fraction); };
   return Engine::load(options.model, engine);
+}
+
+Result<std::unique_ptr<Engine>> load_quietly(const ModelOptions& options) {
+  return Engine::load(options.model, engine_options(options, /*reuse=*/false));
 }
 
 }  // namespace cairn

@@ -25,5 +25,7 @@ void add_model_options(CLI::App& command, ModelOptions& options);
 
 // Loads with a progress bar. Errors: those of Engine::load.
 Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, bool reuse = true);
+// The same without a bar and without reuse: for threads beside one that shows progress.
+Result<std::unique_ptr<Engine>> load_quietly(const ModelOptions& options);
 
 }  // namespace cairn

@@ -26,11 +26,30 @@ void Progress::update(double fraction) {
   const auto now = std::chrono::steady_clock::now();
   if (drawn_ && now - last_ < kInterval) return;
   last_ = now;
-  drawn_ = true;
   fraction = std::clamp(fraction, 0.0, 1.0);
+  if (!drawn_) {
+    begin_ = now;
+    begin_fraction_ = fraction;
+  }
+  drawn_ = true;
   std::string bar(static_cast<std::size_t>(fraction * kWidth), '#');
   bar.resize(kWidth, '.');
-  std::fprintf(stderr, "\r%s [%s] %3d %%", label_.c_str(), bar.c_str(), static_cast<int>(fraction * 100));
+  std::fprintf(stderr, "\r%s [%s] %3d %%%s\033[K", label_.c_str(), bar.c_str(), static_cast<int>(fraction * 100),
+               remaining(fraction).c_str());
+}
+
+// ", 1:05 left", once some seconds have shown how fast it goes.
+std::string Progress::remaining(double fraction) const {
+  const double elapsed = std::chrono::duration<double>(last_ - begin_).count();
+  if (elapsed < 2 || fraction <= begin_fraction_) return "";
+  const auto left = static_cast<long>(elapsed * (1 - fraction) / (fraction - begin_fraction_));
+  char text[48];
+  if (left >= 3600) {
+    std::snprintf(text, sizeof text, ", %ld:%02ld:%02ld left", left / 3600, left / 60 % 60, left % 60);
+  } else {
+    std::snprintf(text, sizeof text, ", %ld:%02ld left", left / 60, left % 60);
+  }
+  return text;
 }
 
 std::function<void(std::size_t, std::size_t)> Progress::counter() {

@@ -23,10 +23,13 @@ class Progress {
   void finish();  // erases the line; nothing is drawn afterwards
 
  private:
+  std::string remaining(double fraction) const;
+
   std::string label_;
   bool active_;
   bool drawn_ = false;
-  std::chrono::steady_clock::time_point last_{};
+  std::chrono::steady_clock::time_point begin_{}, last_{};  // of drawing
+  double begin_fraction_ = 0;
 };
 
 }  // namespace cairn

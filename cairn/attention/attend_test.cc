@@ -130,6 +130,23 @@ TEST(Attend, MasksByPositionNotBySlot) {
   expect_near(attended(keys, codec, 2, q, rows, 1), exact(keys, 2, q, rows));
 }
 
+// Hidden tokens count for nothing, be it one, a page, or everything of a split.
+TEST(Attend, HiddenTokensAreAsIfTheyWereNotThere) {
+  const Codec& codec = **find_codec("raw_f32");
+  const PageShape shape{1, 8};
+  auto positions = first_positions(2500);
+  for (std::size_t t = 0; t < positions.size(); ++t) {
+    const bool split = t < kSplitPages * kBlockTokens, page = t / kBlockTokens == 20, some = t % 3 == 0;
+    if (split || page || some) positions[t] = kHiddenPosition;
+  }
+  const Keys keys(shape, codec, full_pages(positions.size()), positions);
+  const std::vector<std::int32_t> rows = {1200, 2000, 2498};
+  const auto q = random_floats(rows.size() * 2 * shape.head_dim, 6);
+  for (const unsigned threads : {1u, 2u}) {
+    expect_near(attended(keys, codec, 2, q, rows, threads), exact(keys, 2, q, rows));
+  }
+}
+
 // One row alone, with one thread or eight, and inside a prefill of all rows: the same bits.
 TEST(Attend, ARowDoesNotDependOnItsCompanyOrTheThreads) {
   const Codec& codec = **find_codec("raw_f16");

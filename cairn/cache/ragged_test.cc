@@ -63,6 +63,19 @@ void drop_some_block(Ragged& r) {
   RC_ASSERT(!r.sequence.intact());
 }
 
+// Hidden from every layer that still has them; forks made before still see them.
+void hide_some_tokens(Ragged& r) {
+  const auto count = *rc::gen::inRange<std::size_t>(0, 80);
+  if (r.tokens.empty()) return;
+  std::vector<std::size_t> tokens;
+  for (std::size_t i = 0; i < count; ++i) tokens.push_back(*rc::gen::inRange<std::size_t>(0, r.tokens.size()));
+  RC_ASSERT(r.sequence.hide(tokens).has_value());
+  for (const std::size_t token : tokens) r.tokens[token].position = kHiddenPosition;
+  RC_ASSERT(tokens.empty() || !r.sequence.intact());
+  tokens.push_back(r.tokens.size());
+  RC_ASSERT(!r.sequence.hide(tokens).has_value());  // beyond the end: nothing changes
+}
+
 void trim_somewhere(Ragged& r) {
   const auto keep = *rc::gen::inRange<std::size_t>(0, r.tokens.size() + 1);
   bool possible = true;
@@ -82,8 +95,9 @@ TEST(Ragged, RandomDropsBesideAModel) {
       all.push_back({cache->open({}), {}});
       for (int step = 0; step < 30; ++step) {
         Ragged& r = all[*rc::gen::inRange<std::size_t>(0, all.size())];
-        switch (*rc::gen::inRange(0, 6)) {
+        switch (*rc::gen::inRange(0, 7)) {
           case 0: drop_some_block(r); break;
+          case 6: hide_some_tokens(r); break;
           case 1: trim_somewhere(r); break;
           case 2:
             if (all.size() < 3) {
@@ -122,6 +136,19 @@ TEST(Ragged, NothingIsPublishedAfterADrop) {
   ASSERT_TRUE(append(fork, forked, std::span(ids).subspan(2 * kBlockTokens)));
   EXPECT_EQ(cache->open(ids).size(), 2 * kBlockTokens);
   EXPECT_EQ(cache->stats().index.inserted, 2u);
+}
+
+TEST(Ragged, NothingIsPublishedAfterHiding) {
+  const auto cache = make_cache(32, 16);
+  Sequence sequence = cache->open({});
+  std::vector<ModelToken> model;
+  const auto ids = stream(0, 0, 3 * kBlockTokens);
+  ASSERT_TRUE(append(sequence, model, std::span(ids).first(kBlockTokens)));
+  ASSERT_TRUE(sequence.hide(std::vector<std::size_t>{3}));
+  ASSERT_TRUE(append(sequence, model, std::span(ids).subspan(kBlockTokens)));
+  EXPECT_EQ(cache->open(ids).size(), std::size_t{kBlockTokens});
+  EXPECT_EQ(cache->open(ids).pages(0).front().positions[3], 3);  // others see what was hidden here
+  EXPECT_EQ(sequence.pages(0).front().positions[3], kHiddenPosition);
 }
 
 TEST(Ragged, OnlyFullBlocksThatAreThereCanBeDropped) {

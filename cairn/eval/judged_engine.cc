@@ -42,8 +42,12 @@ Status JudgedEngine::forward(std::span<const ForwardRows> batch) {
   return {};
 }
 
-Result<std::span<const float>> JudgedEngine::extend(Sequence& sequence, std::span<const TokenId> tokens) {
+Result<std::span<const float>> JudgedEngine::extend(Sequence& sequence, std::span<const TokenId> tokens,
+                                                    const std::atomic<bool>* cancel) {
   while (!tokens.empty()) {
+    if (cancel != nullptr && cancel->load(std::memory_order_relaxed)) {
+      return fail(ErrorCode::kCancelled, "stopped with " + std::to_string(tokens.size()) + " tokens to go");
+    }
     const std::size_t count = std::min(tokens.size(), kBlockTokens - sequence.size() % kBlockTokens);
     const bool last = count == tokens.size();
     const ForwardRows rows[] = {{&sequence, tokens.first(count), last ? 1u : 0u, logits_.data()}};

@@ -2,6 +2,7 @@
 // An engine whose cache follows a recipe: built, encoded and attended as the recipe says.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -38,8 +39,10 @@ class JudgedEngine {
   Status forward(std::span<const ForwardRows> batch);
 
   // Computes `tokens`, cut at block borders, so that each block attends to what is left of the blocks before it.
-  // The logits of the last token, valid until the next call. Requires: tokens not empty. Errors: those of forward.
-  Result<std::span<const float>> extend(Sequence& sequence, std::span<const TokenId> tokens);
+  // The logits of the last token, valid until the next call. Requires: tokens not empty. Errors: those of forward;
+  // kCancelled, checked between blocks.
+  Result<std::span<const float>> extend(Sequence& sequence, std::span<const TokenId> tokens,
+                                        const std::atomic<bool>* cancel = nullptr);
 
   // The context is complete: hides what the recipe evicts, but none of the first `pinned` tokens.
   Status finish_context(Sequence& sequence, std::size_t pinned);

@@ -28,6 +28,7 @@ struct Turn {
   std::vector<std::string> gold;        // what the metric compares with; never empty
   std::vector<std::string> candidates;  // kChoice: the options as continuations; kNearestBody: all bodies
   Metric metric = Metric::kExact;
+  std::string begins_with;       // a word that has to come first (the pinned instruction's); `gold` does not hold it
   std::string column;            // of a task that reports several kinds of question apart ("needle"); else empty
   std::uint32_t depth = 0;       // fifth of the context in which the answer lies, 0 to 4
   std::uint32_t max_tokens = 0;  // of a generated answer

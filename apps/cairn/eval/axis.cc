@@ -20,6 +20,15 @@ Axis size_axis(double low, double high, double from, double to) {
   const int first = static_cast<int>(std::ceil(std::log2(axis.low)));
   const int last = static_cast<int>(std::floor(std::log2(axis.high)));
   const int step = std::max(1, (last - first) / 9);
+  if (last - first < 2) {
+    for (int power = first - 1; power <= last; ++power) {
+      for (const double part : {1.0, 1.25, 1.5, 1.75}) {
+        const double size = part * std::exp2(power);
+        if (size >= axis.low && size <= axis.high) axis.ticks.push_back({size, figure_text(size)});
+      }
+    }
+    return axis;
+  }
   for (int power = first; power <= last; power += step) {
     axis.ticks.push_back({std::exp2(power), figure_text(std::exp2(power))});
   }

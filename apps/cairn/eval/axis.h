@@ -21,7 +21,8 @@ struct Axis {
   double at(double value) const;
 };
 
-// Logarithmic, for sizes: ticks at powers of two. Requires 0 < low <= high; widens the range by a margin.
+// Logarithmic, for sizes: ticks at powers of two, and quarters between where the range is short. Requires 0 < low <=
+// high; widens the range by a margin.
 Axis size_axis(double low, double high, double from, double to);
 
 // Logarithmic, with ticks at powers of ten, and 2 and 5 between where the range is short. Requires as above; the ends

@@ -96,11 +96,13 @@ std::string retained_figure(const std::string& id, const ModelGroup& group) {
   for (const RecipeFigures& figures : group.recipes) {
     const std::optional<Estimate>& retained = figures.retained;
     if (!figures.suite || !retained) continue;
+    // What a page takes for a question alone, per token of it, is no size of a cache.
+    const bool has_context = figures.control != "no context";
     spec.points.push_back({figures.label(),
                            figures.label() + ": " + figure_text(figures.suite->bytes_per_token) +
                                " bytes per token, retains " + interval_text(*retained, percent_text) + " % of " +
                                count_text(figures.headline.retained_items),
-                           figures.suite->bytes_per_token, *retained, figures.is_control()});
+                           has_context ? figures.suite->bytes_per_token : 0, *retained, figures.is_control()});
   }
   if (spec.points.empty()) return {};
   return "<h3>Size and retained accuracy</h3>\n" +

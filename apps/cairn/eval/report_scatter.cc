@@ -168,7 +168,7 @@ class Scatter {
   void draw_levels() {
     for (const ScatterPoint* level : levels_) {
       const double y = y_of(level->y.value);
-      const std::string name = shorten(level->name, kLabelLength) + ": no bytes";
+      const std::string name = shorten(level->name, kLabelLength);
       const double width = static_cast<double>(text_columns(name)) * kColumnWidth;
       svg_.open_group("point sizeless", level->title, level->name);
       svg_.line({kLeft, y}, {kRight, y}, "level");

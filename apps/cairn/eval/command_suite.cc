@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// cairn eval suite: which questions on a shared context a recipe still answers.
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "apps/cairn/eval/data_files.h"
+#include "apps/cairn/eval/eval_commands.h"
+#include "apps/cairn/eval/suite_journal.h"
+#include "apps/cairn/eval/suite_json.h"
+#include "apps/cairn/eval/suite_markdown.h"
+#include "apps/cairn/eval/suite_options.h"
+#include "apps/cairn/eval/suite_run.h"
+#include "apps/cairn/interrupt.h"
+
+namespace cairn {
+namespace {
+
+// Data sessions have contexts of their own; their cells carry the longest context of the run.
+void add_data_cells(SuitePlan& plan) {
+  std::vector<Cell> cells;
+  for (std::size_t c = 0; c < plan.contenders.size(); ++c) {
+    std::ranges::copy_if(plan.cells, std::back_inserter(cells), [c](const Cell& cell) { return cell.contender == c; });
+    const Control control = plan.contenders[c].control;
+    if (control != Control::kNone && control != Control::kRandomEviction && control != Control::kNoContext) continue;
+    for (const auto& [name, sessions] : plan.data) {
+      for (std::uint32_t i = 0; i < sessions.size(); ++i) {
+        cells.push_back({c, name, plan.settings.contexts.back(), i});
+      }
+    }
+  }
+  plan.cells = std::move(cells);
+}
+
+Result<SuitePlan> make_plan(const SuiteOptions& options, const std::vector<EvalRecipe>& recipes, const Engine& engine) {
+  SuitePlan plan;
+  CAIRN_TRY(plan.settings, suite_settings(options, engine.context()));
+  const PageShape shape{engine.config().kv_heads, engine.config().head_dim};
+  CAIRN_TRY(plan.contenders, contenders_of(recipes, shape, !options.no_controls));
+  plan.cells = cells_of(plan.contenders, plan.settings);
+  for (const std::string& path : options.data) {
+    CAIRN_TRY(DataSessions loaded, load_data(path, engine.tokenizer(),
+                                             {.context_tokens = plan.settings.contexts.back(),
+                                              .sessions = plan.settings.sessions,
+                                              .turns = plan.settings.turns}));
+    if (!loaded.note.empty()) std::cerr << "cairn: " << loaded.note << '\n';
+    if (!plan.data.emplace(loaded.name, std::move(loaded.sessions)).second) {
+      return fail(ErrorCode::kInvalidArgument, "two data files are named '" + loaded.name + "'; rename one");
+    }
+  }
+  add_data_cells(plan);
+  // Whatever cannot be asked is found before anything is computed.
+  for (const Cell& cell : plan.cells) {
+    if (cell.index != 0 || plan.data.contains(cell.task)) continue;
+    CAIRN_TRY_VOID(session_of(cell, plan.contenders[cell.contender].control, plan.settings, engine.tokenizer()));
+  }
+  return plan;
+}
+
+// A file that exists is whole.
+Status write_file(const std::string& path, const std::string& text) {
+  const std::string partial = path + ".partial";
+  std::ofstream file(partial, std::ios::binary | std::ios::trunc);
+  file << text;
+  file.close();
+  if (!file || std::rename(partial.c_str(), path.c_str()) != 0) {
+    return fail(ErrorCode::kIo, "cannot write '" + path + "'");
+  }
+  return {};
+}
+
+Status run_suite_command(const SuiteOptions& options) {
+  const InterruptScope interrupt;
+  CAIRN_TRY(const std::vector<EvalRecipe> recipes, suite_recipes(options));
+  CAIRN_TRY(std::unique_ptr<Engine> engine, load_engine(options.model, /*reuse=*/false));
+  CAIRN_TRY(const SuitePlan plan, make_plan(options, recipes, *engine));
+  const Json head = suite_head(plan, *engine, options.model.model);
+  const std::string model_name = engine->config().name.empty() ? options.model.model : engine->config().name;
+  std::unique_ptr<SuiteJournal> journal;
+  if (!options.out.empty()) {
+    CAIRN_TRY(journal, SuiteJournal::open(options.out + ".journal", head));
+    if (journal->size() > 0) std::cerr << "cairn: going on after " << journal->size() << " sessions\n";
+    if (journal->broken_lines() > 0) {
+      std::cerr << "cairn: " << journal->broken_lines() << " broken lines of the journal; their sessions run again\n";
+    }
+  }
+  const SuiteResources resources = suite_resources(options, *engine, plan.settings.contexts.back());
+  CAIRN_TRY(const auto answers, run_suite(plan, resources, std::move(engine), journal.get()));
+  const std::string json = dump_json(suite_json(head, plan, answers));
+  const std::string markdown = suite_markdown(plan, answers, model_name);
+  if (!options.out.empty()) {
+    CAIRN_TRY_VOID(write_file(options.out + ".json", json));
+    CAIRN_TRY_VOID(write_file(options.out + ".md", markdown));
+  }
+  std::cout << (options.json ? json : markdown);
+  return {};
+}
+
+}  // namespace
+
+void add_eval_suite_command(CLI::App& eval, Status& outcome) {
+  CLI::App* command = eval.add_subcommand("suite",
+                                          "Shared-context questions: twelve task kinds, multi-turn and "
+                                          "multi-request");
+  auto options = std::make_shared<SuiteOptions>();
+  add_suite_options(*command, *options);
+  command->callback([options, &outcome] { outcome = run_suite_command(*options); });
+}
+
+}  // namespace cairn

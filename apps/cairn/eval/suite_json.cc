@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "apps/cairn/eval/suite_json.h"
+
+#include <algorithm>
+#include <map>
+#include <span>
+#include <utility>
+
+namespace cairn {
+namespace {
+
+std::string contender_label(const Contender& contender) {
+  std::string label = contender.recipe.text;
+  if (contender.control != Control::kNone) label += " (" + std::string(control_name(contender.control)) + ")";
+  return label;
+}
+
+Json group_json(const GroupKey& key, const GroupCounts& counts) {
+  Json group = {{"task", key.task},
+                {"column", key.column},
+                {"mode", mode_name(key.mode)},
+                {"context", key.context},
+                {"turn", key.turn ? Json(*key.turn + 1) : Json(nullptr)},
+                {"depth", key.depth ? Json(*key.depth) : Json(nullptr)},
+                {"items", counts.items},
+                {"score", counts.mean_score()},
+                {"accuracy", estimate_json(counts.accuracy())},
+                {"retained", nullptr},
+                {"lost", counts.lost},
+                {"won", counts.won},
+                {"cap_hits", counts.cap_hits},
+                {"answer_tokens", static_cast<double>(counts.answer_tokens) / static_cast<double>(counts.items)},
+                {"obeyed", static_cast<double>(counts.obeyed) / static_cast<double>(counts.items)}};
+  if (counts.exact_correct > 0) {
+    group["retained"] = {{"items", counts.exact_correct},
+                         {"kept", counts.retained},
+                         {"interval", estimate_json(counts.retained_accuracy())}};
+  }
+  return group;
+}
+
+std::span<const AnsweredCell> answers_of(const std::vector<AnsweredCell>& answers, std::size_t contender) {
+  const auto same = std::ranges::equal_range(answers, contender, {},
+                                             [](const AnsweredCell& answered) { return answered.cell.contender; });
+  return {same.begin(), same.end()};
+}
+
+Json cost_json(std::span<const AnsweredCell> answers) {
+  double bytes = 0, bits = 0, sessions = 0;
+  for (const AnsweredCell& answered : answers) {
+    if (answered.outcome.cost.bytes_per_token == 0) continue;  // there was no context
+    bytes += answered.outcome.cost.bytes_per_token;
+    bits += answered.outcome.cost.bits_per_value;
+    ++sessions;
+  }
+  if (sessions == 0) sessions = 1;
+  return {{"bytes_per_token", bytes / sessions}, {"bits_per_value", bits / sessions}};
+}
+
+}  // namespace
+
+std::string cell_key(const SuitePlan& plan, const Cell& cell) {
+  return contender_label(plan.contenders[cell.contender]) + "|" + cell.task + "|" + std::to_string(cell.context) + "|" +
+         std::to_string(cell.index);
+}
+
+Json answered_json(const AnsweredCell& answered) {
+  Json turns = Json::array();
+  for (const TurnOutcome& turn : answered.outcome.turns) {
+    turns.push_back({{"mode", mode_name(turn.mode)},
+                     {"turn", turn.turn},
+                     {"column", answered.columns[turn.turn]},
+                     {"depth", answered.depths[turn.turn]},
+                     {"score", turn.score},
+                     {"correct", turn.correct},
+                     {"obeyed", turn.obeyed},
+                     {"tokens", turn.answer_tokens},
+                     {"cap", turn.hit_cap},
+                     {"answer", turn.answer}});
+  }
+  return {{"bytes_per_token", answered.outcome.cost.bytes_per_token},
+          {"bits_per_value", answered.outcome.cost.bits_per_value},
+          {"turns", std::move(turns)}};
+}
+
+std::optional<AnsweredCell> answered_from_json(const Json& json, const Cell& cell) {
+  try {
+    AnsweredCell answered{.cell = cell, .columns = {}, .depths = {}, .outcome = {}};
+    answered.outcome.cost = {json.at("bytes_per_token"), json.at("bits_per_value")};
+    for (const Json& turn : json.at("turns")) {
+      TurnOutcome& outcome = answered.outcome.turns.emplace_back();
+      const auto mode = turn.at("mode").get<std::string>();
+      const auto known = std::ranges::find(kModes, mode, mode_name);
+      if (known == kModes.end()) return std::nullopt;
+      outcome.mode = *known;
+      outcome.turn = turn.at("turn");
+      outcome.score = turn.at("score");
+      outcome.correct = turn.at("correct");
+      outcome.obeyed = turn.at("obeyed");
+      outcome.answer_tokens = turn.at("tokens");
+      outcome.hit_cap = turn.at("cap");
+      outcome.answer = turn.at("answer");
+      if (outcome.mode != kModes.front()) continue;
+      if (outcome.turn != answered.columns.size()) return std::nullopt;
+      answered.columns.push_back(turn.at("column"));
+      answered.depths.push_back(turn.at("depth"));
+    }
+    const bool whole =
+        !answered.columns.empty() && answered.outcome.turns.size() == kModes.size() * answered.columns.size() &&
+        std::ranges::all_of(answered.outcome.turns,
+                            [&](const TurnOutcome& turn) { return turn.turn < answered.columns.size(); });
+    return whole ? std::optional(std::move(answered)) : std::nullopt;
+  } catch (const Json::exception&) {
+    return std::nullopt;
+  }
+}
+
+Json suite_head(const SuitePlan& plan, const Engine& engine, const std::string& model_file) {
+  Json head = result_head("cairn.eval.suite.v1", engine, model_file);
+  Json labels = Json::array(), data = Json::object(), modes = Json::array();
+  for (const Contender& contender : plan.contenders) labels.push_back(contender_label(contender));
+  for (const auto& [name, sessions] : plan.data) data[name] = sessions.size();
+  for (const Mode mode : kModes) modes.push_back(mode_name(mode));
+  head["settings"] = {
+      {"seed", plan.settings.seed},         {"tasks", plan.settings.tasks},       {"data", std::move(data)},
+      {"contexts", plan.settings.contexts}, {"sessions", plan.settings.sessions}, {"turns", plan.settings.turns},
+      {"modes", std::move(modes)},          {"contenders", std::move(labels)}};
+  return head;
+}
+
+Json suite_json(Json head, const SuitePlan& plan, const std::vector<AnsweredCell>& answers) {
+  Json recipes = Json::array();
+  for (std::size_t c = 0; c < plan.contenders.size(); ++c) {
+    const Contender& contender = plan.contenders[c];
+    const auto mine = answers_of(answers, c);
+    if (mine.empty()) continue;
+    const Json cost = cost_json(mine);
+    Json cells = Json::array();
+    for (const auto& [key, counts] : summarise_cells(mine, answers_of(answers, contender.judged_against))) {
+      if (key.turn || key.depth) cells.push_back(group_json(key, counts));
+    }
+    recipes.push_back({{"recipe", contender.recipe.text},
+                       {"control", control_name(contender.control)},
+                       {"bytes_per_token", cost.at("bytes_per_token")},
+                       {"bits_per_value", cost.at("bits_per_value")},
+                       {"kept", 1 - contender.recipe.evict},
+                       {"cells", std::move(cells)}});
+  }
+  head["recipes"] = std::move(recipes);
+  return head;
+}
+
+}  // namespace cairn

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// A run of the suite for people: Markdown tables.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "apps/cairn/eval/suite_run.h"
+
+namespace cairn {
+
+std::string suite_markdown(const SuitePlan& plan, const std::vector<AnsweredCell>& answers,
+                           const std::string& model_name);
+
+}  // namespace cairn

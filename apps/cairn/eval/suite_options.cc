@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "apps/cairn/eval/suite_options.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "cairn/eval/task.h"
+
+namespace cairn {
+
+void add_suite_options(CLI::App& command, SuiteOptions& options) {
+  add_model_options(command, options.model);
+  command
+      .add_option("--recipes", options.recipes,
+                  "What to judge; the first is the exact cache that the others are paired with")
+      ->delimiter(',')
+      ->capture_default_str();
+  command.add_option("--tasks", options.tasks, "As --tasks S1,S9; default: all twelve")->delimiter(',');
+  command
+      .add_option("--contexts", options.contexts,
+                  "Tokens of a session, questions and answers included; default: 512, 1024, ... as far as the model "
+                  "goes, at most 8192")
+      ->delimiter(',');
+  command.add_option("--sessions", options.sessions, "Sessions of each task and context")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
+  command.add_option("--turns", options.turns, "Questions of a session")
+      ->check(CLI::Range(1, 50))
+      ->capture_default_str();
+  command.add_option("--seed", options.seed, "Of the sessions")->capture_default_str();
+  command.add_option("--data", options.data, "Real sessions too: SQuAD JSON, SCBench or passkey JSON lines")
+      ->delimiter(',');
+  command
+      .add_option("--jobs", options.jobs,
+                  "Sessions at once, each with its own copy of the weights; 0: one per "
+                  "thread where memory allows")
+      ->check(CLI::Range(0, 512))
+      ->capture_default_str();
+  command.add_option("--out", options.out, "Write OUT.json and OUT.md, and OUT.journal to go on from after a stop");
+  command.add_flag("--quick", options.quick,
+                   "Two sessions of three turns at the shortest context: a look, not a result");
+  command.add_flag("--no-controls", options.no_controls, "Leave out the controls");
+  command.add_flag("--json", options.json, "Print JSON instead of Markdown");
+}
+
+Result<SuiteSettings> suite_settings(const SuiteOptions& options, std::uint32_t model_context) {
+  SuiteSettings settings{.tasks = {},
+                         .contexts = options.contexts,
+                         .sessions = options.sessions,
+                         .turns = options.turns,
+                         .seed = options.seed};
+  for (const std::string& name : options.tasks) {
+    CAIRN_TRY(const Task* task, find_task(name));
+    if (std::ranges::find(settings.tasks, task->name) == settings.tasks.end()) settings.tasks.emplace_back(task->name);
+  }
+  if (options.tasks.empty() && options.data.empty()) {
+    for (const Task& task : task_table()) settings.tasks.emplace_back(task.name);
+  }
+  if (settings.contexts.empty()) {
+    for (std::uint32_t context = 512; context <= std::min(model_context, 8192u); context *= 2) {
+      settings.contexts.push_back(context);
+    }
+    if (settings.contexts.empty()) settings.contexts = {model_context};
+  }
+  std::ranges::sort(settings.contexts);
+  settings.contexts.erase(std::unique(settings.contexts.begin(), settings.contexts.end()), settings.contexts.end());
+  if (settings.contexts.back() > model_context) {
+    return fail(ErrorCode::kTooLong, "a context of " + std::to_string(settings.contexts.back()) +
+                                         " tokens exceeds the model's " + std::to_string(model_context) +
+                                         "; choose smaller --contexts, or raise --ctx to measure beyond it");
+  }
+  if (options.quick) {
+    settings.contexts.resize(1);
+    settings.sessions = 2;
+    settings.turns = 3;
+  }
+  return settings;
+}
+
+Result<std::vector<EvalRecipe>> suite_recipes(const SuiteOptions& options) {
+  std::vector<EvalRecipe> recipes;
+  for (const std::string& text : options.recipes) {
+    CAIRN_TRY(EvalRecipe recipe, parse_recipe(text));
+    if (std::ranges::find(recipes, recipe.text, &EvalRecipe::text) == recipes.end()) {
+      recipes.push_back(std::move(recipe));
+    }
+  }
+  return recipes;
+}
+
+}  // namespace cairn

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the user asks `cairn eval suite` for, checked.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "apps/cairn/model_options.h"
+#include "cairn/base/result.h"
+#include "cairn/eval/suite.h"
+
+namespace cairn {
+
+struct SuiteOptions {
+  ModelOptions model;
+  std::vector<std::string> recipes = {"raw_f16", "raw_f16+evict=0.5"};
+  std::vector<std::string> tasks;       // empty: all
+  std::vector<std::uint32_t> contexts;  // empty: 512, 1024, 2048, ... as far as the model goes, at most 8192
+  std::uint32_t sessions = 6;
+  std::uint32_t turns = 5;
+  std::uint64_t seed = 1;
+  std::vector<std::string> data;
+  unsigned jobs = 0;
+  std::string out;
+  bool quick = false;
+  bool no_controls = false;
+  bool json = false;
+};
+
+void add_suite_options(CLI::App& command, SuiteOptions& options);
+
+// Settings for a model of this context. Errors: kInvalidArgument, kTooLong.
+Result<SuiteSettings> suite_settings(const SuiteOptions& options, std::uint32_t model_context);
+
+// Errors: those of parse_recipe.
+Result<std::vector<EvalRecipe>> suite_recipes(const SuiteOptions& options);
+
+}  // namespace cairn

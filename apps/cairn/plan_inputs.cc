@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "apps/cairn/plan_inputs.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+
+#include "apps/cairn/bench_measure.h"
+#include "apps/cairn/machine.h"
+#include "apps/cairn/model_options.h"
+#include "cairn/engine/gguf.h"
+#include "cairn/engine/model_config.h"
+
+namespace cairn {
+namespace {
+
+constexpr std::uint32_t kPrefillTokens = 128, kDecodeTokens = 8, kDepth = 1024;
+
+Result<double> available_memory_bytes() {
+  std::ifstream info("/proc/meminfo");
+  std::string key, unit;
+  for (double kib = 0; info >> key >> kib; std::getline(info, unit)) {
+    if (key == "MemAvailable:") return kib * 1024;
+  }
+  return fail(ErrorCode::kIo, "cannot read MemAvailable from /proc/meminfo; give the memory with --memory");
+}
+
+// Operations of attention per token of a prefill of `tokens` at `depth`.
+double attention_ops_per_token(const ServedModel& model, double depth, double tokens) {
+  return (depth + tokens / 2) * model.attention_ops * model.layers * model.attention_width();
+}
+
+// Two prefills of equal length, one at the start and one deep, and two unknowns: the rates of products and of
+// attention.
+void solve_rates(const ServedModel& model, double short_s, double deep_s, Hardware& hardware) {
+  const double products = 2 * model.params;
+  const double few = attention_ops_per_token(model, 0, kPrefillTokens);
+  const double many = attention_ops_per_token(model, kDepth, kPrefillTokens);
+  // Noise may make the deep one look as fast as the short one; attention is then taken for as fast as products.
+  const double attention_s_per_op = std::max((deep_s - short_s) / (many - few), short_s / (products + few));
+  const double products_s = std::max(short_s - few * attention_s_per_op, 0.1 * short_s);
+  hardware.flops = products / products_s;
+  hardware.attention_flops = 1 / attention_s_per_op;
+}
+
+}  // namespace
+
+bool names_a_file(const std::string& model) {
+  std::error_code ignored;
+  return model.ends_with(".gguf") || model.contains('/') || std::filesystem::exists(model, ignored);
+}
+
+Result<ServedModel> read_served_model(const std::string& model) {
+  if (!names_a_file(model)) return find_model(model);
+  CAIRN_TRY(const GgufFile file, GgufFile::open(model));
+  CAIRN_TRY(const ModelConfig config, ModelConfig::from_gguf(file));
+  ServedModel served;
+  served.name = std::filesystem::path(model).filename().string();
+  for (const GgufTensor& tensor : file.tensors()) {
+    served.weight_bytes += static_cast<double>(tensor.data.size());
+    const bool looked_up = tensor.name == "token_embd.weight" && !config.tied_output;
+    if (!looked_up) served.params += static_cast<double>(tensor.cols()) * static_cast<double>(tensor.rows());
+  }
+  served.layers = config.layers;
+  served.heads = config.heads;
+  served.kv_heads = config.kv_heads;
+  served.head_dim = config.head_dim;
+  return served;
+}
+
+Result<MeasuredHardware> measure_hardware(const std::string& path, const ServedModel& model, unsigned threads) {
+  MeasuredHardware measured;
+  Hardware& hardware = measured.hardware;
+  hardware.name = this_machine().cpu;
+  CAIRN_TRY(hardware.memory_bytes, available_memory_bytes());
+  ModelOptions options;
+  options.model = path;
+  options.threads = threads;
+  options.context = kDepth + kPrefillTokens;
+  CAIRN_TRY(const std::unique_ptr<Engine> engine, load_engine(options, /*reuse=*/false));
+  measured.read_bytes_per_s = measure_read_bandwidth(engine->threads());
+  CAIRN_TRY(const DepthRates shallow,
+            measure_depth(*engine, 0, {.prefill = kPrefillTokens, .decode = kDecodeTokens, .repeat = 5}));
+  CAIRN_TRY(const DepthRates deep,
+            measure_depth(*engine, kDepth, {.prefill = kPrefillTokens, .decode = 0, .repeat = 5}));
+  solve_rates(model, 1 / spread_of(shallow.prefill).median, 1 / spread_of(deep.prefill).median, hardware);
+  hardware.bandwidth_bytes_per_s = model.weight_bytes * spread_of(shallow.decode).median;
+  return measured;
+}
+
+}  // namespace cairn

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/eval/score.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+
+#include "cairn/base/check.h"
+#include "cairn/eval/text_similarity.h"
+
+namespace cairn {
+namespace {
+
+constexpr std::string_view kBlanks = " \t\r\v\f";
+
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+
+std::string_view first_line(std::string_view text) {
+  text = text.substr(0, std::min(text.find('\n'), kMaxComparedBytes));
+  const std::size_t first = text.find_first_not_of(kBlanks);
+  if (first == text.npos) return {};
+  return text.substr(first, text.find_last_not_of(kBlanks) - first + 1);
+}
+
+// ASCII only: what is a letter beyond it depends on tables that no answer of ours needs.
+std::string lower(std::string_view text) {
+  std::string out(text.substr(0, kMaxComparedBytes));
+  for (char& c : out) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return out;
+}
+
+// The first number, such as "-12.5", without needless zeros in front; empty if there is none.
+std::string first_number(std::string_view text) {
+  text = text.substr(0, kMaxComparedBytes);
+  const auto begin = std::ranges::find_if(text, is_digit);
+  auto end = std::find_if_not(begin, text.end(), is_digit);
+  if (begin == end) return {};
+  if (text.end() - end > 1 && *end == '.' && is_digit(end[1])) end = std::find_if_not(end + 1, text.end(), is_digit);
+  std::string number(begin, end);
+  number.erase(0, std::min(number.find_first_not_of('0'), number.size() - 1));
+  if (number[0] == '.') number.insert(0, 1, '0');
+  return begin != text.begin() && begin[-1] == '-' && number != "0" ? "-" + number : number;
+}
+
+double share_contained(const Turn& turn, std::string_view generated, bool any) {
+  const std::string answer = lower(generated);
+  const auto found = std::ranges::count_if(turn.gold, [&](const std::string& g) { return answer.contains(lower(g)); });
+  if (any) return found > 0;
+  return static_cast<double>(found) / static_cast<double>(turn.gold.size());
+}
+
+double nearest_body(const Turn& turn, std::string_view generated) {
+  const std::string& needle = turn.gold[0];
+  const double similarity = word_similarity(generated, needle);
+  if (similarity < kNearBody) return 0;
+  // One that is just as near shows that the answer does not tell them apart.
+  return std::ranges::none_of(turn.candidates, [&](const std::string& body) {
+    return body != needle && word_similarity(generated, body) >= similarity;
+  });
+}
+
+double best_of_gold(const Turn& turn, std::string_view generated,
+                    double (*similarity)(std::string_view, std::string_view)) {
+  double best = 0;
+  for (const std::string& gold : turn.gold) best = std::max(best, similarity(generated, gold));
+  return best;
+}
+
+// Takes the word off; false if the answer does not begin with it.
+bool take_first_word(std::string_view word, std::string_view& answer) {
+  const auto words = split_words(answer, 1);
+  if (words.empty() || words[0] != word) return false;
+  answer.remove_prefix(static_cast<std::size_t>(words[0].data() - answer.data()) + word.size());
+  return true;
+}
+
+}  // namespace
+
+double score_answer(const Turn& turn, std::string_view generated) {
+  CAIRN_CHECK(!turn.gold.empty());
+  if (!turn.begins_with.empty() && !take_first_word(turn.begins_with, generated)) return 0;
+  const auto is_gold = [&](std::string_view answer) {
+    return std::ranges::any_of(turn.gold, [&](const std::string& gold) { return answer == first_line(gold); });
+  };
+  switch (turn.metric) {
+    case Metric::kExact:
+    case Metric::kChoice: return is_gold(first_line(generated));
+    case Metric::kContains: return share_contained(turn, generated, true);
+    case Metric::kRecall: return share_contained(turn, generated, false);
+    case Metric::kCharF1: return best_of_gold(turn, generated, char_f1);
+    case Metric::kRougeL: return best_of_gold(turn, generated, rouge_l);
+    case Metric::kFactF1: {
+      std::string facts;
+      for (const std::string& fact : turn.gold) facts += fact + " ";
+      return sentence_f1(generated, facts);
+    }
+    case Metric::kNearestBody: return nearest_body(turn, generated);
+    case Metric::kFirstNumber: {
+      const std::string number = first_number(generated);
+      return !number.empty() &&
+             std::ranges::any_of(turn.gold, [&](const std::string& gold) { return number == first_number(gold); });
+    }
+  }
+  CAIRN_CHECK(false);
+}
+
+double score_choice(const Turn& turn, std::size_t chosen) {
+  CAIRN_CHECK(!turn.gold.empty() && chosen < turn.candidates.size());
+  return std::ranges::count(turn.gold, turn.candidates[chosen]) > 0;
+}
+
+bool is_correct(Metric metric, double score) {
+  switch (metric) {
+    case Metric::kCharF1:
+    case Metric::kRougeL:
+    case Metric::kFactF1: return score > 0.5;
+    case Metric::kExact:
+    case Metric::kContains:
+    case Metric::kRecall:
+    case Metric::kNearestBody:
+    case Metric::kFirstNumber:
+    case Metric::kChoice: return score >= 1;
+  }
+  CAIRN_CHECK(false);
+}
+
+}  // namespace cairn

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// How good an answer is. Any bytes may have been generated, of any length; a score costs a bounded time.
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+
+#include "cairn/eval/session.h"
+
+namespace cairn {
+
+// Below this a generated body is not the one that was asked for, however far the others are.
+inline constexpr double kNearBody = 0.8;
+
+// From 0 to 1. `generated` is what follows the query; for answers of one line the caller cuts it at the newline.
+// A turn with `begins_with` scores 0 unless that word comes first; the metric judges what follows it.
+// Of kChoice, where nothing is generated, a generated option is scored as if it were the chosen one.
+double score_answer(const Turn& turn, std::string_view generated);
+
+// kChoice: 1 if candidates[chosen] is the gold one. Requires: chosen < turn.candidates.size().
+double score_choice(const Turn& turn, std::size_t chosen);
+
+// Whether a score counts as a right answer. All or nothing, except that the overlaps of longer answers (kCharF1,
+// kRougeL, kFactF1) must exceed one half: of two Chinese names of two characters that share one, neither is right.
+bool is_correct(Metric metric, double score);
+
+}  // namespace cairn

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs one session of the suite on a judged cache, in both modes, and scores every turn.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cairn/base/result.h"
+#include "cairn/eval/judged_engine.h"
+#include "cairn/eval/session.h"
+
+namespace cairn {
+
+enum class Mode : std::uint8_t {
+  kMultiTurn,     // each question follows the ones before it and their gold answers
+  kMultiRequest,  // each question follows the context alone
+};
+inline constexpr std::array<Mode, 2> kModes = {Mode::kMultiTurn, Mode::kMultiRequest};
+std::string_view mode_name(Mode mode);  // "multi-turn", "multi-request"
+
+struct TurnOutcome {
+  Mode mode = Mode::kMultiTurn;
+  std::uint32_t turn = 0;  // from 0
+  double score = 0;        // of the metric, in [0, 1]
+  bool correct = false;
+  bool obeyed = true;  // the answer begins with Turn::begins_with
+  std::uint32_t answer_tokens = 0;
+  bool hit_cap = false;  // the answer had not ended after max_tokens
+  std::string answer;    // as generated, or the chosen candidate
+};
+
+struct SessionOutcome {
+  CacheCost cost;                  // of the context
+  std::vector<TurnOutcome> turns;  // multi-turn first, then by turn
+};
+
+struct SessionControl {
+  bool with_context = true;  // false: questions alone, to see what needs no context
+  bool pin_instruction = false;
+  const std::atomic<bool>* cancel = nullptr;
+};
+
+// Tokens that the session grows to in its longest mode, the last answer at its cap included.
+std::size_t session_tokens(const Tokenizer& tokenizer, const Session& session);
+
+// The context is computed once and finished under the recipe before any question is seen, then forked. Answers are
+// greedy and end with a newline or an end-of-generation token. Errors: kTooLong (session_tokens exceed the engine's
+// context), kCancelled, those of Engine::forward.
+Result<SessionOutcome> run_session(JudgedEngine& judged, const Session& session, const SessionControl& control = {});
+
+}  // namespace cairn

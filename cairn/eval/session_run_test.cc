@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sessions on a tiny random model: forks and batches give what one sequence at a time gives.
+#include "cairn/eval/session_run.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "cairn/eval/answer_batch.h"
+#include "cairn/testing/tiny_engine.h"
+#include "cairn/testing/tiny_model.h"
+
+namespace cairn {
+namespace {
+
+std::unique_ptr<Engine> tiny() {
+  return load_tiny(TinyModel{.context = 512}.builder().build(),
+                   {.threads = 1, .kv_budget_bytes = 64 << 20, .reuse = false})
+      .value();
+}
+
+std::unique_ptr<JudgedEngine> judge(const Engine& engine, const char* recipe) {
+  return JudgedEngine::make(engine, *parse_recipe(recipe), {.kv_budget_bytes = 32 << 20}).value();
+}
+
+Session session() {
+  Session session{.task = "test", .index = 0, .context_tokens = 512, .instruction = "t5t6", .context = "", .turns = {}};
+  for (int i = 0; i < 100; ++i) session.context += "t" + std::to_string(10 + i % 30);
+  for (int i = 0; i < 3; ++i) {
+    Turn turn{.query = "t" + std::to_string(20 + i) + "t7",
+              .answer = "t9t8",
+              .gold = {"t9t8"},
+              .candidates = {},
+              .metric = Metric::kExact,
+              .begins_with = "",
+              .column = "",
+              .depth = 0,
+              .max_tokens = 6};
+    session.turns.push_back(turn);
+  }
+  session.turns[2].metric = Metric::kChoice;
+  session.turns[2].candidates = {"t9t11", "t9t8"};
+  return session;
+}
+
+std::vector<TokenId> encode(const Engine& engine, const std::string& text) {
+  return engine.tokenizer().encode(text, {.add_bos = false, .continues_text = true});
+}
+
+// One sequence from nothing, one token at a time.
+std::string greedy(JudgedEngine& judged, std::vector<TokenId> prompt, std::size_t tokens) {
+  Sequence sequence = judged.open();
+  std::span<const float> logits = judged.extend(sequence, prompt).value();
+  std::vector<TokenId> answer;
+  while (answer.size() < tokens) {
+    answer.push_back(static_cast<TokenId>(std::ranges::max_element(logits) - logits.begin()));
+    if (judged.engine().tokenizer().is_end_of_generation(answer.back())) {
+      answer.pop_back();
+      break;
+    }
+    logits = judged.extend(sequence, std::span(answer).last(1)).value();
+  }
+  return judged.engine().tokenizer().decode(answer, {.continues_text = true});
+}
+
+TEST(SessionRun, AnswersAreThoseOfOneSequenceAtATime) {
+  const auto engine = tiny();
+  for (const char* recipe : {"raw_f16", "raw_f16+value-bits=2", "raw_f16+drop=0.3"}) {
+    const auto judged = judge(*engine, recipe);
+    const Session asked = session();
+    const SessionOutcome outcome = run_session(*judged, asked).value();
+    ASSERT_EQ(outcome.turns.size(), 6u);
+    const std::vector<TokenId> context = engine->tokenizer().encode(asked.instruction + asked.context);
+    std::vector<TokenId> story = context;
+    for (std::size_t t = 0; t < 2; ++t) {
+      const auto query = encode(*engine, asked.turns[t].query);
+      std::vector<TokenId> request = context;
+      request.insert(request.end(), query.begin(), query.end());
+      story.insert(story.end(), query.begin(), query.end());
+      EXPECT_EQ(outcome.turns[t].mode, Mode::kMultiTurn);
+      EXPECT_EQ(outcome.turns[t].answer, greedy(*judged, story, 6)) << recipe;
+      EXPECT_EQ(outcome.turns[3 + t].mode, Mode::kMultiRequest);
+      EXPECT_EQ(outcome.turns[3 + t].answer, greedy(*judged, request, 6)) << recipe;
+      const auto gold = encode(*engine, asked.turns[t].answer);  // the gold answer goes on, not the model's
+      story.insert(story.end(), gold.begin(), gold.end());
+    }
+  }
+}
+
+TEST(SessionRun, AChoiceIsMadeByTheLogitsWhereTheOptionsDiffer) {
+  const auto engine = tiny();
+  const auto judged = judge(*engine, "raw_f16");
+  const Session asked = session();
+  const SessionOutcome outcome = run_session(*judged, asked).value();
+  std::vector<TokenId> prompt = engine->tokenizer().encode(asked.instruction + asked.context);
+  const auto query = encode(*engine, asked.turns[2].query + "t9");
+  prompt.insert(prompt.end(), query.begin(), query.end());
+  Sequence sequence = judged->open();
+  const auto logits = judged->extend(sequence, prompt).value();
+  const auto first = static_cast<std::size_t>(encode(*engine, "t11").front());
+  const auto second = static_cast<std::size_t>(encode(*engine, "t8").front());
+  EXPECT_EQ(outcome.turns[5].answer, asked.turns[2].candidates[logits[second] > logits[first] ? 1 : 0]);
+}
+
+TEST(SessionRun, WithoutContextNothingOfItIsSeen) {
+  const auto engine = tiny();
+  const auto judged = judge(*engine, "raw_f16");
+  Session one = session(), other = session();
+  std::reverse(other.context.begin(), other.context.end());
+  const auto a = run_session(*judged, one, {.with_context = false}).value();
+  const auto b = run_session(*judged, other, {.with_context = false}).value();
+  for (std::size_t i = 0; i < a.turns.size(); ++i) EXPECT_EQ(a.turns[i].answer, b.turns[i].answer);
+}
+
+TEST(SessionRun, EvictionSparesWhatIsPinned) {
+  const auto engine = tiny();
+  const auto judged = judge(*engine, "raw_f16+evict=1");
+  Sequence sequence = judged->open();
+  ASSERT_TRUE(judged->extend(sequence, std::vector<TokenId>(100, 5)));
+  ASSERT_TRUE(judged->finish_context(sequence, 7));
+  std::size_t seen = 0;
+  for (const PageView& page : sequence.pages(0)) {
+    for (std::uint32_t t = 0; t < page.count; ++t) seen += page.positions[t] != kHiddenPosition;
+  }
+  EXPECT_EQ(seen, 7u);
+  EXPECT_EQ(sequence.pages(0).front().positions[6], 6);
+}
+
+TEST(SessionRun, RefusesWhatDoesNotFitOrHasNoOptions) {
+  const auto engine = tiny();
+  const auto judged = judge(*engine, "raw_f16");
+  Session long_one = session();
+  for (int i = 0; i < 3; ++i) long_one.context += long_one.context;
+  EXPECT_EQ(run_session(*judged, long_one).error().code, ErrorCode::kTooLong);
+  Session no_options = session();
+  no_options.turns[2].candidates.clear();
+  EXPECT_EQ(run_session(*judged, no_options).error().code, ErrorCode::kInvalidArgument);
+  const std::atomic<bool> cancel{true};
+  EXPECT_EQ(run_session(*judged, session(), {.cancel = &cancel}).error().code, ErrorCode::kCancelled);
+}
+
+}  // namespace
+}  // namespace cairn

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/eval/statistics.h"
+
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "cairn/eval/random.h"
+
+namespace cairn {
+namespace {
+
+TEST(Statistics, QuantileInterpolatesBetweenSortedNeighbours) {
+  EXPECT_TRUE(rc::check([](std::vector<std::int16_t> integers) {
+    RC_PRE(!integers.empty());
+    std::vector<double> values(integers.begin(), integers.end()), sorted = values;
+    std::ranges::sort(sorted);
+    const double q = *rc::gen::inRange(0, 1001) / 1000.0;
+    const double at = q * static_cast<double>(sorted.size() - 1);
+    const auto low = static_cast<std::size_t>(at);
+    const double high = sorted[std::min(low + 1, sorted.size() - 1)];
+    RC_ASSERT(std::abs(quantile(values, q) - (sorted[low] + (high - sorted[low]) * (at - std::floor(at)))) < 1e-9);
+  }));
+}
+
+// Values of the published formula, worked out by hand.
+TEST(Statistics, WilsonIntervals) {
+  const Estimate eight = wilson(8, 10);
+  EXPECT_NEAR(eight.value, 0.8, 1e-12);
+  EXPECT_NEAR(eight.low, 0.4902, 1e-4);
+  EXPECT_NEAR(eight.high, 0.9433, 1e-4);
+  const Estimate none = wilson(0, 10);
+  EXPECT_EQ(none.low, 0);
+  EXPECT_NEAR(none.high, 0.2775, 1e-4);
+  EXPECT_EQ(wilson(10, 10).high, 1);
+  EXPECT_EQ(wilson(0, 0).high, 1);
+}
+
+std::vector<Estimate> mean_of(const std::vector<double>& groups, std::uint64_t seed) {
+  return bootstrap(groups.size(), 1, seed, [&](std::span<const std::size_t> drawn, std::span<double> out) {
+    out[0] = 0;
+    for (const std::size_t group : drawn) out[0] += groups[group] / static_cast<double>(drawn.size());
+  });
+}
+
+TEST(Statistics, BootstrapIntervalsAreThoseOfTheMean) {
+  SeededRandom random(7);
+  std::vector<double> groups(400);
+  for (double& group : groups) group = random.unit();
+  const Estimate mean = mean_of(groups, 1).front();
+  const double half = 1.96 * std::sqrt(1.0 / 12 / 400);  // standard deviation of a uniform number
+  EXPECT_NEAR(mean.high - mean.low, 2 * half, 0.3 * half);
+  EXPECT_LT(mean.low, mean.value);
+  EXPECT_GT(mean.high, mean.value);
+}
+
+TEST(Statistics, BootstrapRepeatsItselfAndKnowsWhenItKnowsNothing) {
+  EXPECT_EQ(mean_of({1, 2, 3}, 5).front().low, mean_of({1, 2, 3}, 5).front().low);
+  EXPECT_EQ(mean_of({4}, 1).front().high, 4);
+  EXPECT_EQ(mean_of({2, 2, 2}, 1).front().low, 2);
+}
+
+TEST(SeededRandom, IsTheSameEverywhere) {
+  SeededRandom random(1, "S1", 2, 3);
+  const std::uint64_t first = random.next();
+  EXPECT_EQ(SeededRandom(1, "S1", 2, 3).next(), first);
+  EXPECT_NE(SeededRandom(1, "S1", 3, 2).next(), first);
+  EXPECT_NE(SeededRandom(1, "S2", 2, 3).next(), first);
+  EXPECT_EQ(SeededRandom(42).next(), 0xbdd732262feb6e95u);  // SplitMix64's published sequence from 42
+  std::vector<int> counts(7);
+  for (int i = 0; i < 7000; ++i) ++counts[random.below(7)];
+  for (const int count : counts) EXPECT_NEAR(count, 1000, 150);
+}
+
+}  // namespace
+}  // namespace cairn

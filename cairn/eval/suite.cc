@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/eval/suite.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "cairn/codec/codec.h"
+#include "cairn/eval/session_run.h"
+#include "cairn/eval/task.h"
+
+namespace cairn {
+namespace {
+
+bool has_task(const SuiteSettings& settings, std::string_view name) {
+  return std::ranges::find(settings.tasks, name) != settings.tasks.end();
+}
+
+// Controls are about one thing each, so they ask one task, or all of them at the shortest context.
+std::vector<std::string> tasks_of(Control control, const SuiteSettings& settings) {
+  switch (control) {
+    case Control::kNone:
+    case Control::kNoContext:
+    case Control::kRandomEviction: return settings.tasks;
+    case Control::kShuffledLabels:
+      return has_task(settings, "S9") ? std::vector<std::string>{"S9"} : std::vector<std::string>{};
+    case Control::kInstruction:
+    case Control::kInstructionPinned:
+      return has_task(settings, "S1") ? std::vector<std::string>{"S1"} : std::vector<std::string>{};
+  }
+  return {};
+}
+
+std::vector<std::uint32_t> contexts_of(Control control, const SuiteSettings& settings) {
+  if (control == Control::kNone || control == Control::kRandomEviction) return settings.contexts;
+  return {*std::ranges::min_element(settings.contexts)};
+}
+
+}  // namespace
+
+std::string_view control_name(Control control) {
+  switch (control) {
+    case Control::kNone: return "";
+    case Control::kNoContext: return "no context";
+    case Control::kRandomEviction: return "random eviction";
+    case Control::kShuffledLabels: return "shuffled labels";
+    case Control::kInstruction: return "instruction";
+    case Control::kInstructionPinned: return "instruction pinned";
+  }
+  return "";
+}
+
+Result<std::vector<Contender>> contenders_of(std::span<const EvalRecipe> recipes, PageShape shape, bool controls) {
+  std::vector<Contender> contenders;
+  for (const EvalRecipe& recipe : recipes) contenders.push_back({recipe, Control::kNone, 0});
+  if (!controls) return contenders;
+  CAIRN_TRY(const Codec* exact, find_codec(recipes.front().codec));
+  for (const EvalRecipe& recipe : recipes) {
+    CAIRN_TRY(const Codec* codec, find_codec(recipe.codec));
+    const double share = static_cast<double>(codec->page_bytes(shape)) / static_cast<double>(exact->page_bytes(shape));
+    if (share >= 1) continue;
+    CAIRN_TRY(EvalRecipe evicting, parse_recipe(recipes.front().codec + "+evict=" + std::to_string(1 - share)));
+    contenders.push_back({std::move(evicting), Control::kRandomEviction, 0});
+  }
+  contenders.push_back({recipes.front(), Control::kNoContext, 0});
+  contenders.push_back({recipes.front(), Control::kShuffledLabels, contenders.size()});
+  const std::size_t exact_instruction = contenders.size();
+  for (const EvalRecipe& recipe : recipes) {
+    contenders.push_back({recipe, Control::kInstruction, exact_instruction});
+    if (recipe.evict > 0) contenders.push_back({recipe, Control::kInstructionPinned, exact_instruction});
+  }
+  return contenders;
+}
+
+std::vector<Cell> cells_of(std::span<const Contender> contenders, const SuiteSettings& settings) {
+  std::vector<Cell> cells;
+  for (std::size_t c = 0; c < contenders.size(); ++c) {
+    for (const std::string& task : tasks_of(contenders[c].control, settings)) {
+      for (const std::uint32_t context : contexts_of(contenders[c].control, settings)) {
+        for (std::uint32_t index = 0; index < settings.sessions; ++index) cells.push_back({c, task, context, index});
+      }
+    }
+  }
+  return cells;
+}
+
+Result<Session> session_of(const Cell& cell, Control control, const SuiteSettings& settings,
+                           const Tokenizer& tokenizer) {
+  CAIRN_TRY(const Task* task, find_task(cell.task));
+  SessionSpec spec{.seed = settings.seed,
+                   .index = cell.index,
+                   .context_tokens = cell.context,
+                   .turns = settings.turns,
+                   .count_tokens =
+                       [&tokenizer](std::string_view text) {
+                         return tokenizer.encode(text, {.add_bos = false, .continues_text = true}).size();
+                       },
+                   .shuffled_labels = control == Control::kShuffledLabels,
+                   .rule = control == Control::kInstruction || control == Control::kInstructionPinned};
+  // How much questions and answers take is known once they are written, and changes little with the context's size.
+  for (std::uint32_t attempt = 0; attempt < 12; ++attempt) {
+    CAIRN_TRY(Session session, task->make(spec));
+    const std::size_t needed = session_tokens(tokenizer, session);
+    session.context_tokens = cell.context;
+    if (needed <= cell.context) return session;
+    const auto excess = static_cast<std::uint32_t>(needed - cell.context) + 8 * attempt;
+    if (excess + 1 >= spec.context_tokens) break;
+    spec.context_tokens -= excess;
+  }
+  return fail(ErrorCode::kInvalidArgument, "a context of " + std::to_string(cell.context) +
+                                               " tokens is too small for " + std::to_string(settings.turns) +
+                                               " turns of " + cell.task + "; raise --contexts or lower --turns");
+}
+
+}  // namespace cairn

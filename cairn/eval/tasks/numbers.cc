@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// S8: the largest, the smallest and the most common of many numbers, and how often some of them appear.
+#include <algorithm>
+#include <array>
+#include <string>
+#include <vector>
+
+#include "cairn/base/check.h"
+#include "cairn/eval/tasks/fill.h"
+#include "cairn/eval/tasks/layout.h"
+#include "cairn/eval/tasks/makers.h"
+#include "cairn/eval/tasks/question.h"
+
+namespace cairn {
+namespace {
+
+constexpr int kMaxNumber = 99, kMaxLowest = 40;
+constexpr int kMinSpread = 30;  // between the smallest and the largest: room for those that are asked for
+constexpr std::size_t kPerLine = 12;
+// A fifth holds at least so many numbers for every turn that asks for it: more than kMaxCopies and the edges.
+constexpr std::size_t kPerTurn = 10;
+constexpr int kMaxCopies = 5;  // of a number that is counted
+
+enum class Kind { kLargest, kSmallest, kMostCommon, kCount };
+
+Turn ask(const std::string& question, int answer) {
+  const std::string number = std::to_string(answer);
+  return make_question(question, number, {number}, Metric::kFirstNumber);
+}
+
+// The numbers of a session while answers are planted among them.
+class Numbers {
+ public:
+  Numbers(std::size_t count, int fewest_special, SeededRandom& random) : random_(random), taken_(count, false) {
+    low_ = random.between(1, kMaxLowest);
+    high_ = random.between(low_ + kMinSpread, kMaxNumber);
+    for (int value = low_ + 1; value < high_; ++value) special_.push_back(value);
+    random.shuffle(special_);  // the first are kept for questions, the others fill
+    const std::vector<int> common(special_.begin() + fewest_special, special_.end());
+    for (std::size_t i = 0; i < count; ++i) values_.push_back(random.pick(common));
+    for (const int value : values_) ++counts_[static_cast<std::size_t>(value)];
+  }
+
+  int low() const { return low_; }
+  int high() const { return high_; }
+  int next_special() { return special_[used_++]; }
+  std::size_t count(int value) const { return counts_[static_cast<std::size_t>(value)]; }
+
+  // Writes the value over a number in the fifth, away from its edges, which lie elsewhere in bytes than in numbers.
+  void plant(int value, std::uint32_t depth) {
+    const std::size_t begin = values_.size() * depth / kFifths, end = values_.size() * (depth + 1) / kFifths;
+    const std::size_t edge = values_.size() / 40 + 1;
+    std::size_t at = 0;
+    do {
+      at = begin + edge + random_.below(end - begin - 2 * edge);
+    } while (taken_[at]);
+    write(at, value);
+  }
+
+  // Until no other number is as common. It does not matter where: this question is about all of them.
+  void make_most_common(int value) {
+    while (true) {
+      auto others = counts_;
+      others[static_cast<std::size_t>(value)] = 0;
+      if (count(value) > *std::ranges::max_element(others)) return;
+      const std::size_t at = random_.below(values_.size());
+      if (!taken_[at]) write(at, value);
+    }
+  }
+
+  std::string text() const {
+    std::string text;
+    for (std::size_t i = 0; i < values_.size(); ++i) {
+      if (i % kPerLine == 0) text += i == 0 ? "Numbers:" : "\nNumbers:";
+      text += " " + std::to_string(values_[i]);
+    }
+    return text + "\n\n";
+  }
+
+ private:
+  void write(std::size_t at, int value) {
+    --counts_[static_cast<std::size_t>(values_[at])];
+    ++counts_[static_cast<std::size_t>(value)];
+    values_[at] = value;
+    taken_[at] = true;
+  }
+
+  SeededRandom& random_;
+  int low_ = 0, high_ = 0;
+  std::vector<int> special_, values_;
+  std::vector<bool> taken_;  // holds an answer
+  std::array<std::size_t, kMaxNumber + 1> counts_{};
+  std::size_t used_ = 0;
+};
+
+Draft draft_numbers(SeededRandom random, std::size_t count, std::size_t turns) {
+  std::vector<Kind> kinds = {Kind::kLargest, Kind::kSmallest, Kind::kMostCommon};
+  kinds.resize(std::max<std::size_t>(kFifths, turns), Kind::kCount);
+  random.shuffle(kinds);
+  kinds.resize(turns);
+  const std::vector<std::uint32_t> depths = draw_depths(turns, random);
+  Numbers numbers(count, static_cast<int>(kMaxTurns), random);
+  Draft draft;
+  for (std::size_t turn = 0; turn < turns; ++turn) {
+    switch (kinds[turn]) {
+      case Kind::kLargest:
+        numbers.plant(numbers.high(), depths[turn]);
+        draft.turns.push_back(ask("What is the largest number?", numbers.high()));
+        break;
+      case Kind::kSmallest:
+        numbers.plant(numbers.low(), depths[turn]);
+        draft.turns.push_back(ask("What is the smallest number?", numbers.low()));
+        break;
+      case Kind::kCount: {
+        const int value = numbers.next_special(), copies = random.between(1, kMaxCopies);
+        for (int i = 0; i < copies; ++i) numbers.plant(value, depths[turn]);
+        draft.turns.push_back(ask("How many times does " + std::to_string(value) + " appear?", copies));
+        break;
+      }
+      case Kind::kMostCommon: draft.turns.push_back({}); break;
+    }
+  }
+  for (std::size_t turn = 0; turn < turns; ++turn) {
+    if (kinds[turn] == Kind::kMostCommon) {  // last, since planting other answers changes what is common
+      const int value = numbers.next_special();
+      numbers.make_most_common(value);
+      draft.turns[turn] = ask("What is the most common number?", value);
+    }
+    draft.turns[turn].depth = depths[turn];
+  }
+  draft.context = numbers.text();
+  return draft;
+}
+
+}  // namespace
+
+Result<Session> make_numbers(const SessionSpec& spec) {
+  const std::size_t turns_per_fifth = std::max<std::size_t>(1, (spec.turns + kFifths - 1) / kFifths);
+  return fill_session(spec, {.task = "S8",
+                             .smallest = kPerTurn * kFifths * turns_per_fifth,
+                             .draft = [&](SeededRandom random, std::size_t count) {
+                               return draft_numbers(random, count, spec.turns);
+                             }});
+}
+
+}  // namespace cairn

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// Made-up people: where they live, what they do, how old they are and who their friend is.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cairn/eval/random.h"
+
+namespace cairn {
+
+enum class Relation : std::uint8_t { kHome, kJob, kAge, kFriend };
+inline constexpr Relation kRelations[] = {Relation::kHome, Relation::kJob, Relation::kAge, Relation::kFriend};
+
+struct Person {
+  std::string name, home, job;
+  int age = 0;
+  std::size_t friend_index = 0;  // nobody is their own friend, and everybody is the friend of one
+};
+
+inline constexpr int kMinAge = 18, kMaxAge = 90;
+inline constexpr std::size_t kMaxPeople = 500;
+
+// All names differ and none contains another; the usual names are used up first. Requires: 2 <= count <= kMaxPeople.
+std::vector<Person> make_people(std::size_t count, SeededRandom& random);
+
+std::span<const std::string_view> usual_names();
+std::span<const std::string_view> cities();
+std::span<const std::string_view> jobs();
+
+// "Paris", "teacher", "42" or "Boris".
+std::string relation_value(std::span<const Person> people, std::size_t person, Relation relation);
+// "Anna lives in Paris.", or a paraphrase.
+std::string relation_fact(std::span<const Person> people, std::size_t person, Relation relation, SeededRandom& random);
+// "Where does WHO live?"
+std::string relation_question(std::string_view who, Relation relation);
+
+// friends[i] for everybody, as one random cycle. Requires: count > 1.
+std::vector<std::size_t> draw_friends(std::size_t count, SeededRandom& random);
+
+}  // namespace cairn

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// S2: which line begins with these words and ends with those. Lines that share only one of the two are everywhere.
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "cairn/eval/tasks/fill.h"
+#include "cairn/eval/tasks/layout.h"
+#include "cairn/eval/tasks/makers.h"
+#include "cairn/eval/tasks/question.h"
+#include "cairn/eval/words.h"
+
+namespace cairn {
+namespace {
+
+using Words = std::vector<std::string_view>;
+
+constexpr std::size_t kEndWords = 2;  // of a prefix or a suffix
+constexpr std::size_t kMinWords = 6, kMaxWords = 9;
+constexpr std::size_t kTightTokens = 25;  // for each line that is needed; below that all lines are short ones
+
+// Two words that no other prefix (or suffix) of the session consists of.
+Words draw_end(std::vector<Words>& taken, SeededRandom& random) {
+  while (true) {
+    Words end = draw_words(kEndWords, random);
+    if (std::ranges::count(taken, end)) continue;
+    taken.push_back(end);
+    return end;
+  }
+}
+
+Words line_between(const Words& prefix, const Words& suffix, std::size_t longest, SeededRandom& random) {
+  const std::size_t middle = kMinWords + random.below(longest - kMinWords + 1) - 2 * kEndWords;
+  Words line = prefix;
+  while (line.size() < kEndWords + middle) {
+    const std::string_view word = random.pick(common_words());
+    if (!std::ranges::count(line, word) && !std::ranges::count(suffix, word)) line.push_back(word);
+  }
+  line.insert(line.end(), suffix.begin(), suffix.end());
+  return line;
+}
+
+std::string text_of(const Words& line) {
+  return join_words(line) + ".";
+}
+
+Turn ask_line(const Words& line) {
+  const std::span<const std::string_view> words(line);
+  const std::string begin = join_words(words.first(kEndWords)), end = join_words(words.last(kEndWords));
+  return make_question("Which line begins with " + begin + " and ends with " + end + "?", text_of(line),
+                       {text_of(line)}, Metric::kExact);
+}
+
+// The targets stand in a ring. The distractors begin like one target and end like the next or the next but one, so that
+// every target has two of each kind and a distractor is worth two.
+Draft draft_prefix_suffix(SeededRandom random, std::size_t lines, std::size_t longest, std::size_t turns) {
+  const std::size_t targets = lines / 3;
+  std::vector<Words> prefixes, suffixes, all;
+  for (std::size_t i = 0; i < targets; ++i) {
+    draw_end(prefixes, random);
+    draw_end(suffixes, random);
+  }
+  for (std::size_t next = 0; next < 3; ++next) {  // 0: the targets themselves
+    for (std::size_t i = 0; i < targets; ++i) {
+      all.push_back(line_between(prefixes[i], suffixes[(i + next) % targets], longest, random));
+    }
+  }
+  while (all.size() < lines) {  // what does not make another target
+    const Words prefix = draw_end(prefixes, random), suffix = draw_end(suffixes, random);
+    all.push_back(line_between(prefix, suffix, longest, random));
+  }
+  std::vector<Unit> units;
+  for (const Words& line : all) units.push_back(unit_of("- " + text_of(line) + "\n"));
+  std::vector<Turn> questions;
+  for (std::size_t turn = 0; turn < turns; ++turn) questions.push_back(ask_line(all[turn]));
+  return draft_of(units, std::move(questions), random);
+}
+
+}  // namespace
+
+Result<Session> make_prefix_suffix(const SessionSpec& spec) {
+  const std::size_t fewest_targets = std::max<std::size_t>(3, spec.turns);  // a ring in which next but one is another
+  const std::size_t longest = spec.context_tokens < kTightTokens * 3 * fewest_targets ? kMinWords : kMaxWords;
+  return fill_session(
+      spec, {.task = "S2", .smallest = 3 * fewest_targets, .draft = [&](SeededRandom random, std::size_t lines) {
+               return draft_prefix_suffix(random, lines, longest, spec.turns);
+             }});
+}
+
+}  // namespace cairn

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/eval/words.h"
+
+#include <algorithm>
+
+#include "cairn/base/check.h"
+
+namespace cairn {
+namespace {
+
+// clang-format off
+constexpr std::string_view kWords[] = {
+  "acorn", "actor", "adult", "agent", "album", "alley", "amber", "angle", "animal", "ankle", "answer", "anvil",
+  "apple", "apron", "arcade", "arch", "area", "arena", "armchair", "army", "aroma", "arrow", "artist", "ashen",
+  "atlas", "attic", "aunt", "author", "autumn", "avenue", "award", "axle", "baby", "badge", "bagel", "baker",
+  "balance", "balcony", "ball", "ballet", "balloon", "bamboo", "banana", "band", "banjo", "banner", "barley", "barn",
+  "baron", "barrel", "basin", "basket", "bath", "battery", "beach", "beacon", "bead", "beak", "beam", "bean", "bear",
+  "beard", "beast", "beaver", "beech", "beetle", "bell", "belt", "bench", "berry", "bicycle", "bird", "biscuit",
+  "bishop", "bison", "blanket", "blend", "block", "blossom", "board", "boat", "bold", "bonnet", "book", "boot",
+  "border", "bottle", "bottom", "bowl", "bracket", "branch", "brass", "brave", "bread", "breeze", "brick", "bride",
+  "bridge", "brief", "bright", "broad", "bronze", "brook", "broom", "brother", "brown", "brush", "bubble", "bucket",
+  "buckle", "budget", "buffalo", "bugle", "builder", "bulb", "bundle", "burrow", "bushel", "butcher", "butter",
+  "button", "cabbage", "cabin", "cable", "cactus", "cage", "cake", "calendar", "calm", "camel", "camera", "camp",
+  "canal", "candle", "canoe", "canvas", "canyon", "captain", "caravan", "carbon", "card", "careful", "cargo",
+  "carpet", "carrot", "carry", "cart", "castle", "cattle", "cave", "cedar", "ceiling", "celery", "cellar", "cement",
+  "century", "cereal", "chain", "chair", "chalk", "chamber", "channel", "chapel", "chapter", "charcoal", "chariot",
+  "cheese", "cherry", "chess", "chest", "chicken", "chimney", "choir", "chorus", "cider", "cinema", "circle",
+  "circus", "city", "civil", "clay", "clean", "clever", "cliff", "climb", "clinic", "cloak", "clock", "closet",
+  "cloth", "cloud", "clover", "coach", "coast", "coat", "cobalt", "cocoa", "coconut", "coffee", "coil", "coin",
+  "collar", "college", "colour", "column", "comet", "comfort", "common", "compass", "concert", "cook", "copper",
+  "coral", "cord", "cork", "corn", "corner", "cottage", "cotton", "couch", "council", "country", "county", "courage",
+  "course", "court", "cousin", "cover", "cradle", "crane", "crayon", "cream", "creek", "crescent", "cricket", "crisp",
+  "crocus", "crop", "crown", "crystal", "cube", "cupboard", "curious", "current", "curtain", "curve", "cushion",
+  "custom", "cycle", "cymbal", "daily", "dairy", "daisy", "dance", "dawn", "deal", "decent", "deck", "deep", "deer",
+  "delta", "desert", "desk", "diamond", "diary", "dinner", "dish", "distant", "doctor", "dolphin", "domain", "donkey",
+  "door", "double", "dough", "dove", "dragon", "drama", "drawer", "dream", "dress", "drift", "drive", "drum", "duck",
+  "dune", "dusk", "eager", "eagle", "early", "earth", "east", "easy", "echo", "edge", "effort", "eight", "elbow",
+  "elder", "elegant", "elephant", "elevator", "ember", "emerald", "empire", "engine", "enjoy", "entire", "entry",
+  "envelope", "equal", "evening", "exact", "extra", "fabric", "factory", "fair", "falcon", "family", "famous", "farm",
+  "father", "feast", "feather", "fence", "fern", "ferry", "festival", "fiddle", "field", "finger", "finish", "fire",
+  "firm", "fish", "flag", "flame", "flannel", "flat", "fleet", "flint", "float", "flock", "floor", "flour", "flower",
+  "fluid", "flute", "foam", "foggy", "folder", "follow", "forest", "fork", "formal", "fortune", "forward", "fossil",
+  "fountain", "foxglove", "frame", "fresh", "friend", "frost", "fruit", "funnel", "future", "gadget", "galaxy",
+  "gallery", "gallon", "game", "garage", "garden", "garlic", "garment", "garnet", "gate", "gather", "general",
+  "gentle", "geyser", "giant", "ginger", "giraffe", "glacier", "glad", "glass", "globe", "glory", "glove", "glow",
+  "goat", "gold", "golden", "good", "goose", "grain", "grand", "granite", "grape", "grass", "gravel", "great",
+  "green", "greet", "grey", "grocer", "grove", "guard", "guest", "guide", "guitar", "gulf", "habit", "hall", "hammer",
+  "hammock", "hamster", "handle", "handy", "happy", "harbor", "hard", "harp", "harvest", "hatch", "haven", "hawk",
+  "hazel", "head", "health", "heart", "heavy", "hedge", "height", "helmet", "herald", "herb", "hero", "heron",
+  "hidden", "high", "hill", "history", "hobby", "hockey", "hollow", "holly", "home", "honest", "honey", "hood",
+  "hook", "horizon", "horn", "horse", "hotel", "hour", "house", "humble", "hunter", "husky", "iceberg", "icon",
+  "idea", "ideal", "igloo", "indigo", "inkwell", "inner", "insect", "island", "ivory", "jacket", "jade", "jasmine",
+  "jelly", "jewel", "jigsaw", "join", "jolly", "journal", "journey", "judge", "juice", "jungle", "junior", "juniper",
+  "kayak", "keen", "keeper", "kennel", "kernel", "kettle", "keyboard", "kidney", "kind", "king", "kitchen", "kite",
+  "kitten", "knee", "knife", "knight", "knot", "label", "ladder", "lady", "lagoon", "lake", "lamp", "land",
+  "language", "lantern", "large", "lark", "laundry", "lava", "lawn", "layer", "lead", "leaf", "learn", "leather",
+  "lemon", "lens", "lesson", "letter", "lettuce", "level", "library", "light", "lilac", "lily", "lime", "limit",
+  "linen", "lion", "lively", "lizard", "loaf", "lobby", "lobster", "local", "lodge", "lofty", "logic", "long",
+  "lotus", "loud", "loyal", "lucky", "lumber", "lunar", "lunch", "magic", "magnet", "maiden", "mango", "mansion",
+  "maple", "marble", "march", "margin", "marina", "market", "marsh", "mason", "meadow", "meal", "medal", "mellow",
+  "melody", "melon", "memory", "mentor", "merchant", "merry", "metal", "meteor", "method", "middle", "mild", "milk",
+  "mill", "mineral", "mint", "minute", "mirror", "mitten", "model", "modern", "modest", "moment", "monkey", "month",
+  "moon", "moose", "morning", "mosaic", "moss", "mother", "motor", "mountain", "mouse", "museum", "music", "mustard",
+  "narrow", "nation", "native", "nature", "navy", "near", "neat", "nectar", "needle", "neighbor", "nephew", "nest",
+  "network", "nickel", "night", "noble", "noodle", "north", "notebook", "novel", "number", "nutmeg", "oasis",
+  "object", "ocean", "office", "olive", "onion", "open", "opera", "orange", "orbit", "orchard", "orchid", "order",
+  "organ", "otter", "outer", "oval", "oven", "oyster", "paddle", "page", "paint", "pair", "palace", "pale", "palm",
+  "panda", "panel", "pantry", "paper", "parade", "parcel", "parent", "park", "parlor", "parrot", "party", "passage",
+  "pasta", "pasture", "patch", "path", "patient", "pattern", "pavement", "peach", "peacock", "peanut", "pearl",
+  "pebble", "pelican", "pencil", "penguin", "people", "pepper", "petal", "phone", "photo", "piano", "pickle",
+  "picnic", "picture", "piece", "pigeon", "pillow", "pine", "pioneer", "pipe", "pizza", "place", "plain", "planet",
+  "plank", "plant", "plate", "player", "plaza", "plenty", "plum", "pocket", "poem", "polar", "polite", "pond", "pony",
+  "poplar", "poppy", "porch", "portrait", "postcard", "potato", "pottery", "powder", "prairie", "present", "pretty",
+  "price", "prince", "print", "prize", "proper", "proud", "prune", "public", "puddle", "pulley", "pumpkin", "pupil",
+  "puppet", "pure", "purple", "puzzle", "pyramid", "quality", "quarry", "quarter", "queen", "quick", "quiet", "quilt",
+  "quiver", "rabbit", "raccoon", "radar", "radio", "radish", "raft", "railway", "rain", "raisin", "ranch", "range",
+  "rapid", "raven", "ready", "record", "reef", "region", "relay", "relish", "rescue", "ribbon", "rice", "rich",
+  "rider", "ridge", "ring", "ripple", "river", "road", "robin", "robot", "rocket", "roof", "room", "root", "rope",
+  "rose", "round", "rover", "royal", "rubber", "ruby", "rudder", "runner", "rural", "rustic", "saddle", "safe",
+  "saffron", "sail", "salad", "salmon", "salt", "sample", "sand", "sandal", "satin", "sauce", "scale", "scarf",
+  "scholar", "school", "science", "scout", "screen", "sculptor", "season", "second", "secret", "section", "seed",
+  "senior", "settle", "seven", "shadow", "shallow", "shape", "sharp", "shed", "sheep", "shelf", "shell", "shelter",
+  "shepherd", "shield", "shine", "ship", "shirt", "shore", "short", "shoulder", "shovel", "shower", "shrimp", "shrub",
+  "shutter", "sideways", "signal", "silence", "silk", "silver", "simple", "singer", "sister", "sketch", "slate",
+  "sleeve", "slender", "slope", "slow", "smart", "smile", "smooth", "snail", "snow", "soap", "social", "socket",
+  "soda", "sofa", "soft", "soil", "solar", "solid", "sonnet", "soup", "south", "space", "spark", "sparrow", "spice",
+  "spider", "spinach", "spiral", "spirit", "splendid", "spoon", "sport", "spring", "spruce", "square", "squirrel",
+  "stable", "stadium", "stage", "stair", "stamp", "star", "station", "statue", "steady", "steam", "steel", "stem",
+  "step", "stereo", "stone", "stool", "store", "storm", "story", "stove", "straw", "stream", "street", "string",
+  "strong", "studio", "study", "sturdy", "subject", "sugar", "suit", "summer", "summit", "sunny", "sunset", "supper",
+  "surface", "swan", "sweater", "sweet", "swift", "syrup", "system", "table", "talent", "tall", "tango", "tavern",
+  "teacher", "teapot", "temple", "tender", "tennis", "tent", "theater", "thimble", "third", "thread", "throne",
+  "thumb", "thunder", "ticket", "tidy", "tiger", "timber", "tiny", "title", "toast", "toffee", "tomato", "topaz",
+  "torch", "tower", "town", "tractor", "trade", "trail", "train", "travel", "treasure", "treat", "tree", "triangle",
+  "tribe", "trumpet", "trunk", "tulip", "tundra", "tunnel", "turkey", "turnip", "turtle", "tutor", "twig", "twin",
+  "umbrella", "uncle", "uniform", "union", "unit", "upper", "useful", "valley", "vanilla", "vapor", "vase", "velvet",
+  "verb", "vessel", "village", "vine", "vineyard", "violet", "violin", "visitor", "vivid", "voice", "volcano",
+  "voyage", "waffle", "wagon", "walnut", "walrus", "warm", "watch", "water", "wave", "weather", "weaver", "wedding",
+  "week", "welcome", "west", "whale", "wheat", "wheel", "whisper", "whistle", "white", "wide", "wild", "willow",
+  "wind", "window", "wing", "winter", "wisdom", "wise", "wolf", "wonder", "wood", "wool", "word", "worker", "world",
+  "yacht", "yard", "yarn", "year", "yellow", "yogurt", "young", "zebra", "zenith", "zipper",
+};
+// clang-format on
+
+}  // namespace
+
+std::span<const std::string_view> common_words() {
+  return kWords;
+}
+
+std::vector<std::string_view> draw_words(std::size_t count, SeededRandom& random) {
+  const std::span<const std::string_view> all = common_words();
+  CAIRN_CHECK(count <= all.size());
+  std::vector<std::string_view> drawn;
+  if (count > all.size() / 16) {
+    drawn.assign(all.begin(), all.end());
+    random.shuffle(drawn);
+    drawn.resize(count);
+    return drawn;
+  }
+  while (drawn.size() < count) {  // few of many: trying again is cheaper than shuffling all
+    const std::string_view word = random.pick(all);
+    if (!std::ranges::count(drawn, word)) drawn.push_back(word);
+  }
+  return drawn;
+}
+
+std::vector<std::string> draw_keys(std::size_t count, SeededRandom& random) {
+  const std::size_t words = common_words().size();
+  CAIRN_CHECK(count <= words * (words - 1) / 2);
+  if (count <= words) {
+    const std::vector<std::string_view> drawn = draw_words(count, random);
+    return {drawn.begin(), drawn.end()};
+  }
+  // Pair i joins two neighbours at a distance that grows every round, over a random order: no pair comes twice.
+  const std::vector<std::string_view> order = draw_words(words, random);
+  std::vector<std::string> keys;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t distance = i / words + 1;
+    keys.push_back(std::string(order[i % words]) + " " + std::string(order[(i + distance) % words]));
+  }
+  random.shuffle(keys);
+  return keys;
+}
+
+std::string join_words(std::span<const std::string_view> words) {
+  std::string joined;
+  for (const std::string_view word : words) {
+    if (!joined.empty()) joined += ' ';
+    joined += word;
+  }
+  return joined;
+}
+
+}  // namespace cairn

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// Everyday English words of four to eight lower-case letters, for keys, lines, labels and function bodies. Each occurs
+// once, in alphabetical order. Adding or removing one changes every session that is drawn from them.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cairn/eval/random.h"
+
+namespace cairn {
+
+std::span<const std::string_view> common_words();
+
+// `count` different words in random order. Requires: count <= common_words().size().
+std::vector<std::string_view> draw_words(std::size_t count, SeededRandom& random);
+
+// `count` different keys in random order: single words as long as they last, else all of them pairs of words.
+std::vector<std::string> draw_keys(std::size_t count, SeededRandom& random);
+
+std::string join_words(std::span<const std::string_view> words);
+
+}  // namespace cairn
