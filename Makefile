@@ -2,7 +2,7 @@
 # Two commands do everything on a fresh Debian 12: `make test` and `make demo`. The rest is convenience around the
 # presets of CMakePresets.json.
 .DEFAULT_GOAL := help
-.PHONY: help deps clang-deps build test demo asan tsan fuzz tidy format format-check bench-peer bench-plan install clean
+.PHONY: help deps test-deps clang-deps build test demo asan tsan fuzz tidy format format-check bench-peer bench-plan install clean
 
 BUILD := build/release
 MODEL := models/cairn-tiny-f16.gguf
@@ -15,6 +15,9 @@ help: ## show this list
 deps:
 	@tools/install_deps.sh build
 
+test-deps:
+	@tools/install_deps.sh build browser
+
 clang-deps:
 	@tools/install_deps.sh build clang
 
@@ -25,17 +28,17 @@ $(BUILD)/build.ninja: | deps
 build: $(BUILD)/build.ninja ## build build/release/bin/cairn, installing what it needs with apt
 	cmake --build --preset release --target cairn_cli
 
-test: $(BUILD)/build.ninja ## build everything, compile every header on its own, run all tests
+test: test-deps $(BUILD)/build.ninja ## build everything, compile every header on its own, run all tests
 	cmake --build --preset headers
 	ctest --preset release
 
 demo: build ## answer two questions about one document and show what the cache saved
 	@$(BUILD)/bin/cairn demo -m $(MODEL) --document $(DOCUMENT)
 
-asan: deps ## all tests under the address and undefined behaviour sanitizers
+asan: test-deps ## all tests under the address and undefined behaviour sanitizers
 	cmake --workflow --preset asan
 
-tsan: deps ## all tests under the thread sanitizer
+tsan: test-deps ## all tests under the thread sanitizer
 	cmake --workflow --preset tsan
 
 FUZZ_SECONDS ?= 60

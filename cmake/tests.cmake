@@ -21,6 +21,8 @@ add_test(NAME command_line COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/to
 add_test(NAME command_line_plan COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/cli_plan_test.py)
 add_test(NAME command_line_eval COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/cli_eval_test.py)
 set_tests_properties(command_line command_line_plan command_line_eval PROPERTIES TIMEOUT 300 ENVIRONMENT "CAIRN_BINARY=$<TARGET_FILE:cairn_cli>")
+add_test(NAME eval_report COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/eval_report_test.py)
+set_tests_properties(eval_report PROPERTIES TIMEOUT 600 ENVIRONMENT "CAIRN_BINARY=$<TARGET_FILE:cairn_cli>")
 if(NOT CAIRN_SANITIZE)
   add_test(NAME isa_symbols COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/check_isa_symbols.py
            $<TARGET_FILE:cairn_kernels> avx2 avx512)

@@ -1,13 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Installs the Debian 12 packages that a build needs; does nothing when all are present.
-# Usage: tools/install_deps.sh [build] [clang]     "clang" adds the packages of make tidy, format-check and fuzz
+# Usage: tools/install_deps.sh [build] [browser] [clang]
+#   "browser" adds what opens HTML reports in tests, "clang" the packages of make tidy, format-check and fuzz
 set -eu
 
 # oneDNN's CMake package asks for OpenCL, which libdnnl-dev only recommends.
 build="g++ cmake ninja-build make pkg-config git python3
   libsodium-dev libpcre2-dev libdnnl-dev ocl-icd-opencl-dev libcli11-dev nlohmann-json3-dev
   libgtest-dev libgmock-dev librapidcheck-dev libbenchmark-dev"
+browser="chromium fonts-dejavu-core"
 # clang 14 formats, but it cannot compile std::expected of libstdc++ 12.
 clang="clang-format-14 clang-19 clang-tidy-19 libclang-rt-19-dev libomp-19-dev"
 
@@ -16,8 +18,9 @@ wanted=""
 for group in "$@"; do
   case $group in
     build) wanted="$wanted $build" ;;
+    browser) wanted="$wanted $browser" ;;
     clang) wanted="$wanted $clang" ;;
-    *) echo "install_deps.sh: unknown group '$group' (build, clang)" >&2; exit 2 ;;
+    *) echo "install_deps.sh: unknown group '$group' (build, browser, clang)" >&2; exit 2 ;;
   esac
 done
 

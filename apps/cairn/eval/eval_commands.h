@@ -12,5 +12,6 @@ void add_eval_ppl_command(CLI::App& eval, Status& outcome);
 void add_eval_kld_command(CLI::App& eval, Status& outcome);
 void add_eval_suite_command(CLI::App& eval, Status& outcome);
 void add_eval_items_command(CLI::App& eval, Status& outcome);
+void add_eval_report_command(CLI::App& eval, Status& outcome);
 
 }  // namespace cairn

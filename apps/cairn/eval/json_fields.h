@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Typed access to JSON from outside. The first thing that is wrong is kept and everything after it reads as empty, so
+// that a reader is a plain list of fields and asks once at the end.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cairn/eval/statistics.h"
+
+namespace cairn {
+
+using ReportJson = nlohmann::ordered_json;
+
+struct NumberRange {
+  double low, high;
+};
+inline constexpr NumberRange kShare = {0, 1};
+inline constexpr NumberRange kPositive = {0, 1e18};
+// Divergences of equal distributions come out a rounding error below zero.
+inline constexpr NumberRange kDivergence = {-1e-6, 1e6};
+inline constexpr std::uint64_t kMaxCount = std::uint64_t{1} << 50;
+
+// Thread-compatible. Refers to the JSON and to `problem`, which must outlive it.
+class JsonFields {
+ public:
+  JsonFields(const ReportJson& json, std::string where, std::string& problem);
+
+  std::string text(const char* name) const;
+  double number(const char* name, NumberRange range) const;
+  std::optional<double> number_or_null(const char* name, NumberRange range) const;
+  std::uint64_t count(const char* name, std::uint64_t low = 0, std::uint64_t high = kMaxCount) const;
+  std::optional<std::uint64_t> count_or_null(const char* name, std::uint64_t low, std::uint64_t high) const;
+  Estimate interval(const char* name, NumberRange range) const;
+  std::optional<Estimate> interval_or_null(const char* name, NumberRange range) const;
+  JsonFields object(const char* name) const;
+  std::vector<JsonFields> objects(const char* name, std::size_t most) const;
+  // null instead of an object is nothing.
+  std::optional<JsonFields> object_or_null(const char* name) const;
+  // Members that are scalars, or lists or objects of scalars, as text. Those that are null or empty are left out.
+  std::vector<std::pair<std::string, std::string>> scalars(const char* name) const;
+
+  bool failed() const { return !problem_->empty(); }
+  void complain(std::string_view name, const std::string& what) const;  // unless something was wrong before
+
+ private:
+  const ReportJson* find(const char* name) const;  // null: missing, and said so
+  bool null(const char* name) const;
+
+  const ReportJson* json_;
+  std::string where_;
+  std::string* problem_;
+};
+
+}  // namespace cairn
