@@ -106,7 +106,7 @@ Result<SessionOutcome> run_session(JudgedEngine& judged, const Session& session,
   if (!tokens.empty()) {
     CAIRN_TRY(const auto logits, judged.extend(context, tokens, control.cancel));
     static_cast<void>(logits);
-    outcome.cost = judged.cost(context);
+    if (control.with_context) outcome.cost = judged.cost(context);
     const std::size_t pinned =
         control.pin_instruction ? context_tokens(tokenizer, session.instruction).size() : std::size_t{0};
     CAIRN_TRY_VOID(judged.finish_context(context, pinned));

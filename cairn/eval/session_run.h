@@ -35,7 +35,7 @@ struct TurnOutcome {
 };
 
 struct SessionOutcome {
-  CacheCost cost;                  // of the context
+  CacheCost cost;                  // of the context; zeros without one
   std::vector<TurnOutcome> turns;  // multi-turn first, then by turn
 };
 

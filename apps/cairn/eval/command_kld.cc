@@ -99,6 +99,8 @@ Status run_kld(const KldOptions& options) {
   report["settings"] = {{"exact", options.text.model.codec},
                         {"contexts", options.text.contexts},
                         {"stride", options.text.stride},
+                        {"skip", options.text.skip ? Json(*options.text.skip) : Json("half")},
+                        {"windows", options.text.most_windows},
                         {"seed", options.text.seed}};
   report["rows"] = Json::array();
   for (const std::uint32_t context : options.text.contexts) {

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // cairn eval suite: which questions on a shared context a recipe still answers.
 #include <algorithm>
-#include <cstdio>
-#include <fstream>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -16,6 +14,7 @@
 #include "apps/cairn/eval/suite_markdown.h"
 #include "apps/cairn/eval/suite_options.h"
 #include "apps/cairn/eval/suite_run.h"
+#include "apps/cairn/eval/write_file.h"
 #include "apps/cairn/interrupt.h"
 
 namespace cairn {
@@ -60,18 +59,6 @@ Result<SuitePlan> make_plan(const SuiteOptions& options, const std::vector<EvalR
     CAIRN_TRY_VOID(session_of(cell, plan.contenders[cell.contender].control, plan.settings, engine.tokenizer()));
   }
   return plan;
-}
-
-// A file that exists is whole.
-Status write_file(const std::string& path, const std::string& text) {
-  const std::string partial = path + ".partial";
-  std::ofstream file(partial, std::ios::binary | std::ios::trunc);
-  file << text;
-  file.close();
-  if (!file || std::rename(partial.c_str(), path.c_str()) != 0) {
-    return fail(ErrorCode::kIo, "cannot write '" + path + "'");
-  }
-  return {};
 }
 
 Status run_suite_command(const SuiteOptions& options) {

@@ -12,7 +12,7 @@ void add_suite_options(CLI::App& command, SuiteOptions& options) {
   add_model_options(command, options.model);
   command
       .add_option("--recipes", options.recipes,
-                  "What to judge; the first is the exact cache that the others are paired with")
+                  "What to judge, beside the exact cache of --codec that all are paired with")
       ->delimiter(',')
       ->capture_default_str();
   command.add_option("--tasks", options.tasks, "As --tasks S1,S9; default: all twelve")->delimiter(',');
@@ -25,7 +25,7 @@ void add_suite_options(CLI::App& command, SuiteOptions& options) {
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
   command.add_option("--turns", options.turns, "Questions of a session")
-      ->check(CLI::Range(1, 50))
+      ->check(CLI::Range(1u, kMaxTurns))
       ->capture_default_str();
   command.add_option("--seed", options.seed, "Of the sessions")->capture_default_str();
   command.add_option("--data", options.data, "Real sessions too: SQuAD JSON, SCBench or passkey JSON lines")
@@ -78,7 +78,8 @@ Result<SuiteSettings> suite_settings(const SuiteOptions& options, std::uint32_t 
 }
 
 Result<std::vector<EvalRecipe>> suite_recipes(const SuiteOptions& options) {
-  std::vector<EvalRecipe> recipes;
+  CAIRN_TRY(EvalRecipe exact, parse_recipe(options.model.codec));
+  std::vector<EvalRecipe> recipes = {std::move(exact)};
   for (const std::string& text : options.recipes) {
     CAIRN_TRY(EvalRecipe recipe, parse_recipe(text));
     if (std::ranges::find(recipes, recipe.text, &EvalRecipe::text) == recipes.end()) {

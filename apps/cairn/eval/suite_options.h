@@ -15,8 +15,8 @@ namespace cairn {
 
 struct SuiteOptions {
   ModelOptions model;
-  std::vector<std::string> recipes = {"raw_f16", "raw_f16+evict=0.5"};
-  std::vector<std::string> tasks;       // empty: all
+  std::vector<std::string> recipes = {"raw_f16+evict=0.5"};  // beside the exact cache
+  std::vector<std::string> tasks;                            // empty: all
   std::vector<std::uint32_t> contexts;  // empty: 512, 1024, 2048, ... as far as the model goes, at most 8192
   std::uint32_t sessions = 6;
   std::uint32_t turns = 5;
@@ -34,7 +34,7 @@ void add_suite_options(CLI::App& command, SuiteOptions& options);
 // Settings for a model of this context. Errors: kInvalidArgument, kTooLong.
 Result<SuiteSettings> suite_settings(const SuiteOptions& options, std::uint32_t model_context);
 
-// Errors: those of parse_recipe.
+// The exact cache first, none twice. Errors: those of parse_recipe.
 Result<std::vector<EvalRecipe>> suite_recipes(const SuiteOptions& options);
 
 }  // namespace cairn
