@@ -47,16 +47,19 @@ def cairn_row(options, model):
     return json.loads(done.stdout)["rows"][0]
 
 
-def peer_perplexity(options, tool, model, text):
+def peer_perplexity(options, tool, model, text, windows):
+    """The last of the running figures. The tool loses the end of what it writes into a pipe, so it gets a file."""
     arguments = ["-m", model, "-f", text, "-c", options.context, "-b", options.context, "-t", options.threads]
     if options.windows:
         arguments += ["--chunks", options.windows]
     command = tool.command("llama-perplexity", *arguments)
-    done = subprocess.run(command, capture_output=True, text=True)
-    found = re.search(r"Final estimate: PPL = ([0-9.]+)", done.stdout + done.stderr)
-    if done.returncode != 0 or not found:
-        raise peer.PeerError(f"llama-perplexity failed: {peer.last_line(done.stderr)}")
-    return float(found[1])
+    with tempfile.TemporaryFile("w+") as output:
+        done = subprocess.run(command, stdout=output, stderr=subprocess.DEVNULL)
+        output.seek(0)
+        found = dict(re.findall(r"\[(\d+)\]([0-9.]+),", output.read()))
+    if done.returncode != 0 or str(windows) not in found:
+        raise peer.PeerError(f"llama-perplexity gave no figure for {windows} windows of {model.name}")
+    return float(found[str(windows)])
 
 
 def main():
@@ -70,7 +73,7 @@ def main():
             text = Path(shutil.copy(options.text, folder))
             for model in options.models:
                 ours = cairn_row(options, model)
-                theirs = peer_perplexity(options, tool, Path(shutil.copy(model, folder)), text)
+                theirs = peer_perplexity(options, tool, Path(shutil.copy(model, folder)), text, ours["windows"])
                 rows.append({"model": model.name, "windows": ours["windows"], "tokens": ours["tokens"],
                              "cairn": ours["perplexity"]["value"], "llama.cpp": theirs,
                              "ratio": ours["perplexity"]["value"] / theirs})

@@ -194,7 +194,7 @@ class Suite(CommandLine):
     def test_bad_input(self):
         self.assert_error(NOT_FOUND, "S12", *SUITE, "--tasks", "S13")
         self.assert_error(TOO_LONG, "exceeds the model", "eval", "suite", "-m", MODEL, "--contexts", "512,100000")
-        self.assert_error(USAGE, "longer context", "eval", "suite", "-m", MODEL, "--contexts", "64")
+        self.assert_error(USAGE, "128 or more", "eval", "suite", "-m", MODEL, "--contexts", "64")
         self.assert_error(UNSUPPORTED, "raw_f16", *SUITE, "--recipes", "zip")
         self.assert_error(USAGE, "sessions", *SUITE, "--sessions", "0")
 
