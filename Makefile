@@ -2,7 +2,7 @@
 # Two commands do everything on a fresh Debian 12: `make test` and `make demo`. The rest is convenience around the
 # presets of CMakePresets.json.
 .DEFAULT_GOAL := help
-.PHONY: help deps test-deps clang-deps build test demo asan tsan fuzz tidy format format-check bench-peer bench-plan install clean
+.PHONY: help deps test-deps clang-deps build test demo asan tsan fuzz tidy format format-check bench-peer bench-perplexity bench-plan install clean
 
 BUILD := build/release
 MODEL := models/cairn-tiny-f16.gguf
@@ -59,6 +59,9 @@ format-check: clang-deps ## fail if clang-format would change a source
 bench-peer: build ## compare speed with llama.cpp, alternating on one model file (BENCH_ARGS)
 	cmake --build --preset release --target attention_bandwidth
 	bench/compare_peer.py --build $(BUILD) $(BENCH_ARGS)
+
+bench-perplexity: build ## hold the perplexity of models against llama.cpp's on the same windows (BENCH_ARGS)
+	bench/compare_perplexity.py --binary $(BUILD)/bin/cairn $(BENCH_ARGS)
 
 # Takes about four minutes; BENCH_ARGS are options of bench/plan_check.py, which --help lists.
 bench-plan: build ## hold what `cairn plan` predicts for this machine against `cairn bench` (BENCH_ARGS)
