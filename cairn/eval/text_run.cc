@@ -11,15 +11,17 @@
 namespace cairn {
 namespace {
 
-// The judged rows of one block: the logits of tokens [first, first + count) of the window predict the tokens after.
+// What is computed at once, at most up to the next block border or the end of the context. The logits of tokens
+// [first, first + count) of the window predict the tokens after.
 struct BlockRows {
-  std::span<const TokenId> tokens;  // of the block, to be computed
+  std::span<const TokenId> tokens;  // to be computed
   std::size_t first = 0;
   std::size_t count = 0;
 };
 
 BlockRows block_rows(const Windows& windows, std::span<const TokenId> tokens, std::size_t begin) {
-  const std::size_t end = std::min(begin + kBlockTokens, tokens.size());
+  std::size_t end = std::min(begin + kBlockTokens - begin % kBlockTokens, tokens.size());
+  if (begin < windows.first_logits()) end = std::min<std::size_t>(end, windows.first_logits());
   const std::size_t first = std::max<std::size_t>(begin, windows.first_logits());
   const std::size_t last = std::min(end, tokens.size() - 1);  // nothing follows the last token
   return {tokens.subspan(begin, end - begin), first, last > first ? last - first : 0};
@@ -47,12 +49,14 @@ class Runner {
       sequences.push_back(judged_[r]->open());
       run_.recipes[r].windows.emplace_back().reserve(windows_.predictions());
     }
-    for (std::size_t begin = 0; begin < tokens.size(); begin += kBlockTokens) {
+    for (std::size_t begin = 0, done = 0; begin < tokens.size(); begin += done) {
       if (cancel != nullptr && cancel->load(std::memory_order_relaxed)) {
         return fail(ErrorCode::kCancelled,
                     "stopped after " + std::to_string(index) + " of " + std::to_string(windows_.size()) + " windows");
       }
       const BlockRows rows = block_rows(windows_, tokens, begin);
+      done = rows.tokens.size();
+      if (begin == windows_.first_logits()) CAIRN_TRY_VOID(finish_contexts(sequences));
       CAIRN_TRY_VOID(exact_block(exact_sequence, rows));
       score(tokens, rows, exact_rows_, has_exact() ? &run_.exact.back() : nullptr);
       for (std::size_t r = 0; r < judged_.size(); ++r) {
@@ -68,6 +72,11 @@ class Runner {
   TextRun take() { return std::move(run_); }
 
  private:
+  Status finish_contexts(std::vector<Sequence>& sequences) {
+    for (std::size_t r = 0; r < judged_.size(); ++r) CAIRN_TRY_VOID(judged_[r]->finish_context(sequences[r], 0));
+    return {};
+  }
+
   bool has_exact() const { return exact_.engine != nullptr || exact_.file != nullptr; }
 
   Status compute(JudgedEngine& engine, Sequence& sequence, const BlockRows& rows, std::vector<float>& logits) const {

@@ -74,6 +74,7 @@ TEST(TextRun, DamageIsReportedInTheOrderOfItsSize) {
        {std::initializer_list<const char*>{"raw_f16", "raw_f16+value-bits=8", "raw_f16+value-bits=4",
                                            "raw_f16+value-bits=2", "raw_f16+value-bits=1"},
         {"raw_f16", "raw_f16+drop=0.05", "raw_f16+drop=0.2", "raw_f16+drop=0.6", "raw_f16+drop=1"},
+        {"raw_f16", "raw_f16+evict=0.1", "raw_f16+evict=0.5", "raw_f16+evict=1"},
         {"raw_f16", "raw_f16+zero-heads=1", "raw_f16+zero-heads=2"},
         {"raw_f16", "raw_f16+shift=1"}}) {
     const std::vector<double> means = mean_kl(1, order);

@@ -21,6 +21,8 @@ struct RecipeFigures {
 
   std::string label() const { return control.empty() ? recipe : recipe + " (" + control + ")"; }
   bool is_control() const { return !control.empty(); }
+  // Other controls ask other questions, so their shares do not belong into one picture with those of recipes.
+  bool asked_the_same() const { return !is_control() || control == "random eviction" || control == "no context"; }
   double bytes_per_token() const;  // of kld, otherwise of suite
 };
 

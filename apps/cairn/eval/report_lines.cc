@@ -176,7 +176,7 @@ class Lines {
 std::string lines_svg(const std::string& id, const ModelGroup& group) {
   std::vector<const RecipeFigures*> recipes;
   for (const RecipeFigures& figures : group.recipes) {
-    if (figures.suite) recipes.push_back(&figures);
+    if (figures.suite && figures.asked_the_same()) recipes.push_back(&figures);
   }
   return recipes.empty() ? std::string() : Lines(id, std::move(recipes)).draw();
 }

@@ -95,7 +95,7 @@ std::string retained_figure(const std::string& id, const ModelGroup& group) {
       {}};
   for (const RecipeFigures& figures : group.recipes) {
     const std::optional<Estimate>& retained = figures.retained;
-    if (!figures.suite || !retained) continue;
+    if (!figures.suite || !retained || !figures.asked_the_same()) continue;
     // What a page takes for a question alone, per token of it, is no size of a cache.
     const bool has_context = figures.control != "no context";
     spec.points.push_back({figures.label(),

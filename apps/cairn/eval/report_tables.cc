@@ -91,7 +91,7 @@ std::string heat_table(const ModelGroup& group, std::string_view mode) {
   }
   table += "<th scope=\"col\">all</th></tr></thead>\n<tbody>\n";
   for (const RecipeFigures& figures : group.recipes) {
-    if (!figures.suite) continue;
+    if (!figures.suite || !figures.asked_the_same()) continue;
     table += (figures.is_control() ? "<tr class=\"control\">" : "<tr>") + recipe_head(figures);
     const auto in_mode = [&](const SuiteCell& cell) { return cell.mode == mode && is_late_turn(cell); };
     for (const TaskColumn& task : tasks) {
