@@ -10,7 +10,7 @@ import time
 import unittest
 from pathlib import Path
 
-from cli_test import BINARY, CORRUPT, INTERRUPTED, IO, MODEL, NOT_FOUND, ROOT, TOO_LONG, UNSUPPORTED, USAGE, CommandLine
+from cli_test import BINARY, CORRUPT, INTERRUPTED, IO, MODEL, NOT_FOUND, OUT_OF_BUDGET, ROOT, TOO_LONG, UNSUPPORTED, USAGE, CommandLine
 from cli_test import cairn
 
 # English that the model knows a little of, long enough for two windows.
@@ -78,6 +78,9 @@ class Text(CommandLine):
         self.assert_error(CORRUPT, "damaged", *arguments, "--reference", self.file("bad", bytes(data)))
         self.assert_error(CORRUPT, "no file of reference", *arguments, "--reference", self.text)
         self.assert_error(NOT_FOUND, "nowhere", *arguments, "--reference", self.folder / "nowhere")
+        kept = Path(self.text).read_bytes()
+        self.assert_error(USAGE, "no file of reference", *arguments, "--save-reference", self.text)
+        self.assertEqual(Path(self.text).read_bytes(), kept)
         self.assert_error(USAGE, "one context", *arguments, "--contexts", "128,256", "--reference", reference)
 
     def test_bad_input(self):
@@ -91,12 +94,29 @@ class Text(CommandLine):
             self.assert_error(USAGE, "from 0 to 1", *run, "--recipes", "raw_f16+drop=2")
             self.assert_error(USAGE, "KV heads", *run, "--recipes", "raw_f16+zero-heads=3")
             self.assert_error(USAGE, "leaves none", *run, "--contexts", "64", "--skip", "64")
+            self.assert_error(USAGE, "leaves none", *run, "--contexts", "64", "--skip", "4294967295")
+            self.assert_error(OUT_OF_BUDGET, "kv-budget", *run, "--contexts", "64,1024", "--kv-budget", "1MiB")
             self.assert_error(NOT_FOUND, "nowhere.txt", "eval", command, "-m", MODEL, self.folder / "nowhere.txt")
+
+
+    def test_what_is_measured_before_an_interrupt_is_printed(self):
+        long = self.file("long.txt", TEXT.encode() * 40)
+        run = [BINARY, "eval", "ppl", "-m", MODEL, str(long), "--contexts", "64,256", "--windows", "2000", "--json"]
+        started = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        time.sleep(2)
+        started.send_signal(signal.SIGINT)
+        output, error = started.communicate(timeout=60)
+        self.assertEqual(started.returncode, INTERRUPTED, error)
+        self.assertRegex(error.decode(), r"\Acairn: [^\n]+\n\Z")
+        report = json.loads(output)
+        self.assertFalse(report["complete"])
+        self.assertGreater(report["rows"][0]["windows"], 0)
 
 
 class Suite(CommandLine):
     def test_quick_run_has_both_modes_controls_and_intervals(self):
         report = json.loads(self.output("eval", "suite", "-m", MODEL, "--quick", "--json"))
+        self.assertEqual(report["settings"]["left_out"], [])
         self.assertEqual(report["settings"]["tasks"], [f"S{i}" for i in range(1, 13)])
         exact = report["recipes"][0]
         self.assertEqual({cell["mode"] for cell in exact["cells"]}, {"multi-turn", "multi-request"})
@@ -113,7 +133,7 @@ class Suite(CommandLine):
         report = json.loads(self.output("eval", "suite", "-m", MODEL, "--contexts", "512", "--sessions", "4", "--tasks",
                                         "S1", "--json", "--recipes",
                                         "raw_f16,raw_f16+zero-heads=1,raw_f16+shift=1,raw_f16+value-bits=1,"
-                                        "raw_f16+evict=0.2,raw_f16+evict=0.8"))
+                                        "raw_f16+drop=0.2,raw_f16+evict=0.2,raw_f16+evict=0.8"))
         def right(recipe):
             cells = [cell for cell in recipe["cells"] if cell["depth"] is None]
             return sum(cell["accuracy"]["value"] * cell["items"] for cell in cells) / sum(c["items"] for c in cells)
@@ -124,7 +144,8 @@ class Suite(CommandLine):
         self.assertLess(by_name["raw_f16", "no context"], 0.1)
         for damage in ("zero-heads=1", "shift=1", "evict=0.2"):
             self.assertLess(by_name["raw_f16+" + damage, ""], exact - 0.3, damage)
-        self.assertLessEqual(by_name["raw_f16+value-bits=1", ""], exact)
+        self.assertLess(by_name["raw_f16+value-bits=1", ""], exact)
+        self.assertLess(by_name["raw_f16+drop=0.2", ""], exact)
         self.assertLess(by_name["raw_f16+evict=0.8", ""], by_name["raw_f16+evict=0.2", ""])
 
     def test_jobs_and_threads_change_no_byte(self):
@@ -168,13 +189,31 @@ class Suite(CommandLine):
         self.assertEqual((started.returncode, output), (INTERRUPTED, b""))
         self.assertRegex(error.decode(), r"\Acairn: interrupted after \d+ of \d+ sessions; [^\n]+\n\Z")
 
+    def test_other_data_is_another_run(self):
+        line = '{"context": "The city is %s.", "multi_turns": [{"input": "What is the city?", "answer": "%s"}]}\n'
+        arguments = ("eval", "suite", "-m", MODEL, "--contexts", "256", "--tasks", "none", "--no-controls", "--out",
+                     self.folder / "run", "--data")
+        path = self.file("x.jsonl", (line % ("Rome", "Rome")).encode())
+        self.output(*arguments, path)
+        self.file("x.jsonl", (line % ("Oslo", "Oslo")).encode())
+        self.assert_error(USAGE, "another run", *arguments, path)
+
+    def test_random_eviction_goes_down_to_the_same_bytes(self):
+        report = json.loads(self.output("eval", "suite", "-m", MODEL, "--contexts", "512", "--sessions", "1", "--tasks",
+                                        "S1", "--json", "--codec", "raw_f32", "--recipes", "raw_f16,raw_bf16"))
+        random = [r for r in report["recipes"] if r["control"] == "random eviction"]
+        self.assertEqual([r["recipe"] for r in random], ["raw_f32+evict=0.5"])  # once for both: they are as large
+        self.assertEqual(random[0]["kept"], 0.5)
+
     def test_journals_of_other_runs_and_other_files_are_refused(self):
         out = self.folder / "run"
         self.output(*SUITE, "--tasks", "S1", "--out", out)
         self.assert_error(USAGE, "another run: settings", *SUITE, "--tasks", "S2", "--out", out)
-        self.file("other.journal", b"Dear diary,\n")
-        self.assert_error(CORRUPT, "no journal", *SUITE, "--out", self.folder / "other")
-        self.assertEqual((self.folder / "other.journal").read_bytes(), b"Dear diary,\n")
+        for other in (b"Dear diary,\n", b'{"my": "only copy"}', b'{"format": 1}\n', b'{"format": "cairn.x"}\n{}\n',
+                      b'{"a": ' + b"[" * 400000 + b"]" * 400000 + b"}\n"):
+            path = self.file("other.journal", other)
+            self.assert_error(CORRUPT, "no journal", *SUITE, "--out", self.folder / "other")
+            self.assertEqual(path.read_bytes(), other)
         self.assert_error(IO, "nowhere", *SUITE, "--out", self.folder / "nowhere" / "run")
 
     def test_broken_lines_are_asked_again(self):
@@ -194,7 +233,12 @@ class Suite(CommandLine):
     def test_bad_input(self):
         self.assert_error(NOT_FOUND, "S12", *SUITE, "--tasks", "S13")
         self.assert_error(TOO_LONG, "exceeds the model", "eval", "suite", "-m", MODEL, "--contexts", "512,100000")
-        self.assert_error(USAGE, "128 or more", "eval", "suite", "-m", MODEL, "--contexts", "64")
+        self.assert_error(USAGE, "do not fit into a context of 64", "eval", "suite", "-m", MODEL, "--contexts", "64")
+        self.assert_error(TOO_LONG, "exceeds", *SUITE[:4], "--contexts", "1000000")
+        self.assert_error(USAGE, "KV heads", *SUITE, "--recipes", "raw_f16+zero-heads=3")
+        self.assert_error(USAGE, "negative", *SUITE, "--seed", "-1")
+        self.assert_error(OUT_OF_BUDGET, "kv-budget", *SUITE, "--kv-budget", "1MiB")
+        self.assert_error(USAGE, "no file", *SUITE, "--out", f"{self.folder}/")
         self.assert_error(UNSUPPORTED, "raw_f16", *SUITE, "--recipes", "zip")
         self.assert_error(USAGE, "sessions", *SUITE, "--sessions", "0")
 
@@ -217,7 +261,7 @@ class Data(CommandLine):
                for word, code in (("river", "5931"), ("garden", "2784"))]
         context = "The code of river is 5931.\nThe code of garden is 2784."
         path = self.file("little.json", json.dumps({"data": [{"paragraphs": [{"context": context, "qas": qas}]}]}).encode())
-        report, _ = self.suite(path)
+        report, _ = self.suite(path, "--tasks", "none")
         cells = [c for c in report["recipes"][0]["cells"] if c["turn"]]
         self.assertEqual({cell["task"] for cell in cells}, {"little"})
         self.assertEqual([cell["items"] for cell in cells], [1, 1, 1, 1])
@@ -226,21 +270,36 @@ class Data(CommandLine):
         hay = "The grass is green. The sky is blue.\n" * 300
         lines = [json.dumps({"input": hay[:5550] + f"The pass key is {key}. Remember it. {key} is the pass key.\n" + hay,
                              "target": key}) for key in ("74509", "12345")]
-        report, said = self.suite(self.file("keys.jsonl", "\n".join(lines).encode()))
+        report, said = self.suite(self.file("keys.jsonl", "\n".join(lines).encode()), "--tasks", "none")
         self.assertIn("2 haystacks cut", said)
         cells = [c for c in report["recipes"][0]["cells"] if c["depth"] is not None]
         self.assertEqual({cell["depth"] for cell in cells}, {1})  # a third of the way, as in the file
 
+    def test_scbench_choices_are_made_by_logits(self):
+        turns = [{"input": "Where does Anna live?", "answer": "Rome", "options": ["Paris", "Rome", "Oslo", "Lima"]},
+                 {"input": "Where does Anna live?", "answer": "B", "options": ["Paris", "Rome", "Oslo", "Lima"]},
+                 {"input": "Where does Anna live?", "answer": ""}]
+        line = json.dumps({"context": "Anna lives in Rome.", "multi_turns": turns})
+        report, _ = self.suite(self.file("mc.jsonl", line.encode()), "--tasks", "none")
+        cells = report["recipes"][0]["cells"]
+        self.assertEqual({cell["depth"] for cell in cells}, {None})  # nobody knows where the answer stands
+        self.assertEqual([cell["answer_tokens"] for cell in cells], [0] * 4)  # two turns, two modes; no empty gold
+        self.assertEqual({cell["accuracy"]["value"] for cell in cells if cell["mode"] == "multi-request"}
+                         | {cells[0]["accuracy"]["value"]}, {cells[0]["accuracy"]["value"]})
+
     def test_wrong_formats(self):
-        run = ("eval", "suite", "-m", MODEL, "--contexts", "512", "--data")
+        run = ("eval", "suite", "-m", MODEL, "--contexts", "512", "--tasks", "none", "--data")
         for name, data, words in (("a", b"", "no session"), ("b", b"hello\n", "line 1 is no JSON"),
                                   ("c", b'{"a": 1}\n', "line 1 has none"), ("d", b'{"data": 5}', "field"),
                                   ("e", b'{"input": 1, "target": "2"}\n', "field"), ("f", b"\xff\xfe\x00", "line 1"),
                                   ("g", b'{"context": "x", "multi_turns": [{"input": "y"}]}', "field"),
-                                  ("h", b'{"input": "x", "target": "2"}\n{"input"\n', "line 2")):
+                                  ("h", b'{"input": "x", "target": "2"}\n{"input"\n', "line 2"),
+                                  ("i", b'{"context": "x", "multi_turns": [{"input": "y", "answer": ""}]}', "no session"),
+                                  ("j", b'{"context": ' + b"[" * 400000 + b"]" * 400000 + b"}", "line 1")):
             with self.subTest(data=data):
                 self.assert_error(CORRUPT, words, *run, self.file(name, data))
         self.assert_error(NOT_FOUND, "nowhere", *run, self.folder / "nowhere")
+        self.assert_error(USAGE, "named like a task", *run, self.file("S1.jsonl", b'{"input": "x", "target": "2"}\n'))
         long = json.dumps({"context": "word " * 5000, "multi_turns": [{"input": "y", "answer": "z"}]}).encode()
         self.assert_error(TOO_LONG, "no session fits", *run, self.file("long", long))
 

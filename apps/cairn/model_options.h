@@ -21,6 +21,9 @@ struct ModelOptions {
   std::string codec = "raw_f16";
 };
 
+// The option parser turns -1 into the largest unsigned number.
+CLI::Validator not_negative();
+
 void add_model_options(CLI::App& command, ModelOptions& options);
 
 // Loads with a progress bar. Errors: those of Engine::load.

@@ -84,9 +84,10 @@ std::string no_room(const ServingPlan& plan) {
   return "Not one session fits: weights of " + format_bytes(plan.weight_bytes) + " and KV of " +
          format_bytes(plan.kv_bytes_per_session) + " need " +
          format_bytes(plan.weight_bytes + plan.kv_bytes_per_session) + ", the memory has " +
-         format_bytes(plan.memory_bytes) +
-         ".\nMemory size binds: a shorter context, fewer KV bytes per token or more "
-         "devices would help.\n";
+         format_bytes(plan.memory_bytes) + ".\nMemory size binds: " +
+         (plan.weight_bytes >= plan.memory_bytes ? "the weights alone do not fit; more devices or smaller weights"
+                                                 : "a shorter context, fewer KV bytes per token or more devices") +
+         " would help.\n";
 }
 
 std::string doubling(const ServingPlan& plan) {

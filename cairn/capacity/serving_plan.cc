@@ -24,24 +24,29 @@ double kv_bytes_per_session(const ServedModel& model, const Workload& workload, 
   return 2 * layers * heads * model.head_dim * levers.bits_per_value / 8 * levers.keep_ratio * number(workload.context);
 }
 
+double attention_rate(const Hardware& hardware) {
+  return hardware.attention_flops > 0 ? hardware.attention_flops : hardware.flops;
+}
+
 Phase prefill_phase(const ServedModel& model, const Hardware& hardware, const Workload& workload, double kv_bytes) {
   const double tokens = number(workload.context);
   const double products = 2 * model.params * tokens;
   const double attention = tokens * tokens / 2 * model.attention_ops * model.layers * model.attention_width();
-  const double attention_flops = hardware.attention_flops > 0 ? hardware.attention_flops : hardware.flops;
   const double bytes = model.weight_bytes + kv_bytes;
-  return slower_of(products + attention, products / hardware.flops + attention / attention_flops, bytes,
+  return slower_of(products + attention, products / hardware.flops + attention / attention_rate(hardware), bytes,
                    bytes / hardware.bandwidth_bytes_per_s);
 }
 
 Phase decode_phase(const ServedModel& model, const Hardware& hardware, const Workload& workload, const Levers& levers,
                    double kv_bytes, std::uint64_t batch) {
+  const double steps = number(workload.answer_tokens) * number(batch);
   const double read_tokens = number(workload.context) * levers.keep_ratio * levers.read_fraction;
-  const double ops = 2 * model.params + read_tokens * model.attention_ops * model.layers * model.attention_width();
-  const double all_ops = number(workload.answer_tokens) * number(batch) * ops;
-  const double all_bytes =
+  const double products = steps * 2 * model.params;
+  const double attention = steps * read_tokens * model.attention_ops * model.layers * model.attention_width();
+  const double bytes =
       number(workload.answer_tokens) * (model.weight_bytes + number(batch) * levers.read_fraction * kv_bytes);
-  return slower_of(all_ops, all_ops / hardware.flops, all_bytes, all_bytes / hardware.bandwidth_bytes_per_s);
+  return slower_of(products + attention, products / hardware.flops + attention / attention_rate(hardware), bytes,
+                   bytes / hardware.bandwidth_bytes_per_s);
 }
 
 // Devices of one replica as one device: their memory, arithmetic and bandwidth add up.

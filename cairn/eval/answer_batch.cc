@@ -35,8 +35,14 @@ Status compute_prompts(JudgedEngine& judged, std::span<PendingAnswer> pending, c
   }
 }
 
-bool ends_answer(const Tokenizer& tokenizer, TokenId token) {
-  return tokenizer.is_end_of_generation(token) || tokenizer.token_bytes(token).find('\n') != std::string_view::npos;
+// Whether the token ends the answer, which then keeps what stands before its newline: vocabularies have ".\n".
+bool ends_answer(const Tokenizer& tokenizer, TokenId token, std::string& last_bytes) {
+  if (tokenizer.is_end_of_generation(token)) return true;
+  const std::string_view bytes = tokenizer.token_bytes(token);
+  const std::size_t line_end = bytes.find('\n');
+  if (line_end == bytes.npos) return false;
+  last_bytes = bytes.substr(0, line_end);
+  return true;
 }
 
 }  // namespace
@@ -54,7 +60,7 @@ Status answer_all(JudgedEngine& judged, std::span<PendingAnswer> pending, const 
     std::vector<PendingAnswer*> going_on;
     for (PendingAnswer* each : active) {
       const auto token = static_cast<TokenId>(std::ranges::max_element(each->logits) - each->logits.begin());
-      each->ended = ends_answer(tokenizer, token);
+      each->ended = ends_answer(tokenizer, token, each->last_bytes);
       if (each->ended) continue;
       each->answer.push_back(token);
       if (each->answer.size() < each->max_tokens) going_on.push_back(each);

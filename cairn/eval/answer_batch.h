@@ -19,6 +19,7 @@ struct PendingAnswer {
   std::size_t max_tokens = 0;     // 0: only the logits after the prompt are wanted
   std::vector<float> logits{};    // after the prompt, then after each answer token
   std::vector<TokenId> answer{};  // without the token that ended it
+  std::string last_bytes{};       // what the ending token holds before its newline
   bool ended = false;             // by the model, before max_tokens
 };
 

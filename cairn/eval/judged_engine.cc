@@ -58,7 +58,8 @@ Result<std::span<const float>> JudgedEngine::extend(Sequence& sequence, std::spa
 }
 
 Status JudgedEngine::finish_context(Sequence& sequence, std::size_t pinned) {
-  return hide_share(sequence, std::min(pinned, sequence.size()), sequence.size(), recipe_.evict);
+  const std::size_t spared = std::max<std::size_t>(pinned, 1);  // models park attention on the first token
+  return hide_share(sequence, std::min(spared, sequence.size()), sequence.size(), recipe_.evict);
 }
 
 Status JudgedEngine::hide_share(Sequence& sequence, std::size_t first, std::size_t end, double share) {

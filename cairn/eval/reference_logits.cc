@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cairn/eval/reference_logits.h"
 
+#include <unistd.h>
+
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 
@@ -27,14 +30,31 @@ Error io_error(const std::string& what, const std::string& path) {
   return {ErrorCode::kIo, "cannot " + what + " '" + path + "': " + std::strerror(errno)};
 }
 
+bool is_reference(const std::string& path, std::filesystem::file_status status) {
+  if (!std::filesystem::is_regular_file(status)) return false;
+  std::array<char, 8> magic{};
+  std::ifstream file(path, std::ios::binary);
+  return file.read(magic.data(), magic.size()) && magic == kMagic;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<ReferenceWriter>> ReferenceWriter::create(const std::string& path, const Digest& subject,
                                                                  std::uint32_t vocab, std::uint64_t rows) {
+  std::error_code error;
+  const auto status = std::filesystem::status(path, error);
+  if (std::filesystem::exists(status) && !is_reference(path, status)) {
+    return fail(ErrorCode::kInvalidArgument,
+                "'" + path + "' exists and is no file of reference logits; choose another name");
+  }
   std::unique_ptr<ReferenceWriter> writer(new ReferenceWriter());
   writer->path_ = path;
-  writer->partial_path_ = path + ".partial";
-  writer->file_.open(writer->partial_path_, std::ios::binary | std::ios::trunc);
+  std::string partial = path + ".XXXXXX";
+  const int created = mkstemp(partial.data());  // a name that nobody has, for two runs may write at once
+  if (created < 0) return std::unexpected(io_error("write", path));
+  ::close(created);
+  writer->partial_path_ = partial;
+  writer->file_.open(partial, std::ios::binary | std::ios::trunc);
   Head head{.vocab = vocab, .rows = rows, .subject = subject.bytes};
   if (!writer->file_.write(reinterpret_cast<const char*>(&head), sizeof head)) {
     return std::unexpected(io_error("write", writer->partial_path_));
@@ -74,8 +94,8 @@ Result<std::unique_ptr<ReferenceReader>> ReferenceReader::open(const std::string
   std::error_code error;
   const auto size = std::filesystem::file_size(path, error);
   if (error == std::errc::no_such_file_or_directory) return fail(ErrorCode::kNotFound, "no such file: '" + path + "'");
-  reader->file_.open(path, std::ios::binary);
-  if (error || !reader->file_) return fail(ErrorCode::kIo, "cannot read '" + path + "'");
+  if (!error && std::filesystem::is_regular_file(path)) reader->file_.open(path, std::ios::binary);
+  if (error || !reader->file_.is_open()) return fail(ErrorCode::kIo, "cannot read '" + path + "'");
   Head head;
   reader->file_.read(reinterpret_cast<char*>(&head), sizeof head);
   if (!reader->file_ || head.magic != kMagic) {

@@ -21,7 +21,7 @@ namespace cairn {
 // Writes beside the final name and renames in finish(), so that a file that exists is whole. Thread-compatible.
 class ReferenceWriter {
  public:
-  // Errors: kIo.
+  // Errors: kIo; kInvalidArgument when something else than a reference is there already.
   static Result<std::unique_ptr<ReferenceWriter>> create(const std::string& path, const Digest& subject,
                                                          std::uint32_t vocab, std::uint64_t rows);
   ~ReferenceWriter();  // without finish(): nothing is left behind

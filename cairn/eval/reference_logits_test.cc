@@ -77,7 +77,18 @@ TEST_F(ReferenceLogits, AnUnfinishedFileIsNoFile) {
     ASSERT_TRUE((*writer)->append(std::vector<float>(kVocab)));
   }
   EXPECT_FALSE(std::filesystem::exists(path_));
-  EXPECT_FALSE(std::filesystem::exists(path_ + ".partial"));
+  for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::temp_directory_path())) {
+    EXPECT_FALSE(entry.path().string().starts_with(path_)) << entry.path();
+  }
+}
+
+TEST_F(ReferenceLogits, AnotherFileIsNotOverwritten) {
+  std::ofstream(path_) << "a model, say";
+  EXPECT_EQ(ReferenceWriter::create(path_, subject_, kVocab, 2).error().code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(std::filesystem::file_size(path_), 12u);
+  std::filesystem::remove(path_);
+  write(1);
+  write(2);  // an older reference may be
 }
 
 }  // namespace

@@ -108,6 +108,10 @@ double score_answer(const Turn& turn, std::string_view generated) {
   CAIRN_CHECK(false);
 }
 
+bool begins_with_word(std::string_view word, std::string_view generated) {
+  return word.empty() || take_first_word(word, generated);
+}
+
 double score_choice(const Turn& turn, std::size_t chosen) {
   CAIRN_CHECK(!turn.gold.empty() && chosen < turn.candidates.size());
   return std::ranges::count(turn.gold, turn.candidates[chosen]) > 0;

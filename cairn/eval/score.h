@@ -17,6 +17,9 @@ inline constexpr double kNearBody = 0.8;
 // Of kChoice, where nothing is generated, a generated option is scored as if it were the chosen one.
 double score_answer(const Turn& turn, std::string_view generated);
 
+// Whether the word comes first, as a word of its own; true for no word.
+bool begins_with_word(std::string_view word, std::string_view generated);
+
 // kChoice: 1 if candidates[chosen] is the gold one. Requires: chosen < turn.candidates.size().
 double score_choice(const Turn& turn, std::size_t chosen);
 

@@ -22,6 +22,9 @@ enum class Metric : std::uint8_t {
   kChoice,       // of `candidates`, the continuation the model finds likeliest; nothing is generated
 };
 
+// Of a question whose answer has no known place.
+inline constexpr std::uint32_t kUnknownDepth = 5;
+
 struct Turn {
   std::string query;                    // ends right before the answer
   std::string answer;                   // what a perfect model would say next, up to and with its last newline
@@ -30,7 +33,7 @@ struct Turn {
   Metric metric = Metric::kExact;
   std::string begins_with;       // a word that has to come first (the pinned instruction's); `gold` does not hold it
   std::string column;            // of a task that reports several kinds of question apart ("needle"); else empty
-  std::uint32_t depth = 0;       // fifth of the context in which the answer lies, 0 to 4
+  std::uint32_t depth = 0;       // fifth of the context in which the answer lies, 0 to 4, or kUnknownDepth
   std::uint32_t max_tokens = 0;  // of a generated answer
 };
 

@@ -59,13 +59,13 @@ TurnOutcome outcome_of(const Tokenizer& tokenizer, const Turn& turn, const TurnT
     outcome.answer = turn.candidates[chosen];
     outcome.score = score_choice(turn, chosen);
   } else {
-    outcome.answer = tokenizer.decode(pending.answer, {.continues_text = true});
+    outcome.answer = tokenizer.decode(pending.answer, {.continues_text = true}) + pending.last_bytes;
     outcome.score = score_answer(turn, outcome.answer);
     outcome.answer_tokens = static_cast<std::uint32_t>(pending.answer.size());
     outcome.hit_cap = !pending.ended;
   }
   outcome.correct = is_correct(turn.metric, outcome.score);
-  outcome.obeyed = outcome.answer.starts_with(" " + turn.begins_with) || turn.begins_with.empty();
+  outcome.obeyed = begins_with_word(turn.begins_with, outcome.answer);
   return outcome;
 }
 
@@ -121,18 +121,25 @@ Result<SessionOutcome> run_session(JudgedEngine& judged, const Session& session,
     CAIRN_TRY(const auto logits, judged.extend(story, joined(asked, turns[t].answer), control.cancel));
     static_cast<void>(logits);
   }
-  for (const TurnTokens& turn : turns) pending.push_back({.sequence = context.fork(), .prompt = turn.query});
+  // The first question follows the context in both modes, so it is asked once.
+  for (std::size_t t = 1; t < turns.size(); ++t) {
+    pending.push_back({.sequence = context.fork(), .prompt = turns[t].query});
+  }
+  const auto turn_of = [&](std::size_t i) { return i < turns.size() ? i : i - turns.size() + 1; };
   for (std::size_t i = 0; i < pending.size(); ++i) {
-    const Turn& turn = session.turns[i % turns.size()];
+    const Turn& turn = session.turns[turn_of(i)];
     pending[i].max_tokens = turn.metric == Metric::kChoice ? 0 : turn.max_tokens;
   }
   CAIRN_TRY_VOID(answer_all(judged, pending, control.cancel));
   for (std::size_t i = 0; i < pending.size(); ++i) {
-    const std::size_t t = i % turns.size();
+    const std::size_t t = turn_of(i);
     TurnOutcome& turn = outcome.turns.emplace_back(outcome_of(tokenizer, session.turns[t], turns[t], pending[i]));
-    turn.mode = kModes[i / turns.size()];
+    turn.mode = i < turns.size() ? Mode::kMultiTurn : Mode::kMultiRequest;
     turn.turn = static_cast<std::uint32_t>(t);
   }
+  TurnOutcome first = outcome.turns.front();
+  first.mode = Mode::kMultiRequest;
+  outcome.turns.insert(outcome.turns.begin() + static_cast<std::ptrdiff_t>(turns.size()), std::move(first));
   return outcome;
 }
 

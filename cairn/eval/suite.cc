@@ -60,7 +60,9 @@ Result<std::vector<Contender>> contenders_of(std::span<const EvalRecipe> recipes
     const double share = static_cast<double>(codec->page_bytes(shape)) / static_cast<double>(exact->page_bytes(shape));
     if (share >= 1) continue;
     CAIRN_TRY(EvalRecipe evicting, parse_recipe(recipes.front().codec + "+evict=" + std::to_string(1 - share)));
-    contenders.push_back({std::move(evicting), Control::kRandomEviction, 0});
+    const bool there = std::ranges::any_of(
+        contenders, [&](const Contender& contender) { return contender.recipe.text == evicting.text; });
+    if (!there) contenders.push_back({std::move(evicting), Control::kRandomEviction, 0});
   }
   contenders.push_back({recipes.front(), Control::kNoContext, 0});
   contenders.push_back({recipes.front(), Control::kShuffledLabels, contenders.size()});
@@ -98,18 +100,32 @@ Result<Session> session_of(const Cell& cell, Control control, const SuiteSetting
                    .shuffled_labels = control == Control::kShuffledLabels,
                    .rule = control == Control::kInstruction || control == Control::kInstructionPinned};
   // How much questions and answers take is known once they are written, and changes little with the context's size.
-  for (std::uint32_t attempt = 0; attempt < 12; ++attempt) {
-    CAIRN_TRY(Session session, task->make(spec));
-    const std::size_t needed = session_tokens(tokenizer, session);
-    session.context_tokens = cell.context;
-    if (needed <= cell.context) return session;
-    const auto excess = static_cast<std::uint32_t>(needed - cell.context) + 8 * attempt;
-    if (excess + 1 >= spec.context_tokens) break;
-    spec.context_tokens -= excess;
+  // `low` is too small for the task, `high` too large for the cell.
+  std::uint32_t low = 0, high = cell.context + 1;
+  std::string why;
+  for (spec.context_tokens = cell.context; spec.context_tokens > low && spec.context_tokens < high;) {
+    Result<Session> session = task->make(spec);
+    if (!session) {
+      why = session.error().message;
+      low = spec.context_tokens;
+      if (high > cell.context) break;  // nothing larger may be tried
+      spec.context_tokens = low + (high - low) / 2;
+      continue;
+    }
+    const std::size_t needed = session_tokens(tokenizer, *session);
+    if (needed <= cell.context) {
+      session->context_tokens = cell.context;
+      return session;
+    }
+    high = spec.context_tokens;
+    const std::size_t excess = needed - cell.context;
+    const std::uint32_t next = excess < high ? high - static_cast<std::uint32_t>(excess) : 0;
+    spec.context_tokens = next > low ? next : low + (high - low) / 2;
   }
-  return fail(ErrorCode::kInvalidArgument, "a context of " + std::to_string(cell.context) +
-                                               " tokens is too small for " + std::to_string(settings.turns) +
-                                               " turns of " + cell.task + "; raise --contexts or lower --turns");
+  return fail(ErrorCode::kInvalidArgument, std::to_string(settings.turns) + " turns of " + cell.task +
+                                               " do not fit into a context of " + std::to_string(cell.context) +
+                                               " tokens; raise --contexts, lower --turns or choose other --tasks" +
+                                               (why.empty() ? "" : " (" + why + ")"));
 }
 
 }  // namespace cairn

@@ -57,7 +57,8 @@ std::map<GroupKey, GroupCounts> summarise_cells(std::span<const AnsweredCell> ju
       key.turn = turn.turn;
       groups[key] += counts;
       key.turn.reset();
-      key.depth = answered.depths.at(turn.turn);
+      if (answered.depths.at(turn.turn) == kUnknownDepth) continue;
+      key.depth = answered.depths[turn.turn];
       groups[key] += counts;
     }
   }

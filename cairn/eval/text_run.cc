@@ -71,6 +71,14 @@ class Runner {
 
   TextRun take() { return std::move(run_); }
 
+  // After a stop: without the window that was begun.
+  TextRun take_whole(std::size_t windows) {
+    run_.stopped = true;
+    if (has_exact()) run_.exact.resize(windows);
+    for (JudgedText& text : run_.recipes) text.windows.resize(windows);
+    return std::move(run_);
+  }
+
  private:
   Status finish_contexts(std::vector<Sequence>& sequences) {
     for (std::size_t r = 0; r < judged_.size(); ++r) CAIRN_TRY_VOID(judged_[r]->finish_context(sequences[r], 0));
@@ -150,7 +158,9 @@ Result<TextRun> run_text(const ExactSource& exact, std::span<const std::unique_p
   if (judged.empty() && exact.engine == nullptr) return fail(ErrorCode::kInvalidArgument, "there is nothing to judge");
   Runner runner(exact, judged, windows);
   for (std::size_t w = 0; w < windows.size(); ++w) {
-    CAIRN_TRY_VOID(runner.window(w, control.cancel));
+    const Status done = runner.window(w, control.cancel);
+    if (!done && done.error().code == ErrorCode::kCancelled && w > 0) return runner.take_whole(w);
+    CAIRN_TRY_VOID(done);
     if (control.on_progress) control.on_progress(w + 1, windows.size());
   }
   return runner.take();

@@ -36,6 +36,7 @@ struct ExactSource {
 struct TextRun {
   std::vector<WindowScores> exact;  // only nll; empty without an exact source
   std::vector<JudgedText> recipes;  // in the order of the engines
+  bool stopped = false;             // cancelled: these are the windows before
 };
 
 struct TextRunControl {
@@ -47,7 +48,7 @@ struct TextRunControl {
 Digest windows_digest(const Engine& exact, const Windows& windows);
 
 // Windows are computed block by block, all engines in step. All engines are of one family (Engine::sibling). Errors:
-// those of Engine::forward and ReferenceReader::next; kCancelled.
+// those of Engine::forward and ReferenceReader::next; kCancelled before the first window was done.
 Result<TextRun> run_text(const ExactSource& exact, std::span<const std::unique_ptr<JudgedEngine>> judged,
                          const Windows& windows, const TextRunControl& control = {});
 

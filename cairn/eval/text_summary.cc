@@ -31,10 +31,12 @@ TextSummary summarise(std::span<const WindowScores> judged, std::span<const Wind
     const auto tokens = static_cast<double>(kl.size());
     out[kPerplexity] = std::exp(nll / tokens);
     out[kMean] = sum / tokens;
-    out[kMedian] = quantile(kl, 0.5);
-    out[kP95] = quantile(kl, 0.95);
-    out[kP99] = quantile(kl, 0.99);
-    out[kMax] = *std::ranges::max_element(kl);
+    if (!exact.empty()) {
+      out[kMedian] = quantile(kl, 0.5);
+      out[kP95] = quantile(kl, 0.95);
+      out[kP99] = quantile(kl, 0.99);
+      out[kMax] = *std::ranges::max_element(kl);
+    }
     out[kSame] = static_cast<double>(same) / tokens;
     out[kExactPerplexity] = exact.empty() ? 0 : std::exp(exact_nll / tokens);
     out[kRatio] = exact.empty() ? 1 : std::exp((nll - exact_nll) / tokens);

@@ -9,8 +9,9 @@ namespace cairn {
 
 Result<Windows> Windows::make(std::vector<TokenId> text, std::optional<TokenId> begin_token, const WindowPlan& plan) {
   if (plan.context < 2) return fail(ErrorCode::kInvalidArgument, "a window needs a context of at least 2 tokens");
-  const std::uint32_t skip = plan.skip.value_or(plan.context / 2);
-  if (skip + 1 >= plan.context) {
+  const bool overlap = plan.stride > 0 && plan.stride < plan.context;
+  const std::uint32_t skip = plan.skip.value_or(overlap ? plan.context - plan.stride : plan.context / 2);
+  if (skip >= plan.context - 1) {
     return fail(ErrorCode::kInvalidArgument, "skipping " + std::to_string(skip) + " of " +
                                                  std::to_string(plan.context) +
                                                  " tokens leaves none to predict; lower --skip");

@@ -68,8 +68,10 @@ class Documents:
                        "--sessions", str(SESSIONS_AT_ONCE), "--turns", str(turns), "--seed",
                        str(FIRST_TRAINING_SEED + self.random.randrange(1 << 40))] + ["--rule"] * rule
             done = subprocess.run(command, capture_output=True, text=True, timeout=ITEMS_TIMEOUT_S)
-            # Some sizes are too small for some tasks; the sessions before that are good.
+            # Some sizes are too small for some tasks, but hardly for all.
             made += [self.session(json.loads(line)) for line in done.stdout.splitlines()]
+        if not made:
+            raise RuntimeError(f"no session came of '{' '.join(command)}': {done.stderr.strip()}")
         self.random.shuffle(made)
         return made
 

@@ -13,7 +13,7 @@ namespace cairn {
 namespace {
 
 struct ItemsOptions {
-  SuiteOptions suite;
+  SessionOptions sessions;
   bool rule = false;
 };
 
@@ -31,8 +31,8 @@ Json session_json(const Session& session) {
 }
 
 Status run_items(const ItemsOptions& options) {
-  CAIRN_TRY(const std::unique_ptr<Engine> engine, load_engine(options.suite.model, /*reuse=*/false));
-  CAIRN_TRY(const SuiteSettings settings, suite_settings(options.suite, engine->context()));
+  CAIRN_TRY(const std::unique_ptr<Engine> engine, load_engine(options.sessions.model, /*reuse=*/false));
+  CAIRN_TRY(const SuiteSettings settings, suite_settings(options.sessions, engine->context()));
   const Control control = options.rule ? Control::kInstruction : Control::kNone;
   for (const std::string& task : settings.tasks) {
     for (const std::uint32_t context : settings.contexts) {
@@ -51,7 +51,7 @@ Status run_items(const ItemsOptions& options) {
 void add_eval_items_command(CLI::App& eval, Status& outcome) {
   CLI::App* command = eval.add_subcommand("items", "The sessions of the suite as JSON lines");
   auto options = std::make_shared<ItemsOptions>();
-  add_suite_options(*command, options->suite);
+  add_session_options(*command, options->sessions);
   command->add_flag("--rule", options->rule, "With the instruction of the control of that name");
   command->callback([options, &outcome] { outcome = run_items(*options); });
 }

@@ -96,37 +96,40 @@ Status run_kld(const KldOptions& options) {
   CAIRN_TRY(const TextBench bench, open_text_bench(options.text));
   Json report = result_head("cairn.eval.kld.v1", *bench.engine, options.text.model.model);
   report["text"] = {{"file", options.text.text}, {"tokens", bench.tokens.size()}};
-  report["settings"] = {{"exact", options.text.model.codec},
-                        {"contexts", options.text.contexts},
-                        {"stride", options.text.stride},
-                        {"skip", options.text.skip ? Json(*options.text.skip) : Json("half")},
-                        {"windows", options.text.most_windows},
-                        {"seed", options.text.seed}};
+  report["settings"] = {
+      {"exact", options.text.model.codec},    {"contexts", options.text.contexts},
+      {"stride", options.text.stride},        {"skip", options.text.skip ? Json(*options.text.skip) : Json("half")},
+      {"windows", options.text.most_windows}, {"seed", options.text.seed}};
   report["rows"] = Json::array();
-  for (const std::uint32_t context : options.text.contexts) {
+  Status outcome;
+  for (const std::uint32_t context : bench.contexts) {
     CAIRN_TRY(const Windows windows, windows_of(bench, options.text, context));
     CAIRN_TRY(const auto judged, judged_engines(bench, options.text, context));
     CAIRN_TRY(const Exact exact, open_exact(bench, options, windows));
     Progress progress("Context " + std::to_string(context));
-    CAIRN_TRY(const TextRun run, run_text({exact.engine.get(), exact.reader.get(), exact.writer.get()}, judged, windows,
-                                          {.on_progress = progress.counter(), .cancel = &interrupt_flag()}));
+    const Result<TextRun> run = run_text({exact.engine.get(), exact.reader.get(), exact.writer.get()}, judged, windows,
+                                         {.on_progress = progress.counter(), .cancel = &interrupt_flag()});
     progress.finish();
-    if (exact.writer != nullptr) CAIRN_TRY_VOID(exact.writer->finish());
-    for (std::size_t r = 0; r < judged.size(); ++r) {
-      const JudgedText& text = run.recipes[r];
+    outcome = outcome_of(run);
+    if (outcome && exact.writer != nullptr) outcome = exact.writer->finish();
+    for (std::size_t r = 0; run && r < judged.size(); ++r) {
+      const JudgedText& text = run->recipes[r];
       report["rows"].push_back(
-          row_json(bench.recipes[r].text, context, text.cost, summarise(text.windows, run.exact, options.text.seed)));
+          row_json(bench.recipes[r].text, context, text.cost, summarise(text.windows, run->exact, options.text.seed)));
     }
+    if (!outcome) break;
   }
+  if (!outcome && report["rows"].empty()) return outcome;
+  report["complete"] = outcome.has_value();
   if (options.text.json) {
     std::cout << dump_json(report);
-    return {};
+    return outcome;
   }
   std::vector<std::vector<std::string>> table = {{"recipe", "context", "bytes/token", "bits/value", "mean KL [95 %]",
                                                   "median", "p95", "p99", "max", "same top-1", "perplexity ratio"}};
   for (const Json& row : report["rows"]) table.push_back(table_row(row));
   std::cout << format_table(table);
-  return {};
+  return outcome;
 }
 
 }  // namespace

@@ -26,15 +26,17 @@ Status run_ppl(const TextOptions& options) {
   report["rows"] = Json::array();
   std::vector<std::vector<std::string>> table = {
       {"recipe", "context", "windows", "tokens", "bytes/token", "bits/value", "perplexity"}};
-  for (const std::uint32_t context : options.contexts) {
+  Status outcome;
+  for (const std::uint32_t context : bench.contexts) {
     CAIRN_TRY(const Windows windows, windows_of(bench, options, context));
     CAIRN_TRY(const auto judged, judged_engines(bench, options, context));
     Progress progress("Context " + std::to_string(context));
-    CAIRN_TRY(const TextRun run,
-              run_text({}, judged, windows, {.on_progress = progress.counter(), .cancel = &interrupt_flag()}));
+    const Result<TextRun> run =
+        run_text({}, judged, windows, {.on_progress = progress.counter(), .cancel = &interrupt_flag()});
     progress.finish();
-    for (std::size_t r = 0; r < judged.size(); ++r) {
-      const JudgedText& text = run.recipes[r];
+    outcome = outcome_of(run);
+    for (std::size_t r = 0; run && r < judged.size(); ++r) {
+      const JudgedText& text = run->recipes[r];
       const TextSummary summary = summarise(text.windows, {}, options.seed);
       report["rows"].push_back({{"recipe", bench.recipes[r].text},
                                 {"context", context},
@@ -47,9 +49,12 @@ Status run_ppl(const TextOptions& options) {
                        std::to_string(summary.tokens), format_number(text.cost.bytes_per_token, 0),
                        format_number(text.cost.bits_per_value, 2), format_estimate(summary.perplexity, 3)});
     }
+    if (!outcome) break;
   }
+  if (!outcome && report["rows"].empty()) return outcome;
+  report["complete"] = outcome.has_value();
   std::cout << (options.json ? dump_json(report) : format_table(table));
-  return {};
+  return outcome;
 }
 
 }  // namespace

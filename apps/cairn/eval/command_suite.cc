@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // cairn eval suite: which questions on a shared context a recipe still answers.
 #include <algorithm>
+#include <filesystem>
 #include <iostream>
+#include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,6 +39,57 @@ void add_data_cells(SuitePlan& plan) {
   plan.cells = std::move(cells);
 }
 
+// Whatever cannot be asked with this tokenizer is found before anything is computed, and the rest is asked. An error
+// when nothing is left.
+Status leave_out_impossible(SuitePlan& plan, const Tokenizer& tokenizer) {
+  std::map<std::pair<std::string, std::uint32_t>, std::string> why;  // by task and context
+  std::set<std::tuple<std::string, std::uint32_t, std::uint32_t, Control>> made;
+  for (const Cell& cell : plan.cells) {
+    const Control control = plan.contenders[cell.contender].control;
+    if (plan.data.contains(cell.task) || why.contains({cell.task, cell.context}) ||
+        !made.emplace(cell.task, cell.context, cell.index, control).second) {
+      continue;
+    }
+    const Result<Session> session = session_of(cell, control, plan.settings, tokenizer);
+    if (!session) why[{cell.task, cell.context}] = session.error().message;
+  }
+  std::erase_if(plan.cells, [&](const Cell& cell) { return why.contains({cell.task, cell.context}); });
+  if (plan.cells.empty()) return fail(ErrorCode::kInvalidArgument, why.begin()->second);
+  for (const auto& [place, reason] : why) {
+    plan.left_out.push_back(place.first + " at " + std::to_string(place.second));
+    std::cerr << "cairn: " << plan.left_out.back() << " tokens is left out: " << reason << '\n';
+  }
+  return {};
+}
+
+// Recipes that this model cannot follow and a budget that a session cannot live in are found at the start.
+Status check_contenders(const SuitePlan& plan, const ModelOptions& model, const Engine& engine) {
+  // Forks copy the open tail and add a block or two for the question and the answer of every turn in both modes.
+  const std::size_t blocks = plan.settings.contexts.back() / kBlockTokens + 1 + 2 * 3 * plan.settings.turns;
+  for (const Contender& contender : plan.contenders) {
+    CAIRN_TRY(const auto judged, JudgedEngine::make(engine, contender.recipe, {.kv_budget_bytes = model.kv_budget}));
+    const std::size_t needed = blocks * kBlockTokens * judged->engine().cache().bytes_per_token();
+    if (needed <= model.kv_budget) continue;
+    return fail(ErrorCode::kOutOfBudget, "sessions of " + std::to_string(plan.settings.contexts.back()) +
+                                             " tokens need " + std::to_string(needed) +
+                                             " bytes of keys and values; raise --kv-budget");
+  }
+  return {};
+}
+
+// Results must not be lost at the end for want of a place.
+Status check_output(const std::string& out) {
+  for (const char* suffix : {".json", ".md"}) {
+    const std::string path = out + suffix;
+    std::error_code error;
+    const auto status = std::filesystem::status(path, error);
+    if (out.ends_with('/') || (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))) {
+      return fail(ErrorCode::kInvalidArgument, "--out '" + out + "' cannot be: '" + path + "' is no file to write");
+    }
+  }
+  return {};
+}
+
 Result<SuitePlan> make_plan(const SuiteOptions& options, const std::vector<EvalRecipe>& recipes, const Engine& engine) {
   SuitePlan plan;
   CAIRN_TRY(plan.settings, suite_settings(options, engine.context()));
@@ -53,17 +107,15 @@ Result<SuitePlan> make_plan(const SuiteOptions& options, const std::vector<EvalR
     }
   }
   add_data_cells(plan);
-  // Whatever cannot be asked is found before anything is computed.
-  for (const Cell& cell : plan.cells) {
-    if (cell.index != 0 || plan.data.contains(cell.task)) continue;
-    CAIRN_TRY_VOID(session_of(cell, plan.contenders[cell.contender].control, plan.settings, engine.tokenizer()));
-  }
+  CAIRN_TRY_VOID(leave_out_impossible(plan, engine.tokenizer()));
+  CAIRN_TRY_VOID(check_contenders(plan, options.model, engine));
   return plan;
 }
 
 Status run_suite_command(const SuiteOptions& options) {
   const InterruptScope interrupt;
   CAIRN_TRY(const std::vector<EvalRecipe> recipes, suite_recipes(options));
+  if (!options.out.empty()) CAIRN_TRY_VOID(check_output(options.out));
   CAIRN_TRY(std::unique_ptr<Engine> engine, load_engine(options.model, /*reuse=*/false));
   CAIRN_TRY(const SuitePlan plan, make_plan(options, recipes, *engine));
   const Json head = suite_head(plan, *engine, options.model.model);

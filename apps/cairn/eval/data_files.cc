@@ -2,21 +2,23 @@
 #include "apps/cairn/eval/data_files.h"
 
 #include <algorithm>
+#include <cctype>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
 
+#include "apps/cairn/eval/eval_json.h"
 #include "apps/cairn/eval/haystack.h"
 #include "apps/cairn/text.h"
 #include "cairn/eval/session_run.h"
+#include "cairn/eval/task.h"
+#include "cairn/eval/text_similarity.h"
 
 namespace cairn {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
-constexpr std::uint32_t kAnswerTokens = 40;
+constexpr std::uint32_t kAnswerTokens = 40, kSummaryTokens = 200;
+constexpr std::size_t kSummaryWords = 15;
 
 Error format_error(const std::string& path, const std::string& what) {
   return {ErrorCode::kCorrupt, "'" + path + "': " + what +
@@ -38,6 +40,17 @@ std::uint32_t fifth(double depth) {
   return std::min(4u, static_cast<std::uint32_t>(depth * 5));
 }
 
+// What would be found in any answer is no gold.
+void add_gold(std::vector<std::string>& gold, const Json& answer) {
+  std::string text = answer.is_number() ? answer.dump() : answer.get<std::string>();
+  if (text.find_first_not_of(" \t\r\n") != text.npos) gold.push_back(std::move(text));
+}
+
+std::size_t code_points(std::string_view text) {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+}
+
 std::vector<Session> squad(const Json& root) {
   std::vector<Session> sessions;
   for (const Json& article : root.at("data")) {
@@ -47,11 +60,11 @@ std::vector<Session> squad(const Json& root) {
       session.context = context + "\n\n";
       for (const Json& qa : paragraph.at("qas")) {
         std::vector<std::string> gold;
-        for (const Json& answer : qa.at("answers")) gold.push_back(answer.at("text"));
+        for (const Json& answer : qa.at("answers")) add_gold(gold, answer.at("text"));
         if (gold.empty() || context.empty()) continue;  // SQuAD 2 has questions without an answer
         const double start = qa.at("answers").front().value("answer_start", 0.0);
         session.turns.push_back(question(qa.at("question"), std::move(gold)));
-        session.turns.back().depth = fifth(std::max(0.0, start) / static_cast<double>(context.size()));
+        session.turns.back().depth = fifth(std::max(0.0, start) / static_cast<double>(code_points(context)));
       }
       if (!session.turns.empty()) sessions.push_back(std::move(session));
     }
@@ -62,11 +75,31 @@ std::vector<Session> squad(const Json& root) {
 Session passkey(const Json& line) {
   Session session;
   session.context = line.at("input").get<std::string>() + "\n";
-  Turn turn = question("", {line.at("target").get<std::string>()});
+  std::vector<std::string> gold;
+  add_gold(gold, line.at("target"));
+  if (gold.empty()) return session;
+  Turn turn = question("", std::move(gold));
   turn.query = "What is the pass key? The pass key is";
   turn.metric = Metric::kFirstNumber;
   session.turns.push_back(std::move(turn));
   return session;
+}
+
+// "options" are the texts behind the letters; "answer" is one of the two.
+Turn multiple_choice(const Json& each, const std::string& answer) {
+  const auto options = each.at("options").get<std::vector<std::string>>();
+  Turn turn = question(each.at("input"), {" " + answer});
+  std::string listed;
+  for (std::size_t i = 0; i < std::min<std::size_t>(options.size(), 26); ++i) {
+    const std::string letter(1, static_cast<char>('A' + i));
+    listed += letter + ". " + options[i] + "\n";
+    turn.candidates.push_back(" " + letter);
+    if (options[i] == answer) turn.gold = {" " + letter};
+  }
+  turn.query = "Question: " + each.at("input").get<std::string>() + "\n" + listed + "Answer:";
+  turn.answer = turn.gold.front() + "\n";
+  turn.metric = Metric::kChoice;
+  return turn;
 }
 
 Session scbench(const Json& line) {
@@ -75,12 +108,16 @@ Session scbench(const Json& line) {
   for (const Json& each : line.at("multi_turns")) {
     std::vector<std::string> gold;
     const Json& answer = each.at("answer");
-    if (answer.is_array()) {
-      for (const Json& one : answer) gold.push_back(one.is_string() ? one.get<std::string>() : one.dump());
-    } else {
-      gold.push_back(answer.is_string() ? answer.get<std::string>() : answer.dump());
+    for (const Json& one : answer.is_array() ? answer : Json::array({answer})) add_gold(gold, one);
+    if (gold.empty()) continue;
+    const bool choice = each.contains("options");
+    session.turns.push_back(choice ? multiple_choice(each, gold.front()) : question(each.at("input"), std::move(gold)));
+    Turn& turn = session.turns.back();
+    turn.depth = kUnknownDepth;
+    if (!choice && split_words(turn.gold.front()).size() > kSummaryWords) {  // SCBench's summaries
+      turn.metric = Metric::kRougeL;
+      turn.max_tokens = kSummaryTokens;
     }
-    if (!gold.empty()) session.turns.push_back(question(each.at("input"), std::move(gold)));
   }
   return session;
 }
@@ -89,9 +126,7 @@ Session scbench(const Json& line) {
 Result<std::vector<Session>> parse(const std::string& path, const std::string& text) {
   std::vector<Session> sessions;
   try {
-    if (const Json root = Json::parse(text, nullptr, false); root.is_object() && root.contains("data")) {
-      return squad(root);
-    }
+    if (const auto root = parse_json(text); root && root->is_object() && root->contains("data")) return squad(*root);
     std::size_t number = 0;
     for (std::size_t begin = 0; begin < text.size();) {
       const std::size_t end = std::min(text.find('\n', begin), text.size());
@@ -99,13 +134,13 @@ Result<std::vector<Session>> parse(const std::string& path, const std::string& t
       begin = end + 1;
       ++number;
       if (line.find_first_not_of(" \t\r") == line.npos) continue;
-      const Json json = Json::parse(line, nullptr, false);
-      if (json.is_object() && json.contains("input") && json.contains("target")) {
-        sessions.push_back(passkey(json));
-      } else if (json.is_object() && json.contains("context") && json.contains("multi_turns")) {
-        sessions.push_back(scbench(json));
+      const std::optional<Json> json = parse_json(line);
+      if (json && json->is_object() && json->contains("input") && json->contains("target")) {
+        sessions.push_back(passkey(*json));
+      } else if (json && json->is_object() && json->contains("context") && json->contains("multi_turns")) {
+        sessions.push_back(scbench(*json));
       } else {
-        const std::string what = json.is_discarded() ? " is no JSON" : " has none of the known forms";
+        const std::string what = json ? " has none of the known forms" : " is no JSON";
         return std::unexpected(format_error(path, "line " + std::to_string(number) + what));
       }
     }
@@ -141,6 +176,12 @@ Result<DataSessions> load_data(const std::string& path, const Tokenizer& tokeniz
   CAIRN_TRY(std::vector<Session> all, parse(path, text));
   if (all.empty()) return std::unexpected(format_error(path, "holds no session"));
   DataSessions data{.name = std::filesystem::path(path).stem().string(), .sessions = {}, .note = {}};
+  for (char& c : data.name) {  // it stands in tables and keys
+    if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '.' && c != '-') c = '_';
+  }
+  if (find_task(data.name)) {
+    return fail(ErrorCode::kInvalidArgument, "'" + path + "' is named like a task of the suite; rename it");
+  }
   std::size_t too_long = 0, cut = 0;
   // Spread over the file, since neighbours are often of one article.
   const std::size_t step = std::max<std::size_t>(1, all.size() / limits.sessions);

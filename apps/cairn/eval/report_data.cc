@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "apps/cairn/eval/eval_json.h"
 #include "apps/cairn/eval/html_text.h"
 #include "apps/cairn/eval/json_fields.h"
 #include "apps/cairn/text.h"
@@ -134,13 +135,13 @@ Status read_report_file(const std::string& path, ReportData& data) {
     return fail(ErrorCode::kUnsupported, "'" + path + "' is larger than 256 MiB, which no result of cairn eval is");
   }
   CAIRN_TRY(const std::string text, read_text(path));
-  const ReportJson json = ReportJson::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded()) {
+  const std::optional<ReportJson> json = parse_json(text);
+  if (!json) {
     return fail(ErrorCode::kCorrupt,
                 "'" + path + "' is no JSON; pass the output of cairn eval kld or suite with --json");
   }
   std::string problem;
-  const JsonFields fields(json, "", problem);
+  const JsonFields fields(*json, "", problem);
   const std::string format = fields.text("format");
   if (!problem.empty()) return fail(ErrorCode::kCorrupt, "'" + path + "': " + problem);
   if (format == kKldFormat) {

@@ -29,7 +29,7 @@ std::string recipe_head(const RecipeFigures& figures) {
   return head + "</th>";
 }
 
-// The two instruments differ where a recipe evicts: only the suite has a moment to evict at.
+// The two instruments see contexts of different lengths, whose open tails weigh differently.
 std::string size_cell(const RecipeFigures& figures, double KldRow::*of_kld, double SuiteRecipe::*of_suite,
                       FigureText text) {
   const std::string kld = figures.kld ? text(*figures.kld.*of_kld) : "";

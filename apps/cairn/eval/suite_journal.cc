@@ -6,6 +6,9 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
+#include <optional>
+#include <string_view>
 #include <utility>
 
 namespace cairn {
@@ -19,8 +22,8 @@ std::string read_all(std::FILE* file) {
   return text;
 }
 
-Json parse(const std::string& line) {
-  return Json::parse(line, nullptr, /*allow_exceptions=*/false);
+std::string one_line(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace
@@ -28,6 +31,11 @@ Json parse(const std::string& line) {
 Result<std::unique_ptr<SuiteJournal>> SuiteJournal::open(const std::string& path, const Json& head) {
   std::unique_ptr<SuiteJournal> journal(new SuiteJournal());
   journal->path_ = path;
+  std::error_code error;
+  const auto status = std::filesystem::status(path, error);
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
+    return fail(ErrorCode::kIo, "cannot write '" + path + "': it is no regular file");
+  }
   journal->file_ = std::fopen(path.c_str(), "a+");
   if (journal->file_ == nullptr) {
     return fail(ErrorCode::kIo, "cannot write '" + path + "': " + std::strerror(errno));
@@ -51,9 +59,10 @@ SuiteJournal::~SuiteJournal() {
 
 Status SuiteJournal::read(const std::string& text, const Json& head) {
   for (std::size_t end; (end = text.find('\n', good_bytes_)) != text.npos; good_bytes_ = end + 1) {
-    Json line = parse(text.substr(good_bytes_, end - good_bytes_));
+    const std::optional<Json> parsed = parse_json(std::string_view(text).substr(good_bytes_, end - good_bytes_));
+    const Json line = parsed.value_or(Json());
     if (good_bytes_ == 0) {
-      if (!line.is_object() || line.value("format", "") != head.at("format")) {
+      if (!line.is_object() || !line.contains("format") || line.at("format") != head.at("format")) {
         return fail(ErrorCode::kCorrupt, "'" + path_ + "' is no journal of this command; choose another --out");
       }
       for (const auto& [key, value] : head.items()) {
@@ -67,9 +76,10 @@ Status SuiteJournal::read(const std::string& text, const Json& head) {
       ++broken_lines_;
       continue;
     }
-    done_[line.at("key").get<std::string>()] = std::move(line.at("value"));
+    done_[line.at("key").get<std::string>()] = line.at("value");
   }
-  if (good_bytes_ == 0 && !text.empty() && text.front() != '{') {
+  // A run that was killed in its first line has left the beginning of its head; nothing else may be cut off.
+  if (good_bytes_ == 0 && !one_line(head).starts_with(text)) {
     return fail(ErrorCode::kCorrupt, "'" + path_ + "' is no journal of this command; choose another --out");
   }
   if (good_bytes_ < text.size()) ++broken_lines_;
@@ -88,7 +98,7 @@ Status SuiteJournal::append(const std::string& key, Json value) {
 }
 
 Status SuiteJournal::write_line(const Json& line) {
-  const std::string text = line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  const std::string text = one_line(line);
   if (std::fwrite(text.data(), 1, text.size(), file_) != text.size() || std::fflush(file_) != 0) {
     return fail(ErrorCode::kIo, "cannot write '" + path_ + "': " + std::strerror(errno));
   }

@@ -23,6 +23,7 @@ Json group_json(const GroupKey& key, const GroupCounts& counts) {
                 {"turn", key.turn ? Json(*key.turn + 1) : Json(nullptr)},
                 {"depth", key.depth ? Json(*key.depth) : Json(nullptr)},
                 {"items", counts.items},
+                {"right", counts.correct},
                 {"score", counts.mean_score()},
                 {"accuracy", estimate_json(counts.accuracy())},
                 {"retained", nullptr},
@@ -37,6 +38,19 @@ Json group_json(const GroupKey& key, const GroupCounts& counts) {
                          {"interval", estimate_json(counts.retained_accuracy())}};
   }
   return group;
+}
+
+// What a journal must agree on: the same questions, not only as many.
+std::string data_digest(const std::vector<Session>& sessions) {
+  Hasher hasher("cairn.eval.data.v1");
+  for (const Session& session : sessions) {
+    hasher.text(session.context).u64(session.turns.size());
+    for (const Turn& turn : session.turns) {
+      hasher.text(turn.query).u64(turn.gold.size());
+      for (const std::string& gold : turn.gold) hasher.text(gold);
+    }
+  }
+  return std::to_string(sessions.size()) + " sessions, " + hasher.finish().hex().substr(0, 16);
 }
 
 std::span<const AnsweredCell> answers_of(const std::vector<AnsweredCell>& answers, std::size_t contender) {
@@ -55,6 +69,21 @@ Json cost_json(std::span<const AnsweredCell> answers) {
   }
   if (sessions == 0) sessions = 1;
   return {{"bytes_per_token", bytes / sessions}, {"bits_per_value", bits / sessions}};
+}
+
+// A journal may have been edited: each turn once in each mode, in order, and no figure that run_session cannot give.
+bool is_whole(const AnsweredCell& answered) {
+  const std::size_t turns = answered.columns.size();
+  const CacheCost& cost = answered.outcome.cost;
+  if (turns == 0 || answered.outcome.turns.size() != kModes.size() * turns) return false;
+  if (!(cost.bytes_per_token >= 0 && cost.bytes_per_token < 1e12 && cost.bits_per_value >= 0)) return false;
+  if (std::ranges::any_of(answered.depths, [](std::uint32_t depth) { return depth > kUnknownDepth; })) return false;
+  for (std::size_t i = 0; i < answered.outcome.turns.size(); ++i) {
+    const TurnOutcome& turn = answered.outcome.turns[i];
+    if (turn.mode != kModes[i / turns] || turn.turn != i % turns) return false;
+    if (!(turn.score >= 0 && turn.score <= 1)) return false;
+  }
+  return true;
 }
 
 }  // namespace
@@ -105,11 +134,7 @@ std::optional<AnsweredCell> answered_from_json(const Json& json, const Cell& cel
       answered.columns.push_back(turn.at("column"));
       answered.depths.push_back(turn.at("depth"));
     }
-    const bool whole =
-        !answered.columns.empty() && answered.outcome.turns.size() == kModes.size() * answered.columns.size() &&
-        std::ranges::all_of(answered.outcome.turns,
-                            [&](const TurnOutcome& turn) { return turn.turn < answered.columns.size(); });
-    return whole ? std::optional(std::move(answered)) : std::nullopt;
+    return is_whole(answered) ? std::optional(std::move(answered)) : std::nullopt;
   } catch (const Json::exception&) {
     return std::nullopt;
   }
@@ -119,12 +144,12 @@ Json suite_head(const SuitePlan& plan, const Engine& engine, const std::string& 
   Json head = result_head("cairn.eval.suite.v1", engine, model_file);
   Json labels = Json::array(), data = Json::object(), modes = Json::array();
   for (const Contender& contender : plan.contenders) labels.push_back(contender_label(contender));
-  for (const auto& [name, sessions] : plan.data) data[name] = sessions.size();
+  for (const auto& [name, sessions] : plan.data) data[name] = data_digest(sessions);
   for (const Mode mode : kModes) modes.push_back(mode_name(mode));
   head["settings"] = {
       {"seed", plan.settings.seed},         {"tasks", plan.settings.tasks},       {"data", std::move(data)},
       {"contexts", plan.settings.contexts}, {"sessions", plan.settings.sessions}, {"turns", plan.settings.turns},
-      {"modes", std::move(modes)},          {"contenders", std::move(labels)}};
+      {"modes", std::move(modes)},          {"contenders", std::move(labels)},    {"left_out", plan.left_out}};
   return head;
 }
 
@@ -137,6 +162,8 @@ Json suite_json(Json head, const SuitePlan& plan, const std::vector<AnsweredCell
     const Json cost = cost_json(mine);
     Json cells = Json::array();
     for (const auto& [key, counts] : summarise_cells(mine, answers_of(answers, contender.judged_against))) {
+      // Without a context the turns of one session have nothing in common but the earlier gold answers.
+      if (contender.control == Control::kNoContext && key.mode == Mode::kMultiTurn) continue;
       if (key.turn || key.depth) cells.push_back(group_json(key, counts));
     }
     recipes.push_back({{"recipe", contender.recipe.text},

@@ -8,56 +8,58 @@
 
 namespace cairn {
 
-void add_suite_options(CLI::App& command, SuiteOptions& options) {
+void add_session_options(CLI::App& command, SessionOptions& options) {
   add_model_options(command, options.model);
-  command
-      .add_option("--recipes", options.recipes,
-                  "What to judge, beside the exact cache of --codec that all are paired with")
-      ->delimiter(',')
-      ->capture_default_str();
-  command.add_option("--tasks", options.tasks, "As --tasks S1,S9; default: all twelve")->delimiter(',');
+  command.add_option("--tasks", options.tasks, "As --tasks S1,S9; none: no task; default: all twelve")->delimiter(',');
   command
       .add_option("--contexts", options.contexts,
                   "Tokens of a session, questions and answers included; default: 512, 1024, ... as far as the model "
                   "goes, at most 8192")
       ->delimiter(',');
-  command.add_option("--sessions", options.sessions, "Sessions of each task and context")
-      ->check(CLI::Range(1, 100000))
+  command.add_option("--sessions", options.sessions, "Sessions of each task and context; default: 6")
+      ->check(CLI::Range(1, 100000));
+  command.add_option("--turns", options.turns, "Questions of a session; default: 5")->check(CLI::Range(1u, kMaxTurns));
+  command.add_option("--seed", options.seed, "Of the sessions")->check(not_negative())->capture_default_str();
+}
+
+void add_suite_options(CLI::App& command, SuiteOptions& options) {
+  add_session_options(command, options);
+  command
+      .add_option("--recipes", options.recipes,
+                  "What to judge, beside the exact cache of --codec that all are paired with")
+      ->delimiter(',')
       ->capture_default_str();
-  command.add_option("--turns", options.turns, "Questions of a session")
-      ->check(CLI::Range(1u, kMaxTurns))
-      ->capture_default_str();
-  command.add_option("--seed", options.seed, "Of the sessions")->capture_default_str();
   command.add_option("--data", options.data, "Real sessions too: SQuAD JSON, SCBench or passkey JSON lines")
       ->delimiter(',');
   command
       .add_option("--jobs", options.jobs,
-                  "Sessions at once, each with its own copy of the weights; 0: one per "
-                  "thread where memory allows")
+                  "Sessions at once, each with its own copy of the weights; 0: one per thread where memory allows")
       ->check(CLI::Range(0, 512))
       ->capture_default_str();
   command.add_option("--out", options.out, "Write OUT.json and OUT.md, and OUT.journal to go on from after a stop");
   command.add_flag("--quick", options.quick,
-                   "Two sessions of three turns at the shortest context: a look, not a result");
+                   "A look, not a result: two sessions of three turns at the shortest context, unless given");
   command.add_flag("--no-controls", options.no_controls, "Leave out the controls");
   command.add_flag("--json", options.json, "Print JSON instead of Markdown");
 }
 
-Result<SuiteSettings> suite_settings(const SuiteOptions& options, std::uint32_t model_context) {
+Result<SuiteSettings> suite_settings(const SessionOptions& options, std::uint32_t model_context) {
   SuiteSettings settings{.tasks = {},
                          .contexts = options.contexts,
-                         .sessions = options.sessions,
-                         .turns = options.turns,
+                         .sessions = options.sessions.value_or(options.quick ? 2 : 6),
+                         .turns = options.turns.value_or(options.quick ? 3 : 5),
                          .seed = options.seed};
-  for (const std::string& name : options.tasks) {
+  const bool none = options.tasks == std::vector<std::string>{"none"};
+  for (const std::string& name : none ? std::vector<std::string>{} : options.tasks) {
     CAIRN_TRY(const Task* task, find_task(name));
     if (std::ranges::find(settings.tasks, task->name) == settings.tasks.end()) settings.tasks.emplace_back(task->name);
   }
-  if (options.tasks.empty() && options.data.empty()) {
+  if (options.tasks.empty()) {
     for (const Task& task : task_table()) settings.tasks.emplace_back(task.name);
   }
   if (settings.contexts.empty()) {
-    for (std::uint32_t context = 512; context <= std::min(model_context, 8192u); context *= 2) {
+    const std::uint32_t longest = options.quick ? 512 : 8192;
+    for (std::uint32_t context = 512; context <= std::min(model_context, longest); context *= 2) {
       settings.contexts.push_back(context);
     }
     if (settings.contexts.empty()) settings.contexts = {model_context};
@@ -68,11 +70,6 @@ Result<SuiteSettings> suite_settings(const SuiteOptions& options, std::uint32_t 
     return fail(ErrorCode::kTooLong, "a context of " + std::to_string(settings.contexts.back()) +
                                          " tokens exceeds the model's " + std::to_string(model_context) +
                                          "; choose smaller --contexts, or raise --ctx to measure beyond it");
-  }
-  if (options.quick) {
-    settings.contexts.resize(1);
-    settings.sessions = 2;
-    settings.turns = 3;
   }
   return settings;
 }

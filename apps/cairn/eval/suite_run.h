@@ -20,6 +20,7 @@ struct SuitePlan {
   SuiteSettings settings;
   std::map<std::string, std::vector<Session>> data;  // sessions of data files, by the task name of their cells
   std::vector<Cell> cells;
+  std::vector<std::string> left_out;  // "S6 at 512": what cannot be asked with this tokenizer
 };
 
 struct SuiteResources {

@@ -12,6 +12,7 @@
 #include "apps/cairn/model_options.h"
 #include "cairn/base/result.h"
 #include "cairn/eval/judged_engine.h"
+#include "cairn/eval/text_run.h"
 #include "cairn/eval/windows.h"
 
 namespace cairn {
@@ -19,7 +20,7 @@ namespace cairn {
 struct TextOptions {
   ModelOptions model;
   std::string text;
-  std::vector<std::string> recipes = {"raw_f16"};
+  std::vector<std::string> recipes;  // empty: the codec alone
   std::vector<std::uint32_t> contexts = {512};
   std::uint32_t stride = 0;
   std::optional<std::uint32_t> skip{};
@@ -35,6 +36,7 @@ struct TextBench {
   std::unique_ptr<Engine> engine;  // its own cache is not used
   std::vector<TokenId> tokens;
   std::vector<EvalRecipe> recipes;
+  std::vector<std::uint32_t> contexts;  // none twice
 };
 
 // Everything that can be wrong with the options is found here, before anything is computed. Errors: those of
@@ -42,6 +44,9 @@ struct TextBench {
 Result<TextBench> open_text_bench(const TextOptions& options);
 
 Result<Windows> windows_of(const TextBench& bench, const TextOptions& options, std::uint32_t context);
+
+// What a command says after its rows: the run's error, or that Ctrl-C left only the windows before.
+Status outcome_of(const Result<TextRun>& run);
 
 // One judged engine per recipe.
 Result<std::vector<std::unique_ptr<JudgedEngine>>> judged_engines(const TextBench& bench, const TextOptions& options,

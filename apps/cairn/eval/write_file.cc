@@ -39,8 +39,13 @@ Status write_file(const std::string& path, std::string_view content) {
   std::string target = path;
   if (fs::exists(status) && fs::is_symlink(fs::symlink_status(path, error)))
     target = fs::canonical(path, error).string();
-  const std::string beside = target + ".tmp-" + std::to_string(::getpid());
-  const int file = ::open(beside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  std::string beside;
+  int file = -1;
+  for (int attempt = 0; file < 0 && attempt < 100; ++attempt) {  // a killed run of this number may have left one
+    beside = target + ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(attempt);
+    file = ::open(beside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (file < 0 && errno != EEXIST) break;
+  }
   if (file < 0) return fail(ErrorCode::kIo, system_error(path));
   bool good = write_all(file, content) && ::fsync(file) == 0;
   const int reason = errno;
