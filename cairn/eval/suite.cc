@@ -36,6 +36,38 @@ std::vector<std::uint32_t> contexts_of(Control control, const SuiteSettings& set
   return {*std::ranges::min_element(settings.contexts)};
 }
 
+// Some draws need more room than others: where one does not fit, another may.
+constexpr int kDraws = 4;
+constexpr std::uint64_t kNextDraw = 0x9e3779b97f4a7c15u;
+
+// The longest session of this draw that fits, with its questions and answers, into `context` tokens; else why not.
+Result<Session> fit_session(const Task& task, SessionSpec spec, std::uint32_t context, const Tokenizer& tokenizer) {
+  // How much questions and answers take is known once they are written, and changes little with the context's size.
+  // `low` is too small for the task, `high` too large for the cell.
+  std::uint32_t low = 0, high = context + 1;
+  std::string why;
+  for (spec.context_tokens = context; spec.context_tokens > low && spec.context_tokens < high;) {
+    Result<Session> session = task.make(spec);
+    if (!session) {
+      why = session.error().message;
+      low = spec.context_tokens;
+      if (high > context) break;  // nothing larger may be tried
+      spec.context_tokens = low + (high - low) / 2;
+      continue;
+    }
+    const std::size_t needed = session_tokens(tokenizer, *session);
+    if (needed <= context) {
+      session->context_tokens = context;
+      return session;
+    }
+    high = spec.context_tokens;
+    const std::size_t excess = needed - context;
+    const std::uint32_t next = excess < high ? high - static_cast<std::uint32_t>(excess) : 0;
+    spec.context_tokens = next > low ? next : low + (high - low) / 2;
+  }
+  return fail(ErrorCode::kInvalidArgument, why);
+}
+
 }  // namespace
 
 std::string_view control_name(Control control) {
@@ -99,28 +131,11 @@ Result<Session> session_of(const Cell& cell, Control control, const SuiteSetting
                        },
                    .shuffled_labels = control == Control::kShuffledLabels,
                    .rule = control == Control::kInstruction || control == Control::kInstructionPinned};
-  // How much questions and answers take is known once they are written, and changes little with the context's size.
-  // `low` is too small for the task, `high` too large for the cell.
-  std::uint32_t low = 0, high = cell.context + 1;
   std::string why;
-  for (spec.context_tokens = cell.context; spec.context_tokens > low && spec.context_tokens < high;) {
-    Result<Session> session = task->make(spec);
-    if (!session) {
-      why = session.error().message;
-      low = spec.context_tokens;
-      if (high > cell.context) break;  // nothing larger may be tried
-      spec.context_tokens = low + (high - low) / 2;
-      continue;
-    }
-    const std::size_t needed = session_tokens(tokenizer, *session);
-    if (needed <= cell.context) {
-      session->context_tokens = cell.context;
-      return session;
-    }
-    high = spec.context_tokens;
-    const std::size_t excess = needed - cell.context;
-    const std::uint32_t next = excess < high ? high - static_cast<std::uint32_t>(excess) : 0;
-    spec.context_tokens = next > low ? next : low + (high - low) / 2;
+  for (int draw = 0; draw < kDraws; ++draw, spec.seed += kNextDraw) {
+    Result<Session> session = fit_session(*task, spec, cell.context, tokenizer);
+    if (session) return session;
+    why = session.error().message;
   }
   return fail(ErrorCode::kInvalidArgument, std::to_string(settings.turns) + " turns of " + cell.task +
                                                " do not fit into a context of " + std::to_string(cell.context) +

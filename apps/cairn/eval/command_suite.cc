@@ -39,6 +39,9 @@ void add_data_cells(SuitePlan& plan) {
   plan.cells = std::move(cells);
 }
 
+// Of so many sessions; where all of them can be made, the others can too.
+constexpr std::uint32_t kTriedSessions = 8;
+
 // Whatever cannot be asked with this tokenizer is found before anything is computed, and the rest is asked. An error
 // when nothing is left.
 Status leave_out_impossible(SuitePlan& plan, const Tokenizer& tokenizer) {
@@ -46,7 +49,7 @@ Status leave_out_impossible(SuitePlan& plan, const Tokenizer& tokenizer) {
   std::set<std::tuple<std::string, std::uint32_t, std::uint32_t, Control>> made;
   for (const Cell& cell : plan.cells) {
     const Control control = plan.contenders[cell.contender].control;
-    if (plan.data.contains(cell.task) || why.contains({cell.task, cell.context}) ||
+    if (cell.index >= kTriedSessions || plan.data.contains(cell.task) || why.contains({cell.task, cell.context}) ||
         !made.emplace(cell.task, cell.context, cell.index, control).second) {
       continue;
     }
