@@ -25,7 +25,7 @@ constexpr std::size_t kLongestAnswer = 24;
 struct DemoOptions {
   ModelOptions model;
   std::string document;
-  std::vector<std::string> questions = {"What is the code of river?", "Where does Clara live?"};
+  std::vector<std::string> questions = {"What is the code of river?", "What is the special magic number for Dublin?"};
 };
 
 struct Answer {

@@ -50,6 +50,15 @@ std::uint64_t sum_chunk(const std::byte* data) {
 
 }  // namespace
 
+double available_memory() {
+  std::ifstream info("/proc/meminfo");
+  std::string key, unit;
+  for (double kib = 0; info >> key >> kib; std::getline(info, unit)) {
+    if (key == "MemAvailable:") return kib * 1024;
+  }
+  return 0;
+}
+
 Machine this_machine() {
   return {cpu_name(), available_cores(), kernels().name};
 }

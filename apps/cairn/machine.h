@@ -15,6 +15,9 @@ struct Machine {
 
 Machine this_machine();
 
+// Bytes that programs may still take without swapping, as the system estimates it; 0 when it does not say.
+double available_memory();
+
 // Bytes per second that `threads` threads reach together when each only sums its share of a buffer far larger than the
 // caches; the best of a few passes. 0 when the memory for it cannot be had.
 double measure_read_bandwidth(unsigned threads);

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 
 #include "apps/cairn/bench_measure.h"
 #include "apps/cairn/machine.h"
@@ -15,15 +14,6 @@ namespace cairn {
 namespace {
 
 constexpr std::uint32_t kPrefillTokens = 128, kDecodeTokens = 8, kDepth = 1024;
-
-Result<double> available_memory_bytes() {
-  std::ifstream info("/proc/meminfo");
-  std::string key, unit;
-  for (double kib = 0; info >> key >> kib; std::getline(info, unit)) {
-    if (key == "MemAvailable:") return kib * 1024;
-  }
-  return fail(ErrorCode::kIo, "cannot read MemAvailable from /proc/meminfo; give the memory with --memory");
-}
 
 // Operations of attention per token of a prefill of `tokens` at `depth`.
 double attention_ops_per_token(const ServedModel& model, double depth, double tokens) {
@@ -72,7 +62,10 @@ Result<MeasuredHardware> measure_hardware(const std::string& path, const ServedM
   MeasuredHardware measured;
   Hardware& hardware = measured.hardware;
   hardware.name = this_machine().cpu;
-  CAIRN_TRY(hardware.memory_bytes, available_memory_bytes());
+  hardware.memory_bytes = available_memory();
+  if (hardware.memory_bytes == 0) {
+    return fail(ErrorCode::kIo, "cannot read MemAvailable from /proc/meminfo; give the memory with --memory");
+  }
   ModelOptions options;
   options.model = path;
   options.threads = threads;

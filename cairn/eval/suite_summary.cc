@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cairn/eval/suite_summary.h"
 
+#include <algorithm>
+
 namespace cairn {
 namespace {
 
@@ -37,6 +39,25 @@ GroupCounts& GroupCounts::operator+=(const GroupCounts& other) {
   obeyed += other.obeyed;
   score += other.score;
   return *this;
+}
+
+std::span<const AnsweredCell> answers_of(std::span<const AnsweredCell> answers, std::size_t contender) {
+  const auto same = std::ranges::equal_range(answers, contender, {},
+                                             [](const AnsweredCell& answered) { return answered.cell.contender; });
+  return {same.begin(), same.end()};
+}
+
+CacheCost mean_cost(std::span<const AnsweredCell> answers) {
+  CacheCost sum;
+  double sessions = 0;
+  for (const AnsweredCell& answered : answers) {
+    if (answered.outcome.cost.bytes_per_token == 0) continue;
+    sum.bytes_per_token += answered.outcome.cost.bytes_per_token;
+    sum.bits_per_value += answered.outcome.cost.bits_per_value;
+    ++sessions;
+  }
+  if (sessions == 0) return {};
+  return {.bytes_per_token = sum.bytes_per_token / sessions, .bits_per_value = sum.bits_per_value / sessions};
 }
 
 std::map<GroupKey, GroupCounts> summarise_cells(std::span<const AnsweredCell> judged,

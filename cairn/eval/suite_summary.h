@@ -48,6 +48,12 @@ struct GroupCounts {
   GroupCounts& operator+=(const GroupCounts& other);
 };
 
+// The answers of one contender, which stand together in report order.
+std::span<const AnsweredCell> answers_of(std::span<const AnsweredCell> answers, std::size_t contender);
+
+// Mean over the sessions that had a context; zeros if none had.
+CacheCost mean_cost(std::span<const AnsweredCell> answers);
+
 // Groups by turn, by depth and over both. `exact` holds the same cells as the exact cache answered them, in any order;
 // items without a partner there count as not answered.
 std::map<GroupKey, GroupCounts> summarise_cells(std::span<const AnsweredCell> judged,

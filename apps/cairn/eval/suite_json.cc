@@ -53,24 +53,6 @@ std::string data_digest(const std::vector<Session>& sessions) {
   return std::to_string(sessions.size()) + " sessions, " + hasher.finish().hex().substr(0, 16);
 }
 
-std::span<const AnsweredCell> answers_of(const std::vector<AnsweredCell>& answers, std::size_t contender) {
-  const auto same = std::ranges::equal_range(answers, contender, {},
-                                             [](const AnsweredCell& answered) { return answered.cell.contender; });
-  return {same.begin(), same.end()};
-}
-
-Json cost_json(std::span<const AnsweredCell> answers) {
-  double bytes = 0, bits = 0, sessions = 0;
-  for (const AnsweredCell& answered : answers) {
-    if (answered.outcome.cost.bytes_per_token == 0) continue;  // there was no context
-    bytes += answered.outcome.cost.bytes_per_token;
-    bits += answered.outcome.cost.bits_per_value;
-    ++sessions;
-  }
-  if (sessions == 0) sessions = 1;
-  return {{"bytes_per_token", bytes / sessions}, {"bits_per_value", bits / sessions}};
-}
-
 // A journal may have been edited: each turn once in each mode, in order, and no figure that run_session cannot give.
 bool is_whole(const AnsweredCell& answered) {
   const std::size_t turns = answered.columns.size();
@@ -159,7 +141,7 @@ Json suite_json(Json head, const SuitePlan& plan, const std::vector<AnsweredCell
     const Contender& contender = plan.contenders[c];
     const auto mine = answers_of(answers, c);
     if (mine.empty()) continue;
-    const Json cost = cost_json(mine);
+    const CacheCost cost = mean_cost(mine);
     Json cells = Json::array();
     for (const auto& [key, counts] : summarise_cells(mine, answers_of(answers, contender.judged_against))) {
       // Without a context the turns of one session have nothing in common but the earlier gold answers.
@@ -168,8 +150,8 @@ Json suite_json(Json head, const SuitePlan& plan, const std::vector<AnsweredCell
     }
     recipes.push_back({{"recipe", contender.recipe.text},
                        {"control", control_name(contender.control)},
-                       {"bytes_per_token", cost.at("bytes_per_token")},
-                       {"bits_per_value", cost.at("bits_per_value")},
+                       {"bytes_per_token", cost.bytes_per_token},
+                       {"bits_per_value", cost.bits_per_value},
                        {"kept", 1 - contender.recipe.evict},
                        {"cells", std::move(cells)}});
   }

@@ -64,22 +64,13 @@ struct Judged {
 };
 
 std::vector<Judged> judge(const SuitePlan& plan, const std::vector<AnsweredCell>& answers) {
-  const auto of = [&](std::size_t contender) {
-    const auto same = std::ranges::equal_range(answers, contender, {},
-                                               [](const AnsweredCell& answered) { return answered.cell.contender; });
-    return std::span<const AnsweredCell>(same.begin(), same.end());
-  };
   std::vector<Judged> judged;
   for (std::size_t c = 0; c < plan.contenders.size(); ++c) {
-    judged.push_back({plan.contenders[c], summarise_cells(of(c), of(plan.contenders[c].judged_against)), of(c)});
+    judged.push_back({plan.contenders[c],
+                      summarise_cells(answers_of(answers, c), answers_of(answers, plan.contenders[c].judged_against)),
+                      answers_of(answers, c)});
   }
   return judged;
-}
-
-double bytes_per_token(const Judged& judged) {
-  double bytes = 0;
-  for (const AnsweredCell& answered : judged.answers) bytes += answered.outcome.cost.bytes_per_token;
-  return judged.answers.empty() ? 0 : bytes / static_cast<double>(judged.answers.size());
 }
 
 std::string summary_table(const std::vector<Judged>& all) {
@@ -93,9 +84,10 @@ std::string summary_table(const std::vector<Judged>& all) {
     };
     std::string name = "`" + judged.contender.recipe.text + "`";
     if (judged.contender.control != Control::kNone) name += ", " + std::string(control_name(judged.contender.control));
-    rows.push_back({name, format_number(bytes_per_token(judged), 0), accuracy(of_mode(Mode::kMultiTurn)),
-                    accuracy(of_mode(Mode::kMultiRequest)), retained(total(judged.groups, headline)),
-                    std::to_string(sum.lost), std::to_string(sum.won), std::to_string(sum.cap_hits)});
+    rows.push_back({name, format_number(mean_cost(judged.answers).bytes_per_token, 0),
+                    accuracy(of_mode(Mode::kMultiTurn)), accuracy(of_mode(Mode::kMultiRequest)),
+                    retained(total(judged.groups, headline)), std::to_string(sum.lost), std::to_string(sum.won),
+                    std::to_string(sum.cap_hits)});
   }
   return markdown_table(rows);
 }

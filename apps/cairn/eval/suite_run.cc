@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <fstream>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -11,21 +10,11 @@
 
 #include "apps/cairn/eval/suite_json.h"
 #include "apps/cairn/interrupt.h"
+#include "apps/cairn/machine.h"
 #include "apps/cairn/progress.h"
 
 namespace cairn {
 namespace {
-
-double available_memory() {
-  std::ifstream file("/proc/meminfo");
-  std::string name, unit;
-  double kib = 0;
-  while (file >> name >> kib) {
-    std::getline(file, unit);
-    if (name == "MemAvailable:") return kib * 1024;
-  }
-  return 0;
-}
 
 // The cells are handed out in order; what they give is kept by index, so that nobody can tell who did which.
 class SuiteRunner {
