@@ -133,7 +133,7 @@ class BadInput(CommandLine):
         self.assert_error(USAGE, "prompt", "run", "-m", MODEL, "-f", self.file("empty.txt", b""))
 
     def test_prompt_longer_than_the_context(self):
-        self.assert_error(TOO_LONG, "1024", "run", "-m", MODEL, "-p", "word " * 3000)
+        self.assert_error(TOO_LONG, "2048", "run", "-m", MODEL, "-p", "word " * 3000)
         self.assert_error(TOO_LONG, "64", "run", "-m", MODEL, "-p", DOCUMENT, "--ctx", "64")
 
     def test_budget_too_small(self):
