@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "cairn/kernels/args.h"
+#include "cairn/kernels/codes.h"
 
 namespace cairn {
 
@@ -41,6 +42,34 @@ struct Kernels {
                         float* correction);
   // state a = merge(a, b), both over head_dim channels.
   void (*merge)(SoftmaxState a, SoftmaxState b, std::uint32_t rows, std::uint32_t head_dim);
+
+  // out[r, t] = sum over d of q[r, d] * K[t, d] for `rows` query rows [rows, depth] and all lanes of `keys`; out has a
+  // stride of 64. Each row is folded with the channel scales and rounded to signed bytes, one scale per kQuerySegment.
+  void (*code_scores)(const CodeKeys& keys, const float* q, std::uint32_t rows, Upcoming next, float* out);
+  // acc[r, d] = acc[r, d] * correction[r] + sum over t < depth of p[r, t] * V[t, d]; p is not negative and has a stride of
+  // 64, acc is [rows, lanes]. Each row is folded with the token scales and rounded to 15 bits, one scale per group.
+  void (*code_accumulate)(const CodeValues& values, const float* p, const float* correction, std::uint32_t rows,
+                          Upcoming next, float* acc);
+
+  // The steps of an encoder over x [rows, cols], a result per column.
+  void (*column_range)(const float* x, std::uint32_t rows, std::uint32_t cols, float* low, float* high);
+  // codes[r, c] = (x - offset[c]) * inverse[c], rounded to nearest even and held within [0, most].
+  void (*quantise_columns)(const float* x, std::uint32_t rows, std::uint32_t cols, const float* offset,
+                           const float* inverse, std::uint32_t most, std::uint8_t* codes);
+  // error[c] = sum over r of the squared distance of x[r, c] from offset[c] + scale[c] * its code, as above.
+  void (*column_error)(const float* x, std::uint32_t rows, std::uint32_t cols, const float* offset,
+                       const float* inverse, const float* scale, std::uint32_t most, float* error);
+  // codes[r, c] = how many of the 15 ascending bounds[k, c] lie below x[r, c].
+  void (*quantise_levels)(const float* x, std::uint32_t rows, std::uint32_t cols, const float* bounds,
+                          std::uint8_t* codes);
+  void (*transpose)(const float* x, std::uint32_t rows, std::uint32_t cols, float* out);
+  // The packed form of CodeMatrix, from one byte per code: value (depth i, lane j) lies at i * depth_stride +
+  // j * lane_stride, one of which is 1. Writes code_bytes(), zeros in the padding.
+  void (*pack_codes)(const std::uint8_t* codes, std::size_t depth_stride, std::size_t lane_stride, std::uint32_t lanes,
+                     std::uint32_t depth, std::uint32_t bits, std::uint8_t* out);
+  // Walsh-Hadamard transform in place, scaled to keep lengths and so its own inverse, of each run of w values, w the
+  // largest power of two that divides width.
+  void (*hadamard)(float* x, std::uint32_t width);
 
   // f32 to element type: round to nearest even, saturate, NaN to zero.
   void (*narrow[kElements])(const float* x, std::size_t count, void* out);
