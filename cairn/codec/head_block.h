@@ -29,7 +29,7 @@ class HeadBlock {
 // The byte or code in place; the definition of the packed form, for decoding and tests.
 std::uint8_t code_at(const CodeMatrix& matrix, std::uint32_t lane, std::uint32_t depth);
 
-// Consecutive parts of a page, each aligned to `alignment`.
+// Consecutive parts of one head's share of a page, each aligned to 16 bytes.
 class PageLayout {
  public:
   std::size_t take(std::size_t bytes) {
@@ -37,13 +37,17 @@ class PageLayout {
     size_ += (bytes + kAlignment - 1) / kAlignment * kAlignment;
     return at;
   }
-  // Of all parts; a multiple of what a page must be a multiple of.
-  std::size_t size() const { return (size_ + 63) / 64 * 64; }
+  std::size_t size() const { return size_; }
 
  private:
   static constexpr std::size_t kAlignment = 16;
   std::size_t size_ = 0;
 };
+
+// Pages are multiples of 64 bytes.
+constexpr std::size_t page_of_heads(std::size_t head_bytes, std::uint32_t kv_heads) {
+  return (head_bytes * kv_heads + 63) / 64 * 64;
+}
 
 // Segments or groups of `group` channels in a head.
 constexpr std::uint32_t groups_of(std::uint32_t channels, std::uint32_t group) {

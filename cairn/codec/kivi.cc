@@ -53,7 +53,9 @@ struct Kivi {
     }
   };
 
-  static std::size_t page_bytes(const PageFormat& format) { return Layout(format).bytes * format.shape.kv_heads; }
+  static std::size_t page_bytes(const PageFormat& format) {
+    return page_of_heads(Layout(format).bytes, format.shape.kv_heads);
+  }
 
   static void encode(const PageFormat& format, const OpenBlock& block, std::byte* page) {
     const Layout layout(format);

@@ -136,7 +136,9 @@ struct Zip {
     }
   };
 
-  static std::size_t page_bytes(const PageFormat& format) { return Layout(format).bytes * format.shape.kv_heads; }
+  static std::size_t page_bytes(const PageFormat& format) {
+    return page_of_heads(Layout(format).bytes, format.shape.kv_heads);
+  }
 
   static void encode(const PageFormat& format, const OpenBlock& block, std::byte* page) {
     const Layout layout(format);
@@ -346,7 +348,7 @@ struct Zip {
 
 }  // namespace
 
-const Codec kZip = Zip<32, 32>::codec(48, "zip");
+const Codec kZip = Zip<48, 16>::codec(48, "zip");
 const Codec kZipLow = Zip<32, 16>::codec(49, "zip-low");
 
 }  // namespace cairn
