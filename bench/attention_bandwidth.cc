@@ -3,12 +3,14 @@
 // same threads. The two alternate, so that both see the same machine.
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <functional>
 #include <iostream>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <random>
@@ -41,11 +43,14 @@ struct Options {
 // Pages of one sequence as a pool lays them out: block by block, within a block layer by layer K and V.
 class Pages {
  public:
-  static Result<Pages> make(const Options& options, const Codec& codec) {
-    Pages pages;
-    pages.page_bytes_ = codec.page_bytes(options.shape);
+  static Result<std::unique_ptr<Pages>> make(const Options& options, const Codec& codec) {
+    auto made = std::make_unique<Pages>();
+    Pages& pages = *made;
+    pages.formats_ = {PageFormat{&codec, options.shape, Side::kKey}, PageFormat{&codec, options.shape, Side::kValue}};
+    pages.key_bytes_ = codec.page_bytes(pages.formats_[0]);
+    pages.value_bytes_ = codec.page_bytes(pages.formats_[1]);
     const std::uint32_t blocks = (options.depth + kBlockTokens - 1) / kBlockTokens;
-    pages.memory_ = MappedMemory(std::size_t{blocks} * options.layers * 2 * pages.page_bytes_);
+    pages.memory_ = MappedMemory(std::size_t{blocks} * options.layers * (pages.key_bytes_ + pages.value_bytes_));
     if (pages.memory_.data() == nullptr)
       return fail(ErrorCode::kOutOfBudget,
                   "there is not enough memory for these pages; try fewer layers or less depth");
@@ -53,9 +58,9 @@ class Pages {
     std::iota(pages.positions_.begin(), pages.positions_.end(), 0);
     pages.views_.resize(options.layers);
     for (std::uint32_t b = 0; b < blocks; ++b) {
-      for (std::uint32_t l = 0; l < options.layers; ++l) pages.fill(options, codec, b, l);
+      for (std::uint32_t l = 0; l < options.layers; ++l) pages.fill(options, b, l);
     }
-    return pages;
+    return made;
   }
 
   std::span<const PageView> of_layer(std::uint32_t l) const { return views_[l]; }
@@ -63,32 +68,42 @@ class Pages {
 
  private:
   // Attention's time does not depend on the values, so that the blocks of a layer may share one block's random ones.
-  void fill(const Options& options, const Codec& codec, std::uint32_t b, std::uint32_t l) {
-    std::byte* keys = memory_.data() + (std::size_t{b} * options.layers + l) * 2 * page_bytes_;
-    std::byte* values = keys + page_bytes_;
+  void fill(const Options& options, std::uint32_t b, std::uint32_t l) {
+    const std::size_t pair_bytes = key_bytes_ + value_bytes_;
+    std::byte* keys = memory_.data() + (std::size_t{b} * options.layers + l) * pair_bytes;
+    std::byte* values = keys + key_bytes_;
     if (b == 0 && l == 0) {
       std::mt19937 bits(1);
       std::normal_distribution<float> normal;
       std::vector<float> row(options.shape.values_per_token());
-      for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
-        for (const auto& [side, page] : {std::pair(Side::kKey, keys), std::pair(Side::kValue, values)}) {
+      for (const auto& [format, page] : {std::pair(formats_[0], keys), std::pair(formats_[1], values)}) {
+        const PageFormat open = open_format(format);
+        MappedMemory memory(open.codec->page_bytes(open));
+        std::byte* const into = format.codec->encode != nullptr ? memory.data() : page;
+        for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
           for (float& value : row) value = normal(bits);
-          codec.store_token(options.shape, side, page, t, row.data());
+          open.codec->store_token(open, into, t, row.data());
         }
+        const std::vector<float> mass(std::size_t{options.shape.kv_heads} * kBlockTokens, 1.0f);
+        if (format.codec->encode != nullptr) format.codec->encode(format, {into, mass.data()}, page);
       }
     } else {
-      std::memcpy(keys, memory_.data(), 2 * page_bytes_);
+      std::memcpy(keys, memory_.data(), pair_bytes);
     }
     const std::uint32_t first = b * kBlockTokens, count = std::min(kBlockTokens, options.depth - first);
     views_[l].push_back({.keys = keys,
                          .values = values,
+                         .key_format = &formats_[0],
+                         .value_format = &formats_[1],
                          .positions = positions_.data() + first,
                          .count = count,
                          .min_position = static_cast<std::int32_t>(first),
                          .max_position = static_cast<std::int32_t>(first + count - 1)});
   }
 
-  std::size_t page_bytes_ = 0;
+  std::array<PageFormat, 2> formats_;
+  std::size_t key_bytes_ = 0;
+  std::size_t value_bytes_ = 0;
   MappedMemory memory_;
   std::vector<std::int32_t> positions_;
   std::vector<std::vector<PageView>> views_;
@@ -103,8 +118,13 @@ double time_attention(Attention& attention, const Options& options, const Pages&
   const auto position = static_cast<std::int32_t>(options.depth);
   const Clock::time_point start = Clock::now();
   for (std::uint32_t l = 0; l < options.layers; ++l) {
-    const AttendRows rows = {q.data(), &position, 1, pages.of_layer(l), out.data()};
-    attention.attend({&rows, 1}, pool);
+    const AttendRows rows = {.q = q.data(),
+                             .positions = &position,
+                             .rows = 1,
+                             .pages = pages.of_layer(l),
+                             .more_pages = {},
+                             .out = out.data()};
+    attention.attend({&rows, 1}, {}, pool);
   }
   return seconds_since(start);
 }
@@ -144,9 +164,10 @@ Json spread_json(const std::vector<double>& bytes_per_s) {
 
 Result<Json> measure(const Options& options) {
   CAIRN_TRY(const Codec* codec, find_codec(options.codec));
-  CAIRN_TRY(const Pages pages, Pages::make(options, *codec));
+  CAIRN_TRY(const std::unique_ptr<Pages> made, Pages::make(options, *codec));
+  const Pages& pages = *made;
   ThreadPool pool(options.threads);
-  Attention attention(options.shape, options.heads, *codec, *codec);
+  Attention attention(options.shape, options.heads);
   const std::vector<float> q(std::size_t{options.heads} * options.shape.head_dim, 0.1f);
   std::vector<float> out(q.size());
   std::atomic<std::uint64_t> sink{0};

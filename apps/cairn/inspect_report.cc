@@ -51,7 +51,10 @@ Json kv_report(const ModelConfig& config) {
   Json report = Json::object();
   const PageShape shape{.kv_heads = config.kv_heads, .head_dim = config.head_dim};
   for (const Codec& codec : codec_table()) {
-    const std::size_t block_bytes = 2 * config.layers * codec.page_bytes(shape);
+    std::size_t block_bytes = 0;
+    for (const Side side : {Side::kKey, Side::kValue}) {
+      block_bytes += config.layers * codec.page_bytes({.codec = &codec, .shape = shape, .side = side});
+    }
     report[std::string(codec.name)] = static_cast<double>(block_bytes) / kBlockTokens;
   }
   return report;

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "cairn/base/check.h"
+#include "cairn/codec/basis.h"
 #include "cairn/kernels/kernels.h"
 
 namespace cairn {
@@ -65,6 +66,10 @@ std::uint64_t visible(const PageView& page, std::int32_t position) {
   return mask;
 }
 
+Upcoming head_part(const PageFormat& format, const std::byte* page, std::uint32_t kv_head) {
+  return format.codec->head_part(format, page, kv_head);
+}
+
 // A split's result as it is kept between the two passes: [rows] max, [rows] sum, [rows, head_dim] acc.
 SoftmaxState state_at(float* memory, std::uint32_t rows) {
   return {memory, memory + rows, memory + 2 * rows};
@@ -84,14 +89,14 @@ struct Attention::Item {
   float* partial;  // where to leave the result for merging; nullptr when the item covers every split
 };
 
-Attention::Attention(PageShape shape, std::uint32_t heads, const Codec& keys, const Codec& values)
-    : shape_(shape), heads_(heads), keys_(keys), values_(values) {
+Attention::Attention(PageShape shape, std::uint32_t heads) : shape_(shape), heads_(heads) {
   CAIRN_CHECK(shape.kv_heads > 0 && heads % shape.kv_heads == 0);
 }
 
 Attention::~Attention() = default;
 
-void Attention::attend(std::span<const AttendRows> batch, ThreadPool& pool) {
+void Attention::attend(std::span<const AttendRows> batch, LayerBasis basis, ThreadPool& pool) {
+  basis_ = basis;
   plan(batch, pool.size());
   thread_scratch_.resize(pool.size());
   for (auto& scratch : thread_scratch_) scratch.ensure(Tile::floats(max_rows_, shape_.head_dim));
@@ -113,7 +118,7 @@ void Attention::plan(std::span<const AttendRows> batch, unsigned threads) {
   max_rows_ = 0;
   std::size_t units = 0;  // items if every split were one
   for (const AttendRows& rows : batch) {
-    const auto splits = static_cast<std::uint32_t>((rows.pages.size() + kSplitPages - 1) / kSplitPages);
+    const auto splits = static_cast<std::uint32_t>((rows.page_count() + kSplitPages - 1) / kSplitPages);
     for (std::uint32_t first = 0; first < rows.rows; first += tile_tokens) {
       const std::uint32_t count = std::min(tile_tokens, rows.rows - first);
       const std::uint32_t fair =
@@ -152,22 +157,25 @@ void Attention::attend_item(const Item& item, unsigned thread) {
     const float* q = item.rows->q + (token * heads_ + head * group) * head_dim;
     std::memcpy(tile.q + std::size_t{r} * head_dim, q, std::size_t{group} * head_dim * sizeof(float));
   }
+  if (basis_.rotated_keys) turn_heads({tile.q, std::size_t{rows} * head_dim}, head_dim);
   for (std::uint32_t split = item.first_split; split < item.last_split; ++split) {
     reset(tile.part, rows, head_dim);
-    const std::size_t end = std::min(item.rows->pages.size(), std::size_t{split + 1} * kSplitPages);
+    const std::size_t end = std::min(item.rows->page_count(), std::size_t{split + 1} * kSplitPages);
     for (std::size_t p = std::size_t{split} * kSplitPages; p < end; ++p) {
-      const PageView& page = item.rows->pages[p];
+      const PageView& page = item.rows->page(p);
+      const PageFormat& keys = *page.key_format;
+      const PageFormat& values = *page.value_format;
       if (page.min_position > last_position) continue;
       for (std::uint32_t r = 0; r < rows; r += group) {
         std::fill_n(tile.masks + r, group, visible(page, positions[r % head_rows / group]));
       }
-      const std::byte* next_page = p + 1 < end ? item.rows->pages[p + 1].keys : nullptr;
+      const PageView* next_page = p + 1 < end ? &item.rows->page(p + 1) : nullptr;
       for (std::uint32_t h = 0; h < item.head_count; ++h) {
         const std::uint32_t head = item.first_head + h;
-        const Upcoming next = h + 1 < item.head_count ? keys_.head_part(shape_, page.keys, head + 1)
-                                                      : values_.head_part(shape_, page.values, item.first_head);
-        keys_.scores(shape_, page.keys, head, tile.q + std::size_t{h} * head_rows * head_dim, head_rows, next,
-                     tile.scores + std::size_t{h} * head_rows * kBlockTokens);
+        const Upcoming next = h + 1 < item.head_count ? head_part(keys, page.keys, head + 1)
+                                                      : head_part(values, page.values, item.first_head);
+        keys.codec->scores(keys, page.keys, head, tile.q + std::size_t{h} * head_rows * head_dim, head_rows, next,
+                           tile.scores + std::size_t{h} * head_rows * kBlockTokens);
       }
       kernels().softmax_block(tile.scores, tile.masks, rows, tile.part.max, tile.part.sum, tile.correction);
       for (std::uint32_t h = 0; h < item.head_count; ++h) {
@@ -175,12 +183,12 @@ void Attention::attend_item(const Item& item, unsigned thread) {
         const std::size_t first = std::size_t{h} * head_rows;
         Upcoming next;
         if (h + 1 < item.head_count) {
-          next = values_.head_part(shape_, page.values, head + 1);
+          next = head_part(values, page.values, head + 1);
         } else if (next_page != nullptr) {
-          next = keys_.head_part(shape_, next_page, item.first_head);
+          next = head_part(*next_page->key_format, next_page->keys, item.first_head);
         }
-        values_.accumulate(shape_, page.values, head, tile.scores + first * kBlockTokens, tile.correction + first,
-                           head_rows, page.count, next, tile.part.acc + first * head_dim);
+        values.codec->accumulate(values, page.values, head, tile.scores + first * kBlockTokens, tile.correction + first,
+                                 head_rows, page.count, next, tile.part.acc + first * head_dim);
       }
     }
     if (split == item.first_split) {
@@ -212,6 +220,11 @@ void Attention::finish(const Item& item, const SoftmaxState& state) const {
     float* out = item.rows->out + (token * heads_ + head) * head_dim;
     const float* acc = state.acc + std::size_t{r} * head_dim;
     for (std::uint32_t d = 0; d < head_dim; ++d) out[d] = acc[d] / state.sum[r];
+    if (basis_.rotated_values) turn_heads({out, head_dim}, head_dim);
+    if (item.rows->softmax == nullptr) continue;
+    float* softmax = item.rows->softmax + (token * heads_ + head) * 2;
+    softmax[0] = state.max[r];
+    softmax[1] = state.sum[r];
   }
 }
 

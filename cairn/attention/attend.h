@@ -27,18 +27,29 @@ struct AttendRows {
   const float* q;                 // [rows, heads, head_dim], rotated, softmax scale folded in
   const std::int32_t* positions;  // [rows]
   std::uint32_t rows;
-  std::span<const PageView> pages;  // of this layer, in table order
-  float* out;                       // [rows, heads, head_dim]
+  std::span<const PageView> pages;       // of this layer, in table order
+  std::span<const PageView> more_pages;  // after those
+  float* out;                            // [rows, heads, head_dim]
+  float* softmax = nullptr;  // if not null: the greatest score and the sum of exp(score - greatest), [rows, heads, 2]
+
+  std::size_t page_count() const { return pages.size() + more_pages.size(); }
+  const PageView& page(std::size_t p) const { return p < pages.size() ? pages[p] : more_pages[p - pages.size()]; }
+};
+
+// Which sides of a layer lie in the basis of rotated codecs (codec/basis.h).
+struct LayerBasis {
+  bool rotated_keys = false;
+  bool rotated_values = false;
 };
 
 // Computes attention for several sequences at once. Holds scratch memory between calls; thread-compatible.
 class Attention {
  public:
   // Requires: heads is a multiple of shape.kv_heads.
-  Attention(PageShape shape, std::uint32_t heads, const Codec& keys, const Codec& values);
+  Attention(PageShape shape, std::uint32_t heads);
   ~Attention();
 
-  void attend(std::span<const AttendRows> batch, ThreadPool& pool);
+  void attend(std::span<const AttendRows> batch, LayerBasis basis, ThreadPool& pool);
 
  private:
   struct Item;
@@ -49,8 +60,7 @@ class Attention {
 
   PageShape shape_;
   std::uint32_t heads_;
-  const Codec& keys_;
-  const Codec& values_;
+  LayerBasis basis_;
   // Of the call in progress: either every item is computed whole, or its parts are and the item merges them.
   std::vector<Item> items_;
   std::vector<Item> parts_;

@@ -4,11 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <deque>
 #include <numeric>
 
+#include "cairn/testing/codec_pages.h"
 #include "cairn/testing/random.h"
 
 namespace cairn {
@@ -21,28 +23,30 @@ struct Keys {
   PageShape shape;
   std::vector<float> k, v;  // [tokens, kv_heads, head_dim] as stored, read back through the codec
   std::vector<std::int32_t> positions;
-  std::deque<std::vector<std::byte>> storage;  // pages do not move
+  std::array<PageFormat, 2> formats;        // of keys and of values
+  std::deque<testing::PageMemory> storage;  // pages do not move
   std::vector<PageView> pages;
 
   // `counts`: tokens of each page.
   Keys(PageShape page_shape, const Codec& codec, std::span<const std::uint32_t> counts,
        std::vector<std::int32_t> token_positions)
-      : shape(page_shape), positions(std::move(token_positions)) {
+      : shape(page_shape),
+        positions(std::move(token_positions)),
+        formats{PageFormat{&codec, shape, Side::kKey}, PageFormat{&codec, shape, Side::kValue}} {
     const std::size_t width = shape.values_per_token();
     k = random_floats(positions.size() * width, 1);
     v = random_floats(positions.size() * width, 2);
     std::size_t first = 0;
     for (const std::uint32_t count : counts) {
-      auto& keys = storage.emplace_back(codec.page_bytes(shape));
-      auto& values = storage.emplace_back(codec.page_bytes(shape));
-      for (std::uint32_t t = 0; t < count; ++t) {
-        codec.store_token(shape, Side::kKey, keys.data(), t, k.data() + (first + t) * width);
-        codec.store_token(shape, Side::kValue, values.data(), t, v.data() + (first + t) * width);
-      }
-      codec.decode(shape, Side::kKey, keys.data(), count, k.data() + first * width);
-      codec.decode(shape, Side::kValue, values.data(), count, v.data() + first * width);
+      const PageFormat& key_format = formats[0];
+      const PageFormat& value_format = formats[1];
+      auto& keys = storage.emplace_back(testing::make_page(key_format, std::span(k).subspan(first * width), count));
+      auto& values = storage.emplace_back(testing::make_page(value_format, std::span(v).subspan(first * width), count));
+      codec.decode(key_format, keys.data(), count, k.data() + first * width);
+      codec.decode(value_format, values.data(), count, v.data() + first * width);
       const auto [low, high] = std::minmax_element(positions.begin() + first, positions.begin() + first + count);
-      pages.push_back({keys.data(), values.data(), positions.data() + first, count, *low, *high});
+      pages.push_back(
+          {keys.data(), values.data(), &formats[0], &formats[1], positions.data() + first, count, *low, *high});
       first += count;
     }
   }
@@ -54,14 +58,18 @@ std::vector<std::uint32_t> full_pages(std::size_t tokens) {
   return counts;
 }
 
-std::vector<float> attended(const Keys& keys, const Codec& codec, std::uint32_t heads, const std::vector<float>& q,
+std::vector<float> attended(const Keys& keys, std::uint32_t heads, const std::vector<float>& q,
                             const std::vector<std::int32_t>& positions, unsigned threads) {
   ThreadPool pool(threads);
-  Attention attention(keys.shape, heads, codec, codec);
+  Attention attention(keys.shape, heads);
   std::vector<float> out(q.size());
-  const AttendRows rows[] = {
-      {q.data(), positions.data(), static_cast<std::uint32_t>(positions.size()), keys.pages, out.data()}};
-  attention.attend(rows, pool);
+  const AttendRows rows[] = {{.q = q.data(),
+                              .positions = positions.data(),
+                              .rows = static_cast<std::uint32_t>(positions.size()),
+                              .pages = keys.pages,
+                              .more_pages = {},
+                              .out = out.data()}};
+  attention.attend(rows, {}, pool);
   return out;
 }
 
@@ -112,7 +120,7 @@ TEST(Attend, EqualsSoftmaxInDoubles) {
       const auto last = static_cast<std::int32_t>(tokens - 1);
       const std::vector<std::int32_t> rows = {0, last / 2, last};
       const auto q = random_floats(rows.size() * 6 * shape.head_dim, 3, 0.3f);
-      expect_near(attended(keys, codec, 6, q, rows, 2), exact(keys, 6, q, rows));
+      expect_near(attended(keys, 6, q, rows, 2), exact(keys, 6, q, rows));
     }
   }
 }
@@ -127,7 +135,7 @@ TEST(Attend, MasksByPositionNotBySlot) {
   const Keys keys(shape, codec, counts, positions);
   const std::vector<std::int32_t> rows = {0, 10, 36, 100, 211};
   const auto q = random_floats(rows.size() * 2 * shape.head_dim, 4);
-  expect_near(attended(keys, codec, 2, q, rows, 1), exact(keys, 2, q, rows));
+  expect_near(attended(keys, 2, q, rows, 1), exact(keys, 2, q, rows));
 }
 
 // Hidden tokens count for nothing, be it one, a page, or everything of a split.
@@ -143,7 +151,7 @@ TEST(Attend, HiddenTokensAreAsIfTheyWereNotThere) {
   const std::vector<std::int32_t> rows = {1200, 2000, 2498};
   const auto q = random_floats(rows.size() * 2 * shape.head_dim, 6);
   for (const unsigned threads : {1u, 2u}) {
-    expect_near(attended(keys, codec, 2, q, rows, threads), exact(keys, 2, q, rows));
+    expect_near(attended(keys, 2, q, rows, threads), exact(keys, 2, q, rows));
   }
 }
 
@@ -157,12 +165,12 @@ TEST(Attend, ARowDoesNotDependOnItsCompanyOrTheThreads) {
   const auto positions = first_positions(tokens);
   const std::vector<std::int32_t> rows(positions.end() - 200, positions.end());
   const auto q = random_floats(rows.size() * width, 5, 0.3f);
-  const auto together = attended(keys, codec, heads, q, rows, 2);
+  const auto together = attended(keys, heads, q, rows, 2);
   for (const std::size_t r : {0u, 1u, 63u, 64u, 199u}) {
     const std::vector<float> one(q.begin() + r * width, q.begin() + (r + 1) * width);
     const std::span<const float> expected(together.data() + r * width, width);
     for (const unsigned threads : {1u, 2u, 8u}) {
-      EXPECT_TRUE(same_bits(attended(keys, codec, heads, one, {rows[r]}, threads), expected)) << r << " " << threads;
+      EXPECT_TRUE(same_bits(attended(keys, heads, one, {rows[r]}, threads), expected)) << r << " " << threads;
     }
   }
 }

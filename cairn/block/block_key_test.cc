@@ -108,7 +108,7 @@ TEST(BlockIdentity, EveryRecipeFieldMattersAndIsNamed) {
                     .tokenizer = {{3}},
                     .layers = 4,
                     .shape = {.kv_heads = 2, .head_dim = 64},
-                    .codec_plan = uniform_codec_plan(4, 1, 2),
+                    .codec_plan = "k1v2*4",
                     .retention = "all",
                     .arithmetic = "f32.v1"};
   EXPECT_EQ(base.codec_plan, "k1v2*4");
@@ -122,7 +122,7 @@ TEST(BlockIdentity, EveryRecipeFieldMattersAndIsNamed) {
   change("layers", [](Recipe& r) { r.layers = 5; });
   change("kv_heads", [](Recipe& r) { r.shape.kv_heads = 1; });
   change("head_dim", [](Recipe& r) { r.shape.head_dim = 65; });
-  change("codec_plan", [](Recipe& r) { r.codec_plan = uniform_codec_plan(4, 2, 1); });
+  change("codec_plan", [](Recipe& r) { r.codec_plan = "k2v1*4"; });
   change("retention", [](Recipe& r) { r.retention = "sink4+window1024"; });
   change("arithmetic", [](Recipe& r) { r.arithmetic = "f32.v2"; });
   for (const auto& [name, recipe] : changed) {

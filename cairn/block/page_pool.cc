@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <numeric>
 #include <string>
+#include <utility>
 
 #include "cairn/base/check.h"
 
@@ -17,6 +19,7 @@
 namespace cairn {
 namespace {
 
+constexpr std::size_t kSystemPage = 4096;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
 std::size_t round_up(std::size_t value, std::size_t alignment) {
@@ -47,11 +50,11 @@ Reservation::~Reservation() {
   if (pool_ != nullptr) pool_->unreserve(bytes_);
 }
 
-PageRef Reservation::take(std::size_t page_bytes) {
+PageRef Reservation::take(std::size_t page_bytes, std::uint32_t form) {
   const std::size_t occupied = PagePool::occupied_bytes(page_bytes);
   CAIRN_CHECK(pool_ != nullptr && occupied <= bytes_);
   bytes_ -= occupied;
-  return pool_->take(occupied);
+  return pool_->take(occupied, form);
 }
 
 std::size_t PagePool::occupied_bytes(std::size_t page_bytes) {
@@ -70,6 +73,7 @@ Result<std::unique_ptr<PagePool>> PagePool::create(std::size_t budget_bytes, std
     if (std::ranges::find(pool->classes_, occupied, &SizeClass::bytes) != pool->classes_.end()) continue;
     SizeClass size_class;
     size_class.bytes = occupied;
+    size_class.slab_pages = static_cast<std::uint32_t>(std::lcm(occupied, kSystemPage) / occupied);
     CAIRN_TRY_VOID(pool->map(size_class));
     pool->classes_.push_back(std::move(size_class));
   }
@@ -79,7 +83,9 @@ Result<std::unique_ptr<PagePool>> PagePool::create(std::size_t budget_bytes, std
 // Address space only: memory comes with the first touch. Two huge pages more than needed let the range start at a
 // multiple of one.
 Status PagePool::map(SizeClass& size_class) const {
-  const std::size_t range = budget_ / size_class.bytes * size_class.bytes;
+  // One page in every slab may outlive its neighbours, and then the next is taken from another slab.
+  const std::size_t slabs = budget_ / size_class.slab_bytes() + 1;
+  const std::size_t range = slabs * size_class.slab_bytes();
   const bool too_large = range > std::numeric_limits<std::size_t>::max() / 2;
   size_class.mapping_bytes = round_up(too_large ? 0 : range, kHugePage) + kHugePage;
   void* const mapping = too_large ? MAP_FAILED
@@ -133,47 +139,72 @@ PagePool::SizeClass& PagePool::class_of(std::size_t occupied) {
   return *found;
 }
 
-PageRef PagePool::take(std::size_t occupied) {
+PageRef PagePool::take(std::size_t occupied, std::uint32_t form) {
   Page* page = nullptr;
   {
     const std::lock_guard lock(mutex_);
-    SizeClass& size_class = class_of(occupied);
-    if (!size_class.dirty.empty()) {
-      page = size_class.dirty.back();
-      size_class.dirty.pop_back();
-    } else {
-      hand_back_memory(occupied);
-      resident_ += occupied;
-      if (!size_class.clean.empty()) {
-        page = size_class.clean.back();
-        size_class.clean.pop_back();
-      } else {
-        page = &size_class.pages.emplace_back();
-        page->data = size_class.next;
-        page->bytes = occupied;
-        page->pool = this;
-        size_class.next += occupied;
-      }
-    }
+    Slab& slab = open_slab(class_of(occupied));
+    page = slab.free.back();
+    slab.free.pop_back();
   }
   unpoison(page->data, page->bytes);
   if (page->dirty) std::memset(page->data, 0, page->bytes);
   page->dirty = true;
+  page->form = form;
   page->references.store(1, std::memory_order_relaxed);
   return PageRef(page);
 }
 
-// Makes `bytes` more resident memory possible. Free pages of the sizes not asked for always suffice: what is resident
-// and not free is covered by used_, which covers the page being taken as well.
+// A resident slab with a free page. Slabs in use come first, so that others empty.
+PagePool::Slab& PagePool::open_slab(SizeClass& size_class) {
+  while (!size_class.open.empty()) {
+    Slab& slab = size_class.slabs[size_class.open.back()];
+    if (slab.resident && !slab.free.empty()) return slab;
+    slab.open = false;
+    size_class.open.pop_back();
+  }
+  hand_back_memory(size_class.slab_bytes());
+  resident_ += size_class.slab_bytes();
+  std::uint32_t number = static_cast<std::uint32_t>(size_class.slabs.size());
+  if (!size_class.absent.empty()) {
+    number = size_class.absent.back();
+    size_class.absent.pop_back();
+  } else {
+    size_class.slabs.emplace_back();
+    for (std::uint32_t i = 0; i < size_class.slab_pages; ++i, size_class.next += size_class.bytes) {
+      Page& page = size_class.pages.emplace_back();
+      page.slab = number;
+      page.data = size_class.next;
+      page.bytes = size_class.bytes;
+      page.pool = this;
+      size_class.slabs.back().free.push_back(&page);
+    }
+  }
+  Slab& slab = size_class.slabs[number];
+  slab.resident = true;
+  if (!std::exchange(slab.open, true)) size_class.open.push_back(number);
+  return slab;
+}
+
+// Makes `bytes` more resident memory possible. Where slabs are single pages, empty ones always suffice: what is
+// resident and not free is covered by used_, which covers the page being taken as well.
 void PagePool::hand_back_memory(std::size_t bytes) {
   for (SizeClass& size_class : classes_) {
-    while (bytes > budget_ - resident_ && !size_class.dirty.empty()) {
-      Page* const page = size_class.dirty.back();
-      size_class.dirty.pop_back();
-      // Should the system refuse, the page is not known to read as zeros and stays dirty.
-      if (madvise(page->data, page->bytes, MADV_DONTNEED) == 0) page->dirty = false;
-      size_class.clean.push_back(page);
-      resident_ -= page->bytes;
+    const std::size_t slab_bytes = size_class.slab_bytes();
+    while (resident_ + bytes > budget_ && !size_class.idle.empty()) {
+      const std::uint32_t number = size_class.idle.back();
+      size_class.idle.pop_back();
+      Slab& slab = size_class.slabs[number];
+      slab.idle = false;
+      if (!slab.resident || slab.free.size() < size_class.slab_pages) continue;
+      std::byte* const data = (*std::ranges::min_element(slab.free, {}, &Page::data))->data;
+      // Should the system refuse, the pages are not known to read as zeros and stay dirty.
+      if (madvise(data, slab_bytes, MADV_DONTNEED) == 0) {
+        for (Page* page : slab.free) page->dirty = false;
+      }
+      slab.resident = false;
+      size_class.absent.push_back(number);
+      resident_ -= slab_bytes;
     }
   }
 }
@@ -181,7 +212,13 @@ void PagePool::hand_back_memory(std::size_t bytes) {
 void PagePool::put_back(Page* page) {
   poison(page->data, page->bytes);
   const std::lock_guard lock(mutex_);
-  class_of(page->bytes).dirty.push_back(page);
+  SizeClass& size_class = class_of(page->bytes);
+  Slab& slab = size_class.slabs[page->slab];
+  slab.free.push_back(page);
+  if (!std::exchange(slab.open, true)) size_class.open.push_back(page->slab);
+  if (slab.free.size() == size_class.slab_pages && !std::exchange(slab.idle, true)) {
+    size_class.idle.push_back(page->slab);
+  }
   used_ -= page->bytes;
 }
 

@@ -2,10 +2,11 @@
 // Memory for pages under a hard byte budget. Bytes are reserved first and turned into pages afterwards, so the budget
 // is never exceeded, not even for a moment, and a page that was reserved can always be had.
 //
-// Page sizes are declared at creation. Each size has its own range of address space, as long as the whole budget, so
-// pages of one size never fragment the space of another; memory that freed pages of one size still hold is handed back
-// to the system before pages of another size would take resident memory over the budget. (Transparent huge pages may
-// round the resident memory of each range up to 2 MiB.)
+// Page sizes are declared at creation. Each size has its own range of address space, so pages of one size never
+// fragment the space of another. A range is cut into slabs, the fewest pages that fill whole pages of the system;
+// memory of slabs of one size that hold no page any more is handed back to the system before pages of another size
+// would take resident memory over the budget. So sizes that are multiples of 4096 bytes never do; of other sizes, slabs
+// that are partly in use may hold up to 63 pages more. (Transparent huge pages may round each range up to 2 MiB.)
 #pragma once
 
 #include <atomic>
@@ -42,7 +43,9 @@ class PageRef {
   bool operator==(const PageRef&) const = default;  // the same page
 
   // Requires of all below: not empty.
-  std::byte* data() const { return page_->data; }     // aligned to kPageAlignment
+  std::byte* data() const { return page_->data; }  // aligned to kPageAlignment
+  // What the holder said the page contains, when it took it.
+  std::uint32_t form() const { return page_->form; }
   std::size_t bytes() const { return page_->bytes; }  // as it counts against the budget
   std::uint32_t use_count() const { return page_->references.load(std::memory_order_acquire); }
   // True makes every access by former holders happen before what the caller does next.
@@ -52,7 +55,9 @@ class PageRef {
   friend class PagePool;
   struct Page {
     std::atomic<std::uint32_t> references{0};
-    bool dirty = false;
+    std::uint32_t form = 0;
+    std::uint32_t slab = 0;
+    bool dirty = false;  // free, and what it holds is not all zeros
     std::byte* data = nullptr;
     std::size_t bytes = 0;
     PagePool* pool = nullptr;
@@ -82,7 +87,7 @@ class Reservation {
   std::size_t bytes() const { return bytes_; }
 
   // A zero-filled page, paid from this reservation. Requires: a declared page size, occupied_bytes(it) <= bytes().
-  PageRef take(std::size_t page_bytes);
+  PageRef take(std::size_t page_bytes, std::uint32_t form = 0);
 
  private:
   friend class PagePool;
@@ -95,7 +100,7 @@ class Reservation {
 // Thread-safe. Must outlive its pages and reservations.
 class PagePool {
  public:
-  static constexpr std::size_t kPageAlignment = 4096;
+  static constexpr std::size_t kPageAlignment = 64;
 
   // What a page of this size counts against the budget: its bytes, rounded up to kPageAlignment.
   static std::size_t occupied_bytes(std::size_t page_bytes);
@@ -120,19 +125,33 @@ class PagePool {
   friend class Reservation;
   using Page = PageRef::Page;
 
+  // Neighbouring pages whose memory comes from the system and goes back to it together.
+  struct Slab {
+    std::vector<Page*> free;
+    bool resident = false;
+    bool open = false;  // named in SizeClass::open
+    bool idle = false;  // named in SizeClass::idle
+  };
+
   struct SizeClass {
-    std::size_t bytes = 0;
+    std::size_t bytes = 0;  // of a page
+    std::uint32_t slab_pages = 0;
     void* mapping = nullptr;
     std::size_t mapping_bytes = 0;
     std::byte* next = nullptr;  // where never-used memory starts
     std::deque<Page> pages;     // all that were ever cut; their addresses stay
-    std::vector<Page*> dirty;   // free, memory held, contents old
-    std::vector<Page*> clean;   // free, memory handed back to the system: reads as zeros
+    std::vector<Slab> slabs;
+    // Resident slabs with free pages, and those of them with nothing else. May name some that are so no more.
+    std::vector<std::uint32_t> open, idle;
+    std::vector<std::uint32_t> absent;  // slabs whose memory was handed back
+
+    std::size_t slab_bytes() const { return bytes * slab_pages; }
   };
 
   explicit PagePool(std::size_t budget_bytes) : budget_(budget_bytes) {}
   Status map(SizeClass& size_class) const;
-  PageRef take(std::size_t page_bytes);
+  PageRef take(std::size_t occupied, std::uint32_t form);
+  Slab& open_slab(SizeClass& size_class);
   void put_back(Page* page);
   void unreserve(std::size_t bytes);
   SizeClass& class_of(std::size_t occupied);
@@ -144,7 +163,7 @@ class PagePool {
   std::deque<SizeClass> classes_;
   std::size_t used_ = 0;
   std::size_t high_water_ = 0;
-  std::size_t resident_ = 0;  // pages alive and dirty ones
+  std::size_t resident_ = 0;  // of resident slabs
 };
 
 }  // namespace cairn

@@ -14,7 +14,8 @@
 namespace cairn {
 namespace {
 
-constexpr std::size_t kPage = PagePool::kPageAlignment;
+constexpr std::size_t kUnit = PagePool::kPageAlignment;
+constexpr std::size_t kPage = 4096;  // a page of the system: such pages are slabs of their own
 
 std::unique_ptr<PagePool> make_pool(std::size_t budget, std::vector<std::size_t> sizes) {
   auto pool = PagePool::create(budget, sizes);
@@ -34,23 +35,23 @@ TEST(PagePool, RefusesWhatMakesNoSense) {
 }
 
 TEST(PagePool, ReservesBeforeItAllocates) {
-  const auto pool = make_pool(3 * kPage + 100, {100, kPage + 1});
-  EXPECT_EQ(pool->budget(), 3 * kPage + 100);
-  EXPECT_FALSE(pool->reserve(4 * kPage));
+  const auto pool = make_pool(3 * kUnit + 50, {50, kUnit + 1});
+  EXPECT_EQ(pool->budget(), 3 * kUnit + 50);
+  EXPECT_FALSE(pool->reserve(4 * kUnit));
   {
-    auto reservation = pool->reserve(3 * kPage);
+    auto reservation = pool->reserve(3 * kUnit);
     ASSERT_TRUE(reservation);
-    EXPECT_EQ(pool->reserve(kPage).error().code, ErrorCode::kOutOfBudget);
-    const PageRef small = reservation->take(100);
-    EXPECT_EQ(small.bytes(), kPage);
-    EXPECT_EQ(reservation->bytes(), 2 * kPage);
-    const PageRef large = reservation->take(kPage + 1);
-    EXPECT_EQ(large.bytes(), 2 * kPage);
-    EXPECT_EQ(pool->bytes_used(), 3 * kPage);
+    EXPECT_EQ(pool->reserve(kUnit).error().code, ErrorCode::kOutOfBudget);
+    const PageRef small = reservation->take(50);
+    EXPECT_EQ(small.bytes(), kUnit);
+    EXPECT_EQ(reservation->bytes(), 2 * kUnit);
+    const PageRef large = reservation->take(kUnit + 1);
+    EXPECT_EQ(large.bytes(), 2 * kUnit);
+    EXPECT_EQ(pool->bytes_used(), 3 * kUnit);
   }
   EXPECT_EQ(pool->bytes_used(), 0u);
-  EXPECT_EQ(pool->high_water(), 3 * kPage);
-  EXPECT_TRUE(pool->reserve(3 * kPage));
+  EXPECT_EQ(pool->high_water(), 3 * kUnit);
+  EXPECT_TRUE(pool->reserve(3 * kUnit));
 }
 
 TEST(PagePool, PagesAreSharedByReference) {
@@ -129,7 +130,7 @@ TEST(PagePool, BehavesLikeAListOfBuffers) {
         RC_ASSERT(reservation.has_value() == (used + PagePool::occupied_bytes(size) <= budget));
         if (!reservation) continue;
         PageRef page = reservation->take(size);
-        RC_ASSERT(reinterpret_cast<std::uintptr_t>(page.data()) % kPage == 0);
+        RC_ASSERT(reinterpret_cast<std::uintptr_t>(page.data()) % PagePool::kPageAlignment == 0);
         RC_ASSERT(all_zero(page));
         const auto mark = static_cast<std::byte>(step >> 8 | 1);
         std::memset(page.data(), static_cast<int>(mark), page.bytes());

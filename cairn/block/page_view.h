@@ -8,6 +8,8 @@
 
 namespace cairn {
 
+struct PageFormat;  // codec/codec.h
+
 // The position of a token that no query may see any more: it is not below any query's.
 inline constexpr std::int32_t kHiddenPosition = std::numeric_limits<std::int32_t>::max();
 
@@ -16,6 +18,8 @@ inline constexpr std::int32_t kHiddenPosition = std::numeric_limits<std::int32_t
 struct PageView {
   const std::byte* keys = nullptr;
   const std::byte* values = nullptr;
+  const PageFormat* key_format = nullptr;
+  const PageFormat* value_format = nullptr;
   const std::int32_t* positions = nullptr;  // [count]
   std::uint32_t count = 0;
   std::int32_t min_position = 0;  // over [0, count): whole pages are skipped or left unmasked by these two

@@ -34,10 +34,6 @@ std::vector<std::pair<std::string_view, std::string>> readable_fields(const Reci
 
 }  // namespace
 
-std::string uniform_codec_plan(std::uint32_t layers, std::uint32_t key_codec_id, std::uint32_t value_codec_id) {
-  return "k" + std::to_string(key_codec_id) + "v" + std::to_string(value_codec_id) + "*" + std::to_string(layers);
-}
-
 Digest recipe_fingerprint(const Recipe& recipe) {
   Hasher hasher("cairn.recipe.fingerprint.v1");
   hasher.u32(kBlockTokens).digest(recipe.weights).u64(recipe.adapters.size());

@@ -20,15 +20,12 @@ struct Recipe {
   Digest tokenizer;              // ids mean nothing without it
   std::uint32_t layers = 0;
   PageShape shape;
-  std::string codec_plan;  // K and V codec ids of every layer, see uniform_codec_plan()
+  std::string codec_plan;  // K and V codec ids of every layer, as "k1v1*32"
   std::string retention;   // which tokens are kept; "all" without a policy
   std::string arithmetic;  // version of the kernels' rounding, as "int8-g32.v1"
 
   bool operator==(const Recipe&) const = default;
 };
-
-// The canonical text for "these two codecs in every layer": "k1v1*32".
-std::string uniform_codec_plan(std::uint32_t layers, std::uint32_t key_codec_id, std::uint32_t value_codec_id);
 
 // Also binds kBlockTokens. The bytes hashed are in docs/block-identity.md.
 Digest recipe_fingerprint(const Recipe& recipe);

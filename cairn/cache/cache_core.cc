@@ -2,53 +2,91 @@
 #include "cairn/cache/cache_core.h"
 
 #include <algorithm>
-#include <array>
-#include <limits>
 #include <string>
 #include <utility>
 
 namespace cairn {
+namespace {
+
+std::vector<LayerForms> layer_forms(const KvCacheOptions& options) {
+  std::vector<LayerForms> layers;
+  for (std::uint32_t l = 0; l < options.plan.layers.size(); ++l) {
+    layers.push_back({SideForms(options.plan, l, Side::kKey, options.shape),
+                      SideForms(options.plan, l, Side::kValue, options.shape)});
+  }
+  return layers;
+}
+
+// One open block and its encoded form.
+std::size_t least_bytes(const std::vector<LayerForms>& layers) {
+  std::size_t bytes = 0;
+  for (const LayerForms& layer : layers) bytes += layer.open_bytes() + layer.encoding_bytes();
+  return bytes;
+}
+
+}  // namespace
+
+SideForms::SideForms(const CodecPlan& plan, std::uint32_t layer, Side side, PageShape shape)
+    : open(open_format(plan.format(layer, side, shape))),
+      settled(plan.format(layer, side, shape)),
+      open_bytes(open.codec->page_bytes(open)),
+      settled_bytes(settled.codec->page_bytes(settled)) {}
+
+std::size_t SideForms::encoding_bytes() const {
+  return encodes() ? PagePool::occupied_bytes(settled_bytes) : 0;
+}
+
+std::size_t LayerForms::open_bytes() const {
+  return PagePool::occupied_bytes(keys.open_bytes) + PagePool::occupied_bytes(values.open_bytes);
+}
+
+std::size_t LayerForms::settled_bytes() const {
+  return PagePool::occupied_bytes(keys.settled_bytes) + PagePool::occupied_bytes(values.settled_bytes);
+}
+
+std::size_t LayerForms::encoding_bytes() const {
+  return keys.encoding_bytes() + values.encoding_bytes();
+}
 
 CacheCore::CacheCore(const KvCacheOptions& cache_options, std::unique_ptr<PagePool> page_pool)
-    : options(cache_options),
-      key_page_bytes(options.key_codec->page_bytes(options.shape)),
-      value_page_bytes(options.value_codec->page_bytes(options.shape)),
-      pool(std::move(page_pool)) {
-  if (options.index_budget_bytes > 0) index.emplace(options.index_budget_bytes);
+    : options(cache_options), layers(layer_forms(options)), pool(std::move(page_pool)) {
+  if (options.index_budget_bytes > 0 && options.plan.reusable()) index.emplace(options.index_budget_bytes);
 }
 
 Status CacheCore::check(const KvCacheOptions& options) {
-  if (options.layers == 0 || options.shape.kv_heads == 0 || options.shape.head_dim == 0) {
+  if (options.plan.layers.empty() || options.shape.kv_heads == 0 || options.shape.head_dim == 0) {
     return fail(ErrorCode::kInvalidArgument, "a KV cache needs at least one layer, one KV head and one channel");
   }
-  if (options.key_codec == nullptr || options.value_codec == nullptr) {
-    return fail(ErrorCode::kInvalidArgument, "a KV cache needs a codec for keys and one for values");
+  for (const LayerPlan& layer : options.plan.layers) {
+    if (layer.keys == nullptr || layer.values == nullptr) {
+      return fail(ErrorCode::kInvalidArgument, "a KV cache needs a codec for keys and one for values");
+    }
   }
-  const std::size_t pair = PagePool::occupied_bytes(options.key_codec->page_bytes(options.shape)) +
-                           PagePool::occupied_bytes(options.value_codec->page_bytes(options.shape));
-  if (pair > options.budget_bytes / options.layers) {
+  const std::size_t least = least_bytes(layer_forms(options));
+  if (least > options.budget_bytes) {
     return fail(ErrorCode::kOutOfBudget, "the KV cache budget of " + std::to_string(options.budget_bytes) +
                                              " bytes does not hold one block of " + std::to_string(kBlockTokens) +
-                                             " tokens: give it at least " + std::to_string(pair * options.layers) +
-                                             " bytes");
+                                             " tokens: give it at least " + std::to_string(least) + " bytes");
   }
   return {};
 }
 
 Result<std::shared_ptr<CacheCore>> CacheCore::create(const KvCacheOptions& options) {
   CAIRN_TRY_VOID(check(options));
-  const std::array<std::size_t, 2> page_sizes = {options.key_codec->page_bytes(options.shape),
-                                                 options.value_codec->page_bytes(options.shape)};
+  std::vector<std::size_t> page_sizes;
+  for (const LayerForms& layer : layer_forms(options)) {
+    for (const SideForms* side : {&layer.keys, &layer.values}) {
+      page_sizes.insert(page_sizes.end(), {side->open_bytes, side->settled_bytes});
+    }
+  }
   CAIRN_TRY(auto pool, PagePool::create(options.budget_bytes, page_sizes));
   return std::make_shared<CacheCore>(options, std::move(pool));
 }
 
-std::size_t CacheCore::pair_bytes() const {
-  return PagePool::occupied_bytes(key_page_bytes) + PagePool::occupied_bytes(value_page_bytes);
-}
-
-std::size_t CacheCore::block_bytes() const {
-  return pair_bytes() * options.layers;
+std::size_t CacheCore::settled_block_bytes() const {
+  std::size_t bytes = 0;
+  for (const LayerForms& layer : layers) bytes += layer.settled_bytes();
+  return bytes;
 }
 
 Result<Reservation> CacheCore::make_room(std::size_t bytes) {

@@ -1,38 +1,65 @@
 // SPDX-License-Identifier: Apache-2.0
-// What all sequences of one cache share: the options, the pool, the prefix index.
+// What all sequences of one cache share: the options, the formats of pages, the pool, the prefix index.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "cairn/base/hash.h"
 #include "cairn/base/result.h"
 #include "cairn/block/page_pool.h"
 #include "cairn/block/shape.h"
-#include "cairn/codec/codec.h"
+#include "cairn/codec/plan.h"
 #include "cairn/reuse/prefix_index.h"
 
 namespace cairn {
 
 struct KvCacheOptions {
-  std::uint32_t layers = 0;
+  CodecPlan plan;
   PageShape shape;
-  const Codec* key_codec = nullptr;
-  const Codec* value_codec = nullptr;
   Digest root;                         // chain_root(recipe, tenant)
   std::size_t budget_bytes = 0;        // of all pages, those of the index included
   std::size_t index_budget_bytes = 0;  // how much of it finished blocks may hold for reuse; 0 turns reuse off
 };
 
+// Both forms that a block's K or V takes in turn. Immutable.
+struct SideForms {
+  PageFormat open;     // while tokens are added, and for ever if nothing is encoded
+  PageFormat settled;  // afterwards
+  std::size_t open_bytes = 0;
+  std::size_t settled_bytes = 0;
+
+  SideForms(const CodecPlan& plan, std::uint32_t layer, Side side, PageShape shape);
+  bool encodes() const { return settled.codec->encode != nullptr; }
+  std::size_t encoding_bytes() const;  // of the budget, for the page that encoding adds; 0 if there is none
+};
+
+struct LayerForms {
+  SideForms keys;
+  SideForms values;
+
+  bool encodes() const { return keys.encodes() || values.encodes(); }
+  bool needs_mass() const { return keys.settled.codec->needs_mass || values.settled.codec->needs_mass; }
+  std::size_t open_bytes() const;      // of the budget, for an open block
+  std::size_t settled_bytes() const;   // of the budget, for a full one
+  std::size_t encoding_bytes() const;  // of the budget, for what encoding one adds until its open form is let go
+};
+
+// What PageRef::form says of a page.
+inline constexpr std::uint32_t kSettledForm = 0;
+inline constexpr std::uint32_t kOpenForm = 1;
+
 // Thread-safe. Held by the cache and by each of its sequences.
 struct CacheCore {
   const KvCacheOptions options;
-  const std::size_t key_page_bytes;
-  const std::size_t value_page_bytes;
+  const std::vector<LayerForms> layers;
   const std::unique_ptr<PagePool> pool;
-  std::optional<PrefixIndex> index;  // after the pool: it drops its pages first
+  std::optional<PrefixIndex> index;                // after the pool: it drops its pages first
+  std::atomic<std::uint64_t> blocks_kept_raw = 0;  // not encoded since they held infinities or not-a-numbers
 
   // kInvalidArgument for options that make no sense, kOutOfBudget when not even one block fits.
   static Status check(const KvCacheOptions& options);
@@ -41,8 +68,7 @@ struct CacheCore {
 
   CacheCore(const KvCacheOptions& options, std::unique_ptr<PagePool> pool);
 
-  std::size_t pair_bytes() const;   // K and V of one block at one layer, as they count against the budget
-  std::size_t block_bytes() const;  // of all layers
+  std::size_t settled_block_bytes() const;  // of all layers, as they count against the budget
 
   // Reserves, evicting from the index what nobody uses if need be. kOutOfBudget when that is not enough.
   Result<Reservation> make_room(std::size_t bytes);

@@ -19,15 +19,11 @@ inline constexpr PageShape kShape{.kv_heads = 2, .head_dim = 16};
 
 // Keys and values have pages of different sizes.
 inline KvCacheOptions make_options(std::size_t blocks, std::size_t index_blocks) {
-  KvCacheOptions options{.layers = kLayers,
-                         .shape = kShape,
-                         .key_codec = *find_codec("raw_f32"),
-                         .value_codec = *find_codec("raw_f16"),
-                         .root = chain_root(Digest{}, "test"),
-                         .budget_bytes = 0,
-                         .index_budget_bytes = 0};
-  const std::size_t pair = PagePool::occupied_bytes(options.key_codec->page_bytes(kShape)) +
-                           PagePool::occupied_bytes(options.value_codec->page_bytes(kShape));
+  KvCacheOptions options{
+      .plan = {}, .shape = kShape, .root = chain_root(Digest{}, "test"), .budget_bytes = 0, .index_budget_bytes = 0};
+  options.plan.layers.assign(kLayers, {*find_codec("raw_f32"), *find_codec("raw_f16")});
+  const std::size_t pair = SideForms(options.plan, 0, Side::kKey, kShape).open_bytes +
+                           SideForms(options.plan, 0, Side::kValue, kShape).open_bytes;
   options.budget_bytes = blocks * kLayers * pair;
   options.index_budget_bytes = index_blocks * (kLayers * pair + 1024);
   return options;
@@ -96,7 +92,7 @@ inline std::vector<ModelToken> model_of(std::span<const TokenId> ids) {
 }
 
 // Decodes every page of the sequence; empty when all of it, reserved tokens included, equals the model.
-inline std::string difference(const KvCache& cache, const Sequence& sequence, std::span<const ModelToken> model) {
+inline std::string difference(const KvCache&, const Sequence& sequence, std::span<const ModelToken> model) {
   if (sequence.size() + sequence.reserved() != model.size()) return "wrong size";
   for (std::size_t t = 0; t < sequence.size(); ++t) {
     if (sequence.tokens()[t] != model[t].id) return "token " + std::to_string(t);
@@ -107,8 +103,8 @@ inline std::string difference(const KvCache& cache, const Sequence& sequence, st
     std::size_t t = 0;
     for (const PageView& view : sequence.pages(l)) {
       if (view.count == 0 || (view.count < kBlockTokens && &view != &sequence.pages(l).back())) return "page count";
-      cache.options().key_codec->decode(kShape, Side::kKey, view.keys, view.count, keys.data());
-      cache.options().value_codec->decode(kShape, Side::kValue, view.values, view.count, values.data());
+      view.key_format->codec->decode(*view.key_format, view.keys, view.count, keys.data());
+      view.value_format->codec->decode(*view.value_format, view.values, view.count, values.data());
       for (std::uint32_t slot = 0; slot < view.count; ++slot, ++t) {
         const auto at = static_cast<std::ptrdiff_t>(slot * width);
         const std::string where = " of token " + std::to_string(t) + ", layer " + std::to_string(l);

@@ -21,7 +21,7 @@ Sequence KvCache::open(std::span<const TokenId> prompt) {
 }
 
 std::size_t KvCache::bytes_per_token() const {
-  return core_->block_bytes() / kBlockTokens;
+  return core_->settled_block_bytes() / kBlockTokens;
 }
 
 KvCacheStats KvCache::stats() const {
@@ -29,6 +29,7 @@ KvCacheStats KvCache::stats() const {
   stats.bytes_used = core_->pool->bytes_used();
   stats.bytes_budget = core_->pool->budget();
   stats.high_water = core_->pool->high_water();
+  stats.blocks_kept_raw = core_->blocks_kept_raw.load(std::memory_order_relaxed);
   if (core_->index) stats.index = core_->index->stats();
   return stats;
 }

@@ -17,7 +17,9 @@ struct KvCacheStats {
   std::size_t bytes_used = 0;    // pages of sequences and of the index, each counted once
   std::size_t bytes_budget = 0;  // never exceeded by bytes_used
   std::size_t high_water = 0;    // the most bytes_used has been
-  PrefixIndexStats index;        // zeros while reuse is off
+  // Blocks of a layer that were not encoded since they held infinities or not-a-numbers.
+  std::uint64_t blocks_kept_raw = 0;
+  PrefixIndexStats index;  // zeros while reuse is off
 };
 
 // Thread-safe; each sequence belongs to one thread at a time. Sequences may outlive the cache.

@@ -23,13 +23,13 @@ using testing::stream;
 
 TEST(KvCache, RefusesOptionsThatMakeNoSense) {
   KvCacheOptions options = make_options(1, 0);
-  options.layers = 0;
+  options.plan.layers.clear();
   EXPECT_EQ(KvCache::create(options).error().code, ErrorCode::kInvalidArgument);
   options = make_options(1, 0);
   options.shape.head_dim = 0;
   EXPECT_EQ(KvCache::create(options).error().code, ErrorCode::kInvalidArgument);
   options = make_options(1, 0);
-  options.value_codec = nullptr;
+  options.plan.layers[0].values = nullptr;
   EXPECT_EQ(KvCache::create(options).error().code, ErrorCode::kInvalidArgument);
 }
 
@@ -101,19 +101,6 @@ TEST(KvCache, BlocksAtOtherPositionsAreNotPublished) {
   EXPECT_EQ(sequence.block_keys().size(), 1u);
   EXPECT_EQ(cache->stats().index.blocks, 1u);
   EXPECT_EQ(sequence.pages(0)[1].positions[63], 500);
-}
-
-TEST(KvCache, InexactCodecsAreNotPublished) {
-  KvCacheOptions options = make_options(4, 4);
-  Codec lossy = *options.value_codec;
-  lossy.exact = false;
-  options.value_codec = &lossy;
-  const auto cache = *KvCache::create(options);
-  Sequence sequence = cache->open({});
-  std::vector<ModelToken> model;
-  ASSERT_TRUE(append(sequence, model, stream(0, 0, 64)));
-  EXPECT_EQ(sequence.block_keys().size(), 1u);
-  EXPECT_EQ(cache->stats().index.blocks, 0u);
 }
 
 TEST(KvCache, ForksShareEveryPageUntilOneAppends) {

@@ -16,7 +16,16 @@ void set_count(PageView& view, std::uint32_t count) {
   view.max_position = *high;
 }
 
+const PageFormat* format_of(const SideForms& side, const PageRef& page) {
+  return page.form() == kOpenForm ? &side.open : &side.settled;
+}
+
 }  // namespace
+
+SeenPages LayerTable::seen(std::size_t block, std::size_t recent) const {
+  const std::size_t end = lower_bound(block + 1), open = lower_bound(block - std::min(block, recent));
+  return {std::span(views_).first(open), std::span(open_views_).subspan(open, end - open)};
+}
 
 std::uint32_t LayerTable::tail_tokens() const {
   return views_.empty() ? 0 : views_.back().count % kBlockTokens;
@@ -28,27 +37,78 @@ bool LayerTable::owns_tail() const {
 
 void LayerTable::append(Entry entry, std::uint32_t count) {
   CAIRN_DCHECK(tail_tokens() == 0);
-  PageView view = {.keys = entry.keys.data(), .values = entry.values.data(), .positions = entry.positions->data()};
+  PageView view;
+  view.positions = entry.positions->data();
   set_count(view, count);
   views_.push_back(view);
+  open_views_.push_back(view);
   entries_.push_back(std::move(entry));
+  renew_views(entries_.size() - 1);
+}
+
+// The pages of a block, not its tokens.
+void LayerTable::renew_views(std::size_t block) {
+  const Entry& entry = entries_[block];
+  PageView& view = views_[block];
+  view.keys = entry.keys.data();
+  view.values = entry.values.data();
+  view.key_format = format_of(forms_->keys, entry.keys);
+  view.value_format = format_of(forms_->values, entry.values);
+  PageView& open = open_views_[block];
+  open = view;
+  if (entry.open_keys) {
+    open.keys = entry.open_keys.data();
+    open.key_format = &forms_->keys.open;
+  }
+  if (entry.open_values) {
+    open.values = entry.open_values.data();
+    open.value_format = &forms_->values.open;
+  }
 }
 
 void LayerTable::set_tail_count(std::uint32_t count) {
   set_count(views_.back(), count);
+  open_views_.back() = views_.back();
 }
 
 void LayerTable::replace_pages(std::size_t block, PageRef keys, PageRef values) {
-  entries_[block].keys = std::move(keys);
-  entries_[block].values = std::move(values);
-  views_[block].keys = entries_[block].keys.data();
-  views_[block].values = entries_[block].values.data();
+  Entry& entry = entries_[block];
+  entry.keys = std::move(keys);
+  entry.values = std::move(values);
+  entry.open_keys = entry.open_values = PageRef();
+  entry.settled = false;
+  renew_views(block);
 }
 
 void LayerTable::replace_positions(std::size_t block, std::shared_ptr<PositionBlock> positions) {
   entries_[block].positions = std::move(positions);
   views_[block].positions = entries_[block].positions->data();
   set_count(views_[block], views_[block].count);
+  renew_views(block);
+}
+
+void LayerTable::settle(std::size_t block, PageRef keys, PageRef values) {
+  Entry& entry = entries_[block];
+  if (keys) entry.open_keys = std::exchange(entry.keys, std::move(keys));
+  if (values) entry.open_values = std::exchange(entry.values, std::move(values));
+  entry.settled = true;
+  entry.mass = {};
+  renew_views(block);
+}
+
+void LayerTable::let_go_of_open_forms(std::size_t first) {
+  for (std::size_t block = lower_bound(first); block < blocks(); ++block) {
+    entries_[block].open_keys = entries_[block].open_values = PageRef();
+    renew_views(block);
+  }
+}
+
+void LayerTable::unsettle(std::size_t block) {
+  Entry& entry = entries_[block];
+  if (entry.open_keys) entry.keys = std::exchange(entry.open_keys, PageRef());
+  if (entry.open_values) entry.values = std::exchange(entry.open_values, PageRef());
+  entry.settled = false;
+  renew_views(block);
 }
 
 std::size_t LayerTable::find(std::size_t token) const {
@@ -58,20 +118,30 @@ std::size_t LayerTable::find(std::size_t token) const {
   return token - entries_[block].first_token < views_[block].count ? block : blocks();
 }
 
+std::size_t LayerTable::lower_bound(std::size_t number) const {
+  const auto found = std::ranges::lower_bound(entries_, number * kBlockTokens, {}, &Entry::first_token);
+  return static_cast<std::size_t>(found - entries_.begin());
+}
+
 void LayerTable::drop(std::size_t block) {
   CAIRN_CHECK(block < blocks());
-  entries_.erase(entries_.begin() + static_cast<std::ptrdiff_t>(block));
-  views_.erase(views_.begin() + static_cast<std::ptrdiff_t>(block));
+  const auto offset = static_cast<std::ptrdiff_t>(block);
+  entries_.erase(entries_.begin() + offset);
+  views_.erase(views_.begin() + offset);
+  open_views_.erase(open_views_.begin() + offset);
 }
 
 void LayerTable::shrink(std::size_t tokens) {
   while (!entries_.empty() && entries_.back().first_token >= tokens) {
     entries_.pop_back();
     views_.pop_back();
+    open_views_.pop_back();
   }
   if (entries_.empty()) return;
   const std::size_t kept = tokens - entries_.back().first_token;
-  if (kept < views_.back().count) set_count(views_.back(), static_cast<std::uint32_t>(kept));
+  if (kept >= views_.back().count) return;
+  set_count(views_.back(), static_cast<std::uint32_t>(kept));
+  renew_views(entries_.size() - 1);
 }
 
 }  // namespace cairn

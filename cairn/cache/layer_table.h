@@ -13,10 +13,17 @@
 #include "cairn/block/page_pool.h"
 #include "cairn/block/page_view.h"
 #include "cairn/block/shape.h"
+#include "cairn/cache/cache_core.h"
 
 namespace cairn {
 
 using PositionBlock = std::array<std::int32_t, kBlockTokens>;
+
+// What a query sees: first blocks as they are stored, then those that it sees as they were computed.
+struct SeenPages {
+  std::span<const PageView> settled;
+  std::span<const PageView> open;
+};
 
 // Layers may hold different tokens, so each has a table of its own; layers that hold the same tokens share the position
 // blocks. Full position blocks are never written and may be shared between sequences; that of the open tail belongs to
@@ -24,17 +31,34 @@ using PositionBlock = std::array<std::int32_t, kBlockTokens>;
 class LayerTable {
  public:
   struct Entry {
-    PageRef keys;
+    PageRef keys;  // in the settled form where PageRef::form says so, else in the open one
     PageRef values;
     std::shared_ptr<PositionBlock> positions;
-    std::size_t first_token;  // index within the sequence, a multiple of kBlockTokens
+    std::size_t first_token = 0;  // index within the sequence, a multiple of kBlockTokens
+    // The open form of what has been encoded, until let_go_of_open_forms().
+    PageRef open_keys;
+    PageRef open_values;
+    bool unencodable = false;  // holds infinities or not-a-numbers
+    bool settled = false;      // encoded, or kept open for good
+    std::vector<float> mass;   // attention that each token got, [kv_heads, kBlockTokens], if the layer asks for it
+    std::uint32_t later_probes = 0;  // queries of later blocks that are part of it
+
+    std::size_t number() const { return first_token / kBlockTokens; }
   };
+
+  // `forms` must outlive the table.
+  explicit LayerTable(const LayerForms& forms) : forms_(&forms) {}
+
+  const LayerForms& forms() const { return *forms_; }
 
   // One view per page, kept up to date by every change; changes invalidate the span.
   std::span<const PageView> views() const { return views_; }
+  // What a query of block number `block` sees when the last `recent` blocks before it are as they were computed.
+  SeenPages seen(std::size_t block, std::size_t recent) const;
   std::size_t blocks() const { return entries_.size(); }
   std::uint32_t tail_tokens() const;  // in the last page if that is not full, else 0
   const Entry& entry(std::size_t block) const { return entries_[block]; }
+  Entry& entry(std::size_t block) { return entries_[block]; }
 
   // Whether the last page's K and V belong to this table alone, so that it may write to them.
   bool owns_tail() const;
@@ -42,11 +66,21 @@ class LayerTable {
   // Positions of the counted tokens are filled in before, in these two. Requires: count > 0.
   void append(Entry entry, std::uint32_t count);
   void set_tail_count(std::uint32_t count);
+  // Whatever open form there was beside the old pages is let go.
   void replace_pages(std::size_t block, PageRef keys, PageRef values);
   void replace_positions(std::size_t block, std::shared_ptr<PositionBlock> positions);
 
+  // The pages of a block in their settled form, empty where a side is not encoded. Its open form stays beside it.
+  void settle(std::size_t block, PageRef keys, PageRef values);
+  // From block number `first` on.
+  void let_go_of_open_forms(std::size_t first);
+  // Back to the open form, where there still is one.
+  void unsettle(std::size_t block);
+
   // Which block holds the sequence's token, or blocks() when it was dropped or is not there yet.
   std::size_t find(std::size_t token) const;
+  // The first block whose number is not below `number`.
+  std::size_t lower_bound(std::size_t number) const;
 
   // Lets go of one block, wherever it lies.
   void drop(std::size_t block);
@@ -55,8 +89,12 @@ class LayerTable {
   void shrink(std::size_t tokens);
 
  private:
+  void renew_views(std::size_t block);
+
+  const LayerForms* forms_;
   std::vector<Entry> entries_;
   std::vector<PageView> views_;
+  std::vector<PageView> open_views_;  // the same where there is no other form
 };
 
 }  // namespace cairn

@@ -37,8 +37,8 @@ void check(const KvCache& cache, const Ragged& r) {
     }
     std::size_t next = 0;
     for (const PageView& view : r.sequence.pages(l)) {
-      cache.options().key_codec->decode(kShape, Side::kKey, view.keys, view.count, keys.data());
-      cache.options().value_codec->decode(kShape, Side::kValue, view.values, view.count, values.data());
+      view.key_format->codec->decode(*view.key_format, view.keys, view.count, keys.data());
+      view.value_format->codec->decode(*view.value_format, view.values, view.count, values.data());
       for (std::uint32_t slot = 0; slot < view.count; ++slot, ++next) {
         RC_ASSERT(next < expected.size());
         const ModelToken& token = r.tokens[expected[next]];

@@ -16,7 +16,7 @@ bool at_plain_positions(const LayerTable& layer, std::size_t block) {
 
 void publish_block(CacheCore& core, const Digest& parent, const Digest& key,
                    std::span<const TokenId, kBlockTokens> tokens, std::vector<LayerTable>& layers, std::size_t block) {
-  if (!core.index || !core.options.key_codec->exact || !core.options.value_codec->exact) return;
+  if (!core.index) return;
   SealedBlock sealed{.parent = parent, .key = key, .tokens = {}, .pages = {}};
   std::ranges::copy(tokens, sealed.tokens.begin());
   for (const LayerTable& layer : layers) {

@@ -16,7 +16,7 @@ namespace cairn {
 // Whether a full block's tokens stand at the positions that its place in the sequence implies.
 bool at_plain_positions(const LayerTable& layer, std::size_t block);
 
-// Offers the block to the prefix index, if there is one and both codecs are exact. Where an equal block is known
+// Offers the block to the prefix index, if there is one. Where an equal block is known
 // already, `layers` gets its pages, so that equal blocks are held once.
 void publish_block(CacheCore& core, const Digest& parent, const Digest& key,
                    std::span<const TokenId, kBlockTokens> tokens, std::vector<LayerTable>& layers, std::size_t block);

@@ -2,26 +2,47 @@
 #include "cairn/cache/sequence.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <map>
 #include <string>
 #include <utility>
 
 #include "cairn/base/check.h"
+#include "cairn/cache/encoding.h"
 #include "cairn/cache/sealing.h"
+#include "cairn/codec/basis.h"
 
 namespace cairn {
 namespace {
 
 PageRef copy_page(const PageRef& page, std::size_t page_bytes, Reservation& room) {
-  PageRef copy = room.take(page_bytes);
+  PageRef copy = room.take(page_bytes, page.form());
   std::memcpy(copy.data(), page.data(), page_bytes);
   return copy;
 }
 
+// A side that encodes gets its rows in the codec's basis, and notices what no code can stand for.
+void store_row(const SideForms& side, LayerTable::Entry& entry, const PageRef& page, std::uint32_t slot,
+               std::span<const float> row) {
+  if (side.encodes() && !all_finite(row)) {
+    std::atomic_ref(entry.unencodable).store(true, std::memory_order_relaxed);
+  }
+  std::vector<float> turned;
+  if (side.settled.codec->rotated) {
+    turned.assign(row.begin(), row.end());
+    turn_heads(turned, side.open.shape.head_dim);
+    row = turned;
+  }
+  side.open.codec->store_token(side.open, page.data(), slot, row.data());
+}
+
 }  // namespace
 
-Sequence::Sequence(std::shared_ptr<CacheCore> core) : core_(std::move(core)), layers_(core_->options.layers) {}
+Sequence::Sequence(std::shared_ptr<CacheCore> core)
+    : core_(std::move(core)), deferring_(core_->options.plan.exact_prefill) {
+  for (const LayerForms& forms : core_->layers) layers_.emplace_back(forms);
+}
 
 // Not defaulted: that would let go of the old core before the old pages.
 Sequence& Sequence::operator=(Sequence&& other) noexcept {
@@ -31,6 +52,9 @@ Sequence& Sequence::operator=(Sequence&& other) noexcept {
   std::swap(tokens_, taken.tokens_);
   std::swap(block_keys_, taken.block_keys_);
   std::swap(reserved_, taken.reserved_);
+  std::swap(encoding_room_, taken.encoding_room_);
+  std::swap(settled_blocks_, taken.settled_blocks_);
+  std::swap(deferring_, taken.deferring_);
   std::swap(intact_, taken.intact_);
   return *this;
 }
@@ -42,31 +66,50 @@ void Sequence::attach(const PrefixMatch& match, std::span<const TokenId> prompt)
       (*positions)[t] = static_cast<std::int32_t>(block_keys_.size() * kBlockTokens + t);
     }
     for (std::size_t l = 0; l < layers_.size(); ++l) {
-      layers_[l].append({block.pages[2 * l], block.pages[2 * l + 1], positions, block_keys_.size() * kBlockTokens},
+      layers_[l].append({.keys = block.pages[2 * l],
+                         .values = block.pages[2 * l + 1],
+                         .positions = positions,
+                         .first_token = block_keys_.size() * kBlockTokens},
                         kBlockTokens);
     }
     block_keys_.push_back(block.key);
   }
   const auto attached = prompt.first(match.blocks.size() * kBlockTokens);
   tokens_.assign(attached.begin(), attached.end());
+  settled_blocks_ = match.blocks.size();
 }
 
-// What reserve() needs for so many tokens: a copy of the tail where others hold it too, and new blocks.
+// The number of the first block that stays open with so many tokens.
+std::size_t Sequence::settling_end(std::size_t tokens) const {
+  if (deferring_) return settled_blocks_;
+  const std::size_t full = tokens / kBlockTokens, recent = core_->options.plan.recent_blocks;
+  return std::max(settled_blocks_, full - std::min(full, recent));
+}
+
+// What reserve() needs for so many tokens: a copy of the tail where others hold it too, new blocks, and the encoded
+// form of blocks that become due.
 std::size_t Sequence::bytes_for(std::size_t tokens) const {
-  std::size_t pairs = 0;
+  const std::size_t first_due = std::max<std::size_t>(settled_blocks_, core_->options.plan.sink_blocks);
+  const std::size_t end_due = settling_end(tokens_.size() + tokens), held = tokens_.size() / kBlockTokens;
+  std::size_t bytes = 0;
   for (const LayerTable& layer : layers_) {
     const std::size_t tail = layer.tail_tokens();
     const std::size_t blocks = (tail + tokens + kBlockTokens - 1) / kBlockTokens;
-    pairs += tail == 0 ? blocks : blocks - (layer.owns_tail() ? 1 : 0);
+    bytes += layer.forms().open_bytes() * (tail == 0 ? blocks : blocks - (layer.owns_tail() ? 1 : 0));
+    if (first_due >= end_due || !layer.forms().encodes()) continue;
+    const std::size_t old_end = std::clamp(held, first_due, end_due);
+    const std::size_t old = layer.lower_bound(old_end) - layer.lower_bound(first_due);
+    bytes += layer.forms().encoding_bytes() * (old + end_due - old_end);
   }
-  return pairs * core_->pair_bytes();
+  return bytes;
 }
 
 std::size_t Sequence::tokens_that_fit(std::size_t bytes) const {
-  if (bytes < bytes_for(1)) return 0;
-  const std::size_t tail = tokens_.size() % kBlockTokens;
-  const std::size_t in_first_block = kBlockTokens - tail;
-  return in_first_block + (bytes - bytes_for(1)) / core_->block_bytes() * kBlockTokens;
+  std::size_t fit = 0;
+  for (std::size_t step = std::size_t{1} << 40; step > 0; step /= 2) {
+    if (bytes_for(fit + step) <= bytes) fit += step;
+  }
+  return fit;
 }
 
 Status Sequence::reserve(std::span<const std::int32_t> positions) {
@@ -95,15 +138,20 @@ Status Sequence::reserve(std::span<const std::int32_t> positions) {
     std::ranges::copy(positions.subspan(done, count), block->begin() + static_cast<std::ptrdiff_t>(tail));
     for (LayerTable& layer : layers_) {
       if (tail == 0) {
-        layer.append(
-            {room->take(core_->key_page_bytes), room->take(core_->value_page_bytes), block, tokens_.size() + done},
-            static_cast<std::uint32_t>(count));
+        const LayerForms& forms = layer.forms();
+        LayerTable::Entry entry{.keys = room->take(forms.keys.open_bytes, kOpenForm),
+                                .values = room->take(forms.values.open_bytes, kOpenForm),
+                                .positions = block,
+                                .first_token = tokens_.size() + done};
+        if (forms.needs_mass()) entry.mass.resize(core_->options.shape.kv_heads * kBlockTokens);
+        layer.append(std::move(entry), static_cast<std::uint32_t>(count));
       } else {
         layer.set_tail_count(static_cast<std::uint32_t>(tail + count));
       }
     }
     done += count;
   }
+  encoding_room_ = *std::move(room);
   return {};
 }
 
@@ -111,22 +159,58 @@ void Sequence::own_tail(Reservation& room) {
   for (LayerTable& layer : layers_) {
     if (layer.owns_tail()) continue;
     const std::size_t block = layer.blocks() - 1;
-    layer.replace_pages(block, copy_page(layer.entry(block).keys, core_->key_page_bytes, room),
-                        copy_page(layer.entry(block).values, core_->value_page_bytes, room));
+    layer.replace_pages(block, copy_page(layer.entry(block).keys, layer.forms().keys.open_bytes, room),
+                        copy_page(layer.entry(block).values, layer.forms().values.open_bytes, room));
   }
 }
 
 void Sequence::store(std::uint32_t layer, std::size_t first, std::size_t rows, const float* k, const float* v) {
   CAIRN_DCHECK(first + rows <= reserved_);
-  const KvCacheOptions& options = core_->options;
-  const std::size_t width = options.shape.values_per_token();
+  const std::size_t width = core_->options.shape.values_per_token();
+  const LayerForms& forms = layers_[layer].forms();
   for (std::size_t row = 0; row < rows; ++row) {
     const std::size_t token = tokens_.size() + first + row;
-    const LayerTable::Entry& entry = layers_[layer].entry(layers_[layer].find(token));
+    LayerTable::Entry& entry = layers_[layer].entry(layers_[layer].find(token));
     const auto slot = static_cast<std::uint32_t>(token % kBlockTokens);
-    options.key_codec->store_token(options.shape, Side::kKey, entry.keys.data(), slot, k + row * width);
-    options.value_codec->store_token(options.shape, Side::kValue, entry.values.data(), slot, v + row * width);
+    store_row(forms.keys, entry, entry.keys, slot, {k + row * width, width});
+    store_row(forms.values, entry, entry.values, slot, {v + row * width, width});
   }
+}
+
+void Sequence::encode_due(std::uint32_t layer, std::size_t tokens, ThreadPool& pool) {
+  LayerTable& table = layers_[layer];
+  if (!table.forms().encodes()) return;
+  std::vector<std::size_t> due;
+  for (std::size_t b = table.lower_bound(std::max<std::size_t>(settled_blocks_, core_->options.plan.sink_blocks));
+       b < table.blocks() && table.entry(b).number() < settling_end(tokens); ++b) {
+    if (!table.entry(b).settled) due.push_back(b);
+  }
+  if (!due.empty()) encode_blocks(*core_, table, due, encoding_room_, pool);
+}
+
+LayerTable::Entry* Sequence::counting_entry(std::uint32_t layer, std::size_t p) {
+  LayerTable& table = layers_[layer];
+  return p >= table.blocks() || table.entry(p).mass.empty() ? nullptr : &table.entry(p);
+}
+
+LayerTable::Entry* Sequence::counting_block(std::uint32_t layer, std::size_t token) {
+  return counting_entry(layer, layers_[layer].find(token));
+}
+
+Status Sequence::finish_prefill(ThreadPool& pool) {
+  if (!deferring_) return {};
+  if (reserved_ != 0) return fail(ErrorCode::kInvalidArgument, "commit the reserved tokens before encoding");
+  deferring_ = false;
+  const std::size_t end = settling_end(tokens_.size());
+  for (std::uint32_t l = 0; l < layers_.size(); ++l) {
+    const std::size_t blocks = end - std::min(end, settled_blocks_);
+    CAIRN_TRY(encoding_room_, core_->make_room(blocks * layers_[l].forms().encoding_bytes()));
+    encode_due(l, tokens_.size(), pool);
+    layers_[l].let_go_of_open_forms(settled_blocks_);
+  }
+  encoding_room_ = {};
+  settled_blocks_ = end;
+  return {};
 }
 
 Status Sequence::commit(std::span<const TokenId> tokens) {
@@ -136,6 +220,9 @@ Status Sequence::commit(std::span<const TokenId> tokens) {
   }
   tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
   reserved_ = 0;
+  encoding_room_ = {};
+  for (LayerTable& layer : layers_) layer.let_go_of_open_forms(settled_blocks_);
+  settled_blocks_ = settling_end(tokens_.size());
   seal_full_blocks();
   return {};
 }
@@ -154,7 +241,13 @@ void Sequence::seal_full_blocks() {
 }
 
 void Sequence::rollback() {
-  if (reserved_ != 0) shrink_layers(tokens_.size());
+  if (reserved_ == 0) return;
+  shrink_layers(tokens_.size());
+  for (LayerTable& layer : layers_) {
+    for (std::size_t b = layer.lower_bound(settled_blocks_); b < layer.blocks(); ++b) layer.unsettle(b);
+    if (layer.forms().needs_mass()) intact_ = false;
+  }
+  encoding_room_ = {};
   reserved_ = 0;
 }
 
@@ -168,12 +261,36 @@ Status Sequence::trim(std::size_t tokens) {
     return fail(ErrorCode::kInvalidArgument,
                 "cannot keep " + std::to_string(tokens) + " tokens: a layer has dropped the block of the last of them");
   }
-  reserved_ = 0;
+  rollback();
+  CAIRN_TRY_VOID(reopen_tail(tokens));
   shrink_layers(tokens);
   tokens_.resize(tokens);
+  settled_blocks_ = std::min(settled_blocks_, tokens / kBlockTokens);
   if (tokens == 0) intact_ = true;
   block_keys_.resize(std::min(block_keys_.size(), tokens / kBlockTokens));
   own_tail_positions();
+  return {};
+}
+
+// Before the cut, while nothing has changed: the block that becomes the tail takes tokens again.
+Status Sequence::reopen_tail(std::size_t tokens) {
+  if (tokens % kBlockTokens == 0 || tokens == tokens_.size()) return {};
+  const std::size_t number = tokens / kBlockTokens;
+  std::size_t bytes = 0;
+  bool changes = false;
+  for (const LayerTable& layer : layers_) {
+    const LayerTable::Entry& entry = layer.entry(layer.lower_bound(number));
+    const LayerForms& forms = layer.forms();
+    for (const auto& [side, page] : {std::pair(&forms.keys, &entry.keys), std::pair(&forms.values, &entry.values)}) {
+      if (page->form() == kSettledForm) bytes += PagePool::occupied_bytes(side->open_bytes);
+    }
+    changes = changes || forms.needs_mass();
+  }
+  if (bytes > 0) {
+    CAIRN_TRY(Reservation room, core_->make_room(bytes));
+    for (LayerTable& layer : layers_) reopen_block(layer, layer.lower_bound(number), room);
+  }
+  if (bytes > 0 || changes) intact_ = false;
   return {};
 }
 
@@ -219,6 +336,15 @@ Status Sequence::hide(std::span<const std::size_t> tokens) {
   return {};
 }
 
+std::size_t Sequence::bytes_held() const {
+  std::size_t bytes = 0;
+  for (const LayerTable& layer : layers_) {
+    for (std::size_t b = 0; b < layer.blocks(); ++b)
+      bytes += layer.entry(b).keys.bytes() + layer.entry(b).values.bytes();
+  }
+  return bytes;
+}
+
 void Sequence::shrink_layers(std::size_t tokens) {
   for (LayerTable& layer : layers_) layer.shrink(tokens);
 }
@@ -238,6 +364,8 @@ Sequence Sequence::fork() const {
   twin.tokens_ = tokens_;
   twin.block_keys_ = block_keys_;
   twin.intact_ = intact_;
+  twin.settled_blocks_ = settled_blocks_;
+  twin.deferring_ = deferring_;
   twin.own_tail_positions();
   return twin;
 }

@@ -12,6 +12,7 @@
 
 #include "cairn/base/hash.h"
 #include "cairn/base/result.h"
+#include "cairn/base/thread_pool.h"
 #include "cairn/block/block_key.h"
 #include "cairn/block/page_view.h"
 #include "cairn/cache/cache_core.h"
@@ -43,19 +44,44 @@ class Sequence {
   // [rows, kv_heads, head_dim]. Thread-safe for distinct (layer, token) pairs. Requires: first + rows <= reserved().
   void store(std::uint32_t layer, std::size_t first, std::size_t rows, const float* k, const float* v);
 
+  // Encodes the blocks of one layer that are due once the first `tokens` tokens, committed or reserved, are stored in
+  // it: full ones, save the sinks, the recent ones, and all of them during an exact prefill. Then pages() shows their
+  // encoded form, and seen() still the other one to their own queries.
+  void encode_due(std::uint32_t layer, std::size_t tokens, ThreadPool& pool);
+
+  // What the query of a committed or reserved token sees at one layer: the blocks before its own as they are stored,
+  // its own block as it was computed. So a query sees the same whether those blocks were computed in this pass or long
+  // ago.
+  SeenPages seen(std::uint32_t layer, std::size_t token) const {
+    return layers_[layer].seen(token / kBlockTokens, core_->options.plan.recent_blocks);
+  }
+
+  const LayerForms& layer_forms(std::uint32_t layer) const { return layers_[layer].forms(); }
+
+  // Where a layer that asks for it counts the attention that its tokens get: the block of `token`, or the p-th of
+  // pages(). Null when that block is encoded, and in other layers.
+  LayerTable::Entry* counting_block(std::uint32_t layer, std::size_t token);
+  LayerTable::Entry* counting_entry(std::uint32_t layer, std::size_t p);
+
+  // Under a plan with exact prefill: until finish_prefill nothing is encoded, and queries see the tokens since then as
+  // they were computed. Both do nothing under other plans. Errors: kOutOfBudget, and blocks stay as they are.
+  void begin_prefill() { deferring_ = core_->options.plan.exact_prefill; }
+  Status finish_prefill(ThreadPool& pool);
+
   // Committed and reserved tokens, in order. Every page but the last is full.
   std::span<const PageView> pages(std::uint32_t layer) const { return layers_[layer].views(); }
 
   // The reserved tokens, stored in all layers by now, become part of the sequence. Blocks that became full are
-  // published in the prefix index if their codecs are exact and their positions are 0, 1, 2, ...; where the index has
+  // published in the prefix index if the plan allows it and their positions are 0, 1, 2, ...; where the index has
   // an equal block, the sequence takes its pages instead of its own. kInvalidArgument when the count is not reserved().
   Status commit(std::span<const TokenId> tokens);
 
-  // Drops the reserved tokens.
+  // Drops the reserved tokens. Where attention was counted, it ends publishing: the count is not undone.
   void rollback();
 
-  // Keeps the first `tokens` committed tokens and drops the reserved ones. kInvalidArgument when there are fewer, or
-  // when the last token would lie inside a block that some layer has dropped.
+  // Keeps the first `tokens` committed tokens and drops the reserved ones. A cut inside an encoded block leaves what
+  // its tokens decode to, which ends publishing. kInvalidArgument when there are fewer, or when the last token would
+  // lie inside a block that some layer has dropped; kOutOfBudget when an encoded block cannot be opened again.
   Status trim(std::size_t tokens);
 
   // Lets go of one layer's K and V of the full block that begins at `first_token`: that layer attends without it from
@@ -67,6 +93,8 @@ class Sequence {
   // frees nothing. Like drop_block it ends publishing. kInvalidArgument when there is no such token, or while tokens
   // are reserved; nothing changes then.
   Status hide(std::span<const std::size_t> tokens);
+  // As they count against the budget, pages that others hold too included.
+  std::size_t bytes_held() const;
   // Whether every layer shows every token: only then are new blocks published.
   bool intact() const { return intact_; }
 
@@ -79,6 +107,8 @@ class Sequence {
   explicit Sequence(std::shared_ptr<CacheCore> core);
   void attach(const PrefixMatch& match, std::span<const TokenId> prompt);
   std::size_t bytes_for(std::size_t tokens) const;
+  std::size_t settling_end(std::size_t tokens) const;
+  Status reopen_tail(std::size_t tokens);
   std::size_t tokens_that_fit(std::size_t bytes) const;
   void own_tail(Reservation& room);
   void own_tail_positions();
@@ -90,6 +120,9 @@ class Sequence {
   std::vector<TokenId> tokens_;
   std::vector<Digest> block_keys_;
   std::size_t reserved_ = 0;
+  Reservation encoding_room_;       // for the blocks that the reserved tokens make due
+  std::size_t settled_blocks_ = 0;  // block numbers below are encoded, or never will be
+  bool deferring_ = false;
   bool intact_ = true;
 };
 

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// How a page is encoded and attended over. One codec is one file and one row of the table in table.cc.
+// How a page is encoded and attended over. One codec is one file and one row of the table in table.cc; docs/codecs.md
+// compares them.
 //
-// A page holds the K or the V of one block at one layer, one KV head after the other. Within a head raw keys lie as
-// [head_dim, kBlockTokens] and raw values as [kBlockTokens, head_dim]: scores then have tokens in the SIMD lanes and
-// outputs have channels there, so neither needs a horizontal sum and a row's arithmetic does not depend on its company.
+// A page holds the K or the V of one block at one layer, one KV head after the other. While a block is open its tokens
+// lie in raw pages. Codecs that can take one token at a time (the raw ones) keep that page; the others encode the full
+// block once, into a page of their own, and the raw one is let go.
+//
+// Raw keys lie as [head_dim, kBlockTokens] and raw values as [kBlockTokens, head_dim]: scores then have tokens in the
+// SIMD lanes and outputs have channels there, so neither needs a horizontal sum and a row's arithmetic does not depend
+// on its company.
 #pragma once
 
 #include <cstddef>
@@ -17,34 +22,63 @@
 
 namespace cairn {
 
+struct Codec;
+
+// All that a page's bytes mean: how the pages of one side at one layer are encoded. A value; `codebook` is not owned.
+struct PageFormat {
+  const Codec* codec = nullptr;
+  PageShape shape;
+  Side side = Side::kKey;
+  const std::byte* codebook = nullptr;  // of this layer and side, for a codec that needs one
+
+  bool operator==(const PageFormat&) const = default;
+};
+
+// A full block as an encoder gets it.
+struct OpenBlock {
+  const std::byte* page = nullptr;  // in the format open_codec(), in the basis of the codec
+  // How much attention each token got, [kv_heads, kBlockTokens], or null when the codec does not ask for it.
+  const float* mass = nullptr;
+};
+
 // A value of function pointers; immutable, lives for ever. All hooks are pure and thread-safe for distinct memory.
+// Pages are 64-byte aligned. Any bytes are a page: reading one that was damaged gives wrong numbers and nothing worse.
 struct Codec {
   std::uint32_t id;       // persisted and part of recipes: changes when the bytes change
   std::string_view name;  // what the user types
-  bool exact;             // storing rounds to the element type once and nothing else is lost
+  bool exact = false;     // storing rounds to the element type once and nothing else is lost
+  // Keys, values and queries are turned by a Hadamard transform of each head before they meet this codec.
+  bool rotated = false;
+  bool needs_mass = false;      // encode reads OpenBlock::mass
+  bool needs_codebook = false;  // PageFormat::codebook may not be null
 
-  // Bytes of one page of this shape, metadata included.
-  std::size_t (*page_bytes)(PageShape shape);
+  // Bytes of one page, metadata included; a multiple of 64.
+  std::size_t (*page_bytes)(const PageFormat& format);
 
-  // Writes one token into slot `slot` of an open page. `row` is [kv_heads, head_dim]. Values beyond the element's range
-  // saturate and NaN becomes zero, so that a masked slot can never poison a sum.
-  void (*store_token)(PageShape shape, Side side, std::byte* page, std::uint32_t slot, const float* row);
+  // Writes one token into slot `slot` of a page. `row` is [kv_heads, head_dim]. Values beyond the element's range
+  // saturate and NaN becomes zero, so that a masked slot can never poison a sum. Null in codecs that encode whole
+  // blocks.
+  void (*store_token)(const PageFormat& format, std::byte* page, std::uint32_t slot, const float* row) = nullptr;
 
-  // Expands the first `count` tokens of a page to `out` [count, kv_heads, head_dim].
-  void (*decode)(PageShape shape, Side side, const std::byte* page, std::uint32_t count, float* out);
+  // Writes a page from a full block. Null where store_token is not.
+  void (*encode)(const PageFormat& format, const OpenBlock& block, std::byte* page) = nullptr;
+
+  // Expands the first `count` tokens of a page to `out` [count, kv_heads, head_dim], in the basis of the codec.
+  void (*decode)(const PageFormat& format, const std::byte* page, std::uint32_t count, float* out);
 
   // scores[r, t] = sum over d of q[r, d] * K[d, t] for one head of a key page; q is [rows, head_dim] with the softmax
   // scale folded in, scores is [rows, kBlockTokens]. `next` is what the caller reads afterwards.
-  void (*scores)(PageShape shape, const std::byte* page, std::uint32_t kv_head, const float* q, std::uint32_t rows,
-                 Upcoming next, float* scores);
+  void (*scores)(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* q,
+                 std::uint32_t rows, Upcoming next, float* scores);
 
   // acc[r, d] = acc[r, d] * correction[r] + sum over t < count of p[r, t] * V[t, d], tokens in order; p is
-  // [rows, kBlockTokens], acc is [rows, head_dim].
-  void (*accumulate)(PageShape shape, const std::byte* page, std::uint32_t kv_head, const float* p,
+  // [rows, kBlockTokens] with zeros beyond count, acc is [rows, head_dim]. Pages of codecs without store_token are
+  // full.
+  void (*accumulate)(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* p,
                      const float* correction, std::uint32_t rows, std::uint32_t count, Upcoming next, float* acc);
 
   // The part of a page that scores and accumulate read for one head.
-  Upcoming (*head_part)(PageShape shape, const std::byte* page, std::uint32_t kv_head);
+  Upcoming (*head_part)(const PageFormat& format, const std::byte* page, std::uint32_t kv_head);
 };
 
 // Every codec of this build, by ascending id.
@@ -52,5 +86,14 @@ std::span<const Codec> codec_table();
 
 // kUnsupported with the list of known names when there is no such codec.
 Result<const Codec*> find_codec(std::string_view name);
+
+// What holds the tokens of an open block under a codec: itself if it takes single tokens, else raw_f16.
+const Codec& open_codec(const Codec& codec);
+
+// The format of open blocks where full ones have `format`.
+PageFormat open_format(const PageFormat& format);
+
+// A full page over its values, metadata included.
+double bits_per_value(const PageFormat& format);
 
 }  // namespace cairn

@@ -19,16 +19,19 @@ struct Raw {
   static constexpr std::size_t kBytes = E == Element::kF32 ? 4 : 2;
   using Stored = std::conditional_t<E == Element::kF32, std::uint32_t, std::uint16_t>;
 
-  static std::size_t page_bytes(PageShape shape) { return shape.values_per_token() * kBlockTokens * kBytes; }
+  static std::size_t page_bytes(const PageFormat& format) {
+    return format.shape.values_per_token() * kBlockTokens * kBytes;
+  }
 
   static std::size_t head_bytes(PageShape shape) { return std::size_t{shape.head_dim} * kBlockTokens * kBytes; }
 
-  static void store_token(PageShape shape, Side side, std::byte* page, std::uint32_t slot, const float* row) {
+  static void store_token(const PageFormat& format, std::byte* page, std::uint32_t slot, const float* row) {
+    const PageShape shape = format.shape;
     constexpr std::uint32_t kPiece = 64;
     Stored narrow[kPiece];
     for (std::uint32_t h = 0; h < shape.kv_heads; ++h, page += head_bytes(shape), row += shape.head_dim) {
       auto* values = reinterpret_cast<Stored*>(page);
-      if (side == Side::kValue) {
+      if (format.side == Side::kValue) {
         kernels().narrow[kElement](row, shape.head_dim, values + std::size_t{slot} * shape.head_dim);
         continue;
       }
@@ -40,30 +43,34 @@ struct Raw {
     }
   }
 
-  static void decode(PageShape shape, Side side, const std::byte* page, std::uint32_t count, float* out) {
+  static void decode(const PageFormat& format, const std::byte* page, std::uint32_t count, float* out) {
+    const PageShape shape = format.shape;
     for (std::uint32_t h = 0; h < shape.kv_heads; ++h, page += head_bytes(shape)) {
       const auto* values = reinterpret_cast<const Stored*>(page);
       for (std::uint32_t t = 0; t < count; ++t) {
         float* to = out + (std::size_t{t} * shape.kv_heads + h) * shape.head_dim;
         for (std::uint32_t d = 0; d < shape.head_dim; ++d) {
-          to[d] = widen(values[side == Side::kKey ? d * kBlockTokens + t : t * shape.head_dim + d]);
+          to[d] = widen(values[format.side == Side::kKey ? d * kBlockTokens + t : t * shape.head_dim + d]);
         }
       }
     }
   }
 
-  static void scores(PageShape shape, const std::byte* page, std::uint32_t kv_head, const float* q, std::uint32_t rows,
-                     Upcoming next, float* out) {
+  static void scores(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* q,
+                     std::uint32_t rows, Upcoming next, float* out) {
+    const PageShape shape = format.shape;
     kernels().scores[kElement](page + kv_head * head_bytes(shape), shape.head_dim, q, rows, next, out);
   }
 
-  static void accumulate(PageShape shape, const std::byte* page, std::uint32_t kv_head, const float* p,
+  static void accumulate(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* p,
                          const float* correction, std::uint32_t rows, std::uint32_t count, Upcoming next, float* acc) {
+    const PageShape shape = format.shape;
     kernels().accumulate[kElement](page + kv_head * head_bytes(shape), shape.head_dim, p, correction, rows, count, next,
                                    acc);
   }
 
-  static Upcoming head_part(PageShape shape, const std::byte* page, std::uint32_t kv_head) {
+  static Upcoming head_part(const PageFormat& format, const std::byte* page, std::uint32_t kv_head) {
+    const PageShape shape = format.shape;
     return {page + kv_head * head_bytes(shape), head_bytes(shape)};
   }
 

@@ -21,4 +21,19 @@ Result<const Codec*> find_codec(std::string_view name) {
   return fail(ErrorCode::kUnsupported, "unknown codec '" + std::string(name) + "'; choose one of: " + known);
 }
 
+const Codec& open_codec(const Codec& codec) {
+  return codec.store_token != nullptr ? codec : kRawF16;
+}
+
+PageFormat open_format(const PageFormat& format) {
+  PageFormat open = format;
+  open.codec = &open_codec(*format.codec);
+  return open;
+}
+
+double bits_per_value(const PageFormat& format) {
+  const std::size_t values = format.shape.values_per_token() * kBlockTokens;
+  return 8.0 * static_cast<double>(format.codec->page_bytes(format)) / static_cast<double>(values);
+}
+
 }  // namespace cairn

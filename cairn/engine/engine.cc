@@ -2,6 +2,7 @@
 #include "cairn/engine/engine.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "cairn/engine/model_recipe.h"
 #include "cairn/kernels/kernels.h"
@@ -12,14 +13,15 @@ namespace {
 // More would only wait for each other.
 constexpr unsigned kMostThreads = 512;
 
-KvCacheOptions cache_options(const ModelConfig& config, const Codec* codec, const EngineOptions& options) {
-  return {.layers = config.layers,
-          .shape = {config.kv_heads, config.head_dim},
-          .key_codec = codec,
-          .value_codec = codec,
-          .root = {},
-          .budget_bytes = options.kv_budget_bytes,
-          .index_budget_bytes = options.reuse ? options.kv_budget_bytes : 0};
+// `model` is null while the digest of the weights is not known.
+Result<KvCacheOptions> cache_options(const ModelConfig& config, const Digest* model, const EngineOptions& options) {
+  const PageShape shape = {config.kv_heads, config.head_dim};
+  CAIRN_TRY(CodecPlan plan, make_plan(options.codec, {config.layers, shape, model}));
+  return KvCacheOptions{.plan = std::move(plan),
+                        .shape = shape,
+                        .root = {},
+                        .budget_bytes = options.kv_budget_bytes,
+                        .index_budget_bytes = options.reuse ? options.kv_budget_bytes : 0};
 }
 
 }  // namespace
@@ -30,7 +32,6 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::string& path, const Engi
     return fail(ErrorCode::kInvalidArgument, std::to_string(options.threads) + " threads are too many: at most " +
                                                  std::to_string(kMostThreads) + ", 0 for one per core");
   }
-  CAIRN_TRY(const Codec* codec, find_codec(options.codec));
   CAIRN_TRY(GgufFile file, GgufFile::open(path));
   CAIRN_TRY(const ModelConfig config, ModelConfig::from_gguf(file));
   CAIRN_TRY(TokenizerData tokenizer_data, read_tokenizer_data(file));
@@ -46,7 +47,8 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::string& path, const Engi
                                     std::to_string(options.threads) + " threads; ask for fewer");
   }
   // Before time is spent on the weights, which the root depends on.
-  CAIRN_TRY_VOID(KvCache::check(cache_options(config, codec, options)));
+  CAIRN_TRY(const KvCacheOptions early, cache_options(config, nullptr, options));
+  CAIRN_TRY_VOID(KvCache::check(early));
   CAIRN_TRY(engine->weights_, ModelWeights::load(std::move(file), config, *engine->pool_, options.on_load));
   CAIRN_TRY_VOID(engine->open_cache(options));
   return engine;
@@ -62,14 +64,13 @@ Result<std::unique_ptr<Engine>> Engine::sibling(const EngineOptions& options) co
 }
 
 Status Engine::open_cache(const EngineOptions& options) {
-  CAIRN_TRY(const Codec* codec, find_codec(options.codec));
-  KvCacheOptions cache = cache_options(config(), codec, options);
+  CAIRN_TRY(KvCacheOptions cache, cache_options(config(), &weights_->digest(), options));
   recipe_ =
-      model_recipe(config(), weights_->digest(), tokenizer_->digest(), codec->id, codec->id, weights_->arithmetic());
+      model_recipe(config(), weights_->digest(), tokenizer_->digest(), cache.plan.canonical(), weights_->arithmetic());
   if (options.tap != nullptr) recipe_.codec_plan += " tap=" + options.tap->name();
   cache.root = chain_root(recipe_fingerprint(recipe_), options.tenant);
   CAIRN_TRY(cache_, KvCache::create(cache));
-  forward_ = std::make_unique<Forward>(*weights_, *codec, *codec, *pool_, options.tap);
+  forward_ = std::make_unique<Forward>(*weights_, *pool_, options.tap);
   context_ = options.context == 0 ? config().context : options.context;
   logits_.resize(config().vocab);
   return {};
@@ -101,6 +102,7 @@ Result<std::span<const float>> Engine::prefill(Sequence& sequence, std::span<con
   if (tokens.empty()) return fail(ErrorCode::kInvalidArgument, "there are no tokens to compute");
   CAIRN_TRY_VOID(check_context(sequence.size() + tokens.size()));
   CAIRN_TRY_VOID(check_budget(sequence.size() + tokens.size()));
+  sequence.begin_prefill();
   for (std::size_t done = 0; done < tokens.size();) {
     if (control.cancel != nullptr && control.cancel->load(std::memory_order_relaxed)) {
       return fail(ErrorCode::kCancelled,
@@ -115,6 +117,7 @@ Result<std::span<const float>> Engine::prefill(Sequence& sequence, std::span<con
     done += count;
     if (control.on_progress) control.on_progress(done, tokens.size());
   }
+  CAIRN_TRY_VOID(sequence.finish_prefill(*pool_));
   return std::span<const float>(logits_);
 }
 

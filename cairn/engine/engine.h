@@ -26,7 +26,7 @@ struct EngineOptions {
   unsigned threads = 0;                                // 0: one per core
   std::size_t kv_budget_bytes = std::size_t{2} << 30;  // all pages: live sequences and reusable prefixes
   std::uint32_t context = 0;                           // most tokens of a sequence; 0: the model's
-  std::string codec = "raw_f16";                       // see codec_table()
+  std::string codec = "raw_f16";                       // a plan, see make_plan()
   bool reuse = true;                                   // keep prefixes of finished sequences
   const KvTap* tap = nullptr;                          // changes what is cached; must outlive the engine
   std::string tenant{};                                // prefixes are never shared between tenants
@@ -42,9 +42,9 @@ struct PrefillControl {
 // Thread-compatible; sequences from open() belong to this engine's cache.
 class Engine {
  public:
-  // Errors: those of GgufFile::open, ModelConfig, the tokenizer and the weights; kUnsupported for an unknown codec or a
-  // CAIRN_ISA that is not available here; kInvalidArgument for too many threads; kOutOfBudget when the KV budget is too
-  // small.
+  // Errors: those of GgufFile::open, ModelConfig, the tokenizer and the weights; those of make_plan for the codec;
+  // kUnsupported for a CAIRN_ISA that is not available here; kInvalidArgument for too many threads; kOutOfBudget when
+  // the KV budget is too small.
   static Result<std::unique_ptr<Engine>> load(const std::string& path, const EngineOptions& options);
 
   // Another engine over the same weights and threads, with a cache of its own; options.threads and on_load do not

@@ -33,7 +33,7 @@ class Forward {
   static constexpr std::uint32_t kMaxRows = 256;
 
   // `tap` may be nullptr; it must outlive this.
-  Forward(ModelWeights& weights, const Codec& keys, const Codec& values, ThreadPool& pool, const KvTap* tap = nullptr);
+  Forward(ModelWeights& weights, ThreadPool& pool, const KvTap* tap = nullptr);
 
   // Requires: each sequence at most once. Either every sequence grew by its tokens, or none changed. Errors:
   // kInvalidArgument (no tokens, too many, ids outside the vocabulary, logits without room), kOutOfBudget (from the
@@ -53,6 +53,9 @@ class Forward {
   Status attention_block(std::uint32_t l, std::span<const ForwardRows> batch);
   void rotate(const LayerWeights& layer);
   void attend(std::uint32_t l);
+  void attend_and_encode(std::uint32_t l, std::span<const ForwardRows> batch);
+  void attend_and_count(std::uint32_t l, std::span<const ForwardRows> batch);
+  void count_mass(std::uint32_t l, Sequence& sequence, const AttendRows& rows, std::size_t first_token);
   void keep_logit_rows();
   Status feed_forward(LayerWeights& layer);
   Status write_logits();
@@ -71,6 +74,7 @@ class Forward {
   std::vector<Row> rows_;
   std::vector<std::int32_t> positions_;
   std::vector<AttendRows> attend_rows_;
+  Scratch<float> softmax_;
   Scratch<float> x_, normed_, q_, k_, v_, attended_, projected_, gate_, up_, cos_, sin_, logits_;
 };
 

@@ -25,15 +25,15 @@ std::string canonical_rope(const RopeSpec& rope) {
   return text;
 }
 
-Recipe model_recipe(const ModelConfig& config, const Digest& weights, const Digest& tokenizer, std::uint32_t key_codec,
-                    std::uint32_t value_codec, std::string arithmetic) {
+Recipe model_recipe(const ModelConfig& config, const Digest& weights, const Digest& tokenizer, std::string codec_plan,
+                    std::string arithmetic) {
   return {.weights = weights,
           .adapters = {},
           .rope = canonical_rope(config.rope),
           .tokenizer = tokenizer,
           .layers = config.layers,
           .shape = {config.kv_heads, config.head_dim},
-          .codec_plan = uniform_codec_plan(config.layers, key_codec, value_codec),
+          .codec_plan = std::move(codec_plan),
           .retention = "all",
           .arithmetic = std::move(arithmetic)};
 }

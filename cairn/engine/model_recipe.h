@@ -13,8 +13,8 @@ namespace cairn {
 // One text for one specification, numbers in hexadecimal floating point so that none is rounded.
 std::string canonical_rope(const RopeSpec& rope);
 
-// Codecs by their ids.
-Recipe model_recipe(const ModelConfig& config, const Digest& weights, const Digest& tokenizer, std::uint32_t key_codec,
-                    std::uint32_t value_codec, std::string arithmetic);
+// `codec_plan` as CodecPlan::canonical() writes it.
+Recipe model_recipe(const ModelConfig& config, const Digest& weights, const Digest& tokenizer, std::string codec_plan,
+                    std::string arithmetic);
 
 }  // namespace cairn

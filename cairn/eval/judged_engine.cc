@@ -58,6 +58,7 @@ Result<std::span<const float>> JudgedEngine::extend(Sequence& sequence, std::spa
 }
 
 Status JudgedEngine::finish_context(Sequence& sequence, std::size_t pinned) {
+  CAIRN_TRY_VOID(sequence.finish_prefill(engine_->pool()));
   const std::size_t spared = std::max<std::size_t>(pinned, 1);  // models park attention on the first token
   return hide_share(sequence, std::min(spared, sequence.size()), sequence.size(), recipe_.evict);
 }
@@ -76,14 +77,8 @@ Status JudgedEngine::hide_share(Sequence& sequence, std::size_t first, std::size
 
 CacheCost JudgedEngine::cost(const Sequence& sequence) {
   const KvCacheOptions& options = engine_->cache().options();
-  std::size_t held = 0;
-  for (std::uint32_t l = 0; l < options.layers; ++l) held += sequence.pages(l).size();
-  const std::size_t key_page = options.key_codec->page_bytes(options.shape);
-  const std::size_t value_page = options.value_codec->page_bytes(options.shape);
-  const std::size_t pair = PagePool::occupied_bytes(key_page) + PagePool::occupied_bytes(value_page);
-  const double values = 2.0 * kBlockTokens * static_cast<double>(options.shape.values_per_token());
-  return {.bytes_per_token = static_cast<double>(held * pair) / static_cast<double>(sequence.size()),
-          .bits_per_value = 8.0 * static_cast<double>(key_page + value_page) / values};
+  return {.bytes_per_token = static_cast<double>(sequence.bytes_held()) / static_cast<double>(sequence.size()),
+          .bits_per_value = options.plan.mean_bits(options.shape)};
 }
 
 }  // namespace cairn

@@ -44,8 +44,8 @@ class JudgedEngine {
   Result<std::span<const float>> extend(Sequence& sequence, std::span<const TokenId> tokens,
                                         const std::atomic<bool>* cancel = nullptr);
 
-  // The context is complete: hides what the recipe evicts, but neither the first token, which attention
-  // sinks into, nor any of the first `pinned` ones.
+  // The context is complete: encodes it under a plan with exact prefill, then hides what the recipe evicts, but neither
+  // the first token, which attention sinks into, nor any of the first `pinned` ones.
   Status finish_context(Sequence& sequence, std::size_t pinned);
 
   CacheCost cost(const Sequence& sequence);

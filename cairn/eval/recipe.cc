@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <span>
 
-#include "cairn/codec/codec.h"
+#include "cairn/codec/plan.h"
 
 namespace cairn {
 namespace {
@@ -41,8 +41,8 @@ std::string shortest(double value) {
 
 std::string known_parts() {
   std::string known;
-  for (const Part& part : parts()) known += (known.empty() ? "" : ", ") + std::string(part.name);
-  return known;
+  for (const Part& part : parts()) known += std::string(part.name) + ", ";
+  return known + "and those of plans: sinks, recent, prefill, codebooks";
 }
 
 Status set_part(EvalRecipe& recipe, std::string_view text) {
@@ -71,13 +71,15 @@ Status set_part(EvalRecipe& recipe, std::string_view text) {
 
 Result<EvalRecipe> parse_recipe(std::string_view text) {
   EvalRecipe recipe;
-  std::size_t begin = 0;
-  for (bool first = true; begin <= text.size(); first = false) {
+  recipe.codec.clear();
+  for (std::size_t begin = 0; begin <= text.size();) {
     const std::size_t end = std::min(text.find('+', begin), text.size());
     const std::string_view piece = text.substr(begin, end - begin);
-    if (first) {
-      CAIRN_TRY(const Codec* codec, find_codec(piece));
-      recipe.codec = codec->name;
+    if (begin == 0) {
+      CAIRN_TRY_VOID(check_codecs(piece));
+      recipe.codec = piece;
+    } else if (is_plan_part(piece)) {
+      recipe.codec += "+" + std::string(piece);
     } else {
       CAIRN_TRY_VOID(set_part(recipe, piece));
     }

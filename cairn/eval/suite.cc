@@ -5,7 +5,7 @@
 #include <string>
 #include <utility>
 
-#include "cairn/codec/codec.h"
+#include "cairn/codec/plan.h"
 #include "cairn/eval/session_run.h"
 #include "cairn/eval/task.h"
 
@@ -82,14 +82,15 @@ std::string_view control_name(Control control) {
   return "";
 }
 
-Result<std::vector<Contender>> contenders_of(std::span<const EvalRecipe> recipes, PageShape shape, bool controls) {
+Result<std::vector<Contender>> contenders_of(std::span<const EvalRecipe> recipes, const PlanTarget& target,
+                                             bool controls) {
   std::vector<Contender> contenders;
   for (const EvalRecipe& recipe : recipes) contenders.push_back({recipe, Control::kNone, 0});
   if (!controls) return contenders;
-  CAIRN_TRY(const Codec* exact, find_codec(recipes.front().codec));
+  CAIRN_TRY(const CodecPlan exact, make_plan(recipes.front().codec, target));
   for (const EvalRecipe& recipe : recipes) {
-    CAIRN_TRY(const Codec* codec, find_codec(recipe.codec));
-    const double share = static_cast<double>(codec->page_bytes(shape)) / static_cast<double>(exact->page_bytes(shape));
+    CAIRN_TRY(const CodecPlan plan, make_plan(recipe.codec, target));
+    const double share = plan.mean_bits(target.shape) / exact.mean_bits(target.shape);
     if (share >= 1) continue;
     CAIRN_TRY(EvalRecipe evicting, parse_recipe(recipes.front().codec + "+evict=" + std::to_string(1 - share)));
     const bool there = std::ranges::any_of(

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "cairn/base/result.h"
-#include "cairn/block/shape.h"
+#include "cairn/codec/plan.h"
 #include "cairn/engine/tokenizer.h"
 #include "cairn/eval/recipe.h"
 #include "cairn/eval/session.h"
@@ -43,7 +43,8 @@ struct SuiteSettings {
 
 // Recipes in the order given, the first being the exact one; then the controls, if wanted: among them, for each recipe
 // whose pages are smaller than the exact ones, random eviction down to the same bytes. Requires: not empty.
-Result<std::vector<Contender>> contenders_of(std::span<const EvalRecipe> recipes, PageShape shape, bool controls);
+Result<std::vector<Contender>> contenders_of(std::span<const EvalRecipe> recipes, const PlanTarget& target,
+                                             bool controls);
 
 // One session of one contender.
 struct Cell {

@@ -97,7 +97,8 @@ Result<SuitePlan> make_plan(const SuiteOptions& options, const std::vector<EvalR
   SuitePlan plan;
   CAIRN_TRY(plan.settings, suite_settings(options, engine.context()));
   const PageShape shape{engine.config().kv_heads, engine.config().head_dim};
-  CAIRN_TRY(plan.contenders, contenders_of(recipes, shape, !options.no_controls));
+  CAIRN_TRY(plan.contenders,
+            contenders_of(recipes, {engine.config().layers, shape, &engine.recipe().weights}, !options.no_controls));
   plan.cells = cells_of(plan.contenders, plan.settings);
   for (const std::string& path : options.data) {
     CAIRN_TRY(DataSessions loaded, load_data(path, engine.tokenizer(),

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cairn/kernels/avx512/code_accumulate-inl.h"
 #include "cairn/kernels/avx512/dot-inl.h"
 #include "cairn/kernels/avx512/pages-inl.h"
 #include "cairn/kernels/avx512/quantise-inl.h"
 #include "cairn/kernels/avx512/softmax-inl.h"
+#include "cairn/kernels/encode-inl.h"
 #include "cairn/kernels/isa.h"
 
 namespace cairn {
@@ -15,6 +17,15 @@ const Kernels kAvx512Kernels = {
     .accumulate = {accumulate<F16>, accumulate<BF16>, accumulate<F32>},
     .softmax_block = softmax_block16,
     .merge = merge_states,
+    .code_scores = code_scores,
+    .code_accumulate = code_accumulate,
+    .column_range = column_range,
+    .quantise_columns = quantise_columns,
+    .column_error = column_error,
+    .quantise_levels = quantise_levels,
+    .transpose = transpose,
+    .pack_codes = pack_codes,
+    .hadamard = hadamard,
     .narrow = {narrow<F16>, narrow<BF16>, narrow<F32>},
     .widen_f16 = widen_f16,
     .rms_norm = rms_norm,

@@ -2,8 +2,10 @@
 // The scalar definition of every kernel. Speed does not matter here; the order of operations does.
 
 #include "cairn/kernels/elementwise-inl.h"
+#include "cairn/kernels/encode-inl.h"
 #include "cairn/kernels/isa.h"
 #include "cairn/kernels/matmul-inl.h"
+#include "cairn/kernels/ref/codes-inl.h"
 #include "cairn/kernels/rows-inl.h"
 #include "cairn/kernels/softmax-inl.h"
 
@@ -105,6 +107,15 @@ const Kernels kScalarKernels = {
     .accumulate = {accumulate<F16>, accumulate<BF16>, accumulate<F32>},
     .softmax_block = softmax_block,
     .merge = merge_states,
+    .code_scores = code_scores,
+    .code_accumulate = code_accumulate,
+    .column_range = column_range,
+    .quantise_columns = quantise_columns,
+    .column_error = column_error,
+    .quantise_levels = quantise_levels,
+    .transpose = transpose,
+    .pack_codes = pack_codes,
+    .hadamard = hadamard,
     .narrow = {narrow<F16>, narrow<BF16>, narrow<F32>},
     .widen_f16 = widen_f16,
     .rms_norm = rms_norm,

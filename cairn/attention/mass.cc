@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/attention/mass.h"
+
+#include <cstring>
+#include <vector>
+
+#include "cairn/codec/basis.h"
+#include "cairn/kernels/kernels.h"
+
+namespace cairn {
+namespace {
+
+std::uint64_t visible(const PageView& page, std::int32_t position) {
+  std::uint64_t mask = 0;
+  for (std::uint32_t t = 0; t < page.count; ++t) mask |= std::uint64_t{page.positions[t] <= position} << t;
+  return mask;
+}
+
+}  // namespace
+
+void add_mass(const AttendRows& rows, const PageView& page, PageShape shape, std::uint32_t heads, LayerBasis basis,
+              ThreadPool& pool, float* mass) {
+  const std::uint32_t group = heads / shape.kv_heads, dim = shape.head_dim, count = rows.rows * group;
+  pool.run(shape.kv_heads, [&](std::size_t h, unsigned) {
+    std::vector<float> q(std::size_t{count} * dim), weights(std::size_t{count} * kBlockTokens);
+    std::vector<float> max(count), sum(count), correction(count);
+    std::vector<std::uint64_t> masks(count);
+    for (std::uint32_t r = 0; r < rows.rows; ++r) {
+      const std::size_t first = std::size_t{r} * heads + h * group;
+      std::memcpy(q.data() + std::size_t{r} * group * dim, rows.q + first * dim,
+                  std::size_t{group} * dim * sizeof(float));
+      for (std::uint32_t g = 0; g < group; ++g) {
+        max[r * group + g] = rows.softmax[(first + g) * 2];
+        masks[r * group + g] = visible(page, rows.positions[r]);
+      }
+    }
+    if (basis.rotated_keys) turn_heads(q, dim);
+    page.key_format->codec->scores(*page.key_format, page.keys, static_cast<std::uint32_t>(h), q.data(), count, {},
+                                   weights.data());
+    // The greatest score is in `max` already, so that this step only takes the exponentials.
+    kernels().softmax_block(weights.data(), masks.data(), count, max.data(), sum.data(), correction.data());
+    float* into = mass + h * kBlockTokens;
+    for (std::uint32_t r = 0; r < count; ++r) {
+      const std::size_t first = (std::size_t{r} / group) * heads + h * group + r % group;
+      const float total = rows.softmax[first * 2 + 1];
+      const float* row = weights.data() + std::size_t{r} * kBlockTokens;
+      for (std::uint32_t t = 0; t < kBlockTokens; ++t) into[t] += row[t] / total;
+    }
+  });
+}
+
+}  // namespace cairn

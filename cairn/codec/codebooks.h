@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// Trained tables of a codec for one model: an artifact, bound into the recipe by its digest. docs/codecs.md has the
+// bytes of the file.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cairn/base/hash.h"
+#include "cairn/base/result.h"
+#include "cairn/block/shape.h"
+
+namespace cairn {
+
+// Immutable once made; thread-safe.
+class Codebooks {
+ public:
+  // `tables`: of layer l and side s at 2 * l + s, of equal sizes. kInvalidArgument when the number is wrong.
+  static Result<Codebooks> make(Digest model, std::uint32_t codec_id, PageShape shape,
+                                std::vector<std::vector<std::byte>> tables);
+  // kNotFound, kIo, or kCorrupt with what is wrong: any difference from what write() wrote is noticed.
+  static Result<Codebooks> read(const std::string& path);
+  // Replaces the file in one step.
+  Status write(const std::string& path) const;
+
+  const Digest& model() const { return model_; }  // whose keys and values they were trained on
+  std::uint32_t codec_id() const { return codec_id_; }
+  PageShape shape() const { return shape_; }
+  std::uint32_t layers() const { return static_cast<std::uint32_t>(tables_.size() / 2); }
+  std::size_t table_bytes() const { return tables_.front().size(); }
+  const std::byte* table(std::uint32_t layer, Side side) const;
+  const Digest& digest() const { return digest_; }  // of all of the above
+
+ private:
+  Digest model_;
+  std::uint32_t codec_id_ = 0;
+  PageShape shape_;
+  std::vector<std::vector<std::byte>> tables_;
+  Digest digest_;
+};
+
+}  // namespace cairn

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/codec/plan.h"
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+namespace cairn {
+namespace {
+
+std::string layer_text(const LayerPlan& layer) {
+  return "k" + std::to_string(layer.keys->id) + "v" + std::to_string(layer.values->id);
+}
+
+std::vector<std::string_view> split(std::string_view text, char by) {
+  std::vector<std::string_view> pieces;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t end = std::min(text.find(by, begin), text.size());
+    pieces.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return pieces;
+}
+
+bool is_file(std::string_view codecs) {
+  return codecs.ends_with(".toml");
+}
+
+// "K" or "K/V".
+Result<LayerPlan> named_codecs(std::string_view text) {
+  const std::vector<std::string_view> sides = split(text, '/');
+  if (sides.size() > 2) {
+    return fail(
+        ErrorCode::kInvalidArgument,
+        "'" + std::string(text) + "': write one codec, one for keys and one for values as K/V, or a .toml file");
+  }
+  CAIRN_TRY(const Codec* keys, find_codec(sides.front()));
+  CAIRN_TRY(const Codec* values, find_codec(sides.back()));
+  return LayerPlan{keys, values};
+}
+
+Result<std::uint32_t> block_count(std::string_view part, std::string_view number) {
+  constexpr std::uint32_t kMost = 1u << 20;
+  std::uint32_t count = 0;
+  const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), count);
+  if (error != std::errc() || end != number.data() + number.size() || count > kMost) {
+    return fail(ErrorCode::kInvalidArgument,
+                "plan part '" + std::string(part) + "': write a number of blocks from 0 to " + std::to_string(kMost));
+  }
+  return count;
+}
+
+Status set_part(CodecPlan& plan, std::string_view part) {
+  const std::size_t equals = std::min(part.find('='), part.size());
+  const std::string_view name = part.substr(0, equals), amount = part.substr(std::min(equals + 1, part.size()));
+  if (name == "sinks") {
+    CAIRN_TRY(plan.sink_blocks, block_count(part, amount));
+  } else if (name == "recent") {
+    CAIRN_TRY(plan.recent_blocks, block_count(part, amount));
+  } else if (name == "prefill" && (amount == "exact" || amount == "encoded")) {
+    plan.exact_prefill = amount == "exact";
+  } else if (name == "codebooks" && !amount.empty()) {
+    CAIRN_TRY(Codebooks books, Codebooks::read(std::string(amount)));
+    plan.codebooks = std::make_shared<const Codebooks>(std::move(books));
+  } else {
+    return fail(ErrorCode::kInvalidArgument, "unknown plan part '" + std::string(part) +
+                                                 "'; the parts are sinks=N, recent=N, prefill=exact, codebooks=FILE");
+  }
+  return {};
+}
+
+Status check_codebooks(const CodecPlan& plan, const Codec& codec, const PlanTarget& target) {
+  const std::string name(codec.name);
+  const Codebooks* books = plan.codebooks.get();
+  if (books == nullptr) {
+    return fail(ErrorCode::kUnsupported, "codec '" + name + "' needs codebooks trained for the model: make them with " +
+                                             "'cairn tune codebooks', then add +codebooks=FILE");
+  }
+  if (books->codec_id() != codec.id) {
+    return fail(ErrorCode::kInvalidArgument, "these codebooks are not for codec '" + name + "'");
+  }
+  if (books->layers() != target.layers || books->shape() != target.shape ||
+      (target.model != nullptr && books->model() != *target.model)) {
+    return fail(ErrorCode::kInvalidArgument,
+                "these codebooks were trained for another model: make them anew with 'cairn tune codebooks'");
+  }
+  return {};
+}
+
+Status check_plan(const CodecPlan& plan, const PlanTarget& target) {
+  bool used = false;
+  for (const LayerPlan& layer : plan.layers) {
+    for (const Codec* codec : {layer.keys, layer.values}) {
+      if (!codec->needs_codebook) continue;
+      used = true;
+      CAIRN_TRY_VOID(check_codebooks(plan, *codec, target));
+    }
+  }
+  if (plan.codebooks != nullptr && !used) {
+    return fail(ErrorCode::kInvalidArgument, "codebooks are given, but no codec of the plan uses any");
+  }
+  return {};
+}
+
+}  // namespace
+
+bool CodecPlan::exact() const {
+  return std::ranges::all_of(layers, [](const LayerPlan& l) { return l.keys->exact && l.values->exact; });
+}
+
+bool CodecPlan::encodes() const {
+  return std::ranges::any_of(
+      layers, [](const LayerPlan& l) { return l.keys->encode != nullptr || l.values->encode != nullptr; });
+}
+
+PageFormat CodecPlan::format(std::uint32_t layer, Side side, PageShape shape) const {
+  const Codec* codec = side == Side::kKey ? layers[layer].keys : layers[layer].values;
+  return {.codec = codec,
+          .shape = shape,
+          .side = side,
+          .codebook = codec->needs_codebook ? codebooks->table(layer, side) : nullptr};
+}
+
+double CodecPlan::mean_bits(PageShape shape) const {
+  double bits = 0;
+  for (std::uint32_t l = 0; l < layers.size(); ++l) {
+    bits += bits_per_value(format(l, Side::kKey, shape)) + bits_per_value(format(l, Side::kValue, shape));
+  }
+  return bits / (2.0 * static_cast<double>(layers.size()));
+}
+
+std::string CodecPlan::canonical() const {
+  std::string text;
+  for (std::size_t begin = 0, end = 0; begin < layers.size(); begin = end) {
+    while (end < layers.size() && layers[end] == layers[begin]) ++end;
+    text += (text.empty() ? "" : " ") + layer_text(layers[begin]) + "*" + std::to_string(end - begin);
+  }
+  if (!encodes()) return text;
+  if (sink_blocks > 0) text += " sinks=" + std::to_string(sink_blocks);
+  if (recent_blocks > 0) text += " recent=" + std::to_string(recent_blocks);
+  if (exact_prefill) text += " prefill=exact";
+  if (codebooks != nullptr) text += " codebooks=" + codebooks->digest().hex();
+  return text;
+}
+
+bool is_plan_part(std::string_view part) {
+  constexpr std::string_view kNames[] = {"sinks", "recent", "prefill", "codebooks"};
+  return std::ranges::find(kNames, part.substr(0, part.find('='))) != std::end(kNames);
+}
+
+Status check_codecs(std::string_view codecs) {
+  if (is_file(codecs)) return {};
+  CAIRN_TRY(const LayerPlan layer, named_codecs(codecs));
+  static_cast<void>(layer);
+  return {};
+}
+
+Result<CodecPlan> make_plan(std::string_view spec, const PlanTarget& target) {
+  const std::vector<std::string_view> parts = split(spec, '+');
+  CodecPlan plan;
+  CAIRN_TRY(const LayerPlan layer, named_codecs(parts.front()));
+  plan.layers.assign(target.layers, layer);
+  for (const std::string_view part : std::span(parts).subspan(1)) CAIRN_TRY_VOID(set_part(plan, part));
+  CAIRN_TRY_VOID(check_plan(plan, target));
+  return plan;
+}
+
+}  // namespace cairn
