@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every kernel set of this machine on one thread: the quantised product by format and number of rows, and the steps of
-// attention over one head of a raw page. Counters: bytes of weights or pages per second, operations per second.
+// attention over one head of a raw or a quantised page. Counters: bytes of weights or pages per second, operations per
+// second.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
 #include <cstring>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -105,6 +107,59 @@ void accumulate(benchmark::State& state, const Kernels& set, std::size_t element
   report(state, static_cast<double>(head.bytes), head.operations());
 }
 
+// One head of one quantised page; keys have a scale per channel and token, values one per token and group.
+struct CodesOfHead {
+  std::uint32_t head_dim, rows;
+  std::size_t bytes;
+  Scratch<std::uint8_t> packed, levels;
+  std::vector<float> floats;
+  Scratch<float> out;
+  CodeKeys keys;
+  CodeValues values;
+
+  CodesOfHead(const benchmark::State& state, std::uint32_t bits, bool with_levels)
+      : head_dim(static_cast<std::uint32_t>(state.range(0))),
+        rows(static_cast<std::uint32_t>(state.range(1))),
+        bytes(code_bytes(kPageTokens, head_dim, bits)),
+        floats(positive_floats(std::size_t{kPageTokens} * std::max(head_dim, rows) * 2)) {
+    std::memset(packed.ensure(bytes), kWeightByte, bytes);
+    const std::size_t tables = std::size_t{head_dim} * 16;
+    std::memset(levels.ensure(tables), kWeightByte, tables);
+    const std::uint8_t* table = with_levels ? levels.data() : nullptr;
+    std::fill_n(out.ensure(floats.size()), floats.size(), 0.0f);
+    const float* any = floats.data();
+    keys = {{packed.data(), bits, kPageTokens, head_dim, table}, 15, any, nullptr, any, kPageTokens};
+    values = {{packed.data(), bits, head_dim, kPageTokens, table}, 15, 32, any, nullptr, nullptr};
+  }
+
+  static std::vector<float> positive_floats(std::size_t count) {
+    std::vector<float> floats = ordinary_floats(count);
+    for (float& value : floats) value = value * 0.4f + 0.5f;
+    return floats;
+  }
+
+  double operations() const { return 2.0 * rows * head_dim * kPageTokens; }
+};
+
+void code_scores(benchmark::State& state, const Kernels& set, std::uint32_t bits, bool levels) {
+  CodesOfHead head(state, bits, levels);
+  for (auto _ : state) {
+    set.code_scores(head.keys, head.floats.data(), head.rows, {}, head.out.data());
+    benchmark::ClobberMemory();
+  }
+  report(state, static_cast<double>(head.bytes), head.operations());
+}
+
+void code_accumulate(benchmark::State& state, const Kernels& set, std::uint32_t bits, bool levels) {
+  CodesOfHead head(state, bits, levels);
+  const std::vector<float> correction(head.rows);
+  for (auto _ : state) {
+    set.code_accumulate(head.values, head.floats.data(), correction.data(), head.rows, {}, head.out.data());
+    benchmark::ClobberMemory();
+  }
+  report(state, static_cast<double>(head.bytes), head.operations());
+}
+
 void softmax_block(benchmark::State& state, const Kernels& set) {
   PageOfHead head(set, 0, static_cast<std::uint32_t>(state.range(0)));
   const std::vector<std::uint64_t> masks(head.rows, ~0ull);
@@ -130,6 +185,17 @@ void register_all() {
       for (const auto& [name, step] : {std::pair("scores", &scores), std::pair("accumulate", &accumulate)}) {
         const auto run = [set, element, step = step](benchmark::State& state) { step(state, *set, element); };
         benchmark::RegisterBenchmark((isa + name + suffix).c_str(), run)->ArgName("rows")->Arg(kGroup)->Arg(64);
+      }
+    }
+    for (const auto& [name, step] :
+         {std::pair("code_scores", &code_scores), std::pair("code_accumulate", &code_accumulate)}) {
+      for (const auto& [codes, bits, levels] :
+           {std::tuple("/2bit", 2u, false), {"/4bit", 4u, false}, {"/4bit_levels", 4u, true}, {"/8bit", 8u, false}}) {
+        const auto run = [set, step = step, bits = bits, levels = levels](benchmark::State& state) {
+          step(state, *set, bits, levels);
+        };
+        auto* bench = benchmark::RegisterBenchmark((isa + name + codes).c_str(), run);
+        bench->ArgNames({"head_dim", "rows"})->ArgsProduct({{64, 128}, {1, kGroup, 64}});
       }
     }
     benchmark::RegisterBenchmark((isa + "softmax_block").c_str(),

@@ -114,6 +114,7 @@ std::vector<std::int32_t> first_positions(std::size_t count) {
 
 TEST(Attend, EqualsSoftmaxInDoubles) {
   for (const Codec& codec : codec_table()) {
+    if (!codec.exact) continue;
     for (const std::size_t tokens : {1u, 64u, 130u, 1100u}) {
       const PageShape shape{2, 16};
       const Keys keys(shape, codec, full_pages(tokens), first_positions(tokens));

@@ -85,8 +85,8 @@ Result<std::unique_ptr<PagePool>> PagePool::create(std::size_t budget_bytes, std
 Status PagePool::map(SizeClass& size_class) const {
   // One page in every slab may outlive its neighbours, and then the next is taken from another slab.
   const std::size_t slabs = budget_ / size_class.slab_bytes() + 1;
-  const std::size_t range = slabs * size_class.slab_bytes();
-  const bool too_large = range > std::numeric_limits<std::size_t>::max() / 2;
+  const bool too_large = budget_ > std::numeric_limits<std::size_t>::max() / 4;
+  const std::size_t range = too_large ? budget_ : slabs * size_class.slab_bytes();
   size_class.mapping_bytes = round_up(too_large ? 0 : range, kHugePage) + kHugePage;
   void* const mapping = too_large ? MAP_FAILED
                                   : mmap(nullptr, size_class.mapping_bytes, PROT_READ | PROT_WRITE,

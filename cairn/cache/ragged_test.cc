@@ -27,7 +27,7 @@ bool holds(const Ragged& r, std::uint32_t layer, std::size_t token) {
 }
 
 // Each layer's pages are exactly the tokens it has not dropped, with their positions.
-void check(const KvCache& cache, const Ragged& r) {
+void check(const KvCache&, const Ragged& r) {
   const std::size_t width = kShape.values_per_token();
   std::vector<float> keys(kBlockTokens * width), values(kBlockTokens * width);
   for (std::uint32_t l = 0; l < kLayers; ++l) {

@@ -2,6 +2,7 @@
 // What every row of the codec table must do; a new codec is tested by being in the table.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <ostream>
 #include <random>
@@ -119,7 +120,7 @@ TEST_P(CodecConformance, DecodeReturnsWhatWasStoredWithinTheBound) {
 
 // Rounding the query or the weights is part of a codec, so the bound is relative to the sums of magnitudes.
 TEST_P(CodecConformance, AttendingEqualsDecodingThenAttending) {
-  const double rounding = GetParam()->exact ? 2e-6 : 3e-3;
+  const double query_rounding = GetParam()->exact ? 2e-6 : 1e-2, rounding = GetParam()->exact ? 2e-6 : 3e-4;
   for (const PageShape shape : kShapes) {
     const std::uint32_t tokens = token_counts()[1 % token_counts().size()], rows = 3;
     const auto stored = random_floats(tokens * shape.values_per_token(), 1);
@@ -148,7 +149,7 @@ TEST_P(CodecConformance, AttendingEqualsDecodingThenAttending) {
             exact += q[r * shape.head_dim + d] * at(k, t, d);
             size += std::fabs(q[r * shape.head_dim + d] * at(k, t, d));
           }
-          ASSERT_NEAR(scores[r * kBlockTokens + t], exact, rounding * size + 1e-5);
+          ASSERT_NEAR(scores[r * kBlockTokens + t], exact, query_rounding * size + 1e-5);
         }
         for (std::uint32_t d = 0; d < shape.head_dim; ++d) {
           double exact = static_cast<double>(before[r * shape.head_dim + d]) * correction[r], size = std::fabs(exact);
@@ -226,8 +227,11 @@ std::vector<Row> all_codecs() {
   return rows;
 }
 
-INSTANTIATE_TEST_SUITE_P(Table, CodecConformance, ::testing::ValuesIn(all_codecs()),
-                         [](const auto& codec) { return std::string(codec.param->name); });
+INSTANTIATE_TEST_SUITE_P(Table, CodecConformance, ::testing::ValuesIn(all_codecs()), [](const auto& codec) {
+  std::string name(codec.param->name);
+  std::ranges::replace(name, '-', '_');
+  return name;
+});
 
 }  // namespace
 }  // namespace cairn

@@ -9,5 +9,16 @@ namespace cairn {
 extern const Codec kRawF16;
 extern const Codec kRawBF16;
 extern const Codec kRawF32;
+extern const Codec kKivi4G32;
+extern const Codec kKivi4G64;
+extern const Codec kKivi2G32;
+extern const Codec kKivi2G64;
+extern const Codec kTok4Plain;
+extern const Codec kTok4Mean;
+extern const Codec kTok4Turned;
+extern const Codec kTok4;
+extern const Codec kTok8;
+extern const Codec kZip;
+extern const Codec kZipLow;
 
 }  // namespace cairn

@@ -25,12 +25,28 @@ inline std::uint32_t vectors_of(const CodeMatrix& m) {
   return (m.depth * m.bits + 31) / 32;
 }
 
+// Four signed bytes or two words of a row.
+template <class T>
+inline __m512i broadcast_word(const T* p) {
+  std::int32_t word;
+  __builtin_memcpy(&word, p, sizeof(word));
+  return _mm512_set1_epi32(word);
+}
+
 // Quad k of a packed vector.
 template <std::uint32_t Bits>
 inline __m512i unpack_quad(__m512i packed, std::uint32_t k) {
   if constexpr (Bits == 8) return packed;
   const __m512i low = _mm512_set1_epi8(static_cast<char>((1u << Bits) - 1));
   return _mm512_and_si512(k == 0 ? packed : _mm512_srli_epi16(packed, k * Bits), low);
+}
+
+// Half of quad k as words: depths 0 and 2 of the quad, or 1 and 3.
+template <std::uint32_t Bits>
+inline __m512i unpack_words(__m512i packed, std::uint32_t k, std::uint32_t half) {
+  const std::uint32_t shift = half * 8 + k * Bits;
+  const __m512i shifted = shift == 0 ? packed : _mm512_srli_epi16(packed, shift);
+  return shift + Bits == 16 ? shifted : _mm512_and_si512(shifted, _mm512_set1_epi16((1 << Bits) - 1));
 }
 
 struct LevelTables {
@@ -70,25 +86,22 @@ inline __m512i look_up(const LevelTables& t, __m512i codes) {
 // Bytes that hold any expanded matrix.
 inline constexpr std::size_t kMostCodes = kMostChannels * kPageTokens;
 
-// The matrix as bytes that stand for themselves: worth its stores when many rows read it.
-template <class C>
+// Levels as codes that stand for themselves: worth the stores where many rows read them. (To unpack codes costs
+// nothing: it is done in the shadow of the products.)
+template <Levels Kind>
 CodeMatrix expand(const CodeMatrix& m, std::uint8_t* out) {
+  constexpr std::uint32_t kBits = 4, kVectorQuads = 8 / kBits;
   const CodeMatrix expanded = {out, 8, m.lanes, m.depth, nullptr};
   const std::uint32_t vectors = vectors_of(m), quads = vectors_of(expanded);
   const std::uint8_t* from = m.codes;
   for (std::uint32_t lane = 0; lane < m.lanes; lane += kCodeLanes) {
     LevelTables tables;
-    if constexpr (C::kLevels == Levels::kOfLane) tables = lane_tables(m.levels + lane * 16);
+    if constexpr (Kind == Levels::kOfLane) tables = lane_tables(m.levels + lane * 16);
     for (std::uint32_t v = 0; v < vectors; ++v, from += 64) {
       const __m512i packed = _mm512_loadu_si512(from);
-#pragma GCC unroll 4
-      for (std::uint32_t k = 0; k < C::kQuads; ++k) {
-        if (v * C::kQuads + k == quads) break;
-        __m512i bytes = unpack_quad<C::kBits>(packed, k);
-        if constexpr (C::kLevels == Levels::kOfDepth) tables = depth_tables(m.levels + (v * C::kDepths + k * 4) * 16);
-        if constexpr (C::kLevels != Levels::kNone) bytes = look_up<C::kLevels>(tables, bytes);
-        _mm512_store_si512(out, bytes);
-        out += 64;
+      for (std::uint32_t k = 0; k < kVectorQuads && v * kVectorQuads + k < quads; ++k, out += 64) {
+        if constexpr (Kind == Levels::kOfDepth) tables = depth_tables(m.levels + (v * kVectorQuads + k) * 64);
+        _mm512_store_si512(out, look_up<Kind>(tables, unpack_quad<kBits>(packed, k)));
       }
     }
   }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cairn/kernels/avx512/code_accumulate-inl.h"
+#include "cairn/kernels/avx512/code_scores-inl.h"
 #include "cairn/kernels/avx512/dot-inl.h"
 #include "cairn/kernels/avx512/pages-inl.h"
 #include "cairn/kernels/avx512/quantise-inl.h"

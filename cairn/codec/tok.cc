@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+// Token-wise codes: each token has a scale per group of 32 channels, and codes stand evenly around zero. The rival of
+// llama.cpp's q4_0 and q8_0 caches. Two remedies against outlier channels can be added: the mean of each channel over
+// the block is taken off the keys (one dot product per block at attention), and heads are turned by a Hadamard
+// transform (basis.h). Scales are one byte (small_scale.h), chosen by the error that they leave.
+#include <algorithm>
+#include <cstring>
+
+#include "cairn/base/half.h"
+#include "cairn/codec/head_block.h"
+#include "cairn/codec/small_scale.h"
+#include "cairn/codec/table.h"
+#include "cairn/kernels/kernels.h"
+
+namespace cairn {
+namespace {
+
+constexpr std::uint32_t kGroup = kQuerySegment;
+
+// Mean of each row of x [channels, kBlockTokens].
+void channel_means(const float* x, std::uint32_t channels, float* means) {
+  for (std::uint32_t d = 0; d < channels; ++d) {
+    float sum = 0;
+    for (std::uint32_t t = 0; t < kBlockTokens; ++t) sum += x[d * kBlockTokens + t];
+    means[d] = sum / kBlockTokens;
+  }
+}
+
+template <std::uint32_t kBits, bool kMean, bool kRotated>
+struct Tok {
+  static constexpr std::uint32_t kMostCode = (1u << kBits) - 1;
+  static constexpr float kMiddle = kMostCode / 2.0f;
+  // How many scales below the one that reaches the greatest value are tried. At 8 bits clipping never pays.
+  static constexpr int kCandidates = kBits == 8 ? 1 : 5;
+
+  // Of one head: codes, scales [groups, kBlockTokens], and the means [head_dim] of keys.
+  struct Layout {
+    std::size_t codes, scales, means, bytes;
+
+    explicit Layout(const PageFormat& format) {
+      const std::uint32_t dim = format.shape.head_dim;
+      const bool keys = format.side == Side::kKey;
+      PageLayout layout;
+      codes = layout.take(keys ? code_bytes(kBlockTokens, dim, kBits) : code_bytes(dim, kBlockTokens, kBits));
+      scales = layout.take(std::size_t{groups_of(dim, kGroup)} * kBlockTokens);
+      means = layout.take(keys && kMean ? dim * sizeof(std::uint16_t) : 0);
+      bytes = layout.size();
+    }
+  };
+
+  static std::size_t page_bytes(const PageFormat& format) {
+    return page_of_heads(Layout(format).bytes, format.shape.kv_heads);
+  }
+
+  static void encode(const PageFormat& format, const OpenBlock& block, std::byte* page) {
+    const Layout layout(format);
+    const std::uint32_t dim = format.shape.head_dim;
+    const bool keys = format.side == Side::kKey;
+    for (std::uint32_t h = 0; h < format.shape.kv_heads; ++h, page += layout.bytes) {
+      const HeadBlock head(format, block.page, h);
+      alignas(64) float rows[kMostChannels * kBlockTokens];
+      std::memcpy(rows, head.by_channel(), std::size_t{dim} * kBlockTokens * sizeof(float));
+      if (keys && kMean) take_off_means(rows, dim, reinterpret_cast<std::uint16_t*>(page + layout.means));
+      std::uint8_t codes[kMostChannels * kBlockTokens];
+      for (std::uint32_t g = 0; g < groups_of(dim, kGroup); ++g) {
+        const std::size_t first = std::size_t{g} * kGroup * kBlockTokens;
+        encode_group(rows + first, std::min(kGroup, dim - g * kGroup), bytes(page + layout.scales) + g * kBlockTokens,
+                     codes + first);
+      }
+      if (keys) {
+        kernels().pack_codes(codes, kBlockTokens, 1, kBlockTokens, dim, kBits, bytes(page + layout.codes));
+      } else {
+        kernels().pack_codes(codes, 1, kBlockTokens, dim, kBlockTokens, kBits, bytes(page + layout.codes));
+      }
+    }
+  }
+
+  // The means are rounded first, so that nothing of them is lost twice.
+  static void take_off_means(float* rows, std::uint32_t dim, std::uint16_t* stored) {
+    float means[kMostChannels];
+    channel_means(rows, dim, means);
+    for (std::uint32_t d = 0; d < dim; ++d) {
+      stored[d] = f32_to_f16(means[d]);
+      const float mean = f16_to_f32(stored[d]);
+      for (std::uint32_t t = 0; t < kBlockTokens; ++t) rows[d * kBlockTokens + t] -= mean;
+    }
+  }
+
+  // x [channels, kBlockTokens]: a scale for each token, and its codes.
+  static void encode_group(const float* x, std::uint32_t channels, std::uint8_t* scales, std::uint8_t* codes) {
+    float low[kBlockTokens], high[kBlockTokens];
+    kernels().column_range(x, channels, kBlockTokens, low, high);
+    std::uint8_t tried[kBlockTokens];
+    for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
+      tried[t] = scales[t] = small_scale_above(std::max(-low[t], high[t]) / kMiddle);
+    }
+    float least[kBlockTokens], error[kBlockTokens];
+    for (int candidate = 0; candidate < kCandidates && kCandidates > 1; ++candidate) {
+      const Steps steps(tried);
+      kernels().column_error(x, channels, kBlockTokens, steps.offset, steps.inverse, steps.scale, kMostCode, error);
+      for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
+        if (candidate == 0 || error[t] < least[t]) {
+          least[t] = error[t];
+          scales[t] = tried[t];
+        }
+        if (tried[t] > 1) --tried[t];
+      }
+    }
+    const Steps steps(scales);
+    kernels().quantise_columns(x, channels, kBlockTokens, steps.offset, steps.inverse, kMostCode, codes);
+  }
+
+  // Codes count from -kMiddle steps upwards.
+  struct Steps {
+    float scale[kBlockTokens], inverse[kBlockTokens], offset[kBlockTokens];
+
+    explicit Steps(const std::uint8_t* scales) {
+      for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
+        scale[t] = small_scale(scales[t]);
+        inverse[t] = scale[t] > 0.0f ? 1.0f / scale[t] : 0.0f;
+        offset[t] = -kMiddle * scale[t];
+      }
+    }
+  };
+
+  static void decode(const PageFormat& format, const std::byte* page, std::uint32_t count, float* out) {
+    const Layout layout(format);
+    const std::uint32_t dim = format.shape.head_dim;
+    const bool keys = format.side == Side::kKey;
+    for (std::uint32_t h = 0; h < format.shape.kv_heads; ++h, page += layout.bytes) {
+      const CodeMatrix matrix = codes_of(format, layout, page);
+      float scales[kMostScales];
+      widen_small_scales(bytes(page + layout.scales), std::size_t{groups_of(dim, kGroup)} * kBlockTokens, scales);
+      const auto* means = reinterpret_cast<const std::uint16_t*>(page + layout.means);
+      for (std::uint32_t t = 0; t < count; ++t) {
+        float* row = out + (std::size_t{t} * format.shape.kv_heads + h) * dim;
+        for (std::uint32_t d = 0; d < dim; ++d) {
+          const std::uint8_t code = keys ? code_at(matrix, t, d) : code_at(matrix, d, t);
+          row[d] = (static_cast<float>(code) - kMiddle) * scales[d / kGroup * kBlockTokens + t];
+          if (keys && kMean) row[d] += f16_to_f32(means[d]);
+        }
+      }
+    }
+  }
+
+  static void scores(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* q,
+                     std::uint32_t rows, Upcoming next, float* out) {
+    const Layout layout(format);
+    const std::uint32_t dim = format.shape.head_dim;
+    page += kv_head * layout.bytes;
+    alignas(64) float scales[kMostScales], means[kMostChannels];
+    widen_small_scales(bytes(page + layout.scales), std::size_t{groups_of(dim, kGroup)} * kBlockTokens, scales);
+    if (kMean) kernels().widen_f16(reinterpret_cast<const std::uint16_t*>(page + layout.means), dim, means);
+    const CodeKeys keys = {.codes = codes_of(format, layout, page),
+                           .twice_middle = kMostCode,
+                           .channel_scale = nullptr,
+                           .offset = kMean ? means : nullptr,
+                           .token_scale = scales,
+                           .token_scale_stride = kBlockTokens};
+    kernels().code_scores(keys, q, rows, next, out);
+  }
+
+  static void accumulate(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* p,
+                         const float* correction, std::uint32_t rows, std::uint32_t, Upcoming next, float* acc) {
+    const Layout layout(format);
+    const std::uint32_t dim = format.shape.head_dim;
+    page += kv_head * layout.bytes;
+    alignas(64) float scales[kMostScales];
+    widen_small_scales(bytes(page + layout.scales), std::size_t{groups_of(dim, kGroup)} * kBlockTokens, scales);
+    const CodeValues values = {.codes = codes_of(format, layout, page),
+                               .twice_middle = kMostCode,
+                               .group = kGroup,
+                               .token_scale = scales,
+                               .token_offset = nullptr,
+                               .channel_scale = nullptr};
+    kernels().code_accumulate(values, p, correction, rows, next, acc);
+  }
+
+  static Upcoming head_part(const PageFormat& format, const std::byte* page, std::uint32_t kv_head) {
+    const std::size_t head_bytes = Layout(format).bytes;
+    return {page + kv_head * head_bytes, head_bytes};
+  }
+
+  static CodeMatrix codes_of(const PageFormat& format, const Layout& layout, const std::byte* page) {
+    const bool keys = format.side == Side::kKey;
+    const std::uint32_t dim = format.shape.head_dim;
+    return {.codes = bytes(page + layout.codes),
+            .bits = kBits,
+            .lanes = keys ? kBlockTokens : dim,
+            .depth = keys ? dim : kBlockTokens};
+  }
+
+  static constexpr std::size_t kMostScales = kMostChannels / kGroup * kBlockTokens;
+  static std::uint8_t* bytes(std::byte* at) { return reinterpret_cast<std::uint8_t*>(at); }
+  static const std::uint8_t* bytes(const std::byte* at) { return reinterpret_cast<const std::uint8_t*>(at); }
+
+  static constexpr Codec codec(std::uint32_t id, std::string_view name) {
+    return {.id = id,
+            .name = name,
+            .rotated = kRotated,
+            .page_bytes = page_bytes,
+            .encode = encode,
+            .decode = decode,
+            .scores = scores,
+            .accumulate = accumulate,
+            .head_part = head_part};
+  }
+};
+
+}  // namespace
+
+const Codec kTok4Plain = Tok<4, false, false>::codec(32, "tok4-plain");
+const Codec kTok4Mean = Tok<4, true, false>::codec(33, "tok4-mean");
+const Codec kTok4Turned = Tok<4, false, true>::codec(34, "tok4-turned");
+const Codec kTok4 = Tok<4, true, true>::codec(35, "tok4");
+const Codec kTok8 = Tok<8, true, true>::codec(36, "tok8");
+
+}  // namespace cairn

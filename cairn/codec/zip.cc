@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: Apache-2.0
+// ZipCache (He et al., NeurIPS 2024): the tokens of a block that got the most attention keep 4 bits, the others 2. The
+// two classes lie in sub-blocks of their own, each as regular as a block of tok.cc, with one bit per token for the
+// class. Keys have a mean and a scale per channel; values are channel-separable token-wise: divided by the root of
+// their channel's greatest magnitude, then one scale per token.
+//
+// Differs from the published code: quotas and scales are per block of 64 tokens, so that blocks stay independent and
+// can be shared; a low class of keys takes its scale from the high one; there is no zero point, codes stand evenly
+// around the mean or zero; scales are one byte.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+
+#include "cairn/base/half.h"
+#include "cairn/codec/head_block.h"
+#include "cairn/codec/small_scale.h"
+#include "cairn/codec/table.h"
+#include "cairn/kernels/kernels.h"
+
+namespace cairn {
+namespace {
+
+using Order = std::array<std::uint8_t, kBlockTokens>;  // tokens of the high class, then of the low one
+
+// The `high` tokens with the most mass, the earlier of equal ones first.
+std::uint64_t salient(const float* mass, std::uint32_t high) {
+  Order tokens;
+  std::iota(tokens.begin(), tokens.end(), std::uint8_t{0});
+  std::ranges::stable_sort(tokens, [mass](std::uint8_t a, std::uint8_t b) { return mass[a] > mass[b]; });
+  std::uint64_t bits = 0;
+  for (std::uint32_t i = 0; i < high; ++i) bits |= std::uint64_t{1} << tokens[i];
+  return bits;
+}
+
+// A permutation whatever the bits are: those beyond the quota of a class go to the other.
+Order order_of(std::uint64_t bits, std::uint32_t high) {
+  Order order;
+  std::uint32_t at_high = 0, at_low = high;
+  for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
+    const bool wants_high = (bits >> t & 1) != 0;
+    const bool is_high = wants_high ? at_high < high : at_low == kBlockTokens;
+    order[is_high ? at_high++ : at_low++] = static_cast<std::uint8_t>(t);
+  }
+  return order;
+}
+
+constexpr std::uint32_t kHighBits = 4, kLowBits = 2;
+constexpr float kHighMiddle = 7.5f, kLowMiddle = 1.5f;
+// What the best scale of 2 bits is to that of 4 for normal values.
+constexpr float kLowOverHigh = 3.0f;
+// How many scales below the greatest that makes sense are tried; twelve are a factor of three.
+constexpr int kCandidates = 12;
+
+// The scale of each column for codes that stand evenly around zero.
+struct Steps {
+  float scale[kMostChannels], inverse[kMostChannels], offset[kMostChannels];
+
+  Steps(const std::uint8_t* scales, std::uint32_t count, float factor, float middle) {
+    for (std::uint32_t i = 0; i < count; ++i) {
+      scale[i] = factor * small_scale(scales[i]);
+      inverse[i] = scale[i] > 0.0f ? 1.0f / scale[i] : 0.0f;
+      offset[i] = -middle * scale[i];
+    }
+  }
+};
+
+// Values of one class and how they are coded: x [rows, cols], a scale per column.
+struct Class {
+  const float* x;
+  std::uint32_t rows;
+  float factor;  // of the column's scale
+  float middle;
+
+  std::uint32_t most_code() const { return static_cast<std::uint32_t>(2 * middle); }
+  void add_error(const std::uint8_t* scales, std::uint32_t cols, float* error) const {
+    const Steps steps(scales, cols, factor, middle);
+    float mine[kMostChannels];
+    kernels().column_error(x, rows, cols, steps.offset, steps.inverse, steps.scale, most_code(), mine);
+    for (std::uint32_t c = 0; c < cols; ++c) error[c] += mine[c];
+  }
+  void quantise(const std::uint8_t* scales, std::uint32_t cols, std::uint8_t* codes) const {
+    const Steps steps(scales, cols, factor, middle);
+    kernels().quantise_columns(x, rows, cols, steps.offset, steps.inverse, most_code(), codes);
+  }
+};
+
+// For each column the scale that leaves the least error in all classes together.
+void choose_scales(std::span<const Class> classes, std::uint32_t cols, std::uint8_t* scales) {
+  float reach[kMostChannels] = {};
+  for (const Class& part : classes) {
+    float low[kMostChannels], high[kMostChannels];
+    kernels().column_range(part.x, part.rows, cols, low, high);
+    for (std::uint32_t c = 0; c < cols; ++c) {
+      reach[c] = std::max(reach[c], std::max(-low[c], high[c]) / (part.middle * part.factor));
+    }
+  }
+  std::uint8_t tried[kMostChannels];
+  float least[kMostChannels], error[kMostChannels];
+  for (std::uint32_t c = 0; c < cols; ++c) tried[c] = scales[c] = small_scale_above(reach[c]);
+  for (int candidate = 0; candidate < kCandidates; ++candidate) {
+    std::fill_n(error, cols, 0.0f);
+    for (const Class& part : classes) part.add_error(tried, cols, error);
+    for (std::uint32_t c = 0; c < cols; ++c) {
+      if (candidate == 0 || error[c] < least[c]) {
+        least[c] = error[c];
+        scales[c] = tried[c];
+      }
+      if (tried[c] > 1) --tried[c];
+    }
+  }
+}
+
+template <std::uint32_t kKeyHigh, std::uint32_t kValueHigh>
+struct Zip {
+  static std::uint32_t high_of(Side side) { return side == Side::kKey ? kKeyHigh : kValueHigh; }
+
+  // Of one head: the class bits, codes of both classes, and for keys scales and means of channels, for values scales of
+  // channels and of tokens, the high class first.
+  struct Layout {
+    std::size_t codes_high, codes_low, channel_scales, token_scales, means, bits, bytes;
+
+    explicit Layout(const PageFormat& format) {
+      const std::uint32_t dim = format.shape.head_dim;
+      const std::uint32_t high = high_of(format.side), low = kBlockTokens - high;
+      const bool keys = format.side == Side::kKey;
+      PageLayout layout;
+      codes_high = layout.take(keys ? code_bytes(high, dim, kHighBits) : code_bytes(dim, high, kHighBits));
+      codes_low = layout.take(keys ? code_bytes(low, dim, kLowBits) : code_bytes(dim, low, kLowBits));
+      channel_scales = layout.take(dim);
+      token_scales = layout.take(keys ? 0 : kBlockTokens);
+      means = layout.take(keys ? dim * sizeof(std::uint16_t) : 0);
+      bits = layout.take(sizeof(std::uint64_t));
+      bytes = layout.size();
+    }
+  };
+
+  static std::size_t page_bytes(const PageFormat& format) {
+    return page_of_heads(Layout(format).bytes, format.shape.kv_heads);
+  }
+
+  static void encode(const PageFormat& format, const OpenBlock& block, std::byte* page) {
+    const Layout layout(format);
+    for (std::uint32_t h = 0; h < format.shape.kv_heads; ++h, page += layout.bytes) {
+      const HeadBlock head(format, block.page, h);
+      const std::uint64_t bits = salient(block.mass + h * kBlockTokens, high_of(format.side));
+      std::memcpy(page + layout.bits, &bits, sizeof bits);
+      const Order order = order_of(bits, high_of(format.side));
+      if (format.side == Side::kKey) {
+        encode_keys(format.shape.head_dim, head, order, layout, page);
+      } else {
+        encode_values(format.shape.head_dim, head, order, layout, page);
+      }
+    }
+  }
+
+  static void encode_keys(std::uint32_t dim, const HeadBlock& head, const Order& order, const Layout& layout,
+                          std::byte* page) {
+    alignas(64) float rows[kMostChannels * kBlockTokens];  // [tokens in order, channels], without the mean
+    float mean[kMostChannels] = {};
+    for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
+      for (std::uint32_t d = 0; d < dim; ++d) mean[d] += head.by_token()[t * dim + d];
+    }
+    auto* means = reinterpret_cast<std::uint16_t*>(page + layout.means);
+    for (std::uint32_t d = 0; d < dim; ++d) {
+      means[d] = f32_to_f16(mean[d] / kBlockTokens);
+      mean[d] = f16_to_f32(means[d]);
+    }
+    for (std::uint32_t i = 0; i < kBlockTokens; ++i) {
+      for (std::uint32_t d = 0; d < dim; ++d) rows[i * dim + d] = head.by_token()[order[i] * dim + d] - mean[d];
+    }
+    const Class classes[] = {{rows, kKeyHigh, 1.0f, kHighMiddle},
+                             {rows + std::size_t{kKeyHigh} * dim, kBlockTokens - kKeyHigh, kLowOverHigh, kLowMiddle}};
+    std::uint8_t* scales = bytes(page + layout.channel_scales);
+    choose_scales(classes, dim, scales);
+    std::uint8_t codes[kMostChannels * kBlockTokens];
+    classes[0].quantise(scales, dim, codes);
+    kernels().pack_codes(codes, 1, dim, kKeyHigh, dim, kHighBits, bytes(page + layout.codes_high));
+    classes[1].quantise(scales, dim, codes);
+    kernels().pack_codes(codes, 1, dim, kBlockTokens - kKeyHigh, dim, kLowBits, bytes(page + layout.codes_low));
+  }
+
+  static void encode_values(std::uint32_t dim, const HeadBlock& head, const Order& order, const Layout& layout,
+                            std::byte* page) {
+    std::uint8_t* channel_scales = bytes(page + layout.channel_scales);
+    alignas(64) float part[kMostChannels * kBlockTokens];  // [channels, tokens of the class]
+    std::uint8_t codes[kMostChannels * kBlockTokens];
+    float inverse[kMostChannels];
+    for (std::uint32_t d = 0; d < dim; ++d) {
+      float most = 0;
+      for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
+        most = std::max(most, std::fabs(head.by_channel()[d * kBlockTokens + t]));
+      }
+      channel_scales[d] = small_scale_above(std::sqrt(most));
+      const float scale = small_scale(channel_scales[d]);
+      inverse[d] = scale > 0.0f ? 1.0f / scale : 0.0f;
+    }
+    for (const bool high : {true, false}) {
+      const std::uint32_t first = high ? 0 : kValueHigh, count = high ? kValueHigh : kBlockTokens - kValueHigh;
+      for (std::uint32_t d = 0; d < dim; ++d) {
+        for (std::uint32_t i = 0; i < count; ++i) {
+          part[d * count + i] = head.by_channel()[d * kBlockTokens + order[first + i]] * inverse[d];
+        }
+      }
+      const Class values{part, dim, 1.0f, high ? kHighMiddle : kLowMiddle};
+      std::uint8_t* scales = bytes(page + layout.token_scales) + first;
+      choose_scales({&values, 1}, count, scales);
+      values.quantise(scales, count, codes);
+      kernels().pack_codes(codes, 1, count, dim, count, high ? kHighBits : kLowBits,
+                           bytes(page + (high ? layout.codes_high : layout.codes_low)));
+    }
+  }
+
+  static void decode(const PageFormat& format, const std::byte* page, std::uint32_t count, float* out) {
+    const Layout layout(format);
+    const std::uint32_t dim = format.shape.head_dim, high = high_of(format.side);
+    const bool keys = format.side == Side::kKey;
+    for (std::uint32_t h = 0; h < format.shape.kv_heads; ++h, page += layout.bytes) {
+      const Order order = order_of(class_bits(layout, page), high);
+      const CodeMatrix matrices[] = {codes_of(format, layout, page, true), codes_of(format, layout, page, false)};
+      float channel_scales[kMostChannels], token_scales[kBlockTokens];
+      widen_small_scales(bytes(page + layout.channel_scales), dim, channel_scales);
+      if (!keys) widen_small_scales(bytes(page + layout.token_scales), kBlockTokens, token_scales);
+      const auto* means = reinterpret_cast<const std::uint16_t*>(page + layout.means);
+      for (std::uint32_t i = 0; i < kBlockTokens; ++i) {
+        if (order[i] >= count) continue;
+        const bool low = i >= high;
+        const std::uint32_t slot = low ? i - high : i;
+        float* row = out + (std::size_t{order[i]} * format.shape.kv_heads + h) * dim;
+        for (std::uint32_t d = 0; d < dim; ++d) {
+          const std::uint8_t code = keys ? code_at(matrices[low], slot, d) : code_at(matrices[low], d, slot);
+          const float step = static_cast<float>(code) - (low ? kLowMiddle : kHighMiddle);
+          const float scale = channel_scales[d] * (keys ? (low ? kLowOverHigh : 1.0f) : token_scales[i]);
+          row[d] = step * scale + (keys ? f16_to_f32(means[d]) : 0.0f);
+        }
+      }
+    }
+  }
+
+  static void scores(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* q,
+                     std::uint32_t rows, Upcoming next, float* out) {
+    const Layout layout(format);
+    const std::uint32_t dim = format.shape.head_dim;
+    page += kv_head * layout.bytes;
+    alignas(64) float scale[kMostChannels], low_scale[kMostChannels], mean[kMostChannels];
+    widen_small_scales(bytes(page + layout.channel_scales), dim, scale);
+    for (std::uint32_t d = 0; d < dim; ++d) low_scale[d] = kLowOverHigh * scale[d];
+    kernels().widen_f16(reinterpret_cast<const std::uint16_t*>(page + layout.means), dim, mean);
+    const CodeKeys high = {.codes = codes_of(format, layout, page, true),
+                           .twice_middle = static_cast<std::int32_t>(2 * kHighMiddle),
+                           .channel_scale = scale,
+                           .offset = mean};
+    const CodeKeys low = {.codes = codes_of(format, layout, page, false),
+                          .twice_middle = static_cast<std::int32_t>(2 * kLowMiddle),
+                          .channel_scale = low_scale,
+                          .offset = mean};
+    const Order order = order_of(class_bits(layout, page), kKeyHigh);
+    for (std::uint32_t r = 0; r < rows; r += kRowsAtOnce) {
+      const std::uint32_t n = std::min(kRowsAtOnce, rows - r);
+      alignas(64) float ordered[kRowsAtOnce * kBlockTokens];
+      kernels().code_scores(high, q + std::size_t{r} * dim, n, r == 0 ? next : Upcoming{}, ordered);
+      kernels().code_scores(low, q + std::size_t{r} * dim, n, {}, ordered + kKeyHigh);
+      for (std::uint32_t i = 0; i < n; ++i) {
+        float* row = out + std::size_t{r + i} * kBlockTokens;
+        for (std::uint32_t t = 0; t < kBlockTokens; ++t) row[order[t]] = ordered[i * kBlockTokens + t];
+      }
+    }
+  }
+
+  static void accumulate(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* p,
+                         const float* correction, std::uint32_t rows, std::uint32_t, Upcoming next, float* acc) {
+    const Layout layout(format);
+    const std::uint32_t dim = format.shape.head_dim;
+    page += kv_head * layout.bytes;
+    alignas(64) float channel_scales[kMostChannels], token_scales[kBlockTokens];
+    widen_small_scales(bytes(page + layout.channel_scales), dim, channel_scales);
+    widen_small_scales(bytes(page + layout.token_scales), kBlockTokens, token_scales);
+    const std::uint32_t all = groups_of(dim, kCodeLanes) * kCodeLanes;
+    const CodeValues high = {.codes = codes_of(format, layout, page, true),
+                             .twice_middle = static_cast<std::int32_t>(2 * kHighMiddle),
+                             .group = all,
+                             .token_scale = token_scales,
+                             .token_offset = nullptr,
+                             .channel_scale = channel_scales};
+    const CodeValues low = {.codes = codes_of(format, layout, page, false),
+                            .twice_middle = static_cast<std::int32_t>(2 * kLowMiddle),
+                            .group = all,
+                            .token_scale = token_scales + kValueHigh,
+                            .token_offset = nullptr,
+                            .channel_scale = channel_scales};
+    const Order order = order_of(class_bits(layout, page), kValueHigh);
+    static constexpr auto kKeep = [] {
+      std::array<float, kRowsAtOnce> ones{};
+      ones.fill(1.0f);
+      return ones;
+    }();
+    for (std::uint32_t r = 0; r < rows; r += kRowsAtOnce) {
+      const std::uint32_t n = std::min(kRowsAtOnce, rows - r);
+      alignas(64) float ordered[kRowsAtOnce * kBlockTokens];
+      for (std::uint32_t i = 0; i < n; ++i) {
+        const float* row = p + std::size_t{r + i} * kBlockTokens;
+        for (std::uint32_t t = 0; t < kBlockTokens; ++t) ordered[i * kBlockTokens + t] = row[order[t]];
+      }
+      float* into = acc + std::size_t{r} * dim;
+      kernels().code_accumulate(high, ordered, correction + r, n, r == 0 ? next : Upcoming{}, into);
+      kernels().code_accumulate(low, ordered + kValueHigh, kKeep.data(), n, {}, into);
+    }
+  }
+
+  static Upcoming head_part(const PageFormat& format, const std::byte* page, std::uint32_t kv_head) {
+    const std::size_t head_bytes = Layout(format).bytes;
+    return {page + kv_head * head_bytes, head_bytes};
+  }
+
+  static CodeMatrix codes_of(const PageFormat& format, const Layout& layout, const std::byte* page, bool high) {
+    const bool keys = format.side == Side::kKey;
+    const std::uint32_t dim = format.shape.head_dim;
+    const std::uint32_t tokens = high ? high_of(format.side) : kBlockTokens - high_of(format.side);
+    return {.codes = bytes(page + (high ? layout.codes_high : layout.codes_low)),
+            .bits = high ? kHighBits : kLowBits,
+            .lanes = keys ? tokens : dim,
+            .depth = keys ? dim : tokens};
+  }
+
+  static std::uint64_t class_bits(const Layout& layout, const std::byte* page) {
+    std::uint64_t bits;
+    std::memcpy(&bits, page + layout.bits, sizeof bits);
+    return bits;
+  }
+
+  static constexpr std::uint32_t kRowsAtOnce = 8;
+  static std::uint8_t* bytes(std::byte* at) { return reinterpret_cast<std::uint8_t*>(at); }
+  static const std::uint8_t* bytes(const std::byte* at) { return reinterpret_cast<const std::uint8_t*>(at); }
+
+  static constexpr Codec codec(std::uint32_t id, std::string_view name) {
+    return {.id = id,
+            .name = name,
+            .needs_mass = true,
+            .page_bytes = page_bytes,
+            .encode = encode,
+            .decode = decode,
+            .scores = scores,
+            .accumulate = accumulate,
+            .head_part = head_part};
+  }
+};
+
+}  // namespace
+
+const Codec kZip = Zip<48, 16>::codec(48, "zip");
+const Codec kZipLow = Zip<32, 16>::codec(49, "zip-low");
+
+}  // namespace cairn
