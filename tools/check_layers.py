@@ -23,6 +23,7 @@ OWNERS = [
     (re.compile(r"^sodium(\.h|/)"), ["cairn/base/hash.cc"]),
     (re.compile(r"^pcre2"), ["cairn/engine/pretokenizer.cc"]),
     (re.compile(r"^(dnnl|oneapi/|omp\.h)"), ["cairn/engine/dense_onednn.cc"]),
+    (re.compile(r"^toml"), ["cairn/codec/plan_file.cc"]),
     (re.compile(r"^(CLI/|nlohmann/)"), ["apps/", "bench/"]),
     (re.compile(r"^(immintrin|x86intrin|cpuid|xmmintrin|emmintrin|arm_neon)\.h$"),
      ["cairn/kernels/", "cairn/base/thread_pool.cc"]),  # the pool spins with a pause

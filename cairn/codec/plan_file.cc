@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/codec/plan_file.h"
+
+// Header-only, so that sanitizers and fuzzers see into the parser, and without exceptions, which do not cross modules.
+#define TOML_HEADER_ONLY 1
+#define TOML_EXCEPTIONS 0
+#define TOML_ENABLE_FORMATTERS 0
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "cairn/base/file.h"
+#include "cairn/codec/plan_file_rules.h"
+
+namespace cairn {
+namespace {
+
+std::string quoted(std::string_view text) {
+  return "'" + printable_start(text, 60) + "'";
+}
+
+std::string_view type_name(const toml::node& node) {
+  switch (node.type()) {
+    case toml::node_type::table: return "a table";
+    case toml::node_type::array: return "a list";
+    case toml::node_type::string: return "text";
+    case toml::node_type::integer: return "a whole number";
+    case toml::node_type::floating_point: return "a number with a point";
+    case toml::node_type::boolean: return "true or false";
+    default: return "a date or time";
+  }
+}
+
+std::optional<Digest> digest_of(std::string_view hex) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  Digest digest;
+  if (hex.size() != 2 * digest.bytes.size()) return std::nullopt;
+  for (std::size_t i = 0; i < hex.size(); ++i) {
+    const std::size_t digit = kDigits.find(hex[i]);
+    if (digit == std::string_view::npos) return std::nullopt;
+    digest.bytes[i / 2] = static_cast<std::uint8_t>(digest.bytes[i / 2] << 4 | digit);
+  }
+  return digest;
+}
+
+// Takes keys of a table, each at most once, and knows in the end which nobody asked for. Absent keys are empty
+// optionals.
+class Keys {
+ public:
+  explicit Keys(const toml::table& table) : table_(table) {}
+
+  const toml::node* find(std::string_view key) {
+    asked_.push_back(key);
+    return table_.get(key);
+  }
+
+  Result<std::optional<std::string>> text(std::string_view key) {
+    const toml::node* node = find(key);
+    if (node == nullptr) return std::nullopt;
+    const auto value = node->value_exact<std::string>();
+    if (!value) return wrong(*node, key, "text in quotes");
+    if (!is_plan_text(*value)) {
+      return refuse_line(line_of(*node), quoted(key) + " is too long or has characters that do not print");
+    }
+    return value;
+  }
+
+  // True for `yes`, false for `no` and where there is nothing.
+  Result<bool> either(std::string_view key, std::string_view yes, std::string_view no) {
+    CAIRN_TRY(const std::optional<std::string> value, text(key));
+    if (!value || *value == yes || *value == no) return value == yes;
+    return refuse_line(line_of(*table_.get(key)),
+                       quoted(key) + " must be " + quoted(yes) + " or " + quoted(no) + ", not " + quoted(*value));
+  }
+
+  Result<std::optional<Digest>> digest(std::string_view key) {
+    CAIRN_TRY(const std::optional<std::string> hex, text(key));
+    if (!hex) return std::nullopt;
+    const std::optional<Digest> digest = digest_of(*hex);
+    if (!digest)
+      return refuse_line(line_of(*table_.get(key)), quoted(key) + " must be 64 hexadecimal digits in quotes");
+    return digest;
+  }
+
+  Result<std::optional<double>> number(std::string_view key) {
+    const toml::node* node = find(key);
+    if (node == nullptr) return std::nullopt;
+    if (!node->is_number()) return wrong(*node, key, "a number");
+    const std::optional<double> value = node->value<double>();
+    // An integer beyond 2^53 has no exact value here.
+    if (!value) return refuse_line(line_of(*node), quoted(key) + " must be a number that a double can hold");
+    if (!std::isfinite(*value)) return refuse_line(line_of(*node), quoted(key) + " must be a finite number");
+    return value;
+  }
+
+  Result<std::optional<std::uint32_t>> count(std::string_view key, std::uint32_t most) {
+    const toml::node* node = find(key);
+    if (node == nullptr) return std::nullopt;
+    const auto value = node->value_exact<std::int64_t>();
+    if (!value) return wrong(*node, key, "a whole number");
+    if (*value < 0 || *value > most) {
+      return refuse_line(line_of(*node),
+                         quoted(key) + " must be 0 to " + std::to_string(most) + ", not " + std::to_string(*value));
+    }
+    return static_cast<std::uint32_t>(*value);
+  }
+
+  Result<std::vector<std::string>> codecs(std::string_view key) {
+    const toml::node* node = find(key);
+    if (node == nullptr) return fail(ErrorCode::kInvalidArgument, "the list " + quoted(key) + " is missing");
+    const toml::array* list = node->as_array();
+    if (list == nullptr) return wrong(*node, key, "a list of codecs, one for each layer");
+    if (list->empty() || list->size() > kMostPlanLayers) {
+      return refuse_line(line_of(*node), quoted(key) + " has " + std::to_string(list->size()) + " layers; 1 to " +
+                                             std::to_string(kMostPlanLayers) + " make sense");
+    }
+    std::vector<std::string> names;
+    for (const toml::node& element : *list) {
+      const auto name = element.value_exact<std::string>();
+      if (!name) return wrong(element, key, "a list of names in quotes");
+      if (!is_codec_name(*name)) return refuse_line(line_of(element), quoted(*name) + " cannot be the name of a codec");
+      names.push_back(*name);
+    }
+    return names;
+  }
+
+  Result<const toml::table*> table(std::string_view key) {
+    const toml::node* node = find(key);
+    if (node == nullptr) return nullptr;
+    if (!node->is_table()) return wrong(*node, key, "a table");
+    return node->as_table();
+  }
+
+  Status no_others() const {
+    for (const auto& [key, node] : table_) {
+      if (std::ranges::find(asked_, key.str()) != asked_.end()) continue;
+      std::string known;
+      for (const std::string_view name : asked_) known += (known.empty() ? "" : ", ") + std::string(name);
+      return refuse_line(key.source().begin.line, "unknown key " + quoted(key.str()) + "; choose among: " + known);
+    }
+    return {};
+  }
+
+ private:
+  static std::size_t line_of(const toml::node& node) { return node.source().begin.line; }
+
+  static std::unexpected<Error> wrong(const toml::node& node, std::string_view key, std::string_view wanted) {
+    return refuse_line(line_of(node),
+                       quoted(key) + " must be " + std::string(wanted) + ", not " + std::string(type_name(node)));
+  }
+
+  const toml::table& table_;
+  std::vector<std::string_view> asked_;
+};
+
+Status read_version(Keys& keys) {
+  CAIRN_TRY(const std::optional<std::uint32_t> version, keys.count("cairn_plan", UINT32_MAX));
+  if (!version) {
+    return fail(ErrorCode::kInvalidArgument,
+                "this is no plan: 'cairn_plan = " + std::to_string(kPlanFileVersion) + "' is missing");
+  }
+  if (*version != kPlanFileVersion) {
+    return fail(ErrorCode::kUnsupported, "the plan has version " + std::to_string(*version) +
+                                             "; this build reads version " + std::to_string(kPlanFileVersion));
+  }
+  return {};
+}
+
+Status read_codebooks(const toml::table& table, PlanFile& plan) {
+  Keys keys(table);
+  CAIRN_TRY(std::optional<std::string> path, keys.text("file"));
+  CAIRN_TRY(const std::optional<Digest> digest, keys.digest("digest"));
+  CAIRN_TRY_VOID(keys.no_others());
+  if (!path || path->empty()) return refuse_line(table.source().begin.line, "[codebooks] names no file");
+  plan.codebooks = {*std::move(path), digest};
+  return {};
+}
+
+Status read_found(const toml::table& table, PlanOrigin& found) {
+  Keys keys(table);
+  const std::pair<std::string_view, std::string PlanOrigin::*> texts[] = {{"method", &PlanOrigin::method},
+                                                                          {"calibration", &PlanOrigin::calibration},
+                                                                          {"command", &PlanOrigin::command},
+                                                                          {"date", &PlanOrigin::date}};
+  for (const auto& [key, member] : texts) {
+    CAIRN_TRY(std::optional<std::string> text, keys.text(key));
+    found.*member = std::move(text).value_or("");
+  }
+  CAIRN_TRY(found.bytes_per_token, keys.number("bytes_per_token"));
+  CAIRN_TRY(found.bits_per_value, keys.number("bits_per_value"));
+  CAIRN_TRY(found.predicted_error, keys.number("predicted_error"));
+  CAIRN_TRY(found.measured_kl, keys.number("measured_kl"));
+  return keys.no_others();
+}
+
+Result<PlanFile> read_plan(const toml::table& root) {
+  Keys keys(root);
+  CAIRN_TRY_VOID(read_version(keys));
+  PlanFile plan;
+  CAIRN_TRY(plan.model, keys.digest("model"));
+  CAIRN_TRY(const std::optional<std::uint32_t> sinks, keys.count("sinks", kMostPlanBlocks));
+  CAIRN_TRY(const std::optional<std::uint32_t> recent, keys.count("recent", kMostPlanBlocks));
+  plan.sink_blocks = sinks.value_or(0);
+  plan.recent_blocks = recent.value_or(0);
+  CAIRN_TRY(plan.exact_prefill, keys.either("prefill", "exact", "encoded"));
+  CAIRN_TRY(plan.keys, keys.codecs("keys"));
+  CAIRN_TRY(plan.values, keys.codecs("values"));
+  CAIRN_TRY(const toml::table* codebooks, keys.table("codebooks"));
+  CAIRN_TRY(const toml::table* found, keys.table("found"));
+  CAIRN_TRY_VOID(keys.no_others());
+  if (codebooks != nullptr) CAIRN_TRY_VOID(read_codebooks(*codebooks, plan));
+  if (found != nullptr) CAIRN_TRY_VOID(read_found(*found, plan.found));
+  if (plan.keys.size() != plan.values.size()) {
+    return fail(ErrorCode::kInvalidArgument, "'keys' has " + std::to_string(plan.keys.size()) +
+                                                 " layers and 'values' " + std::to_string(plan.values.size()));
+  }
+  return plan;
+}
+
+}  // namespace
+
+Result<PlanFile> parse_plan_file(std::string_view text) {
+  CAIRN_TRY_VOID(check_plan_lines(text));
+  const toml::parse_result parsed = toml::parse(text);
+  if (!parsed) {
+    return refuse_line(parsed.error().source().begin.line, printable_start(parsed.error().description(), 200));
+  }
+  return read_plan(parsed.table());
+}
+
+Result<PlanFile> read_plan_file(const std::string& path) {
+  CAIRN_TRY(const std::vector<std::byte> bytes, read_file(path, kMostPlanFileBytes));
+  Result<PlanFile> plan = parse_plan_file({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  if (!plan) return fail(plan.error().code, "'" + path + "': " + plan.error().message);
+  return plan;
+}
+
+Status write_plan_file(const std::string& path, const PlanFile& plan) {
+  CAIRN_TRY(const std::string text, render_plan_file(plan));
+  return write_file(path, text);
+}
+
+}  // namespace cairn
