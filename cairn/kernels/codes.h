@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attention over integer codes: what the fused kernels of quantised pages read.
 //
-// All of it is two products, scores = q K and output = p V, of a float row with a matrix of small unsigned codes. Scales
-// never touch the codes: those that run along the summed axis are folded into the row, which is then rounded to signed
-// bytes; those that run along the other axis multiply the integer result. So the inner loops are exact integer dot
-// products (64 multiplications in one VNNI instruction), and every instruction set returns the same bits.
+// All of it is two products, scores = q K and output = p V, of a float row with a matrix of small unsigned codes.
+// Scales never touch the codes: those that run along the summed axis are folded into the row, which is then rounded to
+// signed bytes; those that run along the other axis multiply the integer result. So the inner loops are exact integer
+// dot products (64 multiplications in one VNNI instruction), and every instruction set returns the same bits.
 #pragma once
 
 #include <cstddef>
@@ -27,8 +27,8 @@ inline constexpr std::uint32_t kMostChannels = 512;
 // of the vector's 32 / bits depths, the first in the lowest bits. Both extents are rounded up: lanes to 16, depth to
 // 32 / bits; codes of the padding are zero.
 //
-// With `levels`, bits must be 4 and a code stands for one of 16 bytes: levels[channel * 16 + code], where channel is the
-// depth of a key and the lane of a value; padded channels have levels too.
+// With `levels`, bits must be 4 and a code stands for one of 16 bytes: levels[channel * 16 + code], where channel is
+// the depth of a key and the lane of a value; padded channels have levels too.
 struct CodeMatrix {
   const std::uint8_t* codes = nullptr;
   std::uint32_t bits = 4;
@@ -58,7 +58,7 @@ struct CodeKeys {
 // Values of one head: V[t, d] = channel_scale[d] * (token_scale[d / group, t] * (level(code) - twice_middle / 2)
 // + token_offset[d / group, t]).
 struct CodeValues {
-  CodeMatrix codes;                      // lanes: channels; depth: tokens, at most 64
+  CodeMatrix codes;  // lanes: channels; depth: tokens, at most 64
   std::int32_t twice_middle = 0;
   std::uint32_t group = 32;              // channels, a multiple of 16
   const float* token_scale = nullptr;    // [groups, depth], not negative, finite

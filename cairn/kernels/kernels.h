@@ -46,8 +46,8 @@ struct Kernels {
   // out[r, t] = sum over d of q[r, d] * K[t, d] for `rows` query rows [rows, depth] and all lanes of `keys`; out has a
   // stride of 64. Each row is folded with the channel scales and rounded to signed bytes, one scale per kQuerySegment.
   void (*code_scores)(const CodeKeys& keys, const float* q, std::uint32_t rows, Upcoming next, float* out);
-  // acc[r, d] = acc[r, d] * correction[r] + sum over t < depth of p[r, t] * V[t, d]; p is not negative and has a stride of
-  // 64, acc is [rows, lanes]. Each row is folded with the token scales and rounded to 15 bits, one scale per group.
+  // acc[r, d] = acc[r, d] * correction[r] + sum over t < depth of p[r, t] * V[t, d]; p is not negative and has a stride
+  // of 64, acc is [rows, lanes]. Each row is folded with the token scales and rounded to 15 bits, one scale per group.
   void (*code_accumulate)(const CodeValues& values, const float* p, const float* correction, std::uint32_t rows,
                           Upcoming next, float* acc);
 
