@@ -173,13 +173,13 @@ void Forward::attend_and_encode(std::uint32_t l, std::span<const ForwardRows> ba
   const bool last = l + 1 == config_.layers;
   if (batch.front().sequence->layer_forms(l).needs_mass()) {
     attend_and_count(l, batch);
-    if (last) keep_logit_rows();
+    if (last) keep_logit_rows(attended_.data());
     return;
   }
   for (const ForwardRows& part : batch) {
     part.sequence->encode_due(l, part.sequence->size() + part.sequence->reserved(), pool_);
   }
-  if (last) keep_logit_rows();
+  if (last) keep_logit_rows(q_.data());
   if (!rows_.empty()) attend(l);
 }
 
@@ -259,15 +259,16 @@ void Forward::count_mass(std::uint32_t l, Sequence& sequence, const AttendRows& 
   }
 }
 
-// After the last layer's keys and values only rows with logits matter.
-void Forward::keep_logit_rows() {
+// After the last layer's keys and values only rows with logits matter: their residual stream, and `per_head` [rows,
+// heads, head_dim].
+void Forward::keep_logit_rows(float* per_head) {
   const std::size_t q_width = std::size_t{config_.heads} * config_.head_dim;
   std::size_t kept = 0;
   for (std::size_t r = 0; r < rows_.size(); ++r) {
     if (rows_[r].logits == nullptr) continue;
     rows_[kept] = rows_[r];
     positions_[kept] = positions_[r];
-    std::copy_n(q_.data() + r * q_width, q_width, q_.data() + kept * q_width);
+    std::copy_n(per_head + r * q_width, q_width, per_head + kept * q_width);
     std::copy_n(x_.data() + r * config_.width, config_.width, x_.data() + kept * config_.width);
     ++kept;
   }

@@ -56,7 +56,7 @@ class Forward {
   void attend_and_encode(std::uint32_t l, std::span<const ForwardRows> batch);
   void attend_and_count(std::uint32_t l, std::span<const ForwardRows> batch);
   void count_mass(std::uint32_t l, Sequence& sequence, const AttendRows& rows, std::size_t first_token);
-  void keep_logit_rows();
+  void keep_logit_rows(float* per_head);
   Status feed_forward(LayerWeights& layer);
   Status write_logits();
   void norm_rows(const float* weight);
