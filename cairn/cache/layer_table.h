@@ -38,9 +38,9 @@ class LayerTable {
     // The open form of what has been encoded, until let_go_of_open_forms().
     PageRef open_keys{};
     PageRef open_values{};
-    bool unencodable = false;   // holds infinities or not-a-numbers
-    bool settled = false;       // encoded, or kept open for good
-    std::vector<float> mass{};  // attention that each token got, [kv_heads, kBlockTokens], if the layer asks for it
+    bool unencodable = false;  // holds infinities or not-a-numbers
+    bool settled = false;      // encoded, or kept open for good
+    std::vector<float> mass{};   // attention that each token got, [kv_heads, kBlockTokens], if the layer asks for it
     std::uint32_t later_probes = 0;  // queries of later blocks that are part of it
 
     std::size_t number() const { return first_token / kBlockTokens; }
