@@ -14,9 +14,20 @@ constexpr bool is_letter(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-// Outside of quotes: names, numbers, lists and tables in brackets.
+// Of names and numbers.
+constexpr bool is_bare(char c) {
+  return is_letter(c) || is_digit(c) || std::string_view("_-+.").find(c) != std::string_view::npos;
+}
+// All there is outside of quotes.
 constexpr bool is_syntax(char c) {
-  return is_letter(c) || is_digit(c) || std::string_view("_-+.=,[] \t\r").find(c) != std::string_view::npos;
+  return is_bare(c) || std::string_view("=,[] \t\r").find(c) != std::string_view::npos;
+}
+
+// Whether the number in front of `text` ends as numbers do. The parser looks for its end beyond brackets and quotes,
+// and at what they hold.
+bool ends_as_number(std::string_view text) {
+  const std::size_t end = text.find_first_of(" \t\r,]#[='\"");
+  return end == std::string_view::npos || std::string_view("[='\"").find(text[end]) == std::string_view::npos;
 }
 
 // One past the closing quote of the text that begins at `begin`, or npos.
@@ -55,6 +66,10 @@ Status check_line(std::string_view line, std::size_t number) {
     }
     if (c == ':' || (c == '-' && i > 0 && is_digit(line[i - 1]))) {
       return refuse_line(number, "dates and times belong in quotes");
+    }
+    const bool begins = i == 0 || !is_bare(line[i - 1]);
+    if (begins && (is_digit(c) || c == '+' || c == '-') && !ends_as_number(line.substr(i))) {
+      return refuse_line(number, "a number must end before anything else begins");
     }
     if (!is_syntax(c)) {
       const std::string_view letter = line.substr(i, utf8_char_length(line.substr(i)));

@@ -212,6 +212,12 @@ TEST(PlanFile, WhatIsNoToml) {
   expect_refused("cairn_plan = 1\n# \xFF\n", "line 2: the text is not UTF-8");
   expect_refused("cairn_plan = 1\n[found]\ncommand = '\xC3'\n", "line 3: the text is not UTF-8");
   expect_refused(std::string("cairn_plan = 1\n\0", 16), "line 2: ' ' has no place");
+  for (const std::string before : {"1", "1b1[", "-1.5e3=", "[+0x1", "[1,2["}) {
+    expect_refused("cairn_plan = 1\nmodel = " + before + "'\u0248'\n", "line 2: a number must end");
+  }
+  for (const std::string before : {"inf", "'x'", "x", "]", "[[", "[x="}) {
+    expect_refused("cairn_plan = 1\nmodel = " + before + "'\u0248'\n", "line 2:");
+  }
   expect_refused("cairn_plan = 1\nm\u00F6del = 'x'\n", "line 2: '\u00F6' has no place outside of quotes");
   EXPECT_TRUE(parse_plan_file("# r\u00E9sum\u00E9: {}\n" + kSmall + "[found]\r\nmethod = \"\u00E9 \\u00e9\"\r\n"));
   expect_refused("cairn_plan = 1\r[found]\n", "line 1:");
@@ -232,6 +238,9 @@ TEST(PlanFile, AbsurdSizes) {
                  "line 1: '{' has no place outside of quotes");
   expect_refused("keys = " + repeated("[", 1'000'000), "line 1:");
   expect_refused("keys = " + repeated("[\n", 500'000), "line ");
+  for (const std::string part : {"+", "1", "1,", "1 ", "a", "[1", "\\", "= "}) {
+    expect_refused("keys = " + repeated(part, 1'000'000 / part.size()), "line 1:");
+  }
   // Quotes that would hide what follows from the check of lines, were texts allowed to go on.
   expect_refused("a = [ \"\"\" \"\n\"\"\", {" + repeated("a.", 1000) + "a=['\"']}, '\"' ]", "texts over several lines");
   EXPECT_TRUE(parse_plan_file(
