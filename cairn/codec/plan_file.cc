@@ -28,8 +28,7 @@ std::string_view type_name(const toml::node& node) {
     case toml::node_type::string: return "text";
     case toml::node_type::integer: return "a whole number";
     case toml::node_type::floating_point: return "a number with a point";
-    case toml::node_type::boolean: return "true or false";
-    default: return "a date or time";
+    default: return "true or false";
   }
 }
 
@@ -222,6 +221,8 @@ Result<PlanFile> read_plan(const toml::table& root) {
 }  // namespace
 
 Result<PlanFile> parse_plan_file(std::string_view text) {
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
   CAIRN_TRY_VOID(check_plan_lines(text));
   const toml::parse_result parsed = toml::parse(text);
   if (!parsed) {

@@ -164,17 +164,19 @@ TEST(PlanFile, WrongTypes) {
   expect_refused("cairn_plan = 1\nkeys = ['f16',\n 4]\nvalues = ['f16']\n",
                  "line 3: 'keys' must be a list of names in quotes, not a whole number");
   expect_refused("cairn_plan = 1\nkeys = [['f16']]\nvalues = ['f16']\n", "not a list");
-  for (const std::string wrong : {"'1'", "1.0", "true", "[1]", "2026-11-23"}) {
+  for (const std::string wrong : {"'1'", "1.0", "true", "[1]"}) {
     expect_refused(kSmall + "sinks = " + wrong, "line 4: 'sinks' must be a whole number");
   }
-  for (const std::string wrong : {"1", "0.5", "false", "['a']", "07:32:00"}) {
+  for (const std::string wrong : {"1", "0.5", "false", "['a']"}) {
     expect_refused(kSmall + "prefill = " + wrong, "line 4: 'prefill' must be text in quotes");
     expect_refused(kSmall + "[found]\ndate = " + wrong, "line 5: 'date' must be text in quotes");
   }
-  expect_refused(kSmall + "[found]\ndate = 2026-11-23", "'date' must be text in quotes, not a date or time");
+  for (const std::string wrong : {"2026-11-23", "07:32:00", "2026-11-23T07:32:00Z"}) {
+    expect_refused(kSmall + "[found]\ndate = " + wrong, "line 5: dates and times belong in quotes");
+  }
   expect_refused(kSmall + "[found]\nmeasured_kl = '0.1'", "'measured_kl' must be a number, not text");
   expect_refused(kSmall + "found = 1", "'found' must be a table, not a whole number");
-  expect_refused(kSmall + "[[found]]\nmethod = 'x'", "'found' must be a table, not a list");
+  expect_refused(kSmall + "[[found]]\nmethod = 'x'", "line 4: what begins with '[' must be a table as [found]");
 }
 
 TEST(PlanFile, WrongValues) {
@@ -209,8 +211,21 @@ TEST(PlanFile, WhatIsNoToml) {
   expect_refused("cairn_plan = 1\nmodel = \"open\\\"\n", "line 2: the text in quotes does not end on its line");
   expect_refused("cairn_plan = 1\n# \xFF\n", "line 2: the text is not UTF-8");
   expect_refused("cairn_plan = 1\n[found]\ncommand = '\xC3'\n", "line 3: the text is not UTF-8");
-  expect_refused(std::string("cairn_plan = 1\n\0", 16), "line 2:");
+  expect_refused(std::string("cairn_plan = 1\n\0", 16), "line 2: ' ' has no place");
+  for (const std::string before : {"1", "1b1[", "-1.5e3=", "[+0x1", "[1,2["}) {
+    expect_refused("cairn_plan = 1\nmodel = " + before + "'\u0248'\n", "line 2: a number must end");
+  }
+  for (const std::string before : {"inf", "'x'", "x", "]", "[[", "[x="}) {
+    expect_refused("cairn_plan = 1\nmodel = " + before + "'\u0248'\n", "line 2:");
+  }
+  expect_refused("cairn_plan = 1\nm\u00F6del = 'x'\n", "line 2: '\u00F6' has no place outside of quotes");
+  EXPECT_TRUE(parse_plan_file("# r\u00E9sum\u00E9: {}\n" + kSmall + "[found]\r\nmethod = \"\u00E9 \\u00e9\"\r\n"));
   expect_refused("cairn_plan = 1\r[found]\n", "line 1:");
+  for (const std::string& nonsense :
+       std::vector<std::string>{"[", "[ =", "[]", "[[a]", "[a", "[a..b]", "[a] b", "=", "a", "a.", "a =", "]"}) {
+    expect_refused("cairn_plan = 1\n" + nonsense, "line 2:");
+    expect_refused("cairn_plan = 1\n" + nonsense + "\n", "line 2:");
+  }
   EXPECT_TRUE(parse_plan_file("\xEF\xBB\xBF" + kSmall)) << "a byte order mark is harmless";
 }
 
@@ -219,9 +234,13 @@ TEST(PlanFile, AbsurdSizes) {
   expect_refused(repeated("#", (1 << 20) + 1), "far too long");
   expect_refused(repeated("a.", 500'000) + "a = 1", "line 1: there are too many points");
   expect_refused("[" + repeated("a.", 500'000) + "a]", "line 1: there are too many points");
-  expect_refused("a = " + repeated("{a = ", 1000) + "1" + repeated("}", 1000), "tables in braces");
+  expect_refused("a = " + repeated("{a = ", 1000) + "1" + repeated("}", 1000),
+                 "line 1: '{' has no place outside of quotes");
   expect_refused("keys = " + repeated("[", 1'000'000), "line 1:");
   expect_refused("keys = " + repeated("[\n", 500'000), "line ");
+  for (const std::string part : {"+", "1", "1,", "1 ", "a", "[1", "\\", "= "}) {
+    expect_refused("keys = " + repeated(part, 1'000'000 / part.size()), "line 1:");
+  }
   // Quotes that would hide what follows from the check of lines, were texts allowed to go on.
   expect_refused("a = [ \"\"\" \"\n\"\"\", {" + repeated("a.", 1000) + "a=['\"']}, '\"' ]", "texts over several lines");
   EXPECT_TRUE(parse_plan_file(
