@@ -150,8 +150,9 @@ TEST_F(EncodedCache, BytesAreWhatIsHeld) {
   EXPECT_EQ(sequence.bytes_held(), 4 * block);
   EXPECT_EQ(cache_->stats().bytes_used, 4 * block);
   EXPECT_EQ(cache_->bytes_per_token(), block / kBlockTokens);
-  EXPECT_DOUBLE_EQ(plan.mean_bits(kShape),
-                   8.0 * static_cast<double>(block) / (2.0 * kLayers * kBlockTokens * kShape.values_per_token()));
+  EXPECT_DOUBLE_EQ(
+      plan.mean_bits(kShape),
+      8.0 * static_cast<double>(block) / static_cast<double>(2 * kLayers * kBlockTokens * kShape.values_per_token()));
 }
 
 TEST_F(EncodedCache, WhatNoCodeCanStandForKeepsItsBlockOpenAndIsCounted) {
