@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -18,13 +19,19 @@ namespace cairn {
 // Immutable once made; thread-safe.
 class Codebooks {
  public:
-  // `tables`: of layer l and side s at 2 * l + s, of equal sizes. kInvalidArgument when the number is wrong.
+  // `tables`: of layer l and side s at 2 * l + s, of equal sizes. kInvalidArgument when their number, their sizes or
+  // the shape make no sense.
   static Result<Codebooks> make(Digest model, std::uint32_t codec_id, PageShape shape,
                                 std::vector<std::vector<std::byte>> tables);
-  // kNotFound, kIo, or kCorrupt with what is wrong: any difference from what write() wrote is noticed.
+  // The bytes of a file. kCorrupt with what is wrong: any difference from what bytes() gave is noticed; kUnsupported
+  // when they are whole and of another version.
+  static Result<Codebooks> parse(std::span<const std::byte> bytes);
+  // kNotFound, kIo, and those of parse().
   static Result<Codebooks> read(const std::string& path);
   // Replaces the file in one step.
   Status write(const std::string& path) const;
+  // What write() writes.
+  std::vector<std::byte> bytes() const;
 
   const Digest& model() const { return model_; }  // whose keys and values they were trained on
   std::uint32_t codec_id() const { return codec_id_; }
@@ -35,6 +42,8 @@ class Codebooks {
   const Digest& digest() const { return digest_; }  // of all of the above
 
  private:
+  Codebooks() = default;
+
   Digest model_;
   std::uint32_t codec_id_ = 0;
   PageShape shape_;

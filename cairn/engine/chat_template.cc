@@ -5,7 +5,7 @@
 #include <array>
 #include <utility>
 
-#include "cairn/engine/utf8.h"
+#include "cairn/base/utf8.h"
 
 namespace cairn {
 namespace {

@@ -2,9 +2,11 @@
 #include "cairn/engine/chat_template.h"
 
 #include <gtest/gtest.h>
+#include <rapidcheck.h>
 
 #include <algorithm>
 
+#include "cairn/testing/any_text.h"
 #include "cairn/testing/tokenizer_data.h"
 
 namespace cairn {

@@ -8,7 +8,7 @@
 #include <array>
 
 #include "cairn/base/check.h"
-#include "cairn/engine/utf8.h"
+#include "cairn/base/utf8.h"
 
 namespace cairn {
 namespace {

@@ -2,7 +2,9 @@
 #include "cairn/engine/pretokenizer.h"
 
 #include <gtest/gtest.h>
+#include <rapidcheck.h>
 
+#include "cairn/testing/any_text.h"
 #include "cairn/testing/tokenizer_data.h"
 
 namespace cairn {

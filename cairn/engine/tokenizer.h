@@ -11,9 +11,9 @@
 
 #include "cairn/base/hash.h"
 #include "cairn/base/result.h"
+#include "cairn/base/utf8.h"
 #include "cairn/engine/tokenizer_data.h"
 #include "cairn/engine/tokenizer_vocabulary.h"
-#include "cairn/engine/utf8.h"
 
 namespace cairn {
 

@@ -2,6 +2,7 @@
 #include "cairn/engine/tokenizer.h"
 
 #include <gtest/gtest.h>
+#include <rapidcheck.h>
 
 #include <algorithm>
 #include <chrono>
@@ -11,6 +12,7 @@
 #include <sstream>
 
 #include "cairn/engine/gguf.h"
+#include "cairn/testing/any_text.h"
 #include "cairn/testing/tokenizer_data.h"
 
 namespace cairn {

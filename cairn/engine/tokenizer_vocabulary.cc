@@ -6,7 +6,7 @@
 #include <charconv>
 #include <utility>
 
-#include "cairn/engine/utf8.h"
+#include "cairn/base/utf8.h"
 
 namespace cairn {
 namespace {

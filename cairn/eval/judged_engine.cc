@@ -7,7 +7,7 @@
 #include <string>
 #include <utility>
 
-#include "cairn/eval/random.h"
+#include "cairn/base/random.h"
 
 namespace cairn {
 

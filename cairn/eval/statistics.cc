@@ -6,7 +6,7 @@
 #include <numeric>
 
 #include "cairn/base/check.h"
-#include "cairn/eval/random.h"
+#include "cairn/base/random.h"
 
 namespace cairn {
 

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "cairn/eval/random.h"
+#include "cairn/base/random.h"
 
 namespace cairn {
 namespace {
@@ -60,18 +60,6 @@ TEST(Statistics, BootstrapRepeatsItselfAndKnowsWhenItKnowsNothing) {
   EXPECT_EQ(mean_of({1, 2, 3}, 5).front().low, mean_of({1, 2, 3}, 5).front().low);
   EXPECT_EQ(mean_of({4}, 1).front().high, 4);
   EXPECT_EQ(mean_of({2, 2, 2}, 1).front().low, 2);
-}
-
-TEST(SeededRandom, IsTheSameEverywhere) {
-  SeededRandom random(1, "S1", 2, 3);
-  const std::uint64_t first = random.next();
-  EXPECT_EQ(SeededRandom(1, "S1", 2, 3).next(), first);
-  EXPECT_NE(SeededRandom(1, "S1", 3, 2).next(), first);
-  EXPECT_NE(SeededRandom(1, "S2", 2, 3).next(), first);
-  EXPECT_EQ(SeededRandom(42).next(), 0xbdd732262feb6e95u);  // SplitMix64's published sequence from 42
-  std::vector<int> counts(7);
-  for (int i = 0; i < 7000; ++i) ++counts[random.below(7)];
-  for (const int count : counts) EXPECT_NEAR(count, 1000, 150);
 }
 
 }  // namespace

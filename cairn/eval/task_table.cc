@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <string>
 
-#include "cairn/engine/utf8.h"
+#include "cairn/base/utf8.h"
 #include "cairn/eval/task.h"
 #include "cairn/eval/tasks/makers.h"
 

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "cairn/eval/random.h"
+#include "cairn/base/random.h"
 
 namespace cairn {
 

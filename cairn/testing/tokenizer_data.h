@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Hand-made vocabularies of both tokenizer families, and generated texts that meet them.
+// Hand-made vocabularies of both tokenizer families; those of any_text() meet them.
 #pragma once
-
-#include <rapidcheck.h>
 
 #include <cstdio>
 #include <memory>
@@ -97,52 +95,6 @@ inline std::vector<std::shared_ptr<const Tokenizer>> all_tokenizers() {
   std::vector<std::shared_ptr<const Tokenizer>> all = {must_make(spm_data()), must_make(std::move(no_prefix))};
   for (const char* pre : {"llama-bpe", "qwen2", "gpt-2", "smollm"}) all.push_back(must_make(bpe_data(pre)));
   return all;
-}
-
-// Texts that meet the vocabularies: words, special tokens, spaces, scripts, and any bytes.
-inline rc::Gen<std::string> any_text() {
-  static const std::vector<std::string> kSnippets = {"hello",
-                                                     " hello",
-                                                     "he",
-                                                     "aaaa",
-                                                     "xyz",
-                                                     " ",
-                                                     "  ",
-                                                     "\n",
-                                                     "\n\n",
-                                                     "\t",
-                                                     "123",
-                                                     "'s",
-                                                     "'S",
-                                                     "é",
-                                                     "▁",
-                                                     "世界",
-                                                     "👩‍👩‍👧",
-                                                     "e\u0301",
-                                                     "<s>",
-                                                     "</s>",
-                                                     "<unk>",
-                                                     "<0x0A>",
-                                                     "<tool>",
-                                                     "<tool>>",
-                                                     "[INST]",
-                                                     "<|im_start|>",
-                                                     "<|im_end|>",
-                                                     "<|eot_id|>",
-                                                     "<|endoftext|>",
-                                                     "<tool>\n",
-                                                     "\xC3",
-                                                     "\xF0\x9F",
-                                                     "\xFF",
-                                                     "\x80",
-                                                     std::string(1, '\0')};
-  auto snippet = rc::gen::weightedOneOf<std::string>(
-      {{4, rc::gen::elementOf(kSnippets)}, {1, rc::gen::container<std::string>(rc::gen::arbitrary<char>())}});
-  return rc::gen::map(rc::gen::container<std::vector<std::string>>(std::move(snippet)), [](const auto& parts) {
-    std::string text;
-    for (const std::string& part : parts) text += part;
-    return text;
-  });
 }
 
 }  // namespace cairn::testing

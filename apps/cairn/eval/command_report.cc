@@ -8,7 +8,7 @@
 #include "apps/cairn/eval/eval_commands.h"
 #include "apps/cairn/eval/report_data.h"
 #include "apps/cairn/eval/report_page.h"
-#include "apps/cairn/eval/write_file.h"
+#include "cairn/base/file.h"
 
 namespace cairn {
 namespace {

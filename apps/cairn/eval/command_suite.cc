@@ -17,8 +17,8 @@
 #include "apps/cairn/eval/suite_markdown.h"
 #include "apps/cairn/eval/suite_options.h"
 #include "apps/cairn/eval/suite_run.h"
-#include "apps/cairn/eval/write_file.h"
 #include "apps/cairn/interrupt.h"
+#include "cairn/base/file.h"
 
 namespace cairn {
 namespace {

@@ -10,8 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "cairn/base/random.h"
 #include "cairn/base/result.h"
-#include "cairn/eval/random.h"
 #include "cairn/eval/session.h"
 #include "cairn/eval/session_spec.h"
 #include "cairn/eval/tasks/layout.h"

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "cairn/eval/random.h"
+#include "cairn/base/random.h"
 
 namespace cairn {
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "cairn/eval/random.h"
+#include "cairn/base/random.h"
 #include "cairn/eval/tasks/fill.h"
 
 namespace cairn {

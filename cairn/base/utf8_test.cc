@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cairn/engine/utf8.h"
+#include "cairn/base/utf8.h"
 
 #include <gtest/gtest.h>
 
-#include "cairn/testing/tokenizer_data.h"
+#include "cairn/testing/any_text.h"
 
 namespace cairn {
 namespace {

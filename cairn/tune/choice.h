@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a cache's bytes are divided among: units (the K or V of a layer, or both, or those of several layers), each of
+// which takes exactly one of its choices.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cairn/base/result.h"
+
+namespace cairn {
+
+// The two things that are weighed against each other; less is better of both.
+struct Cost {
+  std::uint64_t bytes = 0;
+  double error = 0;
+
+  bool operator==(const Cost&) const = default;
+};
+
+// One way to store a unit. An immutable value.
+struct Choice {
+  std::string name;         // as a plan calls it
+  std::uint64_t bytes = 0;  // of a page, a token or a sequence: the same measure in all units
+  double bits = 0;          // per value, all metadata included; for people, nothing is decided by it
+  double error = 0;         // finite and not negative; measured so that those of different units add up
+
+  Cost cost() const { return {bytes, error}; }
+};
+
+// A value.
+struct Unit {
+  std::string name;  // for messages, as "layer 3 keys"
+  std::vector<Choice> choices;
+};
+
+// Which choice each unit takes, by its place in Unit::choices, and what all of them cost together. A value.
+struct Allocation {
+  std::vector<std::size_t> picks;
+  Cost cost;
+
+  bool operator==(const Allocation&) const = default;
+};
+
+// kInvalidArgument, naming the unit and the choice: no units, a unit without choices, an error that is negative or not
+// a finite number, sums that overflow.
+Status check_units(std::span<const Unit> units);
+
+// Errors are added from the last unit to the first here and everywhere in this module: sums of doubles depend on their
+// order, and what one function finds least must be least to the others too. Requires: checked units and a pick for
+// each.
+Cost total_cost(std::span<const Unit> units, std::span<const std::size_t> picks);
+
+// Those of `costs` that no other is as good as in both and better in one, by ascending bytes and strictly descending
+// errors. Of several equal ones the first. NaN is never among them.
+std::vector<std::size_t> pareto_front(std::span<const Cost> costs);
+
+// Whether `a` is as good as `b` in both and better in one.
+inline bool dominates(const Cost& a, const Cost& b) {
+  return a.bytes <= b.bytes && a.error <= b.error && (a.bytes < b.bytes || a.error < b.error);
+}
+
+// The Pareto front of the unit's choices, in its order.
+Unit pruned(const Unit& unit);
+std::vector<Unit> pruned(std::span<const Unit> units);
+
+// Bytes of the plan that needs fewest. Requires: checked units.
+std::uint64_t fewest_bytes(std::span<const Unit> units);
+
+// kOutOfBudget with the least that works.
+std::unexpected<Error> nothing_fits(std::uint64_t most_bytes, std::uint64_t fewest_bytes);
+
+}  // namespace cairn
