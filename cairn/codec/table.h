@@ -18,5 +18,7 @@ extern const Codec kTok4Mean;
 extern const Codec kTok4Turned;
 extern const Codec kTok4;
 extern const Codec kTok8;
+extern const Codec kPq4;
+extern const Codec kPq4Pairs;
 
 }  // namespace cairn
