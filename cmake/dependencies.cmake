@@ -5,6 +5,7 @@ pkg_check_modules(sodium REQUIRED IMPORTED_TARGET libsodium)       # libsodium-d
 pkg_check_modules(pcre2 REQUIRED IMPORTED_TARGET libpcre2-8)       # libpcre2-dev
 find_package(dnnl REQUIRED)                                        # libdnnl-dev
 find_package(OpenMP REQUIRED)                                      # g++; only to tell oneDNN to stay on one thread
+find_package(faiss REQUIRED)                                       # libfaiss-dev
 find_package(CLI11 REQUIRED)                                       # libcli11-dev
 find_package(nlohmann_json REQUIRED)                               # nlohmann-json3-dev
 if(CAIRN_TESTS)

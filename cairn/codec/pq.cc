@@ -6,10 +6,10 @@
 //   pq4-256  two channels per sub-vector, 256 centroids, as published: a smaller error, but each code is a look-up in
 //            memory, so a head is expanded to bytes before it is attended. The slower one.
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 #include "cairn/codec/head_block.h"
+#include "cairn/codec/pq_gains.h"
 #include "cairn/codec/pq_table.h"
 #include "cairn/codec/small_scale.h"
 #include "cairn/codec/table.h"
@@ -20,38 +20,6 @@ namespace {
 
 constexpr std::int32_t kTwiceMiddle = 255;
 
-// One head of a block, centred on the means and in units of gain and scale, [kBlockTokens, head_dim].
-struct Normalised {
-  alignas(64) float units[kMostChannels * kBlockTokens];
-  std::uint8_t gains[kBlockTokens];
-
-  Normalised(const PqTable& table, std::uint32_t dim, const float* rows) {
-    float inverse[kMostChannels];
-    for (std::uint32_t d = 0; d < dim; ++d) inverse[d] = table.scale[d] > 0.0f ? 1.0f / table.scale[d] : 0.0f;
-    for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
-      const float* row = rows + std::size_t{t} * dim;
-      float* to = units + std::size_t{t} * dim;
-      constexpr std::uint32_t kLanes = 8;  // head_dim is a multiple
-      float sums[kLanes] = {};
-      for (std::uint32_t d = 0; d < dim; d += kLanes) {
-        for (std::uint32_t i = 0; i < kLanes; ++i) {
-          to[d + i] = row[d + i] - table.mean[d + i];
-          sums[i] += table.weight[d + i] * to[d + i] * to[d + i];
-        }
-      }
-      float sum = 0;
-      for (const float part : sums) sum += part;
-      gains[t] = small_scale_nearest(std::sqrt(sum));
-      const float gain = small_scale(gains[t]), share = gain > 0.0f ? 1.0f / gain : 0.0f;
-      for (std::uint32_t d = 0; d < dim; ++d) to[d] *= inverse[d] * share;
-    }
-  }
-};
-
-float level_of(std::uint8_t level) {
-  return static_cast<float>(level) - kPqMiddle;
-}
-
 // 16 centroids for each channel.
 struct Channels {
   static constexpr PqForm kForm = PqForm::kChannels;
@@ -60,13 +28,17 @@ struct Channels {
     return keys ? code_bytes(kBlockTokens, dim, 4) : code_bytes(dim, kBlockTokens, 4);
   }
 
-  static void encode(const PqTable& table, std::uint32_t dim, bool keys, const float* units, std::uint8_t* out) {
+  static void encode(const PqTable& table, std::uint32_t dim, bool keys, const HeadBlock& head, const PqGains& gains,
+                     std::uint8_t* out) {
+    alignas(64) float units[kMostChannels * kBlockTokens];
+    for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
+      const float* row = head.by_token() + std::size_t{t} * dim;
+      const float inverse = gains.inverse[t];
+      for (std::uint32_t d = 0; d < dim; ++d) units[t * dim + d] = (row[d] - table.mean[d]) * inverse;
+    }
     float bounds[(kPqLevels - 1) * kMostChannels];
     for (std::uint32_t d = 0; d < dim; ++d) {
-      const std::uint8_t* levels = table.levels + std::size_t{d} * kPqLevels;
-      for (std::uint32_t k = 0; k + 1 < kPqLevels; ++k) {
-        bounds[k * dim + d] = 0.5f * (level_of(levels[k]) + level_of(levels[k + 1]));
-      }
+      for (std::uint32_t k = 0; k + 1 < kPqLevels; ++k) bounds[k * dim + d] = pq_bound(table, d, k);
     }
     std::uint8_t codes[kMostChannels * kBlockTokens];
     kernels().quantise_levels(units, kBlockTokens, dim, bounds, codes);
@@ -108,27 +80,21 @@ struct Pairs {
     return ((std::size_t{pair / 8} * (kBlockTokens / 4) + token / 4) * 8 + pair % 8) * 4 + token % 4;
   }
 
-  static void encode(const PqTable& table, std::uint32_t dim, bool keys, const float* units, std::uint8_t* out) {
+  static void encode(const PqTable& table, std::uint32_t dim, bool keys, const HeadBlock& head, const PqGains& gains,
+                     std::uint8_t* out) {
     std::memset(out, 0, bytes_of_codes(dim, keys));
     for (std::uint32_t pair = 0; pair < dim / 2; ++pair) {
-      const std::uint8_t* levels = table.levels + std::size_t{pair} * kPqCentroids * 2;
-      float first[kBlockTokens], second[kBlockTokens], least[kBlockTokens];
-      std::int32_t codes[kBlockTokens] = {};
-      for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
-        first[t] = units[std::size_t{t} * dim + 2 * pair];
-        second[t] = units[std::size_t{t} * dim + 2 * pair + 1];
-        least[t] = INFINITY;
-      }
-      for (std::uint32_t c = 0; c < kPqCentroids; ++c) {
-        const float a = level_of(levels[2 * c]), b = level_of(levels[2 * c + 1]);
+      const float* x = head.by_channel() + std::size_t{2 * pair} * kBlockTokens;
+      float units[2][kBlockTokens], points[2 * kPqCentroids], distance[kBlockTokens];
+      for (std::uint32_t i = 0; i < 2; ++i) {
         for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
-          const float distance = (first[t] - a) * (first[t] - a) + (second[t] - b) * (second[t] - b);
-          codes[t] = distance < least[t] ? static_cast<std::int32_t>(c) : codes[t];
-          least[t] = distance < least[t] ? distance : least[t];
+          units[i][t] = (x[i * kBlockTokens + t] - table.mean[2 * pair + i]) * gains.inverse[t];
         }
       }
-      for (std::uint32_t t = 0; t < kBlockTokens; ++t)
-        out[place(dim, keys, t, pair)] = static_cast<std::uint8_t>(codes[t]);
+      pq_points(table, pair, points);
+      std::uint8_t codes[kBlockTokens];
+      kernels().nearest_points(units[0], units[1], kBlockTokens, points, kPqCentroids, codes, distance);
+      for (std::uint32_t t = 0; t < kBlockTokens; ++t) out[place(dim, keys, t, pair)] = codes[t];
     }
   }
 
@@ -211,9 +177,9 @@ struct Pq {
     for (std::uint32_t h = 0; h < format.shape.kv_heads; ++h, page += layout.bytes) {
       const PqTable table = pq_table(Form::kForm, dim, h, format.codebook);
       const HeadBlock head(format, block.page, h);
-      const Normalised normalised(table, dim, head.by_token());
-      Form::encode(table, dim, format.side == Side::kKey, normalised.units, bytes(page + layout.codes));
-      std::memcpy(page + layout.gains, normalised.gains, kBlockTokens);
+      const PqGains gains = pq_gains(Form::kForm, table, dim, head.by_channel());
+      Form::encode(table, dim, format.side == Side::kKey, head, gains, bytes(page + layout.codes));
+      std::memcpy(page + layout.gains, gains.codes, kBlockTokens);
     }
   }
 
@@ -231,7 +197,7 @@ struct Pq {
         float* row = out + (std::size_t{t} * format.shape.kv_heads + h) * dim;
         for (std::uint32_t d = 0; d < dim; ++d) {
           const std::uint8_t level = Form::level_at(matrix, keys ? t : d, keys ? d : t, d);
-          row[d] = table.mean[d] + gains[t] * table.scale[d] * level_of(level);
+          row[d] = table.mean[d] + gains[t] * table.scale[d] * pq_level(level);
         }
       }
     }
@@ -262,7 +228,6 @@ struct Pq {
     const PqTable table = pq_table(Form::kForm, dim, kv_head, format.codebook);
     page += kv_head * layout.bytes;
     alignas(64) std::uint8_t expanded[kMostExpanded];
-    // A group is all channels, or as many as are a multiple of 16.
     alignas(64) float gains[kBlockTokens];
     widen_small_scales(bytes(page + layout.gains), kBlockTokens, gains);
     const CodeValues values = {.codes = Form::matrix(table, dim, false, bytes(page + layout.codes), expanded),
@@ -317,7 +282,7 @@ struct Pq {
 
 }  // namespace
 
-const Codec kPq4 = Pq<Channels, false>::codec(64, "pq4");
-const Codec kPq4Pairs = Pq<Pairs, false>::codec(65, "pq4-256");
+const Codec kPq4 = Pq<Channels, true>::codec(64, "pq4");
+const Codec kPq4Pairs = Pq<Pairs, true>::codec(65, "pq4-256");
 
 }  // namespace cairn

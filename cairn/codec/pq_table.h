@@ -3,7 +3,6 @@
 //
 //   mean   [head_dim] f32    K[t, d] = mean[d] + gain[t] * scale[d] * (level - 127.5)
 //   scale  [head_dim] f32
-//   weight [head_dim] f32    gain[t] = sqrt(sum over d of weight[d] * (K[t, d] - mean[d])^2)
 //   levels, bytes            pq4: [head_dim rounded up to 16][16], ascending in each channel;
 //                            pq4-256: [head_dim / 2][256][2], the two channels of a centroid side by side
 //
@@ -13,6 +12,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "cairn/block/shape.h"
 
@@ -24,11 +24,19 @@ inline constexpr float kPqMiddle = 127.5f;
 
 enum class PqForm : std::uint8_t { kChannels, kPairs };
 
+inline constexpr std::uint32_t kPq4Id = 64, kPq4PairsId = 65;
+
+// Nothing for a codec that has no such tables.
+constexpr std::optional<PqForm> pq_form(std::uint32_t codec_id) {
+  if (codec_id == kPq4Id || codec_id == 66) return PqForm::kChannels;
+  if (codec_id == kPq4PairsId || codec_id == 67) return PqForm::kPairs;
+  return std::nullopt;
+}
+
 // Of one head. Requires of the table: the alignment of a float.
 struct PqTable {
   const float* mean;
   const float* scale;
-  const float* weight;
   const std::uint8_t* levels;
 };
 
@@ -39,7 +47,7 @@ constexpr std::size_t pq_level_bytes(PqForm form, std::uint32_t head_dim) {
 }
 
 constexpr std::size_t pq_head_bytes(PqForm form, std::uint32_t head_dim) {
-  return 3 * sizeof(float) * std::size_t{head_dim} + pq_level_bytes(form, head_dim);
+  return 2 * sizeof(float) * std::size_t{head_dim} + pq_level_bytes(form, head_dim);
 }
 
 inline PqTable pq_table(PqForm form, std::uint32_t head_dim, std::uint32_t kv_head, const std::byte* table) {
@@ -47,8 +55,23 @@ inline PqTable pq_table(PqForm form, std::uint32_t head_dim, std::uint32_t kv_he
   const auto* floats = reinterpret_cast<const float*>(head);
   return {.mean = floats,
           .scale = floats + head_dim,
-          .weight = floats + 2 * std::size_t{head_dim},
-          .levels = reinterpret_cast<const std::uint8_t*>(floats + 3 * std::size_t{head_dim})};
+          .levels = reinterpret_cast<const std::uint8_t*>(floats + 2 * std::size_t{head_dim})};
+}
+
+constexpr float pq_level(std::uint8_t level) {
+  return static_cast<float>(level) - kPqMiddle;
+}
+
+// Of pq4: where the nearest level of a channel goes from k to k + 1, in units of the gain.
+inline float pq_bound(const PqTable& table, std::uint32_t channel, std::uint32_t k) {
+  const std::uint8_t* levels = table.levels + std::size_t{channel} * kPqLevels;
+  return 0.5f * table.scale[channel] * (pq_level(levels[k]) + pq_level(levels[k + 1]));
+}
+
+// Of pq4-256: the centroids of a pair of channels [kPqCentroids, 2], in units of the gain.
+inline void pq_points(const PqTable& table, std::uint32_t pair, float* points) {
+  const std::uint8_t* levels = table.levels + std::size_t{pair} * kPqCentroids * 2;
+  for (std::uint32_t i = 0; i < 2 * kPqCentroids; ++i) points[i] = table.scale[2 * pair + i % 2] * pq_level(levels[i]);
 }
 
 }  // namespace cairn

@@ -23,11 +23,10 @@ inline constexpr std::array<float, 16> kNormalLevels = {-2.733f, -2.069f, -1.618
                                                         1.256f,  1.618f,  2.069f,  2.733f};
 
 inline std::vector<std::byte> make_normal_codebook(const Codec& codec, PageShape shape) {
-  const PqForm form = codec.name == "pq4" ? PqForm::kChannels : PqForm::kPairs;
+  const PqForm form = pq_form(codec.id).value();
   const std::uint32_t dim = shape.head_dim;
-  std::vector<float> floats(3 * std::size_t{dim});  // means stay zero
+  std::vector<float> floats(2 * std::size_t{dim});  // means stay zero
   std::fill_n(floats.begin() + dim, dim, 2.733f / kPqMiddle);
-  std::fill_n(floats.begin() + 2 * std::ptrdiff_t{dim}, dim, 1.0f / static_cast<float>(dim));
   const auto level = [](std::size_t code) {
     return static_cast<std::byte>(std::lround((kNormalLevels[code] / 2.733f + 1.0f) * kPqMiddle));
   };
