@@ -121,6 +121,11 @@ Status check_codebooks(const CodecPlan& plan, const Codec& codec, const PlanTarg
     return fail(ErrorCode::kInvalidArgument,
                 "these codebooks were trained for another model: make them anew with 'cairn tune codebooks'");
   }
+  if (books->table_bytes() != codec.codebook_bytes(target.shape)) {
+    return fail(ErrorCode::kCorrupt, "the tables of these codebooks have " + std::to_string(books->table_bytes()) +
+                                         " bytes, but codec '" + name + "' reads " +
+                                         std::to_string(codec.codebook_bytes(target.shape)));
+  }
   return {};
 }
 

@@ -9,5 +9,6 @@
 namespace cairn {
 
 void add_tune_plan_command(CLI::App& tune, Status& outcome);
+void add_tune_codebooks_command(CLI::App& tune, Status& outcome);
 
 }  // namespace cairn
