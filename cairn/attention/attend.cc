@@ -58,14 +58,6 @@ void copy_state(const SoftmaxState& from, const SoftmaxState& to, std::uint32_t 
   std::copy_n(from.acc, std::size_t{rows} * head_dim, to.acc);
 }
 
-std::uint64_t visible(const PageView& page, std::int32_t position) {
-  const std::uint64_t all = page.count == 64 ? ~0ull : (1ull << page.count) - 1;
-  if (page.max_position <= position) return all;
-  std::uint64_t mask = 0;
-  for (std::uint32_t t = 0; t < page.count; ++t) mask |= std::uint64_t{page.positions[t] <= position} << t;
-  return mask;
-}
-
 Upcoming head_part(const PageFormat& format, const std::byte* page, std::uint32_t kv_head) {
   return format.codec->head_part(format, page, kv_head);
 }
@@ -167,7 +159,7 @@ void Attention::attend_item(const Item& item, unsigned thread) {
       const PageFormat& values = *page.value_format;
       if (page.min_position > last_position) continue;
       for (std::uint32_t r = 0; r < rows; r += group) {
-        std::fill_n(tile.masks + r, group, visible(page, positions[r % head_rows / group]));
+        std::fill_n(tile.masks + r, group, visible_slots(page, positions[r % head_rows / group]));
       }
       const PageView* next_page = p + 1 < end ? &item.rows->page(p + 1) : nullptr;
       for (std::uint32_t h = 0; h < item.head_count; ++h) {

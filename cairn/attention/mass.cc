@@ -8,16 +8,6 @@
 #include "cairn/kernels/kernels.h"
 
 namespace cairn {
-namespace {
-
-std::uint64_t visible(const PageView& page, std::int32_t position) {
-  std::uint64_t mask = 0;
-  for (std::uint32_t t = 0; t < page.count; ++t) mask |= std::uint64_t{page.positions[t] <= position} << t;
-  return mask;
-}
-
-}  // namespace
-
 void add_mass(const AttendRows& rows, const PageView& page, PageShape shape, std::uint32_t heads, LayerBasis basis,
               ThreadPool& pool, float* mass) {
   const std::uint32_t group = heads / shape.kv_heads, dim = shape.head_dim, count = rows.rows * group;
@@ -31,7 +21,7 @@ void add_mass(const AttendRows& rows, const PageView& page, PageShape shape, std
                   std::size_t{group} * dim * sizeof(float));
       for (std::uint32_t g = 0; g < group; ++g) {
         max[r * group + g] = rows.softmax[(first + g) * 2];
-        masks[r * group + g] = visible(page, rows.positions[r]);
+        masks[r * group + g] = visible_slots(page, rows.positions[r]);
       }
     }
     if (basis.rotated_keys) turn_heads(q, dim);

@@ -26,4 +26,13 @@ struct PageView {
   std::int32_t max_position = 0;
 };
 
+// Which slots a query at `position` sees: bit t for token t.
+inline std::uint64_t visible_slots(const PageView& page, std::int32_t position) {
+  const std::uint64_t all = page.count == 64 ? ~0ull : (1ull << page.count) - 1;
+  if (page.max_position <= position) return all;
+  std::uint64_t mask = 0;
+  for (std::uint32_t t = 0; t < page.count; ++t) mask |= std::uint64_t{page.positions[t] <= position} << t;
+  return mask;
+}
+
 }  // namespace cairn

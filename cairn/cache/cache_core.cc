@@ -61,6 +61,12 @@ Status CacheCore::check(const KvCacheOptions& options) {
     if (layer.keys == nullptr || layer.values == nullptr) {
       return fail(ErrorCode::kInvalidArgument, "a KV cache needs a codec for keys and one for values");
     }
+    for (const Codec* codec : {layer.keys, layer.values}) {
+      CAIRN_TRY_VOID(check_shape(*codec, options.shape));
+      if (codec->needs_codebook && options.plan.codebooks == nullptr) {
+        return fail(ErrorCode::kInvalidArgument, "codec '" + std::string(codec->name) + "' needs codebooks");
+      }
+    }
   }
   const std::size_t least = least_bytes(layer_forms(options));
   if (least > options.budget_bytes) {

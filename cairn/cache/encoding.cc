@@ -20,9 +20,11 @@ struct Job {
 // From sums over the queries that saw a token to means, so that early tokens are not preferred for being seen by more.
 std::vector<float> mean_mass(const LayerTable::Entry& entry, std::uint32_t kv_heads) {
   std::vector<float> mean = entry.mass;
+  mean.resize(std::size_t{kv_heads} * kBlockTokens);
   for (std::uint32_t h = 0; h < kv_heads; ++h) {
     for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
-      mean[h * kBlockTokens + t] /= static_cast<float>(kBlockTokens - t + entry.later_probes);
+      float& mass = mean[h * kBlockTokens + t];
+      mass = mass >= 0.0f ? mass / static_cast<float>(kBlockTokens - t + entry.later_probes) : 0.0f;  // no NaN
     }
   }
   return mean;
@@ -79,13 +81,13 @@ void reopen_block(LayerTable& layer, std::size_t block, Reservation& room) {
   const auto open = [&](const SideForms& side, const PageRef& page) {
     return page.form() == kOpenForm ? page : reopened(side, page, room);
   };
-  layer.replace_pages(block, open(forms.keys, entry.keys), open(forms.values, entry.values));
+  layer.reopen(block, open(forms.keys, entry.keys), open(forms.values, entry.values));
 }
 
-bool all_finite(std::span<const float> values) {
+bool fits_f16(std::span<const float> values) {
   std::uint32_t largest = 0;
   for (const float value : values) largest = std::max(largest, std::bit_cast<std::uint32_t>(value) & 0x7fffffffu);
-  return largest < 0x7f800000u;
+  return largest <= std::bit_cast<std::uint32_t>(65504.0f);
 }
 
 }  // namespace cairn

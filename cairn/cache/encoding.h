@@ -20,7 +20,7 @@ void encode_blocks(CacheCore& core, LayerTable& layer, std::span<const std::size
 // Replaces the encoded pages of one block by open ones with what they decode to, so that tokens can be written.
 void reopen_block(LayerTable& layer, std::size_t block, Reservation& room);
 
-// Whether every value is finite.
-bool all_finite(std::span<const float> values);
+// Whether no value is infinite, not a number, or beyond what an open page can hold.
+bool fits_f16(std::span<const float> values);
 
 }  // namespace cairn

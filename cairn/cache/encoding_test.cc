@@ -196,10 +196,64 @@ TEST_F(EncodedCache, ForksEncodeForThemselvesAndShareWhatWasEncoded) {
   ASSERT_TRUE(append(a, 100, wave));
   Sequence b = a.fork();
   ASSERT_TRUE(append(b, 40, wave));
+  cache_->clear();  // equal tokens, so the index would give a the block of b
   ASSERT_TRUE(append(a, 40, [](std::size_t, std::size_t) { return 2.0f; }));
   EXPECT_EQ(encoded(a), encoded(b));
   EXPECT_EQ(a.pages(0)[0].keys, b.pages(0)[0].keys);
   EXPECT_NE(a.pages(0)[1].keys, b.pages(0)[1].keys);
+}
+
+// A codec that asks for attention counts from nothing when a block takes tokens again.
+TEST_F(EncodedCache, ReopenedBlocksAreCountedAnew) {
+  make("zip");
+  Sequence sequence = cache_->open({});
+  ASSERT_TRUE(append(sequence, 150, wave));
+  ASSERT_TRUE(sequence.trim(100));
+  ASSERT_NE(sequence.counting_block(0, 99), nullptr);
+  ASSERT_TRUE(append(sequence, 28, wave));
+  EXPECT_EQ(encoded(sequence), std::vector<bool>({true, true}));
+
+  ASSERT_TRUE(append(sequence, 60, wave));
+  const std::vector<std::int32_t> positions = {188, 189, 190, 191};
+  ASSERT_TRUE(sequence.reserve(positions));
+  const std::vector<float> rows(4 * kShape.values_per_token(), 1.0f);
+  sequence.store(0, 0, 4, rows.data(), rows.data());
+  sequence.encode_due(0, 192, pool_);
+  sequence.rollback();
+  EXPECT_NE(sequence.counting_block(0, 187), nullptr);
+  ASSERT_TRUE(append(sequence, 10, wave));
+  EXPECT_EQ(encoded(sequence), std::vector<bool>({true, true, true, false}));
+}
+
+TEST_F(EncodedCache, AnExactPrefillThatCannotBeEncodedStaysAsItIs) {
+  make("kivi4-g32+prefill=exact", 33 << 10);  // open blocks fit, their encoded form beside them does not
+  Sequence sequence = cache_->open({});
+  sequence.begin_prefill();
+  ASSERT_TRUE(append(sequence, 128, wave));
+  const Status status = sequence.finish_prefill(pool_);
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().code, ErrorCode::kOutOfBudget);
+  EXPECT_EQ(encoded(sequence), std::vector<bool>({false, false}));
+}
+
+TEST_F(EncodedCache, AnUnencodableTailIsNotTrustedAfterACut) {
+  make("tok4");
+  Sequence sequence = cache_->open({});
+  ASSERT_TRUE(append(sequence, 60, [](std::size_t token, std::size_t) {
+    return token == 50 ? std::numeric_limits<float>::infinity() : 1.0f;
+  }));
+  ASSERT_TRUE(sequence.trim(40));
+  EXPECT_FALSE(sequence.intact());
+}
+
+TEST(CacheCore, RefusesHeadsThatACodecCannotHold) {
+  for (const std::uint32_t dim : {12u, 520u}) {
+    const PageShape shape{1, dim};
+    EXPECT_EQ(make_plan("tok4", {1, shape, nullptr}).error().code, ErrorCode::kUnsupported);
+    KvCacheOptions options{.plan = {}, .shape = shape, .root = {}, .budget_bytes = 1 << 24};
+    options.plan.layers = {{*find_codec("kivi4-g32"), *find_codec("raw_f16")}};
+    EXPECT_EQ(KvCache::check(options).error().code, ErrorCode::kUnsupported);
+  }
 }
 
 // Every step of a pass that cannot have its bytes changes nothing.

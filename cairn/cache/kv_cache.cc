@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cairn/cache/kv_cache.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace cairn {
@@ -22,6 +23,19 @@ Sequence KvCache::open(std::span<const TokenId> prompt) {
 
 std::size_t KvCache::bytes_per_token() const {
   return core_->settled_block_bytes() / kBlockTokens;
+}
+
+std::size_t KvCache::bytes_for(std::size_t tokens) const {
+  const CodecPlan& plan = core_->options.plan;
+  const std::size_t full = tokens / kBlockTokens, tail = tokens % kBlockTokens != 0 ? 1 : 0;
+  const std::size_t stay = std::min<std::size_t>(full, std::size_t{plan.sink_blocks} + plan.recent_blocks);
+  const std::size_t open = (plan.exact_prefill ? full : stay) + tail;
+  std::size_t bytes = 0;
+  for (const LayerForms& layer : core_->layers) {
+    bytes += open * layer.open_bytes();
+    bytes += (full - stay) * (plan.exact_prefill ? layer.encoding_bytes() : layer.settled_bytes());
+  }
+  return bytes;
 }
 
 KvCacheStats KvCache::stats() const {

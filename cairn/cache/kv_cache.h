@@ -40,7 +40,9 @@ class KvCache {
   Sequence fork(const Sequence& sequence) { return sequence.fork(); }
 
   const KvCacheOptions& options() const { return core_->options; }
-  std::size_t bytes_per_token() const;  // all layers, K and V, rounding of pages included
+  std::size_t bytes_per_token() const;  // all layers, K and V, of full blocks as they are kept
+  // What a sequence of so many tokens needs at the least: encoded blocks, those that stay open, the open tail.
+  std::size_t bytes_for(std::size_t tokens) const;
   KvCacheStats stats() const;
 
   // Forgets all prefixes. Sequences keep their pages.

@@ -76,8 +76,18 @@ void LayerTable::replace_pages(std::size_t block, PageRef keys, PageRef values) 
   entry.keys = std::move(keys);
   entry.values = std::move(values);
   entry.open_keys = entry.open_values = PageRef();
-  entry.settled = false;
   renew_views(block);
+}
+
+void LayerTable::reopen(std::size_t block, PageRef keys, PageRef values) {
+  replace_pages(block, std::move(keys), std::move(values));
+  entries_[block].settled = false;
+  count_anew(entries_[block]);
+}
+
+void LayerTable::count_anew(Entry& entry) const {
+  entry.later_probes = 0;
+  if (forms_->needs_mass()) entry.mass.assign(forms_->keys.open.shape.kv_heads * kBlockTokens, 0.0f);
 }
 
 void LayerTable::replace_positions(std::size_t block, std::shared_ptr<PositionBlock> positions) {
@@ -107,7 +117,9 @@ void LayerTable::unsettle(std::size_t block) {
   Entry& entry = entries_[block];
   if (entry.open_keys) entry.keys = std::exchange(entry.open_keys, PageRef());
   if (entry.open_values) entry.values = std::exchange(entry.open_values, PageRef());
-  entry.settled = false;
+  // Without its open form an encoded block stays what it is.
+  entry.settled = entry.keys.form() == kSettledForm || entry.values.form() == kSettledForm;
+  if (!entry.settled) count_anew(entry);
   renew_views(block);
 }
 

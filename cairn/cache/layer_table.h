@@ -38,9 +38,9 @@ class LayerTable {
     // The open form of what has been encoded, until let_go_of_open_forms().
     PageRef open_keys{};
     PageRef open_values{};
-    bool unencodable = false;  // holds infinities or not-a-numbers
-    bool settled = false;      // encoded, or kept open for good
-    std::vector<float> mass{};   // attention that each token got, [kv_heads, kBlockTokens], if the layer asks for it
+    bool unencodable = false;   // holds infinities or not-a-numbers
+    bool settled = false;       // encoded, or kept open for good
+    std::vector<float> mass{};  // attention that each token got, [kv_heads, kBlockTokens], if the layer asks for it
     std::uint32_t later_probes = 0;  // queries of later blocks that are part of it
 
     std::size_t number() const { return first_token / kBlockTokens; }
@@ -74,8 +74,10 @@ class LayerTable {
   void settle(std::size_t block, PageRef keys, PageRef values);
   // From block number `first` on.
   void let_go_of_open_forms(std::size_t first);
-  // Back to the open form, where there still is one.
+  // Back to the open form, where there still is one; attention is counted from nothing again.
   void unsettle(std::size_t block);
+  // Pages that take tokens again in the place of a block's others; attention is counted from nothing again.
+  void reopen(std::size_t block, PageRef keys, PageRef values);
 
   // Which block holds the sequence's token, or blocks() when it was dropped or is not there yet.
   std::size_t find(std::size_t token) const;
@@ -90,6 +92,7 @@ class LayerTable {
 
  private:
   void renew_views(std::size_t block);
+  void count_anew(Entry& entry) const;
 
   const LayerForms* forms_;
   std::vector<Entry> entries_;

@@ -25,16 +25,29 @@ PageRef copy_page(const PageRef& page, std::size_t page_bytes, Reservation& room
 // A side that encodes gets its rows in the codec's basis, and notices what no code can stand for.
 void store_row(const SideForms& side, LayerTable::Entry& entry, const PageRef& page, std::uint32_t slot,
                std::span<const float> row) {
-  if (side.encodes() && !all_finite(row)) {
-    std::atomic_ref(entry.unencodable).store(true, std::memory_order_relaxed);
-  }
-  std::vector<float> turned;
+  thread_local std::vector<float> turned;
   if (side.settled.codec->rotated) {
     turned.assign(row.begin(), row.end());
     turn_heads(turned, side.open.shape.head_dim);
     row = turned;
   }
+  if (side.encodes() && !fits_f16(row)) {
+    std::atomic_ref(entry.unencodable).store(true, std::memory_order_relaxed);
+  }
   side.open.codec->store_token(side.open, page.data(), slot, row.data());
+}
+
+// Whether a block from the index was not encoded though its layer does.
+bool kept_raw(const LayerForms& forms, const PageRef& keys, const PageRef& values) {
+  return (forms.keys.encodes() && keys.form() == kOpenForm) || (forms.values.encodes() && values.form() == kOpenForm);
+}
+
+bool all_settled(const LayerTable& layer, std::size_t first, std::size_t end) {
+  if (!layer.forms().encodes()) return true;
+  for (std::size_t b = layer.lower_bound(first); b < layer.blocks() && layer.entry(b).number() < end; ++b) {
+    if (!layer.entry(b).settled) return false;
+  }
+  return true;
 }
 
 }  // namespace
@@ -69,7 +82,8 @@ void Sequence::attach(const PrefixMatch& match, std::span<const TokenId> prompt)
       layers_[l].append({.keys = block.pages[2 * l],
                          .values = block.pages[2 * l + 1],
                          .positions = positions,
-                         .first_token = block_keys_.size() * kBlockTokens},
+                         .first_token = block_keys_.size() * kBlockTokens,
+                         .unencodable = kept_raw(layers_[l].forms(), block.pages[2 * l], block.pages[2 * l + 1])},
                         kBlockTokens);
     }
     block_keys_.push_back(block.key);
@@ -202,9 +216,15 @@ Status Sequence::finish_prefill(ThreadPool& pool) {
   if (reserved_ != 0) return fail(ErrorCode::kInvalidArgument, "commit the reserved tokens before encoding");
   deferring_ = false;
   const std::size_t end = settling_end(tokens_.size());
+  std::size_t bytes = 0;
+  for (const LayerTable& layer : layers_) bytes += (end - settled_blocks_) * layer.forms().encoding_bytes();
+  Result<Reservation> room = core_->make_room(bytes);
+  if (!room) {
+    deferring_ = true;
+    return std::unexpected(std::move(room).error());
+  }
+  encoding_room_ = *std::move(room);
   for (std::uint32_t l = 0; l < layers_.size(); ++l) {
-    const std::size_t blocks = end - std::min(end, settled_blocks_);
-    CAIRN_TRY(encoding_room_, core_->make_room(blocks * layers_[l].forms().encoding_bytes()));
     encode_due(l, tokens_.size(), pool);
     layers_[l].let_go_of_open_forms(settled_blocks_);
   }
@@ -221,8 +241,12 @@ Status Sequence::commit(std::span<const TokenId> tokens) {
   tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
   reserved_ = 0;
   encoding_room_ = {};
-  for (LayerTable& layer : layers_) layer.let_go_of_open_forms(settled_blocks_);
-  settled_blocks_ = settling_end(tokens_.size());
+  const std::size_t end = settling_end(tokens_.size());
+  for (LayerTable& layer : layers_) {
+    CAIRN_CHECK(all_settled(layer, std::max<std::size_t>(settled_blocks_, core_->options.plan.sink_blocks), end));
+    layer.let_go_of_open_forms(settled_blocks_);
+  }
+  settled_blocks_ = end;
   seal_full_blocks();
   return {};
 }
@@ -247,6 +271,7 @@ void Sequence::rollback() {
     for (std::size_t b = layer.lower_bound(settled_blocks_); b < layer.blocks(); ++b) layer.unsettle(b);
     if (layer.forms().needs_mass()) intact_ = false;
   }
+  distrust_tail();
   encoding_room_ = {};
   reserved_ = 0;
 }
@@ -291,7 +316,18 @@ Status Sequence::reopen_tail(std::size_t tokens) {
     for (LayerTable& layer : layers_) reopen_block(layer, layer.lower_bound(number), room);
   }
   if (bytes > 0 || changes) intact_ = false;
+  for (LayerTable& layer : layers_) {
+    LayerTable::Entry& entry = layer.entry(layer.lower_bound(number));
+    if (entry.unencodable) intact_ = entry.settled = false;
+  }
   return {};
+}
+
+// What made a block unencodable may be gone with the tokens that were dropped, and then a cold run would encode it.
+void Sequence::distrust_tail() {
+  for (LayerTable& layer : layers_) {
+    if (layer.tail_tokens() != 0 && layer.entry(layer.blocks() - 1).unencodable) intact_ = false;
+  }
 }
 
 Status Sequence::drop_block(std::uint32_t layer, std::size_t first_token) {

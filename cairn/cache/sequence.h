@@ -71,9 +71,10 @@ class Sequence {
   // Committed and reserved tokens, in order. Every page but the last is full.
   std::span<const PageView> pages(std::uint32_t layer) const { return layers_[layer].views(); }
 
-  // The reserved tokens, stored in all layers by now, become part of the sequence. Blocks that became full are
-  // published in the prefix index if the plan allows it and their positions are 0, 1, 2, ...; where the index has
-  // an equal block, the sequence takes its pages instead of its own. kInvalidArgument when the count is not reserved().
+  // The reserved tokens, stored in all layers by now, with encode_due called for each layer that encodes, become part
+  // of the sequence. Blocks that became full are published in the prefix index if the plan allows it and their
+  // positions are 0, 1, 2, ...; where the index has an equal block, the sequence takes its pages instead of its own.
+  // kInvalidArgument when the count is not reserved().
   Status commit(std::span<const TokenId> tokens);
 
   // Drops the reserved tokens. Where attention was counted, it ends publishing: the count is not undone.
@@ -109,6 +110,7 @@ class Sequence {
   std::size_t bytes_for(std::size_t tokens) const;
   std::size_t settling_end(std::size_t tokens) const;
   Status reopen_tail(std::size_t tokens);
+  void distrust_tail();
   std::size_t tokens_that_fit(std::size_t bytes) const;
   void own_tail(Reservation& room);
   void own_tail_positions();

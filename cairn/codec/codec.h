@@ -91,6 +91,9 @@ std::span<const Codec> codec_table();
 // kUnsupported with the list of known names when there is no such codec.
 Result<const Codec*> find_codec(std::string_view name);
 
+// Whether the codec can hold heads of this shape; kUnsupported with what it takes.
+Status check_shape(const Codec& codec, PageShape shape);
+
 // What holds the tokens of an open block under a codec: itself if it takes single tokens, else raw_f16.
 const Codec& open_codec(const Codec& codec);
 

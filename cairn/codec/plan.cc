@@ -133,6 +133,7 @@ Status check_plan(const CodecPlan& plan, const PlanTarget& target) {
   bool used = false;
   for (const LayerPlan& layer : plan.layers) {
     for (const Codec* codec : {layer.keys, layer.values}) {
+      CAIRN_TRY_VOID(check_shape(*codec, target.shape));
       if (!codec->needs_codebook) continue;
       used = true;
       CAIRN_TRY_VOID(check_codebooks(plan, *codec, target));

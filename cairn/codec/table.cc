@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "cairn/kernels/codes.h"
+
 namespace cairn {
 
 std::span<const Codec> codec_table() {
@@ -21,6 +23,14 @@ Result<const Codec*> find_codec(std::string_view name) {
   std::string known;
   for (const Codec& codec : table) known += (known.empty() ? "" : ", ") + std::string(codec.name);
   return fail(ErrorCode::kUnsupported, "unknown codec '" + std::string(name) + "'; choose one of: " + known);
+}
+
+Status check_shape(const Codec& codec, PageShape shape) {
+  if (codec.encode == nullptr || (shape.head_dim % 8 == 0 && shape.head_dim <= kMostChannels)) return {};
+  return fail(ErrorCode::kUnsupported, "codec '" + std::string(codec.name) +
+                                           "' takes heads of a multiple of 8 and at most " +
+                                           std::to_string(kMostChannels) + " channels, not " +
+                                           std::to_string(shape.head_dim) + "; choose a raw codec");
 }
 
 const Codec& open_codec(const Codec& codec) {

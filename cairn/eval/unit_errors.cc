@@ -50,8 +50,9 @@ class Capture final : public KvTap {
 // The attention outputs of one layer on a cache of its own.
 class OneLayer {
  public:
-  OneLayer(const ModelConfig& config, ThreadPool& pool)
-      : shape_{config.kv_heads, config.head_dim},
+  OneLayer(const ModelConfig& config, const Codec* raw, ThreadPool& pool)
+      : raw_(raw),
+        shape_{config.kv_heads, config.head_dim},
         q_width_(std::size_t{config.heads} * config.head_dim),
         pool_(pool),
         attention_(shape_, config.heads, pool) {}
@@ -59,9 +60,10 @@ class OneLayer {
   // `layer` is the one that the vectors and the codebooks are of.
   Result<std::vector<float>> outputs(const LayerVectors& vectors, LayerPlan codecs, std::uint32_t layer,
                                      const std::shared_ptr<const Codebooks>& codebooks) {
-    // Codebooks are found by layer, so the layers before it are there too and stay empty.
+    // Codebooks are found by layer, so the layers before it are there too; nothing is stored in them.
     KvCacheOptions options{.plan = {}, .shape = shape_, .root = {}};
-    options.plan.layers.assign(layer + 1, {codecs});
+    options.plan.layers.assign(layer, {raw_, raw_});
+    options.plan.layers.push_back(codecs);
     if (codecs.keys->needs_codebook || codecs.values->needs_codebook) options.plan.codebooks = codebooks;
     const std::size_t tokens = vectors.k.size() / shape_.values_per_token();
     options.budget_bytes = (tokens + 2 * kBlockTokens) * shape_.values_per_token() * 16 * (layer + 1) + (1u << 20);
@@ -90,6 +92,7 @@ class OneLayer {
   }
 
  private:
+  const Codec* raw_;
   PageShape shape_;
   std::size_t q_width_;
   ThreadPool& pool_;
@@ -121,7 +124,7 @@ Result<UnitErrors> measure_unit_errors(const Engine& family, std::span<const std
   options.tap = &capture;
   options.reuse = false;
   CAIRN_TRY(const auto engine, family.sibling(options));
-  OneLayer one_layer(config, engine->pool());
+  OneLayer one_layer(config, exact, engine->pool());
   UnitErrors errors(2 * std::size_t{config.layers}, std::vector<double>(candidates.size()));
   std::vector<double> lengths(config.layers);
   std::size_t done = 0;

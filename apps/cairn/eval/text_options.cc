@@ -15,8 +15,7 @@ EngineOptions cache_for(const TextOptions& options, std::uint32_t context) {
 
 // Before minutes are spent on the windows that fit.
 Status check_budget(JudgedEngine& judged, std::uint32_t context, std::uint64_t budget) {
-  const std::size_t blocks = (context + kBlockTokens - 1) / kBlockTokens;
-  const std::size_t needed = blocks * kBlockTokens * judged.engine().cache().bytes_per_token();
+  const std::size_t needed = judged.engine().cache().bytes_for(context);
   if (needed <= budget) return {};
   return fail(ErrorCode::kOutOfBudget, "a context of " + std::to_string(context) + " tokens needs " +
                                            std::to_string(needed) + " bytes of keys and values under '" +

@@ -27,6 +27,12 @@ std::string command_text(const TuneOptions& options) {
   std::string text = "cairn tune plan -m " + options.model.model + " " + options.text;
   if (options.bits > 0) text += " --bits " + format_number(options.bits, 3);
   if (options.kl > 0) text += " --kl " + format_number(options.kl, 5);
+  text += " --candidates ";
+  for (const std::string& name : options.candidates) text += (name == options.candidates.front() ? "" : ",") + name;
+  if (!options.codebooks.empty()) text += " --codebooks " + options.codebooks;
+  if (options.method == "search") {
+    text += " --judged " + std::to_string(options.judged) + " --seed " + std::to_string(options.seed);
+  }
   return text + " --method " + options.method + " --context " + std::to_string(options.context) + " --prompts " +
          std::to_string(options.prompts) + " --validation " + std::to_string(options.validation);
 }
@@ -119,7 +125,7 @@ void add_tune_plan_command(CLI::App& tune, Status& outcome) {
   command->add_option("-o,--output", options->out, "The plan to write, as plan.toml")->required();
   command->add_option("--bits", options->bits, "Most true bits per value, metadata included")
       ->check(CLI::Range(0.5, 32.0));
-  command->add_option("--kl", options->kl, "Most mean KL divergence, as predicted; then the fewest bytes")
+  command->add_option("--kl", options->kl, "Most mean KL divergence; then the fewest bytes")
       ->check(CLI::Range(1e-9, 100.0));
   command->add_option("--candidates", options->candidates, "Codecs to choose from")
       ->delimiter(',')
@@ -133,10 +139,10 @@ void add_tune_plan_command(CLI::App& tune, Status& outcome) {
   command->add_option("--context", options->context, "Tokens of a window")
       ->check(CLI::Range(128, 1 << 20))
       ->capture_default_str();
-  command->add_option("--prompts", options->prompts, "Windows that errors of units are measured on")
+  command->add_option("--prompts", options->prompts, "Windows that units, and the plans of a search, are measured on")
       ->check(CLI::Range(1, 10000))
       ->capture_default_str();
-  command->add_option("--validation", options->validation, "Windows after those that plans are measured on")
+  command->add_option("--validation", options->validation, "Windows after those that the best plans are measured on")
       ->check(CLI::Range(1, 10000))
       ->capture_default_str();
   command->add_option("--validated", options->validated, "Best plans that are measured end to end")

@@ -65,7 +65,7 @@ class Tuner {
 
   PlanTarget target() const { return {engine_->config().layers, shape_, &engine_->recipe().weights}; }
 
-  // Errors are measured on the first windows, plans on those after them.
+  // Everything is measured on the first windows, and what comes of it on those after them.
   Status cut_text() {
     CAIRN_TRY(const std::string text, read_text(options_.text));
     const Tokenizer& tokenizer = engine_->tokenizer();
@@ -80,6 +80,7 @@ class Tuner {
     WindowPlan plan{.context = options_.context, .most_windows = options_.prompts};
     CAIRN_TRY(const Windows calibration, Windows::make(tokens, begin, plan));
     for (std::size_t w = 0; w < calibration.size(); ++w) prompts_.push_back(calibration.tokens(w));
+    calibration_ = calibration;
     plan.most_windows = options_.validation;
     const auto rest = static_cast<std::ptrdiff_t>(options_.prompts * options_.context);
     CAIRN_TRY(Windows validation, Windows::make({tokens.begin() + rest, tokens.end()}, begin, plan));
@@ -109,7 +110,7 @@ class Tuner {
       (u % 2 == 0 ? probe.layers[u / 2].keys : probe.layers[u / 2].values) = candidates_[coarsest[u]];
     }
     Progress progress("How much each unit matters");
-    CAIRN_TRY(const std::vector<double> divergences, measure_.mean_kl(probes, *validation_, progress.counter()));
+    CAIRN_TRY(const std::vector<double> divergences, measure_.mean_kl(probes, *calibration_, progress.counter()));
     progress.finish();
     for (std::size_t u = 0; u < errors.size(); ++u) {
       const Side side = u % 2 == 0 ? Side::kKey : Side::kValue;
@@ -164,6 +165,11 @@ class Tuner {
     if (options_.kl > 0) {
       CAIRN_TRY(const Allocation fewest, frontier.least_bytes(options_.kl));
       cap = std::min(cap, fewest.cost.bytes);
+      // In case that more is lost than predicted.
+      for (const double share : {0.8, 0.6, 0.4}) {
+        const auto safer = frontier.least_bytes(share * options_.kl);
+        if (safer) add("predicted " + format_number(share * options_.kl, 5), safer->picks);
+      }
     }
     CAIRN_TRY(const auto best, best_plans(frontier, cap, {.count = options_.validated, .differ_in = 2}));
     for (std::size_t i = 0; i < best.size(); ++i) add("dynamic programming " + std::to_string(i + 1), best[i].picks);
@@ -197,7 +203,7 @@ class Tuner {
     std::size_t judged = 0;
     const Judge judge = [&](std::span<const std::size_t> picks) -> Result<double> {
       const CodecPlan plan = plan_of(picks_of(picks));
-      CAIRN_TRY(const std::vector<double> kl, measure_.mean_kl({&plan, 1}, *validation_));
+      CAIRN_TRY(const std::vector<double> kl, measure_.mean_kl({&plan, 1}, *calibration_));
       progress.update(static_cast<double>(++judged) / static_cast<double>(options_.judged));
       return kl.front();
     };
@@ -228,7 +234,17 @@ class Tuner {
     progress.finish();
     for (std::size_t i = 0; i < kl.size(); ++i) result_.plans[i].measured_kl = kl[i];
     const std::span tuned_plans = std::span(result_.plans).first(tuned);
-    const auto best = std::ranges::min_element(tuned_plans, {}, &MeasuredPlan::measured_kl);
+    auto best = std::ranges::min_element(tuned_plans, {}, &MeasuredPlan::measured_kl);
+    if (options_.kl > 0) {
+      if (best->measured_kl > options_.kl) {
+        return fail(ErrorCode::kNotFound, "no plan was measured within --kl " + format_number(options_.kl, 5) +
+                                              "; the closest came to " + format_number(best->measured_kl, 5) +
+                                              ": raise it, or give finer candidates");
+      }
+      for (auto plan = tuned_plans.begin(); plan != tuned_plans.end(); ++plan) {
+        if (plan->measured_kl <= options_.kl && plan->block_bytes < best->block_bytes) best = plan;
+      }
+    }
     result_.best = static_cast<std::size_t>(best - tuned_plans.begin());
     return {};
   }
@@ -241,7 +257,7 @@ class Tuner {
   std::vector<const Codec*> candidates_;
   std::vector<CodecPlan> uniform_;
   std::vector<std::vector<TokenId>> prompts_;
-  std::optional<Windows> validation_;  // set by cut_text()
+  std::optional<Windows> calibration_, validation_;  // set by cut_text()
   std::vector<Unit> units_;
   TuneResult result_;
 };

@@ -23,9 +23,9 @@ struct TuneOptions {
   std::string codebooks;
   std::string method = "dp";    // or "search"
   double bits = 0;              // true bits per value that the plan may take; 0: no cap
-  double kl = 0;                // predicted mean KL that it may cause, fewest bytes then; 0: none
-  std::size_t prompts = 4;      // windows that errors are measured on
-  std::size_t validation = 16;  // windows that plans are measured on, after those
+  double kl = 0;                // mean KL that it may cause, fewest bytes then; 0: none
+  std::size_t prompts = 6;      // windows that units, and plans of a search, are measured on
+  std::size_t validation = 16;  // windows after those that the last choice is measured on
   std::uint32_t context = 512;
   std::size_t validated = 6;  // plans measured end to end under "dp"
   std::size_t judged = 60;    // the same under "search"
@@ -44,8 +44,8 @@ struct MeasuredPlan {
 };
 
 struct TuneResult {
-  std::vector<MeasuredPlan> plans;  // by ascending bytes, then KL; uniform ones for comparison among them
-  std::size_t best = 0;             // the least KL of those within the caps that are not uniform
+  std::vector<MeasuredPlan> plans;  // what was found, then every candidate used throughout, for comparison
+  std::size_t best = 0;             // of what was found: the least KL, or under a cap on KL the fewest bytes
   Digest model;
   std::string calibration;
 };
