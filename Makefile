@@ -2,7 +2,7 @@
 # Two commands do everything on a fresh Debian 12: `make test` and `make demo`. The rest is convenience around the
 # presets of CMakePresets.json.
 .DEFAULT_GOAL := help
-.PHONY: help deps test-deps clang-deps build test demo asan tsan fuzz tidy format format-check bench-peer bench-perplexity bench-plan install clean
+.PHONY: help deps test-deps clang-deps build test demo asan tsan fuzz tidy format format-check bench-peer bench-perplexity bench-kld bench-kv bench-attention bench-plan install clean
 
 BUILD := build/release
 MODEL := models/cairn-tiny-f16.gguf
@@ -60,8 +60,25 @@ bench-peer: build ## compare speed with llama.cpp, alternating on one model file
 	cmake --build --preset release --target attention_bandwidth
 	bench/compare_peer.py --build $(BUILD) $(BENCH_ARGS)
 
+# Two figures at depths 16384 and 32768; Cairn fills each cache twice, which takes most of the time: perhaps an hour.
+# Needs a quiet machine. BENCH_ARGS are options of bench/compare_peer.py.
+KV_FIGURES ?= 16384:tok4:q4_0,32768:kivi2-g64:best
+bench-kv: build ## compare decoding from quantised KV at depth with llama.cpp and with f16 (KV_FIGURES, BENCH_ARGS)
+	bench/compare_peer.py --build $(BUILD) --kv-figures $(KV_FIGURES) $(BENCH_ARGS)
+
+# Takes seconds at the default depth of 8192; BENCH_ARGS are options of attention_bandwidth.
+CODECS ?= raw_f16,tok4,tok8,kivi4-g64,kivi2-g64
+bench-attention: $(BUILD)/build.ninja ## time attention over the pages of CODECS, alternating (CODECS, BENCH_ARGS)
+	cmake --build --preset release --target attention_bandwidth
+	$(BUILD)/bench/attention_bandwidth --codec $(CODECS) $(BENCH_ARGS)
+
 bench-perplexity: build ## hold the perplexity of models against llama.cpp's on the same windows (BENCH_ARGS)
 	bench/compare_perplexity.py --binary $(BUILD)/bin/cairn $(BENCH_ARGS)
+
+# Takes a few minutes on a quiet machine; BENCH_ARGS are options of bench/compare_kld.py, which --help lists.
+bench-kld: build ## hold what quantised KV does to distributions against llama.cpp's KV types (BENCH_ARGS)
+	cmake --build --preset release --target logits_divergence
+	bench/compare_kld.py --binary $(BUILD)/bin/cairn --divergence $(BUILD)/bench/logits_divergence $(BENCH_ARGS)
 
 # Takes about four minutes; BENCH_ARGS are options of bench/plan_check.py, which --help lists.
 bench-plan: build ## hold what `cairn plan` predicts for this machine against `cairn bench` (BENCH_ARGS)

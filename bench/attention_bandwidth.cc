@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bytes per second of attention over raw pages when one token is decoded, beside a plain read of the same memory by the
-// same threads. The two alternate, so that both see the same machine.
+// Time and bytes per second of attention over the pages of codecs when one token is decoded, beside a plain read of the
+// same memory by the same threads. Within a round all codecs and their reads alternate, so that they see the same
+// machine.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
@@ -15,6 +16,7 @@
 #include <numeric>
 #include <random>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cairn/attention/attend.h"
@@ -27,10 +29,11 @@ namespace {
 using Json = nlohmann::ordered_json;
 using Clock = std::chrono::steady_clock;
 
+constexpr std::string_view kYardstick = "raw_f16";
 constexpr std::size_t kReadPieceBytes = std::size_t{1} << 20;
 
 struct Options {
-  std::string codec = "raw_f16";
+  std::vector<std::string> codecs = {"raw_f16"};
   std::uint32_t depth = 8192;
   std::uint32_t layers = 16;
   std::uint32_t heads = 32;
@@ -156,61 +159,110 @@ double median_of(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
-Json spread_json(const std::vector<double>& bytes_per_s) {
-  return {{"median", median_of(bytes_per_s)},
-          {"min", *std::ranges::min_element(bytes_per_s)},
-          {"max", *std::ranges::max_element(bytes_per_s)}};
+Json spread_json(const std::vector<double>& values) {
+  return {{"median", median_of(values)},
+          {"min", *std::ranges::min_element(values)},
+          {"max", *std::ranges::max_element(values)}};
+}
+
+// One codec's pages and what was measured on them, one value of a round.
+struct Subject {
+  const Codec* codec = nullptr;
+  std::unique_ptr<Pages> pages;
+  std::vector<double> attend_s, read_s;
+
+  double bytes() const { return static_cast<double>(pages->memory().size()); }
+  std::vector<double> rates(const std::vector<double>& seconds) const {
+    std::vector<double> rates;
+    for (const double s : seconds) rates.push_back(bytes() / s);
+    return rates;
+  }
+};
+
+// Of rounds, each with its own yardstick.
+double median_ratio(const std::vector<double>& values, const std::vector<double>& yardsticks) {
+  std::vector<double> ratios(values.size());
+  std::ranges::transform(values, yardsticks, ratios.begin(), std::divides());
+  return median_of(ratios);
+}
+
+Json subject_json(const Options& options, const Subject& subject, const Subject* yardstick) {
+  const PageFormat keys = {subject.codec, options.shape, Side::kKey},
+                   values = {subject.codec, options.shape, Side::kValue};
+  std::vector<double> attend_ms = subject.attend_s;
+  for (double& value : attend_ms) value *= 1000;
+  Json json = {{"codec", subject.codec->name},
+               {"bits_per_value", (bits_per_value(keys) + bits_per_value(values)) / 2},
+               {"bytes", subject.pages->memory().size()},
+               {"attention_ms", spread_json(attend_ms)},
+               {"attention_bytes_per_s", spread_json(subject.rates(subject.attend_s))},
+               {"read_bytes_per_s", spread_json(subject.rates(subject.read_s))},
+               {"share", median_ratio(subject.read_s, subject.attend_s)}};  // of the read's rate
+  if (yardstick != nullptr) json["speed_to_raw_f16"] = median_ratio(yardstick->attend_s, subject.attend_s);
+  return json;
+}
+
+Result<std::vector<Subject>> make_subjects(const Options& options) {
+  std::vector<Subject> subjects;
+  for (const std::string& name : options.codecs) {
+    Subject& subject = subjects.emplace_back();
+    CAIRN_TRY(subject.codec, find_codec(name));
+    CAIRN_TRY(subject.pages, Pages::make(options, *subject.codec));
+  }
+  return subjects;
 }
 
 Result<Json> measure(const Options& options) {
-  CAIRN_TRY(const Codec* codec, find_codec(options.codec));
-  CAIRN_TRY(const std::unique_ptr<Pages> made, Pages::make(options, *codec));
-  const Pages& pages = *made;
+  CAIRN_TRY(std::vector<Subject> subjects, make_subjects(options));
   ThreadPool pool(options.threads);
   Attention attention(options.shape, options.heads);
   const std::vector<float> q(std::size_t{options.heads} * options.shape.head_dim, 0.1f);
   std::vector<float> out(q.size());
   std::atomic<std::uint64_t> sink{0};
-  const auto bytes = static_cast<double>(pages.memory().size());
-  std::vector<double> attended, read;
   for (int round = -1; round < options.rounds; ++round) {  // the first round warms up
-    const double attend_rate = bytes / time_attention(attention, options, pages, pool, q, out);
-    const double read_rate = bytes / time_read(pages.memory(), pool, sink);
-    if (round < 0) continue;
-    attended.push_back(attend_rate);
-    read.push_back(read_rate);
+    for (Subject& subject : subjects) {
+      const double attend_s = time_attention(attention, options, *subject.pages, pool, q, out);
+      const double read_s = time_read(subject.pages->memory(), pool, sink);
+      if (round < 0) continue;
+      subject.attend_s.push_back(attend_s);
+      subject.read_s.push_back(read_s);
+    }
   }
-  std::vector<double> shares(attended.size());
-  std::ranges::transform(attended, read, shares.begin(), std::divides());
-  return Json{{"codec", options.codec},
-              {"isa", kernels().name},
-              {"threads", pool.size()},
-              {"depth", options.depth},
-              {"layers", options.layers},
-              {"heads", options.heads},
-              {"kv_heads", options.shape.kv_heads},
-              {"head_dim", options.shape.head_dim},
-              {"bytes", pages.memory().size()},
-              {"rounds", options.rounds},
-              {"attention_bytes_per_s", spread_json(attended)},
-              {"read_bytes_per_s", spread_json(read)},
-              {"share", median_of(shares)}};  // of rounds, each with its own read
+  const auto found = std::ranges::find(subjects, kYardstick, [](const Subject& s) { return s.codec->name; });
+  const Subject* yardstick = found == subjects.end() ? nullptr : &*found;
+  Json report = {{"isa", kernels().name},
+                 {"threads", pool.size()},
+                 {"depth", options.depth},
+                 {"layers", options.layers},
+                 {"heads", options.heads},
+                 {"kv_heads", options.shape.kv_heads},
+                 {"head_dim", options.shape.head_dim},
+                 {"rounds", options.rounds},
+                 {"codecs", Json::array()}};
+  for (const Subject& subject : subjects) report["codecs"].push_back(subject_json(options, subject, yardstick));
+  return report;
 }
 
 void print_text(const Json& report) {
-  const auto rate = [&report](const char* key, const char* what) {
-    return report.at(key).at(what).get<double>() / 1e9;
-  };
-  std::printf("%s, depth %u, %u layers, %u heads over %u KV heads of %u, %u threads, %s: %.1f MiB\n",
-              report.at("codec").get<std::string>().c_str(), report.at("depth").get<unsigned>(),
-              report.at("layers").get<unsigned>(), report.at("heads").get<unsigned>(),
-              report.at("kv_heads").get<unsigned>(), report.at("head_dim").get<unsigned>(),
-              report.at("threads").get<unsigned>(), report.at("isa").get<std::string>().c_str(),
-              report.at("bytes").get<double>() / (1 << 20));
-  for (const auto& [name, key] :
-       {std::pair("attention", "attention_bytes_per_s"), std::pair("read", "read_bytes_per_s")})
-    std::printf("%-9s %6.1f GB/s (%.1f-%.1f)\n", name, rate(key, "median"), rate(key, "min"), rate(key, "max"));
-  std::printf("share     %6.1f %%\n", 100 * report.at("share").get<double>());
+  std::printf("depth %u, %u layers, %u heads over %u KV heads of %u, %u threads, %s, medians (min-max) of %d rounds\n",
+              report.at("depth").get<unsigned>(), report.at("layers").get<unsigned>(),
+              report.at("heads").get<unsigned>(), report.at("kv_heads").get<unsigned>(),
+              report.at("head_dim").get<unsigned>(), report.at("threads").get<unsigned>(),
+              report.at("isa").get<std::string>().c_str(), report.at("rounds").get<int>());
+  std::printf("%-14s %6s %8s %25s %8s %8s %7s %10s\n", "codec", "bits", "MiB", "ms per token", "GB/s", "read", "share",
+              "x raw_f16");
+  for (const Json& codec : report.at("codecs")) {
+    const auto number = [&codec](const char* key, const char* what) { return codec.at(key).at(what).get<double>(); };
+    char times[64];
+    std::snprintf(times, sizeof times, "%.3f (%.3f-%.3f)", number("attention_ms", "median"),
+                  number("attention_ms", "min"), number("attention_ms", "max"));
+    std::printf("%-14s %6.2f %8.1f %25s %8.1f %8.1f %5.0f %%", codec.at("codec").get<std::string>().c_str(),
+                codec.at("bits_per_value").get<double>(), codec.at("bytes").get<double>() / (1 << 20), times,
+                number("attention_bytes_per_s", "median") / 1e9, number("read_bytes_per_s", "median") / 1e9,
+                100 * codec.at("share").get<double>());
+    if (codec.contains("speed_to_raw_f16")) std::printf(" %10.2f", codec.at("speed_to_raw_f16").get<double>());
+    std::printf("\n");
+  }
 }
 
 Status run(const Options& options) {
@@ -231,8 +283,10 @@ Status run(const Options& options) {
 
 int main(int argc, char** argv) {
   cairn::Options options;
-  CLI::App app("Measures attention over raw pages of one decoded token against a plain read of the same memory.");
-  app.add_option("--codec", options.codec, "How the pages are encoded")->capture_default_str();
+  CLI::App app("Measures attention over the pages of one decoded token against a plain read of the same memory.");
+  app.add_option("--codec", options.codecs, "How the pages are encoded; several alternate, as raw_f16,tok4,kivi2-g64")
+      ->delimiter(',')
+      ->capture_default_str();
   app.add_option("--depth", options.depth, "Tokens in the cache")->check(CLI::Range(1, 1 << 24))->capture_default_str();
   app.add_option("--layers", options.layers, "Layers")->check(CLI::Range(1, 1024))->capture_default_str();
   app.add_option("--heads", options.heads, "Query heads")->check(CLI::Range(1, 1024))->capture_default_str();

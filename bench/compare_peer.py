@@ -7,6 +7,9 @@ bandwidth (measured in the same run) that decoding reaches; attention over f16 p
 a `cairn run` beyond weights and KV. The deep figures fill the cache first, which takes llama.cpp minutes: they get
 fewer rounds and several repetitions on one fill instead.
 
+--kv-figures measures decoding with quantised KV instead: Cairn's codec, Cairn's f16 and llama.cpp's KV type in turns,
+each with its cache filled once, as kv_figures.py says.
+
 The model must be readable by both; the wrapper shared/peers/llama-cpp.sh maps files under ~/.cache/cairn-peers/share.
 Use a quiet machine: anything else that runs makes every figure wrong, ratios included.
 
@@ -26,6 +29,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import kv_figures
 import peer
 
 EXIT_FAILED, EXIT_INTERRUPTED = 4, 130
@@ -71,13 +75,27 @@ def parse_arguments():
                         help="repetitions on one filled cache; a run counts by its median (default: %(default)s)")
     parser.add_argument("--memory-bytes", default=8192, type=int,
                         help="length of the text whose `cairn run` is weighed; 0: not (default: %(default)s)")
+    parser.add_argument("--kv-figures", default="", metavar="DEPTH:CODEC:TYPE,...",
+                        help="decode with this codec at depth against llama.cpp with this -ctk and -ctv; 'best' is its "
+                             f"fastest of {', '.join(kv_figures.PEER_TYPES)}; as 16384:tok4:q4_0,32768:kivi2-g64:best")
+    parser.add_argument("--kv-rounds", default=9, type=int,
+                        help="turns of each for --kv-figures (default: %(default)s)")
+    parser.add_argument("--kv-fill", default="repeated", choices=("repeated", "computed"),
+                        help="llama.cpp's cache for --kv-figures: a short prompt's keys and values repeated up to the "
+                             "depth, or all computed, which takes it very long (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples, the machine and the commit there")
     arguments = parser.parse_args()
     try:
         arguments.depths = [int(depth) for depth in arguments.depths.split(",") if depth]
     except ValueError:
         parser.error("--depths takes numbers, as 8192,16384")
-    if min(arguments.rounds, arguments.rounds_deep, arguments.repeat_deep, arguments.decode, arguments.prefill) < 1:
+    try:
+        wanted = [text for text in arguments.kv_figures.split(",") if text]
+        arguments.kv_figures = [kv_figures.KvFigure.parse(text) for text in wanted]
+    except ValueError:
+        parser.error("--kv-figures takes DEPTH:CODEC:TYPE, as 16384:tok4:q4_0")
+    if min(arguments.rounds, arguments.rounds_deep, arguments.repeat_deep, arguments.decode, arguments.prefill,
+           arguments.kv_rounds) < 1:
         parser.error("rounds, repetitions and tokens must be at least 1")
     if not arguments.model.is_file():
         parser.error(f"there is no model '{arguments.model}'; the wrapper's command 'model' makes one")
@@ -146,9 +164,10 @@ class Bench:
                       file=sys.stderr, flush=True)
 
     def measure_attention(self):
-        self.record["attention"], _ = run_json([self.arguments.build / "bench/attention_bandwidth",
-                                                "--codec", "raw_f16", "--depth", ATTENTION_DEPTH,
-                                                "-t", self.arguments.threads, "--json"])
+        report, _ = run_json([self.arguments.build / "bench/attention_bandwidth",
+                              "--codec", "raw_f16", "--depth", ATTENTION_DEPTH,
+                              "-t", self.arguments.threads, "--json"])
+        self.record["attention"] = {"depth": report["depth"], **report["codecs"][0]}
 
     def measure_memory(self):
         words = "the quick stone lay on a warm hill while seven grey birds sang of rain "
@@ -247,8 +266,18 @@ def print_memory(memory):
           f"(limit {MEMORY_LIMIT // MIB}): {'reached' if memory['beyond'] <= MEMORY_LIMIT else 'missed'}")
 
 
+def print_kv_figures(record):
+    rows = list(kv_figures.rows(record, spread, verdict))
+    if len(rows) > 1:
+        print(f"{record['host']}, {record['threads']} threads; Cairn {record['cairn']['version']} "
+              f"({record['cairn']['commit']}), llama.cpp {record['peer_version']}, in turns on {record['model']}\n")
+        print_rows(rows)
+        print(f"\nMedians (min-max) of {record['kv_rounds']} rounds of {record['decode']} tokens.")
+
+
 def print_report(record):
     print_figures(record)
+    print_kv_figures(record)
     if "attention" in record:
         print_attention(record["attention"])
     if "memory" in record:
@@ -264,6 +293,8 @@ def main():
               "started": time.strftime("%FT%TZ", time.gmtime()), "model": arguments.model.name,
               "threads": arguments.threads, "rounds": arguments.rounds,
               "rounds_deep": arguments.rounds_deep, "repeat_deep": arguments.repeat_deep,
+              "decode": arguments.decode, "kv_rounds": arguments.kv_rounds, "kv_fill": arguments.kv_fill,
+              "kv_figures": [],
               "load_average": os.getloadavg()[0], "read_bytes_per_s": [], "figures": []}
     record["busy"] = record["load_average"] > BUSY_LOAD
     if record["busy"]:
@@ -272,7 +303,8 @@ def main():
     status = 0
     try:
         record["peer_version"] = llama.version("llama-bench")
-        Bench(arguments, llama, record).measure_all()
+        bench = kv_figures.KvBench if arguments.kv_figures else Bench
+        bench(arguments, llama, record).measure_all()
     except peer.NoPeer as error:
         print(f"compare_peer.py: {error}", file=sys.stderr)
         return peer.EXIT_NO_PEER
@@ -283,6 +315,7 @@ def main():
         print("compare_peer.py: interrupted; what follows is what was measured before", file=sys.stderr)
         status = EXIT_INTERRUPTED
     add_ratios(record)
+    kv_figures.add_ratios(record)
     print_report(record)
     if arguments.json:
         arguments.json.write_text(json.dumps(record, indent=2) + "\n")

@@ -3,6 +3,7 @@
 import os
 import shlex
 import subprocess
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,6 +46,17 @@ class Peer:
         if done.returncode != 0:
             raise PeerError(f"'{shlex.join(command)}' failed with status {done.returncode}: {last_line(done.stderr)}")
         return done.stdout
+
+    def run_into_file(self, tool, *arguments, environment):
+        """Both outputs together, for tools that lose the end of what they write into a pipe. Raises PeerError."""
+        command = self.command(tool, *arguments)
+        with tempfile.TemporaryFile("w+", errors="replace") as output:
+            done = subprocess.run(command, stdout=output, stderr=output, env={**os.environ, **environment})
+            output.seek(0)
+            text = output.read()
+        if done.returncode != 0:
+            raise PeerError(f"'{shlex.join(command)}' failed with status {done.returncode}: {last_line(text)}")
+        return text
 
     @staticmethod
     def _missing(command, why):

@@ -6,6 +6,7 @@ pkg_check_modules(pcre2 REQUIRED IMPORTED_TARGET libpcre2-8)       # libpcre2-de
 find_package(dnnl REQUIRED)                                        # libdnnl-dev
 find_package(OpenMP REQUIRED)                                      # g++; only to tell oneDNN to stay on one thread
 find_path(TOMLPLUSPLUS_INCLUDE toml++/toml.h REQUIRED)             # libtomlplusplus-dev; its headers alone
+find_package(faiss REQUIRED)                                       # libfaiss-dev
 find_package(CLI11 REQUIRED)                                       # libcli11-dev
 find_package(nlohmann_json REQUIRED)                               # nlohmann-json3-dev
 if(CAIRN_TESTS)

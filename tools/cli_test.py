@@ -317,6 +317,15 @@ class Bench(CommandLine):
         self.assertIn("commit", report)
         self.assertIn("cpu", report["machine"])
 
+    def test_paced(self):
+        options = ("bench", "-m", MODEL, "--decode", "2", "--codec", "tok4", "--paced", "--depths")
+        lines = [json.loads(line) for line in self.output(*options, "70", stdin=b"\n\n").splitlines()]
+        self.assertEqual((lines[0]["codec"], lines[0]["depth"]), ("tok4", 70))
+        self.assertEqual(len(lines), 3)
+        for line in lines[1:]:
+            self.assertGreater(line["tokens_per_s"], 0)
+        self.assert_error(USAGE, "one depth", *options, "0,64")
+
 
 class Demo(CommandLine):
     def test_claims_nothing_where_nothing_was_reused(self):

@@ -43,6 +43,17 @@ Result<double> time_decode(Engine& engine, Sequence sequence, std::span<const To
   return rate_since(start, ids.size() - 1);
 }
 
+Result<Sequence> filled(Engine& engine, std::span<const TokenId> ids) {
+  Sequence sequence = engine.open({});
+  Progress progress("Filling " + std::to_string(ids.size()) + " tokens");
+  if (!ids.empty()) {
+    CAIRN_TRY(const auto logits, engine.prefill(sequence, ids, {.on_progress = progress.counter()}));
+    static_cast<void>(logits);
+  }
+  progress.finish();
+  return sequence;
+}
+
 }  // namespace
 
 Spread spread_of(std::vector<double> values) {
@@ -55,14 +66,7 @@ Spread spread_of(std::vector<double> values) {
 Result<DepthRates> measure_depth(Engine& engine, std::uint32_t depth, const BenchPlan& plan) {
   const std::vector<TokenId> ids = filler(depth + plan.prefill + plan.decode + 1, engine.config().vocab);
   const std::span<const TokenId> after = std::span(ids).subspan(depth);
-  Sequence base = engine.open({});
-  Progress progress("Filling " + std::to_string(depth) + " tokens");
-  if (depth > 0) {
-    CAIRN_TRY(const auto logits,
-              engine.prefill(base, std::span(ids).first(depth), {.on_progress = progress.counter()}));
-    static_cast<void>(logits);
-  }
-  progress.finish();
+  CAIRN_TRY(Sequence base, filled(engine, std::span(ids).first(depth)));
   DepthRates rates;
   rates.depth = depth;
   for (std::uint32_t i = 0; i <= plan.repeat; ++i) {
@@ -76,6 +80,20 @@ Result<DepthRates> measure_depth(Engine& engine, std::uint32_t depth, const Benc
     }
   }
   return rates;
+}
+
+Result<PacedDecode> PacedDecode::prepare(Engine& engine, std::uint32_t depth, const BenchPlan& plan) {
+  const std::vector<TokenId> ids = filler(depth + plan.decode + 1, engine.config().vocab);
+  CAIRN_TRY(Sequence base, filled(engine, std::span(ids).first(depth)));
+  PacedDecode paced(engine, std::move(base));
+  paced.after_.assign(ids.begin() + depth, ids.end());
+  CAIRN_TRY(const double warm_up, paced.measure());
+  static_cast<void>(warm_up);
+  return paced;
+}
+
+Result<double> PacedDecode::measure() {
+  return time_decode(engine_, base_.fork(), after_);
 }
 
 }  // namespace cairn

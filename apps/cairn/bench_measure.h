@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "cairn/base/result.h"
@@ -32,5 +33,22 @@ struct BenchPlan {
 // Fills a sequence with `depth` tokens once, then times every repetition on a fork of it. The first, untimed step
 // warms caches and threads. Errors: those of Engine::prefill and Engine::decode.
 Result<DepthRates> measure_depth(Engine& engine, std::uint32_t depth, const BenchPlan& plan);
+
+// Decoding at one depth whose repetitions somebody else times: other programs may have their turn in between.
+class PacedDecode {
+ public:
+  // Fills a sequence with `depth` tokens and decodes once, untimed. Errors: those of Engine::prefill and decode.
+  static Result<PacedDecode> prepare(Engine& engine, std::uint32_t depth, const BenchPlan& plan);
+
+  // Tokens per second of plan.decode tokens on a fork of the filled sequence.
+  Result<double> measure();
+
+ private:
+  PacedDecode(Engine& engine, Sequence base) : engine_(engine), base_(std::move(base)) {}
+
+  Engine& engine_;
+  Sequence base_;
+  std::vector<TokenId> after_;
+};
 
 }  // namespace cairn

@@ -41,7 +41,7 @@ class Chat {
                                          [&](TokenId id) { return printer.print(id); });
     if (!answer) return std::unexpected(std::move(answer).error());
     CAIRN_TRY_VOID(printer.finish());
-    if (options_.stats) std::cerr << '[' << answer_figures(*answer, kv_bytes(engine_, *sequence_)) << "]\n";
+    if (options_.stats) std::cerr << '[' << answer_figures(*answer, sequence_->bytes_held()) << "]\n";
     conversation_.answer(printer.text(), answer->ids);
     accepted_ = conversation_.tokens().size();
     return {};

@@ -24,6 +24,7 @@ struct BenchOptions {
   BenchPlan plan;
   std::vector<std::uint32_t> depths = {0};
   bool json = false;
+  bool paced = false;
 };
 
 Json spread_json(std::uint32_t depth, std::uint32_t tokens, const Spread& spread) {
@@ -96,12 +97,31 @@ void print_text(const Json& report) {
   std::cout << format_table(rows);
 }
 
+// A line of JSON when the cache is filled, then one for each line of standard input.
+Status run_paced(Engine& engine, const BenchOptions& options) {
+  CAIRN_TRY(PacedDecode paced, PacedDecode::prepare(engine, options.depths.front(), options.plan));
+  const Json ready = {{"version", CAIRN_VERSION},
+                      {"commit", CAIRN_COMMIT},
+                      {"codec", options.model.codec},
+                      {"depth", options.depths.front()},
+                      {"bytes_per_token", bytes_per_token(engine, options.depths.front())}};
+  std::cout << ready.dump(-1, ' ', false, Json::error_handler_t::replace) << std::endl;
+  for (std::string line; std::getline(std::cin, line);) {
+    CAIRN_TRY(const double rate, paced.measure());
+    std::cout << Json{{"tokens_per_s", rate}}.dump() << std::endl;
+  }
+  return {};
+}
+
 Status run_bench(BenchOptions options) {
+  if (options.paced && (options.depths.size() != 1 || options.plan.decode == 0))
+    return fail(ErrorCode::kInvalidArgument, "--paced decodes at one depth; give one in --depths");
   // Depths beyond the trained context are fine for timing.
   const std::uint32_t deepest = *std::ranges::max_element(options.depths);
   if (options.model.context == 0)
     options.model.context = deepest + std::max(options.plan.prefill, options.plan.decode + 1);
   CAIRN_TRY(const std::unique_ptr<Engine> engine, load_engine(options.model, /*reuse=*/false));
+  if (options.paced) return run_paced(*engine, options);
   double bandwidth = measure_read_bandwidth(engine->threads());
   std::vector<DepthRates> depths;
   for (const std::uint32_t depth : options.depths) {
@@ -138,6 +158,8 @@ void add_bench_command(CLI::App& app, Status& outcome) {
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   command->add_flag("--json", options->json, "Print JSON");
+  command->add_flag("--paced", options->paced,
+                    "Fill the cache, then decode once for each line of standard input and answer it with JSON");
   command->callback([options, &outcome] { outcome = run_bench(*options); });
 }
 

@@ -74,7 +74,7 @@ Result<Answer> ask(Engine& engine, const std::string& prompt) {
   }
   out.text.erase(0, out.text.find_first_not_of(' '));
   out.decode_rate = static_cast<double>(fed) / seconds_since(first_token);
-  out.kv_bytes = kv_bytes(engine, sequence);
+  out.kv_bytes = sequence.bytes_held();
   return out;
 }
 

@@ -61,10 +61,10 @@ Status answer_prompt(Engine& engine, const RunOptions& options, ChatFamily famil
                                               [&](TokenId id) { return printer.print(id); }));
   CAIRN_TRY_VOID(printer.finish());
   if (options.json) {
-    const Json json = answer_json(answer, printer.text(), kv_bytes(engine, sequence), options.sampler.seed);
+    const Json json = answer_json(answer, printer.text(), sequence.bytes_held(), options.sampler.seed);
     std::cout << json.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
   }
-  if (options.stats) std::cerr << '[' << answer_figures(answer, kv_bytes(engine, sequence)) << "]\n";
+  if (options.stats) std::cerr << '[' << answer_figures(answer, sequence.bytes_held()) << "]\n";
   if (answer.stop == Stop::kInterrupted) return fail(ErrorCode::kCancelled, "interrupted");
   return {};
 }
@@ -83,8 +83,13 @@ Status run(const RunOptions& options) {
   }
   CAIRN_TRY(const ChatFamily family, chat_family(options));
   CAIRN_TRY(const std::unique_ptr<Engine> engine, load_engine(options.model));
-  if (options.interactive()) return chat_loop(*engine, options, family, sampler);
-  return answer_prompt(*engine, options, family, sampler, std::move(prompt));
+  const Status status = options.interactive() ? chat_loop(*engine, options, family, sampler)
+                                              : answer_prompt(*engine, options, family, sampler, std::move(prompt));
+  if (const std::uint64_t kept = engine->cache().stats().blocks_kept_raw; kept > 0) {
+    std::cerr << "cairn: " << kept
+              << " blocks of a layer held infinities or not-a-numbers and were kept uncompressed\n";
+  }
+  return status;
 }
 
 void add_sampler_options(CLI::App& command, SamplerOptions& options) {

@@ -27,11 +27,6 @@ std::string_view stop_name(Stop stop) {
   return "?";
 }
 
-std::size_t kv_bytes(Engine& engine, const Sequence& sequence) {
-  const std::size_t blocks = (sequence.size() + kBlockTokens - 1) / kBlockTokens;
-  return blocks * kBlockTokens * engine.cache().bytes_per_token();
-}
-
 Result<Generation> generate(Engine& engine, Sequence& sequence, std::span<const TokenId> tokens, Sampler& sampler,
                             const GenerationOptions& options, const std::function<Status(TokenId)>& on_token) {
   const Clock::time_point start = Clock::now();

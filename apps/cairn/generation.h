@@ -34,9 +34,6 @@ struct Generation {
   double decode_rate() const { return ids.size() > 1 && decode_s > 0 ? double(ids.size() - 1) / decode_s : 0; }
 };
 
-// Bytes of the pages that hold a sequence.
-std::size_t kv_bytes(Engine& engine, const Sequence& sequence);
-
 // `tokens` is the whole text so far; the first sequence.size() of them are in the sequence already. `on_token` sees
 // each new id at once. Draws a progress bar while prefilling and stops at interrupted(): what was drawn by then counts.
 // Errors: those of Engine::prefill and Engine::decode, and of on_token.

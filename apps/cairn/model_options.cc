@@ -33,7 +33,10 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
       .add_option("--kv-budget", options.kv_budget, "Most memory that the KV cache may use, as 512MiB or 2GiB [2GiB]")
       ->transform(CLI::AsSizeValue(false))
       ->default_str("2GiB");
-  command.add_option("--codec", options.codec, "How the KV cache is stored: raw_f16, raw_bf16 or raw_f32")
+  command
+      .add_option("--codec", options.codec,
+                  "How the KV cache is stored: a codec, K/V for two, or a plan file; then +sinks=N, "
+                  "+recent=N, +prefill=exact, +codebooks=FILE (docs/codecs.md)")
       ->capture_default_str();
 }
 

@@ -52,6 +52,10 @@ struct Codec {
   bool needs_mass = false;      // encode reads OpenBlock::mass
   bool needs_codebook = false;  // PageFormat::codebook may not be null
 
+  // Bytes of one table of its codebooks, for one layer and side. Null unless needs_codebook; any so many bytes will do,
+  // aligned for floats.
+  std::size_t (*codebook_bytes)(PageShape shape) = nullptr;
+
   // Bytes of one page, metadata included; a multiple of 64.
   std::size_t (*page_bytes)(const PageFormat& format);
 

@@ -48,6 +48,7 @@ void PrintTo(const Row& row, std::ostream* out) {
 double error_bound(const Codec& codec) {
   if (codec.exact) return codec.name == "raw_bf16" ? 0x1p-8 : 0x1p-11;
   const std::string_view name = codec.name;
+  if (name.starts_with("pq4")) return 0.13;
   if (name.find('8') != name.npos) return 0.02;
   return name.find('2') != name.npos || name.starts_with("zip") ? 0.6 : 0.13;
 }

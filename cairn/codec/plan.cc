@@ -3,7 +3,11 @@
 
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
+#include <span>
 #include <utility>
+
+#include "cairn/codec/plan_file.h"
 
 namespace cairn {
 namespace {
@@ -69,6 +73,39 @@ Status set_part(CodecPlan& plan, std::string_view part) {
   return {};
 }
 
+// What a file says besides the codecs; relative paths start at its folder.
+Result<CodecPlan> plan_of_file(const std::string& path, const PlanTarget& target) {
+  CAIRN_TRY(const PlanFile file, read_plan_file(path));
+  if (target.model != nullptr && file.model && *file.model != *target.model) {
+    return fail(ErrorCode::kInvalidArgument, path + ": this plan was made for another model (" +
+                                                 file.model->hex().substr(0, 12) + "..., not " +
+                                                 target.model->hex().substr(0, 12) + "...)");
+  }
+  if (file.keys.size() != target.layers) {
+    return fail(ErrorCode::kInvalidArgument, path + ": the plan has " + std::to_string(file.keys.size()) +
+                                                 " layers, the model " + std::to_string(target.layers));
+  }
+  CodecPlan plan;
+  for (std::size_t l = 0; l < file.keys.size(); ++l) {
+    CAIRN_TRY(const Codec* keys, find_codec(file.keys[l]));
+    CAIRN_TRY(const Codec* values, find_codec(file.values[l]));
+    plan.layers.push_back({keys, values});
+  }
+  plan.sink_blocks = file.sink_blocks;
+  plan.recent_blocks = file.recent_blocks;
+  plan.exact_prefill = file.exact_prefill;
+  if (file.codebooks) {
+    const std::filesystem::path books = std::filesystem::path(path).parent_path() / file.codebooks->path;
+    CAIRN_TRY(Codebooks read, Codebooks::read(books.string()));
+    if (file.codebooks->digest && *file.codebooks->digest != read.digest()) {
+      return fail(ErrorCode::kInvalidArgument, books.string() + ": these are not the codebooks that '" + path +
+                                                   "' was made with: their digest differs");
+    }
+    plan.codebooks = std::make_shared<const Codebooks>(std::move(read));
+  }
+  return plan;
+}
+
 Status check_codebooks(const CodecPlan& plan, const Codec& codec, const PlanTarget& target) {
   const std::string name(codec.name);
   const Codebooks* books = plan.codebooks.get();
@@ -83,6 +120,11 @@ Status check_codebooks(const CodecPlan& plan, const Codec& codec, const PlanTarg
       (target.model != nullptr && books->model() != *target.model)) {
     return fail(ErrorCode::kInvalidArgument,
                 "these codebooks were trained for another model: make them anew with 'cairn tune codebooks'");
+  }
+  if (books->table_bytes() != codec.codebook_bytes(target.shape)) {
+    return fail(ErrorCode::kCorrupt, "the tables of these codebooks have " + std::to_string(books->table_bytes()) +
+                                         " bytes, but codec '" + name + "' reads " +
+                                         std::to_string(codec.codebook_bytes(target.shape)));
   }
   return {};
 }
@@ -158,8 +200,12 @@ Status check_codecs(std::string_view codecs) {
 Result<CodecPlan> make_plan(std::string_view spec, const PlanTarget& target) {
   const std::vector<std::string_view> parts = split(spec, '+');
   CodecPlan plan;
-  CAIRN_TRY(const LayerPlan layer, named_codecs(parts.front()));
-  plan.layers.assign(target.layers, layer);
+  if (is_file(parts.front())) {
+    CAIRN_TRY(plan, plan_of_file(std::string(parts.front()), target));
+  } else {
+    CAIRN_TRY(const LayerPlan layer, named_codecs(parts.front()));
+    plan.layers.assign(target.layers, layer);
+  }
   for (const std::string_view part : std::span(parts).subspan(1)) CAIRN_TRY_VOID(set_part(plan, part));
   CAIRN_TRY_VOID(check_plan(plan, target));
   return plan;

@@ -26,6 +26,14 @@ inline std::uint8_t small_scale_above(float wanted) {
   return static_cast<std::uint8_t>(code < kMostSmallScale ? code : kMostSmallScale);
 }
 
+// The scale next to `wanted`; what is not above zero gives none, and what is too large the greatest there is.
+inline std::uint8_t small_scale_nearest(float wanted) {
+  if (!(wanted > 0.0f)) return 0;
+  const float held = wanted < 61440.0f ? wanted : 61440.0f;
+  const std::uint32_t code = (f32_to_f16(held) + 64u) >> 7;
+  return static_cast<std::uint8_t>(code < kMostSmallScale ? code : kMostSmallScale);
+}
+
 // Any byte becomes a finite scale.
 inline void widen_small_scales(const std::uint8_t* codes, std::size_t count, float* out) {
   constexpr std::size_t kPiece = 64;

@@ -8,9 +8,9 @@
 namespace cairn {
 
 std::span<const Codec> codec_table() {
-  static const std::vector<Codec> table = {kRawF16,   kRawBF16,  kRawF32,    kKivi4G32, kKivi4G64,
-                                           kKivi2G32, kKivi2G64, kTok4Plain, kTok4Mean, kTok4Turned,
-                                           kTok4,     kTok8,     kZip,       kZipLow};
+  static const std::vector<Codec> table = {kRawF16,   kRawBF16,   kRawF32,   kKivi4G32,   kKivi4G64, kKivi2G32,
+                                           kKivi2G64, kTok4Plain, kTok4Mean, kTok4Turned, kTok4,     kTok8,
+                                           kZip,      kZipLow,    kPq4,      kPq4Pairs};
   return table;
 }
 

@@ -20,5 +20,7 @@ extern const Codec kTok4;
 extern const Codec kTok8;
 extern const Codec kZip;
 extern const Codec kZipLow;
+extern const Codec kPq4;
+extern const Codec kPq4Pairs;
 
 }  // namespace cairn

@@ -16,7 +16,12 @@ constexpr unsigned kMostThreads = 512;
 // `model` is null while the digest of the weights is not known.
 Result<KvCacheOptions> cache_options(const ModelConfig& config, const Digest* model, const EngineOptions& options) {
   const PageShape shape = {config.kv_heads, config.head_dim};
-  CAIRN_TRY(CodecPlan plan, make_plan(options.codec, {config.layers, shape, model}));
+  CodecPlan plan;
+  if (options.plan != nullptr) {
+    plan = *options.plan;
+  } else {
+    CAIRN_TRY(plan, make_plan(options.codec, {config.layers, shape, model}));
+  }
   return KvCacheOptions{.plan = std::move(plan),
                         .shape = shape,
                         .root = {},

@@ -27,6 +27,7 @@ struct EngineOptions {
   std::size_t kv_budget_bytes = std::size_t{2} << 30;  // all pages: live sequences and reusable prefixes
   std::uint32_t context = 0;                           // most tokens of a sequence; 0: the model's
   std::string codec = "raw_f16";                       // a plan, see make_plan()
+  std::shared_ptr<const CodecPlan> plan{};             // instead of `codec`, if not null
   bool reuse = true;                                   // keep prefixes of finished sequences
   const KvTap* tap = nullptr;                          // changes what is cached; must outlive the engine
   std::string tenant{};                                // prefixes are never shared between tenants

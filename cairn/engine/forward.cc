@@ -4,21 +4,9 @@
 #include <algorithm>
 #include <string>
 
-#include "cairn/attention/mass.h"
 #include "cairn/kernels/kernels.h"
 
 namespace cairn {
-
-namespace {
-
-// Of the queries that come after a block, which is how many ZipCache takes.
-constexpr std::size_t kProbeEvery = 10;
-
-LayerBasis basis_of(const LayerForms& forms) {
-  return {.rotated_keys = forms.keys.settled.codec->rotated, .rotated_values = forms.values.settled.codec->rotated};
-}
-
-}  // namespace
 
 Forward::Forward(ModelWeights& weights, ThreadPool& pool, const KvTap* tap)
     : weights_(weights),
@@ -26,7 +14,7 @@ Forward::Forward(ModelWeights& weights, ThreadPool& pool, const KvTap* tap)
       pool_(pool),
       tap_(tap),
       linear_(pool),
-      attention_({config_.kv_heads, config_.head_dim}, config_.heads),
+      attention_({config_.kv_heads, config_.head_dim}, config_.heads, pool),
       frequencies_(config_.rope.inverse_frequencies()) {}
 
 Status Forward::run(std::span<const ForwardRows> batch) {
@@ -126,14 +114,22 @@ Status Forward::attention_block(std::uint32_t l, std::span<const ForwardRows> ba
   const std::int32_t* position = positions_.data();
   for (const ForwardRows& part : batch) {
     pool_.run(part.tokens.size(), [&](std::size_t i, unsigned) {
-      if (tap_ != nullptr) tap_->change(l, position[i], k + i * kv_width, v + i * kv_width);
+      if (tap_ != nullptr) {
+        const std::size_t row = static_cast<std::size_t>(k - k_.data()) / kv_width + i;
+        tap_->see_query(l, position[i], q_.data() + row * q_width);
+        tap_->change(l, position[i], k + i * kv_width, v + i * kv_width);
+      }
       part.sequence->store(l, i, 1, k + i * kv_width, v + i * kv_width);
     });
     position += part.tokens.size();
     k += part.tokens.size() * kv_width;
     v += part.tokens.size() * kv_width;
   }
-  attend_and_encode(l, batch);
+  const bool last = l + 1 == config_.layers;
+  const bool all_rows = LayerAttention::needs_all_rows(*batch.front().sequence, l);
+  if (last && !all_rows) keep_logit_rows(q_.data());
+  attend(l, batch);
+  if (last && all_rows) keep_logit_rows(attended_.data());
   if (rows_.empty()) return {};
   const auto rows = static_cast<std::uint32_t>(rows_.size());
   const LinearTarget output[] = {{&layer.output, projected_.ensure(std::size_t{rows} * config_.width), config_.width}};
@@ -167,96 +163,23 @@ void Forward::rotate(const LayerWeights& layer) {
   });
 }
 
-// Blocks are encoded before anything later is computed over them. Where the codec wants to know how much attention
-// their tokens got, that means block by block, and of all rows; else all at once.
-void Forward::attend_and_encode(std::uint32_t l, std::span<const ForwardRows> batch) {
-  const bool last = l + 1 == config_.layers;
-  if (batch.front().sequence->layer_forms(l).needs_mass()) {
-    attend_and_count(l, batch);
-    if (last) keep_logit_rows(attended_.data());
-    return;
-  }
-  for (const ForwardRows& part : batch) {
-    part.sequence->encode_due(l, part.sequence->size() + part.sequence->reserved(), pool_);
-  }
-  if (last) keep_logit_rows(q_.data());
-  if (!rows_.empty()) attend(l);
-}
-
-void Forward::attend(std::uint32_t l) {
+void Forward::attend(std::uint32_t l, std::span<const ForwardRows> batch) {
   const std::size_t q_width = std::size_t{config_.heads} * config_.head_dim;
   float* out = attended_.ensure(rows_.size() * q_width);
-  attend_rows_.clear();
-  for (std::size_t r = 0; r < rows_.size();) {
-    const ForwardRows* source = rows_[r].source;
-    const auto block_of = [&](std::size_t row) {
-      return (source->sequence->size() + rows_[row].offset) / kBlockTokens;
-    };
-    std::size_t end = r;
-    while (end < rows_.size() && rows_[end].source == source && block_of(end) == block_of(r)) ++end;
-    const SeenPages seen = source->sequence->seen(l, source->sequence->size() + rows_[r].offset);
-    attend_rows_.push_back({.q = q_.data() + r * q_width,
-                            .positions = positions_.data() + r,
-                            .rows = static_cast<std::uint32_t>(end - r),
-                            .pages = seen.settled,
-                            .more_pages = seen.open,
-                            .out = out + r * q_width});
-    r = end;
-  }
-  attention_.attend(attend_rows_, basis_of(rows_.front().source->sequence->layer_forms(l)), pool_);
-}
-
-void Forward::attend_and_count(std::uint32_t l, std::span<const ForwardRows> batch) {
-  const std::size_t q_width = std::size_t{config_.heads} * config_.head_dim;
-  float* out = attended_.ensure(rows_.size() * q_width);
-  float* softmax = softmax_.ensure(rows_.size() * config_.heads * 2);
-  std::size_t row = 0;
+  tokens_.resize(rows_.size());
+  layer_rows_.clear();
+  std::size_t first = 0, end = 0;
   for (const ForwardRows& part : batch) {
-    Sequence& sequence = *part.sequence;
-    const LayerBasis basis = basis_of(sequence.layer_forms(l));
-    for (std::size_t done = 0, count = 0; done < part.tokens.size(); done += count, row += count) {
-      const std::size_t first = sequence.size() + done;
-      count = std::min(kBlockTokens - first % kBlockTokens, part.tokens.size() - done);
-      const SeenPages seen = sequence.seen(l, first);
-      const AttendRows rows = {.q = q_.data() + row * q_width,
-                               .positions = positions_.data() + row,
-                               .rows = static_cast<std::uint32_t>(count),
-                               .pages = seen.settled,
-                               .more_pages = seen.open,
-                               .out = out + row * q_width,
-                               .softmax = softmax + row * config_.heads * 2};
-      attention_.attend({&rows, 1}, basis, pool_);
-      count_mass(l, sequence, rows, first);
-      sequence.encode_due(l, first + count, pool_);
+    for (first = end; end < rows_.size() && rows_[end].source == &part; ++end) {
+      tokens_[end] = part.sequence->size() + rows_[end].offset;
     }
+    layer_rows_.push_back({.sequence = part.sequence,
+                           .tokens = std::span(tokens_).subspan(first, end - first),
+                           .q = q_.data() + first * q_width,
+                           .positions = positions_.data() + first,
+                           .out = out + first * q_width});
   }
-}
-
-// Every query counts for its own block. While earlier blocks wait for their encoding too, some queries count for them.
-void Forward::count_mass(std::uint32_t l, Sequence& sequence, const AttendRows& rows, std::size_t first_token) {
-  const LayerForms& forms = sequence.layer_forms(l);
-  const PageShape shape{config_.kv_heads, config_.head_dim};
-  LayerTable::Entry* own = sequence.counting_block(l, first_token);
-  if (own == nullptr) return;
-  const std::size_t own_page = rows.page_count() - 1;
-  add_mass(rows, rows.page(own_page), shape, config_.heads, basis_of(forms), pool_, own->mass.data());
-  const std::size_t q_width = std::size_t{config_.heads} * config_.head_dim;
-  for (std::uint32_t r = 0; r < rows.rows; ++r) {
-    if ((first_token + r) % kProbeEvery != 0) continue;
-    const AttendRows probe = {.q = rows.q + r * q_width,
-                              .positions = rows.positions + r,
-                              .rows = 1,
-                              .pages = rows.pages,
-                              .more_pages = rows.more_pages,
-                              .out = nullptr,
-                              .softmax = rows.softmax + std::size_t{r} * config_.heads * 2};
-    for (std::size_t p = own_page; p-- > 0;) {
-      LayerTable::Entry* earlier = sequence.counting_entry(l, p);
-      if (earlier == nullptr) break;
-      add_mass(probe, probe.page(p), shape, config_.heads, basis_of(forms), pool_, earlier->mass.data());
-      ++earlier->later_probes;
-    }
-  }
+  attention_.attend(l, layer_rows_);
 }
 
 // After the last layer's keys and values only rows with logits matter: their residual stream, and `per_head` [rows,

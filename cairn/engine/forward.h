@@ -7,12 +7,12 @@
 #include <span>
 #include <vector>
 
-#include "cairn/attention/attend.h"
 #include "cairn/base/aligned_buffer.h"
 #include "cairn/base/result.h"
 #include "cairn/base/thread_pool.h"
 #include "cairn/cache/sequence.h"
 #include "cairn/engine/kv_tap.h"
+#include "cairn/engine/layer_attention.h"
 #include "cairn/engine/linear.h"
 #include "cairn/engine/weights.h"
 
@@ -52,10 +52,7 @@ class Forward {
   void embed();
   Status attention_block(std::uint32_t l, std::span<const ForwardRows> batch);
   void rotate(const LayerWeights& layer);
-  void attend(std::uint32_t l);
-  void attend_and_encode(std::uint32_t l, std::span<const ForwardRows> batch);
-  void attend_and_count(std::uint32_t l, std::span<const ForwardRows> batch);
-  void count_mass(std::uint32_t l, Sequence& sequence, const AttendRows& rows, std::size_t first_token);
+  void attend(std::uint32_t l, std::span<const ForwardRows> batch);
   void keep_logit_rows(float* per_head);
   Status feed_forward(LayerWeights& layer);
   Status write_logits();
@@ -67,14 +64,14 @@ class Forward {
   ThreadPool& pool_;
   const KvTap* tap_;
   LinearEngine linear_;
-  Attention attention_;
+  LayerAttention attention_;
   std::vector<double> frequencies_;
 
   // Of the pass in progress. `rows_` shrinks to those with logits once the last layer's keys are stored.
   std::vector<Row> rows_;
   std::vector<std::int32_t> positions_;
-  std::vector<AttendRows> attend_rows_;
-  Scratch<float> softmax_;
+  std::vector<std::size_t> tokens_;
+  std::vector<LayerRows> layer_rows_;
   Scratch<float> x_, normed_, q_, k_, v_, attended_, projected_, gate_, up_, cos_, sin_, logits_;
 };
 

@@ -13,6 +13,11 @@ class KvTap {
  public:
   virtual ~KvTap() = default;
 
+  // The query of a new token, [heads, head_dim], rotated and scaled. For taps that only watch.
+  virtual void see_query(std::uint32_t layer, std::int32_t position, const float* q) const {
+    static_cast<void>(layer), static_cast<void>(position), static_cast<void>(q);
+  }
+
   // k and v are [kv_heads, head_dim].
   virtual void change(std::uint32_t layer, std::int32_t position, float* k, float* v) const = 0;
 

@@ -23,6 +23,7 @@ Result<std::unique_ptr<JudgedEngine>> JudgedEngine::make(const Engine& family, c
     judged->tap_ = std::make_unique<DamageTap>(recipe, PageShape{config.kv_heads, config.head_dim}, config.rope);
   }
   options.codec = recipe.codec;
+  options.plan = recipe.plan;
   options.tap = judged->tap_.get();
   options.reuse = false;
   CAIRN_TRY(judged->engine_, family.sibling(options));

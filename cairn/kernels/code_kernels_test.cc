@@ -183,9 +183,9 @@ std::vector<float> scores_of(const Kernels& set, const CodeKeys& keys, const std
 }
 
 std::vector<float> sums_of(const Kernels& set, const CodeValues& values, const std::vector<float>& p,
-                           std::uint32_t rows) {
+                           std::uint32_t rows, float factor = 1.0f) {
   std::vector<float> acc = random_floats(std::size_t{rows} * values.codes.lanes, rows);
-  const auto correction = positive(random_floats(rows, rows + 1), 1.0f);
+  const auto correction = positive(random_floats(rows, rows + 1), factor);
   set.code_accumulate(values, p.data(), correction.data(), rows, {p.data(), p.size() * sizeof(float)}, acc.data());
   return acc;
 }
@@ -273,32 +273,57 @@ TEST(CodeAccumulate, ScalarIsTheProductWithTheMatrixThatTheCodesStandFor) {
   }
 }
 
-TEST(CodeKernels, EverySetAgreesOnHostileRows) {
+bool same_numbers(const std::vector<float>& a, const std::vector<float>& b) {
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (!(a[i] == b[i] || (std::isnan(a[i]) && std::isnan(b[i])))) return false;
+  }
+  return true;
+}
+
+// Alone, and in the company of ordinary rows that a set may round at the same time.
+TEST(CodeScores, EverySetAgreesOnHostileRows) {
   const TestKeys keys({4, false, 80, 64, 15, true, false, 2});
-  auto q = random_floats(5 * 80, 50);
-  std::fill(q.begin(), q.begin() + 80, 0.0f);
-  q[81] = NAN;
-  q[170] = INFINITY;
-  q[200] = -INFINITY;
-  std::fill(q.begin() + 240, q.begin() + 320, 1e-42f);
-  std::fill(q.begin() + 320, q.end(), NAN);
-  const auto expected = scores_of(*find_kernels("scalar"), keys.keys, q, 5);
-  for (std::uint32_t t = 0; t < kPageTokens; ++t) EXPECT_EQ(expected[t], 0.0f);
-  const TestValues values({4, false, 80, 64, 32, 15, false, true});
-  auto p = weight_rows(5);
-  std::fill(p.begin(), p.begin() + kPageTokens, 0.0f);
-  std::fill(p.begin() + kPageTokens, p.begin() + 2 * kPageTokens, 1e-42f);
-  const auto sums = sums_of(*find_kernels("scalar"), values.values, p, 5);
-  for (const Kernels* set : available_kernels()) {
-    const auto got = scores_of(*set, keys.keys, q, 5);
-    for (std::size_t i = 0; i < got.size(); ++i) {
-      if (std::isnan(expected[i])) {
-        EXPECT_TRUE(std::isnan(got[i])) << set->name << " " << i;
-      } else {
-        EXPECT_EQ(got[i], expected[i]) << set->name << " " << i;
+  for (const float hostile : {NAN, INFINITY, -INFINITY, 3e38f, 1e-30f, -1e-36f, 1e-38f, 1e-42f, 0.0f, -0.0f}) {
+    for (const bool whole_row : {false, true}) {
+      for (const std::uint32_t rows : {1u, 3u}) {
+        auto q = random_floats(rows * 80, 50);
+        std::fill(q.begin() + 5, q.begin() + (whole_row ? 80 : 6), hostile);
+        if (whole_row) std::fill(q.begin(), q.begin() + 5, 0.0f);
+        const auto expected = scores_of(*find_kernels("scalar"), keys.keys, q, rows);
+        for (const Kernels* set : available_kernels()) {
+          EXPECT_TRUE(same_numbers(scores_of(*set, keys.keys, q, rows), expected))
+              << set->name << " " << hostile << " rows " << rows << (whole_row ? " whole row" : "");
+        }
       }
     }
-    EXPECT_TRUE(same_bits(sums_of(*set, values.values, p, 5), sums)) << set->name;
+  }
+}
+
+TEST(CodeAccumulate, EverySetAgreesOnHostileRows) {
+  const TestValues values({4, false, 80, 64, 32, 15, false, true});
+  for (const float hostile : {3e38f, 1e-30f, 1e-33f, 1e-36f, 1e-38f, 1e-42f, 0.0f}) {
+    for (const float correction : {0.0f, 1.0f}) {
+      for (const std::uint32_t rows : {1u, 3u}) {
+        auto p = positive(random_floats(rows * kPageTokens, 51), 1.0f);
+        std::fill(p.begin(), p.begin() + kPageTokens, hostile);
+        p[3] = 0.0f;
+        const auto expected = sums_of(*find_kernels("scalar"), values.values, p, rows, correction);
+        for (const Kernels* set : available_kernels()) {
+          EXPECT_TRUE(same_bits(sums_of(*set, values.values, p, rows, correction), expected))
+              << set->name << " " << hostile << " rows " << rows << " correction " << correction;
+        }
+      }
+    }
+  }
+}
+
+TEST(CodeKernels, NothingGivesZero) {
+  const TestKeys keys({4, false, 80, 64, 15, true, false, 2});
+  const TestValues values({4, false, 80, 64, 32, 15, true, true});
+  for (const Kernels* set : available_kernels()) {
+    const std::vector<float> nothing(80);
+    for (const float score : scores_of(*set, keys.keys, nothing, 1)) EXPECT_EQ(score, 0.0f) << set->name;
+    for (const float sum : sums_of(*set, values.values, nothing, 1, 0.0f)) EXPECT_EQ(sum, 0.0f) << set->name;
   }
 }
 

@@ -30,20 +30,39 @@ struct RoundedWeights {
   alignas(64) std::int16_t codes[kPageTokens];  // zero from depth on
 };
 
-// Not-a-number is never the largest.
-inline float largest_in(const float* x, std::uint32_t count) {
+// Of 32 values or 64. Not-a-number is never the largest.
+template <std::uint32_t Count>
+inline float largest_magnitude(const float (&x)[Count]) {
   float lanes[kSumLanes] = {};
-  std::uint32_t i = 0;
-  for (; i + kSumLanes <= count; i += kSumLanes) {
+  for (std::uint32_t i = 0; i < Count; i += kSumLanes) {
     for (std::uint32_t l = 0; l < kSumLanes; ++l) {
       const float value = __builtin_fabsf(x[i + l]);
       lanes[l] = value > lanes[l] ? value : lanes[l];
     }
   }
-  float largest = 0.0f;
-  for (const float lane : lanes) largest = lane > largest ? lane : largest;
-  for (; i < count; ++i) largest = __builtin_fabsf(x[i]) > largest ? __builtin_fabsf(x[i]) : largest;
-  return largest;
+  for (std::uint32_t half = kSumLanes / 2; half > 0; half /= 2) {
+    for (std::uint32_t l = 0; l < half; ++l) lanes[l] = lanes[l + half] > lanes[l] ? lanes[l + half] : lanes[l];
+  }
+  return lanes[0];
+}
+
+// The first `count` values times `inverse`, at most `most`, at least `least`, which not-a-number becomes too, and their
+// sum; zeros in the rest.
+template <std::uint32_t Count, class Code>
+inline std::int32_t round_values(const float (&x)[Count], std::uint32_t count, float inverse, float least, float most,
+                                 Code* to) {
+  std::int32_t codes[Count];
+  for (std::uint32_t i = 0; i < Count; ++i) {
+    float value = x[i] * inverse;
+    value = value > least ? value : least;
+    value = value < most ? value : most;
+    codes[i] = static_cast<std::int32_t>(__builtin_nearbyintf(value));
+  }
+  for (std::uint32_t i = count; i < Count; ++i) codes[i] = 0;
+  std::int32_t sum = 0;
+  for (std::uint32_t i = 0; i < Count; ++i) sum += codes[i];
+  for (std::uint32_t i = 0; i < Count; ++i) to[i] = static_cast<Code>(codes[i]);
+  return sum;
 }
 
 inline float dot_lanes(const float* a, const float* b, std::uint32_t count) {
@@ -65,17 +84,9 @@ inline void round_query(const CodeKeys& keys, const float* q, RoundedQuery& to) 
     for (std::uint32_t i = 0; i < count; ++i) {
       folded[i] = keys.channel_scale != nullptr ? q[first + i] * keys.channel_scale[first + i] : q[first + i];
     }
-    const float largest = largest_in(folded, kQuerySegment);
+    const float largest = largest_magnitude(folded);
     const float inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
-    std::int32_t sum = 0;
-    for (std::uint32_t i = 0; i < kQuerySegment; ++i) {
-      float value = folded[i] * inverse;
-      value = value > -127.0f ? value : -127.0f;
-      value = value < 127.0f ? value : 127.0f;
-      const auto code = i < count ? static_cast<std::int32_t>(__builtin_nearbyintf(value)) : 0;
-      sum += code;
-      to.codes[first + i] = static_cast<std::int8_t>(code);
-    }
+    const std::int32_t sum = round_values(folded, count, inverse, -127.0f, 127.0f, to.codes + first);
     to.half_scales[first / kQuerySegment] = 0.5f * (largest / 127.0f);
     to.biases[first / kQuerySegment] = -keys.twice_middle * sum;
   }
@@ -87,16 +98,9 @@ inline void round_weights(const CodeValues& values, std::uint32_t group, const f
   to.zero_term = values.token_offset != nullptr ? dot_lanes(p, values.token_offset + at, depth) : 0.0f;
   float folded[kPageTokens] = {};
   for (std::uint32_t t = 0; t < depth; ++t) folded[t] = p[t] * values.token_scale[at + t];
-  const float largest = largest_in(folded, kPageTokens);
+  const float largest = largest_magnitude(folded);
   const float inverse = largest > 0.0f ? kMostWeight / largest : 0.0f;
-  std::int32_t sum = 0;
-  for (std::uint32_t t = 0; t < kPageTokens; ++t) {
-    float value = folded[t] * inverse;
-    value = value < kMostWeight ? value : kMostWeight;
-    const auto code = t < depth ? static_cast<std::int32_t>(__builtin_nearbyintf(value)) : 0;
-    sum += code;
-    to.codes[t] = static_cast<std::int16_t>(code);
-  }
+  const std::int32_t sum = round_values(folded, depth, inverse, 0.0f, kMostWeight, to.codes);
   to.half_scale = 0.5f * (largest / kMostWeight);
   to.bias = -values.twice_middle * sum;
 }

@@ -55,40 +55,140 @@ void column_error(const float* x, std::uint32_t rows, std::uint32_t cols, const 
   }
 }
 
+// Where the compiler finds no vectors in a loop, it is given them.
+using Four = float __attribute__((vector_size(16)));
+using Eight = float __attribute__((vector_size(32)));
+
+template <class V>
+[[gnu::always_inline]] inline void load_vector(const float* p, V& v) {
+  __builtin_memcpy(&v, p, sizeof(v));
+}
+
 void quantise_levels(const float* x, std::uint32_t rows, std::uint32_t cols, const float* bounds, std::uint8_t* codes) {
   constexpr std::uint32_t kBounds = 15;
+  std::uint32_t c = 0;
+  for (; c + 8 <= cols; c += 8) {
+    Eight bound[kBounds], value;
+    for (std::uint32_t k = 0; k < kBounds; ++k) load_vector(bounds + std::size_t{k} * cols + c, bound[k]);
+    for (std::uint32_t r = 0; r < rows; ++r) {
+      load_vector(x + std::size_t{r} * cols + c, value);
+      auto below = bound[0] < value;  // -1 where it holds
+#pragma GCC unroll 14
+      for (std::uint32_t k = 1; k < kBounds; ++k) below += bound[k] < value;
+      std::uint8_t* to = codes + std::size_t{r} * cols + c;
+      for (int i = 0; i < 8; ++i) to[i] = static_cast<std::uint8_t>(-below[i]);
+    }
+  }
+  for (; c < cols; ++c) {
+    for (std::uint32_t r = 0; r < rows; ++r) {
+      std::uint32_t below = 0;
+      for (std::uint32_t k = 0; k < kBounds; ++k)
+        below += bounds[std::size_t{k} * cols + c] < x[std::size_t{r} * cols + c] ? 1 : 0;
+      codes[std::size_t{r} * cols + c] = static_cast<std::uint8_t>(below);
+    }
+  }
+}
+
+void level_error(const float* x, std::uint32_t rows, std::uint32_t cols, const float* bounds, const float* levels,
+                 const float* inverse, const float* scale, float* error) {
+  constexpr std::uint32_t kBounds = 15, kLevels = 16;
+  for (std::uint32_t c = 0; c < cols; ++c) error[c] = 0.0f;
   for (std::uint32_t r = 0; r < rows; ++r) {
     const float* row = x + std::size_t{r} * cols;
-    std::uint8_t* to = codes + std::size_t{r} * cols;
+    const float* bound = bounds + std::size_t{r} * kBounds;
+    const float* level = levels + std::size_t{r} * kLevels;
     for (std::uint32_t c = 0; c < cols; ++c) {
-      std::int32_t below = 0;
-      for (std::uint32_t k = 0; k < kBounds; ++k) below += bounds[std::size_t{k} * cols + c] < row[c] ? 1 : 0;
-      to[c] = static_cast<std::uint8_t>(below);
+      const float value = row[c] * inverse[c];
+      float nearest = level[0];
+#pragma GCC unroll 15
+      for (std::uint32_t k = 0; k < kBounds; ++k) nearest = bound[k] < value ? level[k + 1] : nearest;
+      const float distance = fused(-scale[c], nearest, row[c]);
+      error[c] = fused(distance, distance, error[c]);
+    }
+  }
+}
+
+// Sixteen columns at a time, whose best so far stay in registers while the points pass by.
+void nearest_points(const float* x, const float* y, std::uint32_t cols, const float* points, std::uint32_t count,
+                    std::uint8_t* nearest, float* distance) {
+  constexpr std::uint32_t kLanes = 16;
+  for (std::uint32_t first = 0; first < cols; first += kLanes) {
+    const std::uint32_t lanes = cols - first < kLanes ? cols - first : kLanes;
+    float a[kLanes] = {}, b[kLanes] = {}, least[kLanes];
+    std::int32_t best[kLanes] = {};
+    for (std::uint32_t i = 0; i < lanes; ++i) {
+      a[i] = x[first + i];
+      b[i] = y[first + i];
+    }
+    for (std::uint32_t i = 0; i < kLanes; ++i) least[i] = __builtin_inff();
+    for (std::uint32_t k = 0; k < count; ++k) {
+      const float px = points[2 * k], py = points[2 * k + 1];
+      for (std::uint32_t i = 0; i < kLanes; ++i) {
+        const float dx = a[i] - px, dy = b[i] - py, far = fused(dx, dx, dy * dy);
+        best[i] = far < least[i] ? static_cast<std::int32_t>(k) : best[i];
+        least[i] = far < least[i] ? far : least[i];
+      }
+    }
+    for (std::uint32_t i = 0; i < lanes; ++i) {
+      nearest[first + i] = static_cast<std::uint8_t>(best[i]);
+      distance[first + i] = least[i];
     }
   }
 }
 
 void transpose(const float* x, std::uint32_t rows, std::uint32_t cols, float* out) {
-  constexpr std::uint32_t kTile = 16;  // a cache line of either side is used up before it goes
-  for (std::uint32_t r0 = 0; r0 < rows; r0 += kTile) {
-    const std::uint32_t r1 = rows - r0 < kTile ? rows : r0 + kTile;
-    for (std::uint32_t c0 = 0; c0 < cols; c0 += kTile) {
-      const std::uint32_t c1 = cols - c0 < kTile ? cols : c0 + kTile;
-      for (std::uint32_t c = c0; c < c1; ++c) {
-        for (std::uint32_t r = r0; r < r1; ++r) out[std::size_t{c} * rows + r] = x[std::size_t{r} * cols + c];
-      }
+  const std::uint32_t whole_rows = rows / 4 * 4, whole_cols = cols / 4 * 4;
+  for (std::uint32_t r = 0; r < whole_rows; r += 4) {
+    for (std::uint32_t c = 0; c < whole_cols; c += 4) {
+      const float* from = x + std::size_t{r} * cols + c;
+      float* to = out + std::size_t{c} * rows + r;
+      Four v0, v1, v2, v3;
+      load_vector(from, v0);
+      load_vector(from + cols, v1);
+      load_vector(from + 2 * std::size_t{cols}, v2);
+      load_vector(from + 3 * std::size_t{cols}, v3);
+      const Four a = __builtin_shufflevector(v0, v2, 0, 4, 1, 5), b = __builtin_shufflevector(v1, v3, 0, 4, 1, 5);
+      const Four d = __builtin_shufflevector(v0, v2, 2, 6, 3, 7), e = __builtin_shufflevector(v1, v3, 2, 6, 3, 7);
+      const Four columns[4] = {__builtin_shufflevector(a, b, 0, 4, 1, 5), __builtin_shufflevector(a, b, 2, 6, 3, 7),
+                               __builtin_shufflevector(d, e, 0, 4, 1, 5), __builtin_shufflevector(d, e, 2, 6, 3, 7)};
+      for (std::size_t i = 0; i < 4; ++i) __builtin_memcpy(to + i * rows, &columns[i], sizeof(Four));
     }
+  }
+  for (std::uint32_t c = 0; c < cols; ++c) {
+    for (std::uint32_t r = c < whole_cols ? whole_rows : 0; r < rows; ++r)
+      out[std::size_t{c} * rows + r] = x[std::size_t{r} * cols + c];
   }
 }
 
 // Four depths of 16 lanes, one word per lane, the first depth in the lowest byte.
-inline void quad_by_lane(const std::uint8_t* from, std::size_t lane_stride, std::uint32_t* quad) {
-  for (std::uint32_t i = 0; i < kCodeLanes; ++i) __builtin_memcpy(quad + i, from + i * lane_stride, 4);
+using LaneWords = std::uint32_t __attribute__((vector_size(16)));
+
+inline void quad_by_lane(const std::uint8_t* from, std::size_t lane_stride, LaneWords (&quad)[4]) {
+  for (auto& words : quad) {
+    std::uint32_t lanes[4];
+    for (std::uint32_t& lane : lanes) {
+      __builtin_memcpy(&lane, from, sizeof(lane));
+      from += lane_stride;
+    }
+    words = LaneWords{lanes[0], lanes[1], lanes[2], lanes[3]};
+  }
 }
-inline void quad_by_depth(const std::uint8_t* from, std::size_t depth_stride, std::uint32_t* quad) {
-  const std::uint8_t *a = from, *b = a + depth_stride, *c = b + depth_stride, *d = c + depth_stride;
-  for (std::uint32_t i = 0; i < kCodeLanes; ++i) {
-    quad[i] = std::uint32_t{a[i]} | std::uint32_t{b[i]} << 8 | std::uint32_t{c[i]} << 16 | std::uint32_t{d[i]} << 24;
+
+inline void quad_by_depth(const std::uint8_t* from, std::size_t depth_stride, LaneWords (&quad)[4]) {
+  using Bytes = std::uint8_t __attribute__((vector_size(16)));
+  using Pairs = std::uint16_t __attribute__((vector_size(16)));
+  Bytes v[4];
+  for (std::uint32_t j = 0; j < 4; ++j) __builtin_memcpy(&v[j], from + j * depth_stride, sizeof(Bytes));
+  const auto low = [](Bytes a, Bytes b) {
+    return Pairs(__builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23));
+  };
+  const auto high = [](Bytes a, Bytes b) {
+    return Pairs(__builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31));
+  };
+  const Pairs first[2] = {low(v[0], v[1]), high(v[0], v[1])}, second[2] = {low(v[2], v[3]), high(v[2], v[3])};
+  for (int i = 0; i < 2; ++i) {
+    quad[2 * i] = LaneWords(__builtin_shufflevector(first[i], second[i], 0, 8, 1, 9, 2, 10, 3, 11));
+    quad[2 * i + 1] = LaneWords(__builtin_shufflevector(first[i], second[i], 4, 12, 5, 13, 6, 14, 7, 15));
   }
 }
 
@@ -97,22 +197,22 @@ void pack_codes(const std::uint8_t* codes, std::size_t depth_stride, std::size_t
   for (std::uint32_t lane = 0; lane < lanes; lane += kCodeLanes) {
     const std::uint32_t width = lanes - lane < kCodeLanes ? lanes - lane : kCodeLanes;
     for (std::uint32_t first = 0; first < depth; first += 32 / bits) {
-      std::uint32_t words[kCodeLanes] = {};
+      LaneWords words[4] = {};
       for (std::uint32_t k = 0; k < 8 / bits && first + k * kCodeQuad < depth; ++k) {
         const std::uint32_t at = first + k * kCodeQuad;
         const std::uint8_t* from = codes + at * depth_stride + lane * lane_stride;
-        std::uint32_t quad[kCodeLanes] = {};
+        LaneWords quad[4] = {};
         if (width < kCodeLanes || depth - at < kCodeQuad) {
           for (std::uint32_t j = 0; j < kCodeQuad && at + j < depth; ++j) {
             for (std::uint32_t i = 0; i < width; ++i)
-              quad[i] |= std::uint32_t{from[j * depth_stride + i * lane_stride]} << (8 * j);
+              quad[i / 4][i % 4] |= std::uint32_t{from[j * depth_stride + i * lane_stride]} << (8 * j);
           }
         } else if (depth_stride == 1) {
           quad_by_lane(from, lane_stride, quad);
         } else {
           quad_by_depth(from, depth_stride, quad);
         }
-        for (std::uint32_t i = 0; i < kCodeLanes; ++i) words[i] |= quad[i] << (bits * k);
+        for (int i = 0; i < 4; ++i) words[i] |= quad[i] << (bits * k);  // codes are small: no bit leaves its byte
       }
       __builtin_memcpy(out, words, sizeof(words));
       out += sizeof(words);
@@ -122,12 +222,34 @@ void pack_codes(const std::uint8_t* codes, std::size_t depth_stride, std::size_t
 
 void hadamard(float* x, std::uint32_t width) {
   const std::uint32_t run = width & (~width + 1);  // the lowest bit that is set
-  for (std::uint32_t half = 1; half < run; half *= 2) {
+  std::uint32_t half = 1;
+  if (run >= 4) {  // two steps inside a vector; a + b * -1 is a - b
+    for (std::uint32_t i = 0; i < width; i += 4) {
+      Four v;
+      load_vector(x + i, v);
+      v = __builtin_shufflevector(v, v, 0, 0, 2, 2) + __builtin_shufflevector(v, v, 1, 1, 3, 3) * Four{1, -1, 1, -1};
+      v = __builtin_shufflevector(v, v, 0, 1, 0, 1) + __builtin_shufflevector(v, v, 2, 3, 2, 3) * Four{1, 1, -1, -1};
+      __builtin_memcpy(x + i, &v, sizeof(v));
+    }
+    half = 4;
+  }
+  for (; half < run; half *= 2) {
+    const std::uint32_t step = half < 4 ? 1 : 4;
     for (std::uint32_t i = 0; i < width; i += 2 * half) {
-      for (std::uint32_t j = i; j < i + half; ++j) {
-        const float a = x[j], b = x[j + half];
-        x[j] = a + b;
-        x[j + half] = a - b;
+      float *low = x + i, *high = low + half;
+      for (std::uint32_t j = 0; j < half; j += step) {
+        if (step == 1) {
+          const float a = low[j], b = high[j];
+          low[j] = a + b;
+          high[j] = a - b;
+        } else {
+          Four a, b;
+          load_vector(low + j, a);
+          load_vector(high + j, b);
+          const Four sum = a + b, difference = a - b;
+          __builtin_memcpy(low + j, &sum, sizeof(sum));
+          __builtin_memcpy(high + j, &difference, sizeof(difference));
+        }
       }
     }
   }

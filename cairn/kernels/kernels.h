@@ -62,6 +62,14 @@ struct Kernels {
   // codes[r, c] = how many of the 15 ascending bounds[k, c] lie below x[r, c].
   void (*quantise_levels)(const float* x, std::uint32_t rows, std::uint32_t cols, const float* bounds,
                           std::uint8_t* codes);
+  // error[c] = sum over r of the squared distance of x[r, c] from scale[c] times the one of 16 ascending levels[r, k]
+  // that has as many of the 15 ascending bounds[r, k] below it as inverse[c] * x[r, c] has.
+  void (*level_error)(const float* x, std::uint32_t rows, std::uint32_t cols, const float* bounds, const float* levels,
+                      const float* inverse, const float* scale, float* error);
+  // nearest[c]: the first of `count` (at most 256) points [count, 2] with the least squared distance from
+  // (x[c], y[c]), which is distance[c]. Columns of which some coordinate is not a number get 0 and infinity.
+  void (*nearest_points)(const float* x, const float* y, std::uint32_t cols, const float* points, std::uint32_t count,
+                         std::uint8_t* nearest, float* distance);
   void (*transpose)(const float* x, std::uint32_t rows, std::uint32_t cols, float* out);
   // The packed form of CodeMatrix, from one byte per code: value (depth i, lane j) lies at i * depth_stride +
   // j * lane_stride, one of which is 1. Writes code_bytes(), zeros in the padding.

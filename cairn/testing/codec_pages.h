@@ -9,6 +9,7 @@
 
 #include "cairn/codec/basis.h"
 #include "cairn/codec/codec.h"
+#include "cairn/testing/normal_codebook.h"
 
 namespace cairn::testing {
 
@@ -29,8 +30,12 @@ class PageMemory {
   std::vector<Line> lines_;
 };
 
+// With a codebook for normal values, where the codec needs one.
 inline PageFormat test_format(const Codec& codec, PageShape shape, Side side) {
-  return {.codec = &codec, .shape = shape, .side = side};
+  return {.codec = &codec,
+          .shape = shape,
+          .side = side,
+          .codebook = codec.needs_codebook ? normal_codebook(codec, shape) : nullptr};
 }
 
 // A page of the first `tokens` of `rows` [tokens, kv_heads, head_dim], which lie in the basis of the codec. Codecs that

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// From candidates and a model to a plan: errors of units, how much each matters, search, and a last measurement.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "apps/cairn/model_options.h"
+#include "cairn/base/result.h"
+#include "cairn/codec/plan.h"
+
+namespace cairn {
+
+struct TuneOptions {
+  ModelOptions model;
+  std::string text;
+  std::string out;
+  std::vector<std::string> candidates;
+  std::string codebooks;
+  std::string method = "dp";    // or "search"
+  double bits = 0;              // true bits per value that the plan may take; 0: no cap
+  double kl = 0;                // predicted mean KL that it may cause, fewest bytes then; 0: none
+  std::size_t prompts = 4;      // windows that errors are measured on
+  std::size_t validation = 16;  // windows that plans are measured on, after those
+  std::uint32_t context = 512;
+  std::size_t validated = 6;  // plans measured end to end under "dp"
+  std::size_t judged = 60;    // the same under "search"
+  std::uint64_t seed = 1;
+  bool json = false;
+};
+
+// A plan that was measured end to end on the validation windows.
+struct MeasuredPlan {
+  std::string name;  // "uniform tok4", "one threshold", "dynamic programming 2", ...
+  CodecPlan plan;
+  double bits = 0;  // true
+  std::uint64_t block_bytes = 0;
+  std::optional<double> predicted_kl;
+  double measured_kl = 0;
+};
+
+struct TuneResult {
+  std::vector<MeasuredPlan> plans;  // by ascending bytes, then KL; uniform ones for comparison among them
+  std::size_t best = 0;             // the least KL of those within the caps that are not uniform
+  Digest model;
+  std::string calibration;
+};
+
+// Errors: those of loading, of measuring and of the search; kCancelled.
+Result<TuneResult> tune_plan(const TuneOptions& options);
+
+}  // namespace cairn

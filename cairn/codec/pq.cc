@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+// Product quantisation with trained codebooks (MILLION): a token's head is a gain of one byte times a centroid for each
+// sub-vector, plus the mean of each channel. Two forms of four bits per value, whose tables pq_table.h describes:
+//
+//   pq4      one channel per sub-vector, 16 centroids: tables that fit into registers beside the codes
+//   pq4-256  two channels per sub-vector, 256 centroids, as published: a smaller error, but each code is a look-up in
+//            memory, so a head is expanded to bytes before it is attended. The slower one.
+#include <algorithm>
+#include <cstring>
+
+#include "cairn/codec/head_block.h"
+#include "cairn/codec/pq_gains.h"
+#include "cairn/codec/pq_table.h"
+#include "cairn/codec/small_scale.h"
+#include "cairn/codec/table.h"
+#include "cairn/kernels/kernels.h"
+
+namespace cairn {
+namespace {
+
+constexpr std::int32_t kTwiceMiddle = 255;
+
+// 16 centroids for each channel.
+struct Channels {
+  static constexpr PqForm kForm = PqForm::kChannels;
+
+  static std::size_t bytes_of_codes(std::uint32_t dim, bool keys) {
+    return keys ? code_bytes(kBlockTokens, dim, 4) : code_bytes(dim, kBlockTokens, 4);
+  }
+
+  static void encode(const PqTable& table, std::uint32_t dim, bool keys, const HeadBlock& head, const PqGains& gains,
+                     std::uint8_t* out) {
+    alignas(64) float units[kMostChannels * kBlockTokens];
+    for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
+      const float* row = head.by_token() + std::size_t{t} * dim;
+      const float inverse = gains.inverse[t];
+      for (std::uint32_t d = 0; d < dim; ++d) units[t * dim + d] = (row[d] - table.mean[d]) * inverse;
+    }
+    float bounds[(kPqLevels - 1) * kMostChannels];
+    for (std::uint32_t d = 0; d < dim; ++d) {
+      for (std::uint32_t k = 0; k + 1 < kPqLevels; ++k) bounds[k * dim + d] = pq_bound(table, d, k);
+    }
+    std::uint8_t codes[kMostChannels * kBlockTokens];
+    kernels().quantise_levels(units, kBlockTokens, dim, bounds, codes);
+    if (keys) {
+      kernels().pack_codes(codes, 1, dim, kBlockTokens, dim, 4, out);
+    } else {
+      kernels().pack_codes(codes, dim, 1, dim, kBlockTokens, 4, out);
+    }
+  }
+
+  // `expanded` is room that this form does not need.
+  static CodeMatrix matrix(const PqTable& table, std::uint32_t dim, bool keys, const std::uint8_t* codes,
+                           std::uint8_t* /*expanded*/) {
+    return {.codes = codes,
+            .bits = 4,
+            .lanes = keys ? kBlockTokens : dim,
+            .depth = keys ? dim : kBlockTokens,
+            .levels = table.levels};
+  }
+
+  static std::uint8_t level_at(const CodeMatrix& matrix, std::uint32_t lane, std::uint32_t depth,
+                               std::uint32_t channel) {
+    return matrix.levels[std::size_t{channel} * kPqLevels + code_at(matrix, lane, depth)];
+  }
+};
+
+// 256 centroids for each pair of channels. Codes lie in the order in which the packed bytes are built: two pairs of a
+// key for each of 16 tokens, four tokens of a value for each of 8 pairs; channels are padded to 16 as values need it.
+struct Pairs {
+  static constexpr PqForm kForm = PqForm::kPairs;
+
+  static std::size_t bytes_of_codes(std::uint32_t dim, bool keys) {
+    return (keys ? code_bytes(kBlockTokens, dim, 8) : code_bytes(dim, kBlockTokens, 8)) / 2;
+  }
+
+  // Where the code of a pair of channels of a token lies.
+  static std::size_t place(std::uint32_t dim, bool keys, std::uint32_t token, std::uint32_t pair) {
+    if (keys) return ((std::size_t{token / 16} * (dim / 4) + pair / 2) * 16 + token % 16) * 2 + pair % 2;
+    return ((std::size_t{pair / 8} * (kBlockTokens / 4) + token / 4) * 8 + pair % 8) * 4 + token % 4;
+  }
+
+  static void encode(const PqTable& table, std::uint32_t dim, bool keys, const HeadBlock& head, const PqGains& gains,
+                     std::uint8_t* out) {
+    std::memset(out, 0, bytes_of_codes(dim, keys));
+    for (std::uint32_t pair = 0; pair < dim / 2; ++pair) {
+      const float* x = head.by_channel() + std::size_t{2 * pair} * kBlockTokens;
+      float units[2][kBlockTokens], points[2 * kPqCentroids], distance[kBlockTokens];
+      for (std::uint32_t i = 0; i < 2; ++i) {
+        for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
+          units[i][t] = (x[i * kBlockTokens + t] - table.mean[2 * pair + i]) * gains.inverse[t];
+        }
+      }
+      pq_points(table, pair, points);
+      std::uint8_t codes[kBlockTokens];
+      kernels().nearest_points(units[0], units[1], kBlockTokens, points, kPqCentroids, codes, distance);
+      for (std::uint32_t t = 0; t < kBlockTokens; ++t) out[place(dim, keys, t, pair)] = codes[t];
+    }
+  }
+
+  static CodeMatrix matrix(const PqTable& table, std::uint32_t dim, bool keys, const std::uint8_t* codes,
+                           std::uint8_t* expanded) {
+    if (keys) {
+      expand_keys(table.levels, dim, codes, expanded);
+    } else {
+      expand_values(table.levels, dim, codes, expanded);
+    }
+    return {.codes = expanded, .bits = 8, .lanes = keys ? kBlockTokens : dim, .depth = keys ? dim : kBlockTokens};
+  }
+
+  static std::uint16_t centroid(const std::uint8_t* levels, std::uint32_t code) {
+    std::uint16_t both;
+    std::memcpy(&both, levels + 2 * code, sizeof both);
+    return both;
+  }
+
+  static void expand_keys(const std::uint8_t* levels, std::uint32_t dim, const std::uint8_t* codes, std::uint8_t* out) {
+    for (std::uint32_t block = 0; block < kBlockTokens / 16; ++block) {
+      for (std::uint32_t d = 0; d < dim; d += 4) {
+        const std::uint8_t* low = levels + std::size_t{d} * kPqCentroids;
+        const std::uint8_t* high = low + 2 * kPqCentroids;
+        for (std::uint32_t i = 0; i < 16; ++i, codes += 2, out += 4) {
+          const std::uint16_t pairs[2] = {centroid(low, codes[0]), centroid(high, codes[1])};
+          std::memcpy(out, pairs, sizeof pairs);
+        }
+      }
+    }
+  }
+
+  static void expand_values(const std::uint8_t* levels, std::uint32_t dim, const std::uint8_t* codes,
+                            std::uint8_t* out) {
+    for (std::uint32_t lane = 0; lane < dim; lane += 16) {
+      const std::uint32_t pairs = std::min(8u, (dim - lane) / 2);
+      for (std::uint32_t quad = 0; quad < kBlockTokens / 4; ++quad, codes += 32, out += 64) {
+        std::memset(out, 0, 64);
+        for (std::uint32_t pair = 0; pair < pairs; ++pair) {
+          const std::uint8_t* table = levels + (std::size_t{lane} / 2 + pair) * kPqCentroids * 2;
+          std::uint64_t both = 0;
+          for (std::uint32_t j = 0; j < 4; ++j) {
+            const std::uint64_t at = centroid(table, codes[pair * 4 + j]);
+            both |= (at & 0xff) << (8 * j) | (at >> 8) << (32 + 8 * j);
+          }
+          std::memcpy(out + pair * 8, &both, sizeof both);
+        }
+      }
+    }
+  }
+
+  static std::uint8_t level_at(const CodeMatrix& matrix, std::uint32_t lane, std::uint32_t depth, std::uint32_t) {
+    return code_at(matrix, lane, depth);
+  }
+};
+
+template <class Form, bool kRotated>
+struct Pq {
+  // Of one head.
+  struct Layout {
+    std::size_t codes, gains, bytes;
+
+    explicit Layout(const PageFormat& format) {
+      PageLayout layout;
+      codes = layout.take(Form::bytes_of_codes(format.shape.head_dim, format.side == Side::kKey));
+      gains = layout.take(kBlockTokens);
+      bytes = layout.size();
+    }
+  };
+
+  static std::size_t page_bytes(const PageFormat& format) { return Layout(format).bytes * format.shape.kv_heads; }
+
+  static std::size_t codebook_bytes(PageShape shape) {
+    return pq_head_bytes(Form::kForm, shape.head_dim) * shape.kv_heads;
+  }
+
+  static void encode(const PageFormat& format, const OpenBlock& block, std::byte* page) {
+    const Layout layout(format);
+    const std::uint32_t dim = format.shape.head_dim;
+    for (std::uint32_t h = 0; h < format.shape.kv_heads; ++h, page += layout.bytes) {
+      const PqTable table = pq_table(Form::kForm, dim, h, format.codebook);
+      const HeadBlock head(format, block.page, h);
+      const PqGains gains = pq_gains(Form::kForm, table, dim, head.by_channel());
+      Form::encode(table, dim, format.side == Side::kKey, head, gains, bytes(page + layout.codes));
+      std::memcpy(page + layout.gains, gains.codes, kBlockTokens);
+    }
+  }
+
+  static void decode(const PageFormat& format, const std::byte* page, std::uint32_t count, float* out) {
+    const Layout layout(format);
+    const std::uint32_t dim = format.shape.head_dim;
+    const bool keys = format.side == Side::kKey;
+    for (std::uint32_t h = 0; h < format.shape.kv_heads; ++h, page += layout.bytes) {
+      const PqTable table = pq_table(Form::kForm, dim, h, format.codebook);
+      alignas(64) std::uint8_t expanded[kMostExpanded];
+      const CodeMatrix matrix = Form::matrix(table, dim, keys, bytes(page + layout.codes), expanded);
+      float gains[kBlockTokens];
+      widen_small_scales(bytes(page + layout.gains), kBlockTokens, gains);
+      for (std::uint32_t t = 0; t < count; ++t) {
+        float* row = out + (std::size_t{t} * format.shape.kv_heads + h) * dim;
+        for (std::uint32_t d = 0; d < dim; ++d) {
+          const std::uint8_t level = Form::level_at(matrix, keys ? t : d, keys ? d : t, d);
+          row[d] = table.mean[d] + gains[t] * table.scale[d] * pq_level(level);
+        }
+      }
+    }
+  }
+
+  static void scores(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* q,
+                     std::uint32_t rows, Upcoming next, float* out) {
+    const Layout layout(format);
+    const std::uint32_t dim = format.shape.head_dim;
+    const PqTable table = pq_table(Form::kForm, dim, kv_head, format.codebook);
+    page += kv_head * layout.bytes;
+    alignas(64) std::uint8_t expanded[kMostExpanded];
+    alignas(64) float gains[kBlockTokens];
+    widen_small_scales(bytes(page + layout.gains), kBlockTokens, gains);
+    const CodeKeys keys = {.codes = Form::matrix(table, dim, true, bytes(page + layout.codes), expanded),
+                           .twice_middle = kTwiceMiddle,
+                           .channel_scale = table.scale,
+                           .offset = table.mean,
+                           .token_scale = gains,
+                           .token_scale_stride = 0};
+    kernels().code_scores(keys, q, rows, next, out);
+  }
+
+  static void accumulate(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* p,
+                         const float* correction, std::uint32_t rows, std::uint32_t, Upcoming next, float* acc) {
+    const Layout layout(format);
+    const std::uint32_t dim = format.shape.head_dim;
+    const PqTable table = pq_table(Form::kForm, dim, kv_head, format.codebook);
+    page += kv_head * layout.bytes;
+    alignas(64) std::uint8_t expanded[kMostExpanded];
+    alignas(64) float gains[kBlockTokens];
+    widen_small_scales(bytes(page + layout.gains), kBlockTokens, gains);
+    const CodeValues values = {.codes = Form::matrix(table, dim, false, bytes(page + layout.codes), expanded),
+                               .twice_middle = kTwiceMiddle,
+                               .group = (dim + 15) / 16 * 16,
+                               .token_scale = gains,
+                               .token_offset = nullptr,
+                               .channel_scale = table.scale};
+    kernels().code_accumulate(values, p, correction, rows, next, acc);
+    for (std::uint32_t r = 0; r < rows; ++r)
+      add_means(table.mean, dim, p + r * kBlockTokens, acc + r * std::size_t{dim});
+  }
+
+  // The kernel scales an offset of its own by the channel, so the means of values are added after it.
+  static void add_means(const float* mean, std::uint32_t dim, const float* p, float* acc) {
+    constexpr std::uint32_t kLanes = 16;
+    float sums[kLanes] = {};
+    for (std::uint32_t t = 0; t < kBlockTokens; t += kLanes) {
+      for (std::uint32_t i = 0; i < kLanes; ++i) sums[i] += p[t + i];
+    }
+    for (std::uint32_t half = kLanes / 2; half > 0; half /= 2) {
+      for (std::uint32_t i = 0; i < half; ++i) sums[i] += sums[i + half];
+    }
+    for (std::uint32_t d = 0; d < dim; ++d) acc[d] += sums[0] * mean[d];
+  }
+
+  static Upcoming head_part(const PageFormat& format, const std::byte* page, std::uint32_t kv_head) {
+    const std::size_t head_bytes = Layout(format).bytes;
+    return {page + kv_head * head_bytes, head_bytes};
+  }
+
+  static std::uint8_t* bytes(std::byte* at) { return reinterpret_cast<std::uint8_t*>(at); }
+  static const std::uint8_t* bytes(const std::byte* at) { return reinterpret_cast<const std::uint8_t*>(at); }
+
+  static constexpr std::size_t kMostExpanded =
+      Form::kForm == PqForm::kPairs ? code_bytes(kMostChannels, kBlockTokens, 8) : 64;
+
+  static constexpr Codec codec(std::uint32_t id, std::string_view name) {
+    return {.id = id,
+            .name = name,
+            .rotated = kRotated,
+            .needs_codebook = true,
+            .codebook_bytes = codebook_bytes,
+            .page_bytes = page_bytes,
+            .encode = encode,
+            .decode = decode,
+            .scores = scores,
+            .accumulate = accumulate,
+            .head_part = head_part};
+  }
+};
+
+}  // namespace
+
+const Codec kPq4 = Pq<Channels, true>::codec(64, "pq4");
+const Codec kPq4Pairs = Pq<Pairs, true>::codec(65, "pq4-256");
+
+}  // namespace cairn

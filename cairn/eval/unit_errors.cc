@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/eval/unit_errors.h"
+
+#include <algorithm>
+#include <numeric>
+#include <string>
+#include <utility>
+
+#include "cairn/cache/kv_cache.h"
+#include "cairn/engine/layer_attention.h"
+
+namespace cairn {
+namespace {
+
+// Queries, keys and values of one layer, [tokens, ...], as the cache gets them.
+struct LayerVectors {
+  std::vector<float> q, k, v;
+};
+
+class Capture final : public KvTap {
+ public:
+  explicit Capture(const ModelConfig& config) : config_(config), layers_(config.layers) {}
+
+  void begin(std::size_t tokens) {
+    for (LayerVectors& layer : layers_) {
+      layer.q.resize(tokens * config_.heads * config_.head_dim);
+      layer.k.resize(tokens * config_.kv_heads * config_.head_dim);
+      layer.v.resize(layer.k.size());
+    }
+  }
+  const LayerVectors& layer(std::uint32_t l) const { return layers_[l]; }
+
+  void see_query(std::uint32_t l, std::int32_t position, const float* q) const override {
+    const std::size_t width = std::size_t{config_.heads} * config_.head_dim;
+    std::copy_n(q, width, layers_[l].q.begin() + position * static_cast<std::ptrdiff_t>(width));
+  }
+  void change(std::uint32_t l, std::int32_t position, float* k, float* v) const override {
+    const std::size_t width = std::size_t{config_.kv_heads} * config_.head_dim;
+    const auto at = position * static_cast<std::ptrdiff_t>(width);
+    std::copy_n(k, width, layers_[l].k.begin() + at);
+    std::copy_n(v, width, layers_[l].v.begin() + at);
+  }
+  std::string name() const override { return "capture"; }
+
+ private:
+  const ModelConfig& config_;
+  mutable std::vector<LayerVectors> layers_;  // threads write distinct tokens
+};
+
+// The attention outputs of one layer on a cache of its own.
+class OneLayer {
+ public:
+  OneLayer(const ModelConfig& config, ThreadPool& pool)
+      : shape_{config.kv_heads, config.head_dim},
+        q_width_(std::size_t{config.heads} * config.head_dim),
+        pool_(pool),
+        attention_(shape_, config.heads, pool) {}
+
+  // `layer` is the one that the vectors and the codebooks are of.
+  Result<std::vector<float>> outputs(const LayerVectors& vectors, LayerPlan codecs, std::uint32_t layer,
+                                     const std::shared_ptr<const Codebooks>& codebooks) {
+    // Codebooks are found by layer, so the layers before it are there too and stay empty.
+    KvCacheOptions options{.plan = {}, .shape = shape_, .root = {}};
+    options.plan.layers.assign(layer + 1, {codecs});
+    if (codecs.keys->needs_codebook || codecs.values->needs_codebook) options.plan.codebooks = codebooks;
+    const std::size_t tokens = vectors.k.size() / shape_.values_per_token();
+    options.budget_bytes = (tokens + 2 * kBlockTokens) * shape_.values_per_token() * 16 * (layer + 1) + (1u << 20);
+    CAIRN_TRY(const auto cache, KvCache::create(options));
+    Sequence sequence = cache->open({});
+    std::vector<float> out(vectors.q.size());
+    std::vector<std::int32_t> positions(tokens);
+    std::iota(positions.begin(), positions.end(), 0);
+    std::vector<std::size_t> places(tokens);
+    std::iota(places.begin(), places.end(), std::size_t{0});
+    const std::vector<TokenId> ids(kBlockTokens);
+    for (std::size_t first = 0, count = 0; first < tokens; first += count) {
+      count = std::min<std::size_t>(kBlockTokens, tokens - first);
+      CAIRN_TRY_VOID(sequence.reserve(std::span(positions).subspan(first, count)));
+      sequence.store(layer, 0, count, vectors.k.data() + first * shape_.values_per_token(),
+                     vectors.v.data() + first * shape_.values_per_token());
+      const LayerRows rows = {.sequence = &sequence,
+                              .tokens = std::span(places).subspan(first, count),
+                              .q = vectors.q.data() + first * q_width_,
+                              .positions = positions.data() + first,
+                              .out = out.data() + first * q_width_};
+      attention_.attend(layer, {&rows, 1});
+      CAIRN_TRY_VOID(sequence.commit(std::span(ids).first(count)));
+    }
+    return out;
+  }
+
+ private:
+  PageShape shape_;
+  std::size_t q_width_;
+  ThreadPool& pool_;
+  LayerAttention attention_;
+};
+
+double squared_distance(std::span<const float> a, std::span<const float> b) {
+  double sum = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) sum += (a[i] - static_cast<double>(b[i])) * (a[i] - b[i]);
+  return sum;
+}
+
+double squared_length(std::span<const float> a) {
+  double sum = 0;
+  for (const float x : a) sum += static_cast<double>(x) * x;
+  return sum;
+}
+
+}  // namespace
+
+Result<UnitErrors> measure_unit_errors(const Engine& family, std::span<const std::vector<TokenId>> prompts,
+                                       std::span<const Codec* const> candidates,
+                                       std::shared_ptr<const Codebooks> codebooks, const UnitErrorsControl& control) {
+  const ModelConfig& config = family.config();
+  if (prompts.empty()) return fail(ErrorCode::kInvalidArgument, "there are no prompts to measure on");
+  CAIRN_TRY(const Codec* exact, find_codec("raw_f16"));
+  Capture capture(config);
+  EngineOptions options;
+  options.tap = &capture;
+  options.reuse = false;
+  CAIRN_TRY(const auto engine, family.sibling(options));
+  OneLayer one_layer(config, engine->pool());
+  UnitErrors errors(2 * std::size_t{config.layers}, std::vector<double>(candidates.size()));
+  std::vector<double> lengths(config.layers);
+  std::size_t done = 0;
+  for (const std::vector<TokenId>& prompt : prompts) {
+    capture.begin(prompt.size());
+    Sequence sequence = engine->open({});
+    CAIRN_TRY(const auto logits, engine->prefill(sequence, prompt));
+    static_cast<void>(logits);
+    for (std::uint32_t l = 0; l < config.layers; ++l) {
+      if (control.cancel != nullptr && control.cancel->load(std::memory_order_relaxed)) {
+        return fail(ErrorCode::kCancelled, "interrupted while errors were measured");
+      }
+      const LayerVectors& vectors = capture.layer(l);
+      CAIRN_TRY(const std::vector<float> expected, one_layer.outputs(vectors, {exact, exact}, l, codebooks));
+      lengths[l] += squared_length(expected);
+      for (std::size_t c = 0; c < candidates.size(); ++c) {
+        if (candidates[c] == exact) continue;
+        for (const Side side : {Side::kKey, Side::kValue}) {
+          const LayerPlan codecs =
+              side == Side::kKey ? LayerPlan{candidates[c], exact} : LayerPlan{exact, candidates[c]};
+          CAIRN_TRY(const std::vector<float> out, one_layer.outputs(vectors, codecs, l, codebooks));
+          errors[2 * l + static_cast<std::size_t>(side)][c] += squared_distance(out, expected);
+        }
+      }
+      if (control.on_progress) control.on_progress(++done, prompts.size() * config.layers);
+    }
+  }
+  for (std::size_t u = 0; u < errors.size(); ++u) {
+    for (double& error : errors[u]) error = lengths[u / 2] > 0 ? error / lengths[u / 2] : 0.0;
+  }
+  return errors;
+}
+
+}  // namespace cairn

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// What storing one half of one layer in another codec does to that layer's attention output, everything else being as
+// it was: the raw material of plans (KVTuner, arXiv 2502.04420).
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "cairn/codec/plan.h"
+#include "cairn/engine/engine.h"
+
+namespace cairn {
+
+struct UnitErrorsControl {
+  std::function<void(std::size_t done, std::size_t total)> on_progress{};
+  const std::atomic<bool>* cancel = nullptr;
+};
+
+// Relative squared errors of attention outputs, E|o' - o|^2 / E|o|^2 over all tokens of all prompts: [2 * layers]
+// [candidates], the keys of a layer before its values. The output is that before the layer's output projection.
+using UnitErrors = std::vector<std::vector<double>>;
+
+// Prompts are computed on an exact cache; each layer's queries, keys and values are then attended over again with one
+// side encoded, block by block as a forward pass would. Candidates that need codebooks take those given. Errors: those
+// of Engine::sibling and of forward passes; kInvalidArgument without prompts; kCancelled, checked between layers.
+Result<UnitErrors> measure_unit_errors(const Engine& family, std::span<const std::vector<TokenId>> prompts,
+                                       std::span<const Codec* const> candidates,
+                                       std::shared_ptr<const Codebooks> codebooks,
+                                       const UnitErrorsControl& control = {});
+
+}  // namespace cairn

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/train/kv_samples.h"
+
+#include <algorithm>
+#include <string>
+
+#include "cairn/engine/kv_tap.h"
+#include "cairn/kernels/kernels.h"
+
+namespace cairn {
+namespace {
+
+// Copies what passes and leaves it as it is.
+class SamplingTap final : public KvTap {
+ public:
+  SamplingTap(std::vector<std::vector<std::uint16_t>>& rows, PageShape shape) : rows_(rows), shape_(shape) {}
+
+  void begin_at(std::size_t first) { first_ = first; }  // the row of position 0
+
+  void change(std::uint32_t layer, std::int32_t position, float* k, float* v) const override {
+    const std::size_t width = shape_.values_per_token(), at = (first_ + static_cast<std::size_t>(position)) * width;
+    const auto narrow = kernels().narrow[static_cast<std::size_t>(Element::kF16)];
+    narrow(k, width, rows_[2 * std::size_t{layer}].data() + at);
+    narrow(v, width, rows_[2 * std::size_t{layer} + 1].data() + at);
+  }
+
+  std::string name() const override { return "sampling"; }
+
+ private:
+  std::vector<std::vector<std::uint16_t>>& rows_;
+  PageShape shape_;
+  std::size_t first_ = 0;
+};
+
+}  // namespace
+
+KvSamples::KvSamples(std::uint32_t layers, PageShape shape, std::size_t tokens)
+    : tokens_(tokens), layers_(layers), shape_(shape), rows_(2 * std::size_t{layers}) {
+  for (auto& rows : rows_) rows.resize(tokens * shape.values_per_token());
+}
+
+Result<KvSamples> KvSamples::collect(const Engine& engine, std::span<const TokenId> text, const Plan& plan,
+                                     const PrefillControl& control) {
+  const std::uint32_t window = plan.window == 0 ? engine.context() : plan.window;
+  const Tokenizer& tokenizer = engine.tokenizer();
+  const bool begins = tokenizer.adds_bos() && tokenizer.bos().has_value();
+  const std::size_t total = std::min(plan.most_tokens, text.size());
+  if (total < kFewest) {
+    return fail(ErrorCode::kInvalidArgument,
+                std::to_string(total) + " tokens are too few to train on; give at least " + std::to_string(kFewest));
+  }
+  if (window < 2) return fail(ErrorCode::kInvalidArgument, "a window needs at least 2 tokens");
+
+  KvSamples samples(engine.config().layers, {engine.config().kv_heads, engine.config().head_dim}, total);
+  SamplingTap tap(samples.rows_, samples.shape_);
+  EngineOptions options{.context = window, .reuse = false, .tap = &tap};
+  CAIRN_TRY(const std::unique_ptr<Engine> sampler, engine.sibling(options));
+  const std::size_t windows = (total + window - 1) / window;
+  for (std::size_t w = 0; w < windows; ++w) {
+    const std::size_t first = w * window, count = std::min<std::size_t>(window, total - first);
+    // Where the text has more than is asked for, windows lie apart.
+    const std::size_t from = windows == 1 ? 0 : (text.size() - count) * w / (windows - 1);
+    std::vector<TokenId> tokens(text.begin() + static_cast<std::ptrdiff_t>(from),
+                                text.begin() + static_cast<std::ptrdiff_t>(from + count));
+    if (begins) tokens.front() = *tokenizer.bos();
+    tap.begin_at(first);
+    Sequence sequence = sampler->open({});
+    PrefillControl part{.cancel = control.cancel};
+    if (control.on_progress) {
+      part.on_progress = [&](std::size_t done, std::size_t) { control.on_progress(first + done, total); };
+    }
+    CAIRN_TRY_VOID(sampler->prefill(sequence, tokens, part));
+  }
+  return samples;
+}
+
+std::vector<float> KvSamples::head(std::uint32_t layer, Side side, std::uint32_t kv_head) const {
+  const auto& rows = rows_[2 * std::size_t{layer} + static_cast<std::size_t>(side)];
+  std::vector<float> out(tokens_ * shape_.head_dim);
+  for (std::size_t t = 0; t < tokens_; ++t) {
+    kernels().widen_f16(rows.data() + t * shape_.values_per_token() + std::size_t{kv_head} * shape_.head_dim,
+                        shape_.head_dim, out.data() + t * shape_.head_dim);
+  }
+  return out;
+}
+
+}  // namespace cairn

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// Keys and values that a model computes for a text: what codebooks are trained on.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "cairn/base/result.h"
+#include "cairn/block/shape.h"
+#include "cairn/engine/engine.h"
+
+namespace cairn {
+
+// Immutable once made; thread-safe.
+class KvSamples {
+ public:
+  // All that the text may add up to `most_tokens`, in windows of `window` tokens (0: the engine's context) that are
+  // spread evenly over it, each after the begin token that the model wants. Errors: kInvalidArgument (a text of fewer
+  // than kFewest tokens, a window of none), those of Engine::sibling and of prefill; kCancelled.
+  struct Plan {
+    std::size_t most_tokens = 8192;
+    std::uint32_t window = 0;
+  };
+  static Result<KvSamples> collect(const Engine& engine, std::span<const TokenId> text, const Plan& plan,
+                                   const PrefillControl& control = {});
+  static constexpr std::size_t kFewest = 1024;
+
+  std::size_t tokens() const { return tokens_; }
+  std::uint32_t layers() const { return layers_; }
+  PageShape shape() const { return shape_; }
+
+  // [tokens, head_dim] of one head, as an open block would hold them.
+  std::vector<float> head(std::uint32_t layer, Side side, std::uint32_t kv_head) const;
+
+ private:
+  KvSamples(std::uint32_t layers, PageShape shape, std::size_t tokens);
+
+  std::size_t tokens_;
+  std::uint32_t layers_;
+  PageShape shape_;
+  // Of layer l and side s at 2 * l + s: f16 [tokens, kv_heads, head_dim].
+  std::vector<std::vector<std::uint16_t>> rows_;
+};
+
+}  // namespace cairn

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/train/train_codebooks.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cairn/codec/basis.h"
+#include "cairn/codec/pq_gains.h"
+#include "cairn/codec/pq_table.h"
+#include "cairn/codec/small_scale.h"
+#include "cairn/train/kmeans.h"
+
+namespace cairn {
+namespace {
+
+// The table of one head in the making, over rows [n, head_dim] in the basis of the codec.
+class HeadTraining {
+ public:
+  HeadTraining(PqForm form, std::uint32_t dim, std::vector<float> rows)
+      : form_(form),
+        dim_(dim),
+        n_(rows.size() / dim),
+        rows_(std::move(rows)),
+        gains_(n_),
+        table_(pq_head_bytes(form, dim)) {
+    take_off_means();
+    for (std::size_t t = 0; t < n_; ++t) {
+      double sum = 0;
+      for (std::uint32_t d = 0; d < dim; ++d) sum += rows_[t * dim + d] * rows_[t * dim + d];
+      gains_[t] = small_scale(small_scale_nearest(static_cast<float>(std::sqrt(sum / dim))));
+    }
+  }
+
+  // Centroids for the gains as they are.
+  void place_centroids() {
+    const std::uint32_t width = form_ == PqForm::kChannels ? 1 : 2;
+    const std::uint32_t count = form_ == PqForm::kChannels ? kPqLevels : kPqCentroids;
+    std::vector<float> points(n_ * width), weights(n_);
+    // The error of a token grows with its gain.
+    for (std::size_t t = 0; t < n_; ++t) weights[t] = gains_[t] * gains_[t];
+    for (std::uint32_t d = 0; d < dim_; d += width) {
+      for (std::size_t t = 0; t < n_; ++t) {
+        for (std::uint32_t i = 0; i < width; ++i) {
+          points[t * width + i] = gains_[t] > 0.0f ? rows_[t * dim_ + d + i] / gains_[t] : 0.0f;
+        }
+      }
+      const std::vector<float> centroids = kmeans(points, weights, width, count, kSeed);
+      for (std::uint32_t i = 0; i < width; ++i) write_levels(d, i, width, centroids);
+    }
+  }
+
+  // The gains that the codec chooses for the table as it is.
+  void choose_gains() {
+    const PqTable table = pq_table(form_, dim_, 0, table_.data());
+    std::vector<float> block(std::size_t{dim_} * kBlockTokens);
+    for (std::size_t first = 0; first < n_; first += kBlockTokens) {
+      const std::size_t count = std::min<std::size_t>(kBlockTokens, n_ - first);
+      std::ranges::fill(block, 0.0f);
+      for (std::size_t t = 0; t < count; ++t) {
+        for (std::uint32_t d = 0; d < dim_; ++d) {
+          block[d * kBlockTokens + t] = rows_[(first + t) * dim_ + d] + table.mean[d];
+        }
+      }
+      const PqGains chosen = pq_gains(form_, table, dim_, block.data());
+      for (std::size_t t = 0; t < count; ++t) gains_[first + t] = small_scale(chosen.codes[t]);
+    }
+  }
+
+  const std::vector<std::byte>& table() const { return table_; }
+
+ private:
+  static constexpr std::uint64_t kSeed = 1;
+
+  float* means() { return reinterpret_cast<float*>(table_.data()); }
+  float* scales() { return means() + dim_; }
+  std::uint8_t* levels() { return reinterpret_cast<std::uint8_t*>(scales() + dim_); }
+
+  void take_off_means() {
+    for (std::uint32_t d = 0; d < dim_; ++d) {
+      double sum = 0;
+      for (std::size_t t = 0; t < n_; ++t) sum += rows_[t * dim_ + d];
+      means()[d] = static_cast<float>(sum / static_cast<double>(n_));
+      for (std::size_t t = 0; t < n_; ++t) rows_[t * dim_ + d] -= means()[d];
+    }
+  }
+
+  // Coordinate i of the centroids of the sub-vector that begins at channel d.
+  void write_levels(std::uint32_t d, std::uint32_t i, std::uint32_t width, const std::vector<float>& centroids) {
+    const std::size_t count = centroids.size() / width;
+    float largest = 0;
+    for (std::size_t c = 0; c < count; ++c) largest = std::max(largest, std::fabs(centroids[c * width + i]));
+    scales()[d + i] = largest / kPqMiddle;
+    for (std::size_t c = 0; c < count; ++c) {
+      const float share = largest > 0.0f ? centroids[c * width + i] / largest : 0.0f;
+      levels()[d * count + c * width + i] = static_cast<std::uint8_t>(std::lround((share + 1.0f) * kPqMiddle));
+    }
+  }
+
+  PqForm form_;
+  std::uint32_t dim_;
+  std::size_t n_;
+  std::vector<float> rows_;  // without the means
+  std::vector<float> gains_;
+  std::vector<std::byte> table_;
+};
+
+// Gains and centroids depend on each other.
+constexpr int kRounds = 4;
+
+std::vector<std::byte> train_head(PqForm form, std::uint32_t dim, std::vector<float> rows) {
+  HeadTraining head(form, dim, std::move(rows));
+  head.place_centroids();
+  for (int round = 1; round < kRounds; ++round) {
+    head.choose_gains();
+    head.place_centroids();
+  }
+  return head.table();
+}
+
+}  // namespace
+
+Result<Codebooks> train_codebooks(const Codec& codec, const Digest& model, const KvSamples& samples, ThreadPool& pool,
+                                  const std::function<void(std::size_t done, std::size_t total)>& on_progress) {
+  const std::optional<PqForm> form = pq_form(codec.id);
+  if (!form) {
+    return fail(ErrorCode::kUnsupported,
+                "codec '" + std::string(codec.name) + "' has no codebooks; pq4 and pq4-256 do");
+  }
+  const PageShape shape = samples.shape();
+  std::vector<std::vector<std::byte>> tables(2 * std::size_t{samples.layers()});
+  for (auto& table : tables) table.resize(codec.codebook_bytes(shape));
+  const std::size_t total = tables.size() * shape.kv_heads;
+  std::atomic<std::size_t> done{0};
+  pool.run(total, [&](std::size_t item, unsigned thread) {
+    const auto table = static_cast<std::uint32_t>(item / shape.kv_heads);
+    const auto head = static_cast<std::uint32_t>(item % shape.kv_heads);
+    std::vector<float> rows = samples.head(table / 2, table % 2 == 0 ? Side::kKey : Side::kValue, head);
+    if (codec.rotated) turn_heads(rows, shape.head_dim);
+    const std::vector<std::byte> trained = train_head(*form, shape.head_dim, std::move(rows));
+    std::ranges::copy(trained, tables[table].begin() + static_cast<std::ptrdiff_t>(head * trained.size()));
+    const std::size_t so_far = done.fetch_add(1) + 1;
+    if (thread == 0 && on_progress) on_progress(so_far, total);
+  });
+  return Codebooks::make(model, codec.id, shape, std::move(tables));
+}
+
+}  // namespace cairn
