@@ -58,7 +58,7 @@ class Keys {
   Result<std::optional<std::string>> text(std::string_view key) {
     const toml::node* node = find(key);
     if (node == nullptr) return std::nullopt;
-    const auto value = node->value_exact<std::string>();
+    std::optional<std::string> value = node->value_exact<std::string>();
     if (!value) return wrong(*node, key, "text in quotes");
     if (!is_plan_text(*value)) {
       return refuse_line(line_of(*node), quoted(key) + " is too long or has characters that do not print");

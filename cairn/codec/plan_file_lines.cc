@@ -23,11 +23,20 @@ constexpr bool is_syntax(char c) {
   return is_bare(c) || std::string_view("=,[] \t\r").find(c) != std::string_view::npos;
 }
 
-// Whether the number in front of `text` ends as numbers do. The parser looks for its end beyond brackets and quotes,
-// and at what they hold.
-bool ends_as_number(std::string_view text) {
-  const std::size_t end = text.find_first_of(" \t\r,]#[='\"");
-  return end == std::string_view::npos || std::string_view("[='\"").find(text[end]) == std::string_view::npos;
+// What begins like a number in front of `text`. The parser looks for its end beyond brackets and quotes and at what
+// they hold, and takes much for a date.
+Status check_number(std::string_view text, std::size_t line) {
+  std::size_t end = 1;
+  int signs = 0;
+  for (; end < text.size() && is_bare(text[end]); ++end) {
+    if (text[end] != '-' && text[end] != '+') continue;
+    const bool of_exponent = text[end - 1] == 'e' || text[end - 1] == 'E';
+    if (!of_exponent || ++signs > 1) return refuse_line(line, "this is no number; dates and times belong in quotes");
+  }
+  if (end < text.size() && std::string_view("[='\"").find(text[end]) != std::string_view::npos) {
+    return refuse_line(line, "a number must end before anything else begins");
+  }
+  return {};
 }
 
 // One past the closing quote of the text that begins at `begin`, or npos.
@@ -64,13 +73,8 @@ Status check_line(std::string_view line, std::size_t number) {
       i = end - 1;
       continue;
     }
-    if (c == ':' || (c == '-' && i > 0 && is_digit(line[i - 1]))) {
-      return refuse_line(number, "dates and times belong in quotes");
-    }
     const bool begins = i == 0 || !is_bare(line[i - 1]);
-    if (begins && (is_digit(c) || c == '+' || c == '-') && !ends_as_number(line.substr(i))) {
-      return refuse_line(number, "a number must end before anything else begins");
-    }
+    if (begins && (is_digit(c) || c == '+' || c == '-')) CAIRN_TRY_VOID(check_number(line.substr(i), number));
     if (!is_syntax(c)) {
       const std::string_view letter = line.substr(i, utf8_char_length(line.substr(i)));
       return refuse_line(number, "'" + printable_start(letter, 1) + "' has no place outside of quotes");

@@ -171,9 +171,10 @@ TEST(PlanFile, WrongTypes) {
     expect_refused(kSmall + "prefill = " + wrong, "line 4: 'prefill' must be text in quotes");
     expect_refused(kSmall + "[found]\ndate = " + wrong, "line 5: 'date' must be text in quotes");
   }
-  for (const std::string wrong : {"2026-11-23", "07:32:00", "2026-11-23T07:32:00Z"}) {
-    expect_refused(kSmall + "[found]\ndate = " + wrong, "line 5: dates and times belong in quotes");
+  for (const std::string wrong : {"2026-11-23", "2026-11-23T07:32:00Z", "10a---d--e 1", "1abe-fe-00 1"}) {
+    expect_refused(kSmall + "[found]\ndate = " + wrong, "line 5: this is no number; dates and times belong in quotes");
   }
+  expect_refused(kSmall + "[found]\ndate = 07:32:00", "line 5: ':' has no place outside of quotes");
   expect_refused(kSmall + "[found]\nmeasured_kl = '0.1'", "'measured_kl' must be a number, not text");
   expect_refused(kSmall + "found = 1", "'found' must be a table, not a whole number");
   expect_refused(kSmall + "[[found]]\nmethod = 'x'", "line 4: what begins with '[' must be a table as [found]");

@@ -70,17 +70,21 @@ std::vector<std::size_t> pareto_front(std::span<const Cost> costs) {
   return front;
 }
 
+std::vector<Cost> costs_of(const Unit& unit) {
+  std::vector<Cost> costs(unit.choices.size());
+  std::ranges::transform(unit.choices, costs.begin(), &Choice::cost);
+  return costs;
+}
+
 Unit pruned(const Unit& unit) {
-  std::vector<Cost> costs;
-  for (const Choice& choice : unit.choices) costs.push_back(choice.cost());
   Unit kept{unit.name, {}};
-  for (const std::size_t i : pareto_front(costs)) kept.choices.push_back(unit.choices[i]);
+  for (const std::size_t i : pareto_front(costs_of(unit))) kept.choices.push_back(unit.choices[i]);
   return kept;
 }
 
 std::vector<Unit> pruned(std::span<const Unit> units) {
-  std::vector<Unit> kept;
-  for (const Unit& unit : units) kept.push_back(pruned(unit));
+  std::vector<Unit> kept(units.size());
+  std::ranges::transform(units, kept.begin(), [](const Unit& unit) { return pruned(unit); });
   return kept;
 }
 

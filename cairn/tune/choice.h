@@ -58,6 +58,8 @@ Cost total_cost(std::span<const Unit> units, std::span<const std::size_t> picks)
 // errors. Of several equal ones the first. NaN is never among them.
 std::vector<std::size_t> pareto_front(std::span<const Cost> costs);
 
+std::vector<Cost> costs_of(const Unit& unit);
+
 // Whether `a` is as good as `b` in both and better in one.
 inline bool dominates(const Cost& a, const Cost& b) {
   return a.bytes <= b.bytes && a.error <= b.error && (a.bytes < b.bytes || a.error < b.error);

@@ -17,7 +17,7 @@ using testing::any;
 using ::testing::HasSubstr;
 using Members = std::vector<std::vector<std::size_t>>;
 
-Unit layer(const std::string& name, std::vector<double> errors) {
+Unit layer(const std::string& name, const std::vector<double>& errors) {
   Unit unit{name, {}};
   for (const double error : errors) {
     const std::size_t c = unit.choices.size();

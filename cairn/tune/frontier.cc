@@ -21,8 +21,7 @@ Cost sum(const Cost& a, const Cost& b) {
 }
 
 std::vector<Frontier::Option> options_of(const Unit& unit) {
-  std::vector<Cost> costs;
-  for (const Choice& choice : unit.choices) costs.push_back(choice.cost());
+  const std::vector<Cost> costs = costs_of(unit);
   std::vector<Frontier::Option> options;
   for (const std::size_t i : pareto_front(costs)) options.push_back({costs[i], i});
   return options;

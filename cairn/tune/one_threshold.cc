@@ -42,8 +42,7 @@ Result<ThresholdPlan> one_threshold(std::span<const Unit> units, std::uint64_t m
   ThresholdPlan result;
   std::vector<Step> steps;
   for (std::size_t u = 0; u < units.size(); ++u) {
-    std::vector<Cost> costs;
-    for (const Choice& choice : units[u].choices) costs.push_back(choice.cost());
+    const std::vector<Cost> costs = costs_of(units[u]);
     const std::vector<std::size_t> hull = convex_hull(costs);
     for (std::size_t i = 1; i < hull.size(); ++i) {
       steps.push_back({slope(costs[hull[i - 1]], costs[hull[i]]), u, hull[i - 1], hull[i]});

@@ -124,8 +124,8 @@ class Search {
   }
 
   std::vector<Cost> costs_of(const std::vector<std::size_t>& population) const {
-    std::vector<Cost> costs;
-    for (const std::size_t i : population) costs.push_back(costs_[i]);
+    std::vector<Cost> costs(population.size());
+    std::ranges::transform(population, costs.begin(), [&](std::size_t i) { return costs_[i]; });
     return costs;
   }
 
