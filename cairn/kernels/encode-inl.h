@@ -55,66 +55,6 @@ void column_error(const float* x, std::uint32_t rows, std::uint32_t cols, const 
   }
 }
 
-void quantise_levels(const float* x, std::uint32_t rows, std::uint32_t cols, const float* bounds, std::uint8_t* codes) {
-  constexpr std::uint32_t kBounds = 15;
-  for (std::uint32_t r = 0; r < rows; ++r) {
-    const float* row = x + std::size_t{r} * cols;
-    std::uint8_t* to = codes + std::size_t{r} * cols;
-    for (std::uint32_t c = 0; c < cols; ++c) {
-      std::int32_t below = 0;
-      for (std::uint32_t k = 0; k < kBounds; ++k) below += bounds[std::size_t{k} * cols + c] < row[c] ? 1 : 0;
-      to[c] = static_cast<std::uint8_t>(below);
-    }
-  }
-}
-
-void level_error(const float* x, std::uint32_t rows, std::uint32_t cols, const float* bounds, const float* levels,
-                 const float* inverse, const float* scale, float* error) {
-  constexpr std::uint32_t kBounds = 15, kLevels = 16;
-  for (std::uint32_t c = 0; c < cols; ++c) error[c] = 0.0f;
-  for (std::uint32_t r = 0; r < rows; ++r) {
-    const float* row = x + std::size_t{r} * cols;
-    const float* bound = bounds + std::size_t{r} * kBounds;
-    const float* level = levels + std::size_t{r} * kLevels;
-    for (std::uint32_t c = 0; c < cols; ++c) {
-      const float value = row[c] * inverse[c];
-      float nearest = level[0];
-#pragma GCC unroll 15
-      for (std::uint32_t k = 0; k < kBounds; ++k) nearest = bound[k] < value ? level[k + 1] : nearest;
-      const float distance = fused(-scale[c], nearest, row[c]);
-      error[c] = fused(distance, distance, error[c]);
-    }
-  }
-}
-
-// Sixteen columns at a time, whose best so far stay in registers while the points pass by.
-void nearest_points(const float* x, const float* y, std::uint32_t cols, const float* points, std::uint32_t count,
-                    std::uint8_t* nearest, float* distance) {
-  constexpr std::uint32_t kLanes = 16;
-  for (std::uint32_t first = 0; first < cols; first += kLanes) {
-    const std::uint32_t lanes = cols - first < kLanes ? cols - first : kLanes;
-    float a[kLanes] = {}, b[kLanes] = {}, least[kLanes];
-    std::int32_t best[kLanes] = {};
-    for (std::uint32_t i = 0; i < lanes; ++i) {
-      a[i] = x[first + i];
-      b[i] = y[first + i];
-    }
-    for (std::uint32_t i = 0; i < kLanes; ++i) least[i] = __builtin_inff();
-    for (std::uint32_t k = 0; k < count; ++k) {
-      const float px = points[2 * k], py = points[2 * k + 1];
-      for (std::uint32_t i = 0; i < kLanes; ++i) {
-        const float dx = a[i] - px, dy = b[i] - py, far = fused(dx, dx, dy * dy);
-        best[i] = far < least[i] ? static_cast<std::int32_t>(k) : best[i];
-        least[i] = far < least[i] ? far : least[i];
-      }
-    }
-    for (std::uint32_t i = 0; i < lanes; ++i) {
-      nearest[first + i] = static_cast<std::uint8_t>(best[i]);
-      distance[first + i] = least[i];
-    }
-  }
-}
-
 void transpose(const float* x, std::uint32_t rows, std::uint32_t cols, float* out) {
   constexpr std::uint32_t kTile = 16;  // a cache line of either side is used up before it goes
   for (std::uint32_t r0 = 0; r0 < rows; r0 += kTile) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cairn/kernels/avx512/code_accumulate-inl.h"
 #include "cairn/kernels/avx512/dot-inl.h"
+#include "cairn/kernels/avx512/nearest-inl.h"
 #include "cairn/kernels/avx512/pages-inl.h"
 #include "cairn/kernels/avx512/quantise-inl.h"
 #include "cairn/kernels/avx512/softmax-inl.h"
