@@ -28,24 +28,15 @@ struct Channels {
     return keys ? code_bytes(kBlockTokens, dim, 4) : code_bytes(dim, kBlockTokens, 4);
   }
 
-  static void encode(const PqTable& table, std::uint32_t dim, bool keys, const HeadBlock& head, const PqGains& gains,
-                     std::uint8_t* out) {
-    alignas(64) float units[kMostChannels * kBlockTokens];
-    for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
-      const float* row = head.by_token() + std::size_t{t} * dim;
-      const float inverse = gains.inverse[t];
-      for (std::uint32_t d = 0; d < dim; ++d) units[t * dim + d] = (row[d] - table.mean[d]) * inverse;
-    }
-    float bounds[(kPqLevels - 1) * kMostChannels];
-    for (std::uint32_t d = 0; d < dim; ++d) {
-      for (std::uint32_t k = 0; k + 1 < kPqLevels; ++k) bounds[k * dim + d] = pq_bound(table, d, k);
-    }
+  static void encode(const PqTable& table, std::uint32_t dim, bool keys, PqHead& head, std::uint8_t* out) {
+    const PqLevels levels(table, dim);
+    head.choose_gains(levels);
     std::uint8_t codes[kMostChannels * kBlockTokens];
-    kernels().quantise_levels(units, kBlockTokens, dim, bounds, codes);
+    head.write_codes(levels, codes);
     if (keys) {
-      kernels().pack_codes(codes, 1, dim, kBlockTokens, dim, 4, out);
+      kernels().pack_codes(codes, kBlockTokens, 1, kBlockTokens, dim, 4, out);
     } else {
-      kernels().pack_codes(codes, dim, 1, dim, kBlockTokens, 4, out);
+      kernels().pack_codes(codes, 1, kBlockTokens, dim, kBlockTokens, 4, out);
     }
   }
 
@@ -80,20 +71,12 @@ struct Pairs {
     return ((std::size_t{pair / 8} * (kBlockTokens / 4) + token / 4) * 8 + pair % 8) * 4 + token % 4;
   }
 
-  static void encode(const PqTable& table, std::uint32_t dim, bool keys, const HeadBlock& head, const PqGains& gains,
-                     std::uint8_t* out) {
+  static void encode(const PqTable& table, std::uint32_t dim, bool keys, PqHead& head, std::uint8_t* out) {
+    head.choose_gains(table);
     std::memset(out, 0, bytes_of_codes(dim, keys));
     for (std::uint32_t pair = 0; pair < dim / 2; ++pair) {
-      const float* x = head.by_channel() + std::size_t{2 * pair} * kBlockTokens;
-      float units[2][kBlockTokens], points[2 * kPqCentroids], distance[kBlockTokens];
-      for (std::uint32_t i = 0; i < 2; ++i) {
-        for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
-          units[i][t] = (x[i * kBlockTokens + t] - table.mean[2 * pair + i]) * gains.inverse[t];
-        }
-      }
-      pq_points(table, pair, points);
       std::uint8_t codes[kBlockTokens];
-      kernels().nearest_points(units[0], units[1], kBlockTokens, points, kPqCentroids, codes, distance);
+      head.write_codes(table, pair, codes);
       for (std::uint32_t t = 0; t < kBlockTokens; ++t) out[place(dim, keys, t, pair)] = codes[t];
     }
   }
@@ -176,10 +159,9 @@ struct Pq {
     const std::uint32_t dim = format.shape.head_dim;
     for (std::uint32_t h = 0; h < format.shape.kv_heads; ++h, page += layout.bytes) {
       const PqTable table = pq_table(Form::kForm, dim, h, format.codebook);
-      const HeadBlock head(format, block.page, h);
-      const PqGains gains = pq_gains(Form::kForm, table, dim, head.by_channel());
-      Form::encode(table, dim, format.side == Side::kKey, head, gains, bytes(page + layout.codes));
-      std::memcpy(page + layout.gains, gains.codes, kBlockTokens);
+      PqHead head(table, dim, HeadBlock(format, block.page, h).by_channel());
+      Form::encode(table, dim, format.side == Side::kKey, head, bytes(page + layout.codes));
+      std::memcpy(page + layout.gains, head.gains(), kBlockTokens);
     }
   }
 

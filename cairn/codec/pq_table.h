@@ -62,12 +62,6 @@ constexpr float pq_level(std::uint8_t level) {
   return static_cast<float>(level) - kPqMiddle;
 }
 
-// Of pq4: where the nearest level of a channel goes from k to k + 1, in units of the gain.
-inline float pq_bound(const PqTable& table, std::uint32_t channel, std::uint32_t k) {
-  const std::uint8_t* levels = table.levels + std::size_t{channel} * kPqLevels;
-  return 0.5f * table.scale[channel] * (pq_level(levels[k]) + pq_level(levels[k + 1]));
-}
-
 // Of pq4-256: the centroids of a pair of channels [kPqCentroids, 2], in units of the gain.
 inline void pq_points(const PqTable& table, std::uint32_t pair, float* points) {
   const std::uint8_t* levels = table.levels + std::size_t{pair} * kPqCentroids * 2;

@@ -57,83 +57,10 @@ void column_error(const float* x, std::uint32_t rows, std::uint32_t cols, const 
 
 // Where the compiler finds no vectors in a loop, it is given them.
 using Four = float __attribute__((vector_size(16)));
-using Eight = float __attribute__((vector_size(32)));
 
 template <class V>
 [[gnu::always_inline]] inline void load_vector(const float* p, V& v) {
   __builtin_memcpy(&v, p, sizeof(v));
-}
-
-void quantise_levels(const float* x, std::uint32_t rows, std::uint32_t cols, const float* bounds, std::uint8_t* codes) {
-  constexpr std::uint32_t kBounds = 15;
-  std::uint32_t c = 0;
-  for (; c + 8 <= cols; c += 8) {
-    Eight bound[kBounds], value;
-    for (std::uint32_t k = 0; k < kBounds; ++k) load_vector(bounds + std::size_t{k} * cols + c, bound[k]);
-    for (std::uint32_t r = 0; r < rows; ++r) {
-      load_vector(x + std::size_t{r} * cols + c, value);
-      auto below = bound[0] < value;  // -1 where it holds
-#pragma GCC unroll 14
-      for (std::uint32_t k = 1; k < kBounds; ++k) below += bound[k] < value;
-      std::uint8_t* to = codes + std::size_t{r} * cols + c;
-      for (int i = 0; i < 8; ++i) to[i] = static_cast<std::uint8_t>(-below[i]);
-    }
-  }
-  for (; c < cols; ++c) {
-    for (std::uint32_t r = 0; r < rows; ++r) {
-      std::uint32_t below = 0;
-      for (std::uint32_t k = 0; k < kBounds; ++k)
-        below += bounds[std::size_t{k} * cols + c] < x[std::size_t{r} * cols + c] ? 1 : 0;
-      codes[std::size_t{r} * cols + c] = static_cast<std::uint8_t>(below);
-    }
-  }
-}
-
-void level_error(const float* x, std::uint32_t rows, std::uint32_t cols, const float* bounds, const float* levels,
-                 const float* inverse, const float* scale, float* error) {
-  constexpr std::uint32_t kBounds = 15, kLevels = 16;
-  for (std::uint32_t c = 0; c < cols; ++c) error[c] = 0.0f;
-  for (std::uint32_t r = 0; r < rows; ++r) {
-    const float* row = x + std::size_t{r} * cols;
-    const float* bound = bounds + std::size_t{r} * kBounds;
-    const float* level = levels + std::size_t{r} * kLevels;
-    for (std::uint32_t c = 0; c < cols; ++c) {
-      const float value = row[c] * inverse[c];
-      float nearest = level[0];
-#pragma GCC unroll 15
-      for (std::uint32_t k = 0; k < kBounds; ++k) nearest = bound[k] < value ? level[k + 1] : nearest;
-      const float distance = fused(-scale[c], nearest, row[c]);
-      error[c] = fused(distance, distance, error[c]);
-    }
-  }
-}
-
-// Sixteen columns at a time, whose best so far stay in registers while the points pass by.
-void nearest_points(const float* x, const float* y, std::uint32_t cols, const float* points, std::uint32_t count,
-                    std::uint8_t* nearest, float* distance) {
-  constexpr std::uint32_t kLanes = 16;
-  for (std::uint32_t first = 0; first < cols; first += kLanes) {
-    const std::uint32_t lanes = cols - first < kLanes ? cols - first : kLanes;
-    float a[kLanes] = {}, b[kLanes] = {}, least[kLanes];
-    std::int32_t best[kLanes] = {};
-    for (std::uint32_t i = 0; i < lanes; ++i) {
-      a[i] = x[first + i];
-      b[i] = y[first + i];
-    }
-    for (std::uint32_t i = 0; i < kLanes; ++i) least[i] = __builtin_inff();
-    for (std::uint32_t k = 0; k < count; ++k) {
-      const float px = points[2 * k], py = points[2 * k + 1];
-      for (std::uint32_t i = 0; i < kLanes; ++i) {
-        const float dx = a[i] - px, dy = b[i] - py, far = fused(dx, dx, dy * dy);
-        best[i] = far < least[i] ? static_cast<std::int32_t>(k) : best[i];
-        least[i] = far < least[i] ? far : least[i];
-      }
-    }
-    for (std::uint32_t i = 0; i < lanes; ++i) {
-      nearest[first + i] = static_cast<std::uint8_t>(best[i]);
-      distance[first + i] = least[i];
-    }
-  }
 }
 
 void transpose(const float* x, std::uint32_t rows, std::uint32_t cols, float* out) {

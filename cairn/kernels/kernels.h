@@ -59,11 +59,12 @@ struct Kernels {
   // error[c] = sum over r of the squared distance of x[r, c] from offset[c] + scale[c] * its code, as above.
   void (*column_error)(const float* x, std::uint32_t rows, std::uint32_t cols, const float* offset,
                        const float* inverse, const float* scale, std::uint32_t most, float* error);
-  // codes[r, c] = how many of the 15 ascending bounds[k, c] lie below x[r, c].
+  // The step from values to 16 levels for each row: codes[r, c] = how many of the 15 ascending bounds[r, k] lie below
+  // inverse[c] * x[r, c].
   void (*quantise_levels)(const float* x, std::uint32_t rows, std::uint32_t cols, const float* bounds,
-                          std::uint8_t* codes);
-  // error[c] = sum over r of the squared distance of x[r, c] from scale[c] times the one of 16 ascending levels[r, k]
-  // that has as many of the 15 ascending bounds[r, k] below it as inverse[c] * x[r, c] has.
+                          const float* inverse, std::uint8_t* codes);
+  // error[c] = sum over r of the squared distance of x[r, c] from scale[c] * levels[r, its code], as above; levels is
+  // [rows, 16].
   void (*level_error)(const float* x, std::uint32_t rows, std::uint32_t cols, const float* bounds, const float* levels,
                       const float* inverse, const float* scale, float* error);
   // nearest[c]: the first of `count` (at most 256) points [count, 2] with the least squared distance from

@@ -3,44 +3,57 @@
 
 #include <faiss/Clustering.h>
 #include <faiss/IndexFlat.h>
-#include <faiss/utils/distances.h>
 #include <omp.h>
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 namespace cairn {
 namespace {
 
-constexpr int kIterations = 25;
+// Several threads would add up centroids in any order. The number belongs to the program that we are part of.
+class OneThread {
+ public:
+  OneThread() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+  ~OneThread() { omp_set_num_threads(before_); }
 
-faiss::ClusteringParameters parameters(std::uint64_t seed) {
+ private:
+  int before_;
+};
+
+faiss::ClusteringParameters parameters(const KmeansPlan& plan) {
   faiss::ClusteringParameters p;
-  p.niter = kIterations;
-  p.seed = static_cast<int>(seed & 0x7fffffff);
+  p.niter = plan.iterations;
+  p.seed = static_cast<int>(plan.seed & 0x7fffffff);
   p.min_points_per_centroid = 1;  // no warnings on standard error
   p.max_points_per_centroid = std::numeric_limits<int>::max();
   return p;
 }
 
+std::vector<float> quantiles(std::span<const float> points, std::uint32_t count) {
+  std::vector<float> sorted(points.begin(), points.end());
+  std::ranges::sort(sorted);
+  std::vector<float> at;
+  for (std::size_t c = 0; c < count; ++c) at.push_back(sorted[(2 * c + 1) * sorted.size() / (2 * count)]);
+  return at;
+}
+
 }  // namespace
 
-std::vector<float> kmeans(std::span<const float> points, std::span<const float> weights, std::uint32_t dimensions,
-                          std::uint32_t count, std::uint64_t seed) {
-  omp_set_num_threads(1);  // of this thread; sums of several would come in any order
-  const auto n = static_cast<faiss::Index::idx_t>(points.size() / dimensions);
-  faiss::Clustering clustering(static_cast<int>(dimensions), static_cast<int>(count), parameters(seed));
-  if (dimensions == 1) {
-    // Equal shares of the points to begin with: k-means in one dimension keeps the order that it starts from.
-    std::vector<float> sorted(points.begin(), points.end());
-    std::ranges::sort(sorted);
-    for (std::size_t c = 0; c < count; ++c) {
-      clustering.centroids.push_back(sorted[(2 * c + 1) * sorted.size() / (2 * count)]);
-    }
-  }
-  faiss::IndexFlatL2 index(static_cast<faiss::Index::idx_t>(dimensions));
-  clustering.train(n, points.data(), index, weights.data());
-  if (dimensions == 1) std::ranges::sort(clustering.centroids);
+std::vector<float> kmeans(const KmeansPlan& plan, std::span<const float> points, std::span<const float> weights,
+                          std::vector<float> start) {
+  const OneThread one_thread;
+  faiss::Clustering clustering(static_cast<int>(plan.dimensions), static_cast<int>(plan.centroids), parameters(plan));
+  if (start.empty() && plan.dimensions == 1) start = quantiles(points, plan.centroids);
+  clustering.centroids = std::move(start);
+  faiss::IndexFlatL2 index(static_cast<faiss::Index::idx_t>(plan.dimensions));
+  clustering.train(static_cast<faiss::Index::idx_t>(points.size() / plan.dimensions), points.data(), index,
+                   weights.data());
+  // Splitting an empty cluster may break the order.
+  if (plan.dimensions == 1) std::ranges::sort(clustering.centroids);
   return clustering.centroids;
 }
 

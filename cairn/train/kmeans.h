@@ -2,16 +2,24 @@
 // K-means by faiss, the same on every run and for any number of threads.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
 
 namespace cairn {
 
-// Centroids [count, dimensions] of points [n, dimensions], each of which counts `weights[n]`; in ascending order when
-// there is one dimension. Requires: n >= count, finite points. Computes on the calling thread alone.
-std::vector<float> kmeans(std::span<const float> points, std::span<const float> weights, std::uint32_t dimensions,
-                          std::uint32_t count, std::uint64_t seed);
+struct KmeansPlan {
+  std::uint32_t dimensions = 1;
+  std::uint32_t centroids = 16;
+  int iterations = 25;
+  std::uint64_t seed = 1;
+};
+
+// Moves centroids [centroids, dimensions] towards points [n, dimensions], each of which counts weights[n]. `start` is
+// where they begin; when it is empty, at points of the seed's choice, or, in one dimension, at quantiles. In one
+// dimension they come in ascending order. Requires: n >= centroids, finite points and weights. Computes on the calling
+// thread alone.
+std::vector<float> kmeans(const KmeansPlan& plan, std::span<const float> points, std::span<const float> weights,
+                          std::vector<float> start = {});
 
 }  // namespace cairn

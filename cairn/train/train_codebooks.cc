@@ -17,6 +17,9 @@
 namespace cairn {
 namespace {
 
+// Gains and centroids depend on each other, so the 25 iterations of the paper are cut into rounds.
+constexpr int kRounds = 5, kIterations = 5;
+
 // The table of one head in the making, over rows [n, head_dim] in the basis of the codec.
 class HeadTraining {
  public:
@@ -26,6 +29,7 @@ class HeadTraining {
         n_(rows.size() / dim),
         rows_(std::move(rows)),
         gains_(n_),
+        centroids_(dim),
         table_(pq_head_bytes(form, dim)) {
     take_off_means();
     for (std::size_t t = 0; t < n_; ++t) {
@@ -38,7 +42,9 @@ class HeadTraining {
   // Centroids for the gains as they are.
   void place_centroids() {
     const std::uint32_t width = form_ == PqForm::kChannels ? 1 : 2;
-    const std::uint32_t count = form_ == PqForm::kChannels ? kPqLevels : kPqCentroids;
+    const KmeansPlan plan = {.dimensions = width,
+                             .centroids = form_ == PqForm::kChannels ? kPqLevels : kPqCentroids,
+                             .iterations = kIterations};
     std::vector<float> points(n_ * width), weights(n_);
     // The error of a token grows with its gain.
     for (std::size_t t = 0; t < n_; ++t) weights[t] = gains_[t] * gains_[t];
@@ -48,7 +54,8 @@ class HeadTraining {
           points[t * width + i] = gains_[t] > 0.0f ? rows_[t * dim_ + d + i] / gains_[t] : 0.0f;
         }
       }
-      const std::vector<float> centroids = kmeans(points, weights, width, count, kSeed);
+      std::vector<float>& centroids = centroids_[d / width];
+      centroids = kmeans(plan, points, weights, std::move(centroids));
       for (std::uint32_t i = 0; i < width; ++i) write_levels(d, i, width, centroids);
     }
   }
@@ -65,16 +72,19 @@ class HeadTraining {
           block[d * kBlockTokens + t] = rows_[(first + t) * dim_ + d] + table.mean[d];
         }
       }
-      const PqGains chosen = pq_gains(form_, table, dim_, block.data());
-      for (std::size_t t = 0; t < count; ++t) gains_[first + t] = small_scale(chosen.codes[t]);
+      PqHead head(table, dim_, block.data());
+      if (form_ == PqForm::kChannels) {
+        head.choose_gains(PqLevels(table, dim_));
+      } else {
+        head.choose_gains(table);
+      }
+      for (std::size_t t = 0; t < count; ++t) gains_[first + t] = small_scale(head.gains()[t]);
     }
   }
 
   const std::vector<std::byte>& table() const { return table_; }
 
  private:
-  static constexpr std::uint64_t kSeed = 1;
-
   float* means() { return reinterpret_cast<float*>(table_.data()); }
   float* scales() { return means() + dim_; }
   std::uint8_t* levels() { return reinterpret_cast<std::uint8_t*>(scales() + dim_); }
@@ -105,11 +115,9 @@ class HeadTraining {
   std::size_t n_;
   std::vector<float> rows_;  // without the means
   std::vector<float> gains_;
+  std::vector<std::vector<float>> centroids_;  // of each sub-vector
   std::vector<std::byte> table_;
 };
-
-// Gains and centroids depend on each other.
-constexpr int kRounds = 4;
 
 std::vector<std::byte> train_head(PqForm form, std::uint32_t dim, std::vector<float> rows) {
   HeadTraining head(form, dim, std::move(rows));

@@ -5,6 +5,7 @@
 #include "cairn/kernels/avx2/quantise-inl.h"
 #include "cairn/kernels/encode-inl.h"
 #include "cairn/kernels/isa.h"
+#include "cairn/kernels/nearest-inl.h"
 #include "cairn/kernels/softmax-inl.h"
 
 namespace cairn {

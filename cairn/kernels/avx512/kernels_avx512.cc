@@ -2,6 +2,7 @@
 #include "cairn/kernels/avx512/code_accumulate-inl.h"
 #include "cairn/kernels/avx512/code_scores-inl.h"
 #include "cairn/kernels/avx512/dot-inl.h"
+#include "cairn/kernels/avx512/nearest-inl.h"
 #include "cairn/kernels/avx512/pages-inl.h"
 #include "cairn/kernels/avx512/quantise-inl.h"
 #include "cairn/kernels/avx512/softmax-inl.h"

@@ -5,6 +5,7 @@
 #include "cairn/kernels/encode-inl.h"
 #include "cairn/kernels/isa.h"
 #include "cairn/kernels/matmul-inl.h"
+#include "cairn/kernels/nearest-inl.h"
 #include "cairn/kernels/ref/codes-inl.h"
 #include "cairn/kernels/rows-inl.h"
 #include "cairn/kernels/softmax-inl.h"

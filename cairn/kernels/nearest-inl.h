@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// The nearest of some centroids, as plain loops: the definition, and what AVX2 uses. Columns are taken by the cache
+// line or more, in arrays of their own, or the compiler would not see that nothing aliases them.
+#pragma once
+
+#include "cairn/kernels/elementwise-inl.h"
+
+namespace cairn {
+namespace {
+
+inline constexpr std::uint32_t kNearestColumns = 64, kBounds = 15, kLevels = 16;
+
+void quantise_levels(const float* x, std::uint32_t rows, std::uint32_t cols, const float* bounds, const float* inverse,
+                     std::uint8_t* codes) {
+  for (std::uint32_t first = 0; first < cols; first += kNearestColumns) {
+    const std::uint32_t count = cols - first < kNearestColumns ? cols - first : kNearestColumns;
+    for (std::uint32_t r = 0; r < rows; ++r) {
+      const std::size_t at = std::size_t{r} * cols + first;
+      float units[kNearestColumns];
+      std::int32_t below[kNearestColumns] = {};
+      for (std::uint32_t c = 0; c < count; ++c) units[c] = x[at + c] * inverse[first + c];
+      for (std::uint32_t k = 0; k < kBounds; ++k) {
+        const float bound = bounds[r * kBounds + k];
+        for (std::uint32_t c = 0; c < count; ++c) below[c] += bound < units[c] ? 1 : 0;
+      }
+      for (std::uint32_t c = 0; c < count; ++c) codes[at + c] = static_cast<std::uint8_t>(below[c]);
+    }
+  }
+}
+
+void level_error(const float* x, std::uint32_t rows, std::uint32_t cols, const float* bounds, const float* levels,
+                 const float* inverse, const float* scale, float* error) {
+  for (std::uint32_t first = 0; first < cols; first += kNearestColumns) {
+    const std::uint32_t count = cols - first < kNearestColumns ? cols - first : kNearestColumns;
+    float errors[kNearestColumns] = {};
+    for (std::uint32_t r = 0; r < rows; ++r) {
+      const float* row = x + std::size_t{r} * cols + first;
+      float units[kNearestColumns], nearest[kNearestColumns];
+      for (std::uint32_t c = 0; c < count; ++c) {
+        units[c] = row[c] * inverse[first + c];
+        nearest[c] = levels[r * kLevels];
+      }
+      for (std::uint32_t k = 0; k < kBounds; ++k) {
+        const float bound = bounds[r * kBounds + k], level = levels[r * kLevels + k + 1];
+        for (std::uint32_t c = 0; c < count; ++c) nearest[c] = bound < units[c] ? level : nearest[c];
+      }
+      for (std::uint32_t c = 0; c < count; ++c) {
+        const float distance = fused(-scale[first + c], nearest[c], row[c]);
+        errors[c] = fused(distance, distance, errors[c]);
+      }
+    }
+    for (std::uint32_t c = 0; c < count; ++c) error[first + c] = errors[c];
+  }
+}
+
+void nearest_points(const float* x, const float* y, std::uint32_t cols, const float* points, std::uint32_t count,
+                    std::uint8_t* nearest, float* distance) {
+  for (std::uint32_t first = 0; first < cols; first += kNearestColumns) {
+    const std::uint32_t some = cols - first < kNearestColumns ? cols - first : kNearestColumns;
+    float least[kNearestColumns], far[kNearestColumns];
+    std::int32_t best[kNearestColumns] = {};
+    for (std::uint32_t c = 0; c < some; ++c) least[c] = __builtin_inff();
+    for (std::uint32_t k = 0; k < count; ++k) {
+      const float px = points[2 * k], py = points[2 * k + 1];
+      const auto number = static_cast<std::int32_t>(k);
+      for (std::uint32_t c = 0; c < some; ++c) {
+        const float dx = x[first + c] - px, dy = y[first + c] - py;
+        far[c] = fused(dx, dx, dy * dy);
+      }
+      for (std::uint32_t c = 0; c < some; ++c) best[c] = far[c] < least[c] ? number : best[c];
+      for (std::uint32_t c = 0; c < some; ++c) least[c] = far[c] < least[c] ? far[c] : least[c];
+    }
+    for (std::uint32_t c = 0; c < some; ++c) {
+      nearest[first + c] = static_cast<std::uint8_t>(best[c]);
+      distance[first + c] = least[c];
+    }
+  }
+}
+
+}  // namespace
+}  // namespace cairn
