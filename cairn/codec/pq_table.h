@@ -28,8 +28,8 @@ inline constexpr std::uint32_t kPq4Id = 64, kPq4PairsId = 65;
 
 // Nothing for a codec that has no such tables.
 constexpr std::optional<PqForm> pq_form(std::uint32_t codec_id) {
-  if (codec_id == kPq4Id || codec_id == 66) return PqForm::kChannels;
-  if (codec_id == kPq4PairsId || codec_id == 67) return PqForm::kPairs;
+  if (codec_id == kPq4Id) return PqForm::kChannels;
+  if (codec_id == kPq4PairsId) return PqForm::kPairs;
   return std::nullopt;
 }
 

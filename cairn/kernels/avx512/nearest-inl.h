@@ -12,6 +12,11 @@
 namespace cairn {
 namespace {
 
+// Lanes [0, count) of sixteen.
+inline __mmask16 first_lanes(std::uint32_t count) {
+  return static_cast<__mmask16>(count >= 16 ? 0xffffu : (1u << count) - 1);
+}
+
 // How many of 15 ascending bounds lie below each value.
 inline __m512i count_below(__m512 bounds, __m512 values) {
   __m512i count = _mm512_setzero_si512();
