@@ -141,7 +141,15 @@ class BadInput(CommandLine):
         self.assert_error(OUT_OF_BUDGET, "budget", "run", "-m", MODEL, "-p", DOCUMENT, "--kv-budget", "1MiB")
 
     def test_unknown_codec(self):
-        self.assert_error(UNSUPPORTED, "raw_f16", "run", "-m", MODEL, "-p", "x", "--codec", "zip")
+        self.assert_error(UNSUPPORTED, "raw_f16", "run", "-m", MODEL, "-p", "x", "--codec", "zstd")
+        self.assert_error(UNSUPPORTED, "cairn tune codebooks", "run", "-m", MODEL, "-p", "x", "--codec", "pq4")
+        self.assert_error(NOT_FOUND, "plan.toml", "run", "-m", MODEL, "-p", "x", "--codec", "/no/such/plan.toml")
+
+    def test_a_compressed_cache_answers(self):
+        for codec in ("tok4", "kivi4-g64/tok8+sinks=1", "zip"):
+            answer = json.loads(self.output("run", "-m", MODEL, "-p", DOCUMENT, "-n", "4", "--temp", "0", "--json",
+                                            "--codec", codec))
+            self.assertLess(answer["kv_bytes"], 2_000_000, codec)
 
     def test_unknown_template(self):
         self.assert_error(USAGE, "chatml", "run", "-m", MODEL, "-p", "x", "--chat-template", "nosuch")
