@@ -239,7 +239,7 @@ class Suite(CommandLine):
         self.assert_error(USAGE, "negative", *SUITE, "--seed", "-1")
         self.assert_error(OUT_OF_BUDGET, "kv-budget", *SUITE, "--kv-budget", "1MiB")
         self.assert_error(USAGE, "no file", *SUITE, "--out", f"{self.folder}/")
-        self.assert_error(UNSUPPORTED, "raw_f16", *SUITE, "--recipes", "zip")
+        self.assert_error(UNSUPPORTED, "raw_f16", *SUITE, "--recipes", "zstd")
         self.assert_error(USAGE, "sessions", *SUITE, "--sessions", "0")
 
     def test_items_are_json_lines(self):
