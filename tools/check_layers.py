@@ -22,7 +22,9 @@ TEST_FILES = re.compile(r"_test\.cc$|^cairn/testing/")
 OWNERS = [
     (re.compile(r"^sodium(\.h|/)"), ["cairn/base/hash.cc"]),
     (re.compile(r"^pcre2"), ["cairn/engine/pretokenizer.cc"]),
-    (re.compile(r"^(dnnl|oneapi/|omp\.h)"), ["cairn/engine/dense_onednn.cc"]),
+    (re.compile(r"^(dnnl|oneapi/)"), ["cairn/engine/dense_onednn.cc"]),
+    (re.compile(r"^faiss/"), ["cairn/train/kmeans.cc"]),
+    (re.compile(r"^omp\.h"), ["cairn/engine/dense_onednn.cc", "cairn/train/kmeans.cc"]),
     (re.compile(r"^(CLI/|nlohmann/)"), ["apps/", "bench/"]),
     (re.compile(r"^(immintrin|x86intrin|cpuid|xmmintrin|emmintrin|arm_neon)\.h$"),
      ["cairn/kernels/", "cairn/base/thread_pool.cc"]),  # the pool spins with a pause
