@@ -41,6 +41,18 @@ std::vector<float> quantiles(std::span<const float> points, std::uint32_t count)
   return at;
 }
 
+// With a sum of n, as if nothing was weighted: an empty cluster is refilled from one whose weight exceeds 1, and faiss
+// searches for such a one until it finds it.
+std::vector<float> balanced(std::span<const float> weights) {
+  double sum = 0;
+  for (const float weight : weights) sum += weight;
+  std::vector<float> out(weights.size(), 1.0f);
+  for (std::size_t i = 0; i < weights.size() && sum > 0; ++i) {
+    out[i] = static_cast<float>(weights[i] / sum * static_cast<double>(weights.size()));
+  }
+  return out;
+}
+
 }  // namespace
 
 std::vector<float> kmeans(const KmeansPlan& plan, std::span<const float> points, std::span<const float> weights,
@@ -51,7 +63,7 @@ std::vector<float> kmeans(const KmeansPlan& plan, std::span<const float> points,
   clustering.centroids = std::move(start);
   faiss::IndexFlatL2 index(static_cast<faiss::Index::idx_t>(plan.dimensions));
   clustering.train(static_cast<faiss::Index::idx_t>(points.size() / plan.dimensions), points.data(), index,
-                   weights.data());
+                   balanced(weights).data());
   // Splitting an empty cluster may break the order.
   if (plan.dimensions == 1) std::ranges::sort(clustering.centroids);
   return clustering.centroids;

@@ -17,8 +17,8 @@ struct KmeansPlan {
 
 // Moves centroids [centroids, dimensions] towards points [n, dimensions], each of which counts weights[n]. `start` is
 // where they begin; when it is empty, at points of the seed's choice, or, in one dimension, at quantiles. In one
-// dimension they come in ascending order. Requires: n >= centroids, finite points and weights. Computes on the calling
-// thread alone.
+// dimension they come in ascending order. Requires: n >= 2 * centroids, finite points and weights, none of which is
+// negative. Computes on the calling thread alone.
 std::vector<float> kmeans(const KmeansPlan& plan, std::span<const float> points, std::span<const float> weights,
                           std::vector<float> start = {});
 

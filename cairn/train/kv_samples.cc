@@ -50,6 +50,10 @@ Result<KvSamples> KvSamples::collect(const Engine& engine, std::span<const Token
                 std::to_string(total) + " tokens are too few to train on; give at least " + std::to_string(kFewest));
   }
   if (window < 2) return fail(ErrorCode::kInvalidArgument, "a window needs at least 2 tokens");
+  if (window > engine.context()) {
+    return fail(ErrorCode::kTooLong, "a window of " + std::to_string(window) +
+                                         " tokens exceeds the model's context of " + std::to_string(engine.context()));
+  }
 
   KvSamples samples(engine.config().layers, {engine.config().kv_heads, engine.config().head_dim}, total);
   SamplingTap tap(samples.rows_, samples.shape_);

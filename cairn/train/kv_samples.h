@@ -18,7 +18,8 @@ class KvSamples {
  public:
   // All that the text may add up to `most_tokens`, in windows of `window` tokens (0: the engine's context) that are
   // spread evenly over it, each after the begin token that the model wants. Errors: kInvalidArgument (a text of fewer
-  // than kFewest tokens, a window of none), those of Engine::sibling and of prefill; kCancelled.
+  // than kFewest tokens, a window of fewer than 2), kTooLong (one beyond the engine's
+  // context), those of Engine::sibling and of prefill; kCancelled.
   struct Plan {
     std::size_t most_tokens = 8192;
     std::uint32_t window = 0;
