@@ -3,8 +3,11 @@
 // sub-vector, plus the mean of each channel. Two forms of four bits per value, whose tables pq_table.h describes:
 //
 //   pq4      one channel per sub-vector, 16 centroids: tables that fit into registers beside the codes
-//   pq4-256  two channels per sub-vector, 256 centroids, as published: a smaller error, but each code is a look-up in
-//            memory, so a head is expanded to bytes before it is attended. The slower one.
+//   pq4-256  two channels per sub-vector, 256 centroids, as published. Each code is a look-up in memory, so a head is
+//            expanded to bytes before it is attended: the slower one, to attend and much more so to encode.
+//
+// Heads are turned, and means are taken off keys and values alike, because of the mean KL on the demo model: 0.0040 for
+// pq4 against 0.0070 unturned; without means, keys alone 0.0082 against 0.0035 and values 0.00077 against 0.00063.
 #include <algorithm>
 #include <cstring>
 
