@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "cairn/block/shape.h"
 #include "cairn/codec/codec.h"
@@ -29,6 +30,12 @@ class HeadBlock {
 // The byte or code in place; the definition of the packed form, for decoding and tests.
 std::uint8_t code_at(const CodeMatrix& matrix, std::uint32_t lane, std::uint32_t depth);
 
+// Parts of a page, which are aligned as PageLayout lays them.
+inline std::uint16_t* halves(std::byte* at) { return reinterpret_cast<std::uint16_t*>(at); }
+inline const std::uint16_t* halves(const std::byte* at) { return reinterpret_cast<const std::uint16_t*>(at); }
+inline std::uint8_t* bytes(std::byte* at) { return reinterpret_cast<std::uint8_t*>(at); }
+inline const std::uint8_t* bytes(const std::byte* at) { return reinterpret_cast<const std::uint8_t*>(at); }
+
 // Consecutive parts of one head's share of a page, each aligned to 16 bytes.
 class PageLayout {
  public:
@@ -47,6 +54,26 @@ class PageLayout {
 // Pages are multiples of 64 bytes.
 constexpr std::size_t page_of_heads(std::size_t head_bytes, std::uint32_t kv_heads) {
   return (head_bytes * kv_heads + 63) / 64 * 64;
+}
+
+// The row of a codec whose pages are its heads one after the other, each as Scheme::Layout(format) says.
+template <class Scheme>
+constexpr Codec head_codec(std::uint32_t id, std::string_view name) {
+  return {.id = id,
+          .name = name,
+          .page_bytes =
+              [](const PageFormat& format) {
+                return page_of_heads(typename Scheme::Layout(format).bytes, format.shape.kv_heads);
+              },
+          .encode = Scheme::encode,
+          .decode = Scheme::decode,
+          .scores = Scheme::scores,
+          .accumulate = Scheme::accumulate,
+          .head_part =
+              [](const PageFormat& format, const std::byte* page, std::uint32_t kv_head) {
+                const std::size_t head_bytes = typename Scheme::Layout(format).bytes;
+                return Upcoming{page + kv_head * head_bytes, head_bytes};
+              }};
 }
 
 // Segments or groups of `group` channels in a head.

@@ -53,10 +53,6 @@ struct Kivi {
     }
   };
 
-  static std::size_t page_bytes(const PageFormat& format) {
-    return page_of_heads(Layout(format).bytes, format.shape.kv_heads);
-  }
-
   static void encode(const PageFormat& format, const OpenBlock& block, std::byte* page) {
     const Layout layout(format);
     for (std::uint32_t h = 0; h < format.shape.kv_heads; ++h, page += layout.bytes) {
@@ -150,11 +146,6 @@ struct Kivi {
     kernels().code_accumulate(values, p, correction, rows, next, acc);
   }
 
-  static Upcoming head_part(const PageFormat& format, const std::byte* page, std::uint32_t kv_head) {
-    const std::size_t head_bytes = Layout(format).bytes;
-    return {page + kv_head * head_bytes, head_bytes};
-  }
-
   static CodeMatrix key_codes(std::uint32_t dim, const Layout& layout, const std::byte* page, std::uint32_t group) {
     return {.codes = bytes(page + layout.codes) + group * layout.code_group_bytes,
             .bits = kBits,
@@ -166,28 +157,14 @@ struct Kivi {
     return {.codes = bytes(page + layout.codes), .bits = kBits, .lanes = dim, .depth = kBlockTokens};
   }
 
-  static std::uint16_t* halves(std::byte* at) { return reinterpret_cast<std::uint16_t*>(at); }
-  static const std::uint16_t* halves(const std::byte* at) { return reinterpret_cast<const std::uint16_t*>(at); }
-  static std::uint8_t* bytes(std::byte* at) { return reinterpret_cast<std::uint8_t*>(at); }
-  static const std::uint8_t* bytes(const std::byte* at) { return reinterpret_cast<const std::uint8_t*>(at); }
 
-  static constexpr Codec codec(std::uint32_t id, std::string_view name) {
-    return {.id = id,
-            .name = name,
-            .page_bytes = page_bytes,
-            .encode = encode,
-            .decode = decode,
-            .scores = scores,
-            .accumulate = accumulate,
-            .head_part = head_part};
-  }
 };
 
 }  // namespace
 
-const Codec kKivi4G32 = Kivi<4, 32>::codec(16, "kivi4-g32");
-const Codec kKivi4G64 = Kivi<4, 64>::codec(17, "kivi4-g64");
-const Codec kKivi2G32 = Kivi<2, 32>::codec(18, "kivi2-g32");
-const Codec kKivi2G64 = Kivi<2, 64>::codec(19, "kivi2-g64");
+const Codec kKivi4G32 = head_codec<Kivi<4, 32>>(16, "kivi4-g32");
+const Codec kKivi4G64 = head_codec<Kivi<4, 64>>(17, "kivi4-g64");
+const Codec kKivi2G32 = head_codec<Kivi<2, 32>>(18, "kivi2-g32");
+const Codec kKivi2G64 = head_codec<Kivi<2, 64>>(19, "kivi2-g64");
 
 }  // namespace cairn

@@ -151,8 +151,6 @@ struct Pq {
     }
   };
 
-  static std::size_t page_bytes(const PageFormat& format) { return Layout(format).bytes * format.shape.kv_heads; }
-
   static std::size_t codebook_bytes(PageShape shape) {
     return pq_head_bytes(Form::kForm, shape.head_dim) * shape.kv_heads;
   }
@@ -239,29 +237,16 @@ struct Pq {
     for (std::uint32_t d = 0; d < dim; ++d) acc[d] += sums[0] * mean[d];
   }
 
-  static Upcoming head_part(const PageFormat& format, const std::byte* page, std::uint32_t kv_head) {
-    const std::size_t head_bytes = Layout(format).bytes;
-    return {page + kv_head * head_bytes, head_bytes};
-  }
-
-  static std::uint8_t* bytes(std::byte* at) { return reinterpret_cast<std::uint8_t*>(at); }
-  static const std::uint8_t* bytes(const std::byte* at) { return reinterpret_cast<const std::uint8_t*>(at); }
 
   static constexpr std::size_t kMostExpanded =
       Form::kForm == PqForm::kPairs ? code_bytes(kMostChannels, kBlockTokens, 8) : 64;
 
   static constexpr Codec codec(std::uint32_t id, std::string_view name) {
-    return {.id = id,
-            .name = name,
-            .rotated = kRotated,
-            .needs_codebook = true,
-            .codebook_bytes = codebook_bytes,
-            .page_bytes = page_bytes,
-            .encode = encode,
-            .decode = decode,
-            .scores = scores,
-            .accumulate = accumulate,
-            .head_part = head_part};
+    Codec row = head_codec<Pq>(id, name);
+    row.rotated = kRotated;
+    row.needs_codebook = true;
+    row.codebook_bytes = codebook_bytes;
+    return row;
   }
 };
 

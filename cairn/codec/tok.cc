@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "cairn/base/half.h"
+#include "cairn/codec/even_steps.h"
 #include "cairn/codec/head_block.h"
 #include "cairn/codec/small_scale.h"
 #include "cairn/codec/table.h"
@@ -48,10 +49,6 @@ struct Tok {
     }
   };
 
-  static std::size_t page_bytes(const PageFormat& format) {
-    return page_of_heads(Layout(format).bytes, format.shape.kv_heads);
-  }
-
   static void encode(const PageFormat& format, const OpenBlock& block, std::byte* page) {
     const Layout layout(format);
     const std::uint32_t dim = format.shape.head_dim;
@@ -60,12 +57,14 @@ struct Tok {
       const HeadBlock head(format, block.page, h);
       alignas(64) float rows[kMostChannels * kBlockTokens];
       std::memcpy(rows, head.by_channel(), std::size_t{dim} * kBlockTokens * sizeof(float));
-      if (keys && kMean) take_off_means(rows, dim, reinterpret_cast<std::uint16_t*>(page + layout.means));
+      if (keys && kMean) take_off_means(rows, dim, halves(page + layout.means));
       std::uint8_t codes[kMostChannels * kBlockTokens];
       for (std::uint32_t g = 0; g < groups_of(dim, kGroup); ++g) {
         const std::size_t first = std::size_t{g} * kGroup * kBlockTokens;
-        encode_group(rows + first, std::min(kGroup, dim - g * kGroup), bytes(page + layout.scales) + g * kBlockTokens,
-                     codes + first);
+        const EvenCodes group{rows + first, std::min(kGroup, dim - g * kGroup), kMostCode};
+        const std::span<std::uint8_t> scales(bytes(page + layout.scales) + g * kBlockTokens, kBlockTokens);
+        choose_scales({&group, 1}, kCandidates, scales);
+        group.quantise(scales, codes + first);
       }
       if (keys) {
         kernels().pack_codes(codes, kBlockTokens, 1, kBlockTokens, dim, kBits, bytes(page + layout.codes));
@@ -86,43 +85,6 @@ struct Tok {
     }
   }
 
-  // x [channels, kBlockTokens]: a scale for each token, and its codes.
-  static void encode_group(const float* x, std::uint32_t channels, std::uint8_t* scales, std::uint8_t* codes) {
-    float low[kBlockTokens], high[kBlockTokens];
-    kernels().column_range(x, channels, kBlockTokens, low, high);
-    std::uint8_t tried[kBlockTokens];
-    for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
-      tried[t] = scales[t] = small_scale_above(std::max(-low[t], high[t]) / kMiddle);
-    }
-    float least[kBlockTokens], error[kBlockTokens];
-    for (int candidate = 0; candidate < kCandidates && kCandidates > 1; ++candidate) {
-      const Steps steps(tried);
-      kernels().column_error(x, channels, kBlockTokens, steps.offset, steps.inverse, steps.scale, kMostCode, error);
-      for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
-        if (candidate == 0 || error[t] < least[t]) {
-          least[t] = error[t];
-          scales[t] = tried[t];
-        }
-        if (tried[t] > 1) --tried[t];
-      }
-    }
-    const Steps steps(scales);
-    kernels().quantise_columns(x, channels, kBlockTokens, steps.offset, steps.inverse, kMostCode, codes);
-  }
-
-  // Codes count from -kMiddle steps upwards.
-  struct Steps {
-    float scale[kBlockTokens], inverse[kBlockTokens], offset[kBlockTokens];
-
-    explicit Steps(const std::uint8_t* scales) {
-      for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
-        scale[t] = small_scale(scales[t]);
-        inverse[t] = scale[t] > 0.0f ? 1.0f / scale[t] : 0.0f;
-        offset[t] = -kMiddle * scale[t];
-      }
-    }
-  };
-
   static void decode(const PageFormat& format, const std::byte* page, std::uint32_t count, float* out) {
     const Layout layout(format);
     const std::uint32_t dim = format.shape.head_dim;
@@ -131,7 +93,7 @@ struct Tok {
       const CodeMatrix matrix = codes_of(format, layout, page);
       float scales[kMostScales];
       widen_small_scales(bytes(page + layout.scales), std::size_t{groups_of(dim, kGroup)} * kBlockTokens, scales);
-      const auto* means = reinterpret_cast<const std::uint16_t*>(page + layout.means);
+      const auto* means = halves(page + layout.means);
       for (std::uint32_t t = 0; t < count; ++t) {
         float* row = out + (std::size_t{t} * format.shape.kv_heads + h) * dim;
         for (std::uint32_t d = 0; d < dim; ++d) {
@@ -150,7 +112,7 @@ struct Tok {
     page += kv_head * layout.bytes;
     alignas(64) float scales[kMostScales], means[kMostChannels];
     widen_small_scales(bytes(page + layout.scales), std::size_t{groups_of(dim, kGroup)} * kBlockTokens, scales);
-    if (kMean) kernels().widen_f16(reinterpret_cast<const std::uint16_t*>(page + layout.means), dim, means);
+    if (kMean) kernels().widen_f16(halves(page + layout.means), dim, means);
     const CodeKeys keys = {.codes = codes_of(format, layout, page),
                            .twice_middle = kMostCode,
                            .channel_scale = nullptr,
@@ -176,11 +138,6 @@ struct Tok {
     kernels().code_accumulate(values, p, correction, rows, next, acc);
   }
 
-  static Upcoming head_part(const PageFormat& format, const std::byte* page, std::uint32_t kv_head) {
-    const std::size_t head_bytes = Layout(format).bytes;
-    return {page + kv_head * head_bytes, head_bytes};
-  }
-
   static CodeMatrix codes_of(const PageFormat& format, const Layout& layout, const std::byte* page) {
     const bool keys = format.side == Side::kKey;
     const std::uint32_t dim = format.shape.head_dim;
@@ -191,19 +148,11 @@ struct Tok {
   }
 
   static constexpr std::size_t kMostScales = kMostChannels / kGroup * kBlockTokens;
-  static std::uint8_t* bytes(std::byte* at) { return reinterpret_cast<std::uint8_t*>(at); }
-  static const std::uint8_t* bytes(const std::byte* at) { return reinterpret_cast<const std::uint8_t*>(at); }
 
   static constexpr Codec codec(std::uint32_t id, std::string_view name) {
-    return {.id = id,
-            .name = name,
-            .rotated = kRotated,
-            .page_bytes = page_bytes,
-            .encode = encode,
-            .decode = decode,
-            .scores = scores,
-            .accumulate = accumulate,
-            .head_part = head_part};
+    Codec row = head_codec<Tok>(id, name);
+    row.rotated = kRotated;
+    return row;
   }
 };
 

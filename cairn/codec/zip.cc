@@ -14,6 +14,7 @@
 #include <numeric>
 
 #include "cairn/base/half.h"
+#include "cairn/codec/even_steps.h"
 #include "cairn/codec/head_block.h"
 #include "cairn/codec/small_scale.h"
 #include "cairn/codec/table.h"
@@ -47,70 +48,11 @@ Order order_of(std::uint64_t bits, std::uint32_t high) {
 }
 
 constexpr std::uint32_t kHighBits = 4, kLowBits = 2;
-constexpr float kHighMiddle = 7.5f, kLowMiddle = 1.5f;
+constexpr std::uint32_t kHighMost = 15, kLowMost = 3;  // codes
 // What the best scale of 2 bits is to that of 4 for normal values.
 constexpr float kLowOverHigh = 3.0f;
 // How many scales below the greatest that makes sense are tried; twelve are a factor of three.
 constexpr int kCandidates = 12;
-
-// The scale of each column for codes that stand evenly around zero.
-struct Steps {
-  float scale[kMostChannels], inverse[kMostChannels], offset[kMostChannels];
-
-  Steps(const std::uint8_t* scales, std::uint32_t count, float factor, float middle) {
-    for (std::uint32_t i = 0; i < count; ++i) {
-      scale[i] = factor * small_scale(scales[i]);
-      inverse[i] = scale[i] > 0.0f ? 1.0f / scale[i] : 0.0f;
-      offset[i] = -middle * scale[i];
-    }
-  }
-};
-
-// Values of one class and how they are coded: x [rows, cols], a scale per column.
-struct Class {
-  const float* x;
-  std::uint32_t rows;
-  float factor;  // of the column's scale
-  float middle;
-
-  std::uint32_t most_code() const { return static_cast<std::uint32_t>(2 * middle); }
-  void add_error(const std::uint8_t* scales, std::uint32_t cols, float* error) const {
-    const Steps steps(scales, cols, factor, middle);
-    float mine[kMostChannels];
-    kernels().column_error(x, rows, cols, steps.offset, steps.inverse, steps.scale, most_code(), mine);
-    for (std::uint32_t c = 0; c < cols; ++c) error[c] += mine[c];
-  }
-  void quantise(const std::uint8_t* scales, std::uint32_t cols, std::uint8_t* codes) const {
-    const Steps steps(scales, cols, factor, middle);
-    kernels().quantise_columns(x, rows, cols, steps.offset, steps.inverse, most_code(), codes);
-  }
-};
-
-// For each column the scale that leaves the least error in all classes together.
-void choose_scales(std::span<const Class> classes, std::uint32_t cols, std::uint8_t* scales) {
-  float reach[kMostChannels] = {};
-  for (const Class& part : classes) {
-    float low[kMostChannels], high[kMostChannels];
-    kernels().column_range(part.x, part.rows, cols, low, high);
-    for (std::uint32_t c = 0; c < cols; ++c) {
-      reach[c] = std::max(reach[c], std::max(-low[c], high[c]) / (part.middle * part.factor));
-    }
-  }
-  std::uint8_t tried[kMostChannels];
-  float least[kMostChannels], error[kMostChannels];
-  for (std::uint32_t c = 0; c < cols; ++c) tried[c] = scales[c] = small_scale_above(reach[c]);
-  for (int candidate = 0; candidate < kCandidates; ++candidate) {
-    std::fill_n(error, cols, 0.0f);
-    for (const Class& part : classes) part.add_error(tried, cols, error);
-    for (std::uint32_t c = 0; c < cols; ++c) {
-      if (candidate == 0 || error[c] < least[c]) {
-        least[c] = error[c];
-        scales[c] = tried[c];
-      }
-      if (tried[c] > 1) --tried[c];
-    }
-  }
-}
 
 template <std::uint32_t kKeyHigh, std::uint32_t kValueHigh>
 struct Zip {
@@ -136,10 +78,6 @@ struct Zip {
     }
   };
 
-  static std::size_t page_bytes(const PageFormat& format) {
-    return page_of_heads(Layout(format).bytes, format.shape.kv_heads);
-  }
-
   static void encode(const PageFormat& format, const OpenBlock& block, std::byte* page) {
     const Layout layout(format);
     for (std::uint32_t h = 0; h < format.shape.kv_heads; ++h, page += layout.bytes) {
@@ -162,7 +100,7 @@ struct Zip {
     for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
       for (std::uint32_t d = 0; d < dim; ++d) mean[d] += head.by_token()[t * dim + d];
     }
-    auto* means = reinterpret_cast<std::uint16_t*>(page + layout.means);
+    auto* means = halves(page + layout.means);
     for (std::uint32_t d = 0; d < dim; ++d) {
       means[d] = f32_to_f16(mean[d] / kBlockTokens);
       mean[d] = f16_to_f32(means[d]);
@@ -170,14 +108,15 @@ struct Zip {
     for (std::uint32_t i = 0; i < kBlockTokens; ++i) {
       for (std::uint32_t d = 0; d < dim; ++d) rows[i * dim + d] = head.by_token()[order[i] * dim + d] - mean[d];
     }
-    const Class classes[] = {{rows, kKeyHigh, 1.0f, kHighMiddle},
-                             {rows + std::size_t{kKeyHigh} * dim, kBlockTokens - kKeyHigh, kLowOverHigh, kLowMiddle}};
-    std::uint8_t* scales = bytes(page + layout.channel_scales);
-    choose_scales(classes, dim, scales);
+    const EvenCodes classes[] = {
+        {rows, kKeyHigh, kHighMost},
+        {rows + std::size_t{kKeyHigh} * dim, kBlockTokens - kKeyHigh, kLowMost, kLowOverHigh}};
+    const std::span<std::uint8_t> scales(bytes(page + layout.channel_scales), dim);
+    choose_scales(classes, kCandidates, scales);
     std::uint8_t codes[kMostChannels * kBlockTokens];
-    classes[0].quantise(scales, dim, codes);
+    classes[0].quantise(scales, codes);
     kernels().pack_codes(codes, 1, dim, kKeyHigh, dim, kHighBits, bytes(page + layout.codes_high));
-    classes[1].quantise(scales, dim, codes);
+    classes[1].quantise(scales, codes);
     kernels().pack_codes(codes, 1, dim, kBlockTokens - kKeyHigh, dim, kLowBits, bytes(page + layout.codes_low));
   }
 
@@ -203,10 +142,10 @@ struct Zip {
           part[d * count + i] = head.by_channel()[d * kBlockTokens + order[first + i]] * inverse[d];
         }
       }
-      const Class values{part, dim, 1.0f, high ? kHighMiddle : kLowMiddle};
-      std::uint8_t* scales = bytes(page + layout.token_scales) + first;
-      choose_scales({&values, 1}, count, scales);
-      values.quantise(scales, count, codes);
+      const EvenCodes values{part, dim, high ? kHighMost : kLowMost};
+      const std::span<std::uint8_t> scales(bytes(page + layout.token_scales) + first, count);
+      choose_scales({&values, 1}, kCandidates, scales);
+      values.quantise(scales, codes);
       kernels().pack_codes(codes, 1, count, dim, count, high ? kHighBits : kLowBits,
                            bytes(page + (high ? layout.codes_high : layout.codes_low)));
     }
@@ -222,7 +161,7 @@ struct Zip {
       float channel_scales[kMostChannels], token_scales[kBlockTokens];
       widen_small_scales(bytes(page + layout.channel_scales), dim, channel_scales);
       if (!keys) widen_small_scales(bytes(page + layout.token_scales), kBlockTokens, token_scales);
-      const auto* means = reinterpret_cast<const std::uint16_t*>(page + layout.means);
+      const auto* means = halves(page + layout.means);
       for (std::uint32_t i = 0; i < kBlockTokens; ++i) {
         if (order[i] >= count) continue;
         const bool low = i >= high;
@@ -230,7 +169,7 @@ struct Zip {
         float* row = out + (std::size_t{order[i]} * format.shape.kv_heads + h) * dim;
         for (std::uint32_t d = 0; d < dim; ++d) {
           const std::uint8_t code = keys ? code_at(matrices[low], slot, d) : code_at(matrices[low], d, slot);
-          const float step = static_cast<float>(code) - (low ? kLowMiddle : kHighMiddle);
+          const float step = static_cast<float>(code) - (low ? kLowMost : kHighMost) / 2.0f;
           const float scale = channel_scales[d] * (keys ? (low ? kLowOverHigh : 1.0f) : token_scales[i]);
           row[d] = step * scale + (keys ? f16_to_f32(means[d]) : 0.0f);
         }
@@ -246,13 +185,13 @@ struct Zip {
     alignas(64) float scale[kMostChannels], low_scale[kMostChannels], mean[kMostChannels];
     widen_small_scales(bytes(page + layout.channel_scales), dim, scale);
     for (std::uint32_t d = 0; d < dim; ++d) low_scale[d] = kLowOverHigh * scale[d];
-    kernels().widen_f16(reinterpret_cast<const std::uint16_t*>(page + layout.means), dim, mean);
+    kernels().widen_f16(halves(page + layout.means), dim, mean);
     const CodeKeys high = {.codes = codes_of(format, layout, page, true),
-                           .twice_middle = static_cast<std::int32_t>(2 * kHighMiddle),
+                           .twice_middle = kHighMost,
                            .channel_scale = scale,
                            .offset = mean};
     const CodeKeys low = {.codes = codes_of(format, layout, page, false),
-                          .twice_middle = static_cast<std::int32_t>(2 * kLowMiddle),
+                          .twice_middle = kLowMost,
                           .channel_scale = low_scale,
                           .offset = mean};
     const Order order = order_of(class_bits(layout, page), kKeyHigh);
@@ -278,13 +217,13 @@ struct Zip {
     widen_small_scales(bytes(page + layout.token_scales), kBlockTokens, token_scales);
     const std::uint32_t all = groups_of(dim, kCodeLanes) * kCodeLanes;
     const CodeValues high = {.codes = codes_of(format, layout, page, true),
-                             .twice_middle = static_cast<std::int32_t>(2 * kHighMiddle),
+                             .twice_middle = kHighMost,
                              .group = all,
                              .token_scale = token_scales,
                              .token_offset = nullptr,
                              .channel_scale = channel_scales};
     const CodeValues low = {.codes = codes_of(format, layout, page, false),
-                            .twice_middle = static_cast<std::int32_t>(2 * kLowMiddle),
+                            .twice_middle = kLowMost,
                             .group = all,
                             .token_scale = token_scales + kValueHigh,
                             .token_offset = nullptr,
@@ -308,11 +247,6 @@ struct Zip {
     }
   }
 
-  static Upcoming head_part(const PageFormat& format, const std::byte* page, std::uint32_t kv_head) {
-    const std::size_t head_bytes = Layout(format).bytes;
-    return {page + kv_head * head_bytes, head_bytes};
-  }
-
   static CodeMatrix codes_of(const PageFormat& format, const Layout& layout, const std::byte* page, bool high) {
     const bool keys = format.side == Side::kKey;
     const std::uint32_t dim = format.shape.head_dim;
@@ -330,19 +264,11 @@ struct Zip {
   }
 
   static constexpr std::uint32_t kRowsAtOnce = 8;
-  static std::uint8_t* bytes(std::byte* at) { return reinterpret_cast<std::uint8_t*>(at); }
-  static const std::uint8_t* bytes(const std::byte* at) { return reinterpret_cast<const std::uint8_t*>(at); }
 
   static constexpr Codec codec(std::uint32_t id, std::string_view name) {
-    return {.id = id,
-            .name = name,
-            .needs_mass = true,
-            .page_bytes = page_bytes,
-            .encode = encode,
-            .decode = decode,
-            .scores = scores,
-            .accumulate = accumulate,
-            .head_part = head_part};
+    Codec row = head_codec<Zip>(id, name);
+    row.needs_mass = true;
+    return row;
   }
 };
 
