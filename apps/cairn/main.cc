@@ -49,6 +49,7 @@ int run_command_line(int argc, char** argv) {
   add_eval_command(app, outcome);
   add_plan_command(app, outcome);
   add_tune_command(app, outcome);
+  add_replay_command(app, outcome);
   add_demo_command(app, outcome);
   try {
     app.parse(argc, argv);

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// cairn replay: what eviction policies would have made of a trace of requests.
+#include <algorithm>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "apps/cairn/commands.h"
+#include "apps/cairn/interrupt.h"
+#include "apps/cairn/progress.h"
+#include "apps/cairn/replay/replay_report.h"
+#include "apps/cairn/replay/trace_file.h"
+#include "cairn/base/file.h"
+#include "cairn/policy/clairvoyant.h"
+#include "cairn/policy/replay.h"
+
+namespace cairn {
+namespace {
+
+constexpr const char* kOptimal = "optimal";
+constexpr const char* kUnbounded = "lru";  // any would do: nothing is ever evicted
+constexpr std::uint64_t kTokenBytes = 131072;  // 32 layers, 8 KV heads of 128, keys and values of 2 bytes
+
+struct CommandOptions {
+  std::vector<std::string> traces;
+  TraceFormat format = TraceFormat::kAuto;
+  std::vector<std::string> policies;
+  std::vector<std::uint64_t> capacities;
+  std::uint64_t block_bytes = 0;
+  bool json = false;
+  std::string plot;
+};
+
+Result<ReplayCounts> replay_policy(const Trace& trace, const std::string& policy, const ReplayOptions& options) {
+  if (policy == kOptimal) return replay_clairvoyant(trace, options);
+  CAIRN_TRY(const auto made, make_eviction_policy(policy, options.capacity_blocks * options.block_bytes));
+  return replay(trace, *made, options);
+}
+
+Result<TraceReplay> replay_file(const std::string& file, const CommandOptions& options) {
+  CAIRN_TRY(const Trace trace, read_trace(file, options.format));
+  TraceReplay result = {.file = file,
+                        .format = trace.format,
+                        .requests = trace.requests.size(),
+                        .input_blocks = trace.input_blocks(),
+                        .distinct_blocks = trace.blocks.size(),
+                        .block_tokens = trace.block_tokens,
+                        .block_bytes = options.block_bytes > 0 ? options.block_bytes : trace.block_tokens * kTokenBytes,
+                        .rows = {}};
+  Progress bar("Replaying");
+  const std::size_t runs = options.capacities.size() * options.policies.size() + 1;
+  const auto run = [&](std::uint64_t capacity, const std::string& policy) -> Status {
+    const std::size_t before = result.rows.size();
+    const ReplayOptions replay_options = {.capacity_blocks = capacity,
+                                          .block_bytes = result.block_bytes,
+                                          .progress = [&](std::size_t done, std::size_t total) {
+                                            bar.update((static_cast<double>(before) + rate(done, total)) /
+                                                       static_cast<double>(runs));
+                                            return !interrupted();
+                                          }};
+    CAIRN_TRY(const ReplayCounts counts, replay_policy(trace, policy, replay_options));
+    result.rows.push_back({capacity, policy, counts});
+    return {};
+  };
+  for (const std::uint64_t capacity : options.capacities) {
+    for (const std::string& policy : options.policies) CAIRN_TRY_VOID(run(capacity, policy));
+  }
+  CAIRN_TRY_VOID(run(0, kUnbounded));
+  return result;
+}
+
+// What no trace is needed for is refused before one is read.
+Status check_options(const CommandOptions& options) {
+  for (const std::string& policy : options.policies) {
+    if (policy != kOptimal) CAIRN_TRY_VOID(make_eviction_policy(policy, 0));
+  }
+  if (!options.plot.empty() && options.traces.size() > 1) {
+    return fail(ErrorCode::kInvalidArgument, "--plot draws one trace; give one");
+  }
+  return {};
+}
+
+Status run_replay(CommandOptions options) {
+  CAIRN_TRY_VOID(check_options(options));
+  const InterruptScope interrupt;
+  nlohmann::ordered_json report = {{"format", "cairn.replay.v1"}, {"traces", nlohmann::ordered_json::array()}};
+  std::string text;
+  for (const std::string& file : options.traces) {
+    CAIRN_TRY(const TraceReplay replayed, replay_file(file, options));
+    if (!options.plot.empty()) CAIRN_TRY_VOID(write_file(options.plot, replay_plot(replayed)));
+    text += (text.empty() ? "" : "\n") + replay_text(replayed);
+    report["traces"].push_back(replay_json(replayed));
+  }
+  if (options.json) text = report.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  std::cout << text;
+  return {};
+}
+
+}  // namespace
+
+void add_replay_command(CLI::App& app, Status& outcome) {
+  CLI::App* command = app.add_subcommand("replay", "Replay a trace of requests against eviction policies");
+  auto options = std::make_shared<CommandOptions>();
+  options->policies = eviction_policy_names();
+  std::string names;
+  for (const std::string& name : options->policies) names += name + ", ";
+  options->policies.emplace_back(kOptimal);
+  options->capacities = {1000, 2000, 5000, 10000, 20000, 50000};
+  const std::map<std::string, TraceFormat> formats = {
+      {"auto", TraceFormat::kAuto}, {"mooncake", TraceFormat::kMooncake}, {"sharegpt", TraceFormat::kShareGpt}};
+  command->add_option("trace", options->traces, "Trace files (JSON lines); - is standard input")->required();
+  command->add_option("--format", options->format, "mooncake or sharegpt, instead of looking at the first line")
+      ->transform(CLI::CheckedTransformer(formats));
+  command->add_option("--policy", options->policies, names + "and optimal, the clairvoyant bound")->delimiter(',');
+  command->add_option("--capacity", options->capacities, "Blocks that the cache holds")
+      ->delimiter(',')
+      ->capture_default_str()
+      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 40));
+  command->add_option("--block-bytes", options->block_bytes, "Bytes of a block; 0: 128 KiB per token")
+      ->check(CLI::Range(std::uint64_t{0}, std::uint64_t{1} << 40));
+  command->add_option("--plot", options->plot, "Also draw hit rates over capacity into an SVG file");
+  command->add_flag("--json", options->json, "Print JSON");
+  command->callback([options, &outcome] { outcome = run_replay(*options); });
+}
+
+}  // namespace cairn
