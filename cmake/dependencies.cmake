@@ -3,6 +3,9 @@ find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(sodium REQUIRED IMPORTED_TARGET libsodium)       # libsodium-dev
 pkg_check_modules(pcre2 REQUIRED IMPORTED_TARGET libpcre2-8)       # libpcre2-dev
+pkg_check_modules(uring REQUIRED IMPORTED_TARGET liburing)         # liburing-dev
+pkg_check_modules(hiredis REQUIRED IMPORTED_TARGET hiredis)        # libhiredis-dev
+find_path(XXHASH_INCLUDE xxhash.h REQUIRED)                        # libxxhash-dev; inlined, so only its header
 find_package(dnnl REQUIRED)                                        # libdnnl-dev
 find_package(OpenMP REQUIRED)                                      # g++; only to tell oneDNN to stay on one thread
 find_path(TOMLPLUSPLUS_INCLUDE toml++/toml.h REQUIRED)             # libtomlplusplus-dev; its headers alone

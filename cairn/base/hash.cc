@@ -20,6 +20,16 @@ crypto_generichash_state* state_of(std::array<unsigned char, 384>& storage) {
 
 }  // namespace
 
+std::optional<Digest> parse_digest(std::string_view hex) {
+  Digest digest;
+  std::size_t length = 0;
+  if (hex.size() != 2 * digest.bytes.size() || sodium_hex2bin(digest.bytes.data(), digest.bytes.size(), hex.data(),
+                                                              hex.size(), nullptr, &length, nullptr) != 0) {
+    return std::nullopt;
+  }
+  return digest;
+}
+
 std::string Digest::hex() const {
   std::string text(bytes.size() * 2 + 1, '\0');
   sodium_bin2hex(text.data(), text.size(), bytes.data(), bytes.size());

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,6 +19,9 @@ struct Digest {
   auto operator<=>(const Digest&) const = default;
   std::string hex() const;
 };
+
+// The digest of 64 hexadecimal digits, as hex() writes them; nothing for other texts.
+std::optional<Digest> parse_digest(std::string_view hex);
 
 // Digests are uniform, so their first bytes are a hash already.
 struct DigestHash {

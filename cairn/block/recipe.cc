@@ -44,6 +44,12 @@ Digest recipe_fingerprint(const Recipe& recipe) {
   return hasher.finish();
 }
 
+std::string recipe_text(const Recipe& recipe) {
+  std::string text;
+  for (const auto& [name, value] : readable_fields(recipe)) text += std::string(name) + ": " + value + "\n";
+  return text;
+}
+
 std::string explain_difference(const Recipe& here, const Recipe& there) {
   const auto ours = readable_fields(here);
   const auto theirs = readable_fields(there);

@@ -30,6 +30,9 @@ struct Recipe {
 // Also binds kBlockTokens. The bytes hashed are in docs/block-identity.md.
 Digest recipe_fingerprint(const Recipe& recipe);
 
+// All fields for people, one "name: value" line each; equal texts do not make equal recipes, fingerprints do.
+std::string recipe_text(const Recipe& recipe);
+
 // Names the first field that differs, with both values, as "weights: 12ab.. here, 34cd.. there"; empty when equal.
 std::string explain_difference(const Recipe& here, const Recipe& there);
 

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "cairn/cache/store_link.h"
+
 namespace cairn {
 
 Result<std::unique_ptr<KvCache>> KvCache::create(const KvCacheOptions& options) {
@@ -16,6 +18,7 @@ KvCache::KvCache(std::shared_ptr<CacheCore> core) : core_(std::move(core)) {}
 Sequence KvCache::open(std::span<const TokenId> prompt) {
   Sequence sequence(core_);
   if (core_->index && !prompt.empty()) {
+    if (core_->options.store) core_->options.store->warm(*core_, prompt.first(prompt.size() - 1));
     sequence.attach(core_->index->match(core_->options.root, prompt.first(prompt.size() - 1)), prompt);
   }
   return sequence;

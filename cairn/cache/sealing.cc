@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "cairn/cache/store_link.h"
+
 namespace cairn {
 
 bool at_plain_positions(const LayerTable& layer, std::size_t block) {
@@ -22,6 +24,10 @@ void publish_block(CacheCore& core, const Digest& parent, const Digest& key,
   for (const LayerTable& layer : layers) {
     sealed.pages.push_back(layer.entry(block).keys);
     sealed.pages.push_back(layer.entry(block).values);
+  }
+  if (core.options.store) {
+    // Only new blocks: those that the index knows were written before, or came from the store.
+    if (core.index->known({&key, 1}) == 0) core.options.store->write_behind(core, sealed, static_cast<std::uint32_t>(block));
   }
   InsertResult result = core.index->insert(core.options.root, std::move(sealed));
   if (result.outcome != InsertOutcome::kDuplicate) return;

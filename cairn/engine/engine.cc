@@ -2,6 +2,7 @@
 #include "cairn/engine/engine.h"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "cairn/engine/model_recipe.h"
@@ -74,6 +75,14 @@ Status Engine::open_cache(const EngineOptions& options) {
       model_recipe(config(), weights_->digest(), tokenizer_->digest(), cache.plan.canonical(), weights_->arithmetic());
   if (options.tap != nullptr) recipe_.codec_plan += " tap=" + options.tap->name();
   cache.root = chain_root(recipe_fingerprint(recipe_), options.tenant);
+  if (options.store != nullptr && options.reuse) {
+    store_link_ = std::make_shared<StoreLink>(StoreLinkOptions{.store = options.store,
+                                                               .recipe = recipe_fingerprint(recipe_),
+                                                               .recipe_text = recipe_text(recipe_),
+                                                               .tenant = options.tenant,
+                                                               .break_even = options.break_even});
+    cache.store = store_link_;
+  }
   CAIRN_TRY(cache_, KvCache::create(cache));
   forward_ = std::make_unique<Forward>(*weights_, *pool_, options.tap);
   context_ = options.context == 0 ? config().context : options.context;
@@ -117,7 +126,13 @@ Result<std::span<const float>> Engine::prefill(Sequence& sequence, std::span<con
     const std::size_t count = std::min(to_border, tokens.size() - done);
     const bool last = done + count == tokens.size();
     const ForwardRows rows[] = {{&sequence, tokens.subspan(done, count), last ? 1u : 0u, logits_.data()}};
+    const auto start = std::chrono::steady_clock::now();
     CAIRN_TRY_VOID(forward_->run(rows));
+    // Shorter pieces say little about prefill.
+    if (store_link_ != nullptr && count >= kBlockTokens) {
+      store_link_->observe_prefill(count,
+                                   std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    }
     done += count;
     if (control.on_progress) control.on_progress(done, tokens.size());
   }

@@ -15,6 +15,7 @@
 #include "cairn/base/thread_pool.h"
 #include "cairn/block/recipe.h"
 #include "cairn/cache/kv_cache.h"
+#include "cairn/cache/store_link.h"
 #include "cairn/engine/forward.h"
 #include "cairn/engine/gguf.h"
 #include "cairn/engine/tokenizer.h"
@@ -31,6 +32,8 @@ struct EngineOptions {
   bool reuse = true;                                   // keep prefixes of finished sequences
   const KvTap* tap = nullptr;                          // changes what is cached; must outlive the engine
   std::string tenant{};                                // prefixes are never shared between tenants
+  std::shared_ptr<Store> store{};                      // where prefixes outlive the engine; needs reuse
+  bool break_even = true;                              // do not load what is faster to compute
   std::function<void(double fraction)> on_load{};      // called while weights load
 };
 
@@ -57,6 +60,7 @@ class Engine {
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   const Recipe& recipe() const { return recipe_; }
   KvCache& cache() { return *cache_; }
+  StoreLink* store_link() const { return store_link_.get(); }  // null without a store
   std::uint32_t context() const { return context_; }
   unsigned threads() const { return pool_->size(); }
   ThreadPool& pool() { return *pool_; }  // idle between calls of this engine and its siblings
@@ -89,6 +93,7 @@ class Engine {
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::shared_ptr<ModelWeights> weights_;
   Recipe recipe_;
+  std::shared_ptr<StoreLink> store_link_;
   std::unique_ptr<KvCache> cache_;
   std::unique_ptr<Forward> forward_;
   std::uint32_t context_ = 0;

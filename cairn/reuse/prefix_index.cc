@@ -52,6 +52,12 @@ PrefixMatch PrefixIndex::match(const Digest& root, std::span<const TokenId> toke
   return match;
 }
 
+std::size_t PrefixIndex::known(std::span<const Digest> keys) const {
+  const std::lock_guard lock(mutex_);
+  return static_cast<std::size_t>(
+      std::ranges::find_if_not(keys, [this](const Digest& key) { return nodes_.contains(key); }) - keys.begin());
+}
+
 InsertResult PrefixIndex::insert(const Digest& root, SealedBlock block) {
   const std::lock_guard lock(mutex_);
   if (const auto found = nodes_.find(block.key); found != nodes_.end()) {

@@ -76,6 +76,9 @@ class PrefixIndex {
   // the end is ignored. Marks the last block of the chain as just used. O(matched blocks).
   PrefixMatch match(const Digest& root, std::span<const TokenId> tokens);
 
+  // How many of the leading keys are held. Not a lookup: nothing is counted or marked.
+  std::size_t known(std::span<const Digest> keys) const;
+
   // Evicts least recently used leaves as needed for the budget, in use or not, but none of the block's own ancestors.
   InsertResult insert(const Digest& root, SealedBlock block);
 

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// Between a KV cache and a store: what a prompt needs is loaded into the prefix index before a sequence is opened on it, and blocks
+// are written behind as they are sealed. Loads that would take longer than computing are not made.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "cairn/base/hash.h"
+#include "cairn/block/block_key.h"
+#include "cairn/cache/cache_core.h"
+#include "cairn/reuse/prefix_index.h"
+#include "cairn/store/rate.h"
+#include "cairn/store/store.h"
+
+namespace cairn {
+
+struct StoreLinkOptions {
+  std::shared_ptr<Store> store;
+  Digest recipe;            // fingerprint
+  std::string recipe_text;  // for people
+  std::string tenant;
+  std::chrono::milliseconds most_wait{10000};  // for one prompt
+  bool break_even = true;                      // false: load whatever there is
+};
+
+struct StoreLinkStats {
+  std::uint64_t blocks_loaded = 0, blocks_written = 0;
+  std::uint64_t loads_skipped = 0;     // by the break-even guard
+  std::uint64_t blocks_refused = 0;    // stored otherwise than this cache keeps them, or damaged
+  double load_seconds = 0;             // that prompts waited
+};
+
+// Thread-safe.
+class StoreLink {
+ public:
+  explicit StoreLink(StoreLinkOptions options);
+
+  // Puts what the store has of the prompt's blocks, and the index has not, into the index. Returns how many blocks.
+  // Never fails: what cannot be had is computed.
+  std::size_t warm(CacheCore& core, std::span<const TokenId> prompt);
+
+  // Queues a block that has just been sealed; its pages are copied.
+  void write_behind(const CacheCore& core, const SealedBlock& block, std::uint32_t depth);
+
+  // Prefill went so fast: what a load must beat.
+  void observe_prefill(std::size_t tokens, double seconds) {
+    prefill_.observe(static_cast<double>(tokens), seconds);
+  }
+
+  StoreLinkStats stats() const;
+  Store& store() { return *options_.store; }
+
+ private:
+  bool worth_loading(std::span<const std::size_t> tiers, std::uint64_t block_bytes);
+  std::vector<PageRef> copy_pages(CacheCore& core, const LoadedBlock& block, std::span<const TokenId> tokens);
+
+  const StoreLinkOptions options_;
+  ReadRate prefill_;
+  std::atomic<std::uint64_t> blocks_loaded_{0}, blocks_written_{0}, loads_skipped_{0}, blocks_refused_{0};
+  std::atomic<std::uint64_t> load_nanoseconds_{0};
+  std::atomic<std::uint32_t> guard_streak_{0};
+};
+
+}  // namespace cairn

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/store/block_record.h"
+
+#include <cstring>
+#include <utility>
+
+#include "cairn/base/check.h"
+#include "cairn/base/checksum.h"
+#include "cairn/store/record_header.h"
+
+namespace cairn {
+
+std::uint64_t tenant_tag(std::string_view tenant) {
+  if (tenant.empty()) return 0;
+  const Digest digest = Hasher("cairn.tenant.v1").text(tenant).finish();
+  std::uint64_t tag;
+  std::memcpy(&tag, digest.bytes.data(), sizeof tag);
+  return tag | 1;
+}
+
+std::size_t BlockRecord::bytes_for(std::span<const PartMeta> parts, bool encrypted) {
+  RecordHeader header;
+  const std::uint32_t overhead = encrypted ? StoreKey::kOverhead : 0;
+  for (const PartMeta& part : parts) header.parts.push_back({part, part.bytes + overhead, 0});
+  return header.offsets().back();
+}
+
+std::shared_ptr<const BlockRecord> BlockRecord::build(BlockMeta meta,
+                                                      std::span<const std::span<const std::byte>> contents,
+                                                      const StoreKey* key) {
+  CAIRN_CHECK(!contents.empty() && contents.size() == meta.parts.size() && contents.size() <= kMostParts);
+  std::shared_ptr<BlockRecord> record(new BlockRecord());
+  RecordHeader header;
+  header.meta = meta;
+  header.encrypted = key != nullptr;
+  if (key != nullptr) header.nonce = StoreKey::fresh_nonce();
+  for (std::size_t i = 0; i < contents.size(); ++i) {
+    CAIRN_CHECK(contents[i].size() == meta.parts[i].bytes);
+    const std::size_t stored = contents[i].size() + (key != nullptr ? StoreKey::kOverhead : 0);
+    header.parts.push_back({meta.parts[i], static_cast<std::uint32_t>(stored), 0});
+  }
+  record->offsets_ = header.offsets();
+  record->bytes_ = RecordBytes(record->offsets_.back());
+  const std::span<std::byte> all = record->bytes_.span();
+  std::ranges::fill(all.first(header.header_bytes()), std::byte{0});
+  for (std::size_t i = 0; i < contents.size(); ++i) {
+    const std::span<std::byte> out = all.subspan(record->offsets_[i], header.parts[i].stored_bytes);
+    if (key != nullptr) {
+      key->seal(header.nonce, static_cast<std::uint32_t>(i), part_context(meta, i), contents[i], out);
+      header.parts[i].checksum = checksum(out);
+    } else {
+      header.parts[i].checksum = copy_with_checksum(out, contents[i]);
+    }
+    const std::size_t end = record->offsets_[i] + out.size();
+    std::memset(all.data() + end, 0, record->offsets_[i + 1] - end);
+    record->checksums_.push_back(header.parts[i].checksum);
+  }
+  header.write(all.first(header.header_bytes()));
+  record->meta_ = std::move(meta);
+  record->encrypted_ = header.encrypted;
+  return record;
+}
+
+std::expected<std::size_t, Refusal> BlockRecord::length_of(std::span<const std::byte> first_page) {
+  // Before the header can be verified, its own two lengths must be believed far enough to read on.
+  constexpr char kMagic[] = {'C', 'A', 'I', 'R', 'N', 'B', 'L', 'K'};
+  if (first_page.size() < 24 || std::memcmp(first_page.data(), kMagic, sizeof kMagic) != 0) {
+    return std::unexpected("not a stored block");
+  }
+  std::uint64_t bytes;
+  std::memcpy(&bytes, first_page.data() + 16, sizeof bytes);
+  if (bytes < kDirectIoPage || bytes > kMostRecordBytes || bytes % kDirectIoPage != 0) {
+    return std::unexpected("its header is damaged: lengths make no sense");
+  }
+  return bytes;
+}
+
+std::expected<BlockMeta, Refusal> BlockRecord::parse_header(std::span<const std::byte> bytes, std::uint64_t place) {
+  auto header = RecordHeader::read(bytes);
+  if (!header) return std::unexpected(header.error());
+  if (header->place != place) return std::unexpected("it was written for another place");
+  return std::move(header->meta);
+}
+
+std::expected<std::shared_ptr<const BlockRecord>, Refusal> BlockRecord::parse(RecordBytes bytes, std::uint64_t place,
+                                                                              const Digest* key) {
+  auto header = RecordHeader::read(bytes.span());
+  if (!header) return std::unexpected(header.error());
+  if (header->place != place) return std::unexpected("it was written for another place");
+  if (key != nullptr && header->meta.key != *key) return std::unexpected("it is another block");
+  std::shared_ptr<BlockRecord> record(new BlockRecord());
+  record->offsets_ = header->offsets();
+  if (record->offsets_.back() != bytes.size()) return std::unexpected("it is cut short");
+  for (const StoredPart& part : header->parts) record->checksums_.push_back(part.checksum);
+  record->meta_ = std::move(header->meta);
+  record->encrypted_ = header->encrypted;
+  record->bytes_ = std::move(bytes);
+  return record;
+}
+
+RecordBytes BlockRecord::stamped(std::uint64_t place) const {
+  RecordBytes copy(bytes_.size());
+  std::memcpy(copy.data(), bytes_.data(), bytes_.size());
+  stamp_place(copy.span().first(record_header_bytes(meta_.parts.size())), place);
+  return copy;
+}
+
+std::span<const std::byte> BlockRecord::stored_part(std::size_t i) const {
+  return std::span<const std::byte>(bytes_.span())
+      .subspan(offsets_[i], meta_.parts[i].bytes + (encrypted_ ? StoreKey::kOverhead : 0));
+}
+
+bool BlockRecord::copy_part(std::size_t i, std::span<std::byte> out, const StoreKey* key) const {
+  CAIRN_CHECK(i < meta_.parts.size() && out.size() == meta_.parts[i].bytes);
+  const std::span<const std::byte> stored = stored_part(i);
+  if (!encrypted_) return copy_with_checksum(out, stored) == checksums_[i];
+  if (key == nullptr) return false;
+  // The nonce lies where record_header.cc writes it.
+  StoreKey::Nonce nonce;
+  std::memcpy(nonce.data(), bytes_.data() + kNonceAt, nonce.size());
+  return key->open(nonce, static_cast<std::uint32_t>(i), part_context(meta_, i), stored, out);
+}
+
+bool BlockRecord::intact() const {
+  for (std::size_t i = 0; i < meta_.parts.size(); ++i) {
+    if (checksum(stored_part(i)) != checksums_[i]) return false;
+  }
+  return true;
+}
+
+}  // namespace cairn

@@ -1,0 +1,385 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/store/disk_tier.h"
+
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <utility>
+
+#include "cairn/base/file.h"
+#include "cairn/store/record_header.h"
+
+namespace cairn {
+namespace {
+
+// Memory that reads in flight may take.
+constexpr std::size_t kReadBatchBytes = std::size_t{16} << 20;
+constexpr std::size_t kWriteBatchBytes = std::size_t{32} << 20;
+// What was looked up is about to be read.
+constexpr std::chrono::seconds kLease(10);
+constexpr std::size_t kMostRecipeBytes = 1 << 16;
+
+}  // namespace
+
+DiskTier::~DiskTier() {
+  if (!writes()) return;
+  (void)checkpoint_now();  // without it the next start scans
+  ::close(lock_fd_);
+}
+
+// Requires: mutex_ is held.
+BlockStatus DiskTier::find(const Digest& key, Place* place) {
+  auto found = index_.find(key);
+  if (found == index_.end()) {
+    refresh();
+    found = index_.find(key);
+    if (found == index_.end()) return BlockStatus::kMiss;
+  }
+  const std::int64_t expires_s = found->second.meta.expires_s;
+  if (expires_s != 0 && expires_s <= unix_seconds()) {
+    forget(key);
+    return BlockStatus::kExpired;
+  }
+  residency_->lease(key, deadline_in(kLease));
+  if (place != nullptr) *place = found->second;
+  return BlockStatus::kOk;
+}
+
+std::vector<BlockStatus> DiskTier::contains(std::span<const Digest> keys, Deadline) {
+  std::vector<BlockStatus> statuses;
+  const std::lock_guard lock(mutex_);
+  for (const Digest& key : keys) statuses.push_back(find(key, nullptr));
+  return statuses;
+}
+
+void DiskTier::get(std::span<const Digest> keys, Deadline deadline, const GetSink& sink) {
+  struct Read {
+    std::size_t index;
+    Place place;
+    RecordBytes bytes;
+  };
+  for (std::size_t next = 0; next < keys.size();) {
+    if (passed(deadline)) {
+      {
+        const std::lock_guard lock(mutex_);
+        stats_.timeouts += keys.size() - next;
+      }
+      for (; next < keys.size(); ++next) sink(next, BlockStatus::kTimeout, nullptr);
+      return;
+    }
+    std::vector<Read> reads;
+    std::vector<std::pair<std::size_t, BlockStatus>> absent;
+    {
+      const std::lock_guard lock(mutex_);
+      for (std::size_t bytes = 0; next < keys.size() && bytes < kReadBatchBytes; ++next) {
+        Read read{.index = next, .place = {}, .bytes = {}};
+        const BlockStatus status = find(keys[next], &read.place);
+        if (status == BlockStatus::kOk) {
+          bytes += read.place.bytes;
+          reads.push_back(std::move(read));
+        } else {
+          ++(status == BlockStatus::kExpired ? stats_.expired : stats_.misses);
+          absent.emplace_back(next, status);
+        }
+      }
+    }
+    for (const auto& [index, status] : absent) sink(index, status, nullptr);
+    std::vector<IoOp> ops;
+    for (Read& read : reads) {
+      read.bytes = RecordBytes(read.place.bytes);
+      ops.push_back({.fd = read.place.segment->fd(), .offset = read.place.offset, .bytes = read.bytes.span()});
+    }
+    io_->run(ops);
+    for (std::size_t i = 0; i < reads.size(); ++i) {
+      const Digest& key = keys[reads[i].index];
+      BlockStatus status = BlockStatus::kOk;
+      std::shared_ptr<const BlockRecord> record;
+      const std::size_t bytes = reads[i].bytes.size();
+      if (ops[i].error != 0 && ops[i].error != ENODATA) {
+        status = BlockStatus::kBroken;
+      } else {
+        const std::uint64_t place = record_place(reads[i].place.segment->id(), reads[i].place.offset);
+        auto parsed = ops[i].error != 0 ? std::unexpected(Refusal("the file ends early"))
+                                        : BlockRecord::parse(std::move(reads[i].bytes), place, &key);
+        if (parsed) {
+          record = *std::move(parsed);
+        } else {
+          status = BlockStatus::kCorrupt;
+        }
+      }
+      {
+        const std::lock_guard lock(mutex_);
+        const auto found = index_.find(key);
+        const bool moved = found == index_.end() || found->second.segment != reads[i].place.segment ||
+                           found->second.offset != reads[i].place.offset;
+        if (status == BlockStatus::kOk) {
+          residency_->used(key);
+          ++stats_.hits;
+          stats_.bytes_read += bytes;
+        } else if (status == BlockStatus::kBroken) {
+          ++stats_.failures;
+        } else {
+          // What was evicted while it was read is a miss; so is what another process has evicted.
+          if (moved || !writes()) status = BlockStatus::kMiss;
+          ++(status == BlockStatus::kMiss ? stats_.misses : stats_.corrupt);
+          if (!moved) forget(key);
+        }
+      }
+      sink(reads[i].index, status, std::move(record));
+    }
+  }
+}
+
+// Requires: mutex_ is held.
+void DiskTier::forget(const Digest& key) {
+  const auto found = index_.find(key);
+  if (found == index_.end()) return;
+  residency_->removed(key);
+  const Place place = std::move(found->second);
+  index_.erase(found);
+  const auto state = segments_.find(place.segment->id());
+  state->second.live -= place.bytes;
+  if (!writes()) return;
+  if (state->second.live == 0 && state->first != active_) {
+    ::unlink(place.segment->path().c_str());
+    dead_bytes_ -= state->second.dead;
+    segments_.erase(state);
+    return;
+  }
+  if (can_punch_ && io_->punch(place.segment->fd(), place.offset, place.bytes) == 0) return;
+  if (std::exchange(can_punch_, false)) note_ += ", space comes back by whole segments: no holes here";
+  state->second.dead += place.bytes;
+  dead_bytes_ += place.bytes;
+}
+
+// Where no holes can be made, whole segments go, those with the least of use first. Requires: mutex_ is held.
+void DiskTier::drop_dead_space(std::uint64_t bytes) {
+  while (dead_bytes_ > 0 && residency_->bytes() + dead_bytes_ + bytes > residency_->budget()) {
+    const SegmentState* poorest = nullptr;
+    for (const auto& [id, state] : segments_) {
+      if (id != active_ && state.dead > 0 && (poorest == nullptr || state.live < poorest->live)) poorest = &state;
+    }
+    if (poorest == nullptr) return;
+    std::vector<Digest> keys;
+    for (const auto& [key, place] : index_) {
+      if (place.segment == poorest->segment) keys.push_back(key);
+    }
+    const std::uint32_t id = poorest->segment->id();
+    for (const Digest& key : keys) forget(key);
+    stats_.evictions += keys.size();
+    if (const auto state = segments_.find(id); state != segments_.end()) {  // it held nothing of use
+      dead_bytes_ -= state->second.dead;
+      ::unlink(state->second.segment->path().c_str());
+      segments_.erase(state);
+    }
+  }
+}
+
+bool DiskTier::room_on_disk(std::uint64_t bytes) const {
+  struct statvfs info {};
+  if (statvfs(options_.folder.c_str(), &info) != 0) return true;  // writing will tell
+  return info.f_bavail * info.f_frsize >= options_.min_free_bytes + bytes;
+}
+
+// Requires: mutex_ is held.
+void DiskTier::retire_active() {
+  const auto state = segments_.find(std::exchange(active_, 0));
+  if (state == segments_.end() || state->second.live != 0) return;
+  ::unlink(state->second.segment->path().c_str());
+  dead_bytes_ -= state->second.dead;
+  segments_.erase(state);
+}
+
+// Requires: mutex_ is held.
+Status DiskTier::open_active(std::uint64_t bytes) {
+  if (active_ != 0 && segments_.at(active_).end + bytes <= options_.segment_bytes) return {};
+  if (active_ != 0) retire_active();
+  CAIRN_TRY(auto segment, Segment::create(options_.folder + "/segments", next_segment_));
+  active_ = next_segment_++;
+  segments_[active_].segment = std::move(segment);
+  return {};
+}
+
+// Budgets first, then space in a segment for each record that is let in.
+std::vector<DiskTier::Write> DiskTier::allocate(std::span<const std::shared_ptr<const BlockRecord>> records,
+                                                std::vector<BlockStatus>& statuses) {
+  std::vector<Write> writes;
+  const std::lock_guard lock(mutex_);
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    const BlockMeta& meta = records[i]->meta();
+    const std::uint64_t bytes = records[i]->size();
+    if (index_.contains(meta.key)) {
+      statuses[i] = BlockStatus::kOk;
+      continue;
+    }
+    statuses[i] = BlockStatus::kFull;
+    drop_dead_space(bytes);
+    const Residency::Admission admission = residency_->admit(meta, bytes);
+    stats_.evictions += admission.evict.size();
+    for (const Digest& victim : admission.evict) forget(victim);
+    if (!admission.admitted || !room_on_disk(bytes) || !open_active(bytes)) {
+      if (admission.admitted) residency_->removed(meta.key);
+      ++stats_.refused;
+      continue;
+    }
+    residency_->lease(meta.key, Deadline::max());  // until it is written: it is in no index yet
+    SegmentState& state = segments_.at(active_);
+    Write write{.index = i,
+                .place = {.segment = state.segment, .offset = state.end, .bytes = bytes, .meta = meta},
+                .header = RecordBytes(record_header_bytes(meta.parts.size()))};
+    write.place.meta.parts.clear();
+    state.end += bytes;
+    state.live += bytes;
+    writes.push_back(std::move(write));
+  }
+  return writes;
+}
+
+void DiskTier::write_batch(std::span<const std::shared_ptr<const BlockRecord>> records, std::span<Write> writes,
+                           std::vector<BlockStatus>& statuses) {
+  std::vector<IoOp> ops;
+  for (Write& write : writes) {
+    const BlockRecord& record = *records[write.index];
+    const std::size_t header_bytes = write.header.size();
+    std::memcpy(write.header.data(), record.bytes().data(), header_bytes);
+    stamp_place(write.header.span(), record_place(write.place.segment->id(), write.place.offset));
+    const int fd = write.place.segment->fd();
+    ops.push_back({.fd = fd, .write = true, .offset = write.place.offset, .bytes = write.header.span()});
+    auto* const payload = const_cast<std::byte*>(record.bytes().data()) + header_bytes;  // an IoOp that writes only reads
+    ops.push_back({.fd = fd,
+                   .write = true,
+                   .offset = write.place.offset + header_bytes,
+                   .bytes = {payload, record.size() - header_bytes}});
+  }
+  io_->run(ops);
+  std::map<int, int> synced;  // errors by file
+  for (const Write& write : writes) {
+    const int fd = write.place.segment->fd();
+    if (options_.sync && !synced.contains(fd)) synced[fd] = io_->sync(fd);
+  }
+  const std::lock_guard lock(mutex_);
+  for (std::size_t i = 0; i < writes.size(); ++i) {
+    Place& place = writes[i].place;
+    const Digest key = place.meta.key;
+    int error = ops[2 * i].error != 0 ? ops[2 * i].error : ops[2 * i + 1].error;
+    if (error == 0 && options_.sync) error = synced[place.segment->fd()];
+    if (error == 0) {
+      ++stats_.puts;
+      stats_.bytes_written += place.bytes;
+      since_checkpoint_ += place.bytes;
+      statuses[writes[i].index] = BlockStatus::kOk;
+      index_.emplace(key, std::move(place));
+      residency_->end_lease(key);
+      continue;
+    }
+    ++stats_.failures;
+    statuses[writes[i].index] = error == ENOSPC || error == EDQUOT ? BlockStatus::kFull : BlockStatus::kBroken;
+    // Indexed for a moment, so that its space is given back like any other.
+    const std::uint32_t id = place.segment->id();
+    index_.emplace(key, std::move(place));
+    forget(key);
+    if (active_ == id) retire_active();
+  }
+}
+
+std::vector<BlockStatus> DiskTier::put(std::span<const std::shared_ptr<const BlockRecord>> records, Deadline deadline) {
+  std::vector<BlockStatus> statuses(records.size(), BlockStatus::kReadOnly);
+  if (!writes()) return statuses;
+  const std::lock_guard writing(write_mutex_);
+  for (std::size_t first = 0; first < records.size();) {
+    std::size_t end = first;
+    for (std::size_t bytes = 0; end < records.size() && bytes < kWriteBatchBytes; ++end) bytes += records[end]->size();
+    std::vector<BlockStatus> some(end - first, BlockStatus::kTimeout);
+    if (!passed(deadline)) {
+      std::vector<Write> batch = allocate(records.subspan(first, end - first), some);
+      write_batch(records.subspan(first, end - first), batch, some);
+    } else {
+      const std::lock_guard lock(mutex_);
+      stats_.timeouts += some.size();
+    }
+    std::ranges::copy(some, statuses.begin() + static_cast<std::ptrdiff_t>(first));
+    first = end;
+  }
+  bool due;
+  {
+    const std::lock_guard lock(mutex_);
+    due = since_checkpoint_ >= options_.checkpoint_bytes;
+  }
+  if (due && !checkpoint_now()) {
+    const std::lock_guard lock(mutex_);
+    ++stats_.failures;
+  }
+  return statuses;
+}
+
+std::vector<BlockStatus> DiskTier::erase(std::span<const Digest> keys, Deadline) {
+  if (!writes()) return std::vector(keys.size(), BlockStatus::kReadOnly);
+  const std::lock_guard lock(mutex_);
+  for (const Digest& key : keys) forget(key);
+  return std::vector(keys.size(), BlockStatus::kOk);
+}
+
+BlockStatus DiskTier::pin(const Digest& key, std::int64_t until_s) {
+  if (!writes()) return BlockStatus::kReadOnly;
+  const std::lock_guard lock(mutex_);
+  return residency_->pin(key, until_s) ? BlockStatus::kOk : BlockStatus::kMiss;
+}
+
+void DiskTier::report_corrupt(const Digest& key) {
+  const std::lock_guard lock(mutex_);
+  ++stats_.corrupt;
+  forget(key);
+}
+
+Status DiskTier::list(const std::function<bool(const StoredBlock&)>& visitor, Deadline) {
+  std::vector<StoredBlock> blocks;
+  {
+    const std::lock_guard lock(mutex_);
+    refresh();
+    for (const auto& [key, place] : index_) {
+      blocks.push_back({place.meta, place.bytes, residency_->pinned_until(key)});
+    }
+  }
+  for (const StoredBlock& block : blocks) {
+    if (!visitor(block)) break;
+  }
+  return {};
+}
+
+void DiskTier::describe_recipe(const Digest& recipe, const std::string& text) {
+  if (!writes()) return;
+  const std::string path = options_.folder + "/recipes/" + recipe.hex();
+  if (!std::filesystem::exists(path)) (void)write_file(path, text);
+}
+
+std::map<Digest, std::string> DiskTier::recipes() {
+  std::map<Digest, std::string> recipes;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(options_.folder + "/recipes", error)) {
+    const auto digest = parse_digest(entry.path().filename().string());
+    const auto text = read_file(entry.path().string(), kMostRecipeBytes);
+    if (digest && text) recipes[*digest] = std::string(reinterpret_cast<const char*>(text->data()), text->size());
+  }
+  return recipes;
+}
+
+Status DiskTier::flush(Deadline) {
+  if (!writes()) return {};
+  return checkpoint_now();
+}
+
+TierStats DiskTier::stats() const {
+  const std::lock_guard lock(mutex_);
+  TierStats stats = stats_;
+  stats.blocks = index_.size();
+  stats.bytes = residency_->bytes() + dead_bytes_;
+  stats.budget = writes() ? residency_->budget() : 0;
+  stats.note = note_;
+  return stats;
+}
+
+}  // namespace cairn

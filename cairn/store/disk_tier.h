@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// Stored blocks in a folder: append-only segments, an index in memory, a checkpoint of it, and a scan where that fails.
+//
+//   FOLDER/cairn-store     one line with the format's version: what makes the folder a store
+//   FOLDER/lock            locked by the one process that writes; others read
+//   FOLDER/checkpoint      the index, now and then
+//   FOLDER/segments/*.seg  records, see segment.h
+//   FOLDER/recipes/*       what recipes mean, for people
+//
+// A put is acknowledged after its records were written and synchronised; many share one synchronisation. After a crash
+// what was acknowledged is there, and what was not is there as a whole or not at all.
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+
+#include "cairn/store/checkpoint.h"
+#include "cairn/store/disk_io.h"
+#include "cairn/store/residency.h"
+#include "cairn/store/segment.h"
+#include "cairn/store/tier.h"
+
+namespace cairn {
+
+struct DiskTierOptions {
+  std::string folder;
+  ResidencyOptions residency;
+  std::uint64_t segment_bytes = std::uint64_t{256} << 20;
+  std::uint64_t min_free_bytes = std::uint64_t{512} << 20;  // of the file system; below it nothing is written
+  std::uint64_t checkpoint_bytes = std::uint64_t{1} << 30;  // written between two checkpoints
+  bool sync = true;  // false: acknowledged blocks survive the process, but not the machine
+  bool read_only = false;
+  std::unique_ptr<DiskIo> io;  // instead of the best there is
+};
+
+class DiskTier final : public Tier {
+ public:
+  // Makes the folder where there is none. kInvalidArgument when it is not a store and not empty, kUnsupported for a
+  // newer format, kIo when the system refuses. Where another process writes the store, this one only reads it.
+  static Result<std::unique_ptr<DiskTier>> open(DiskTierOptions options);
+  ~DiskTier() override;
+
+  std::string name() const override { return "disk " + options_.folder; }
+  bool durable() const override { return true; }
+  std::vector<BlockStatus> contains(std::span<const Digest> keys, Deadline deadline) override;
+  void get(std::span<const Digest> keys, Deadline deadline, const GetSink& sink) override;
+  std::vector<BlockStatus> put(std::span<const std::shared_ptr<const BlockRecord>> records, Deadline deadline) override;
+  std::vector<BlockStatus> erase(std::span<const Digest> keys, Deadline deadline) override;
+  BlockStatus pin(const Digest& key, std::int64_t until_s) override;
+  void report_corrupt(const Digest& key) override;
+  Status list(const std::function<bool(const StoredBlock&)>& visitor, Deadline deadline) override;
+  void describe_recipe(const Digest& recipe, const std::string& text) override;
+  std::map<Digest, std::string> recipes() override;
+  Status flush(Deadline deadline) override;
+  TierStats stats() const override;
+
+  bool writes() const { return lock_fd_ >= 0; }
+
+ private:
+  struct Place {
+    std::shared_ptr<Segment> segment;
+    std::uint64_t offset = 0, bytes = 0;
+    BlockMeta meta;  // without parts
+  };
+  struct SegmentState {
+    std::shared_ptr<Segment> segment;
+    std::uint64_t end = 0;   // where the next record goes, or was last seen
+    std::uint64_t live = 0;  // bytes of blocks that are indexed
+    std::uint64_t dead = 0;  // that could not be given back
+  };
+  struct Write {
+    std::size_t index = 0;
+    Place place;
+    RecordBytes header;
+  };
+
+  explicit DiskTier(DiskTierOptions options) : options_(std::move(options)) {}
+  Status prepare_folder();
+  Status take_lock();
+  Status recover();
+  Status scan_segments();
+  void refresh();
+  BlockStatus find(const Digest& key, Place* place);
+  void index_found(SegmentState& state, std::uint64_t offset, std::uint64_t bytes, const BlockMeta& meta);
+  void forget(const Digest& key);
+  Status open_active(std::uint64_t bytes);
+  bool room_on_disk(std::uint64_t bytes) const;
+  void drop_dead_space(std::uint64_t bytes);
+  void retire_active();
+  std::vector<Write> allocate(std::span<const std::shared_ptr<const BlockRecord>> records,
+                              std::vector<BlockStatus>& statuses);
+  void write_batch(std::span<const std::shared_ptr<const BlockRecord>> records, std::span<Write> writes,
+                   std::vector<BlockStatus>& statuses);
+  Status checkpoint_now();
+
+  DiskTierOptions options_;
+  std::unique_ptr<DiskIo> io_;
+  int lock_fd_ = -1;
+  std::string note_;
+  std::mutex write_mutex_;  // one put at a time; taken before mutex_
+
+  mutable std::mutex mutex_;
+  // Guarded by mutex_.
+  std::optional<Residency> residency_;
+  std::unordered_map<Digest, Place, DigestHash> index_;
+  std::map<std::uint32_t, SegmentState> segments_;
+  std::uint32_t active_ = 0;  // 0: none
+  std::uint32_t next_segment_ = 1;
+  std::uint64_t dead_bytes_ = 0;
+  std::uint64_t since_checkpoint_ = 0;
+  bool can_punch_ = true;
+  Deadline next_refresh_{};
+  TierStats stats_;
+};
+
+}  // namespace cairn

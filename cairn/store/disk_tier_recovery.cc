@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+// Opening a disk tier: the folder, the lock, the checkpoint and the scan of what came after it.
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <filesystem>
+#include <utility>
+
+#include "cairn/base/file.h"
+#include "cairn/store/disk_tier.h"
+
+namespace cairn {
+namespace {
+
+constexpr char kMarker[] = "/cairn-store";
+constexpr std::string_view kMarkerText = "cairn store ";
+constexpr int kFormat = 1;
+
+std::unexpected<Error> cannot(const char* what, const std::string& path) {
+  return fail(ErrorCode::kIo, std::string("cannot ") + what + " '" + path + "': " + std::strerror(errno));
+}
+
+// Of the folder itself, not of what is in it.
+Status make_folder(const std::string& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error) return fail(ErrorCode::kIo, "cannot make the folder '" + path + "': " + error.message());
+  return {};
+}
+
+bool has_entries(const std::string& folder) {
+  std::error_code error;
+  const std::filesystem::directory_iterator entries(folder, error);
+  return !error && entries != std::filesystem::directory_iterator();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<DiskTier>> DiskTier::open(DiskTierOptions options) {
+  std::unique_ptr<DiskTier> tier(new DiskTier(std::move(options)));
+  tier->io_ = tier->options_.io != nullptr ? std::move(tier->options_.io) : make_disk_io();
+  tier->note_ = tier->io_->name();
+  CAIRN_TRY_VOID(tier->prepare_folder());
+  CAIRN_TRY_VOID(tier->take_lock());
+  ResidencyOptions residency = tier->options_.residency;
+  if (!tier->writes()) residency.budget_bytes = UINT64_MAX / 2;  // what others have written is what there is
+  CAIRN_TRY(tier->residency_, Residency::create(std::move(residency)));
+  CAIRN_TRY_VOID(tier->recover());
+  return tier;
+}
+
+Status DiskTier::prepare_folder() {
+  const std::string& folder = options_.folder;
+  const std::string marker = folder + kMarker;
+  if (!std::filesystem::exists(marker)) {
+    std::error_code ignored;
+    if (std::filesystem::exists(folder, ignored) && !std::filesystem::is_directory(folder, ignored)) {
+      return fail(ErrorCode::kInvalidArgument, "'" + folder + "' is not a folder");
+    }
+    if (has_entries(folder)) {
+      return fail(ErrorCode::kInvalidArgument,
+                  "'" + folder + "' is not empty and not a store: give an empty or a new folder");
+    }
+    if (options_.read_only) return fail(ErrorCode::kNotFound, "there is no store in '" + folder + "'");
+    CAIRN_TRY_VOID(make_folder(folder));
+    CAIRN_TRY_VOID(make_folder(folder + "/segments"));
+    CAIRN_TRY_VOID(make_folder(folder + "/recipes"));
+    // Last: a folder without it is no store yet.
+    return write_file(marker, std::string(kMarkerText) + std::to_string(kFormat) + "\n");
+  }
+  CAIRN_TRY(const std::vector<std::byte> bytes, read_file(marker, 4096));
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  int format = 0;
+  const bool known = text.starts_with(kMarkerText) &&
+                     std::from_chars(text.data() + kMarkerText.size(), text.data() + text.size(), format).ec == std::errc();
+  if (!known) return fail(ErrorCode::kCorrupt, "'" + marker + "' does not say which format the store has");
+  if (format != kFormat) {
+    return fail(ErrorCode::kUnsupported, "the store in '" + folder + "' has format " + std::to_string(format) +
+                                             ", this build knows " + std::to_string(kFormat) +
+                                             ": use a newer build or another folder");
+  }
+  return {};
+}
+
+Status DiskTier::take_lock() {
+  if (options_.read_only) {
+    note_ += ", reading only";
+    return {};
+  }
+  const std::string path = options_.folder + "/lock";
+  lock_fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (lock_fd_ < 0) return cannot("open", path);
+  if (flock(lock_fd_, LOCK_EX | LOCK_NB) == 0) return {};
+  const int error = errno;
+  ::close(std::exchange(lock_fd_, -1));
+  errno = error;
+  if (error != EWOULDBLOCK) return cannot("lock", path);
+  note_ += ", reading only: another process writes this store";
+  return {};
+}
+
+Status DiskTier::recover() {
+  const std::lock_guard lock(mutex_);
+  Result<Checkpoint> checkpoint = read_checkpoint(options_.folder + "/checkpoint");
+  if (!checkpoint && checkpoint.error().code == ErrorCode::kCorrupt) {
+    note_ += ", recovered by a scan since the checkpoint is damaged";
+  }
+  if (checkpoint) {
+    for (const auto& [id, end] : checkpoint->segment_ends) {
+      // Segments that are gone have been emptied since.
+      if (auto segment = Segment::open(options_.folder + "/segments", id, writes())) {
+        struct stat info {};
+        const bool there = fstat((*segment)->fd(), &info) == 0;
+        const auto size = there ? static_cast<std::uint64_t>(info.st_size) : 0;
+        segments_[id] = {.segment = *segment, .end = std::min(end, size / kDirectIoPage * kDirectIoPage)};
+      }
+    }
+    for (CheckpointBlock& block : checkpoint->blocks) {
+      const auto state = segments_.find(block.segment);
+      if (state == segments_.end() || block.bytes > state->second.end ||
+          block.offset > state->second.end - block.bytes) {
+        continue;
+      }
+      const Digest key = block.meta.key;
+      index_found(state->second, block.offset, block.bytes, block.meta);
+      if (block.pinned_until_s > unix_seconds()) residency_->pin(key, block.pinned_until_s);
+    }
+  }
+  CAIRN_TRY_VOID(scan_segments());
+  // New records go to a segment of their own: nothing is appended behind what a crash may have torn.
+  if (!segments_.empty()) next_segment_ = segments_.rbegin()->first + 1;
+  if (!writes()) return {};
+  std::vector<std::uint32_t> empty;
+  for (const auto& [id, state] : segments_) {
+    if (state.live == 0) empty.push_back(id);
+  }
+  for (const std::uint32_t id : empty) {
+    ::unlink(segments_.at(id).segment->path().c_str());
+    segments_.erase(id);
+  }
+  return {};
+}
+
+// Requires: mutex_ is held.
+Status DiskTier::scan_segments() {
+  const std::string folder = options_.folder + "/segments";
+  std::vector<std::uint32_t> ids;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    if (const auto id = Segment::id_of(entry.path().filename().string())) ids.push_back(*id);
+  }
+  if (error) return fail(ErrorCode::kIo, "cannot list '" + folder + "': " + error.message());
+  std::ranges::sort(ids);
+  for (const std::uint32_t id : ids) {
+    auto found = segments_.find(id);
+    if (found == segments_.end()) {
+      auto segment = Segment::open(folder, id, writes());
+      if (!segment) continue;  // gone since the listing
+      found = segments_.emplace(id, SegmentState{.segment = *segment}).first;
+    }
+    SegmentState& state = found->second;
+    CAIRN_TRY(state.end, state.segment->scan(state.end, [&](std::uint64_t offset, std::uint64_t bytes,
+                                                            const BlockMeta& meta) {
+      index_found(state, offset, bytes, meta);
+    }));
+  }
+  return {};
+}
+
+// Requires: mutex_ is held.
+void DiskTier::index_found(SegmentState& state, std::uint64_t offset, std::uint64_t bytes, const BlockMeta& meta) {
+  if (index_.contains(meta.key)) return;
+  if (!residency_->restore(meta, bytes)) {
+    if (writes()) io_->punch(state.segment->fd(), offset, bytes);
+    return;
+  }
+  Place place{.segment = state.segment, .offset = offset, .bytes = bytes, .meta = meta};
+  place.meta.parts.clear();
+  index_.emplace(meta.key, std::move(place));
+  state.live += bytes;
+}
+
+// A reader looks at most once a second for what the writer has added. Requires: mutex_ is held.
+void DiskTier::refresh() {
+  if (writes() || !passed(next_refresh_)) return;
+  next_refresh_ = deadline_in(std::chrono::seconds(1));
+  if (const Status status = scan_segments(); !status) ++stats_.failures;
+}
+
+Status DiskTier::checkpoint_now() {
+  Checkpoint checkpoint;
+  {
+    const std::lock_guard lock(mutex_);
+    since_checkpoint_ = 0;
+    for (const auto& [id, state] : segments_) checkpoint.segment_ends[id] = state.end;
+    for (const auto& [key, place] : index_) {
+      checkpoint.blocks.push_back({.meta = place.meta,
+                                   .segment = place.segment->id(),
+                                   .offset = place.offset,
+                                   .bytes = place.bytes,
+                                   .pinned_until_s = residency_->pinned_until(key)});
+    }
+  }
+  // As they were written: so their order of age survives.
+  std::ranges::sort(checkpoint.blocks, {},
+                    [](const CheckpointBlock& block) { return record_place(block.segment, block.offset); });
+  return write_checkpoint(options_.folder + "/checkpoint", checkpoint);
+}
+
+}  // namespace cairn

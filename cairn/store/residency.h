@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a tier holds, as far as budgets, pins, leases and eviction go: it decides, the tier moves the bytes.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "cairn/base/deadline.h"
+#include "cairn/base/hash.h"
+#include "cairn/base/result.h"
+#include "cairn/policy/eviction.h"
+#include "cairn/store/block_record.h"
+
+namespace cairn {
+
+struct ResidencyOptions {
+  std::uint64_t budget_bytes = 0;
+  std::uint64_t tenant_budget_bytes = 0;                 // of each tenant; 0: only the whole is limited
+  std::map<std::uint64_t, std::uint64_t> tenant_budgets;  // of some by tag, instead
+  std::string policy = "cost";
+};
+
+// Thread-compatible: its tier holds a lock.
+class Residency {
+ public:
+  // kInvalidArgument for an unknown policy.
+  static Result<Residency> create(ResidencyOptions options);
+
+  struct Admission {
+    bool admitted = false;
+    std::vector<Digest> evict;  // before writing; already removed here
+  };
+  // Decides before anything is written. Both budgets hold at all times: what does not fit after evicting is refused, and then nothing
+  // is evicted. An admitted block counts from now on.
+  Admission admit(const BlockMeta& meta, std::uint64_t bytes);
+  // Adds what is there already, as after a start. False when it does not fit.
+  bool restore(const BlockMeta& meta, std::uint64_t bytes);
+
+  void used(const Digest& key);
+  void removed(const Digest& key);
+  // Neither pinned nor leased blocks are evicted.
+  bool pin(const Digest& key, std::int64_t until_s);
+  std::int64_t pinned_until(const Digest& key) const;
+  void lease(const Digest& key, Deadline until);
+  void end_lease(const Digest& key);
+
+  std::uint64_t bytes() const { return bytes_; }
+  std::uint64_t budget() const { return options_.budget_bytes; }
+  std::size_t blocks() const { return items_.size(); }
+  std::uint64_t tenant_bytes(std::uint64_t tenant) const;
+
+ private:
+  struct Item {
+    std::uint64_t bytes = 0;
+    std::uint64_t tenant = 0;
+    std::int64_t pinned_until_s = 0;
+    Deadline leased_until{};
+  };
+  explicit Residency(ResidencyOptions options) : options_(std::move(options)) {}
+  std::uint64_t tenant_budget(std::uint64_t tenant) const;
+  bool may_go(const Item& item, std::int64_t now_s) const;
+  void add(const BlockMeta& meta, std::uint64_t bytes);
+
+  ResidencyOptions options_;
+  std::unique_ptr<EvictionPolicy> policy_;
+  std::unordered_map<Digest, Item, DigestHash> items_;
+  std::unordered_map<std::uint64_t, std::uint64_t> tenant_bytes_;
+  std::uint64_t bytes_ = 0;
+};
+
+std::int64_t unix_seconds();
+
+}  // namespace cairn

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tiers on top of each other, fastest first, behind an asynchronous front: loads with a deadline, writes behind the
+// caller's back, promotion of what was found below. Nothing here waits without a deadline or throws at the caller: what does not work
+// is a miss or a dropped write, counted.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "cairn/store/rate.h"
+#include "cairn/store/tier.h"
+
+namespace cairn {
+
+struct StoreOptions {
+  std::vector<std::unique_ptr<Tier>> tiers;     // fastest first, at least one
+  std::optional<StoreKey> key;                  // records are encrypted with it
+  std::int64_t ttl_s = 0;                       // of blocks; 0 for ever
+  std::size_t queue_bytes = std::size_t{64} << 20;  // of records that wait to be written; more are dropped
+  std::chrono::milliseconds write_deadline{5000};   // of one batch
+  std::chrono::milliseconds rest{30000};            // how long a tier is left alone after it let a deadline pass
+};
+
+struct LoadedBlock {
+  BlockStatus status = BlockStatus::kTimeout;
+  std::shared_ptr<const BlockRecord> record{};  // with kOk
+  std::size_t tier = 0;                       // that answered, with kOk
+};
+
+// The blocks of a prefix on their way. Thread-safe.
+class PrefixLoad {
+ public:
+  // Waits for the i-th block until the load's deadline. After the first block that is not kOk no later one comes.
+  LoadedBlock wait(std::size_t i);
+  std::size_t size() const { return keys_.size(); }
+
+ private:
+  friend class Store;
+  PrefixLoad(std::vector<Digest> keys, Deadline deadline) : keys_(std::move(keys)), deadline_(deadline) {}
+  void deliver(LoadedBlock block);
+
+  const std::vector<Digest> keys_;
+  const Deadline deadline_;
+  std::mutex mutex_;
+  std::condition_variable arrived_;
+  std::vector<LoadedBlock> blocks_;  // delivered so far; the last may be the miss that ended it
+  std::atomic<bool> abandoned_{false};
+};
+
+struct StoreStats {
+  std::uint64_t loads = 0, blocks_loaded = 0, load_timeouts = 0;
+  std::uint64_t writes = 0, writes_dropped = 0, writes_failed = 0;  // blocks
+  std::uint64_t promotions = 0;
+  std::uint64_t queued_bytes = 0;
+  struct PerTier {
+    std::string name;
+    TierStats stats;
+    double read_bytes_per_s = 0;  // as measured, 0 before the first
+    bool resting = false;
+  };
+  std::vector<PerTier> tiers{};
+};
+
+// Thread-safe. The destructor gives queued writes one more write_deadline.
+class Store {
+ public:
+  explicit Store(StoreOptions options);
+  ~Store();
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
+
+  // Starts to load keys[0], keys[1], ... up to the first that no tier has. Returns at once; dropping the load abandons
+  // what has not been read.
+  std::shared_ptr<PrefixLoad> load(std::vector<Digest> keys, Deadline deadline);
+
+  // Which tier has the block, for each of the leading keys that some tier has. May ask a server: bounded by the deadline.
+  std::vector<std::size_t> locate(std::span<const Digest> keys, Deadline deadline);
+
+  // Queues a block for all tiers. False when it was dropped since the queue is full.
+  bool write(BlockMeta meta, std::span<const std::span<const std::byte>> contents);
+  // Waits until all that was queued before is written, and tiers are ready for a restart. kIo when the deadline comes first.
+  Status flush(Deadline deadline);
+
+  // What a part of a loaded record says, verified. False when it is encrypted with another key, and when it is damaged:
+  // then it is counted as corrupt in all tiers and erased.
+  bool copy_part(const LoadedBlock& block, std::size_t part, std::span<std::byte> out);
+
+  // Seconds that reading so many bytes from a tier should take, from what it was seen to do; 0 before the first time.
+  double expected_seconds(std::size_t tier, std::uint64_t bytes) const;
+
+  std::size_t tiers() const { return tiers_.size(); }
+  Tier& tier(std::size_t i) { return *tiers_[i]; }
+  const StoreOptions& options() const { return options_; }
+  StoreStats stats() const;
+
+ private:
+  struct Queued {
+    std::shared_ptr<const BlockRecord> record;
+    std::size_t first_tier = 0, last_tier = 0;  // inclusive
+  };
+  void read_loop();
+  void write_loop();
+  void serve(PrefixLoad& load);
+  std::vector<LoadedBlock> read_some(std::span<const Digest> keys, Deadline deadline);
+  bool enqueue(Queued write);
+  void write_batch(std::vector<Queued>& batch);
+  bool resting(std::size_t tier) const;
+  void note_timeout(std::size_t tier, Deadline started);
+
+  StoreOptions options_;
+  std::vector<std::unique_ptr<Tier>> tiers_;
+  std::unique_ptr<ReadRate[]> rates_;
+  std::unique_ptr<std::atomic<std::int64_t>[]> rests_until_;  // steady clock, nanoseconds
+  std::atomic<std::uint64_t> loads_{0}, blocks_loaded_{0}, load_timeouts_{0}, writes_{0}, writes_dropped_{0},
+      writes_failed_{0}, promotions_{0};
+
+  mutable std::mutex mutex_;
+  std::condition_variable work_, idle_;
+  // Guarded by mutex_.
+  std::deque<std::shared_ptr<PrefixLoad>> to_read_;
+  std::deque<Queued> to_write_;
+  std::size_t queued_bytes_ = 0;  // in to_write_ and being written
+  bool stop_ = false, stop_writing_ = false;
+
+  std::thread reader_, writer_;  // last: they use all of the above
+};
+
+}  // namespace cairn

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/store/tier.h"
+
+namespace cairn {
+
+std::string_view block_status_name(BlockStatus status) {
+  switch (status) {
+    case BlockStatus::kOk: return "ok";
+    case BlockStatus::kMiss: return "miss";
+    case BlockStatus::kExpired: return "expired";
+    case BlockStatus::kCorrupt: return "corrupt";
+    case BlockStatus::kFull: return "full";
+    case BlockStatus::kTimeout: return "timeout";
+    case BlockStatus::kBroken: return "broken";
+    case BlockStatus::kReadOnly: return "read only";
+  }
+  return "unknown";
+}
+
+}  // namespace cairn

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// One place where stored blocks live: memory, a folder, a Redis server. All tiers pass one conformance suite.
+//
+// Operations are batched, synchronous and bounded by a deadline; the store (store.h) makes them asynchronous. No
+// operation fails as a whole: each block has its own status, and whatever goes wrong in a read is a miss that says why.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cairn/base/deadline.h"
+#include "cairn/store/block_record.h"
+
+namespace cairn {
+
+enum class BlockStatus : std::uint8_t {
+  kOk,
+  kMiss,      // not there
+  kExpired,   // was there, and its time had come
+  kCorrupt,   // was there and damaged; it is gone now
+  kFull,      // a budget leaves no room: not written
+  kTimeout,   // the deadline came first
+  kBroken,    // the system or the server refuses, or the tier rests after failures
+  kReadOnly,  // another process writes this tier
+};
+
+std::string_view block_status_name(BlockStatus status);
+
+// A block as a listing shows it.
+struct StoredBlock {
+  BlockMeta meta;
+  std::uint64_t bytes = 0;            // that it takes in the tier
+  std::int64_t pinned_until_s = 0;    // Unix time, 0 when it is not pinned
+};
+
+struct TierStats {
+  std::uint64_t blocks = 0, bytes = 0, budget = 0;  // now; a budget of 0 is none
+  std::uint64_t hits = 0, misses = 0, expired = 0, corrupt = 0;
+  std::uint64_t puts = 0, refused = 0, evictions = 0, timeouts = 0, failures = 0;
+  std::uint64_t bytes_read = 0, bytes_written = 0;
+  std::string note;  // what a person should know: "io_uring", "threads: io_uring is not permitted", "reading only: ..."
+};
+
+// Thread-safe.
+class Tier {
+ public:
+  // Called for each block of a get, in any order, from the calling thread. The record is null unless the status is kOk.
+  using GetSink = std::function<void(std::size_t index, BlockStatus, std::shared_ptr<const BlockRecord>)>;
+
+  virtual ~Tier() = default;
+
+  virtual std::string name() const = 0;  // "ram", "disk /var/cache/cairn", "redis://host:6379"
+  virtual bool durable() const = 0;      // a put that returned kOk survives the end of the process
+
+  virtual std::vector<BlockStatus> contains(std::span<const Digest> keys, Deadline deadline) = 0;
+  // Headers are verified here, parts by BlockRecord::copy_part.
+  virtual void get(std::span<const Digest> keys, Deadline deadline, const GetSink& sink) = 0;
+  // A block becomes visible as a whole or not at all. One that is there already is kOk without being written.
+  virtual std::vector<BlockStatus> put(std::span<const std::shared_ptr<const BlockRecord>> records,
+                                       Deadline deadline) = 0;
+  // kOk also where there was nothing.
+  virtual std::vector<BlockStatus> erase(std::span<const Digest> keys, Deadline deadline) = 0;
+  // Not evicted before this time; 0 unpins.
+  virtual BlockStatus pin(const Digest& key, std::int64_t until_s) = 0;
+  // Someone found the block damaged that get returned.
+  virtual void report_corrupt(const Digest& key) = 0;
+  // Some blocks may be missed or shown twice while others write; false from the visitor ends it.
+  virtual Status list(const std::function<bool(const StoredBlock&)>& visitor, Deadline deadline) = 0;
+  // What a recipe's fingerprint stands for, kept for people: it explains misses. Best effort.
+  virtual void describe_recipe(const Digest& recipe, const std::string& text) = 0;
+  virtual std::map<Digest, std::string> recipes() = 0;
+  // Writes what would make the next start faster.
+  virtual Status flush(Deadline) { return {}; }
+  virtual TierStats stats() const = 0;
+};
+
+}  // namespace cairn
