@@ -23,6 +23,10 @@ constexpr std::size_t kWriteBatchBytes = std::size_t{32} << 20;
 constexpr std::chrono::seconds kLease(10);
 constexpr std::size_t kMostRecipeBytes = 1 << 16;
 
+bool is_zero(std::span<const std::byte> bytes) {
+  return std::ranges::all_of(bytes, [](std::byte byte) { return byte == std::byte{0}; });
+}
+
 }  // namespace
 
 DiskTier::~DiskTier() {
@@ -99,6 +103,8 @@ void DiskTier::get(std::span<const Digest> keys, Deadline deadline, const GetSin
       BlockStatus status = BlockStatus::kOk;
       std::shared_ptr<const BlockRecord> record;
       const std::size_t bytes = reads[i].bytes.size();
+      // A header of nothing but zeros was given back to the file system, by a process whose last checkpoint is older.
+      const bool gone = ops[i].error == 0 && is_zero(reads[i].bytes.span().first(kDirectIoPage));
       if (ops[i].error != 0 && ops[i].error != ENODATA) {
         status = BlockStatus::kBroken;
       } else {
@@ -124,7 +130,7 @@ void DiskTier::get(std::span<const Digest> keys, Deadline deadline, const GetSin
           ++stats_.failures;
         } else {
           // What was evicted while it was read is a miss; so is what another process has evicted.
-          if (moved || !writes()) status = BlockStatus::kMiss;
+          if (moved || !writes() || gone) status = BlockStatus::kMiss;
           ++(status == BlockStatus::kMiss ? stats_.misses : stats_.corrupt);
           if (!moved) forget(key);
         }

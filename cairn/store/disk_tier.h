@@ -27,13 +27,13 @@ namespace cairn {
 
 struct DiskTierOptions {
   std::string folder;
-  ResidencyOptions residency;
+  ResidencyOptions residency{};
   std::uint64_t segment_bytes = std::uint64_t{256} << 20;
   std::uint64_t min_free_bytes = std::uint64_t{512} << 20;  // of the file system; below it nothing is written
   std::uint64_t checkpoint_bytes = std::uint64_t{1} << 30;  // written between two checkpoints
   bool sync = true;  // false: acknowledged blocks survive the process, but not the machine
   bool read_only = false;
-  std::unique_ptr<DiskIo> io;  // instead of the best there is
+  std::unique_ptr<DiskIo> io{};  // instead of the best there is
 };
 
 class DiskTier final : public Tier {

@@ -128,6 +128,8 @@ Status DiskTier::recover() {
           block.offset > state->second.end - block.bytes) {
         continue;
       }
+      // Evicted after the checkpoint was written.
+      if (state->second.segment->is_hole(block.offset)) continue;
       const Digest key = block.meta.key;
       index_found(state->second, block.offset, block.bytes, block.meta);
       if (block.pinned_until_s > unix_seconds()) residency_->pin(key, block.pinned_until_s);

@@ -21,7 +21,7 @@ namespace cairn {
 struct ResidencyOptions {
   std::uint64_t budget_bytes = 0;
   std::uint64_t tenant_budget_bytes = 0;                 // of each tenant; 0: only the whole is limited
-  std::map<std::uint64_t, std::uint64_t> tenant_budgets;  // of some by tag, instead
+  std::map<std::uint64_t, std::uint64_t> tenant_budgets{};  // of some by tag, instead
   std::string policy = "cost";
 };
 

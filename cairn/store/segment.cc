@@ -64,6 +64,10 @@ Segment::~Segment() {
   ::close(fd_);
 }
 
+bool Segment::is_hole(std::uint64_t offset) const {
+  return lseek(fd_, static_cast<off_t>(offset), SEEK_DATA) != static_cast<off_t>(offset);
+}
+
 Result<std::uint64_t> Segment::scan(std::uint64_t from, const Found& found) const {
   struct stat info {};
   if (fstat(fd_, &info) != 0) return cannot("look at", path_);

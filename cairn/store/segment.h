@@ -38,6 +38,9 @@ class Segment {
   const std::string& path() const { return path_; }
   bool direct() const { return direct_; }  // O_DIRECT is in force
 
+  // Whether this byte was punched out, or lies beyond the end. The file system knows without reading.
+  bool is_hole(std::uint64_t offset) const;
+
   // Calls back for every record whose header holds, from byte `from` on, and returns where the last one ends. Steps over holes and
   // damage.
   using Found = std::function<void(std::uint64_t offset, std::uint64_t bytes, const BlockMeta& meta)>;

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every tier must do, whatever it is made of.
+#include <gtest/gtest.h>
+
+#include <set>
+#include <thread>
+
+#include "cairn/store/disk_tier.h"
+#include "cairn/store/ram_tier.h"
+#include "cairn/testing/stored_blocks.h"
+
+namespace cairn {
+namespace {
+
+constexpr std::uint64_t kRecord = 8192;  // a TestBlock's
+
+struct TierMaker {
+  std::string name;
+  std::function<std::unique_ptr<Tier>(const TestFolder&, ResidencyOptions)> make;
+};
+
+std::unique_ptr<Tier> make_disk(const TestFolder& folder, ResidencyOptions residency, DiskIoKind kind) {
+  DiskTierOptions options{.folder = folder.path() + "/store", .residency = std::move(residency)};
+  options.segment_bytes = 10 * kRecord;
+  options.min_free_bytes = 0;
+  options.io = make_disk_io(kind);
+  auto tier = DiskTier::open(std::move(options));
+  EXPECT_TRUE(tier) << (tier ? "" : tier.error().message);
+  return *std::move(tier);
+}
+
+const TierMaker kMakers[] = {
+    {"ram", [](const TestFolder&, ResidencyOptions residency) -> std::unique_ptr<Tier> {
+       return *RamTier::create(std::move(residency));
+     }},
+    {"disk", [](const TestFolder& folder, ResidencyOptions residency) {
+       return make_disk(folder, std::move(residency), DiskIoKind::kBest);
+     }},
+    {"disk_threads", [](const TestFolder& folder, ResidencyOptions residency) {
+       return make_disk(folder, std::move(residency), DiskIoKind::kThreads);
+     }},
+};
+
+class TierConformance : public testing::TestWithParam<TierMaker> {
+ protected:
+  std::unique_ptr<Tier> make(ResidencyOptions residency = {.budget_bytes = 100 * kRecord}) {
+    return GetParam().make(folder_, std::move(residency));
+  }
+  static Deadline soon() { return deadline_in(std::chrono::seconds(20)); }
+  static BlockStatus put(Tier& tier, const TestBlock& block) {
+    const auto record = block.record();
+    return tier.put({&record, 1}, soon())[0];
+  }
+  // The status, kCorrupt for wrong bytes.
+  static BlockStatus get(Tier& tier, const TestBlock& block, Deadline deadline = soon()) {
+    BlockStatus result = BlockStatus::kBroken;
+    const Digest key = test_key(block.number);
+    int calls = 0;
+    tier.get({&key, 1}, deadline, [&](std::size_t i, BlockStatus status, std::shared_ptr<const BlockRecord> record) {
+      EXPECT_EQ(i, 0u);
+      EXPECT_EQ(record != nullptr, status == BlockStatus::kOk);
+      ++calls;
+      result = status != BlockStatus::kOk || block.equals(*record) ? status : BlockStatus::kCorrupt;
+    });
+    EXPECT_EQ(calls, 1);
+    return result;
+  }
+  TestFolder folder_;
+};
+
+TEST_P(TierConformance, GivesBackWhatWasPut) {
+  const auto tier = make();
+  const TestBlock small{.number = 1}, large{.number = 2, .part_bytes = {256, 40000, 1}};
+  EXPECT_EQ(get(*tier, small), BlockStatus::kMiss);
+  EXPECT_EQ(put(*tier, small), BlockStatus::kOk);
+  EXPECT_EQ(put(*tier, large), BlockStatus::kOk);
+  EXPECT_EQ(put(*tier, small), BlockStatus::kOk) << "twice the same";
+  EXPECT_EQ(get(*tier, small), BlockStatus::kOk);
+  EXPECT_EQ(get(*tier, large), BlockStatus::kOk);
+  const Digest keys[] = {test_key(1), test_key(3), test_key(2)};
+  EXPECT_EQ(tier->contains(keys, soon()),
+            (std::vector{BlockStatus::kOk, BlockStatus::kMiss, BlockStatus::kOk}));
+  EXPECT_EQ(tier->stats().blocks, 2u);
+}
+
+TEST_P(TierConformance, ErasedBlocksAreGone) {
+  const auto tier = make();
+  for (std::uint64_t i = 0; i < 5; ++i) EXPECT_EQ(put(*tier, {.number = i}), BlockStatus::kOk);
+  const Digest keys[] = {test_key(1), test_key(77)};
+  EXPECT_EQ(tier->erase(keys, soon()), (std::vector{BlockStatus::kOk, BlockStatus::kOk}));
+  EXPECT_EQ(get(*tier, {.number = 1}), BlockStatus::kMiss);
+  EXPECT_EQ(get(*tier, {.number = 2}), BlockStatus::kOk);
+  EXPECT_EQ(tier->stats().bytes, 4 * kRecord);
+}
+
+TEST_P(TierConformance, NeverHoldsMoreThanItsBudget) {
+  const auto tier = make({.budget_bytes = 10 * kRecord});
+  for (std::uint64_t i = 0; i < 50; ++i) {
+    EXPECT_EQ(put(*tier, {.number = i}), BlockStatus::kOk) << i;
+    EXPECT_LE(tier->stats().bytes, 10 * kRecord);
+  }
+  EXPECT_EQ(tier->stats().evictions, 40u);
+  std::size_t held = 0;
+  for (std::uint64_t i = 0; i < 50; ++i) held += get(*tier, {.number = i}) == BlockStatus::kOk;
+  EXPECT_EQ(held, 10u);
+  EXPECT_EQ(put(*tier, {.number = 99, .part_bytes = {256, 90000}}), BlockStatus::kFull) << "larger than all there is";
+  EXPECT_EQ(tier->stats().blocks, 10u) << "what is refused costs nobody a block";
+}
+
+TEST_P(TierConformance, ATenantPaysForItself) {
+  const auto tier = make({.budget_bytes = 10 * kRecord, .tenant_budget_bytes = 4 * kRecord});
+  for (std::uint64_t i = 0; i < 4; ++i) EXPECT_EQ(put(*tier, {.number = i, .tenant = 11}), BlockStatus::kOk);
+  for (std::uint64_t i = 100; i < 130; ++i) EXPECT_EQ(put(*tier, {.number = i, .tenant = 22}), BlockStatus::kOk);
+  for (std::uint64_t i = 0; i < 4; ++i) EXPECT_EQ(get(*tier, {.number = i}), BlockStatus::kOk) << "a scan evicted it";
+  EXPECT_EQ(tier->stats().blocks, 8u);
+}
+
+TEST_P(TierConformance, PinnedBlocksStay) {
+  const auto tier = make({.budget_bytes = 5 * kRecord});
+  for (std::uint64_t i = 0; i < 5; ++i) EXPECT_EQ(put(*tier, {.number = i}), BlockStatus::kOk);
+  EXPECT_EQ(tier->pin(test_key(0), unix_seconds() + 1000), BlockStatus::kOk);
+  EXPECT_EQ(tier->pin(test_key(1), unix_seconds() - 1), BlockStatus::kOk);
+  EXPECT_EQ(tier->pin(test_key(99), unix_seconds() + 1000), BlockStatus::kMiss);
+  for (std::uint64_t i = 10; i < 30; ++i) EXPECT_EQ(put(*tier, {.number = i}), BlockStatus::kOk);
+  EXPECT_EQ(get(*tier, {.number = 0}), BlockStatus::kOk);
+  EXPECT_EQ(get(*tier, {.number = 1}), BlockStatus::kMiss) << "its pin was over";
+}
+
+TEST_P(TierConformance, ExpiredBlocksAreMisses) {
+  const auto tier = make();
+  EXPECT_EQ(put(*tier, {.number = 1, .expires_s = unix_seconds() - 1}), BlockStatus::kOk);
+  EXPECT_EQ(put(*tier, {.number = 2, .expires_s = unix_seconds() + 1000}), BlockStatus::kOk);
+  EXPECT_NE(get(*tier, {.number = 1}), BlockStatus::kOk);
+  EXPECT_EQ(get(*tier, {.number = 2}), BlockStatus::kOk);
+}
+
+TEST_P(TierConformance, AReportedBlockIsGone) {
+  const auto tier = make();
+  EXPECT_EQ(put(*tier, {.number = 1}), BlockStatus::kOk);
+  tier->report_corrupt(test_key(1));
+  EXPECT_EQ(get(*tier, {.number = 1}), BlockStatus::kMiss);
+  EXPECT_EQ(tier->stats().corrupt, 1u);
+  EXPECT_EQ(put(*tier, {.number = 1}), BlockStatus::kOk) << "it can be stored anew";
+  EXPECT_EQ(get(*tier, {.number = 1}), BlockStatus::kOk);
+}
+
+TEST_P(TierConformance, ListsWhatItHoldsAndKnowsRecipes) {
+  const auto tier = make();
+  for (std::uint64_t i = 0; i < 3; ++i) EXPECT_EQ(put(*tier, {.number = i, .depth = 4}), BlockStatus::kOk);
+  std::set<Digest> keys;
+  const Status listed = tier->list(
+      [&](const StoredBlock& block) {
+        EXPECT_EQ(block.bytes, kRecord);
+        EXPECT_EQ(block.meta.depth, 4u);
+        return keys.insert(block.meta.key).second;
+      },
+      soon());
+  EXPECT_TRUE(listed);
+  EXPECT_EQ(keys, (std::set{test_key(0), test_key(1), test_key(2)}));
+  tier->describe_recipe(test_key(5), "weights: 12\n");
+  EXPECT_EQ(tier->recipes(), (std::map<Digest, std::string>{{test_key(5), "weights: 12\n"}}));
+}
+
+TEST_P(TierConformance, ManyThreadsSeeWholeBlocksOrNone) {
+  const auto tier = make({.budget_bytes = 12 * kRecord});
+  std::vector<std::thread> threads;
+  std::atomic<int> wrong = 0, hits = 0;
+  for (unsigned t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      SeededRandom random(t);
+      for (int i = 0; i < 150; ++i) {
+        const TestBlock block{.number = random.below(24)};
+        if (random.below(3) == 0) {
+          (void)put(*tier, block);
+        } else {
+          const BlockStatus status = get(*tier, block);
+          wrong += status != BlockStatus::kOk && status != BlockStatus::kMiss;
+          hits += status == BlockStatus::kOk;
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong, 0);
+  EXPECT_GT(hits, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(AllTiers, TierConformance, testing::ValuesIn(kMakers),
+                         [](const auto& maker) { return maker.param.name; });
+
+}  // namespace
+}  // namespace cairn
