@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // cairn run: one answer to a prompt, or a chat.
 #include <algorithm>
+#include <chrono>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -12,6 +13,7 @@
 #include "apps/cairn/conversation.h"
 #include "apps/cairn/interrupt.h"
 #include "apps/cairn/run_options.h"
+#include "apps/cairn/store_options.h"
 #include "apps/cairn/text.h"
 #include "cairn/engine/gguf.h"
 
@@ -53,18 +55,24 @@ Json answer_json(const Generation& answer, const std::string& text, std::size_t 
 Status answer_prompt(Engine& engine, const RunOptions& options, ChatFamily family, Sampler& sampler,
                      std::string prompt) {
   const std::vector<TokenId> tokens = prompt_tokens(engine.tokenizer(), family, options, std::move(prompt));
+  const auto asked = std::chrono::steady_clock::now();
   Sequence sequence = engine.open(tokens);
+  const double open_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - asked).count();
   for (const TokenId id : tokens) sampler.accept(id);
   AnswerPrinter printer(engine.tokenizer(), family == ChatFamily::kPlain, !options.json);
   InterruptScope scope;
-  CAIRN_TRY(const Generation answer, generate(engine, sequence, tokens, sampler, options.generation,
+  CAIRN_TRY(Generation answer, generate(engine, sequence, tokens, sampler, options.generation,
                                               [&](TokenId id) { return printer.print(id); }));
+  answer.first_token_s += open_s;  // loading from a store is part of the wait
   CAIRN_TRY_VOID(printer.finish());
   if (options.json) {
     const Json json = answer_json(answer, printer.text(), sequence.bytes_held(), options.sampler.seed);
     std::cout << json.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
   }
-  if (options.stats) std::cerr << '[' << answer_figures(answer, sequence.bytes_held()) << "]\n";
+  if (options.stats) {
+    std::cerr << '[' << answer_figures(answer, sequence.bytes_held()) << "]\n";
+    if (engine.store_link() != nullptr) std::cerr << '[' << store_figures(*engine.store_link()) << "]\n";
+  }
   if (answer.stop == Stop::kInterrupted) return fail(ErrorCode::kCancelled, "interrupted");
   return {};
 }
@@ -113,6 +121,7 @@ void add_run_command(CLI::App& app, Status& outcome) {
   CLI::App* command = app.add_subcommand("run", "Answer a prompt, or chat when there is none");
   auto options = std::make_shared<RunOptions>();
   add_model_options(*command, options->model);
+  add_store_options(*command, options->model.store);
   CLI::Option* prompt = command->add_option("-p,--prompt", options->prompt, "The prompt");
   CLI::Option* file = command->add_option("-f,--file", options->file, "Read the prompt from a file ('-' is stdin)");
   command->add_option("-n,--max-tokens", options->generation.max_tokens, "Longest answer in tokens")

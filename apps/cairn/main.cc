@@ -50,6 +50,7 @@ int run_command_line(int argc, char** argv) {
   add_plan_command(app, outcome);
   add_tune_command(app, outcome);
   add_replay_command(app, outcome);
+  add_store_command(app, outcome);
   add_demo_command(app, outcome);
   try {
     app.parse(argc, argv);

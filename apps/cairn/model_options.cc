@@ -2,6 +2,7 @@
 #include "apps/cairn/model_options.h"
 
 #include "apps/cairn/progress.h"
+#include "apps/cairn/store_options.h"
 
 namespace cairn {
 
@@ -41,8 +42,9 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
 }
 
 Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, bool reuse) {
-  Progress progress("Loading");
   EngineOptions engine = engine_options(options, reuse);
+  CAIRN_TRY(engine.store, open_configured(options.store));
+  Progress progress("Loading");
   engine.on_load = [&progress](double fraction) { progress.update(fraction); };
   return Engine::load(options.model, engine);
 }

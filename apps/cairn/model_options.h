@@ -10,6 +10,7 @@
 
 #include "cairn/base/result.h"
 #include "cairn/engine/engine.h"
+#include "cairn/store/open_store.h"
 
 namespace cairn {
 
@@ -19,6 +20,7 @@ struct ModelOptions {
   std::uint32_t context = 0;
   std::uint64_t kv_budget = std::uint64_t{2} << 30;
   std::string codec = "raw_f16";
+  StoreConfig store;  // of commands that call add_store_options
 };
 
 // The option parser turns -1 into the largest unsigned number.

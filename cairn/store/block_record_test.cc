@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <cstdlib>
 
+#include "cairn/base/file.h"
 #include "cairn/store/record_header.h"
 #include "cairn/testing/stored_blocks.h"
 
@@ -90,6 +92,38 @@ TEST(BlockRecord, EncryptedPartsNeedTheirKey) {
   EXPECT_EQ(all.find({reinterpret_cast<const char*>(tokens.data()), 16}), std::string_view::npos);
   // Even with the checksums made right again, changed bytes are refused.
   EXPECT_NE(block.record(&right)->bytes()[kNonceAt], record->bytes()[kNonceAt]) << "a nonce was used twice";
+}
+
+// Records that version 1 wrote; the files never change. docs/block-format.md says what is in them.
+TEST(BlockRecord, ReadsTheGoldenFiles) {
+  const std::string folder = std::string(CAIRN_SOURCE_DIR) + "/cairn/store/golden/";
+  const StoreKey key = a_key(7);
+  for (const bool encrypted : {false, true}) {
+    const std::string path = folder + (encrypted ? "block_v1_encrypted.rec" : "block_v1.rec");
+    const TestBlock block{.number = 41, .part_bytes = {256, 100, 300}, .tenant = 5, .expires_s = 77, .parent = 40, .depth = 3};
+    if (std::getenv("CAIRN_WRITE_GOLDEN") != nullptr) {
+      const auto record = block.record(encrypted ? &key : nullptr);
+      ASSERT_TRUE(write_file(path, record->bytes()));
+    }
+    const auto file = read_file(path, 1 << 20);
+    ASSERT_TRUE(file) << file.error().message;
+    RecordBytes bytes(file->size());
+    ASSERT_EQ(bytes.size(), file->size());
+    std::memcpy(bytes.data(), file->data(), file->size());
+    const auto record = BlockRecord::parse(std::move(bytes), 0);
+    ASSERT_TRUE(record) << record.error();
+    EXPECT_TRUE(block.equals(**record, encrypted ? &key : nullptr));
+    const BlockMeta& meta = (*record)->meta();
+    EXPECT_EQ(meta.parent, test_key(40));
+    EXPECT_EQ(meta.recipe, numbered_digest("test.recipe", 1));
+    EXPECT_EQ(meta.tenant, 5u);
+    EXPECT_EQ(meta.depth, 3u);
+    EXPECT_EQ(meta.expires_s, 77);
+    EXPECT_EQ(meta.parts, (std::vector<PartMeta>{{256, 1}, {100, 1}, {300, 0}}));
+    if (!encrypted) {  // and writes the same today
+      EXPECT_TRUE(std::ranges::equal(block.record()->bytes(), *file));
+    }
+  }
 }
 
 }  // namespace

@@ -21,8 +21,8 @@
 namespace cairn {
 
 struct StoreOptions {
-  std::vector<std::unique_ptr<Tier>> tiers;     // fastest first, at least one
-  std::optional<StoreKey> key;                  // records are encrypted with it
+  std::vector<std::unique_ptr<Tier>> tiers{};     // fastest first, at least one
+  std::optional<StoreKey> key{};                  // records are encrypted with it
   std::int64_t ttl_s = 0;                       // of blocks; 0 for ever
   std::size_t queue_bytes = std::size_t{64} << 20;  // of records that wait to be written; more are dropped
   std::chrono::milliseconds write_deadline{5000};   // of one batch

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+// cairn store pin, move and clear.
+#include <algorithm>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "apps/cairn/interrupt.h"
+#include "apps/cairn/progress.h"
+#include "apps/cairn/store/store_commands.h"
+#include "apps/cairn/text.h"
+#include "cairn/store/residency.h"
+
+namespace cairn {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::size_t kAtOnce = 16;
+
+// The blocks whose keys begin with `prefix`. kInvalidArgument when there are none.
+Result<std::vector<StoredBlock>> chosen(Tier& tier, const std::string& prefix, Deadline deadline) {
+  CAIRN_TRY(std::vector<StoredBlock> blocks, all_blocks(tier, deadline));
+  std::erase_if(blocks, [&](const StoredBlock& block) { return !block.meta.key.hex().starts_with(prefix); });
+  if (blocks.empty()) {
+    return fail(ErrorCode::kNotFound, "no block of " + tier.name() + " has a key that begins with '" + prefix + "'");
+  }
+  return blocks;
+}
+
+struct PinOptions : StoreCommand {
+  std::string prefix;
+  std::uint64_t seconds = 3600;
+  bool unpin = false;
+};
+
+Status pin(const PinOptions& options) {
+  CAIRN_TRY(const auto tier, open_named(options, Access::kChange));
+  CAIRN_TRY(const std::vector<StoredBlock> blocks, chosen(*tier, options.prefix, options.deadline()));
+  const std::int64_t until = options.unpin ? 0 : unix_seconds() + static_cast<std::int64_t>(options.seconds);
+  std::size_t done = 0;
+  BlockStatus last = BlockStatus::kOk;
+  for (const StoredBlock& block : blocks) {
+    last = tier->pin(block.meta.key, until);
+    if (last == BlockStatus::kReadOnly || last == BlockStatus::kBroken) break;
+    done += last == BlockStatus::kOk;
+  }
+  CAIRN_TRY_VOID(tier->flush(options.deadline()));
+  if (options.json) {
+    std::cout << Json{{"store", tier->name()}, {"blocks", done}, {"until", until}}.dump(2) << '\n';
+  } else {
+    std::cout << done << (options.unpin ? " blocks unpinned" : " blocks pinned until " + time_text(until) + " UTC")
+              << '\n';
+  }
+  if (done == 0) return fail(ErrorCode::kIo, tier->name() + " refuses: " + std::string(block_status_name(last)));
+  return {};
+}
+
+struct MoveOptions : StoreCommand {
+  std::string to;
+  std::string prefix;
+  bool copy = false;
+};
+
+// Record by record as they are stored: nothing is decrypted or encoded anew, and nothing that is damaged is passed on.
+Status move(const MoveOptions& options) {
+  CAIRN_TRY(const auto from, open_named(options, options.copy ? Access::kRead : Access::kChange));
+  StoreCommand target = options;
+  target.store = options.to;
+  CAIRN_TRY(const auto to, open_named(target, Access::kCreate));
+  CAIRN_TRY(std::vector<StoredBlock> blocks, chosen(*from, options.prefix, options.deadline()));
+  // Parents first, so that what is there is useful at any moment.
+  std::ranges::sort(blocks, {}, [](const StoredBlock& block) { return std::tuple(block.meta.depth, block.meta.key); });
+  std::uint64_t moved = 0, bytes = 0, damaged = 0, refused = 0;
+  for (const auto& [recipe, text] : from->recipes()) to->describe_recipe(recipe, text);
+  Progress progress(options.copy ? "Copying" : "Moving");
+  InterruptScope scope;
+  for (std::size_t first = 0; first < blocks.size() && !interrupted(); first += kAtOnce) {
+    std::vector<Digest> keys, done;
+    for (std::size_t i = first; i < std::min(blocks.size(), first + kAtOnce); ++i) keys.push_back(blocks[i].meta.key);
+    std::vector<std::shared_ptr<const BlockRecord>> records;
+    from->get(keys, options.deadline(), [&](std::size_t i, BlockStatus, std::shared_ptr<const BlockRecord> record) {
+      if (record == nullptr) return;
+      if (record->intact()) {
+        records.push_back(std::move(record));
+      } else {
+        ++damaged;
+        from->report_corrupt(keys[i]);
+      }
+    });
+    const std::vector<BlockStatus> statuses = to->put(records, options.deadline());
+    for (std::size_t i = 0; i < records.size(); ++i) {
+      if (statuses[i] != BlockStatus::kOk) {
+        ++refused;
+        continue;
+      }
+      ++moved;
+      bytes += records[i]->size();
+      done.push_back(records[i]->meta().key);
+    }
+    if (!options.copy) from->erase(done, options.deadline());
+    progress.update(static_cast<double>(std::min(blocks.size(), first + kAtOnce)) / static_cast<double>(blocks.size()));
+  }
+  progress.finish();
+  CAIRN_TRY_VOID(to->flush(options.deadline()));
+  CAIRN_TRY_VOID(from->flush(options.deadline()));
+  const char* const verb = options.copy ? "copied" : "moved";
+  if (options.json) {
+    std::cout << Json{{"from", from->name()}, {"to", to->name()},     {verb, moved},
+                      {"bytes", bytes},       {"damaged", damaged}, {"refused", refused}}.dump(2)
+              << '\n';
+  } else {
+    std::cout << moved << " of " << blocks.size() << " blocks " << verb << " to " << to->name() << ", "
+              << format_bytes(static_cast<double>(bytes)) << '\n';
+    if (damaged > 0) std::cout << damaged << " were damaged and left out\n";
+    if (refused > 0) std::cout << refused << " were refused: no room, or it does not answer\n";
+  }
+  if (interrupted()) return fail(ErrorCode::kCancelled, "interrupted");
+  if (moved < blocks.size()) return fail(ErrorCode::kIo, "not every block was " + std::string(verb));
+  return {};
+}
+
+struct ClearOptions : StoreCommand {
+  std::string recipe;
+  std::string tenant;
+  bool yes = false;
+};
+
+Status clear(const ClearOptions& options) {
+  if (!options.yes && options.recipe.empty() && options.tenant.empty()) {
+    return fail(ErrorCode::kInvalidArgument, "this erases every block of '" + options.store + "': say --yes");
+  }
+  CAIRN_TRY(const auto tier, open_named(options, Access::kChange));
+  CAIRN_TRY(const std::vector<StoredBlock> blocks, all_blocks(*tier, options.deadline()));
+  std::vector<Digest> keys;
+  for (const StoredBlock& block : blocks) {
+    if (!block.meta.recipe.hex().starts_with(options.recipe)) continue;
+    if (!options.tenant.empty() && block.meta.tenant != tenant_tag(options.tenant)) continue;
+    keys.push_back(block.meta.key);
+  }
+  const std::vector<BlockStatus> statuses = tier->erase(keys, options.deadline());
+  CAIRN_TRY_VOID(tier->flush(options.deadline()));
+  const auto erased = std::ranges::count(statuses, BlockStatus::kOk);
+  if (options.json) {
+    std::cout << Json{{"store", tier->name()}, {"erased", erased}}.dump(2) << '\n';
+  } else {
+    std::cout << erased << " blocks erased\n";
+  }
+  if (static_cast<std::size_t>(erased) < keys.size()) {
+    return fail(ErrorCode::kIo, "not every block could be erased: " +
+                                    std::string(block_status_name(*std::ranges::find_if(
+                                        statuses, [](BlockStatus s) { return s != BlockStatus::kOk; }))));
+  }
+  return {};
+}
+
+}  // namespace
+
+void add_store_pin_command(CLI::App& app, Status& outcome) {
+  CLI::App* command = app.add_subcommand("pin", "Keep blocks from being evicted for some time");
+  auto options = std::make_shared<PinOptions>();
+  add_store_argument(*command, *options);
+  command->add_option("key", options->prefix, "First digits of the keys, see ls and explain")->required();
+  command->add_option("--for", options->seconds, "Seconds")->capture_default_str();
+  command->add_flag("--unpin", options->unpin, "End it instead");
+  command->callback([options, &outcome] { outcome = pin(*options); });
+}
+
+void add_store_move_command(CLI::App& app, Status& outcome) {
+  CLI::App* command = app.add_subcommand("move", "Move blocks to another store, verified on the way");
+  auto options = std::make_shared<MoveOptions>();
+  add_store_argument(*command, *options);
+  command->add_option("to", options->to, "Where to")->required();
+  command->add_option("--prefix", options->prefix, "Only keys that begin so");
+  command->add_flag("--copy", options->copy, "Leave them where they are too");
+  command->callback([options, &outcome] { outcome = move(*options); });
+}
+
+void add_store_clear_command(CLI::App& app, Status& outcome) {
+  CLI::App* command = app.add_subcommand("clear", "Erase blocks");
+  auto options = std::make_shared<ClearOptions>();
+  add_store_argument(*command, *options);
+  command->add_option("--recipe", options->recipe, "Only of recipes that begin so, see stat");
+  command->add_option("--tenant", options->tenant, "Only of this tenant");
+  command->add_flag("--yes", options->yes, "Really all of them");
+  command->callback([options, &outcome] { outcome = clear(*options); });
+}
+
+}  // namespace cairn

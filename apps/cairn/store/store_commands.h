@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// The subcommands of `cairn store`. Each opens the tier that is named and leaves its outcome.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cairn/base/result.h"
+#include "cairn/store/open_store.h"
+
+namespace cairn {
+
+void add_store_ls_command(CLI::App& app, Status& outcome);
+void add_store_stat_command(CLI::App& app, Status& outcome);
+void add_store_verify_command(CLI::App& app, Status& outcome);
+void add_store_pin_command(CLI::App& app, Status& outcome);
+void add_store_move_command(CLI::App& app, Status& outcome);
+void add_store_clear_command(CLI::App& app, Status& outcome);
+void add_store_gc_command(CLI::App& app, Status& outcome);
+void add_store_doctor_command(CLI::App& app, Status& outcome);
+void add_store_explain_command(CLI::App& app, Status& outcome);
+
+// What most of them take.
+struct StoreCommand {
+  StoreConfig config;
+  std::string store;
+  std::uint64_t timeout_s = 60;
+  bool json = false;
+
+  Deadline deadline() const { return deadline_in(std::chrono::seconds(timeout_s)); }
+};
+
+void add_store_argument(CLI::App& command, StoreCommand& options);
+
+enum class Access : std::uint8_t { kRead, kChange, kCreate };
+
+// Without kRead no other process may write the store. Errors: those of open_tier; kInvalidArgument for a RAM tier, which
+// ends with its process; kNotFound for a folder without a store, save for kCreate; kIo when the store is in use.
+Result<std::unique_ptr<Tier>> open_named(const StoreCommand& options, Access access);
+
+// All blocks of a tier. Errors: those of Tier::list.
+Result<std::vector<StoredBlock>> all_blocks(Tier& tier, Deadline deadline);
+
+std::string time_text(std::int64_t unix_s);  // "2026-11-24 13:05:00", "-" for 0
+
+}  // namespace cairn

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "apps/cairn/store_options.h"
+
+#include <iostream>
+
+#include "apps/cairn/text.h"
+#include "cairn/cache/store_link.h"
+#include "cairn/policy/eviction.h"
+
+namespace cairn {
+
+void add_store_options(CLI::App& command, StoreConfig& config) {
+  command
+      .add_option("--store", config.tiers,
+                  "Where prefixes outlive the process, fastest first: a folder, ram:512MiB, redis://HOST (docs/store.md)")
+      ->delimiter(',')
+      ->group("Store");
+  command
+      .add_option_function<std::uint64_t>(
+          "--store-size", [&config](std::uint64_t bytes) { config.disk_bytes = bytes; },
+          "Most bytes that a folder may hold [10GiB]")
+      ->transform(CLI::AsSizeValue(false))
+      ->group("Store");
+  command.add_option("--store-policy", config.policy, "What is evicted first")
+      ->check(CLI::IsMember(eviction_policy_names()))
+      ->capture_default_str()
+      ->group("Store");
+  command.add_option("--store-ttl", config.ttl_s, "Seconds that a block is kept; 0: while there is room")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str()
+      ->group("Store");
+  command.add_option("--store-key", config.key_file, "Encrypt with the key in this file: openssl rand -hex 32 > FILE")
+      ->group("Store");
+  command.add_flag("--store-required", config.required, "End with an error when the store does not open")
+      ->group("Store");
+}
+
+Result<std::shared_ptr<Store>> open_configured(const StoreConfig& config) {
+  if (config.tiers.empty()) return nullptr;
+  CAIRN_TRY(const OpenedStore opened, open_store(config));
+  for (const std::string& warning : opened.warnings) {
+    std::cerr << "cairn: going on without this store: " << warning << '\n';
+  }
+  return opened.store;
+}
+
+std::string store_figures(StoreLink& link) {
+  (void)link.store().flush(deadline_in(link.store().options().write_deadline));
+  const StoreLinkStats cache = link.stats();
+  const StoreStats store = link.store().stats();
+  std::string text = "store: " + std::to_string(cache.blocks_loaded) + " blocks loaded in " +
+                     format_number(cache.load_seconds, 3) + " s, " + std::to_string(cache.blocks_written) + " written";
+  if (cache.loads_skipped > 0) text += ", " + std::to_string(cache.loads_skipped) + " loads skipped as too slow";
+  if (cache.blocks_refused > 0) text += ", " + std::to_string(cache.blocks_refused) + " refused";
+  if (store.writes_dropped + store.writes_failed > 0) {
+    text += ", " + std::to_string(store.writes_dropped + store.writes_failed) + " writes dropped or failed";
+  }
+  return text;
+}
+
+}  // namespace cairn

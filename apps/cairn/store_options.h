@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// The options of every command that uses a store, and the opening.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <string>
+
+#include "cairn/base/result.h"
+#include "cairn/store/open_store.h"
+
+namespace cairn {
+
+class StoreLink;
+
+// --store and what belongs to it.
+void add_store_options(CLI::App& command, StoreConfig& config);
+
+// Null without --store, and when no tier opened; says on standard error which did not. Errors: those of open_store.
+Result<std::shared_ptr<Store>> open_configured(const StoreConfig& config);
+
+// One line on what the store did for a command, for --stats.
+std::string store_figures(StoreLink& link);
+
+}  // namespace cairn
