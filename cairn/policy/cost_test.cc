@@ -88,6 +88,31 @@ TEST(CostPolicy, OfLikeBlocksTheCheaperPerByteGoesFirst) {
   EXPECT_EQ(first_victim(64, 0, 64, 1500), 'a');
 }
 
+TEST(CostPolicy, LearnsFromHitsWithoutAnyEviction) {
+  const auto policy = *make_eviction_policy("cost", 0);
+  std::vector<Digest> keys;
+  const auto insert = [&](const std::string& name, const Digest& parent, std::uint32_t depth) {
+    keys.push_back(Hasher("block").text(name).finish());
+    policy->inserted({keys.back(), parent, 1, depth, 0});
+    return keys.back();
+  };
+  const auto insert_run = [&](const std::string& name) {
+    Digest key = Hasher("root").text(name).finish();
+    for (std::uint32_t d = 0; d < 40; ++d) key = insert(name + "." + std::to_string(d), key, d);
+  };
+  for (int i = 0; i < 50; ++i) {  // short prompts are used again, long ones are not
+    const std::string name = std::to_string(i);
+    const Digest key = insert("short " + name, Hasher("root").text(name).finish(), 0);
+    insert_run("long " + name);
+    policy->used(key);
+  }
+  for (const Digest& key : keys) policy->removed(key);
+  const Digest short_one = insert("short", Hasher("root").text("short").finish(), 0);
+  insert_run("long");
+  EXPECT_EQ(policy->victim([](const Digest&) { return true; }), keys.back());
+  EXPECT_EQ(policy->victim([&](const Digest& key) { return key != keys.back(); }), short_one);
+}
+
 TEST(CostPolicy, ForgetsGhosts) {
   const auto policy = *make_eviction_policy("cost", 0);
   for (std::uint32_t i = 0; i < 20000; ++i) {

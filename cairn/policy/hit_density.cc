@@ -9,9 +9,8 @@ namespace {
 
 constexpr double kHalfLife = 1 << 18;  // of what was seen; a shorter one loses hits on the measured traces
 // What an expectation weighs against the hits that were seen: for an age, for a class, for a class at an age. Hits come
-// in runs, a request hits tens of blocks at once, so the hundred of a class is a handful of events. With 3 the
-// policy trusts them too early and is worse than LRU on the short ShareGPT trace.
-constexpr double kAgeHits = 3, kClassHits = 100, kCellHits = 20;
+// in runs, a request hits tens of blocks at once, so they say less than their number.
+constexpr double kAgeHits = 3, kClassHits = 10, kCellHits = 20;
 constexpr double kFade = 0.7;  // rates at ages never seen: about as 1 / age, per half octave
 
 // The best ratio over all times to give up, from each age on.

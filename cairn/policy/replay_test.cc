@@ -118,6 +118,12 @@ TEST(Clairvoyant, WaitsForNothingThatIsWrittenAgain) {
   const ReplayCounts counts = *replay_with("optimal", maker.trace, 2);
   EXPECT_EQ(counts.hits, 3u);
   EXPECT_EQ(counts.inserted, 2u);  // 2 is kept from its second writing on
+
+  TraceMaker other;
+  other.request({3}, {2});
+  other.request({1}, {2});
+  other.request({3});
+  EXPECT_EQ((*replay_with("optimal", other.trace, 1)).hits, 1u);
 }
 
 Trace any_trace() {
