@@ -31,10 +31,18 @@ class HeadBlock {
 std::uint8_t code_at(const CodeMatrix& matrix, std::uint32_t lane, std::uint32_t depth);
 
 // Parts of a page, which are aligned as PageLayout lays them.
-inline std::uint16_t* halves(std::byte* at) { return reinterpret_cast<std::uint16_t*>(at); }
-inline const std::uint16_t* halves(const std::byte* at) { return reinterpret_cast<const std::uint16_t*>(at); }
-inline std::uint8_t* bytes(std::byte* at) { return reinterpret_cast<std::uint8_t*>(at); }
-inline const std::uint8_t* bytes(const std::byte* at) { return reinterpret_cast<const std::uint8_t*>(at); }
+inline std::uint16_t* halves(std::byte* at) {
+  return reinterpret_cast<std::uint16_t*>(at);
+}
+inline const std::uint16_t* halves(const std::byte* at) {
+  return reinterpret_cast<const std::uint16_t*>(at);
+}
+inline std::uint8_t* bytes(std::byte* at) {
+  return reinterpret_cast<std::uint8_t*>(at);
+}
+inline const std::uint8_t* bytes(const std::byte* at) {
+  return reinterpret_cast<const std::uint8_t*>(at);
+}
 
 // Consecutive parts of one head's share of a page, each aligned to 16 bytes.
 class PageLayout {

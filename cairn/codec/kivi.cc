@@ -156,8 +156,6 @@ struct Kivi {
   static CodeMatrix value_codes(std::uint32_t dim, const Layout& layout, const std::byte* page) {
     return {.codes = bytes(page + layout.codes), .bits = kBits, .lanes = dim, .depth = kBlockTokens};
   }
-
-
 };
 
 }  // namespace

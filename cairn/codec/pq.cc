@@ -237,7 +237,6 @@ struct Pq {
     for (std::uint32_t d = 0; d < dim; ++d) acc[d] += sums[0] * mean[d];
   }
 
-
   static constexpr std::size_t kMostExpanded =
       Form::kForm == PqForm::kPairs ? code_bytes(kMostChannels, kBlockTokens, 8) : 64;
 

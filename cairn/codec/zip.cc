@@ -108,9 +108,8 @@ struct Zip {
     for (std::uint32_t i = 0; i < kBlockTokens; ++i) {
       for (std::uint32_t d = 0; d < dim; ++d) rows[i * dim + d] = head.by_token()[order[i] * dim + d] - mean[d];
     }
-    const EvenCodes classes[] = {
-        {rows, kKeyHigh, kHighMost},
-        {rows + std::size_t{kKeyHigh} * dim, kBlockTokens - kKeyHigh, kLowMost, kLowOverHigh}};
+    const EvenCodes classes[] = {{rows, kKeyHigh, kHighMost},
+                                 {rows + std::size_t{kKeyHigh} * dim, kBlockTokens - kKeyHigh, kLowMost, kLowOverHigh}};
     const std::span<std::uint8_t> scales(bytes(page + layout.channel_scales), dim);
     choose_scales(classes, kCandidates, scales);
     std::uint8_t codes[kMostChannels * kBlockTokens];

@@ -46,8 +46,8 @@ class Candidates {
   void put(const GroupId& id, std::uint64_t last, const Digest& key);
 
   const HitDensity* density_;
-  std::map<GroupId, Group> groups_;              // none is empty
-  std::set<std::pair<double, GroupId>> ranked_;  // all groups, by worth
+  std::map<GroupId, Group> groups_;                      // none is empty
+  std::set<std::pair<double, GroupId>> ranked_;          // all groups, by worth
   std::unordered_map<std::uint64_t, GroupId> group_of_;  // by last use
 };
 

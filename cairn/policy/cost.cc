@@ -4,7 +4,8 @@
 // - Leaf before parent: only blocks without resident children are candidates, so what is resident is always a prefix.
 // - The chance of reuse is learned per class of block (uses, end of a prompt or not, what the request added) and age,
 //   see hit_density.h and block_class.h. A scan is a class that is never hit; nothing else keeps it out.
-// - Ghosts keep the history of blocks that are gone, so that reuse is seen that the cache was too small for, and a block
+// - Ghosts keep the history of blocks that are gone, so that reuse is seen that the cache was too small for, and a
+// block
 //   that comes back is not taken for new.
 // - Cost: a block deep in its prompt attends to more. Being worth more, it may outlive a first block of the same class;
 //   but a parent outlives its children whatever it is worth.
@@ -23,7 +24,7 @@ namespace {
 
 constexpr std::size_t kGhostsPerBlock = 8, kLeastGhosts = 1024;
 constexpr std::uint64_t kAgeEvery = 64;     // calls; ages differ little in between
-constexpr std::uint64_t kLearnEvery = 512;  // calls, or an eighth of what is known if that is more
+constexpr std::uint64_t kLearnEvery = 128;  // calls, or an eighth of what is known if that is more
 // Depth at which a block costs twice what the first one does: attention over about 32,000 tokens costs what the weights
 // of a 7B model do, and a block is 64 tokens.
 constexpr double kDoubleCostDepth = 512;
@@ -106,7 +107,8 @@ class Cost final : public EvictionPolicy {
 
  private:
   static double cost(const Entry& entry) {  // of recomputation, per byte
-    return (1 + entry.item.depth / kDoubleCostDepth) / static_cast<double>(std::max<std::uint64_t>(1, entry.item.bytes));
+    return (1 + entry.item.depth / kDoubleCostDepth) /
+           static_cast<double>(std::max<std::uint64_t>(1, entry.item.bytes));
   }
 
   int price(const Entry& entry) const {

@@ -8,9 +8,10 @@ namespace cairn {
 namespace {
 
 constexpr double kHalfLife = 1 << 18;  // of what was seen; a shorter one loses hits on the measured traces
-constexpr double kPriorHits = 3;       // what an expectation weighs against hits that were seen
-constexpr double kCellHits = 20;       // the same for one class at one age, where little is seen
-constexpr double kFade = 0.7;          // rates at ages never seen: about as 1 / age, per half octave
+// What an expectation weighs against the hits that were seen: for an age, for a class, for a class at an age. Hits come
+// in runs, a request hits tens of blocks at once, so they say less than their number.
+constexpr double kAgeHits = 3, kClassHits = 10, kCellHits = 20;
+constexpr double kFade = 0.7;  // rates at ages never seen: about as 1 / age, per half octave
 
 // The best ratio over all times to give up, from each age on.
 void gittins(const std::array<double, HitDensity::kBins>& rates, double* worth) {
@@ -64,7 +65,7 @@ HitDensity::Rates HitDensity::common_rates() const {
   Rates rates{};
   double expected = 4 * (all.hits + 1) / (all.time + 1);  // the young are hit most
   for (std::size_t b = 0; b < kBins; ++b) {
-    rates[b] = std::max(1e-15, (sums[b].hits + kPriorHits) / (sums[b].time + kPriorHits / expected));
+    rates[b] = std::max(1e-15, (sums[b].hits + kAgeHits) / (sums[b].time + kAgeHits / expected));
     expected = rates[b] * kFade;
   }
   return rates;
@@ -78,7 +79,7 @@ HitDensity::Rates HitDensity::class_rates(std::size_t of_class, const Rates& com
     hits += cells[b].hits;
     expected += cells[b].time * common[b];
   }
-  const double ratio = (hits + kPriorHits) / (expected + kPriorHits);
+  const double ratio = (hits + kClassHits) / (expected + kClassHits);
   Rates rates{};
   for (std::size_t b = 0; b < kBins; ++b) {
     rates[b] = std::max(1e-15, (cells[b].hits + kCellHits) / (cells[b].time + kCellHits / (common[b] * ratio)));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How many hits a block still promises per unit of time that it stays, learned from what happened to blocks of its class.
+// How many hits a block still promises per unit of time that it stays, learned from what happened to blocks of its
+// class.
 //
 // For each class and age the rate of reuse is hits over time at risk. The worth of a block is its Gittins index: the
 // best ratio, over all times to give up, of the chance to be hit by then and the time it will have been kept. That is

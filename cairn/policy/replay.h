@@ -33,8 +33,8 @@ inline double rate(std::uint64_t part, std::uint64_t whole) {
   return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole);
 }
 
-// Block by block in order: looked up, then inserted if it was missing. The blocks of the request that is running may not
-// be evicted. Errors: kCancelled (progress said so), kInternal (the policy named a block that it may not).
+// Block by block in order: looked up, then inserted if it was missing. The blocks of the request that is running may
+// not be evicted. Errors: kCancelled (progress said so), kInternal (the policy named a block that it may not).
 Result<ReplayCounts> replay(const Trace& trace, EvictionPolicy& policy, const ReplayOptions& options);
 
 }  // namespace cairn

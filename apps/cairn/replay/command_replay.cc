@@ -20,7 +20,7 @@ namespace cairn {
 namespace {
 
 constexpr const char* kOptimal = "optimal";
-constexpr const char* kUnbounded = "lru";  // any would do: nothing is ever evicted
+constexpr const char* kUnbounded = "lru";      // any would do: nothing is ever evicted
 constexpr std::uint64_t kTokenBytes = 131072;  // 32 layers, 8 KV heads of 128, keys and values of 2 bytes
 
 struct CommandOptions {
@@ -53,13 +53,13 @@ Result<TraceReplay> replay_file(const std::string& file, const CommandOptions& o
   const std::size_t runs = options.capacities.size() * options.policies.size() + 1;
   const auto run = [&](std::uint64_t capacity, const std::string& policy) -> Status {
     const std::size_t before = result.rows.size();
-    const ReplayOptions replay_options = {.capacity_blocks = capacity,
-                                          .block_bytes = result.block_bytes,
-                                          .progress = [&](std::size_t done, std::size_t total) {
-                                            bar.update((static_cast<double>(before) + rate(done, total)) /
-                                                       static_cast<double>(runs));
-                                            return !interrupted();
-                                          }};
+    const ReplayOptions replay_options = {
+        .capacity_blocks = capacity,
+        .block_bytes = result.block_bytes,
+        .progress = [&](std::size_t done, std::size_t total) {
+          bar.update((static_cast<double>(before) + rate(done, total)) / static_cast<double>(runs));
+          return !interrupted();
+        }};
     CAIRN_TRY(const ReplayCounts counts, replay_policy(trace, policy, replay_options));
     result.rows.push_back({capacity, policy, counts});
     return {};

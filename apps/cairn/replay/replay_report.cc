@@ -23,14 +23,15 @@ std::string replay_text(const TraceReplay& replay) {
                      std::to_string(replay.input_blocks) + " input blocks of " + std::to_string(replay.block_tokens) +
                      " tokens (" + format_bytes(static_cast<double>(replay.block_bytes)) + "), " +
                      std::to_string(replay.distinct_blocks) + " distinct with outputs\n";
-  std::vector<std::vector<std::string>> table = {{"capacity", "policy", "block hits", "prefix hits", "token hits",
-                                                  "token prefix", "read", "written", "evicted"}};
+  std::vector<std::vector<std::string>> table = {
+      {"capacity", "policy", "block hits", "prefix hits", "token hits", "token prefix", "read", "written", "evicted"}};
   for (const ReplayRow& row : replay.rows) {
     const ReplayCounts& counts = row.counts;
     const auto bytes = [&](std::uint64_t blocks) {
       return format_bytes(static_cast<double>(blocks) * static_cast<double>(replay.block_bytes));
     };
-    table.push_back({capacity_text(row.capacity_blocks), row.policy, format_number(rate(counts.hits, counts.lookups), 4),
+    table.push_back({capacity_text(row.capacity_blocks), row.policy,
+                     format_number(rate(counts.hits, counts.lookups), 4),
                      format_number(rate(counts.prefix_hits, counts.lookups), 4),
                      format_number(rate(counts.hit_tokens, counts.tokens), 4),
                      format_number(rate(counts.prefix_hit_tokens, counts.tokens), 4), bytes(blocks_read(counts)),

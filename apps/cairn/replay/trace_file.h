@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Request traces as they are published, one JSON object per line.
 //
-// Mooncake (kvcache-ai, FAST '25): {"input_length", "hash_ids": [...]}; blocks of 512 tokens, equal ids are equal blocks
-// behind equal prefixes, the last one may be partial.
-// ShareGPT: {"input_tok_ids": [...], "output_tok_ids": [...]?}; whole blocks of 16 tokens, chained by hash over inputs
-// and outputs; what fills no block is not cached.
+// Mooncake (kvcache-ai, FAST '25): {"input_length", "hash_ids": [...]}; blocks of 512 tokens, equal ids are equal
+// blocks behind equal prefixes, the last one may be partial. ShareGPT: {"input_tok_ids": [...], "output_tok_ids":
+// [...]?}; whole blocks of 16 tokens, chained by hash over inputs and outputs; what fills no block is not cached.
 #pragma once
 
 #include <string>
