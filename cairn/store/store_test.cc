@@ -102,6 +102,7 @@ TEST(Store, WritesReachAllTiers) {
 TEST(Store, APrefixEndsAtTheFirstMiss) {
   Stack stack;
   for (const std::uint64_t i : {0, 1, 2, 4, 5}) stack.put_below(i);
+  EXPECT_EQ(stack.store->locate(keys_of({0, 1, 2, 3, 4}), soon()), (std::vector<std::size_t>{1, 1, 1}));
   const auto load = stack.store->load(keys_of({0, 1, 2, 3, 4, 5}), soon());
   for (std::uint64_t i = 0; i < 3; ++i) {
     const LoadedBlock block = load->wait(i);
@@ -110,7 +111,6 @@ TEST(Store, APrefixEndsAtTheFirstMiss) {
     EXPECT_TRUE(TestBlock{.number = i}.equals(*block.record));
   }
   for (std::uint64_t i = 3; i < 6; ++i) EXPECT_EQ(load->wait(i).status, BlockStatus::kMiss);
-  EXPECT_EQ(stack.store->locate(keys_of({0, 1, 2, 3, 4}), soon()), (std::vector<std::size_t>{1, 1, 1}));
 }
 
 TEST(Store, WhatIsFoundBelowIsPromoted) {
