@@ -39,8 +39,8 @@ struct RedisTierOptions {
 class RedisTier final : public Tier {
  public:
   // Connects once. Without a password in URL or file, CAIRN_REDIS_PASSWORD is taken. kInvalidArgument for options or a
-  // login that are wrong, kUnsupported for rediss://, kIo when the server cannot be reached; one line, never with a
-  // password.
+  // login that are wrong, kUnsupported for rediss://, kIo when the server cannot be reached, those of read_file; one
+  // line, never with a password.
   static Result<std::unique_ptr<RedisTier>> open(RedisTierOptions options);
 
   std::string name() const override { return name_; }
@@ -81,8 +81,10 @@ class RedisTier final : public Tier {
   void put_step(RedisNode& node, RedisPipeline& pipeline, const Tasks& tasks);
   void erase_step(RedisNode& node, RedisPipeline& pipeline, const Tasks& tasks);
   static void drop_keys(RedisPipeline& pipeline, const RedisTask& task, bool header);
+  // Names that match, page by page: `page` may use the connection, `after` is called without one and may end it.
   Status scan(RedisNode& node, std::string_view pattern, Deadline deadline,
-              const std::function<Status(RedisPipeline&, const std::vector<std::string>&)>& page);
+              const std::function<bool(RedisPipeline&, const std::vector<std::string>&)>& page,
+              const std::function<bool()>& after);
 
   RedisTierOptions options_;
   std::string name_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Pins, listings and recipes.
 #include <charconv>
+#include <utility>
 
 #include "cairn/store/redis_tier.h"
 
@@ -66,27 +67,32 @@ BlockStatus RedisTier::pin(const Digest& key, std::int64_t until_s) {
   return tasks[0].status;
 }
 
-// Names that match, page by page; a page's function may use the connection.
 Status RedisTier::scan(RedisNode& node, std::string_view pattern, Deadline deadline,
-                       const std::function<Status(RedisPipeline&, const std::vector<std::string>&)>& page) {
+                       const std::function<bool(RedisPipeline&, const std::vector<std::string>&)>& page,
+                       const std::function<bool()>& after) {
+  const auto failed = [&](std::string_view why) {
+    return fail(ErrorCode::kIo, node.address().text() + ": " + std::string(why));
+  };
   std::string cursor = "0";
   do {
-    if (passed(deadline)) return fail(ErrorCode::kIo, node.address().text() + ": out of time");
-    auto lease = node.borrow(deadline);
-    if (!lease)
-      return fail(ErrorCode::kIo, node.address().text() + ": " + std::string(block_status_name(lease.error())));
-    RedisPipeline pipeline(lease->link(), window_, deadline);
-    pipeline.add({.words = {"SCAN", cursor, "MATCH", std::string(pattern), "COUNT", "256"}, .bytes = 1 << 15});
-    std::vector<std::string> names;
-    bool understood = false;
-    const bool answered = pipeline.run([&](RedisRequest&, RedisReply& reply) {
-      if (reply.items.size() != 2 || !reply.items[0].is(RedisReply::Kind::kString)) return;
-      cursor = reply.items[0].text;
-      understood = !cursor.empty() && cursor.size() <= 20;
-      for (RedisReply& name : reply.items[1].items) names.push_back(std::move(name.text));
-    });
-    if (!answered || !understood) return fail(ErrorCode::kIo, node.address().text() + ": no answer to SCAN");
-    CAIRN_TRY_VOID(page(pipeline, names));
+    if (passed(deadline)) return failed("out of time");
+    {
+      auto lease = node.borrow(deadline);
+      if (!lease) return failed(lease.error() == BlockStatus::kTimeout ? "out of time" : "no connection");
+      RedisPipeline pipeline(lease->link(), window_, deadline);
+      pipeline.add({.words = {"SCAN", cursor, "MATCH", std::string(pattern), "COUNT", "256"}, .bytes = 1 << 15});
+      std::vector<std::string> names;
+      bool understood = false;
+      const bool answered = pipeline.run([&](RedisRequest&, RedisReply& reply) {
+        if (reply.items.size() != 2 || !reply.items[0].is(RedisReply::Kind::kString)) return;
+        cursor = reply.items[0].text;
+        understood = !cursor.empty() && cursor.size() <= 20;
+        for (RedisReply& name : reply.items[1].items) names.push_back(std::move(name.text));
+      });
+      if (!answered || !understood) return failed("no answer to SCAN");
+      if (!page(pipeline, names)) return failed("no answer");
+    }
+    if (!after()) return {};
   } while (cursor != "0");
   return {};
 }
@@ -94,38 +100,38 @@ Status RedisTier::scan(RedisNode& node, std::string_view pattern, Deadline deadl
 Status RedisTier::list(const std::function<bool(const StoredBlock&)>& visitor, Deadline deadline) {
   bool more = true;
   for (const auto& node : cluster_.masters()) {
-    // The visitor is called with no connection lent, so that it may use the tier.
     std::vector<StoredBlock> blocks;
-    const auto page = [&](RedisPipeline& pipeline, const std::vector<std::string>& names) -> Status {
+    const auto page = [&](RedisPipeline& pipeline, const std::vector<std::string>& names) {
       for (const std::string& name : names) {
         const auto key = block_of_header_key(name);
         if (!key) continue;
         pipeline.add({.kind = Kind::kHeader, .words = {"GET", name}, .bytes = 2 * kDirectIoPage});
         pipeline.add({.kind = Kind::kExists, .words = {"GET", redis_pin_key(*key)}});
       }
-      bool last_shown = false;
-      const bool answered = pipeline.run([&](RedisRequest& request, RedisReply& reply) {
+      bool shown = false;  // the header before this reply
+      return pipeline.run([&](RedisRequest& request, RedisReply& reply) {
         if (request.kind == Kind::kExists) {
-          if (last_shown) blocks.back().pinned_until_s = pinned_until(reply);
+          if (shown) blocks.back().pinned_until_s = pinned_until(reply);
           return;
         }
-        last_shown = false;
+        shown = false;
         const std::span<const std::byte> value = std::as_bytes(std::span(reply.text));
         if (!reply.is(RedisReply::Kind::kString) || value.size() < RedisCommit::kBytes) return;
         const auto commit = RedisCommit::read(value.last(RedisCommit::kBytes));
         auto meta = BlockRecord::parse_header(value.first(value.size() - RedisCommit::kBytes), 0);
         if (!commit || !meta || redis_header_key(meta->key) != request.words[1]) return;
         blocks.push_back({*std::move(meta), commit->record_bytes + RedisCommit::kBytes, 0});
-        last_shown = true;
+        shown = true;
       });
-      if (!answered) return fail(ErrorCode::kIo, node->address().text() + ": no answer");
-      return {};
     };
-    const Status scanned = scan(*node, kRedisHeaderPattern, deadline, page);
-    for (const StoredBlock& block : blocks) {
-      if (!(more = visitor(block))) return {};
-    }
-    if (!scanned) return scanned;
+    const auto after = [&] {
+      for (const StoredBlock& block : std::exchange(blocks, {})) {
+        if (!(more = visitor(block))) break;
+      }
+      return more;
+    };
+    CAIRN_TRY_VOID(scan(*node, kRedisHeaderPattern, deadline, page, after));
+    if (!more) return {};
   }
   return {};
 }
@@ -150,17 +156,17 @@ std::map<Digest, std::string> RedisTier::recipes() {
   std::map<Digest, std::string> recipes;
   const Deadline deadline = deadline_in(options_.patience);
   for (const auto& node : cluster_.masters()) {
-    (void)scan(*node, kRedisRecipePattern, deadline, [&](RedisPipeline& pipeline, const auto& names) -> Status {
+    const auto page = [&](RedisPipeline& pipeline, const std::vector<std::string>& names) {
       for (const std::string& name : names) {
         if (recipe_of_key(name)) pipeline.add({.words = {"GET", name}, .bytes = kMostRecipeBytes});
       }
-      pipeline.run([&](RedisRequest& request, RedisReply& reply) {
+      return pipeline.run([&](RedisRequest& request, RedisReply& reply) {
         const auto recipe = recipe_of_key(request.words[1]);
         if (!reply.is(RedisReply::Kind::kString) || reply.text.size() > kMostRecipeBytes) return;
         if (recipe && recipes.size() < kMostRecipes) recipes[*recipe] = std::move(reply.text);
       });
-      return {};
-    });
+    };
+    (void)scan(*node, kRedisRecipePattern, deadline, page, [] { return true; });
   }
   return recipes;
 }

@@ -19,6 +19,10 @@ std::string_view as_text(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+std::vector<std::string> commit_of(const Digest& key) {
+  return {"GETRANGE", redis_header_key(key), std::to_string(-std::int64_t{RedisCommit::kBytes}), "-1"};
+}
+
 void prepare(RedisTask& task, std::size_t slice_bytes) {
   const BlockRecord& record = *task.from;
   const std::size_t header_bytes = record_header_bytes(record.meta().parts.size());
@@ -46,8 +50,10 @@ void prepare(RedisTask& task, std::size_t slice_bytes) {
 void RedisTier::drop_keys(RedisPipeline& pipeline, const RedisTask& task, bool header) {
   const bool asking = task.ask != nullptr;
   const auto drop = [&](std::string name) { pipeline.add({.words = {"UNLINK", std::move(name)}, .asking = asking}); };
-  if (header) drop(redis_header_key(task.key));
-  drop(redis_pin_key(task.key));
+  if (header) {
+    drop(redis_header_key(task.key));
+    drop(redis_pin_key(task.key));
+  }
   for (std::uint32_t slice = 0; slice < task.commit.slices; ++slice) {
     drop(redis_slice_key(task.key, task.commit.tag, slice));
   }
@@ -133,8 +139,13 @@ void RedisTier::put_step(RedisNode& node, RedisPipeline& pipeline, const Tasks& 
       refused(node, task, reply);
       task.absent = false;
     } else if (request.kind == Kind::kHeader && reply.is(RedisReply::Kind::kNil)) {
-      task.settle(BlockStatus::kOk);  // another writer was first; equal slices are its own now, others go by TTL
+      // Another writer was first. Its slices may be these.
       task.value.clear();
+      pipeline.add({.task = &task, .kind = Kind::kExists, .words = commit_of(task.key)});
+    } else if (request.kind == Kind::kExists) {
+      const auto winner = RedisCommit::read(std::as_bytes(std::span(reply.text)));
+      if (winner && winner->tag != task.commit.tag) drop_keys(pipeline, task, false);
+      task.settle(BlockStatus::kOk);
     } else if (!reply.is(RedisReply::Kind::kStatus)) {
       task.settle(BlockStatus::kBroken);
     } else if (request.kind == Kind::kHeader) {
@@ -167,9 +178,7 @@ std::vector<BlockStatus> RedisTier::erase(std::span<const Digest> keys, Deadline
 void RedisTier::erase_step(RedisNode& node, RedisPipeline& pipeline, const Tasks& tasks) {
   for (RedisTask* const task : tasks) {
     const std::string header = redis_header_key(task->key);
-    pipeline.add({.task = task,
-                  .kind = Kind::kIgnored,
-                  .words = {"GETRANGE", header, std::to_string(-std::int64_t{RedisCommit::kBytes}), "-1"}});
+    pipeline.add({.task = task, .kind = Kind::kIgnored, .words = commit_of(task->key)});
     pipeline.add({.task = task, .kind = Kind::kHeader, .words = {"UNLINK", header}});
   }
   pipeline.run([&](RedisRequest& request, RedisReply& reply) {
@@ -183,6 +192,7 @@ void RedisTier::erase_step(RedisNode& node, RedisPipeline& pipeline, const Tasks
     if (reply.is(RedisReply::Kind::kError)) return refused(node, task, reply);
     if (!reply.is(RedisReply::Kind::kInteger)) return task.settle(BlockStatus::kBroken);
     task.settle(BlockStatus::kOk);
+    pipeline.add({.words = {"UNLINK", redis_pin_key(task.key)}, .asking = task.ask != nullptr});
     drop_keys(pipeline, task, false);
   });
 }

@@ -124,6 +124,23 @@ TEST_F(RedisTierTest, RecordsOfOneBlockDoNotMix) {
   EXPECT_TRUE(testing::same_block(*first, *got.record));
 }
 
+TEST_F(RedisTierTest, WritersOfOneBlockAtOnce) {
+  for (std::uint32_t round = 0; round < 20; ++round) {
+    std::vector<std::jthread> threads;
+    std::atomic<int> wrong = 0;
+    for (std::int64_t t = 1; t <= 3; ++t) {
+      threads.emplace_back(
+          [&, t] { wrong += tier_->put({{any_record(round, 200'000, 0, t)}}, soon())[0] != BlockStatus::kOk; });
+    }
+    threads.clear();
+    EXPECT_EQ(wrong, 0);
+    const auto got = get(any_key(round));
+    ASSERT_EQ(got.status, BlockStatus::kOk);
+    EXPECT_TRUE(testing::same_block(*any_record(round, 200'000, 0, got.record->meta().created_s), *got.record));
+    EXPECT_EQ(slices(any_key(round)).size(), (got.record->size() - 4096 + 9'999) / 10'000) << "remains of the others";
+  }
+}
+
 TEST_F(RedisTierTest, TakesWhatAnotherTierHasStamped) {
   const auto record = any_record(1, 50'000);
   auto stamped = BlockRecord::parse(record->stamped(12345), 12345);
