@@ -3,10 +3,10 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdlib>
 #include <memory>
-#include <new>
 #include <span>
+
+#include "cairn/store/record_pool.h"
 
 namespace cairn {
 
@@ -21,7 +21,7 @@ class RecordBytes {
  public:
   RecordBytes() = default;
   explicit RecordBytes(std::size_t bytes)
-      : data_(static_cast<std::byte*>(::operator new(round_to_io_page(bytes), std::align_val_t{kDirectIoPage}))),
+      : data_(take_record_memory(round_to_io_page(bytes)), Free{round_to_io_page(bytes)}),
         size_(round_to_io_page(bytes)) {}
 
   std::byte* data() const { return data_.get(); }
@@ -30,7 +30,8 @@ class RecordBytes {
 
  private:
   struct Free {
-    void operator()(std::byte* p) const { ::operator delete(p, std::align_val_t{kDirectIoPage}); }
+    std::size_t bytes;
+    void operator()(std::byte* p) const { give_record_memory(p, bytes); }
   };
   std::unique_ptr<std::byte, Free> data_;
   std::size_t size_ = 0;
