@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <future>
 #include <utility>
 
 #include "cairn/base/file.h"
@@ -17,7 +18,7 @@ namespace cairn {
 namespace {
 
 // Memory that reads in flight may take.
-constexpr std::size_t kReadBatchBytes = std::size_t{16} << 20;
+constexpr std::size_t kReadBatchBytes = std::size_t{8} << 20;
 constexpr std::size_t kWriteBatchBytes = std::size_t{32} << 20;
 // What was looked up is about to be read.
 constexpr std::chrono::seconds kLease(10);
@@ -60,84 +61,99 @@ std::vector<BlockStatus> DiskTier::contains(std::span<const Digest> keys, Deadli
   return statuses;
 }
 
-void DiskTier::get(std::span<const Digest> keys, Deadline deadline, const GetSink& sink) {
-  struct Read {
-    std::size_t index;
-    Place place;
-    RecordBytes bytes;
-  };
-  for (std::size_t next = 0; next < keys.size();) {
-    if (passed(deadline)) {
-      {
-        const std::lock_guard lock(mutex_);
-        stats_.timeouts += keys.size() - next;
-      }
-      for (; next < keys.size(); ++next) sink(next, BlockStatus::kTimeout, nullptr);
-      return;
-    }
-    std::vector<Read> reads;
-    std::vector<std::pair<std::size_t, BlockStatus>> absent;
-    {
-      const std::lock_guard lock(mutex_);
-      for (std::size_t bytes = 0; next < keys.size() && bytes < kReadBatchBytes; ++next) {
-        Read read{.index = next, .place = {}, .bytes = {}};
-        const BlockStatus status = find(keys[next], &read.place);
-        if (status == BlockStatus::kOk) {
-          bytes += read.place.bytes;
-          reads.push_back(std::move(read));
-        } else {
-          ++(status == BlockStatus::kExpired ? stats_.expired : stats_.misses);
-          absent.emplace_back(next, status);
-        }
-      }
-    }
-    for (const auto& [index, status] : absent) sink(index, status, nullptr);
-    std::vector<IoOp> ops;
-    for (Read& read : reads) {
-      read.bytes = RecordBytes(read.place.bytes);
-      ops.push_back({.fd = read.place.segment->fd(), .offset = read.place.offset, .bytes = read.bytes.span()});
-    }
-    io_->run(ops);
-    for (std::size_t i = 0; i < reads.size(); ++i) {
-      const Digest& key = keys[reads[i].index];
-      BlockStatus status = BlockStatus::kOk;
-      std::shared_ptr<const BlockRecord> record;
-      const std::size_t bytes = reads[i].bytes.size();
-      // A header of nothing but zeros was given back to the file system, by a process whose last checkpoint is older.
-      const bool gone = ops[i].error == 0 && is_zero(reads[i].bytes.span().first(kDirectIoPage));
-      if (ops[i].error != 0 && ops[i].error != ENODATA) {
-        status = BlockStatus::kBroken;
+// The next blocks that are there, at most kReadBatchBytes of them; `sink` hears of the others.
+std::vector<DiskTier::Read> DiskTier::prepare_reads(std::span<const Digest> keys, std::size_t& next,
+                                                    const GetSink& sink) {
+  std::vector<Read> reads;
+  std::vector<std::pair<std::size_t, BlockStatus>> absent;
+  {
+    const std::lock_guard lock(mutex_);
+    for (std::size_t bytes = 0; next < keys.size() && bytes < kReadBatchBytes; ++next) {
+      Read read{.index = next, .place = {}, .bytes = {}, .op = {}};
+      const BlockStatus status = find(keys[next], &read.place);
+      if (status == BlockStatus::kOk) {
+        bytes += read.place.bytes;
+        reads.push_back(std::move(read));
       } else {
-        const std::uint64_t place = record_place(reads[i].place.segment->id(), reads[i].place.offset);
-        auto parsed = ops[i].error != 0 ? std::unexpected(Refusal("the file ends early"))
-                                        : BlockRecord::parse(std::move(reads[i].bytes), place, &key);
-        if (parsed) {
-          record = *std::move(parsed);
-        } else {
-          status = BlockStatus::kCorrupt;
-        }
+        ++(status == BlockStatus::kExpired ? stats_.expired : stats_.misses);
+        absent.emplace_back(next, status);
       }
-      {
-        const std::lock_guard lock(mutex_);
-        const auto found = index_.find(key);
-        const bool moved = found == index_.end() || found->second.segment != reads[i].place.segment ||
-                           found->second.offset != reads[i].place.offset;
-        if (status == BlockStatus::kOk) {
-          residency_->used(key);
-          ++stats_.hits;
-          stats_.bytes_read += bytes;
-        } else if (status == BlockStatus::kBroken) {
-          ++stats_.failures;
-        } else {
-          // What was evicted while it was read is a miss; so is what another process has evicted.
-          if (moved || !writes() || gone) status = BlockStatus::kMiss;
-          ++(status == BlockStatus::kMiss ? stats_.misses : stats_.corrupt);
-          if (!moved) forget(key);
-        }
-      }
-      sink(reads[i].index, status, std::move(record));
     }
   }
+  for (const auto& [index, status] : absent) sink(index, status, nullptr);
+  for (Read& read : reads) {
+    read.bytes = RecordBytes(read.place.bytes);
+    read.op = {.fd = read.place.segment->fd(), .offset = read.place.offset, .bytes = read.bytes.span()};
+  }
+  return reads;
+}
+
+void DiskTier::run_reads(std::span<Read> reads) {
+  std::vector<IoOp> ops;
+  for (const Read& read : reads) ops.push_back(read.op);
+  io_->run(ops);
+  for (std::size_t i = 0; i < reads.size(); ++i) reads[i].op.error = ops[i].error;
+}
+
+void DiskTier::deliver(const Digest& key, Read& read, const GetSink& sink) {
+  BlockStatus status = BlockStatus::kOk;
+  std::shared_ptr<const BlockRecord> record;
+  const std::size_t bytes = read.bytes.size();
+  // A header of nothing but zeros was given back to the file system, by a process whose last checkpoint is older.
+  const bool gone = read.op.error == 0 && is_zero(read.bytes.span().first(kDirectIoPage));
+  if (read.op.error != 0 && read.op.error != ENODATA) {
+    status = BlockStatus::kBroken;
+  } else if (read.op.error == ENODATA) {
+    status = BlockStatus::kCorrupt;
+  } else if (auto parsed = BlockRecord::parse(std::move(read.bytes),
+                                              record_place(read.place.segment->id(), read.place.offset), &key)) {
+    record = *std::move(parsed);
+  } else {
+    status = BlockStatus::kCorrupt;
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = index_.find(key);
+    const bool moved = found == index_.end() || found->second.segment != read.place.segment ||
+                       found->second.offset != read.place.offset;
+    if (status == BlockStatus::kOk) {
+      residency_->used(key);
+      ++stats_.hits;
+      stats_.bytes_read += bytes;
+    } else if (status == BlockStatus::kBroken) {
+      ++stats_.failures;
+    } else {
+      // What was evicted while it was read is a miss; so is what another process has evicted.
+      if (moved || !writes() || gone) status = BlockStatus::kMiss;
+      ++(status == BlockStatus::kMiss ? stats_.misses : stats_.corrupt);
+      if (!moved) forget(key);
+    }
+  }
+  sink(read.index, status, std::move(record));
+}
+
+// While one portion is delivered, which is when callers verify it, the next one is read.
+void DiskTier::get(std::span<const Digest> keys, Deadline deadline, const GetSink& sink) {
+  std::size_t next = 0;
+  std::vector<Read> reads = prepare_reads(keys, next, sink);
+  run_reads(reads);
+  for (;;) {
+    const bool late = passed(deadline);
+    std::vector<Read> upcoming;
+    if (!late && next < keys.size()) upcoming = prepare_reads(keys, next, sink);
+    std::future<void> reading;
+    if (!upcoming.empty()) reading = std::async(std::launch::async, [&] { run_reads(upcoming); });
+    for (Read& read : reads) deliver(keys[read.index], read, sink);
+    if (reading.valid()) reading.wait();
+    reads = std::move(upcoming);
+    if (late || (reads.empty() && next == keys.size())) break;
+  }
+  if (next == keys.size()) return;
+  {
+    const std::lock_guard lock(mutex_);
+    stats_.timeouts += keys.size() - next;
+  }
+  for (; next < keys.size(); ++next) sink(next, BlockStatus::kTimeout, nullptr);
 }
 
 // Requires: mutex_ is held.

@@ -65,6 +65,12 @@ class DiskTier final : public Tier {
     std::uint64_t offset = 0, bytes = 0;
     BlockMeta meta;  // without parts
   };
+  struct Read {
+    std::size_t index = 0;
+    Place place;
+    RecordBytes bytes;
+    IoOp op;
+  };
   struct SegmentState {
     std::shared_ptr<Segment> segment;
     std::uint64_t end = 0;   // where the next record goes, or was last seen
@@ -84,6 +90,9 @@ class DiskTier final : public Tier {
   Status scan_segments();
   void refresh();
   BlockStatus find(const Digest& key, Place* place);
+  std::vector<Read> prepare_reads(std::span<const Digest> keys, std::size_t& next, const GetSink& sink);
+  void run_reads(std::span<Read> reads);
+  void deliver(const Digest& key, Read& read, const GetSink& sink);
   void index_found(SegmentState& state, std::uint64_t offset, std::uint64_t bytes, const BlockMeta& meta);
   void forget(const Digest& key);
   Status open_active(std::uint64_t bytes);

@@ -6,6 +6,7 @@
 
 #include "cairn/store/disk_tier.h"
 #include "cairn/store/ram_tier.h"
+#include "cairn/store/redis_tier.h"
 
 namespace cairn {
 
@@ -37,6 +38,12 @@ Result<std::unique_ptr<Tier>> open_tier(const std::string& text, const StoreConf
   if (text.starts_with("ram:")) {
     CAIRN_TRY(residency.budget_bytes, parse_bytes(text.substr(4)));
     CAIRN_TRY(auto tier, RamTier::create(std::move(residency)));
+    return tier;
+  }
+  if (text.starts_with("redis://") || text.starts_with("rediss://") || text.starts_with("unix://")) {
+    RedisTierOptions redis{.url = text};
+    if (config.ttl_s > 0) redis.ttl = std::chrono::seconds(config.ttl_s);
+    CAIRN_TRY(auto tier, RedisTier::open(std::move(redis)));
     return tier;
   }
   if (const std::size_t colon = text.find("://"); colon != std::string::npos) {
