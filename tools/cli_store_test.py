@@ -1,0 +1,202 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""`cairn run --store` and `cairn store` from outside. CAIRN_BINARY names the binary."""
+import json
+import shutil
+import subprocess
+import time
+import unittest
+
+from cli_test import (BINARY, CORRUPT, DOCUMENT, IO, MODEL, NOT_FOUND, UNSUPPORTED, USAGE, CommandLine,
+                      cairn)
+
+BLOCK = 64
+
+
+class Store(CommandLine):
+    def setUp(self):
+        super().setUp()
+        self.store = self.folder / "kv"
+        self.prompt = self.file("prompt.txt", DOCUMENT[:2400].encode())
+
+    def run_prompt(self, *more, prompt=None):
+        done = cairn("run", "-m", MODEL, "-f", prompt or self.prompt, "--raw", "-n", 6, "--temp", 0, "--json", *more)
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        return json.loads(done.stdout), done.stderr.decode()
+
+    def json(self, *arguments):
+        return json.loads(self.output("store", *arguments, "--json"))
+
+    def test_a_prefix_outlives_the_process(self):
+        cold, _ = self.run_prompt()
+        first, _ = self.run_prompt("--store", self.store)
+        second, _ = self.run_prompt("--store", f"ram:64MiB,{self.store}")
+        self.assertEqual(first["reused_tokens"], 0)
+        self.assertEqual(second["reused_tokens"], (second["prompt_tokens"] - 1) // BLOCK * BLOCK)
+        self.assertEqual([cold["ids"]] * 2, [first["ids"], second["ids"]])
+
+    def test_looking_into_it(self):
+        answer, _ = self.run_prompt("--store", self.store)
+        blocks = answer["prompt_tokens"] // BLOCK
+        stat = self.json("stat", self.store)
+        self.assertEqual(stat["blocks"], blocks)
+        self.assertIn("codec_plan", stat["recipes"][0]["text"])
+        listed = self.json("ls", self.store)
+        self.assertEqual([entry["first_token"] for entry in listed], [BLOCK * i for i in range(blocks)])
+        self.assertEqual([entry["parent"] for entry in listed[1:]], [entry["key"] for entry in listed[:-1]])
+        self.assertEqual(self.json("verify", self.store)["blocks"], {"ok": blocks})
+        for command in ("stat", "ls", "verify", "gc", "doctor"):
+            self.output("store", command, self.store)
+        key = listed[1]["key"]
+        self.assertEqual(self.json("pin", self.store, key[:12], "--for", "100")["blocks"], 1)
+        self.assertGreater(self.json("ls", self.store, "--prefix", key)[0]["pinned_until"], time.time())
+        self.assertEqual(self.json("pin", self.store, key[:12], "--unpin")["until"], 0)
+
+    def explain(self, *more):
+        return self.json("explain", self.store, "-m", MODEL, "-f", self.prompt, *more)
+
+    def test_explains_each_block(self):
+        answer, _ = self.run_prompt("--store", self.store)
+        blocks = (answer["prompt_tokens"] - 1) // BLOCK
+        self.assertEqual([block["why"] for block in self.explain()["blocks"]], ["here"] * blocks)
+        other = self.explain("--codec", "tok4")["blocks"][0]["why"]
+        self.assertRegex(other, "another recipe: codec_plan: .* here, .* there")
+        self.assertIn("never stored", self.explain("--tenant", "bob")["blocks"][0]["why"])
+        # A flipped bit in the third block: it is damaged, and those behind it cannot be reached.
+        segment, = (self.store / "segments").iterdir()
+        data = bytearray(segment.read_bytes())
+        record = len(data) // (answer["prompt_tokens"] // BLOCK)
+        data[2 * record + 5000] ^= 1
+        segment.write_bytes(data)
+        explained = self.explain()
+        self.assertEqual(explained["usable_tokens"], 2 * BLOCK)
+        self.assertEqual(explained["blocks"][2]["status"], "corrupt")
+        self.assertIn("unreachable", explained["blocks"][3]["why"])
+        again, _ = self.run_prompt("--store", self.store)
+        self.assertEqual(again["reused_tokens"], 2 * BLOCK)
+        self.assertEqual(again["ids"], answer["ids"])
+
+    def test_verify_finds_and_erases_damage(self):
+        self.run_prompt("--store", self.store)
+        segment, = (self.store / "segments").iterdir()
+        data = bytearray(segment.read_bytes())
+        data[9000] ^= 64
+        segment.write_bytes(data)
+        done = cairn("store", "verify", self.store)
+        self.assertEqual(done.returncode, CORRUPT)
+        self.assertIn(b"damaged and erased", done.stdout)
+        self.output("store", "verify", self.store)
+
+    def test_moving_and_clearing(self):
+        answer, _ = self.run_prompt("--store", self.store)
+        blocks = answer["prompt_tokens"] // BLOCK
+        other = self.folder / "other"
+        self.assertEqual(self.json("move", self.store, other, "--copy")["copied"], blocks)
+        self.assertEqual(self.run_prompt("--store", other)[0]["ids"], answer["ids"])
+        self.assertEqual(self.json("move", self.store, self.folder / "third")["moved"], blocks)
+        self.assertEqual(self.json("stat", self.store)["blocks"], 0)
+        self.assert_error(USAGE, "--yes", "store", "clear", other)
+        self.assertEqual(self.json("clear", other, "--yes")["erased"], blocks)
+
+    def test_encryption(self):
+        key, wrong = self.file("key", b"01" * 32), self.file("wrong", b"ab" * 32)
+        for path in (key, wrong):
+            path.chmod(0o600)
+        answer, _ = self.run_prompt("--store", self.store, "--store-key", key)
+        again, _ = self.run_prompt("--store", self.store, "--store-key", key)
+        self.assertGreater(again["reused_tokens"], 0)
+        for more in ([], ["--store-key", wrong]):
+            other, _ = self.run_prompt("--store", self.store, *more)
+            self.assertEqual((other["reused_tokens"], other["ids"]), (0, answer["ids"]))
+        self.assertGreater(self.run_prompt("--store", self.store, "--store-key", key)[0]["reused_tokens"], 0)
+        key.chmod(0o644)
+        self.assert_error(USAGE, "chmod 600", "run", "-m", MODEL, "-p", "x", "--store", self.store, "--store-key", key)
+        short = self.file("short", b"0102")
+        short.chmod(0o600)
+        self.assert_error(USAGE, "64 hexadecimal", "run", "-m", MODEL, "-p", "x", "--store", self.store, "--store-key",
+                          short)
+
+    def test_blocks_expire(self):
+        self.run_prompt("--store", self.store, "--store-ttl", 1)
+        time.sleep(2.1)
+        self.assertGreater(self.json("gc", self.store)["expired"], 0)
+        self.assertEqual(self.run_prompt("--store", self.store)[0]["reused_tokens"], 0)
+
+    def test_a_store_that_does_not_open(self):
+        (self.folder / "full").mkdir()
+        self.file("full/letter.txt", b"dear")
+        for name, words, status in ((self.folder / "full", "not a store", USAGE), ("ftp://x", "no kind of store", USAGE),
+                                    ("ram:lots", "no size", USAGE), ("redis://127.0.0.1:1", "127.0.0.1:1", IO),
+                                    ("/proc/nowhere", "/proc/nowhere", IO)):
+            with self.subTest(name=name):
+                answer, warning = self.run_prompt("--store", name)
+                self.assertEqual(answer["reused_tokens"], 0)
+                self.assertRegex(warning, r"\Acairn: going on without this store: [^\n]+\n\Z")
+                self.assertIn(words, warning)
+                self.assert_error(status, words, "run", "-m", MODEL, "-p", "x", "--store", name, "--store-required")
+        self.run_prompt("--store", self.store)
+        (self.store / "cairn-store").write_text("cairn store 7\n")
+        self.assert_error(UNSUPPORTED, "format 7", "run", "-m", MODEL, "-p", "x", "--store", self.store,
+                          "--store-required")
+
+    def test_bad_commands(self):
+        for command in ("stat", "ls", "verify", "gc"):
+            self.assert_error(NOT_FOUND, "no store", "store", command, self.folder / "nowhere")
+        self.assertFalse((self.folder / "nowhere").exists())
+        self.assert_error(USAGE, "--help", "store")
+        self.assert_error(USAGE, "memory", "store", "stat", "ram:1MiB")
+        self.run_prompt("--store", self.store)
+        self.assert_error(NOT_FOUND, "zz", "store", "pin", self.store, "zz")
+        self.assertEqual(cairn("store", "doctor", self.store, "--store-size", "1000").returncode, USAGE)
+
+    def test_two_processes_at_once(self):
+        """One writes, the other one reads and says nothing; a command that changes the store has to wait."""
+        self.run_prompt("--store", self.store)
+        writer = subprocess.Popen([BINARY, "run", "-m", MODEL, "--store", str(self.store)], stdin=subprocess.PIPE,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            for _ in range(200):  # until it has the lock
+                time.sleep(0.05)
+                done = cairn("store", "gc", self.store)
+                if done.returncode != 0:
+                    break
+            self.assertEqual(done.returncode, IO, done.stderr)
+            self.assertIn(b"in use by another process", done.stderr)
+            answer, _ = self.run_prompt("--store", self.store)
+            self.assertGreater(answer["reused_tokens"], 0)
+            self.output("store", "stat", self.store)
+        finally:
+            writer.kill()
+            writer.communicate()
+        self.output("store", "gc", self.store)
+
+
+@unittest.skipIf(shutil.which("redis-server") is None, "redis-server is not installed")
+class Redis(CommandLine):
+    def test_a_prefix_on_a_server(self):
+        socket = self.folder / "r.sock"
+        server = subprocess.Popen(["redis-server", "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir",
+                                   str(self.folder)], stdout=subprocess.DEVNULL)
+        try:
+            for _ in range(100):
+                if socket.exists():
+                    break
+                time.sleep(0.05)
+            prompt = self.file("prompt.txt", DOCUMENT[:2400].encode())
+            answers = []
+            for _ in range(2):
+                done = cairn("run", "-m", MODEL, "-f", prompt, "--raw", "-n", 6, "--temp", 0, "--json", "--store",
+                             f"unix://{socket}")
+                self.assertEqual(done.returncode, 0, done.stderr)
+                answers.append(json.loads(done.stdout))
+            self.assertEqual(answers[0]["ids"], answers[1]["ids"])
+            self.assertGreater(answers[1]["reused_tokens"], 0)
+            self.assertGreater(json.loads(self.output("store", "stat", f"unix://{socket}", "--json"))["blocks"], 0)
+            self.output("store", "verify", f"unix://{socket}")
+        finally:
+            server.terminate()
+            server.wait()
+
+
+if __name__ == "__main__":
+    unittest.main()
