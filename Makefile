@@ -2,7 +2,7 @@
 # Two commands do everything on a fresh Debian 12: `make test` and `make demo`. The rest is convenience around the
 # presets of CMakePresets.json.
 .DEFAULT_GOAL := help
-.PHONY: help deps test-deps clang-deps build test demo asan tsan fuzz tidy format format-check bench-peer bench-perplexity bench-kld bench-kv bench-attention bench-plan install clean
+.PHONY: torture bench-store help deps test-deps clang-deps build test demo asan tsan fuzz tidy format format-check bench-peer bench-perplexity bench-kld bench-kv bench-attention bench-plan install clean
 
 BUILD := build/release
 MODEL := models/cairn-tiny-f16.gguf
@@ -41,6 +41,12 @@ asan: test-deps ## all tests under the address and undefined behaviour sanitizer
 tsan: test-deps ## all tests under the thread sanitizer
 	cmake --workflow --preset tsan
 
+SOAK_SECONDS ?= 3600
+torture: test-deps $(BUILD)/build.ninja ## the store: 1,000 kills of a writer, 100 readers beside a writer, an hour of soak (SOAK_SECONDS)
+	cmake --build --preset release --target store_test
+	CAIRN_KILL_ROUNDS=1000 CAIRN_READERS=100 CAIRN_SOAK_SECONDS=$(SOAK_SECONDS) $(BUILD)/store_test \
+	  --gtest_filter='*Killing*:StoreTorture.*'
+
 FUZZ_SECONDS ?= 60
 fuzz: clang-deps ## build the fuzzers with clang and run each for FUZZ_SECONDS
 	cmake --workflow --preset fuzz
@@ -63,6 +69,11 @@ bench-peer: build ## compare speed with llama.cpp, alternating on one model file
 # Two figures at depths 16384 and 32768; Cairn fills each cache twice, which takes most of the time: perhaps an hour.
 # Needs a quiet machine. BENCH_ARGS are options of bench/compare_peer.py.
 KV_FIGURES ?= 16384:tok4:q4_0,32768:kivi2-g64:best
+STORE_TEXT ?= ../shared/data/text/frankenstein.txt
+bench-store: build ## what a store costs and gives: first token, nothing reused, reading beside fio (STORE_TEXT, BENCH_ARGS)
+	cmake --build --preset release --target store_tiers
+	bench/compare_store.py --build $(BUILD) --text $(STORE_TEXT) $(BENCH_ARGS)
+
 bench-kv: build ## compare decoding from quantised KV at depth with llama.cpp and with f16 (KV_FIGURES, BENCH_ARGS)
 	bench/compare_peer.py --build $(BUILD) --kv-figures $(KV_FIGURES) $(BENCH_ARGS)
 
