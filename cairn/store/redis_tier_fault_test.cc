@@ -187,7 +187,7 @@ TEST_F(RedisFaults, RestartBetweenOperationsIsNotNoticed) {
 
 TEST_F(RedisFaults, FullServerRefusesAndKeepsNoRemains) {
   RedisServer server({"--maxmemory", "12mb", "--maxmemory-policy", "noeviction"});
-  const auto tier = open(server.url(), {.window_bytes = std::size_t{1} << 20});
+  const auto tier = open(server.url(), {.slice_bytes = 100'000, .window_bytes = std::size_t{1} << 20});
   int full = 0;
   Records written;
   for (std::uint32_t i = 0; i < 8; ++i) {
@@ -230,7 +230,8 @@ TEST_F(RedisFaults, EvictionGivesHitsAndMissesOnly) {
   }
   EXPECT_GT(hits, 0);
   EXPECT_GT(misses, 0);
-  EXPECT_EQ(hits + misses, 80);
+  EXPECT_EQ(hits + misses, 80) << "failures: " << tier->stats().failures << ", corrupt: " << tier->stats().corrupt
+                               << ", timeouts: " << tier->stats().timeouts;
 }
 
 // What a server may answer to the first command of an open tier.
@@ -299,20 +300,49 @@ TEST(RedisFakes, NonsenseAtOpen) {
 }
 
 TEST(RedisFakes, DripDoesNotOutlastTheDeadline) {
-  FakeRedis fake([](int fd) {
-    char buffer[65536];
-    (void)!::recv(fd, buffer, sizeof buffer, 0);
-    (void)!::send(fd, ":0\r\n", 4, MSG_NOSIGNAL);
-    (void)!::recv(fd, buffer, sizeof buffer, 0);
-    (void)!::send(fd, "$5000\r\n", 7, MSG_NOSIGNAL);
-    while (::send(fd, "x", 1, MSG_NOSIGNAL) == 1) ::usleep(5'000);
+  for (const std::string begin : {"$5000\r\n", "+"}) {
+    FakeRedis fake([&](int fd) {
+      char buffer[65536];
+      (void)!::recv(fd, buffer, sizeof buffer, 0);
+      (void)!::send(fd, ":0\r\n", 4, MSG_NOSIGNAL);
+      (void)!::recv(fd, buffer, sizeof buffer, 0);
+      (void)!::send(fd, begin.data(), begin.size(), MSG_NOSIGNAL);
+      while (::send(fd, "x", 1, MSG_NOSIGNAL) == 1) ::usleep(5'000);
+    });
+    const auto tier = open(fake.url());
+    EXPECT_LT(timed([&] {
+                const auto got = get_all(*tier, {{any_key(1)}}, deadline_in(milliseconds(200)));
+                EXPECT_EQ(got[0].status, BlockStatus::kTimeout);
+              }),
+              1000);
+  }
+}
+
+TEST(RedisFakes, HeaderWaitsForAllSlices) {
+  // Of three slices the last is not acknowledged.
+  std::mutex mutex;
+  std::string received;
+  FakeRedis fake([&](int fd) {
+    std::vector<char> buffer(1 << 16);
+    std::size_t answered = 0;
+    for (ssize_t got; (got = ::recv(fd, buffer.data(), buffer.size(), 0)) > 0;) {
+      const std::lock_guard lock(mutex);
+      received.append(buffer.data(), static_cast<std::size_t>(got));
+      std::size_t asked = 0, sets = 0;
+      for (std::size_t at = 0; (at = received.find("EXISTS", at)) != std::string::npos; ++at) ++asked;
+      for (std::size_t at = 0; (at = received.find("SET\r\n", at)) != std::string::npos; ++at) ++sets;
+      for (; answered < asked; ++answered) (void)!::send(fd, ":0\r\n", 4, MSG_NOSIGNAL);
+      for (; answered < asked + std::min<std::size_t>(sets, 2); ++answered) {
+        (void)!::send(fd, "+OK\r\n", 5, MSG_NOSIGNAL);
+      }
+    }
   });
-  const auto tier = open(fake.url());
-  EXPECT_LT(timed([&] {
-              EXPECT_EQ(get_all(*tier, {{any_key(1)}}, deadline_in(milliseconds(200)))[0].status,
-                        BlockStatus::kTimeout);
-            }),
-            1000);
+  const auto tier = open(fake.url(), {.slice_bytes = 100'000});
+  const auto record = any_record(1, 290'000);
+  EXPECT_EQ(tier->put({{record}}, deadline_in(milliseconds(300)))[0], BlockStatus::kTimeout);
+  const std::lock_guard lock(mutex);
+  EXPECT_GT(received.size(), record->size() - 4096);
+  EXPECT_EQ(received.find("\r\nNX\r\n"), std::string::npos);
 }
 
 TEST(RedisFakes, BreakerStopsTryingAndProbesOnce) {
