@@ -20,7 +20,10 @@ TEST_FILES = re.compile(r"_test\.cc$|^cairn/testing/|^fuzz/")
 # External headers have one owner each, so that replacing a library touches one file.
 # (what is included, where it may be: a path, or a folder ending in "/", or a pattern, why)
 OWNERS = [
-    (re.compile(r"^sodium(\.h|/)"), ["cairn/base/hash.cc"]),
+    (re.compile(r"^sodium(\.h|/)"), ["cairn/base/hash.cc", "cairn/store/store_key.cc"]),
+    (re.compile(r"^(xxhash|xxh3)"), ["cairn/base/checksum-inl.h"]),
+    (re.compile(r"^liburing"), ["cairn/store/disk_io_uring.cc"]),
+    (re.compile(r"^hiredis"), ["cairn/store/redis_connect.cc"]),
     (re.compile(r"^pcre2"), ["cairn/engine/pretokenizer.cc"]),
     (re.compile(r"^(dnnl|oneapi/)"), ["cairn/engine/dense_onednn.cc"]),
     (re.compile(r"^faiss/"), ["cairn/train/kmeans.cc"]),

@@ -49,7 +49,8 @@ std::string store_figures(StoreLink& link) {
   const StoreLinkStats cache = link.stats();
   const StoreStats store = link.store().stats();
   std::string text = "store: " + std::to_string(cache.blocks_loaded) + " blocks loaded in " +
-                     format_number(cache.load_seconds, 3) + " s, " + std::to_string(cache.blocks_written) + " written";
+                     format_number(cache.load_seconds, 3) + " s, " + std::to_string(cache.blocks_written) + " written in " +
+                     format_number(1000 * cache.write_seconds, 1) + " ms";
   if (cache.loads_skipped > 0) text += ", " + std::to_string(cache.loads_skipped) + " loads skipped as too slow";
   if (cache.blocks_refused > 0) text += ", " + std::to_string(cache.blocks_refused) + " refused";
   if (store.writes_dropped + store.writes_failed > 0) {

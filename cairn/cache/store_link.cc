@@ -15,6 +15,10 @@ constexpr std::uint32_t kKeysOpen = 1, kValuesOpen = 2;
 // A tier that was too slow gets a chance to show otherwise now and then.
 constexpr std::uint32_t kProbeEvery = 16;
 
+std::uint64_t nanoseconds_since(std::chrono::steady_clock::time_point start) {
+  return static_cast<std::uint64_t>(std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count());
+}
+
 std::size_t page_bytes(const SideForms& side, std::uint32_t form) {
   return form == kOpenForm ? side.open_bytes : side.settled_bytes;
 }
@@ -57,6 +61,16 @@ bool StoreLink::worth_loading(std::span<const std::size_t> tiers, std::uint64_t 
   if (load_s < compute_s || guard_streak_.fetch_add(1) % kProbeEvery == kProbeEvery - 1) return true;
   loads_skipped_.fetch_add(1, std::memory_order_relaxed);
   return false;
+}
+
+// A load that goes worse than expected costs at most as much again as computing would have.
+Deadline StoreLink::load_deadline(std::size_t blocks) const {
+  constexpr double kLeast = 0.1;
+  double wait_s = std::chrono::duration<double>(options_.most_wait).count();
+  if (const double rate = prefill_.per_second(); rate > 0 && options_.break_even) {
+    wait_s = std::min(wait_s, std::max(kLeast, static_cast<double>(blocks * kBlockTokens) / rate));
+  }
+  return deadline_in(std::chrono::milliseconds(static_cast<std::int64_t>(1000 * wait_s)));
 }
 
 // Empty when the block is refused or there is no room for it.
@@ -106,7 +120,7 @@ std::size_t StoreLink::warm(CacheCore& core, std::span<const TokenId> prompt) {
   const std::size_t known = core.index->known(keys);
   if (known == blocks) return 0;
   const auto start = std::chrono::steady_clock::now();
-  const Deadline deadline = start + options_.most_wait;
+  const Deadline deadline = load_deadline(blocks - known);
   const std::vector<std::size_t> tiers = options_.store->locate(std::span(keys).subspan(known), deadline);
   std::size_t loaded = 0;
   if (!tiers.empty() && worth_loading(tiers, core.settled_block_bytes())) {
@@ -129,13 +143,12 @@ std::size_t StoreLink::warm(CacheCore& core, std::span<const TokenId> prompt) {
     }
   }
   blocks_loaded_.fetch_add(loaded, std::memory_order_relaxed);
-  load_nanoseconds_.fetch_add(
-      static_cast<std::uint64_t>(std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count()),
-      std::memory_order_relaxed);
+  load_nanoseconds_.fetch_add(nanoseconds_since(start), std::memory_order_relaxed);
   return loaded;
 }
 
 void StoreLink::write_behind(const CacheCore& core, const SealedBlock& block, std::uint32_t depth) {
+  const auto start = std::chrono::steady_clock::now();
   BlockMeta meta{.key = block.key,
                  .parent = block.parent,
                  .recipe = options_.recipe,
@@ -160,11 +173,13 @@ void StoreLink::write_behind(const CacheCore& core, const SealedBlock& block, st
     at += bytes;
   }
   if (options_.store->write(std::move(meta), contents)) blocks_written_.fetch_add(1, std::memory_order_relaxed);
+  write_nanoseconds_.fetch_add(nanoseconds_since(start), std::memory_order_relaxed);
 }
 
 StoreLinkStats StoreLink::stats() const {
   return {.blocks_loaded = blocks_loaded_,
           .blocks_written = blocks_written_,
+          .write_seconds = static_cast<double>(write_nanoseconds_.load()) * 1e-9,
           .loads_skipped = loads_skipped_,
           .blocks_refused = blocks_refused_,
           .load_seconds = static_cast<double>(load_nanoseconds_.load()) * 1e-9};

@@ -30,6 +30,7 @@ struct StoreLinkOptions {
 
 struct StoreLinkStats {
   std::uint64_t blocks_loaded = 0, blocks_written = 0;
+  double write_seconds = 0;            // that sealing blocks took longer
   std::uint64_t loads_skipped = 0;     // by the break-even guard
   std::uint64_t blocks_refused = 0;    // stored otherwise than this cache keeps them, or damaged
   double load_seconds = 0;             // that prompts waited
@@ -57,12 +58,13 @@ class StoreLink {
 
  private:
   bool worth_loading(std::span<const std::size_t> tiers, std::uint64_t block_bytes);
+  Deadline load_deadline(std::size_t blocks) const;
   std::vector<PageRef> copy_pages(CacheCore& core, const LoadedBlock& block, std::span<const TokenId> tokens);
 
   const StoreLinkOptions options_;
   ReadRate prefill_;
   std::atomic<std::uint64_t> blocks_loaded_{0}, blocks_written_{0}, loads_skipped_{0}, blocks_refused_{0};
-  std::atomic<std::uint64_t> load_nanoseconds_{0};
+  std::atomic<std::uint64_t> load_nanoseconds_{0}, write_nanoseconds_{0};
   std::atomic<std::uint32_t> guard_streak_{0};
 };
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cairn/store/disk_tier.h"
 
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,14 +11,12 @@
 #include <utility>
 
 #include "cairn/base/file.h"
-#include "cairn/store/record_header.h"
 
 namespace cairn {
 namespace {
 
 // Memory that reads in flight may take.
 constexpr std::size_t kReadBatchBytes = std::size_t{8} << 20;
-constexpr std::size_t kWriteBatchBytes = std::size_t{32} << 20;
 // What was looked up is about to be read.
 constexpr std::chrono::seconds kLease(10);
 constexpr std::size_t kMostRecipeBytes = 1 << 16;
@@ -116,6 +113,7 @@ void DiskTier::deliver(const Digest& key, Read& read, const GetSink& sink) {
     const auto found = index_.find(key);
     const bool moved = found == index_.end() || found->second.segment != read.place.segment ||
                        found->second.offset != read.place.offset;
+    residency_->end_lease(key);
     if (status == BlockStatus::kOk) {
       residency_->used(key);
       ++stats_.hits;
@@ -199,143 +197,6 @@ void DiskTier::drop_dead_space(std::uint64_t bytes) {
       segments_.erase(state);
     }
   }
-}
-
-bool DiskTier::room_on_disk(std::uint64_t bytes) const {
-  struct statvfs info {};
-  if (statvfs(options_.folder.c_str(), &info) != 0) return true;  // writing will tell
-  return info.f_bavail * info.f_frsize >= options_.min_free_bytes + bytes;
-}
-
-// Requires: mutex_ is held.
-void DiskTier::retire_active() {
-  const auto state = segments_.find(std::exchange(active_, 0));
-  if (state == segments_.end() || state->second.live != 0) return;
-  ::unlink(state->second.segment->path().c_str());
-  dead_bytes_ -= state->second.dead;
-  segments_.erase(state);
-}
-
-// Requires: mutex_ is held.
-Status DiskTier::open_active(std::uint64_t bytes) {
-  if (active_ != 0 && segments_.at(active_).end + bytes <= options_.segment_bytes) return {};
-  if (active_ != 0) retire_active();
-  CAIRN_TRY(auto segment, Segment::create(options_.folder + "/segments", next_segment_));
-  active_ = next_segment_++;
-  segments_[active_].segment = std::move(segment);
-  return {};
-}
-
-// Budgets first, then space in a segment for each record that is let in.
-std::vector<DiskTier::Write> DiskTier::allocate(std::span<const std::shared_ptr<const BlockRecord>> records,
-                                                std::vector<BlockStatus>& statuses) {
-  std::vector<Write> writes;
-  const std::lock_guard lock(mutex_);
-  for (std::size_t i = 0; i < records.size(); ++i) {
-    const BlockMeta& meta = records[i]->meta();
-    const std::uint64_t bytes = records[i]->size();
-    if (index_.contains(meta.key)) {
-      statuses[i] = BlockStatus::kOk;
-      continue;
-    }
-    statuses[i] = BlockStatus::kFull;
-    drop_dead_space(bytes);
-    const Residency::Admission admission = residency_->admit(meta, bytes);
-    stats_.evictions += admission.evict.size();
-    for (const Digest& victim : admission.evict) forget(victim);
-    if (!admission.admitted || !room_on_disk(bytes) || !open_active(bytes)) {
-      if (admission.admitted) residency_->removed(meta.key);
-      ++stats_.refused;
-      continue;
-    }
-    residency_->lease(meta.key, Deadline::max());  // until it is written: it is in no index yet
-    SegmentState& state = segments_.at(active_);
-    Write write{.index = i,
-                .place = {.segment = state.segment, .offset = state.end, .bytes = bytes, .meta = meta},
-                .header = RecordBytes(record_header_bytes(meta.parts.size()))};
-    write.place.meta.parts.clear();
-    state.end += bytes;
-    state.live += bytes;
-    writes.push_back(std::move(write));
-  }
-  return writes;
-}
-
-void DiskTier::write_batch(std::span<const std::shared_ptr<const BlockRecord>> records, std::span<Write> writes,
-                           std::vector<BlockStatus>& statuses) {
-  std::vector<IoOp> ops;
-  for (Write& write : writes) {
-    const BlockRecord& record = *records[write.index];
-    const std::size_t header_bytes = write.header.size();
-    std::memcpy(write.header.data(), record.bytes().data(), header_bytes);
-    stamp_place(write.header.span(), record_place(write.place.segment->id(), write.place.offset));
-    const int fd = write.place.segment->fd();
-    ops.push_back({.fd = fd, .write = true, .offset = write.place.offset, .bytes = write.header.span()});
-    auto* const payload = const_cast<std::byte*>(record.bytes().data()) + header_bytes;  // an IoOp that writes only reads
-    ops.push_back({.fd = fd,
-                   .write = true,
-                   .offset = write.place.offset + header_bytes,
-                   .bytes = {payload, record.size() - header_bytes}});
-  }
-  io_->run(ops);
-  std::map<int, int> synced;  // errors by file
-  for (const Write& write : writes) {
-    const int fd = write.place.segment->fd();
-    if (options_.sync && !synced.contains(fd)) synced[fd] = io_->sync(fd);
-  }
-  const std::lock_guard lock(mutex_);
-  for (std::size_t i = 0; i < writes.size(); ++i) {
-    Place& place = writes[i].place;
-    const Digest key = place.meta.key;
-    int error = ops[2 * i].error != 0 ? ops[2 * i].error : ops[2 * i + 1].error;
-    if (error == 0 && options_.sync) error = synced[place.segment->fd()];
-    if (error == 0) {
-      ++stats_.puts;
-      stats_.bytes_written += place.bytes;
-      since_checkpoint_ += place.bytes;
-      statuses[writes[i].index] = BlockStatus::kOk;
-      index_.emplace(key, std::move(place));
-      residency_->end_lease(key);
-      continue;
-    }
-    ++stats_.failures;
-    statuses[writes[i].index] = error == ENOSPC || error == EDQUOT ? BlockStatus::kFull : BlockStatus::kBroken;
-    // Indexed for a moment, so that its space is given back like any other.
-    const std::uint32_t id = place.segment->id();
-    index_.emplace(key, std::move(place));
-    forget(key);
-    if (active_ == id) retire_active();
-  }
-}
-
-std::vector<BlockStatus> DiskTier::put(std::span<const std::shared_ptr<const BlockRecord>> records, Deadline deadline) {
-  std::vector<BlockStatus> statuses(records.size(), BlockStatus::kReadOnly);
-  if (!writes()) return statuses;
-  const std::lock_guard writing(write_mutex_);
-  for (std::size_t first = 0; first < records.size();) {
-    std::size_t end = first;
-    for (std::size_t bytes = 0; end < records.size() && bytes < kWriteBatchBytes; ++end) bytes += records[end]->size();
-    std::vector<BlockStatus> some(end - first, BlockStatus::kTimeout);
-    if (!passed(deadline)) {
-      std::vector<Write> batch = allocate(records.subspan(first, end - first), some);
-      write_batch(records.subspan(first, end - first), batch, some);
-    } else {
-      const std::lock_guard lock(mutex_);
-      stats_.timeouts += some.size();
-    }
-    std::ranges::copy(some, statuses.begin() + static_cast<std::ptrdiff_t>(first));
-    first = end;
-  }
-  bool due;
-  {
-    const std::lock_guard lock(mutex_);
-    due = since_checkpoint_ >= options_.checkpoint_bytes;
-  }
-  if (due && !checkpoint_now()) {
-    const std::lock_guard lock(mutex_);
-    ++stats_.failures;
-  }
-  return statuses;
 }
 
 std::vector<BlockStatus> DiskTier::erase(std::span<const Digest> keys, Deadline) {

@@ -49,6 +49,11 @@ Result<std::shared_ptr<Segment>> Segment::create(const std::string& folder, std:
   bool direct = false;
   const int fd = open_direct(path, O_RDWR | O_CREAT | O_EXCL, direct);
   if (fd < 0) return cannot("create", path);
+  // The file's own synchronisation says nothing of its name.
+  if (const int directory = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); directory >= 0) {
+    (void)fsync(directory);
+    ::close(directory);
+  }
   return std::shared_ptr<Segment>(new Segment(path, id, fd, direct));
 }
 

@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "cairn/store/redis_connect.h"
+#include "cairn/testing/test_folder.h"
 
 namespace cairn::testing {
 
@@ -41,23 +42,6 @@ inline std::uint16_t free_port() {
   ::close(fd);
   return port;
 }
-
-class TestFolder {
- public:
-  TestFolder() {
-    char name[] = "/tmp/cairn_redis_XXXXXX";
-    path_ = ::mkdtemp(name);
-  }
-  ~TestFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TestFolder(const TestFolder&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 // Ends with its object, and with the process. Keeps nothing on disk.
 class RedisServer {

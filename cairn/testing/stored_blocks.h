@@ -2,15 +2,14 @@
 // Stored blocks for tests: any size, contents that follow from the number.
 #pragma once
 
-#include <unistd.h>
-
-#include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "cairn/base/random.h"
 #include "cairn/store/block_record.h"
+#include "cairn/testing/test_folder.h"
 
 namespace cairn {
 
@@ -70,24 +69,6 @@ struct TestBlock {
     }
     return true;
   }
-};
-
-// A new folder that goes with the object.
-class TestFolder {
- public:
-  TestFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "cairn_store_XXXXXX").string();
-    path_ = mkdtemp(pattern.data());
-  }
-  ~TestFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TestFolder(const TestFolder&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
 };
 
 }  // namespace cairn
