@@ -43,7 +43,7 @@ BlockStatus DiskTier::find(const Digest& key, Place* place) {
   }
   const std::int64_t expires_s = found->second.meta.expires_s;
   if (expires_s != 0 && expires_s <= unix_seconds()) {
-    forget(key);
+    forget(key, Gone::kExpired);
     return BlockStatus::kExpired;
   }
   residency_->lease(key, deadline_in(kLease));
@@ -124,7 +124,7 @@ void DiskTier::deliver(const Digest& key, Read& read, const GetSink& sink) {
       // What was evicted while it was read is a miss; so is what another process has evicted.
       if (moved || !writes() || gone) status = BlockStatus::kMiss;
       ++(status == BlockStatus::kMiss ? stats_.misses : stats_.corrupt);
-      if (!moved) forget(key);
+      if (!moved) forget(key, status == BlockStatus::kCorrupt ? Gone::kDamaged : Gone::kEvicted);
     }
   }
   sink(read.index, status, std::move(record));
@@ -155,9 +155,10 @@ void DiskTier::get(std::span<const Digest> keys, Deadline deadline, const GetSin
 }
 
 // Requires: mutex_ is held.
-void DiskTier::forget(const Digest& key) {
+void DiskTier::forget(const Digest& key, Gone why) {
   const auto found = index_.find(key);
   if (found == index_.end()) return;
+  gone_.note(key, why);
   residency_->removed(key);
   const Place place = std::move(found->second);
   index_.erase(found);
@@ -189,7 +190,7 @@ void DiskTier::drop_dead_space(std::uint64_t bytes) {
       if (place.segment == poorest->segment) keys.push_back(key);
     }
     const std::uint32_t id = poorest->segment->id();
-    for (const Digest& key : keys) forget(key);
+    for (const Digest& key : keys) forget(key, Gone::kEvicted);
     stats_.evictions += keys.size();
     if (const auto state = segments_.find(id); state != segments_.end()) {  // it held nothing of use
       dead_bytes_ -= state->second.dead;
@@ -202,7 +203,7 @@ void DiskTier::drop_dead_space(std::uint64_t bytes) {
 std::vector<BlockStatus> DiskTier::erase(std::span<const Digest> keys, Deadline) {
   if (!writes()) return std::vector(keys.size(), BlockStatus::kReadOnly);
   const std::lock_guard lock(mutex_);
-  for (const Digest& key : keys) forget(key);
+  for (const Digest& key : keys) forget(key, Gone::kErased);
   return std::vector(keys.size(), BlockStatus::kOk);
 }
 
@@ -215,7 +216,7 @@ BlockStatus DiskTier::pin(const Digest& key, std::int64_t until_s) {
 void DiskTier::report_corrupt(const Digest& key) {
   const std::lock_guard lock(mutex_);
   ++stats_.corrupt;
-  forget(key);
+  forget(key, Gone::kDamaged);
 }
 
 Status DiskTier::list(const std::function<bool(const StoredBlock&)>& visitor, Deadline) {
@@ -248,6 +249,11 @@ std::map<Digest, std::string> DiskTier::recipes() {
     if (digest && text) recipes[*digest] = std::string(reinterpret_cast<const char*>(text->data()), text->size());
   }
   return recipes;
+}
+
+Gone DiskTier::what_became_of(const Digest& key) {
+  const std::lock_guard lock(mutex_);
+  return gone_.find(key);
 }
 
 Status DiskTier::flush(Deadline) {

@@ -6,6 +6,7 @@
 //   FOLDER/checkpoint      the index, now and then
 //   FOLDER/segments/*.seg  records, see segment.h
 //   FOLDER/recipes/*       what recipes mean, for people
+//   FOLDER/gone            why blocks are not there any more, as of the last checkpoint
 //
 // A put is acknowledged after its records were written and synchronised; many share one synchronisation. After a crash
 // what was acknowledged is there, and what was not is there as a whole or not at all.
@@ -54,6 +55,7 @@ class DiskTier final : public Tier {
   Status list(const std::function<bool(const StoredBlock&)>& visitor, Deadline deadline) override;
   void describe_recipe(const Digest& recipe, const std::string& text) override;
   std::map<Digest, std::string> recipes() override;
+  Gone what_became_of(const Digest& key) override;
   Status flush(Deadline deadline) override;
   TierStats stats() const override;
 
@@ -94,7 +96,7 @@ class DiskTier final : public Tier {
   void run_reads(std::span<Read> reads);
   void deliver(const Digest& key, Read& read, const GetSink& sink);
   void index_found(SegmentState& state, std::uint64_t offset, std::uint64_t bytes, const BlockMeta& meta);
-  void forget(const Digest& key);
+  void forget(const Digest& key, Gone why);
   Status open_active(std::uint64_t bytes);
   bool room_on_disk(std::uint64_t bytes) const;
   void drop_dead_space(std::uint64_t bytes);
@@ -116,6 +118,7 @@ class DiskTier final : public Tier {
   std::optional<Residency> residency_;
   std::unordered_map<Digest, Place, DigestHash> index_;
   std::map<std::uint32_t, SegmentState> segments_;
+  GoneLog gone_;
   std::uint32_t active_ = 0;  // 0: none
   std::uint32_t next_segment_ = 1;
   std::uint64_t dead_bytes_ = 0;

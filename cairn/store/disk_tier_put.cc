@@ -59,7 +59,7 @@ std::vector<DiskTier::Write> DiskTier::allocate(std::span<const std::shared_ptr<
     drop_dead_space(bytes);
     const Residency::Admission admission = residency_->admit(meta, bytes);
     stats_.evictions += admission.evict.size();
-    for (const Digest& victim : admission.evict) forget(victim);
+    for (const Digest& victim : admission.evict) forget(victim, Gone::kEvicted);
     if (!admission.admitted || !room_on_disk(bytes) || !open_active(bytes)) {
       if (admission.admitted) residency_->removed(meta.key);
       ++stats_.refused;
@@ -112,6 +112,7 @@ void DiskTier::write_batch(std::span<const std::shared_ptr<const BlockRecord>> r
       since_checkpoint_ += place.bytes;
       statuses[writes[i].index] = BlockStatus::kOk;
       index_.emplace(key, std::move(place));
+      gone_.forget(key);
       residency_->end_lease(key);
       continue;
     }
@@ -120,7 +121,7 @@ void DiskTier::write_batch(std::span<const std::shared_ptr<const BlockRecord>> r
     // Indexed for a moment, so that its space is given back like any other.
     const std::uint32_t id = place.segment->id();
     index_.emplace(key, std::move(place));
-    forget(key);
+    forget(key, Gone::kUnknown);
     if (active_ == id) retire_active();
   }
 }

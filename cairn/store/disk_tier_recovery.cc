@@ -108,6 +108,7 @@ Status DiskTier::take_lock() {
 
 Status DiskTier::recover() {
   const std::lock_guard lock(mutex_);
+  gone_.load(options_.folder + "/gone");
   Result<Checkpoint> checkpoint = read_checkpoint(options_.folder + "/checkpoint");
   if (!checkpoint && checkpoint.error().code == ErrorCode::kCorrupt) {
     note_ += ", recovered by a scan since the checkpoint is damaged";
@@ -201,6 +202,7 @@ Status DiskTier::checkpoint_now() {
   {
     const std::lock_guard lock(mutex_);
     since_checkpoint_ = 0;
+    CAIRN_TRY_VOID(gone_.save(options_.folder + "/gone"));
     for (const auto& [id, state] : segments_) checkpoint.segment_ends[id] = state.end;
     for (const auto& [key, place] : index_) {
       checkpoint.blocks.push_back({.meta = place.meta,

@@ -170,6 +170,25 @@ TEST_F(DiskTierTest, OneWriterAndReadersThatFollowIt) {
   EXPECT_EQ(get(**reader, 1), BlockStatus::kMiss);
 }
 
+TEST_F(DiskTierTest, RemembersWhatBecameOfBlocks) {
+  {
+    const auto tier = open(10 * kRecord);
+    for (std::uint64_t i = 0; i < 15; ++i) EXPECT_EQ(put(**tier, i), BlockStatus::kOk);
+    const Digest last = test_key(14);
+    (*tier)->erase({&last, 1}, soon());
+    (*tier)->report_corrupt(test_key(13));
+  }
+  const auto tier = open(10 * kRecord);
+  EXPECT_EQ((*tier)->what_became_of(test_key(14)), Gone::kErased);
+  EXPECT_EQ((*tier)->what_became_of(test_key(13)), Gone::kDamaged);
+  EXPECT_EQ((*tier)->what_became_of(test_key(99)), Gone::kUnknown);
+  std::size_t evicted = 0;
+  for (std::uint64_t i = 0; i < 13; ++i) evicted += (*tier)->what_became_of(test_key(i)) == Gone::kEvicted;
+  EXPECT_EQ(evicted, 5u);
+  EXPECT_EQ(put(**tier, 14), BlockStatus::kOk);
+  EXPECT_EQ((*tier)->what_became_of(test_key(14)), Gone::kUnknown) << "it is there again";
+}
+
 TEST_F(DiskTierTest, RefusesWhatIsNoStore) {
   std::filesystem::create_directories(path());
   std::ofstream(path() + "/letters.txt") << "dear";

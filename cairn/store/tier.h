@@ -18,6 +18,7 @@
 
 #include "cairn/base/deadline.h"
 #include "cairn/store/block_record.h"
+#include "cairn/store/gone_log.h"
 
 namespace cairn {
 
@@ -74,6 +75,8 @@ class Tier {
   virtual void report_corrupt(const Digest& key) = 0;
   // Some blocks may be missed or shown twice while others write; false from the visitor ends it.
   virtual Status list(const std::function<bool(const StoredBlock&)>& visitor, Deadline deadline) = 0;
+  // Why a block that is missing is gone, as far as the tier remembers.
+  virtual Gone what_became_of(const Digest&) { return Gone::kUnknown; }
   // What a recipe's fingerprint stands for, kept for people: it explains misses. Best effort.
   virtual void describe_recipe(const Digest& recipe, const std::string& text) = 0;
   virtual std::map<Digest, std::string> recipes() = 0;

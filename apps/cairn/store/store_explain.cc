@@ -41,6 +41,17 @@ std::string first_difference(const std::string& here, const std::string& there) 
   return "its description is the same";
 }
 
+const char* gone_text(Gone gone) {
+  switch (gone) {
+    case Gone::kEvicted: return "evicted to make room";
+    case Gone::kExpired: return "its time had come";
+    case Gone::kDamaged: return "it was damaged, and erased";
+    case Gone::kErased: return "erased on request";
+    case Gone::kUnknown: break;
+  }
+  return "never stored, as far as the store remembers";
+}
+
 // Whether the same tokens are there under another recipe.
 std::string other_recipe(Tier& tier, const Engine& engine, const ExplainOptions& options,
                          std::span<const TokenId> tokens, std::size_t block) {
@@ -90,7 +101,7 @@ Status explain(ExplainOptions& options) {
         continue;
       case BlockStatus::kMiss:
         block.why = other_recipe(*tier, *engine, options, tokens, block.block);
-        if (block.why.empty()) block.why = "never stored, or evicted";
+        if (block.why.empty()) block.why = gone_text(tier->what_became_of(block.key));
         break;
       case BlockStatus::kExpired: block.why = "its time had come"; break;
       case BlockStatus::kCorrupt: block.why = "a checksum does not hold: it will be computed and stored anew"; break;
