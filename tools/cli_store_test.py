@@ -147,7 +147,23 @@ class Store(CommandLine):
         self.assert_error(USAGE, "memory", "store", "stat", "ram:1MiB")
         self.run_prompt("--store", self.store)
         self.assert_error(NOT_FOUND, "zz", "store", "pin", self.store, "zz")
+        before = self.json("stat", self.store)["blocks"]
         self.assertEqual(cairn("store", "doctor", self.store, "--store-size", "1000").returncode, USAGE)
+        self.assertEqual(self.json("stat", self.store)["blocks"], before, "looking at a store changed it")
+        for flags in (["--timeout", "-1"], ["--timeout", "0"]):
+            self.assert_error(USAGE, "timeout", "store", "stat", self.store, *flags)
+        self.assert_error(USAGE, "--for", "store", "pin", self.store, "0", "--for", "9223372036854775807")
+        self.assert_error(USAGE, "first digits", "store", "pin", self.store, "")
+        done = cairn("store", "clear", "redis://:secret@127.0.0.1:1/")
+        self.assertNotIn(b"secret", done.stderr)
+        loop = self.folder / "loop"
+        loop.symlink_to(loop)
+        self.assertIn("going on without", self.run_prompt("--store", loop)[1])
+
+    def test_a_budget_below_the_prompt_keeps_its_head(self):
+        for _ in range(2):
+            answer, _ = self.run_prompt("--store", self.store, "--store-size", "1200KiB")
+        self.assertGreater(answer["reused_tokens"], 0)
 
     def test_two_processes_at_once(self):
         """One writes, the other one reads and says nothing; a command that changes the store has to wait."""

@@ -3,6 +3,7 @@
 
 #include <iostream>
 
+#include "apps/cairn/model_options.h"
 #include "apps/cairn/text.h"
 #include "cairn/cache/store_link.h"
 #include "cairn/policy/eviction.h"
@@ -19,6 +20,7 @@ void add_store_options(CLI::App& command, StoreConfig& config) {
       .add_option_function<std::uint64_t>(
           "--store-size", [&config](std::uint64_t bytes) { config.disk_bytes = bytes; },
           "Most bytes that a folder may hold [10GiB]")
+      ->check(not_negative())
       ->transform(CLI::AsSizeValue(false))
       ->group("Store");
   command.add_option("--store-policy", config.policy, "What is evicted first")
@@ -26,7 +28,7 @@ void add_store_options(CLI::App& command, StoreConfig& config) {
       ->capture_default_str()
       ->group("Store");
   command.add_option("--store-ttl", config.ttl_s, "Seconds that a block is kept; 0: while there is room")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Range(0, 315360000))
       ->capture_default_str()
       ->group("Store");
   command.add_option("--store-key", config.key_file, "Encrypt with the key in this file: openssl rand -hex 32 > FILE")
@@ -49,12 +51,15 @@ std::string store_figures(StoreLink& link) {
   const StoreLinkStats cache = link.stats();
   const StoreStats store = link.store().stats();
   std::string text = "store: " + std::to_string(cache.blocks_loaded) + " blocks loaded in " +
-                     format_number(cache.load_seconds, 3) + " s, " + std::to_string(cache.blocks_written) + " written in " +
+                     format_number(cache.load_seconds, 3) + " s, " + std::to_string(cache.blocks_written) + " queued for writing in " +
                      format_number(1000 * cache.write_seconds, 1) + " ms";
   if (cache.loads_skipped > 0) text += ", " + std::to_string(cache.loads_skipped) + " loads skipped as too slow";
   if (cache.blocks_refused > 0) text += ", " + std::to_string(cache.blocks_refused) + " refused";
   if (store.writes_dropped + store.writes_failed > 0) {
     text += ", " + std::to_string(store.writes_dropped + store.writes_failed) + " writes dropped or failed";
+  }
+  for (const StoreStats::PerTier& tier : store.tiers) {
+    if (tier.stats.note.find("reading only") != std::string::npos) text += ", " + tier.name + " is only read";
   }
   return text;
 }

@@ -111,6 +111,30 @@ std::vector<PageRef> StoreLink::copy_pages(CacheCore& core, const LoadedBlock& b
   return pages;
 }
 
+// Returns how many of `wanted`, the keys from block `first` on, are in the index now.
+std::size_t StoreLink::insert_loaded(CacheCore& core, std::span<const TokenId> prompt, std::span<const Digest> keys,
+                                     std::size_t first, std::span<const Digest> wanted, Deadline deadline,
+                                     std::vector<PageRef>& held) {
+  const auto load = options_.store->load({wanted.begin(), wanted.end()}, deadline);
+  std::size_t loaded = 0;
+  for (; loaded < wanted.size(); ++loaded) {
+    const LoadedBlock block = load->wait(loaded);
+    if (block.status != BlockStatus::kOk) break;
+    const std::size_t b = first + loaded;
+    const auto tokens = prompt.subspan(b * kBlockTokens, kBlockTokens);
+    std::vector<PageRef> pages = copy_pages(core, block, tokens);
+    if (pages.empty()) break;
+    SealedBlock sealed{.parent = b == 0 ? core.options.root : keys[b - 1], .key = keys[b], .tokens = {}, .pages = {}};
+    std::ranges::copy(tokens, sealed.tokens.begin());
+    held.insert(held.end(), pages.begin(), pages.end());
+    sealed.pages = std::move(pages);
+    const InsertOutcome outcome = core.index->insert(core.options.root, std::move(sealed)).outcome;
+    if (outcome != InsertOutcome::kInserted && outcome != InsertOutcome::kDuplicate) break;
+  }
+  load->abandon();
+  return loaded;
+}
+
 std::size_t StoreLink::warm(CacheCore& core, std::span<const TokenId> prompt) {
   const std::size_t blocks = prompt.size() / kBlockTokens;
   std::vector<Digest> keys;
@@ -125,21 +149,12 @@ std::size_t StoreLink::warm(CacheCore& core, std::span<const TokenId> prompt) {
   std::size_t loaded = 0;
   if (!tiers.empty() && worth_loading(tiers, core.settled_block_bytes())) {
     const auto wanted = std::span(keys).subspan(known, tiers.size());
-    const auto load = options_.store->load({wanted.begin(), wanted.end()}, deadline);
     std::vector<PageRef> held;  // so that making room for later blocks cannot evict earlier ones
-    for (; loaded < wanted.size(); ++loaded) {
-      const LoadedBlock block = load->wait(loaded);
-      if (block.status != BlockStatus::kOk) break;
-      const std::size_t b = known + loaded;
-      const auto tokens = prompt.subspan(b * kBlockTokens, kBlockTokens);
-      std::vector<PageRef> pages = copy_pages(core, block, tokens);
-      if (pages.empty()) break;
-      SealedBlock sealed{.parent = b == 0 ? core.options.root : keys[b - 1], .key = keys[b], .tokens = {}, .pages = {}};
-      std::ranges::copy(tokens, sealed.tokens.begin());
-      held.insert(held.end(), pages.begin(), pages.end());
-      sealed.pages = std::move(pages);
-      const InsertOutcome outcome = core.index->insert(core.options.root, std::move(sealed)).outcome;
-      if (outcome != InsertOutcome::kInserted && outcome != InsertOutcome::kDuplicate) break;
+    // Once more after damage: the tier has let go of the block, one below may have it sound.
+    for (int attempt = 0; attempt < 2 && loaded < wanted.size(); ++attempt) {
+      const std::uint64_t refused = blocks_refused_;
+      loaded += insert_loaded(core, prompt, keys, known + loaded, wanted.subspan(loaded), deadline, held);
+      if (blocks_refused_ == refused) break;
     }
   }
   blocks_loaded_.fetch_add(loaded, std::memory_order_relaxed);

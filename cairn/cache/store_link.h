@@ -59,6 +59,9 @@ class StoreLink {
  private:
   bool worth_loading(std::span<const std::size_t> tiers, std::uint64_t block_bytes);
   Deadline load_deadline(std::size_t blocks) const;
+  std::size_t insert_loaded(CacheCore& core, std::span<const TokenId> prompt, std::span<const Digest> keys,
+                            std::size_t first, std::span<const Digest> wanted, Deadline deadline,
+                            std::vector<PageRef>& held);
   std::vector<PageRef> copy_pages(CacheCore& core, const LoadedBlock& block, std::span<const TokenId> tokens);
 
   const StoreLinkOptions options_;

@@ -113,8 +113,9 @@ std::span<const std::byte> BlockRecord::stored_part(std::size_t i) const {
 bool BlockRecord::copy_part(std::size_t i, std::span<std::byte> out, const StoreKey* key) const {
   CAIRN_CHECK(i < meta_.parts.size() && out.size() == meta_.parts[i].bytes);
   const std::span<const std::byte> stored = stored_part(i);
+  // Checksums are no proof of who wrote a part: whoever has a key takes encrypted parts alone.
+  if (encrypted_ != (key != nullptr)) return false;
   if (!encrypted_) return copy_with_checksum(out, stored) == checksums_[i];
-  if (key == nullptr) return false;
   // The nonce lies where record_header.cc writes it.
   StoreKey::Nonce nonce;
   std::memcpy(nonce.data(), bytes_.data() + kNonceAt, nonce.size());

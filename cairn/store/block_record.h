@@ -78,7 +78,7 @@ class BlockRecord {
   // A copy whose header names the place it is written to, so that misdirected reads are noticed.
   RecordBytes stamped(std::uint64_t place) const;
 
-  // False when the part is damaged, or encrypted and `key` is not its key; then `out` holds nothing of use. Requires:
+  // False when the part is damaged, encrypted with another key than `key`, or not encrypted though there is one; then `out` holds nothing of use. Requires:
   // i < meta().parts.size() and out.size() == meta().parts[i].bytes.
   bool copy_part(std::size_t i, std::span<std::byte> out, const StoreKey* key = nullptr) const;
   // Whether all checksums hold.

@@ -87,6 +87,7 @@ TEST(BlockRecord, EncryptedPartsNeedTheirKey) {
   EXPECT_FALSE(block.equals(*record, &wrong));
   EXPECT_FALSE(block.equals(*record));
   EXPECT_TRUE(record->intact());
+  EXPECT_FALSE(block.equals(*block.record(), &right)) << "anybody could have written a record without encryption";
   const std::vector<std::byte> tokens = block.contents()[0];
   const std::string_view all(reinterpret_cast<const char*>(record->bytes().data()), record->size());
   EXPECT_EQ(all.find({reinterpret_cast<const char*>(tokens.data()), 16}), std::string_view::npos);

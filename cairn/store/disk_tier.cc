@@ -87,7 +87,10 @@ std::vector<DiskTier::Read> DiskTier::prepare_reads(std::span<const Digest> keys
 
 void DiskTier::run_reads(std::span<Read> reads) {
   std::vector<IoOp> ops;
-  for (const Read& read : reads) ops.push_back(read.op);
+  for (Read& read : reads) {
+    read.op.error = EIO;  // unless it is known better
+    ops.push_back(read.op);
+  }
   io_->run(ops);
   for (std::size_t i = 0; i < reads.size(); ++i) reads[i].op.error = ops[i].error;
 }
@@ -140,9 +143,15 @@ void DiskTier::get(std::span<const Digest> keys, Deadline deadline, const GetSin
     std::vector<Read> upcoming;
     if (!late && next < keys.size()) upcoming = prepare_reads(keys, next, sink);
     std::future<void> reading;
-    if (!upcoming.empty()) reading = std::async(std::launch::async, [&] { run_reads(upcoming); });
+    if (!upcoming.empty()) {
+      try {
+        reading = std::async(std::launch::async, [&] { run_reads(upcoming); });
+      } catch (const std::system_error&) {  // no more threads
+        run_reads(upcoming);
+      }
+    }
     for (Read& read : reads) deliver(keys[read.index], read, sink);
-    if (reading.valid()) reading.wait();
+    if (reading.valid()) reading.get();
     reads = std::move(upcoming);
     if (late || (reads.empty() && next == keys.size())) break;
   }
@@ -237,7 +246,8 @@ Status DiskTier::list(const std::function<bool(const StoredBlock&)>& visitor, De
 void DiskTier::describe_recipe(const Digest& recipe, const std::string& text) {
   if (!writes()) return;
   const std::string path = options_.folder + "/recipes/" + recipe.hex();
-  if (!std::filesystem::exists(path)) (void)write_file(path, text);
+  std::error_code error;
+  if (!std::filesystem::exists(path, error)) (void)write_file(path, text);
 }
 
 std::map<Digest, std::string> DiskTier::recipes() {
@@ -258,6 +268,7 @@ Gone DiskTier::what_became_of(const Digest& key) {
 
 Status DiskTier::flush(Deadline) {
   if (!writes()) return {};
+  const std::lock_guard writing(write_mutex_);  // a checkpoint must not cover what is only being written
   return checkpoint_now();
 }
 

@@ -90,6 +90,8 @@ class DiskTier final : public Tier {
   Status take_lock();
   Status recover();
   Status scan_segments();
+  void drop_torn();
+  void give_back_gaps();
   void refresh();
   BlockStatus find(const Digest& key, Place* place);
   std::vector<Read> prepare_reads(std::span<const Digest> keys, std::size_t& next, const GetSink& sink);

@@ -48,6 +48,9 @@ std::vector<DiskTier::Write> DiskTier::allocate(std::span<const std::shared_ptr<
                                                 std::vector<BlockStatus>& statuses) {
   std::vector<Write> writes;
   const std::lock_guard lock(mutex_);
+  std::uint64_t all = 0;
+  for (const auto& record : records) all += record->size();
+  drop_dead_space(all);  // before anything of this batch lies in a segment
   for (std::size_t i = 0; i < records.size(); ++i) {
     const BlockMeta& meta = records[i]->meta();
     const std::uint64_t bytes = records[i]->size();
@@ -56,11 +59,14 @@ std::vector<DiskTier::Write> DiskTier::allocate(std::span<const std::shared_ptr<
       continue;
     }
     statuses[i] = BlockStatus::kFull;
-    drop_dead_space(bytes);
+    if (!room_on_disk(bytes)) {
+      ++stats_.refused;
+      continue;
+    }
     const Residency::Admission admission = residency_->admit(meta, bytes);
     stats_.evictions += admission.evict.size();
     for (const Digest& victim : admission.evict) forget(victim, Gone::kEvicted);
-    if (!admission.admitted || !room_on_disk(bytes) || !open_active(bytes)) {
+    if (!admission.admitted || !open_active(bytes)) {
       if (admission.admitted) residency_->removed(meta.key);
       ++stats_.refused;
       continue;
@@ -80,21 +86,26 @@ std::vector<DiskTier::Write> DiskTier::allocate(std::span<const std::shared_ptr<
 
 void DiskTier::write_batch(std::span<const std::shared_ptr<const BlockRecord>> records, std::span<Write> writes,
                            std::vector<BlockStatus>& statuses) {
-  std::vector<IoOp> ops;
+  // The header is the commit record: it is written when the payload is.
+  std::vector<IoOp> payloads, headers;
   for (Write& write : writes) {
     const BlockRecord& record = *records[write.index];
     const std::size_t header_bytes = write.header.size();
     std::memcpy(write.header.data(), record.bytes().data(), header_bytes);
     stamp_place(write.header.span(), record_place(write.place.segment->id(), write.place.offset));
     const int fd = write.place.segment->fd();
-    ops.push_back({.fd = fd, .write = true, .offset = write.place.offset, .bytes = write.header.span()});
     auto* const payload = const_cast<std::byte*>(record.bytes().data()) + header_bytes;  // an IoOp that writes only reads
-    ops.push_back({.fd = fd,
-                   .write = true,
-                   .offset = write.place.offset + header_bytes,
-                   .bytes = {payload, record.size() - header_bytes}});
+    payloads.push_back({.fd = fd,
+                        .write = true,
+                        .offset = write.place.offset + header_bytes,
+                        .bytes = {payload, record.size() - header_bytes}});
+    headers.push_back({.fd = fd, .write = true, .offset = write.place.offset, .bytes = write.header.span()});
   }
-  io_->run(ops);
+  io_->run(payloads);
+  for (std::size_t i = 0; i < headers.size(); ++i) {
+    if (payloads[i].error != 0) headers[i].bytes = {};  // nothing to commit
+  }
+  io_->run(headers);
   std::map<int, int> synced;  // errors by file
   for (const Write& write : writes) {
     const int fd = write.place.segment->fd();
@@ -104,7 +115,7 @@ void DiskTier::write_batch(std::span<const std::shared_ptr<const BlockRecord>> r
   for (std::size_t i = 0; i < writes.size(); ++i) {
     Place& place = writes[i].place;
     const Digest key = place.meta.key;
-    int error = ops[2 * i].error != 0 ? ops[2 * i].error : ops[2 * i + 1].error;
+    int error = payloads[i].error != 0 ? payloads[i].error : headers[i].error;
     if (error == 0 && options_.sync) error = synced[place.segment->fd()];
     if (error == 0) {
       ++stats_.puts;

@@ -35,10 +35,15 @@ Status make_folder(const std::string& path) {
   return {};
 }
 
-bool has_entries(const std::string& folder) {
+// What is not of a store, or of one that was begun.
+bool has_foreign_entries(const std::string& folder) {
+  constexpr std::string_view kOurs[] = {"segments", "recipes", "lock", "checkpoint", "gone", "lost+found"};
   std::error_code error;
-  const std::filesystem::directory_iterator entries(folder, error);
-  return !error && entries != std::filesystem::directory_iterator();
+  for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    if (!name.starts_with("cairn-store") && std::ranges::find(kOurs, name) == std::end(kOurs)) return true;
+  }
+  return false;
 }
 
 }  // namespace
@@ -59,12 +64,12 @@ Result<std::unique_ptr<DiskTier>> DiskTier::open(DiskTierOptions options) {
 Status DiskTier::prepare_folder() {
   const std::string& folder = options_.folder;
   const std::string marker = folder + kMarker;
-  if (!std::filesystem::exists(marker)) {
-    std::error_code ignored;
+  std::error_code ignored;
+  if (!std::filesystem::exists(marker, ignored)) {
     if (std::filesystem::exists(folder, ignored) && !std::filesystem::is_directory(folder, ignored)) {
       return fail(ErrorCode::kInvalidArgument, "'" + folder + "' is not a folder");
     }
-    if (has_entries(folder)) {
+    if (has_foreign_entries(folder)) {
       return fail(ErrorCode::kInvalidArgument,
                   "'" + folder + "' is not empty and not a store: give an empty or a new folder");
     }
@@ -96,6 +101,10 @@ Status DiskTier::take_lock() {
   }
   const std::string path = options_.folder + "/lock";
   lock_fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (lock_fd_ < 0 && (errno == EROFS || errno == EACCES)) {
+    note_ += ", reading only: " + std::string(std::strerror(errno));
+    return {};
+  }
   if (lock_fd_ < 0) return cannot("open", path);
   if (flock(lock_fd_, LOCK_EX | LOCK_NB) == 0) return {};
   const int error = errno;
@@ -115,6 +124,7 @@ Status DiskTier::recover() {
   }
   if (checkpoint) {
     for (const auto& [id, end] : checkpoint->segment_ends) {
+      next_segment_ = std::max(next_segment_, id + 1);
       // Segments that are gone have been emptied since.
       if (auto segment = Segment::open(options_.folder + "/segments", id, writes())) {
         struct stat info {};
@@ -137,9 +147,10 @@ Status DiskTier::recover() {
     }
   }
   CAIRN_TRY_VOID(scan_segments());
-  // New records go to a segment of their own: nothing is appended behind what a crash may have torn.
-  if (!segments_.empty()) next_segment_ = segments_.rbegin()->first + 1;
   if (!writes()) return {};
+  drop_torn();
+  for (const Digest& key : residency_->shrink()) forget(key, Gone::kEvicted);
+  give_back_gaps();
   std::vector<std::uint32_t> empty;
   for (const auto& [id, state] : segments_) {
     if (state.live == 0) empty.push_back(id);
@@ -149,6 +160,50 @@ Status DiskTier::recover() {
     segments_.erase(id);
   }
   return {};
+}
+
+// Only the records of the last batch can be torn, when the machine failed and not just the process. Requires: mutex_
+// is held.
+void DiskTier::drop_torn() {
+  if (segments_.empty()) return;
+  constexpr std::size_t kSuspects = 16;
+  const auto& [last, state] = *segments_.rbegin();
+  std::vector<std::pair<std::uint64_t, Digest>> records;
+  for (const auto& [key, place] : index_) {
+    if (place.segment->id() == last) records.emplace_back(place.offset, key);
+  }
+  std::ranges::sort(records, std::greater());
+  if (records.size() > kSuspects) records.resize(kSuspects);
+  for (const auto& [offset, key] : records) {
+    RecordBytes bytes(index_.at(key).bytes);
+    IoOp op{.fd = state.segment->fd(), .offset = offset, .bytes = bytes.span()};
+    io_->run({&op, 1});
+    const auto record = op.error == 0 ? BlockRecord::parse(std::move(bytes), record_place(last, offset), &key)
+                                      : std::unexpected(Refusal("it cannot be read"));
+    if (record && (*record)->intact()) continue;
+    forget(key, Gone::kDamaged);
+    if (!segments_.contains(last)) return;  // that was its last block
+  }
+}
+
+// Whatever lies between the blocks that are known is of no use to anybody. Requires: mutex_ is held.
+void DiskTier::give_back_gaps() {
+  std::map<std::uint32_t, std::map<std::uint64_t, std::uint64_t>> records;
+  for (const auto& [key, place] : index_) records[place.segment->id()][place.offset] = place.bytes;
+  for (auto& [id, state] : segments_) {
+    struct stat info {};
+    if (state.live == 0 || fstat(state.segment->fd(), &info) != 0) continue;
+    auto& known = records[id];
+    known[static_cast<std::uint64_t>(info.st_size)] = 0;
+    std::uint64_t at = 0;
+    for (const auto& [offset, bytes] : known) {
+      if (offset > at && !(can_punch_ && io_->punch(state.segment->fd(), at, offset - at) == 0)) {
+        state.dead += offset - at;
+        dead_bytes_ += offset - at;
+      }
+      at = std::max(at, offset + bytes);
+    }
+  }
 }
 
 // Requires: mutex_ is held.
@@ -161,6 +216,8 @@ Status DiskTier::scan_segments() {
   }
   if (error) return fail(ErrorCode::kIo, "cannot list '" + folder + "': " + error.message());
   std::ranges::sort(ids);
+  // Nothing is appended behind what a crash may have torn, and no number is used again while a checkpoint names it.
+  if (!ids.empty() && writes()) next_segment_ = std::max(next_segment_, ids.back() + 1);
   for (const std::uint32_t id : ids) {
     auto found = segments_.find(id);
     if (found == segments_.end()) {
@@ -169,10 +226,12 @@ Status DiskTier::scan_segments() {
       found = segments_.emplace(id, SegmentState{.segment = *segment}).first;
     }
     SegmentState& state = found->second;
-    CAIRN_TRY(state.end, state.segment->scan(state.end, [&](std::uint64_t offset, std::uint64_t bytes,
-                                                            const BlockMeta& meta) {
+    const auto found_record = [&](std::uint64_t offset, std::uint64_t bytes, const BlockMeta& meta) {
       index_found(state, offset, bytes, meta);
-    }));
+    };
+    CAIRN_TRY(const Segment::Scanned scanned, state.segment->scan(state.end, found_record));
+    // A reader looks again at what the writer may just be writing.
+    state.end = writes() ? scanned.end : scanned.certain;
   }
   return {};
 }
@@ -180,10 +239,7 @@ Status DiskTier::scan_segments() {
 // Requires: mutex_ is held.
 void DiskTier::index_found(SegmentState& state, std::uint64_t offset, std::uint64_t bytes, const BlockMeta& meta) {
   if (index_.contains(meta.key)) return;
-  if (!residency_->restore(meta, bytes)) {
-    if (writes()) io_->punch(state.segment->fd(), offset, bytes);
-    return;
-  }
+  if (!residency_->restore(meta, bytes)) return;
   Place place{.segment = state.segment, .offset = offset, .bytes = bytes, .meta = meta};
   place.meta.parts.clear();
   index_.emplace(meta.key, std::move(place));

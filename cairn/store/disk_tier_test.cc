@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -168,6 +169,52 @@ TEST_F(DiskTierTest, OneWriterAndReadersThatFollowIt) {
   const Digest gone = test_key(1);
   (*writer)->erase({&gone, 1}, soon());
   EXPECT_EQ(get(**reader, 1), BlockStatus::kMiss);
+}
+
+TEST_F(DiskTierTest, NumbersOfSegmentsAreNotUsedAgain) {
+  { EXPECT_EQ(put(**open(), 1), BlockStatus::kOk); }
+  const std::string checkpoint = path() + "/checkpoint";
+  for (const std::string& segment : segments()) std::filesystem::remove(segment);
+  std::filesystem::copy_file(checkpoint, checkpoint + ".old");
+  { EXPECT_EQ(put(**open(), 2), BlockStatus::kOk); }
+  // As if killed before the second checkpoint.
+  std::filesystem::copy_file(checkpoint + ".old", checkpoint, std::filesystem::copy_options::overwrite_existing);
+  const auto tier = open();
+  EXPECT_EQ(get(**tier, 2), BlockStatus::kOk);
+  EXPECT_EQ(get(**tier, 1), BlockStatus::kMiss);
+}
+
+TEST_F(DiskTierTest, WhatDamageLeavesBehindDoesNotCountForEver) {
+  { // one sound block among damaged headers, and no checkpoint
+    const auto tier = open();
+    for (std::uint64_t i = 0; i < 8; ++i) EXPECT_EQ(put(**tier, i), BlockStatus::kOk);
+  }
+  std::filesystem::remove(path() + "/checkpoint");
+  const int fd = ::open(segments()[0].c_str(), O_RDWR);
+  for (std::uint64_t i = 1; i < 8; ++i) ASSERT_EQ(pwrite(fd, "damage", 6, static_cast<off_t>(i * kRecord)), 6);
+  ::close(fd);
+  const auto tier = open();
+  EXPECT_EQ((*tier)->stats().blocks, 1u);
+  struct stat info {};
+  ASSERT_EQ(stat(segments()[0].c_str(), &info), 0);
+  EXPECT_LE(static_cast<std::uint64_t>(info.st_blocks) * 512, 2 * kRecord);
+}
+
+TEST_F(DiskTierTest, ASmallerBudgetKeepsWhatThePolicyAndPinsWant) {
+  {
+    const auto tier = open();
+    for (std::uint64_t i = 0; i < 20; ++i) EXPECT_EQ(put(**tier, i), BlockStatus::kOk);
+    EXPECT_EQ((*tier)->pin(test_key(3), unix_seconds() + 1000), BlockStatus::kOk);
+  }
+  const auto tier = open(5 * kRecord);
+  EXPECT_EQ((*tier)->stats().blocks, 5u);
+  EXPECT_EQ(get(**tier, 3), BlockStatus::kOk);
+}
+
+TEST_F(DiskTierTest, AFolderThatWasOnlyBegunIsTaken) {
+  std::filesystem::create_directories(path() + "/segments");
+  std::filesystem::create_directories(path() + "/lost+found");
+  EXPECT_TRUE(open());
 }
 
 TEST_F(DiskTierTest, RemembersWhatBecameOfBlocks) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a tier holds, as far as budgets, pins, leases and eviction go: it decides, the tier moves the bytes.
+// What a tier holds, as far as budgets, pins, leases and eviction go: it decides, the tier moves the bytes. Whatever the
+// policy, a block goes before the block it follows, since what follows a gap is out of reach.
 #pragma once
 
 #include <cstdint>
@@ -35,11 +36,14 @@ class Residency {
     bool admitted = false;
     std::vector<Digest> evict;  // before writing; already removed here
   };
-  // Decides before anything is written. Both budgets hold at all times: what does not fit after evicting is refused, and then nothing
-  // is evicted. An admitted block counts from now on.
+  // Decides before anything is written. Both budgets hold at all times: what does not fit after evicting is refused, and
+  // then nothing is evicted. A block whose parent is not here costs no other its place: it may be out of reach. An
+  // admitted block counts from now on.
   Admission admit(const BlockMeta& meta, std::uint64_t bytes);
-  // Adds what is there already, as after a start. False when it does not fit.
+  // Adds what is there already, as after a start; false when it is known. Budgets are kept by shrink() afterwards.
   bool restore(const BlockMeta& meta, std::uint64_t bytes);
+  // What has to go for the budgets, as the policy wants it; already removed here. Pinned blocks go last.
+  std::vector<Digest> shrink();
 
   void used(const Digest& key);
   void removed(const Digest& key);
@@ -56,19 +60,21 @@ class Residency {
 
  private:
   struct Item {
-    std::uint64_t bytes = 0;
-    std::uint64_t tenant = 0;
+    EvictionItem what;
     std::int64_t pinned_until_s = 0;
     Deadline leased_until{};
   };
   explicit Residency(ResidencyOptions options) : options_(std::move(options)) {}
   std::uint64_t tenant_budget(std::uint64_t tenant) const;
   bool may_go(const Item& item, std::int64_t now_s) const;
+  bool has_children(const Digest& key) const { return children_.contains(key); }
+  void count_child(const Digest& parent, int change);
   void add(const BlockMeta& meta, std::uint64_t bytes);
 
   ResidencyOptions options_;
   std::unique_ptr<EvictionPolicy> policy_;
   std::unordered_map<Digest, Item, DigestHash> items_;
+  std::unordered_map<Digest, std::uint32_t, DigestHash> children_;  // held, by their parent, whether held or not
   std::unordered_map<std::uint64_t, std::uint64_t> tenant_bytes_;
   std::uint64_t bytes_ = 0;
 };

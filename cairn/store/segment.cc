@@ -40,7 +40,7 @@ std::optional<std::uint32_t> Segment::id_of(const std::string& file_name) {
   if (file_name.size() != 12 || !file_name.ends_with(".seg")) return std::nullopt;
   std::uint32_t id = 0;
   const auto [end, error] = std::from_chars(file_name.data(), file_name.data() + 8, id, 16);
-  if (error != std::errc() || end != file_name.data() + 8) return std::nullopt;
+  if (error != std::errc() || end != file_name.data() + 8 || id == 0 || id == UINT32_MAX) return std::nullopt;
   return id;
 }
 
@@ -73,11 +73,12 @@ bool Segment::is_hole(std::uint64_t offset) const {
   return lseek(fd_, static_cast<off_t>(offset), SEEK_DATA) != static_cast<off_t>(offset);
 }
 
-Result<std::uint64_t> Segment::scan(std::uint64_t from, const Found& found) const {
+Result<Segment::Scanned> Segment::scan(std::uint64_t from, const Found& found) const {
   struct stat info {};
   if (fstat(fd_, &info) != 0) return cannot("look at", path_);
   const std::uint64_t end = static_cast<std::uint64_t>(info.st_size) / kDirectIoPage * kDirectIoPage;
   std::uint64_t at = from, last = from;
+  std::optional<std::uint64_t> unknown;  // the first page that is not a record
   RecordBytes window(kScanBytes);
   std::uint64_t window_at = 0, window_bytes = 0;
   while (at < end) {
@@ -93,6 +94,7 @@ Result<std::uint64_t> Segment::scan(std::uint64_t from, const Found& found) cons
       IoOp op{.fd = fd_, .offset = at, .bytes = window.span().first(window_bytes)};
       run_plainly(op);
       if (op.error != 0) {
+        if (!unknown) unknown = at;
         at += kDirectIoPage;
         window_bytes = 0;
         continue;
@@ -116,9 +118,10 @@ Result<std::uint64_t> Segment::scan(std::uint64_t from, const Found& found) cons
         continue;
       }
     }
+    if (!unknown) unknown = at;
     at += kDirectIoPage;
   }
-  return last;
+  return Scanned{.end = last, .certain = unknown.value_or(last)};
 }
 
 }  // namespace cairn

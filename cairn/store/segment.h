@@ -41,10 +41,13 @@ class Segment {
   // Whether this byte was punched out, or lies beyond the end. The file system knows without reading.
   bool is_hole(std::uint64_t offset) const;
 
-  // Calls back for every record whose header holds, from byte `from` on, and returns where the last one ends. Steps over holes and
-  // damage.
+  struct Scanned {
+    std::uint64_t end = 0;      // of the last record
+    std::uint64_t certain = 0;  // up to there all is records and holes: nothing that may yet become a record
+  };
+  // Calls back for every record whose header holds, from byte `from` on. Steps over holes and damage.
   using Found = std::function<void(std::uint64_t offset, std::uint64_t bytes, const BlockMeta& meta)>;
-  Result<std::uint64_t> scan(std::uint64_t from, const Found& found) const;
+  Result<Scanned> scan(std::uint64_t from, const Found& found) const;
 
  private:
   Segment(std::string path, std::uint32_t id, int fd, bool direct)

@@ -32,7 +32,7 @@ LoadedBlock PrefixLoad::wait(std::size_t i) {
   });
   if (blocks_.size() > i) return blocks_[i];
   if (!blocks_.empty() && blocks_.back().status != BlockStatus::kOk) return {.status = blocks_.back().status};
-  abandoned_.store(true, std::memory_order_relaxed);
+  abandon();
   return {.status = BlockStatus::kTimeout};
 }
 
@@ -100,7 +100,11 @@ void Store::read_loop() {
       load = std::move(to_read_.front());
       to_read_.pop_front();
     }
-    serve(*load);
+    try {
+      serve(*load);
+    } catch (const std::exception&) {  // memory, threads: this load ends, the next may fare better
+      load->deliver({.status = BlockStatus::kBroken});
+    }
   }
 }
 
@@ -219,7 +223,11 @@ void Store::write_loop() {
         to_write_.pop_front();
       }
     }
-    write_batch(batch);
+    try {
+      write_batch(batch);
+    } catch (const std::exception&) {
+      writes_failed_.fetch_add(batch.size(), std::memory_order_relaxed);
+    }
     std::size_t bytes = 0;
     for (const Queued& write : batch) bytes += write.record->size();
     batch.clear();
@@ -265,9 +273,9 @@ Status Store::flush(Deadline deadline) {
 
 bool Store::copy_part(const LoadedBlock& block, std::size_t part, std::span<std::byte> out) {
   if (block.record->copy_part(part, out, options_.key ? &*options_.key : nullptr)) return true;
-  // A store full of blocks under another key is no damage.
-  if (block.record->encrypted() && block.record->intact()) return false;
-  for (const std::unique_ptr<Tier>& tier : tiers_) tier->report_corrupt(block.record->meta().key);
+  // Blocks under another key, or under none, are no damage.
+  if (block.record->intact()) return false;
+  tiers_[block.tier]->report_corrupt(block.record->meta().key);  // tiers below may have it sound
   return false;
 }
 

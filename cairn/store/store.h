@@ -40,6 +40,8 @@ class PrefixLoad {
  public:
   // Waits for the i-th block until the load's deadline. After the first block that is not kOk no later one comes.
   LoadedBlock wait(std::size_t i);
+  // No more blocks are wanted; what is being read is not waited for.
+  void abandon() { abandoned_.store(true, std::memory_order_relaxed); }
   std::size_t size() const { return keys_.size(); }
 
  private:
@@ -77,8 +79,7 @@ class Store {
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
 
-  // Starts to load keys[0], keys[1], ... up to the first that no tier has. Returns at once; dropping the load abandons
-  // what has not been read.
+  // Starts to load keys[0], keys[1], ... up to the first that no tier has. Returns at once.
   std::shared_ptr<PrefixLoad> load(std::vector<Digest> keys, Deadline deadline);
 
   // Which tier has the block, for each of the leading keys that some tier has. May ask a server: bounded by the deadline.
@@ -90,7 +91,7 @@ class Store {
   Status flush(Deadline deadline);
 
   // What a part of a loaded record says, verified. False when it is encrypted with another key, and when it is damaged:
-  // then it is counted as corrupt in all tiers and erased.
+  // then the tier that it came from counts it as corrupt and erases it.
   bool copy_part(const LoadedBlock& block, std::size_t part, std::span<std::byte> out);
 
   // Seconds that reading so many bytes from a tier should take, from what it was seen to do; 0 before the first time.

@@ -152,7 +152,7 @@ TEST(Store, AFullQueueDropsWritesInsteadOfWaiting) {
   EXPECT_EQ(stack.store->stats().writes_dropped, 50 - taken);
 }
 
-TEST(Store, DamageFoundByTheReaderIsErasedEverywhere) {
+TEST(Store, DamageInOneTierIsReadFromTheNext) {
   Stack stack;
   EXPECT_TRUE(stack.write(1));
   ASSERT_TRUE(stack.store->flush(soon()));
@@ -162,7 +162,11 @@ TEST(Store, DamageFoundByTheReaderIsErasedEverywhere) {
   block.record = *BlockRecord::parse(std::move(bytes), 0);
   std::vector<std::byte> out(1000);
   EXPECT_FALSE(stack.store->copy_part(block, 1, out));
-  EXPECT_EQ(stack.store->load(keys_of({1}), soon())->wait(0).status, BlockStatus::kMiss);
+  const LoadedBlock again = stack.store->load(keys_of({1}), soon())->wait(0);
+  ASSERT_EQ(again.status, BlockStatus::kOk);
+  EXPECT_EQ(again.tier, 1u);
+  EXPECT_EQ(stack.ram->stats().corrupt, 1u);
+  EXPECT_TRUE(TestBlock{.number = 1}.equals(*again.record));
 }
 
 }  // namespace

@@ -126,6 +126,35 @@ TEST_P(TierConformance, NeverHoldsMoreThanItsBudget) {
   EXPECT_EQ(tier->stats().blocks, 10u) << "what is refused costs nobody a block";
 }
 
+// A prompt longer than the budget keeps its beginning, which is what the next one can use.
+TEST_P(TierConformance, AChainLongerThanTheBudgetKeepsItsHead) {
+  if (!bounded()) GTEST_SKIP() << "the server keeps the budget";
+  for (const char* policy : {"cost", "lru", "s3fifo"}) {
+    TestFolder folder;
+    const auto tier = GetParam().make(folder, {.budget_bytes = 10 * kRecord, .policy = policy});
+    for (int round = 0; round < 3; ++round) {
+      for (std::uint32_t i = 0; i < 30; ++i) {
+        (void)put(*tier, {.number = i, .parent = i == 0 ? 1000 : i - 1, .depth = i});
+      }
+      std::uint64_t prefix = 0;
+      while (get(*tier, {.number = prefix}) == BlockStatus::kOk) ++prefix;
+      EXPECT_GE(prefix, 5u) << policy << ' ' << round;
+    }
+  }
+}
+
+// One large block may need the place of several small ones of one chain.
+TEST_P(TierConformance, ALargeBlockTakesThePlaceOfAChain) {
+  if (!bounded()) GTEST_SKIP() << "the server keeps the budget";
+  const auto tier = make({.budget_bytes = 10 * kRecord});
+  for (std::uint32_t i = 0; i < 10; ++i) {
+    EXPECT_EQ(put(*tier, {.number = i, .parent = i == 0 ? 1000 : i - 1, .depth = i}), BlockStatus::kOk);
+  }
+  EXPECT_EQ(put(*tier, {.number = 50, .part_bytes = {256, 40000}}), BlockStatus::kOk);
+  EXPECT_EQ(get(*tier, {.number = 0}), BlockStatus::kOk);
+  EXPECT_EQ(get(*tier, {.number = 9}), BlockStatus::kMiss);
+}
+
 TEST_P(TierConformance, ATenantPaysForItself) {
   if (!bounded()) GTEST_SKIP() << "the server keeps the budget";
   const auto tier = make({.budget_bytes = 10 * kRecord, .tenant_budget_bytes = 4 * kRecord});

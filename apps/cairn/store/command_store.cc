@@ -24,7 +24,9 @@ void add_store_command(CLI::App& app, Status& outcome) {
 
 void add_store_argument(CLI::App& command, StoreCommand& options) {
   command.add_option("store", options.store, "A folder or redis://HOST")->required();
-  command.add_option("--timeout", options.timeout_s, "Most seconds to wait for the store")->capture_default_str();
+  command.add_option("--timeout", options.timeout_s, "Most seconds to wait for the store")
+      ->check(CLI::Range(1, 86400))
+      ->capture_default_str();
   command.add_flag("--json", options.json, "Print JSON");
 }
 
@@ -33,7 +35,8 @@ Result<std::unique_ptr<Tier>> open_named(const StoreCommand& options, Access acc
     return fail(ErrorCode::kInvalidArgument, "memory ends with its process: name a folder or redis://HOST");
   }
   const bool folder = options.store.find("://") == std::string::npos;
-  if (folder && access != Access::kCreate && !std::filesystem::exists(options.store + "/cairn-store")) {
+  std::error_code error;
+  if (folder && access != Access::kCreate && !std::filesystem::exists(options.store + "/cairn-store", error)) {
     return fail(ErrorCode::kNotFound, "there is no store in '" + options.store + "'");
   }
   StoreConfig config = options.config;

@@ -34,6 +34,7 @@ struct PinOptions : StoreCommand {
 };
 
 Status pin(const PinOptions& options) {
+  if (options.prefix.empty()) return fail(ErrorCode::kInvalidArgument, "give the first digits of a key");
   CAIRN_TRY(const auto tier, open_named(options, Access::kChange));
   CAIRN_TRY(const std::vector<StoredBlock> blocks, chosen(*tier, options.prefix, options.deadline()));
   const std::int64_t until = options.unpin ? 0 : unix_seconds() + static_cast<std::int64_t>(options.seconds);
@@ -45,13 +46,13 @@ Status pin(const PinOptions& options) {
     done += last == BlockStatus::kOk;
   }
   CAIRN_TRY_VOID(tier->flush(options.deadline()));
+  if (done == 0) return fail(ErrorCode::kIo, tier->name() + " refuses: " + std::string(block_status_name(last)));
   if (options.json) {
     std::cout << Json{{"store", tier->name()}, {"blocks", done}, {"until", until}}.dump(2) << '\n';
   } else {
     std::cout << done << (options.unpin ? " blocks unpinned" : " blocks pinned until " + time_text(until) + " UTC")
               << '\n';
   }
-  if (done == 0) return fail(ErrorCode::kIo, tier->name() + " refuses: " + std::string(block_status_name(last)));
   return {};
 }
 
@@ -127,7 +128,7 @@ struct ClearOptions : StoreCommand {
 
 Status clear(const ClearOptions& options) {
   if (!options.yes && options.recipe.empty() && options.tenant.empty()) {
-    return fail(ErrorCode::kInvalidArgument, "this erases every block of '" + options.store + "': say --yes");
+    return fail(ErrorCode::kInvalidArgument, "this erases every block of the store: say --yes");
   }
   CAIRN_TRY(const auto tier, open_named(options, Access::kChange));
   CAIRN_TRY(const std::vector<StoredBlock> blocks, all_blocks(*tier, options.deadline()));
@@ -160,7 +161,9 @@ void add_store_pin_command(CLI::App& app, Status& outcome) {
   auto options = std::make_shared<PinOptions>();
   add_store_argument(*command, *options);
   command->add_option("key", options->prefix, "First digits of the keys, see ls and explain")->required();
-  command->add_option("--for", options->seconds, "Seconds")->capture_default_str();
+  command->add_option("--for", options->seconds, "Seconds")
+      ->check(CLI::Range(1, 315360000))
+      ->capture_default_str();
   command->add_flag("--unpin", options->unpin, "End it instead");
   command->callback([options, &outcome] { outcome = pin(*options); });
 }

@@ -8,6 +8,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "apps/cairn/model_options.h"
 #include "apps/cairn/store/store_commands.h"
 #include "apps/cairn/text.h"
 #include "cairn/store/residency.h"
@@ -39,7 +40,8 @@ std::shared_ptr<const BlockRecord> probe_block() {
 void look_at_folder(const DoctorOptions& options, std::vector<Finding>& findings) {
   struct statvfs info {};
   std::string existing = options.store;
-  while (!existing.empty() && !std::filesystem::exists(existing)) {
+  std::error_code error;
+  while (!existing.empty() && !std::filesystem::exists(existing, error)) {
     existing = std::filesystem::path(existing).parent_path().string();
   }
   if (statvfs(existing.empty() ? "." : existing.c_str(), &info) == 0) {
@@ -67,7 +69,9 @@ Status doctor(const DoctorOptions& options) {
     const auto key = StoreKey::from_file(options.config.key_file);
     findings.push_back(key ? Finding{Verdict::kGood, "the key file is sound"} : Finding{Verdict::kBad, key.error().message});
   }
-  Result<std::unique_ptr<Tier>> tier = open_tier(options.store, options.config);
+  StoreConfig config = options.config;
+  config.disk_bytes = UINT64_MAX / 4;  // looking must evict nothing
+  Result<std::unique_ptr<Tier>> tier = open_tier(options.store, config);
   if (!tier) {
     findings.push_back({Verdict::kBad, tier.error().message});
   } else {
@@ -75,6 +79,10 @@ Status doctor(const DoctorOptions& options) {
     const bool reading = stats.note.find("reading only") != std::string::npos;
     findings.push_back({stats.note.find("threads") != std::string::npos || reading ? Verdict::kWarning : Verdict::kGood,
                         (*tier)->name() + " opens, " + std::to_string(stats.blocks) + " blocks [" + stats.note + "]"});
+    if (stats.bytes > options.config.disk_bytes) {
+      findings.push_back({Verdict::kWarning, "it holds " + format_bytes(static_cast<double>(stats.bytes)) +
+                                                 ", more than the budget: the rest will be evicted when it is used"});
+    }
     if (!reading) {
       const auto block = probe_block();
       const auto start = std::chrono::steady_clock::now();
@@ -120,6 +128,7 @@ void add_store_doctor_command(CLI::App& app, Status& outcome) {
   auto options = std::make_shared<DoctorOptions>();
   add_store_argument(*command, *options);
   command->add_option("--store-size", options->config.disk_bytes, "The budget that it will get [10GiB]")
+      ->check(not_negative())
       ->transform(CLI::AsSizeValue(false));
   command->add_option("--store-key", options->config.key_file, "The key file that will be used");
   command->callback([options, &outcome] { outcome = doctor(*options); });
