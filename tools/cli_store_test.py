@@ -160,6 +160,16 @@ class Store(CommandLine):
         loop.symlink_to(loop)
         self.assertIn("going on without", self.run_prompt("--store", loop)[1])
 
+    def test_tenants_do_not_meet(self):
+        mine, _ = self.run_prompt("--store", self.store, "--tenant", "alice")
+        other, _ = self.run_prompt("--store", self.store, "--tenant", "bob", "--store-tenant-size", "600KiB")
+        again, _ = self.run_prompt("--store", self.store, "--tenant", "alice")
+        self.assertEqual((mine["reused_tokens"], other["reused_tokens"]), (0, 0))
+        self.assertGreater(again["reused_tokens"], 0)
+        self.assertEqual([other["ids"], again["ids"]], [mine["ids"]] * 2)
+        sizes = {entry["tenant"]: entry["bytes"] for entry in self.json("stat", self.store)["recipes"]}
+        self.assertLessEqual(min(sizes.values()), 600 << 10)
+
     def test_a_budget_below_the_prompt_keeps_its_head(self):
         for _ in range(2):
             answer, _ = self.run_prompt("--store", self.store, "--store-size", "1200KiB")

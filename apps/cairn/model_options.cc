@@ -15,6 +15,7 @@ EngineOptions engine_options(const ModelOptions& options, bool reuse) {
   engine.context = options.context;
   engine.codec = options.codec;
   engine.reuse = reuse;
+  engine.tenant = options.store.tenant;
   return engine;
 }
 

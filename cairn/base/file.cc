@@ -55,6 +55,16 @@ Result<std::vector<std::byte>> read_open(int file, const std::string& path, std:
   return bytes;
 }
 
+// The rename is durable when the folder is. Where that cannot be had, the file is there all the same.
+void sync_folder_of(const std::string& path) {
+  const std::size_t slash = path.find_last_of('/');
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  const int directory = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0) return;
+  (void)::fsync(directory);
+  ::close(directory);
+}
+
 }  // namespace
 
 Result<std::vector<std::byte>> read_file(const std::string& path, std::size_t most_bytes) {
@@ -86,7 +96,10 @@ Status write_file(const std::string& path, std::span<const std::byte> content) {
   bool good = write_all(file, content) && ::fsync(file) == 0;
   const int reason = errno;
   good = ::close(file) == 0 && good;
-  if (good && std::rename(beside.c_str(), target.c_str()) == 0) return {};
+  if (good && std::rename(beside.c_str(), target.c_str()) == 0) {
+    sync_folder_of(target);
+    return {};
+  }
   if (!good) errno = reason;
   const std::string message = system_error(path);
   ::unlink(beside.c_str());

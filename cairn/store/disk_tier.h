@@ -90,7 +90,7 @@ class DiskTier final : public Tier {
   Status take_lock();
   Status recover();
   Status scan_segments();
-  void drop_torn();
+  void drop_torn(const Checkpoint* checkpoint);
   void give_back_gaps();
   void refresh();
   BlockStatus find(const Digest& key, Place* place);

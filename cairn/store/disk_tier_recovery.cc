@@ -148,7 +148,7 @@ Status DiskTier::recover() {
   }
   CAIRN_TRY_VOID(scan_segments());
   if (!writes()) return {};
-  drop_torn();
+  drop_torn(checkpoint ? &*checkpoint : nullptr);
   for (const Digest& key : residency_->shrink()) forget(key, Gone::kEvicted);
   give_back_gaps();
   std::vector<std::uint32_t> empty;
@@ -162,15 +162,17 @@ Status DiskTier::recover() {
   return {};
 }
 
-// Only the records of the last batch can be torn, when the machine failed and not just the process. Requires: mutex_
-// is held.
-void DiskTier::drop_torn() {
+// Only the last batch can be torn, when the machine failed and not just the process, and only if no checkpoint has seen
+// it. Requires: mutex_ is held.
+void DiskTier::drop_torn(const Checkpoint* checkpoint) {
   if (segments_.empty()) return;
   constexpr std::size_t kSuspects = 16;
   const auto& [last, state] = *segments_.rbegin();
+  std::uint64_t seen = 0;
+  if (checkpoint != nullptr && checkpoint->segment_ends.contains(last)) seen = checkpoint->segment_ends.at(last);
   std::vector<std::pair<std::uint64_t, Digest>> records;
   for (const auto& [key, place] : index_) {
-    if (place.segment->id() == last) records.emplace_back(place.offset, key);
+    if (place.segment->id() == last && place.offset >= seen) records.emplace_back(place.offset, key);
   }
   std::ranges::sort(records, std::greater());
   if (records.size() > kSuspects) records.resize(kSuspects);
@@ -181,6 +183,7 @@ void DiskTier::drop_torn() {
     const auto record = op.error == 0 ? BlockRecord::parse(std::move(bytes), record_place(last, offset), &key)
                                       : std::unexpected(Refusal("it cannot be read"));
     if (record && (*record)->intact()) continue;
+    ++stats_.corrupt;
     forget(key, Gone::kDamaged);
     if (!segments_.contains(last)) return;  // that was its last block
   }

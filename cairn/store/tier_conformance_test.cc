@@ -2,6 +2,7 @@
 // What every tier must do, whatever it is made of.
 #include <gtest/gtest.h>
 
+#include <ostream>
 #include <set>
 #include <thread>
 
@@ -21,6 +22,10 @@ struct TierMaker {
   bool bounded;  // it keeps budgets of its own; a server has its own memory limit
   std::function<std::unique_ptr<Tier>(const TestFolder&, ResidencyOptions)> make;
 };
+
+void PrintTo(const TierMaker& maker, std::ostream* out) {
+  *out << maker.name;
+}
 
 std::unique_ptr<Tier> make_disk(const TestFolder& folder, ResidencyOptions residency, DiskIoKind kind) {
   DiskTierOptions options{.folder = folder.path() + "/store", .residency = std::move(residency)};

@@ -3,6 +3,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <iostream>
@@ -82,6 +83,17 @@ Status doctor(const DoctorOptions& options) {
     if (stats.bytes > options.config.disk_bytes) {
       findings.push_back({Verdict::kWarning, "it holds " + format_bytes(static_cast<double>(stats.bytes)) +
                                                  ", more than the budget: the rest will be evicted when it is used"});
+    }
+    std::int64_t newest = 0;
+    (void)(*tier)->list(
+        [&](const StoredBlock& block) {
+          newest = std::max(newest, block.meta.created_s);
+          return true;
+        },
+        options.deadline());
+    if (newest > unix_seconds() + 60) {
+      findings.push_back({Verdict::kWarning, "blocks were written " + std::to_string(newest - unix_seconds()) +
+                                                 " s from now: the clock went back, they expire late"});
     }
     if (!reading) {
       const auto block = probe_block();

@@ -21,6 +21,7 @@ constexpr std::size_t kAtOnce = 8;
 Status verify(const StoreCommand& options) {
   CAIRN_TRY(const auto tier, open_named(options, Access::kChange));
   CAIRN_TRY(const std::vector<StoredBlock> blocks, all_blocks(*tier, options.deadline()));
+  const std::uint64_t torn = tier->stats().corrupt;  // noticed when the store was opened
   std::map<BlockStatus, std::uint64_t> counts;
   std::uint64_t bytes = 0;
   std::vector<std::string> damaged;
@@ -42,12 +43,13 @@ Status verify(const StoreCommand& options) {
   }
   progress.finish();
   if (options.json) {
-    Json json{{"store", tier->name()}, {"bytes", bytes}, {"damaged", damaged}, {"blocks", Json::object()}};
+    Json json{{"store", tier->name()}, {"bytes", bytes}, {"damaged", damaged}, {"torn", torn}, {"blocks", Json::object()}};
     for (const auto& [status, count] : counts) json["blocks"][std::string(block_status_name(status))] = count;
     std::cout << json.dump(2) << '\n';
   } else {
     std::cout << tier->name() << ": " << counts[BlockStatus::kOk] << " of " << blocks.size() << " blocks sound, "
               << format_bytes(static_cast<double>(bytes)) << " read\n";
+    if (torn > 0) std::cout << torn << " torn blocks were erased when the store was opened\n";
     for (const std::string& key : damaged) std::cout << "damaged and erased: " << key << '\n';
     for (const auto& [status, count] : counts) {
       if (status != BlockStatus::kOk && status != BlockStatus::kCorrupt) {
@@ -56,7 +58,9 @@ Status verify(const StoreCommand& options) {
     }
   }
   if (interrupted()) return fail(ErrorCode::kCancelled, "interrupted");
-  if (!damaged.empty()) return fail(ErrorCode::kCorrupt, std::to_string(damaged.size()) + " blocks were damaged");
+  if (damaged.size() + torn > 0) {
+    return fail(ErrorCode::kCorrupt, std::to_string(damaged.size() + torn) + " blocks were damaged");
+  }
   if (counts[BlockStatus::kOk] != blocks.size()) return fail(ErrorCode::kIo, "not every block could be read");
   return {};
 }
