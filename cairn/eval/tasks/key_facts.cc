@@ -19,7 +19,7 @@ namespace {
 constexpr std::size_t kMinLines = 2, kMaxLines = 6, kUsualLines = 5;  // of a document
 constexpr std::size_t kMaxKeyFacts = 4;
 constexpr double kKeyShare = 0.45;
-constexpr int kFactTries = 50;  // to say something new
+constexpr std::size_t kFactTries = 50;  // to say something new about one person; then it is the next one's turn
 constexpr std::size_t kNeedleDigits = 5;
 constexpr double kNeedleShare = 0.8;  // of the documents are followed by a needle, while there are cities
 
@@ -40,8 +40,8 @@ Document draw_document(std::size_t lines, std::set<std::string>& taken, SeededRa
   for (std::size_t i = 0; i < lines; ++i) {
     std::string fact;
     bool is_new = false;
-    for (int tries = 0; tries < kFactTries && !is_new; ++tries) {
-      fact = relation_fact(people, i, random.pick(kinds), random);
+    for (std::size_t tries = 0; tries < kFactTries * kMaxLines && !is_new; ++tries) {
+      fact = relation_fact(people, (i + tries / kFactTries) % kMaxLines, random.pick(kinds), random);
       is_new = taken.insert(fact).second;
     }
     const bool key = is_key[i] && document.key_facts.size() < kMaxKeyFacts;
