@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Put and get rates of the Redis tier, to be set beside redis-benchmark -t set,get -d 1048576 -c 4:
-//   store_redis --url unix:///tmp/r.sock --threads 4 --blocks 2000 --bytes 1048576 --batch 1
+//   store_redis --url redis://127.0.0.1:6379 --threads 4 --blocks 2000 --bytes 1048576 --batch 1
 #include <CLI/CLI.hpp>
 #include <atomic>
 #include <chrono>

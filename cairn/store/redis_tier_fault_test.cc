@@ -108,7 +108,7 @@ TEST_F(RedisFaults, AclUserAndDatabase) {
 TEST_F(RedisFaults, FrozenServerKeepsNobodyBeyondTheDeadline) {
   RedisServer server;
   const auto tier = open(server.url(), {.connect_timeout = milliseconds(150),
-                                        .breaker = {.failures = 3, .window = seconds(10), .rest = milliseconds(400)}});
+                                        .breaker = {.failures = 3, .window = seconds(10), .rest = milliseconds(900)}});
   const auto record = any_record(1, 200'000), large = any_record(2, 8'000'000);
   const Digest key = record->meta().key;
   ASSERT_EQ(tier->put({{record}}, soon())[0], BlockStatus::kOk);
@@ -126,9 +126,9 @@ TEST_F(RedisFaults, FrozenServerKeepsNobodyBeyondTheDeadline) {
             1000);
   // By now it rests: answers come at once.
   EXPECT_NE(tier->stats().note.find("resting 1 s after failures"), std::string::npos) << tier->stats().note;
-  EXPECT_LT(timed([&] { EXPECT_EQ(get_all(*tier, {{key}}, soon())[0].status, BlockStatus::kBroken); }), 100);
+  EXPECT_LT(timed([&] { EXPECT_EQ(get_all(*tier, {{key}}, soon())[0].status, BlockStatus::kBroken); }), 500);
   server.thaw();
-  std::this_thread::sleep_for(milliseconds(450));
+  std::this_thread::sleep_for(milliseconds(950));
   EXPECT_EQ(get_all(*tier, {{key}}, soon())[0].status, BlockStatus::kOk);  // the probe
   EXPECT_EQ(tier->stats().note, "one server, 2 connections");
 }
@@ -354,16 +354,16 @@ TEST(RedisFakes, BreakerStopsTryingAndProbesOnce) {
       if (::send(fd, answer.data(), answer.size(), MSG_NOSIGNAL) < 0) return;
     }
   });
-  const auto tier = open(fake.url(), {.breaker = {.failures = 3, .window = seconds(10), .rest = milliseconds(300)}});
+  const auto tier = open(fake.url(), {.breaker = {.failures = 3, .window = seconds(10), .rest = milliseconds(1000)}});
   well = false;
   const auto ask = [&] { return tier->contains({{any_key(1)}}, soon())[0]; };
   for (int i = 0; i < 10; ++i) EXPECT_EQ(ask(), BlockStatus::kBroken);
   EXPECT_EQ(fake.connections, 3);
-  std::this_thread::sleep_for(milliseconds(320));
+  std::this_thread::sleep_for(milliseconds(1050));
   for (int i = 0; i < 10; ++i) EXPECT_EQ(ask(), BlockStatus::kBroken);
   EXPECT_EQ(fake.connections, 4);
   well = true;
-  std::this_thread::sleep_for(milliseconds(320));
+  std::this_thread::sleep_for(milliseconds(1050));
   EXPECT_EQ(ask(), BlockStatus::kMiss);
   EXPECT_EQ(fake.connections, 5);
 }

@@ -66,7 +66,7 @@ struct Stack {
     options.tiers.push_back(std::move(below));
     options.queue_bytes = queue_bytes;
     options.write_deadline = milliseconds(2000);
-    options.rest = milliseconds(300);
+    options.rest = milliseconds(1500);
     store = std::make_unique<Store>(std::move(options));
   }
   bool write(std::uint64_t number) {
@@ -134,17 +134,17 @@ TEST(Store, AWaitEndsAtItsDeadlineAndTheTierRests) {
   EXPECT_NE(stack.store->load(keys_of({1}), soon())->wait(0).status, BlockStatus::kOk);
   EXPECT_EQ(stack.slow->gets, gets) << "a resting tier was asked";
   stack.slow->delay_ms = 0;
-  std::this_thread::sleep_for(milliseconds(400));
+  std::this_thread::sleep_for(milliseconds(1600));
   EXPECT_EQ(stack.store->load(keys_of({1}), soon())->wait(0).status, BlockStatus::kOk) << "it is probed again";
 }
 
 TEST(Store, AFullQueueDropsWritesInsteadOfWaiting) {
   Stack stack(/*queue_bytes=*/5 * 8192);
-  stack.slow->delay_ms = 300;
+  stack.slow->delay_ms = 1500;
   std::size_t taken = 0;
   const auto start = std::chrono::steady_clock::now();
   for (std::uint64_t i = 0; i < 50; ++i) taken += stack.write(i);
-  EXPECT_LT(std::chrono::steady_clock::now() - start, milliseconds(250));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, milliseconds(1200));
   EXPECT_LT(taken, 50u);
   stack.slow->delay_ms = 0;
   ASSERT_TRUE(stack.store->flush(soon()));
