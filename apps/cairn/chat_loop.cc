@@ -34,7 +34,7 @@ class Chat {
 
   Status turn(std::string text) {
     conversation_.ask(std::move(text));
-    if (!sequence_) sequence_ = engine_.open(conversation_.tokens());
+    if (!sequence_) sequence_ = engine_.open_while_loading(conversation_.tokens());
     for (; accepted_ < conversation_.tokens().size(); ++accepted_) sampler_.accept(conversation_.tokens()[accepted_]);
     AnswerPrinter printer(engine_.tokenizer(), raw_, true);
     Result<Generation> answer = generate(engine_, *sequence_, conversation_.tokens(), sampler_, options_.generation,

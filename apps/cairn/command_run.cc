@@ -56,7 +56,7 @@ Status answer_prompt(Engine& engine, const RunOptions& options, ChatFamily famil
                      std::string prompt) {
   const std::vector<TokenId> tokens = prompt_tokens(engine.tokenizer(), family, options, std::move(prompt));
   const auto asked = std::chrono::steady_clock::now();
-  Sequence sequence = engine.open(tokens);
+  Sequence sequence = engine.open_while_loading(tokens);
   const double open_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - asked).count();
   for (const TokenId id : tokens) sampler.accept(id);
   AnswerPrinter printer(engine.tokenizer(), family == ChatFamily::kPlain, !options.json);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/cairn/generation.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "apps/cairn/interrupt.h"
@@ -32,11 +33,13 @@ Result<Generation> generate(Engine& engine, Sequence& sequence, std::span<const 
   const Clock::time_point start = Clock::now();
   Generation out;
   out.prompt_tokens = tokens.size();
-  out.reused_tokens = sequence.size();
+  const std::size_t held = sequence.size();
   Progress progress("Reading the prompt");
   Result<std::span<const float>> logits = engine.prefill(
-      sequence, tokens.subspan(sequence.size()), {.on_progress = progress.counter(), .cancel = &interrupt_flag()});
+      sequence, tokens.subspan(held), {.on_progress = progress.counter(), .cancel = &interrupt_flag()});
   progress.finish();
+  // In a conversation the turns before are in the sequence, whoever computed them.
+  out.reused_tokens = std::max(held, sequence.reused_tokens());
   Clock::time_point first_token;
   while (true) {
     if (interrupted() || (!logits && logits.error().code == ErrorCode::kCancelled)) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "cairn/cache/incoming.h"
 #include "cairn/cache/store_link.h"
 
 namespace cairn {
@@ -21,6 +22,15 @@ Sequence KvCache::open(std::span<const TokenId> prompt) {
     if (core_->options.store) core_->options.store->warm(*core_, prompt.first(prompt.size() - 1));
     sequence.attach(core_->index->match(core_->options.root, prompt.first(prompt.size() - 1)), prompt);
   }
+  return sequence;
+}
+
+Sequence KvCache::open_while_loading(std::span<const TokenId> prompt) {
+  if (!core_->index || !core_->options.store || prompt.empty()) return open(prompt);
+  const auto reusable = prompt.first(prompt.size() - 1);
+  Sequence sequence(core_);
+  sequence.incoming_ = core_->options.store->begin(*core_, reusable);
+  sequence.attach(core_->index->match(core_->options.root, reusable), prompt);
   return sequence;
 }
 

@@ -36,6 +36,10 @@ class KvCache {
   // must be computed for its logits. It may be empty; so may the prompt.
   Sequence open(std::span<const TokenId> prompt);
 
+  // The same, but blocks that only the store has may still be on their way: see Sequence::awaits_blocks(). Without a store
+  // it is open().
+  Sequence open_while_loading(std::span<const TokenId> prompt);
+
   // A sequence of its own that shares all pages with `sequence`. Requires: no reserved tokens there.
   Sequence fork(const Sequence& sequence) { return sequence.fork(); }
 

@@ -10,6 +10,7 @@
 
 #include "cairn/base/check.h"
 #include "cairn/cache/encoding.h"
+#include "cairn/cache/incoming.h"
 #include "cairn/cache/sealing.h"
 #include "cairn/codec/basis.h"
 
@@ -57,6 +58,9 @@ Sequence::Sequence(std::shared_ptr<CacheCore> core)
   for (const LayerForms& forms : core_->layers) layers_.emplace_back(forms);
 }
 
+Sequence::Sequence(Sequence&& other) noexcept = default;
+Sequence::~Sequence() = default;
+
 // Not defaulted: that would let go of the old core before the old pages.
 Sequence& Sequence::operator=(Sequence&& other) noexcept {
   Sequence taken(std::move(other));
@@ -69,28 +73,37 @@ Sequence& Sequence::operator=(Sequence&& other) noexcept {
   std::swap(settled_blocks_, taken.settled_blocks_);
   std::swap(deferring_, taken.deferring_);
   std::swap(intact_, taken.intact_);
+  std::swap(reused_, taken.reused_);
+  std::swap(incoming_, taken.incoming_);
+  std::swap(joined_at_, taken.joined_at_);
+  std::swap(joined_, taken.joined_);
+  std::swap(lost_, taken.lost_);
   return *this;
 }
 
 void Sequence::attach(const PrefixMatch& match, std::span<const TokenId> prompt) {
   for (const PrefixMatch::Block& block : match.blocks) {
-    const auto positions = std::make_shared<PositionBlock>();
-    for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
-      (*positions)[t] = static_cast<std::int32_t>(block_keys_.size() * kBlockTokens + t);
-    }
-    for (std::size_t l = 0; l < layers_.size(); ++l) {
-      layers_[l].append({.keys = block.pages[2 * l],
-                         .values = block.pages[2 * l + 1],
-                         .positions = positions,
-                         .first_token = block_keys_.size() * kBlockTokens,
-                         .unencodable = kept_raw(layers_[l].forms(), block.pages[2 * l], block.pages[2 * l + 1])},
-                        kBlockTokens);
-    }
-    block_keys_.push_back(block.key);
+    append_block(block.key, block.pages, prompt.subspan(tokens_.size(), kBlockTokens));
   }
-  const auto attached = prompt.first(match.blocks.size() * kBlockTokens);
-  tokens_.assign(attached.begin(), attached.end());
-  settled_blocks_ = match.blocks.size();
+  reused_ = tokens_.size();
+}
+
+// A full block whose pages are final, after full ones.
+void Sequence::append_block(const Digest& key, std::span<const PageRef> pages, std::span<const TokenId> tokens) {
+  const std::size_t first_token = tokens_.size();
+  const auto positions = std::make_shared<PositionBlock>();
+  for (std::uint32_t t = 0; t < kBlockTokens; ++t) (*positions)[t] = static_cast<std::int32_t>(first_token + t);
+  for (std::size_t l = 0; l < layers_.size(); ++l) {
+    layers_[l].append({.keys = pages[2 * l],
+                       .values = pages[2 * l + 1],
+                       .positions = positions,
+                       .first_token = first_token,
+                       .unencodable = kept_raw(layers_[l].forms(), pages[2 * l], pages[2 * l + 1])},
+                      kBlockTokens);
+  }
+  block_keys_.push_back(key);
+  tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
+  settled_blocks_ = block_keys_.size();
 }
 
 // What reserve() needs for so many tokens: a copy of the tail where others hold it too, new blocks, and the encoded
@@ -189,6 +202,7 @@ Status Sequence::commit(std::span<const TokenId> tokens) {
     return fail(ErrorCode::kInvalidArgument, std::to_string(tokens.size()) + " tokens to commit, but " +
                                                  std::to_string(reserved_) + " are reserved: they must be as many");
   }
+  if (joined_) index_incoming();
   tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
   reserved_ = 0;
   encoding_room_ = {};
@@ -237,11 +251,14 @@ Status Sequence::trim(std::size_t tokens) {
     return fail(ErrorCode::kInvalidArgument,
                 "cannot keep " + std::to_string(tokens) + " tokens: a layer has dropped the block of the last of them");
   }
+  CAIRN_CHECK(!joined_);
+  drop_incoming();
   rollback();
   CAIRN_TRY_VOID(reopen_tail(tokens));
   shrink_layers(tokens);
   tokens_.resize(tokens);
   settled_blocks_ = std::min(settled_blocks_, tokens / kBlockTokens);
+  reused_ = std::min(reused_, tokens);
   if (tokens == 0) intact_ = true;
   block_keys_.resize(std::min(block_keys_.size(), tokens / kBlockTokens));
   own_tail_positions();
@@ -312,12 +329,13 @@ void Sequence::own_tail_positions() {
 }
 
 Sequence Sequence::fork() const {
-  CAIRN_CHECK(reserved_ == 0);
+  CAIRN_CHECK(reserved_ == 0 && !joined_);
   Sequence twin(core_);
   twin.layers_ = layers_;
   twin.tokens_ = tokens_;
   twin.block_keys_ = block_keys_;
   twin.intact_ = intact_;
+  twin.reused_ = reused_;
   twin.settled_blocks_ = settled_blocks_;
   twin.deferring_ = deferring_;
   twin.own_tail_positions();

@@ -20,13 +20,16 @@
 
 namespace cairn {
 
+class Incoming;
+
 // Thread-compatible: one thread at a time, save for store(). Sequences of one cache may be used from different threads.
 // Keeps what it needs of the cache alive and may outlive the KvCache itself. Moved-from sequences may only be destroyed
 // or assigned to. Invalidated by reserve, commit, rollback, trim and destruction: spans and views handed out before.
 class Sequence {
  public:
-  Sequence(Sequence&& other) noexcept = default;
+  Sequence(Sequence&& other) noexcept;
   Sequence& operator=(Sequence&& other) noexcept;
+  ~Sequence();
 
   std::size_t size() const { return tokens_.size(); }          // committed tokens
   std::size_t reserved() const { return reserved_; }           // tokens that commit() awaits
@@ -34,6 +37,23 @@ class Sequence {
   std::span<const Digest> block_keys() const {
     return block_keys_;
   }  // of the leading full blocks at positions 0, 1, ...
+
+  // Of the committed tokens, those that came from the prefix index or from a store.
+  std::size_t reused_tokens() const { return reused_; }
+
+  // With a sequence that was opened while a store loads (KvCache::open_while_loading): blocks that follow block number
+  // blocks_awaited_at() are on their way. Once the sequence ends there, or further on, join_incoming() makes them part of
+  // it, waiting for their first layer only: size() grows, arrive() is to be called for a layer before anything attends
+  // at it, and nothing else but reserve, store, encode_due, commit and rollback may follow until a commit.
+  bool awaits_blocks() const { return incoming_ != nullptr && !joined_; }
+  const Incoming& incoming() const { return *incoming_; }  // requires: awaits_blocks()
+  bool at_awaited_blocks() const;
+  void join_incoming();
+  void drop_incoming();  // goes on without them
+  // kIo when some blocks do not arrive, or damaged: after rollback() recover_from_loss() keeps what is sound.
+  Status arrive(std::uint32_t layer, ThreadPool& pool);
+  bool lost_blocks() const { return lost_; }
+  void recover_from_loss(ThreadPool& pool);
 
   // Makes room for positions.size() new tokens in all layers, at these positions. Evicts from the prefix index what
   // nobody uses if need be. kOutOfBudget with the number of tokens that would have fitted, kInvalidArgument when tokens
@@ -107,6 +127,8 @@ class Sequence {
   friend class KvCache;
   explicit Sequence(std::shared_ptr<CacheCore> core);
   void attach(const PrefixMatch& match, std::span<const TokenId> prompt);
+  void append_block(const Digest& key, std::span<const PageRef> pages, std::span<const TokenId> tokens);
+  void index_incoming();
   std::size_t bytes_for(std::size_t tokens) const;
   std::size_t settling_end(std::size_t tokens) const;
   Status reopen_tail(std::size_t tokens);
@@ -126,6 +148,10 @@ class Sequence {
   std::size_t settled_blocks_ = 0;  // block numbers below are encoded, or never will be
   bool deferring_ = false;
   bool intact_ = true;
+  std::size_t reused_ = 0;
+  std::unique_ptr<Incoming> incoming_;
+  std::size_t joined_at_ = 0;  // the number of the first block that came with incoming_
+  bool joined_ = false, lost_ = false;
 };
 
 }  // namespace cairn

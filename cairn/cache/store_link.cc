@@ -7,40 +7,18 @@
 #include <utility>
 #include <vector>
 
+#include "cairn/cache/block_parts.h"
+
 namespace cairn {
 namespace {
 
-// Part 0 of a record is the tokens, part 1 + l is K then V of layer l; the tag says in which form each is.
-constexpr std::uint32_t kKeysOpen = 1, kValuesOpen = 2;
 // A tier that was too slow gets a chance to show otherwise now and then.
 constexpr std::uint32_t kProbeEvery = 16;
+// A head is computed in whole prefill chunks: parts of one cost as much.
+constexpr std::size_t kChunkBlocks = 4;
 
 std::uint64_t nanoseconds_since(std::chrono::steady_clock::time_point start) {
   return static_cast<std::uint64_t>(std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count());
-}
-
-std::size_t page_bytes(const SideForms& side, std::uint32_t form) {
-  return form == kOpenForm ? side.open_bytes : side.settled_bytes;
-}
-
-PartMeta layer_part(const LayerForms& layer, std::uint32_t keys_form, std::uint32_t values_form) {
-  const std::size_t bytes = page_bytes(layer.keys, keys_form) + page_bytes(layer.values, values_form);
-  return {static_cast<std::uint32_t>(bytes),
-          (keys_form == kOpenForm ? kKeysOpen : 0) | (values_form == kOpenForm ? kValuesOpen : 0)};
-}
-
-// Whatever the header says, only pages of this cache's own sizes are taken.
-bool fits(const CacheCore& core, const BlockMeta& meta) {
-  if (meta.parts.size() != core.layers.size() + 1) return false;
-  if (meta.parts[0].bytes != kBlockTokens * sizeof(TokenId)) return false;
-  for (std::size_t l = 0; l < core.layers.size(); ++l) {
-    const PartMeta& part = meta.parts[l + 1];
-    if ((part.tag & ~(kKeysOpen | kValuesOpen)) != 0) return false;
-    const std::uint32_t keys_form = part.tag & kKeysOpen ? kOpenForm : kSettledForm;
-    const std::uint32_t values_form = part.tag & kValuesOpen ? kOpenForm : kSettledForm;
-    if (part != layer_part(core.layers[l], keys_form, values_form)) return false;
-  }
-  return true;
 }
 
 }  // namespace
@@ -51,16 +29,22 @@ StoreLink::StoreLink(StoreLinkOptions options) : options_(std::move(options)) {
   }
 }
 
-// Which form each page has is known once the block is: the least that a block takes decides.
-bool StoreLink::worth_loading(std::span<const std::size_t> tiers, std::uint64_t block_bytes) {
+// How many of the leading blocks are computed sooner than all would be loaded: none when loading is fast, all when it
+// is not worth it. Which form each page has is known once the block is: the least that a block takes decides.
+std::size_t StoreLink::worth_computing(std::span<const std::size_t> tiers, std::uint64_t record_bytes) {
   const double rate = prefill_.per_second();
-  if (!options_.break_even || rate == 0) return true;
+  if (!options_.break_even || rate == 0) return 0;
   double load_s = 0;
-  for (const std::size_t tier : tiers) load_s += options_.store->expected_seconds(tier, block_bytes);
+  for (const std::size_t tier : tiers) load_s += options_.store->expected_seconds(tier, record_bytes);
   const double compute_s = static_cast<double>(tiers.size() * kBlockTokens) / rate;
-  if (load_s < compute_s || guard_streak_.fetch_add(1) % kProbeEvery == kProbeEvery - 1) return true;
-  loads_skipped_.fetch_add(1, std::memory_order_relaxed);
-  return false;
+  if (load_s >= compute_s) {
+    if (guard_streak_.fetch_add(1) % kProbeEvery == kProbeEvery - 1) return 0;
+    loads_skipped_.fetch_add(1, std::memory_order_relaxed);
+    return tiers.size();
+  }
+  // Both ends meet where the head has been computed in the time that the tail takes to load.
+  const auto head = static_cast<std::size_t>(static_cast<double>(tiers.size()) * load_s / (load_s + compute_s));
+  return head / kChunkBlocks * kChunkBlocks;
 }
 
 // A load that goes worse than expected costs at most as much again as computing would have.
@@ -73,92 +57,81 @@ Deadline StoreLink::load_deadline(std::size_t blocks) const {
   return deadline_in(std::chrono::milliseconds(static_cast<std::int64_t>(1000 * wait_s)));
 }
 
-// Empty when the block is refused or there is no room for it.
-std::vector<PageRef> StoreLink::copy_pages(CacheCore& core, const LoadedBlock& block, std::span<const TokenId> tokens) {
-  const BlockMeta& meta = block.record->meta();
-  std::array<TokenId, kBlockTokens> stored;
-  if (!fits(core, meta) || meta.recipe != options_.recipe ||
-      !options_.store->copy_part(block, 0, std::as_writable_bytes(std::span(stored))) ||
-      !std::ranges::equal(stored, tokens)) {
-    blocks_refused_.fetch_add(1, std::memory_order_relaxed);
-    return {};
-  }
-  std::size_t bytes = 0;
-  for (std::size_t l = 0; l < core.layers.size(); ++l) {
-    const std::uint32_t tag = meta.parts[l + 1].tag;
-    bytes += PagePool::occupied_bytes(page_bytes(core.layers[l].keys, tag & kKeysOpen ? kOpenForm : kSettledForm));
-    bytes += PagePool::occupied_bytes(page_bytes(core.layers[l].values, tag & kValuesOpen ? kOpenForm : kSettledForm));
-  }
-  Result<Reservation> room = core.make_room(bytes);
-  if (!room) return {};
-  std::vector<PageRef> pages;
-  std::vector<std::byte> both;
-  for (std::size_t l = 0; l < core.layers.size(); ++l) {
-    const PartMeta& part = meta.parts[l + 1];
-    const std::uint32_t keys_form = part.tag & kKeysOpen ? kOpenForm : kSettledForm;
-    const std::uint32_t values_form = part.tag & kValuesOpen ? kOpenForm : kSettledForm;
-    const std::size_t keys = page_bytes(core.layers[l].keys, keys_form), values = part.bytes - keys;
-    both.resize(part.bytes);
-    if (!options_.store->copy_part(block, l + 1, both)) {
-      blocks_refused_.fetch_add(1, std::memory_order_relaxed);
-      return {};
-    }
-    pages.push_back(room->take(keys, keys_form));
-    std::memcpy(pages.back().data(), both.data(), keys);
-    pages.push_back(room->take(values, values_form));
-    std::memcpy(pages.back().data(), both.data() + keys, values);
-  }
-  return pages;
+std::unique_ptr<Incoming> StoreLink::begin(CacheCore& core, std::span<const TokenId> prompt) {
+  const CodecPlan& plan = core.options.plan;
+  // Where blocks are encoded later than they are computed, computed ones cannot stand before loaded ones.
+  return begin(core, prompt, /*may_split=*/plan.recent_blocks == 0 && !plan.exact_prefill);
 }
 
-// Returns how many of `wanted`, the keys from block `first` on, are in the index now.
-std::size_t StoreLink::insert_loaded(CacheCore& core, std::span<const TokenId> prompt, std::span<const Digest> keys,
-                                     std::size_t first, std::span<const Digest> wanted, Deadline deadline,
-                                     std::vector<PageRef>& held) {
-  const auto load = options_.store->load({wanted.begin(), wanted.end()}, deadline);
-  std::size_t loaded = 0;
-  for (; loaded < wanted.size(); ++loaded) {
-    const LoadedBlock block = load->wait(loaded);
-    if (block.status != BlockStatus::kOk) break;
-    const std::size_t b = first + loaded;
-    const auto tokens = prompt.subspan(b * kBlockTokens, kBlockTokens);
-    std::vector<PageRef> pages = copy_pages(core, block, tokens);
-    if (pages.empty()) break;
-    SealedBlock sealed{.parent = b == 0 ? core.options.root : keys[b - 1], .key = keys[b], .tokens = {}, .pages = {}};
-    std::ranges::copy(tokens, sealed.tokens.begin());
-    held.insert(held.end(), pages.begin(), pages.end());
-    sealed.pages = std::move(pages);
-    const InsertOutcome outcome = core.index->insert(core.options.root, std::move(sealed)).outcome;
-    if (outcome != InsertOutcome::kInserted && outcome != InsertOutcome::kDuplicate) break;
-  }
-  load->abandon();
-  return loaded;
-}
-
-std::size_t StoreLink::warm(CacheCore& core, std::span<const TokenId> prompt) {
+std::unique_ptr<Incoming> StoreLink::begin(CacheCore& core, std::span<const TokenId> prompt, bool may_split) {
   const std::size_t blocks = prompt.size() / kBlockTokens;
   std::vector<Digest> keys;
   for (std::size_t b = 0; b < blocks; ++b) {
     keys.push_back(block_key(b == 0 ? core.options.root : keys.back(), prompt.subspan(b * kBlockTokens, kBlockTokens)));
   }
   const std::size_t known = core.index->known(keys);
-  if (known == blocks) return 0;
-  const auto start = std::chrono::steady_clock::now();
+  if (known == blocks) return nullptr;
   const Deadline deadline = load_deadline(blocks - known);
   const std::vector<std::size_t> tiers = options_.store->locate(std::span(keys).subspan(known), deadline);
+  if (tiers.empty()) return nullptr;
+  std::size_t head = worth_computing(tiers, settled_record_bytes(core, options_.store->options().key.has_value()));
+  if (head == tiers.size()) return nullptr;
+  if (!may_split) head = 0;
+  count_heads(head);
+  const std::size_t first = known + head, end = known + tiers.size();
+  const auto tokens = prompt.subspan(first * kBlockTokens, (end - first) * kBlockTokens);
+  Incoming::Wanted wanted{.first = first,
+                          .parent = first == 0 ? core.options.root : keys[first - 1],
+                          .keys = {keys.begin() + static_cast<std::ptrdiff_t>(first),
+                                   keys.begin() + static_cast<std::ptrdiff_t>(end)},
+                          .tokens = {tokens.begin(), tokens.end()},
+                          .recipe = options_.recipe};
+  return std::make_unique<Incoming>(core, options_.store, std::move(wanted), deadline, blocks_refused_);
+}
+
+StoreLink::Advice StoreLink::advise(const Incoming& incoming, std::size_t tokens, std::size_t chunk) const {
+  constexpr std::chrono::milliseconds kLook(50);  // between looks at how fast blocks come
+  constexpr double kLongWait = 0.5;
+  if (!options_.break_even) return Advice::kJoin;
+  const double rate = prefill_.per_second();
+  const double chunk_s = rate == 0 ? kLongWait : static_cast<double>(chunk) / rate;
+  const Deadline patience = deadline_in(std::chrono::milliseconds(static_cast<int>(1000 * std::min(chunk_s, kLongWait))));
+  std::optional<double> left_s;
+  do {
+    if (incoming.ready(kLook)) return Advice::kJoin;
+    left_s = incoming.seconds_left();
+  } while (!left_s && !passed(patience));
+  if (!left_s) return Advice::kCompute;  // a chunk later more is known
+  if (rate > 0 && *left_s >= static_cast<double>(incoming.end() * kBlockTokens - tokens) / rate) return Advice::kAbandon;
+  return *left_s > chunk_s ? Advice::kCompute : Advice::kJoin;
+}
+
+void StoreLink::count_load_time(std::chrono::steady_clock::time_point since) {
+  load_nanoseconds_.fetch_add(nanoseconds_since(since), std::memory_order_relaxed);
+}
+
+std::size_t StoreLink::warm(CacheCore& core, std::span<const TokenId> prompt) {
+  const auto start = std::chrono::steady_clock::now();
   std::size_t loaded = 0;
-  if (!tiers.empty() && worth_loading(tiers, core.settled_block_bytes())) {
-    const auto wanted = std::span(keys).subspan(known, tiers.size());
-    std::vector<PageRef> held;  // so that making room for later blocks cannot evict earlier ones
-    // Once more after damage: the tier has let go of the block, one below may have it sound.
-    for (int attempt = 0; attempt < 2 && loaded < wanted.size(); ++attempt) {
-      const std::uint64_t refused = blocks_refused_;
-      loaded += insert_loaded(core, prompt, keys, known + loaded, wanted.subspan(loaded), deadline, held);
-      if (blocks_refused_ == refused) break;
+  // Once more after damage: the tier has let go of the block, one below may have it sound.
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    const std::uint64_t refused = blocks_refused_;
+    const std::unique_ptr<Incoming> incoming = begin(core, prompt, /*may_split=*/false);
+    if (incoming == nullptr) break;
+    incoming->prepare(incoming->first());
+    const std::size_t sound = incoming->arrive(core.layers.size() - 1, nullptr);
+    for (std::size_t i = 0; i < sound; ++i) {
+      SealedBlock sealed{.parent = incoming->parent(i), .key = incoming->key(i), .tokens = {}, .pages = {}};
+      std::ranges::copy(incoming->tokens(i), sealed.tokens.begin());
+      sealed.pages.assign(incoming->pages(i).begin(), incoming->pages(i).end());
+      const InsertOutcome outcome = core.index->insert(core.options.root, std::move(sealed)).outcome;
+      if (outcome != InsertOutcome::kInserted && outcome != InsertOutcome::kDuplicate) break;
+      ++loaded;
     }
+    if (blocks_refused_ == refused) break;
   }
-  blocks_loaded_.fetch_add(loaded, std::memory_order_relaxed);
-  load_nanoseconds_.fetch_add(nanoseconds_since(start), std::memory_order_relaxed);
+  count_loaded(loaded);
+  count_load_time(start);
   return loaded;
 }
 
@@ -173,7 +146,7 @@ void StoreLink::write_behind(const CacheCore& core, const SealedBlock& block, st
   std::size_t total = 0;
   meta.parts.push_back({kBlockTokens * sizeof(TokenId), 0});
   for (std::size_t l = 0; l < core.layers.size(); ++l) {
-    meta.parts.push_back(layer_part(core.layers[l], block.pages[2 * l].form(), block.pages[2 * l + 1].form()));
+    meta.parts.push_back(layer_part(core.layers[l], {block.pages[2 * l].form(), block.pages[2 * l + 1].form()}));
     total += meta.parts.back().bytes;
   }
   both.resize(total);
@@ -196,6 +169,7 @@ StoreLinkStats StoreLink::stats() const {
           .blocks_written = blocks_written_,
           .write_seconds = static_cast<double>(write_nanoseconds_.load()) * 1e-9,
           .loads_skipped = loads_skipped_,
+          .heads_computed = heads_computed_,
           .blocks_refused = blocks_refused_,
           .load_seconds = static_cast<double>(load_nanoseconds_.load()) * 1e-9};
 }

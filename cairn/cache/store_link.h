@@ -13,6 +13,7 @@
 #include "cairn/base/hash.h"
 #include "cairn/block/block_key.h"
 #include "cairn/cache/cache_core.h"
+#include "cairn/cache/incoming.h"
 #include "cairn/reuse/prefix_index.h"
 #include "cairn/store/rate.h"
 #include "cairn/store/store.h"
@@ -32,6 +33,7 @@ struct StoreLinkStats {
   std::uint64_t blocks_loaded = 0, blocks_written = 0;
   double write_seconds = 0;            // that sealing blocks took longer
   std::uint64_t loads_skipped = 0;     // by the break-even guard
+  std::uint64_t heads_computed = 0;    // blocks that were computed while later ones were loading
   std::uint64_t blocks_refused = 0;    // stored otherwise than this cache keeps them, or damaged
   double load_seconds = 0;             // that prompts waited
 };
@@ -45,6 +47,21 @@ class StoreLink {
   // Never fails: what cannot be had is computed.
   std::size_t warm(CacheCore& core, std::span<const TokenId> prompt);
 
+  // The same for a sequence that goes on by itself meanwhile: starts to load what is worth loading. Null when there is
+  // nothing.
+  std::unique_ptr<Incoming> begin(CacheCore& core, std::span<const TokenId> prompt);
+
+  // What a sequence of `tokens` tokens that awaits these blocks should do now, computing at most `chunk` tokens at a time.
+  enum class Advice : std::uint8_t {
+    kJoin,     // take the blocks, waiting for them where need be
+    kCompute,  // a chunk: it is done before the blocks are there
+    kAbandon,  // all of it: the blocks come later than that
+  };
+  Advice advise(const Incoming& incoming, std::size_t tokens, std::size_t chunk) const;
+  void count_loaded(std::size_t blocks) { blocks_loaded_.fetch_add(blocks, std::memory_order_relaxed); }
+  void count_heads(std::size_t blocks) { heads_computed_.fetch_add(blocks, std::memory_order_relaxed); }
+  void count_load_time(std::chrono::steady_clock::time_point since);
+
   // Queues a block that has just been sealed; its pages are copied.
   void write_behind(const CacheCore& core, const SealedBlock& block, std::uint32_t depth);
 
@@ -57,16 +74,14 @@ class StoreLink {
   Store& store() { return *options_.store; }
 
  private:
-  bool worth_loading(std::span<const std::size_t> tiers, std::uint64_t block_bytes);
+  std::size_t worth_computing(std::span<const std::size_t> tiers, std::uint64_t record_bytes);
   Deadline load_deadline(std::size_t blocks) const;
-  std::size_t insert_loaded(CacheCore& core, std::span<const TokenId> prompt, std::span<const Digest> keys,
-                            std::size_t first, std::span<const Digest> wanted, Deadline deadline,
-                            std::vector<PageRef>& held);
-  std::vector<PageRef> copy_pages(CacheCore& core, const LoadedBlock& block, std::span<const TokenId> tokens);
+  std::unique_ptr<Incoming> begin(CacheCore& core, std::span<const TokenId> prompt, bool may_split);
 
   const StoreLinkOptions options_;
   ReadRate prefill_;
-  std::atomic<std::uint64_t> blocks_loaded_{0}, blocks_written_{0}, loads_skipped_{0}, blocks_refused_{0};
+  std::atomic<std::uint64_t> blocks_loaded_{0}, blocks_written_{0}, loads_skipped_{0}, blocks_refused_{0},
+      heads_computed_{0};
   std::atomic<std::uint64_t> load_nanoseconds_{0}, write_nanoseconds_{0};
   std::atomic<std::uint32_t> guard_streak_{0};
 };

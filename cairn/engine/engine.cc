@@ -110,34 +110,4 @@ Status Engine::check_budget(std::size_t tokens) const {
                                            std::to_string(budget) + "; raise it or shorten the prompt");
 }
 
-Result<std::span<const float>> Engine::prefill(Sequence& sequence, std::span<const TokenId> tokens,
-                                               const PrefillControl& control) {
-  if (tokens.empty()) return fail(ErrorCode::kInvalidArgument, "there are no tokens to compute");
-  CAIRN_TRY_VOID(check_context(sequence.size() + tokens.size()));
-  CAIRN_TRY_VOID(check_budget(sequence.size() + tokens.size()));
-  sequence.begin_prefill();
-  for (std::size_t done = 0; done < tokens.size();) {
-    if (control.cancel != nullptr && control.cancel->load(std::memory_order_relaxed)) {
-      return fail(ErrorCode::kCancelled,
-                  "stopped after " + std::to_string(done) + " of " + std::to_string(tokens.size()) + " tokens");
-    }
-    // Chunks end on block borders, so that what was computed can be published as it goes.
-    const std::size_t to_border = Forward::kMaxRows - sequence.size() % kBlockTokens;
-    const std::size_t count = std::min(to_border, tokens.size() - done);
-    const bool last = done + count == tokens.size();
-    const ForwardRows rows[] = {{&sequence, tokens.subspan(done, count), last ? 1u : 0u, logits_.data()}};
-    const auto start = std::chrono::steady_clock::now();
-    CAIRN_TRY_VOID(forward_->run(rows));
-    // Shorter pieces say little about prefill.
-    if (store_link_ != nullptr && count >= kBlockTokens) {
-      store_link_->observe_prefill(count,
-                                   std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-    }
-    done += count;
-    if (control.on_progress) control.on_progress(done, tokens.size());
-  }
-  CAIRN_TRY_VOID(sequence.finish_prefill(*pool_));
-  return std::span<const float>(logits_);
-}
-
 }  // namespace cairn

@@ -69,6 +69,10 @@ class Engine {
   // A sequence that holds the longest cached prefix of `prompt`, at most all but its last token.
   Sequence open(std::span<const TokenId> prompt) { return cache_->open(prompt); }
 
+  // The same without waiting for blocks that a store has: prefill of the rest of the prompt takes them as they come, so
+  // that the sequence grows by more than it computes. For what was reused see Sequence::reused_tokens() afterwards.
+  Sequence open_while_loading(std::span<const TokenId> prompt) { return cache_->open_while_loading(prompt); }
+
   // Computes `tokens` at the end of the sequence, in chunks; returns the logits of the last one, valid until the next
   // call. Errors: kInvalidArgument (no tokens, ids outside the vocabulary), kTooLong (the context would be exceeded;
   // nothing was computed), kOutOfBudget (nothing was computed if the budget could never hold the sequence; else, and
@@ -88,6 +92,7 @@ class Engine {
   Status open_cache(const EngineOptions& options);
   Status check_context(std::size_t tokens) const;
   Status check_budget(std::size_t tokens) const;
+  void take_incoming(Sequence& sequence);
 
   std::shared_ptr<ThreadPool> pool_;
   std::shared_ptr<const Tokenizer> tokenizer_;

@@ -128,6 +128,7 @@ Status Forward::attention_block(std::uint32_t l, std::span<const ForwardRows> ba
   const bool last = l + 1 == config_.layers;
   const bool all_rows = LayerAttention::needs_all_rows(*batch.front().sequence, l);
   if (last && !all_rows) keep_logit_rows(q_.data());
+  for (const ForwardRows& part : batch) CAIRN_TRY_VOID(part.sequence->arrive(l, pool_));
   attend(l, batch);
   if (last && all_rows) keep_logit_rows(attended_.data());
   if (rows_.empty()) return {};

@@ -37,7 +37,7 @@ class Forward {
 
   // Requires: each sequence at most once. Either every sequence grew by its tokens, or none changed. Errors:
   // kInvalidArgument (no tokens, too many, ids outside the vocabulary, logits without room), kOutOfBudget (from the
-  // cache).
+  // cache), kIo (blocks that a sequence has joined did not arrive: it says so in lost_blocks()).
   Status run(std::span<const ForwardRows> batch);
 
  private:

@@ -64,12 +64,13 @@ class StoredReuse : public testing::TestWithParam<std::string> {
     std::size_t reused = 0;
     bool operator==(const Answer&) const = delete;
   };
-  static Answer answer(Engine& engine, std::span<const TokenId> tokens) {
-    Sequence sequence = engine.open(tokens);
-    const std::size_t reused = sequence.size();
-    const auto logits = engine.prefill(sequence, tokens.subspan(reused));
+  // `whole`: the sequence waits for all blocks before anything is computed.
+  static Answer answer(Engine& engine, std::span<const TokenId> tokens, bool whole = false) {
+    Sequence sequence = whole ? engine.open(tokens) : engine.open_while_loading(tokens);
+    const auto logits = engine.prefill(sequence, tokens.subspan(sequence.size()));
     EXPECT_TRUE(logits);
-    return {{logits->begin(), logits->end()}, reused};
+    EXPECT_EQ(sequence.size(), tokens.size());
+    return {{logits->begin(), logits->end()}, sequence.reused_tokens()};
   }
   static void expect_same(const Answer& a, const Answer& b) {
     ASSERT_EQ(a.logits.size(), b.logits.size());
@@ -95,6 +96,9 @@ TEST_P(StoredReuse, AnotherProcessFindsThePrefix) {
   EXPECT_EQ(again.reused, 256u);
   expect_same(again, cold);
   EXPECT_GT(second->store_link()->store().stats().tiers[0].stats.hits, 0u);
+  const Answer whole = answer(*engine(store()), tokens, /*whole=*/true);
+  EXPECT_EQ(whole.reused, 256u);
+  expect_same(whole, cold);
 }
 
 TEST_P(StoredReuse, DamageIsComputedAnew) {
@@ -117,7 +121,7 @@ TEST_P(StoredReuse, DamageIsComputedAnew) {
     }
     ::close(fd);
     const auto warm = engine(store());
-    expect_same(answer(*warm, tokens), cold);
+    expect_same(answer(*warm, tokens, /*whole=*/round % 2 == 0), cold);
   }
 }
 

@@ -122,9 +122,13 @@ bool BlockRecord::copy_part(std::size_t i, std::span<std::byte> out, const Store
   return key->open(nonce, static_cast<std::uint32_t>(i), part_context(meta_, i), stored, out);
 }
 
+bool BlockRecord::part_intact(std::size_t i) const {
+  return checksum(stored_part(i)) == checksums_[i];
+}
+
 bool BlockRecord::intact() const {
   for (std::size_t i = 0; i < meta_.parts.size(); ++i) {
-    if (checksum(stored_part(i)) != checksums_[i]) return false;
+    if (!part_intact(i)) return false;
   }
   return true;
 }

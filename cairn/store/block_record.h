@@ -81,8 +81,11 @@ class BlockRecord {
   // False when the part is damaged, encrypted with another key than `key`, or not encrypted though there is one; then `out` holds nothing of use. Requires:
   // i < meta().parts.size() and out.size() == meta().parts[i].bytes.
   bool copy_part(std::size_t i, std::span<std::byte> out, const StoreKey* key = nullptr) const;
-  // Whether all checksums hold.
+  // Whether the part's checksum holds; of all parts.
+  bool part_intact(std::size_t i) const;
   bool intact() const;
+  // Where the part ends, from the record's first byte. Tiers may give a record before all its parts are there.
+  std::size_t part_end(std::size_t i) const { return offsets_[i + 1]; }
 
  private:
   BlockRecord() = default;

@@ -34,7 +34,7 @@ DiskTier::~DiskTier() {
 }
 
 // Requires: mutex_ is held.
-BlockStatus DiskTier::find(const Digest& key, Place* place) {
+BlockStatus DiskTier::find(const Digest& key, Deadline leased_until, Place* place) {
   auto found = index_.find(key);
   if (found == index_.end()) {
     refresh();
@@ -46,7 +46,7 @@ BlockStatus DiskTier::find(const Digest& key, Place* place) {
     forget(key, Gone::kExpired);
     return BlockStatus::kExpired;
   }
-  residency_->lease(key, deadline_in(kLease));
+  residency_->lease(key, leased_until);
   if (place != nullptr) *place = found->second;
   return BlockStatus::kOk;
 }
@@ -54,20 +54,21 @@ BlockStatus DiskTier::find(const Digest& key, Place* place) {
 std::vector<BlockStatus> DiskTier::contains(std::span<const Digest> keys, Deadline) {
   std::vector<BlockStatus> statuses;
   const std::lock_guard lock(mutex_);
-  for (const Digest& key : keys) statuses.push_back(find(key, nullptr));
+  for (const Digest& key : keys) statuses.push_back(find(key, deadline_in(kLease), nullptr));
   return statuses;
 }
 
-// The next blocks that are there, at most kReadBatchBytes of them; `sink` hears of the others.
+// The next blocks that are there, not many more than `most_bytes` of them; `sink` hears of the others.
 std::vector<DiskTier::Read> DiskTier::prepare_reads(std::span<const Digest> keys, std::size_t& next,
+                                                    std::size_t most_bytes, Deadline leased_until,
                                                     const GetSink& sink) {
   std::vector<Read> reads;
   std::vector<std::pair<std::size_t, BlockStatus>> absent;
   {
     const std::lock_guard lock(mutex_);
-    for (std::size_t bytes = 0; next < keys.size() && bytes < kReadBatchBytes; ++next) {
+    for (std::size_t bytes = 0; next < keys.size() && bytes < most_bytes; ++next) {
       Read read{.index = next, .place = {}, .bytes = {}, .op = {}};
-      const BlockStatus status = find(keys[next], &read.place);
+      const BlockStatus status = find(keys[next], leased_until, &read.place);
       if (status == BlockStatus::kOk) {
         bytes += read.place.bytes;
         reads.push_back(std::move(read));
@@ -95,10 +96,11 @@ void DiskTier::run_reads(std::span<Read> reads) {
   for (std::size_t i = 0; i < reads.size(); ++i) reads[i].op.error = ops[i].error;
 }
 
-void DiskTier::deliver(const Digest& key, Read& read, const GetSink& sink) {
+// Gives the record to the sink, and back: null when there is none. With `whole` all of it has been read.
+std::shared_ptr<const BlockRecord> DiskTier::deliver(const Digest& key, Read& read, bool whole, const GetSink& sink) {
   BlockStatus status = BlockStatus::kOk;
   std::shared_ptr<const BlockRecord> record;
-  const std::size_t bytes = read.bytes.size();
+  const std::size_t bytes = read.op.bytes.size();
   // A header of nothing but zeros was given back to the file system, by a process whose last checkpoint is older.
   const bool gone = read.op.error == 0 && is_zero(read.bytes.span().first(kDirectIoPage));
   if (read.op.error != 0 && read.op.error != ENODATA) {
@@ -116,7 +118,7 @@ void DiskTier::deliver(const Digest& key, Read& read, const GetSink& sink) {
     const auto found = index_.find(key);
     const bool moved = found == index_.end() || found->second.segment != read.place.segment ||
                        found->second.offset != read.place.offset;
-    residency_->end_lease(key);
+    if (whole || status != BlockStatus::kOk) residency_->end_lease(key);
     if (status == BlockStatus::kOk) {
       residency_->used(key);
       ++stats_.hits;
@@ -130,18 +132,19 @@ void DiskTier::deliver(const Digest& key, Read& read, const GetSink& sink) {
       if (!moved) forget(key, status == BlockStatus::kCorrupt ? Gone::kDamaged : Gone::kEvicted);
     }
   }
-  sink(read.index, status, std::move(record));
+  sink(read.index, status, record);
+  return record;
 }
 
 // While one portion is delivered, which is when callers verify it, the next one is read.
 void DiskTier::get(std::span<const Digest> keys, Deadline deadline, const GetSink& sink) {
   std::size_t next = 0;
-  std::vector<Read> reads = prepare_reads(keys, next, sink);
+  std::vector<Read> reads = prepare_reads(keys, next, kReadBatchBytes, deadline_in(kLease), sink);
   run_reads(reads);
   for (;;) {
     const bool late = passed(deadline);
     std::vector<Read> upcoming;
-    if (!late && next < keys.size()) upcoming = prepare_reads(keys, next, sink);
+    if (!late && next < keys.size()) upcoming = prepare_reads(keys, next, kReadBatchBytes, deadline_in(kLease), sink);
     std::future<void> reading;
     if (!upcoming.empty()) {
       try {
@@ -150,7 +153,7 @@ void DiskTier::get(std::span<const Digest> keys, Deadline deadline, const GetSin
         run_reads(upcoming);
       }
     }
-    for (Read& read : reads) deliver(keys[read.index], read, sink);
+    for (Read& read : reads) (void)deliver(keys[read.index], read, /*whole=*/true, sink);
     if (reading.valid()) reading.get();
     reads = std::move(upcoming);
     if (late || (reads.empty() && next == keys.size())) break;

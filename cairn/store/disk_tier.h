@@ -48,6 +48,9 @@ class DiskTier final : public Tier {
   bool durable() const override { return true; }
   std::vector<BlockStatus> contains(std::span<const Digest> keys, Deadline deadline) override;
   void get(std::span<const Digest> keys, Deadline deadline, const GetSink& sink) override;
+  std::unique_ptr<PartReads> get_by_parts(std::span<const Digest> keys, Deadline deadline,
+                                          const GetSink& sink) override;
+  bool reads_parts() const override { return true; }
   std::vector<BlockStatus> put(std::span<const std::shared_ptr<const BlockRecord>> records, Deadline deadline) override;
   std::vector<BlockStatus> erase(std::span<const Digest> keys, Deadline deadline) override;
   BlockStatus pin(const Digest& key, std::int64_t until_s) override;
@@ -93,10 +96,12 @@ class DiskTier final : public Tier {
   void drop_torn(const Checkpoint* checkpoint);
   void give_back_gaps();
   void refresh();
-  BlockStatus find(const Digest& key, Place* place);
-  std::vector<Read> prepare_reads(std::span<const Digest> keys, std::size_t& next, const GetSink& sink);
+  BlockStatus find(const Digest& key, Deadline leased_until, Place* place);
+  class Parts;
+  std::vector<Read> prepare_reads(std::span<const Digest> keys, std::size_t& next, std::size_t most_bytes,
+                                  Deadline leased_until, const GetSink& sink);
   void run_reads(std::span<Read> reads);
-  void deliver(const Digest& key, Read& read, const GetSink& sink);
+  std::shared_ptr<const BlockRecord> deliver(const Digest& key, Read& read, bool whole, const GetSink& sink);
   void index_found(SegmentState& state, std::uint64_t offset, std::uint64_t bytes, const BlockMeta& meta);
   void forget(const Digest& key, Gone why);
   Status open_active(std::uint64_t bytes);

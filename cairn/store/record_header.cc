@@ -72,6 +72,10 @@ std::size_t record_header_bytes(std::size_t parts) {
   return round_to_io_page(kFixedBytes + parts * kPartBytes + sizeof(std::uint64_t));
 }
 
+std::size_t stated_header_bytes(std::span<const std::byte> first_page) {
+  return Reader(first_page.subspan(sizeof kMagic + sizeof kRecordVersion)).get<std::uint32_t>();
+}
+
 std::size_t RecordHeader::header_bytes() const {
   return record_header_bytes(parts.size());
 }

@@ -39,6 +39,8 @@ struct RecordHeader {
 inline constexpr std::size_t kNonceAt = 168;
 
 std::size_t record_header_bytes(std::size_t parts);
+// How long the header says it is; not verified.
+std::size_t stated_header_bytes(std::span<const std::byte> first_page);
 
 // What encryption authenticates beside a part: what the header says it is.
 std::array<std::byte, 144> part_context(const BlockMeta& meta, std::size_t part);

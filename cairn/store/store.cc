@@ -10,39 +10,13 @@
 namespace cairn {
 namespace {
 
-// Blocks asked for at a time: enough for a deep queue, few enough that the first can be used early.
-constexpr std::size_t kReadBlocks = 8;
 constexpr std::size_t kWriteBlocks = 16;
 
 std::int64_t nanoseconds(Deadline time) {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
 }
 
-double seconds_since(Deadline start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
 }  // namespace
-
-LoadedBlock PrefixLoad::wait(std::size_t i) {
-  CAIRN_CHECK(i < keys_.size());
-  std::unique_lock lock(mutex_);
-  arrived_.wait_until(lock, deadline_, [&] {
-    return blocks_.size() > i || (!blocks_.empty() && blocks_.back().status != BlockStatus::kOk);
-  });
-  if (blocks_.size() > i) return blocks_[i];
-  if (!blocks_.empty() && blocks_.back().status != BlockStatus::kOk) return {.status = blocks_.back().status};
-  abandon();
-  return {.status = BlockStatus::kTimeout};
-}
-
-void PrefixLoad::deliver(LoadedBlock block) {
-  {
-    const std::lock_guard lock(mutex_);
-    blocks_.push_back(std::move(block));
-  }
-  arrived_.notify_all();
-}
 
 Store::Store(StoreOptions options)
     : options_(std::move(options)),
@@ -76,90 +50,6 @@ bool Store::resting(std::size_t tier) const {
 void Store::note_timeout(std::size_t tier, Deadline started) {
   if (started + std::chrono::milliseconds(50) > std::chrono::steady_clock::now()) return;  // the caller was late, not the tier
   rests_until_[tier].store(nanoseconds(deadline_in(options_.rest)), std::memory_order_relaxed);
-}
-
-std::shared_ptr<PrefixLoad> Store::load(std::vector<Digest> keys, Deadline deadline) {
-  std::shared_ptr<PrefixLoad> load(new PrefixLoad(std::move(keys), deadline));
-  loads_.fetch_add(1, std::memory_order_relaxed);
-  if (load->keys_.empty()) return load;
-  {
-    const std::lock_guard lock(mutex_);
-    to_read_.push_back(load);
-  }
-  work_.notify_all();
-  return load;
-}
-
-void Store::read_loop() {
-  for (;;) {
-    std::shared_ptr<PrefixLoad> load;
-    {
-      std::unique_lock lock(mutex_);
-      work_.wait(lock, [&] { return stop_ || !to_read_.empty(); });
-      if (stop_) return;
-      load = std::move(to_read_.front());
-      to_read_.pop_front();
-    }
-    try {
-      serve(*load);
-    } catch (const std::exception&) {  // memory, threads: this load ends, the next may fare better
-      load->deliver({.status = BlockStatus::kBroken});
-    }
-  }
-}
-
-void Store::serve(PrefixLoad& load) {
-  const std::span<const Digest> keys = load.keys_;
-  for (std::size_t next = 0; next < keys.size();) {
-    if (passed(load.deadline_) || load.abandoned_.load(std::memory_order_relaxed)) {
-      load_timeouts_.fetch_add(1, std::memory_order_relaxed);
-      load.deliver({.status = BlockStatus::kTimeout});
-      return;
-    }
-    // The first answer comes soon, later ones in larger portions.
-    const std::size_t count = std::min(next == 0 ? kReadBlocks / 4 : kReadBlocks, keys.size() - next);
-    for (LoadedBlock& block : read_some(keys.subspan(next, count), load.deadline_)) {
-      const bool ended = block.status != BlockStatus::kOk;
-      if (!ended) blocks_loaded_.fetch_add(1, std::memory_order_relaxed);
-      load.deliver(std::move(block));
-      if (ended) return;
-    }
-    next += count;
-  }
-}
-
-// From the first tier that has each; found blocks are put into the volatile tiers above.
-std::vector<LoadedBlock> Store::read_some(std::span<const Digest> keys, Deadline deadline) {
-  std::vector<LoadedBlock> blocks(keys.size(), {.status = BlockStatus::kMiss});
-  std::vector<std::size_t> open(keys.size());
-  for (std::size_t i = 0; i < keys.size(); ++i) open[i] = i;
-  for (std::size_t t = 0; t < tiers_.size() && !open.empty(); ++t) {
-    if (resting(t)) continue;
-    std::vector<Digest> wanted;
-    for (const std::size_t i : open) wanted.push_back(keys[i]);
-    const Deadline start = std::chrono::steady_clock::now();
-    std::uint64_t bytes = 0;
-    bool late = false;
-    tiers_[t]->get(wanted, deadline, [&](std::size_t w, BlockStatus status, std::shared_ptr<const BlockRecord> record) {
-      LoadedBlock& block = blocks[open[w]];
-      late |= status == BlockStatus::kTimeout;
-      if (status == BlockStatus::kOk) {
-        bytes += record->size();
-        block = {status, std::move(record), t};
-      } else if (status != BlockStatus::kMiss) {
-        block.status = status;  // tells more than a miss below
-      }
-    });
-    rates_[t].observe(static_cast<double>(bytes), seconds_since(start));
-    if (late) note_timeout(t, start);
-    std::erase_if(open, [&](std::size_t i) { return blocks[i].status == BlockStatus::kOk; });
-  }
-  for (LoadedBlock& block : blocks) {
-    if (block.status != BlockStatus::kOk || block.tier == 0) continue;
-    promotions_.fetch_add(1, std::memory_order_relaxed);
-    enqueue({block.record, 0, block.tier - 1});
-  }
-  return blocks;
 }
 
 std::vector<std::size_t> Store::locate(std::span<const Digest> keys, Deadline deadline) {
@@ -274,7 +164,7 @@ Status Store::flush(Deadline deadline) {
 bool Store::copy_part(const LoadedBlock& block, std::size_t part, std::span<std::byte> out) {
   if (block.record->copy_part(part, out, options_.key ? &*options_.key : nullptr)) return true;
   // Blocks under another key, or under none, are no damage.
-  if (block.record->intact()) return false;
+  if (block.record->part_intact(part)) return false;
   tiers_[block.tier]->report_corrupt(block.record->meta().key);  // tiers below may have it sound
   return false;
 }

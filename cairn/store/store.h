@@ -15,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "cairn/store/prefix_load.h"
 #include "cairn/store/rate.h"
 #include "cairn/store/tier.h"
 
@@ -27,34 +28,6 @@ struct StoreOptions {
   std::size_t queue_bytes = std::size_t{64} << 20;  // of records that wait to be written; more are dropped
   std::chrono::milliseconds write_deadline{5000};   // of one batch
   std::chrono::milliseconds rest{30000};            // how long a tier is left alone after it let a deadline pass
-};
-
-struct LoadedBlock {
-  BlockStatus status = BlockStatus::kTimeout;
-  std::shared_ptr<const BlockRecord> record{};  // with kOk
-  std::size_t tier = 0;                       // that answered, with kOk
-};
-
-// The blocks of a prefix on their way. Thread-safe.
-class PrefixLoad {
- public:
-  // Waits for the i-th block until the load's deadline. After the first block that is not kOk no later one comes.
-  LoadedBlock wait(std::size_t i);
-  // No more blocks are wanted; what is being read is not waited for.
-  void abandon() { abandoned_.store(true, std::memory_order_relaxed); }
-  std::size_t size() const { return keys_.size(); }
-
- private:
-  friend class Store;
-  PrefixLoad(std::vector<Digest> keys, Deadline deadline) : keys_(std::move(keys)), deadline_(deadline) {}
-  void deliver(LoadedBlock block);
-
-  const std::vector<Digest> keys_;
-  const Deadline deadline_;
-  std::mutex mutex_;
-  std::condition_variable arrived_;
-  std::vector<LoadedBlock> blocks_;  // delivered so far; the last may be the miss that ended it
-  std::atomic<bool> abandoned_{false};
 };
 
 struct StoreStats {
@@ -80,7 +53,7 @@ class Store {
   Store& operator=(const Store&) = delete;
 
   // Starts to load keys[0], keys[1], ... up to the first that no tier has. Returns at once.
-  std::shared_ptr<PrefixLoad> load(std::vector<Digest> keys, Deadline deadline);
+  std::shared_ptr<PrefixLoad> load(std::vector<Digest> keys, Deadline deadline, LoadOrder order = LoadOrder::kByBlock);
 
   // Which tier has the block, for each of the leading keys that some tier has. May ask a server: bounded by the deadline.
   std::vector<std::size_t> locate(std::span<const Digest> keys, Deadline deadline);
@@ -109,8 +82,19 @@ class Store {
   };
   void read_loop();
   void write_loop();
+  // Parts of blocks that a tier goes on reading: which of the load's blocks they are of.
+  struct OpenReads {
+    std::size_t tier = 0;
+    std::unique_ptr<PartReads> reads;
+    std::vector<std::size_t> blocks;
+  };
   void serve(PrefixLoad& load);
-  std::vector<LoadedBlock> read_some(std::span<const Digest> keys, Deadline deadline);
+  void serve_by_block(PrefixLoad& load);
+  void serve_by_part(PrefixLoad& load);
+  std::size_t read_parts(PrefixLoad& load, std::span<OpenReads> open, std::span<const LoadedBlock> blocks);
+  // `open` is null where blocks must come whole.
+  std::vector<LoadedBlock> read_some(PrefixLoad& load, std::span<const Digest> keys, std::vector<OpenReads>* open);
+  void promote(std::span<const LoadedBlock> blocks);
   bool enqueue(Queued write);
   void write_batch(std::vector<Queued>& batch);
   bool resting(std::size_t tier) const;

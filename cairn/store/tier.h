@@ -50,6 +50,16 @@ struct TierStats {
   std::string note;  // what a person should know: "io_uring", "threads: io_uring is not permitted", "reading only: ..."
 };
 
+// Blocks of which a tier has given the headers and goes on to read the parts. Thread-compatible; must not outlive its
+// tier.
+class PartReads {
+ public:
+  virtual ~PartReads() = default;
+  // Parts before the `parts`-th of all blocks are there afterwards, and the records' copy_part may be called for them.
+  // Returns the bytes read; `failed` hears of the blocks for which it went wrong, by their index in the get.
+  virtual std::uint64_t read_to(std::size_t parts, const std::function<void(std::size_t, BlockStatus)>& failed) = 0;
+};
+
 // Thread-safe.
 class Tier {
  public:
@@ -64,6 +74,14 @@ class Tier {
   virtual std::vector<BlockStatus> contains(std::span<const Digest> keys, Deadline deadline) = 0;
   // Headers are verified here, parts by BlockRecord::copy_part.
   virtual void get(std::span<const Digest> keys, Deadline deadline, const GetSink& sink) = 0;
+  // A get whose records hold no parts yet: these are read through what is returned. Null where the tier gives whole
+  // blocks, which it has done then.
+  virtual std::unique_ptr<PartReads> get_by_parts(std::span<const Digest> keys, Deadline deadline,
+                                                  const GetSink& sink) {
+    get(keys, deadline, sink);
+    return nullptr;
+  }
+  virtual bool reads_parts() const { return false; }
   // A block becomes visible as a whole or not at all. One that is there already is kOk without being written.
   virtual std::vector<BlockStatus> put(std::span<const std::shared_ptr<const BlockRecord>> records,
                                        Deadline deadline) = 0;

@@ -246,6 +246,62 @@ TEST_P(TierConformance, ManyThreadsSeeWholeBlocksOrNone) {
   EXPECT_GT(hits, 0);
 }
 
+// Part by part or whole: the same blocks, the same bytes, the same misses.
+TEST_P(TierConformance, PartsComeOneAfterTheOther) {
+  const auto tier = make();
+  if (tier == nullptr) GTEST_SKIP() << "redis-server is not installed";
+  std::vector<TestBlock> blocks;
+  // Parts that end inside pages, on their borders, and none at all; one header longer than what is read first.
+  for (const std::vector<std::uint32_t>& parts :
+       {std::vector<std::uint32_t>{256, 1000, 1000}, {4096, 4096, 8192}, {1, 70000, 1}, {0, 10, 5000}}) {
+    blocks.push_back({.number = blocks.size(), .part_bytes = parts});
+  }
+  blocks.push_back({.number = blocks.size(), .part_bytes = std::vector<std::uint32_t>(600, 7)});
+  std::vector<Digest> keys;
+  for (const TestBlock& block : blocks) {
+    ASSERT_EQ(put(*tier, block), BlockStatus::kOk);
+    keys.push_back(test_key(block.number));
+  }
+  keys.insert(keys.begin() + 2, test_key(77));
+  std::vector<std::shared_ptr<const BlockRecord>> records(keys.size());
+  const auto reads = tier->get_by_parts(keys, soon(), [&](std::size_t i, BlockStatus status, auto record) {
+    EXPECT_EQ(status, i == 2 ? BlockStatus::kMiss : BlockStatus::kOk);
+    records[i] = std::move(record);
+  });
+  EXPECT_EQ(reads != nullptr, tier->reads_parts());
+  const auto expect_part = [&](std::size_t key, std::size_t part) {
+    const TestBlock& block = blocks[key - (key > 2 ? 1 : 0)];
+    if (key == 2 || part >= block.part_bytes.size()) return;
+    std::vector<std::byte> out(block.part_bytes[part]);
+    EXPECT_TRUE(records[key]->copy_part(part, out)) << "block " << key << " part " << part;
+    EXPECT_EQ(out, block.contents()[part]);
+  };
+  for (std::size_t part = 0; part < 3; ++part) {
+    if (reads) reads->read_to(part + 1, [](std::size_t i, BlockStatus) { ADD_FAILURE() << "block " << i; });
+    for (std::size_t key = 0; key < keys.size(); ++key) expect_part(key, part);
+  }
+  EXPECT_EQ(tier->stats().hits, blocks.size());
+}
+
+// What is being read part by part keeps its place, however much is written meanwhile.
+TEST_P(TierConformance, BlocksReadByPartsAreNotEvicted) {
+  if (!GetParam().bounded) GTEST_SKIP() << "a server decides by itself what it evicts";
+  const auto tier = make({.budget_bytes = 4 * kRecord, .policy = "lru"});
+  if (!tier->reads_parts()) GTEST_SKIP() << "it hands out whole blocks";
+  const TestBlock block{.number = 1};
+  ASSERT_EQ(put(*tier, block), BlockStatus::kOk);
+  const Digest key = test_key(1);
+  std::shared_ptr<const BlockRecord> record;
+  auto reads = tier->get_by_parts({&key, 1}, soon(), [&](std::size_t, BlockStatus, auto got) { record = std::move(got); });
+  ASSERT_NE(record, nullptr);
+  for (std::uint64_t number = 2; number < 12; ++number) put(*tier, {.number = number});
+  reads->read_to(3, [](std::size_t, BlockStatus) { ADD_FAILURE(); });
+  EXPECT_TRUE(block.equals(*record));
+  reads.reset();
+  for (std::uint64_t number = 12; number < 22; ++number) put(*tier, {.number = number});
+  EXPECT_EQ(get(*tier, block), BlockStatus::kMiss) << "its lease ended with the reads";
+}
+
 INSTANTIATE_TEST_SUITE_P(AllTiers, TierConformance, ::testing::ValuesIn(kMakers),
                          [](const auto& maker) { return maker.param.name; });
 

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// Prefill of one sequence, chunk by chunk, while a store may still be loading some of it.
+#include <algorithm>
+#include <chrono>
+#include <string>
+
+#include "cairn/engine/engine.h"
+
+namespace cairn {
+namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+void Engine::take_incoming(Sequence& sequence) {
+  if (!sequence.at_awaited_blocks()) return;
+  const auto start = std::chrono::steady_clock::now();
+  switch (store_link_->advise(sequence.incoming(), sequence.size(), Forward::kMaxRows)) {
+    case StoreLink::Advice::kJoin: sequence.join_incoming(); break;
+    case StoreLink::Advice::kAbandon: sequence.drop_incoming(); break;
+    case StoreLink::Advice::kCompute: break;
+  }
+  store_link_->count_load_time(start);
+}
+
+Result<std::span<const float>> Engine::prefill(Sequence& sequence, std::span<const TokenId> tokens,
+                                               const PrefillControl& control) {
+  if (tokens.empty()) return fail(ErrorCode::kInvalidArgument, "there are no tokens to compute");
+  const std::size_t base = sequence.size(), end = base + tokens.size();
+  CAIRN_TRY_VOID(check_context(end));
+  CAIRN_TRY_VOID(check_budget(end));
+  sequence.begin_prefill();
+  while (sequence.size() < end) {
+    if (control.cancel != nullptr && control.cancel->load(std::memory_order_relaxed)) {
+      return fail(ErrorCode::kCancelled, "stopped after " + std::to_string(sequence.size() - base) + " of " +
+                                             std::to_string(tokens.size()) + " tokens");
+    }
+    take_incoming(sequence);
+    const std::span<const TokenId> left = tokens.subspan(sequence.size() - base);
+    // Chunks end on block borders, so that what was computed can be published as it goes.
+    const std::size_t to_border = Forward::kMaxRows - sequence.size() % kBlockTokens;
+    const std::size_t count = std::min(to_border, left.size());
+    const ForwardRows rows[] = {{&sequence, left.first(count), count == left.size() ? 1u : 0u, logits_.data()}};
+    const auto start = std::chrono::steady_clock::now();
+    if (Status computed = forward_->run(rows); !computed) {
+      if (!sequence.lost_blocks()) return std::unexpected(std::move(computed).error());
+      sequence.recover_from_loss(*pool_);
+      continue;
+    }
+    // Shorter pieces say little about prefill.
+    if (store_link_ != nullptr && count >= kBlockTokens) store_link_->observe_prefill(count, seconds_since(start));
+    if (control.on_progress) control.on_progress(sequence.size() - base, tokens.size());
+  }
+  CAIRN_TRY_VOID(sequence.finish_prefill(*pool_));
+  return std::span<const float>(logits_);
+}
+
+}  // namespace cairn
