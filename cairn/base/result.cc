@@ -13,6 +13,7 @@ std::string_view error_code_name(ErrorCode code) {
     case ErrorCode::kTooLong: return "too long";
     case ErrorCode::kOutOfBudget: return "out of budget";
     case ErrorCode::kCancelled: return "cancelled";
+    case ErrorCode::kBusy: return "busy";
     case ErrorCode::kInternal: return "internal error";
   }
   return "unknown";

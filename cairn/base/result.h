@@ -20,6 +20,7 @@ enum class ErrorCode : std::uint8_t {
   kTooLong,          // a prompt or sequence exceeds the context
   kOutOfBudget,      // a byte budget would be exceeded
   kCancelled,        // the caller stopped it
+  kBusy,             // too much is going on: try again later
   kInternal,         // a bug
 };
 
