@@ -29,8 +29,13 @@ Incoming::Incoming(CacheCore& core, std::shared_ptr<Store> store, Wanted wanted,
     : core_(core),
       store_(std::move(store)),
       wanted_(std::move(wanted)),
+      deadline_(deadline),
       refused_(refused),
       load_(store_->load(wanted_.keys, deadline, LoadOrder::kByPart)) {}
+
+double Incoming::waited_s() const {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun_).count();
+}
 
 std::size_t Incoming::prepare(std::size_t from) {
   CAIRN_CHECK(from >= wanted_.first && pages_.empty());

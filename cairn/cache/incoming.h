@@ -4,6 +4,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -11,6 +12,7 @@
 #include <span>
 #include <vector>
 
+#include "cairn/base/deadline.h"
 #include "cairn/base/hash.h"
 #include "cairn/base/thread_pool.h"
 #include "cairn/block/block_key.h"
@@ -42,6 +44,10 @@ class Incoming {
   // Whether prepare() will not wait, after some time. How long the load should still take; nothing while that is unknown.
   bool ready(std::chrono::milliseconds within) const { return load_->have_part(0, within).has_value(); }
   std::optional<double> seconds_left() const { return load_->seconds_left(); }
+  bool late() const { return passed(deadline_); }  // nothing is waited for any more
+  double waited_s() const;
+  // Whether no layer would be waited for.
+  bool all_here() const { return load_->have_part(core_.layers.size(), {}).has_value(); }
 
   // Takes pages for the blocks from number `from` on, which are not filled yet. Waits for the first part of all blocks.
   // Returns how many blocks there are: fewer than wanted, or none, when some are missing, refused or have no room.
@@ -70,6 +76,8 @@ class Incoming {
   CacheCore& core_;
   const std::shared_ptr<Store> store_;
   const Wanted wanted_;
+  const Deadline deadline_;
+  const Deadline begun_ = std::chrono::steady_clock::now();
   std::atomic<std::uint64_t>& refused_;
   const std::shared_ptr<PrefixLoad> load_;
   std::vector<LoadedBlock> blocks_;  // prepared ones

@@ -61,6 +61,10 @@ KvCacheStats KvCache::stats() const {
   return stats;
 }
 
+std::vector<IndexedBlock> KvCache::blocks(std::size_t most) const {
+  return core_->index ? core_->index->list(most) : std::vector<IndexedBlock>();
+}
+
 void KvCache::clear() {
   if (core_->index) core_->index->clear();
 }

@@ -49,6 +49,11 @@ class KvCache {
   std::size_t bytes_for(std::size_t tokens) const;
   KvCacheStats stats() const;
 
+  // How many of the leading keys of a chain are held in memory; not a lookup.
+  std::size_t known(std::span<const Digest> keys) const { return core_->index ? core_->index->known(keys) : 0; }
+  // See PrefixIndex::list.
+  std::vector<IndexedBlock> blocks(std::size_t most) const;
+
   // Forgets all prefixes. Sequences keep their pages.
   void clear();
 

@@ -73,6 +73,7 @@ Sequence& Sequence::operator=(Sequence&& other) noexcept {
   std::swap(settled_blocks_, taken.settled_blocks_);
   std::swap(deferring_, taken.deferring_);
   std::swap(intact_, taken.intact_);
+  std::swap(attended_, taken.attended_);
   std::swap(reused_, taken.reused_);
   std::swap(incoming_, taken.incoming_);
   std::swap(joined_at_, taken.joined_at_);
@@ -148,6 +149,7 @@ Status Sequence::reserve(std::span<const std::int32_t> positions) {
   }
 
   if (layers_.front().tail_tokens() != 0) own_tail(*room);
+  attended_ = false;
   reserved_ = positions.size();
   std::size_t done = 0;
   while (done < positions.size()) {
@@ -233,6 +235,7 @@ void Sequence::rollback() {
   if (reserved_ == 0) return;
   shrink_layers(tokens_.size());
   for (LayerTable& layer : layers_) {
+    if (!attended_) break;
     for (std::size_t b = layer.lower_bound(settled_blocks_); b < layer.blocks(); ++b) layer.unsettle(b);
     if (layer.forms().needs_mass()) intact_ = false;
   }

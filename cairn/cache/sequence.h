@@ -46,6 +46,7 @@ class Sequence {
   // it, waiting for their first layer only: size() grows, arrive() is to be called for a layer before anything attends
   // at it, and nothing else but reserve, store, encode_due, commit and rollback may follow until a commit.
   bool awaits_blocks() const { return incoming_ != nullptr && !joined_; }
+  bool joined_blocks() const { return joined_; }  // since the last commit
   const Incoming& incoming() const { return *incoming_; }  // requires: awaits_blocks()
   bool at_awaited_blocks() const;
   void join_incoming();
@@ -97,7 +98,7 @@ class Sequence {
   // kInvalidArgument when the count is not reserved().
   Status commit(std::span<const TokenId> tokens);
 
-  // Drops the reserved tokens. Where attention was counted, it ends publishing: the count is not undone.
+  // Drops the reserved tokens. Where attention was counted since reserve(), it ends publishing: the count is not undone.
   void rollback();
 
   // Keeps the first `tokens` committed tokens and drops the reserved ones. A cut inside an encoded block leaves what
@@ -148,6 +149,7 @@ class Sequence {
   std::size_t settled_blocks_ = 0;  // block numbers below are encoded, or never will be
   bool deferring_ = false;
   bool intact_ = true;
+  bool attended_ = false;  // since reserve(): blocks may be encoded and attention counted
   std::size_t reused_ = 0;
   std::unique_ptr<Incoming> incoming_;
   std::size_t joined_at_ = 0;  // the number of the first block that came with incoming_

@@ -16,6 +16,7 @@ std::size_t Sequence::settling_end(std::size_t tokens) const {
 }
 
 void Sequence::encode_due(std::uint32_t layer, std::size_t tokens, ThreadPool& pool) {
+  attended_ = true;
   LayerTable& table = layers_[layer];
   if (!table.forms().encodes()) return;
   std::vector<std::size_t> due;
@@ -27,6 +28,7 @@ void Sequence::encode_due(std::uint32_t layer, std::size_t tokens, ThreadPool& p
 }
 
 LayerTable::Entry* Sequence::counting_entry(std::uint32_t layer, std::size_t p) {
+  attended_ = true;
   LayerTable& table = layers_[layer];
   return p >= table.blocks() || table.entry(p).mass.empty() ? nullptr : &table.entry(p);
 }

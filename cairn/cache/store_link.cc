@@ -89,21 +89,19 @@ std::unique_ptr<Incoming> StoreLink::begin(CacheCore& core, std::span<const Toke
   return std::make_unique<Incoming>(core, options_.store, std::move(wanted), deadline, blocks_refused_);
 }
 
-StoreLink::Advice StoreLink::advise(const Incoming& incoming, std::size_t tokens, std::size_t chunk) const {
-  constexpr std::chrono::milliseconds kLook(50);  // between looks at how fast blocks come
+StoreLink::Advice StoreLink::advise(const Incoming& incoming, std::size_t tokens, std::size_t chunk,
+                                    std::chrono::milliseconds look) const {
   constexpr double kLongWait = 0.5;
-  if (!options_.break_even) return Advice::kJoin;
+  if (incoming.ready(look) || incoming.late()) return Advice::kJoin;
+  if (!options_.break_even) return Advice::kWait;
   const double rate = prefill_.per_second();
   const double chunk_s = rate == 0 ? kLongWait : static_cast<double>(chunk) / rate;
-  const Deadline patience = deadline_in(std::chrono::milliseconds(static_cast<int>(1000 * std::min(chunk_s, kLongWait))));
-  std::optional<double> left_s;
-  do {
-    if (incoming.ready(kLook)) return Advice::kJoin;
-    left_s = incoming.seconds_left();
-  } while (!left_s && !passed(patience));
-  if (!left_s) return Advice::kCompute;  // a chunk later more is known
+  const std::optional<double> left_s = incoming.seconds_left();
+  if (!left_s) {  // a chunk later more is known
+    return incoming.waited_s() < std::min(chunk_s, kLongWait) ? Advice::kWait : Advice::kCompute;
+  }
   if (rate > 0 && *left_s >= static_cast<double>(incoming.end() * kBlockTokens - tokens) / rate) return Advice::kAbandon;
-  return *left_s > chunk_s ? Advice::kCompute : Advice::kJoin;
+  return *left_s > chunk_s ? Advice::kCompute : Advice::kWait;
 }
 
 void StoreLink::count_load_time(std::chrono::steady_clock::time_point since) {

@@ -52,12 +52,14 @@ class StoreLink {
   std::unique_ptr<Incoming> begin(CacheCore& core, std::span<const TokenId> prompt);
 
   // What a sequence of `tokens` tokens that awaits these blocks should do now, computing at most `chunk` tokens at a time.
+  // Looks on for a moment before it says kWait.
   enum class Advice : std::uint8_t {
-    kJoin,     // take the blocks, waiting for them where need be
+    kJoin,     // take the blocks
+    kWait,     // they will be there sooner than a chunk is computed
     kCompute,  // a chunk: it is done before the blocks are there
     kAbandon,  // all of it: the blocks come later than that
   };
-  Advice advise(const Incoming& incoming, std::size_t tokens, std::size_t chunk) const;
+  Advice advise(const Incoming& incoming, std::size_t tokens, std::size_t chunk, std::chrono::milliseconds look) const;
   void count_loaded(std::size_t blocks) { blocks_loaded_.fetch_add(blocks, std::memory_order_relaxed); }
   void count_heads(std::size_t blocks) { heads_computed_.fetch_add(blocks, std::memory_order_relaxed); }
   void count_load_time(std::chrono::steady_clock::time_point since);

@@ -9,6 +9,9 @@
 namespace cairn {
 namespace {
 
+// Between looks at how fast blocks come.
+constexpr std::chrono::milliseconds kLook(50);
+
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
@@ -18,11 +21,12 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 void Engine::take_incoming(Sequence& sequence) {
   if (!sequence.at_awaited_blocks()) return;
   const auto start = std::chrono::steady_clock::now();
-  switch (store_link_->advise(sequence.incoming(), sequence.size(), Forward::kMaxRows)) {
-    case StoreLink::Advice::kJoin: sequence.join_incoming(); break;
-    case StoreLink::Advice::kAbandon: sequence.drop_incoming(); break;
-    case StoreLink::Advice::kCompute: break;
-  }
+  StoreLink::Advice advice;
+  do {
+    advice = store_link_->advise(sequence.incoming(), sequence.size(), Forward::kMaxRows, kLook);
+  } while (advice == StoreLink::Advice::kWait);
+  if (advice == StoreLink::Advice::kJoin) sequence.join_incoming();
+  if (advice == StoreLink::Advice::kAbandon) sequence.drop_incoming();
   store_link_->count_load_time(start);
 }
 

@@ -58,6 +58,22 @@ std::size_t PrefixIndex::known(std::span<const Digest> keys) const {
       std::ranges::find_if_not(keys, [this](const Digest& key) { return nodes_.contains(key); }) - keys.begin());
 }
 
+std::vector<IndexedBlock> PrefixIndex::list(std::size_t most) const {
+  const std::lock_guard lock(mutex_);
+  std::vector<IndexedBlock> blocks;
+  for (const auto& [key, node] : nodes_) {
+    if (blocks.size() >= most) break;
+    IndexedBlock block{.key = key, .parent = node.parent_key, .tokens = {node.tokens.begin(), node.tokens.end()}};
+    for (const Node* above = node.parent; above != nullptr; above = above->parent) ++block.depth;
+    for (const PageRef& page : node.pages) block.bytes += page.bytes();
+    // Each page is held by the index and by each sequence.
+    if (!node.pages.empty()) block.users = node.pages.front().use_count() - 1;
+    blocks.push_back(std::move(block));
+  }
+  std::ranges::stable_sort(blocks, {}, &IndexedBlock::depth);
+  return blocks;
+}
+
 InsertResult PrefixIndex::insert(const Digest& root, SealedBlock block) {
   const std::lock_guard lock(mutex_);
   if (const auto found = nodes_.find(block.key); found != nodes_.end()) {

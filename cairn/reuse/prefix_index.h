@@ -65,6 +65,14 @@ struct PrefixIndexStats {
   std::uint64_t bytes = 0;   // now, pages and the index's own
 };
 
+struct IndexedBlock {
+  Digest key, parent;
+  std::uint32_t depth = 0;  // blocks before it
+  std::size_t bytes = 0;    // of its pages
+  std::size_t users = 0;    // that hold its pages beside the index
+  std::vector<TokenId> tokens;
+};
+
 // Thread-safe. The pool of the pages must outlive the index.
 class PrefixIndex {
  public:
@@ -78,6 +86,9 @@ class PrefixIndex {
 
   // How many of the leading keys are held. Not a lookup: nothing is counted or marked.
   std::size_t known(std::span<const Digest> keys) const;
+
+  // At most `most` blocks for people to look at, parents before children.
+  std::vector<IndexedBlock> list(std::size_t most) const;
 
   // Evicts least recently used leaves as needed for the budget, in use or not, but none of the block's own ancestors.
   InsertResult insert(const Digest& root, SealedBlock block);

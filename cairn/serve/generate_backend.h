@@ -36,14 +36,7 @@ struct LoopState {
   std::vector<TenantState> tenants;
 };
 
-// One block of a tenant's prefix index, for the block map: `tokens` is the beginning of its text's ids.
-struct HeldBlock {
-  Digest key, parent;
-  std::uint32_t depth = 0;
-  std::size_t bytes = 0;
-  std::size_t users = 0;  // sequences that hold it now
-  std::vector<TokenId> tokens;
-};
+using HeldBlock = IndexedBlock;
 
 // Thread-safe.
 class GenerateBackend {

@@ -14,9 +14,9 @@
 namespace cairn {
 
 struct GenerateRequest {
-  std::string id;      // for logs and the page: "chatcmpl-..."
-  std::string tenant;  // from the credential, never from the request
-  std::vector<TokenId> prompt;
+  std::string id{};      // for logs and the page: "chatcmpl-..."
+  std::string tenant{};  // from the credential, never from the request
+  std::vector<TokenId> prompt{};
   std::size_t max_tokens = 0;  // 0: as many as the context holds
   SamplerOptions sampler{};
   std::vector<std::string> stop{};  // the text ends before the first of them
@@ -32,7 +32,7 @@ struct TokenLogprob {
 
 // A token and the text that became certain with it: none while a character is incomplete or a stop string may have begun.
 struct GeneratedPiece {
-  std::string text;
+  std::string text{};
   TokenId id = 0;
   bool has_token = false;  // false: text that was held back, at the end
   std::optional<TokenLogprob> logprob{};

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// Requests to passes: who starts, who has to make room, how many rows each gets (docs/serve.md). Pure decisions; the clock
+// is an argument.
+//
+// After SGLang's longest-prefix-match order and in-batch rule (arXiv 2312.07104) and Sarathi's chunked prefill beside
+// decoding (arXiv 2403.02310).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "cairn/base/hash.h"
+#include "cairn/sched/step_plan.h"
+
+namespace cairn {
+
+struct SchedulerOptions {
+  std::size_t most_running = 16;
+  std::size_t pass_rows = 256;     // of a pass
+  std::size_t prefill_rows = 64;   // of a pass in which somebody decodes
+  double patience_s = 5;           // after which a request goes before all that arrived later
+  std::size_t growth_tokens = 256;  // of an answer that admission counts on; what comes after may cost a parking
+  struct Tenant {
+    std::size_t kv_bytes = 0;
+    std::size_t most_running = SIZE_MAX;
+  };
+  std::vector<Tenant> tenants{};                       // SchedRequest::tenant is an index
+  std::function<std::size_t(std::size_t)> bytes_for{};  // KV bytes of a sequence of so many tokens
+  std::size_t block_bytes = 0;                         // of one full block in it
+};
+
+struct SchedRequest {
+  RequestId id = 0;
+  std::size_t tenant = 0;
+  std::size_t prompt_tokens = 0;  // at least one
+  std::size_t most_new = 0;       // tokens of the answer, at most
+  double arrival_s = 0;
+  std::vector<Digest> keys{};  // of the prompt's whole blocks
+};
+
+// Thread-compatible.
+class Scheduler {
+ public:
+  // How many leading blocks of these a tenant's cache holds now.
+  using Cached = std::function<std::size_t(std::size_t tenant, const std::vector<Digest>& keys)>;
+
+  explicit Scheduler(SchedulerOptions options) : options_(std::move(options)) {}
+
+  // Whether the request could run alone.
+  bool could_fit(const SchedRequest& request) const;
+
+  void submit(SchedRequest request);  // requires: could_fit
+  // Ended, or given up, in any state. Unknown ids do nothing.
+  void remove(RequestId id);
+
+  StepPlan plan(double now_s, const Cached& cached);
+
+  // After a start: how many tokens the sequence holds. After a pass: that, and how many tokens the request has by now,
+  // prompt and answer. Requires: running; held < known.
+  void opened(RequestId id, std::size_t held);
+  void advanced(RequestId id, std::size_t held, std::size_t known);
+  // Memory was short after all: the newest running request of the tenant goes back to wait. Returns it; 0 when none runs.
+  RequestId park_newest(std::size_t tenant);
+
+  std::size_t running() const { return running_.size(); }
+  std::size_t waiting() const { return waiting_.size(); }
+  std::size_t running(std::size_t tenant) const;
+  std::size_t waiting(std::size_t tenant) const;
+
+ private:
+  struct Entry {
+    SchedRequest request;
+    std::size_t held = 0;   // tokens in its sequence
+    std::size_t known = 0;  // tokens that it has
+    bool parked = false;    // has run before
+    std::size_t wanted() const { return known - held; }
+  };
+  using Entries = std::list<Entry>;
+  using KeySet = std::unordered_set<Digest, DigestHash>;
+
+  std::size_t bytes_at(const Entry& entry, std::size_t tokens, KeySet& counted) const;
+  std::size_t growth_end(const Entry& entry) const;
+  std::size_t projected(std::size_t tenant, KeySet& counted) const;
+  void share_rows(StepPlan& plan) const;
+  void make_room(StepPlan& plan);
+  void start_some(StepPlan& plan, double now_s, const Cached& cached);
+  KeySet being_computed() const;
+  void park(Entries::iterator entry);
+
+  SchedulerOptions options_;
+  Entries running_;  // in the order in which they started
+  Entries waiting_;  // parked ones first, then in the order of arrival
+};
+
+}  // namespace cairn

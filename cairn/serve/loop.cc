@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/serve/loop.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "cairn/serve/loop_impl.h"
+
+namespace cairn {
+namespace {
+
+
+std::vector<Digest> prompt_keys(const Digest& root, std::span<const TokenId> prompt) {
+  std::vector<Digest> keys;
+  for (std::size_t b = 0; b < prompt.size() / kBlockTokens; ++b) {
+    keys.push_back(block_key(b == 0 ? root : keys.back(), prompt.subspan(b * kBlockTokens, kBlockTokens)));
+  }
+  return keys;
+}
+
+// What nobody was given is shared out evenly.
+Status share_budget(LoopOptions& options) {
+  std::size_t given = 0, open = 0;
+  for (const auto& [name, limits] : options.tenants) {
+    given += limits.kv_bytes;
+    open += limits.kv_bytes == 0 ? 1 : 0;
+  }
+  if (given > options.kv_budget_bytes || (open > 0 && given == options.kv_budget_bytes)) {
+    return fail(ErrorCode::kOutOfBudget, "the tenants' KV budgets, " + std::to_string(given) +
+                                             " bytes, leave nothing of " + std::to_string(options.kv_budget_bytes) +
+                                             "; raise --kv-budget or lower theirs");
+  }
+  for (auto& [name, limits] : options.tenants) {
+    if (limits.kv_bytes == 0) limits.kv_bytes = (options.kv_budget_bytes - given) / open;
+  }
+  return {};
+}
+
+}  // namespace
+
+ServeLoop::ServeLoop(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Result<std::unique_ptr<ServeLoop>> ServeLoop::create(std::unique_ptr<Engine> engine, LoopOptions options) {
+  auto impl = std::make_unique<Impl>();
+  impl->engine = std::move(engine);
+  CAIRN_TRY_VOID(share_budget(options));
+  impl->options = std::move(options);
+  CAIRN_TRY_VOID(impl->open_tenants());
+  impl->thread = std::thread([raw = impl.get()] { raw->run(); });
+  return std::unique_ptr<ServeLoop>(new ServeLoop(std::move(impl)));
+}
+
+Status ServeLoop::Impl::open_tenants() {
+  SchedulerOptions sched{.most_running = options.most_running,
+                         .pass_rows = Forward::kMaxRows,
+                         .prefill_rows = options.prefill_rows,
+                         .patience_s = std::chrono::duration<double>(options.patience).count()};
+  for (const auto& [name, limits] : options.tenants) {
+    EngineOptions of_tenant = options.engine;
+    of_tenant.kv_budget_bytes = limits.kv_bytes;
+    of_tenant.tenant = name;
+    ServeTenant tenant{.name = name, .limits = limits, .engine = {}};
+    CAIRN_TRY(tenant.engine, engine->sibling(of_tenant));
+    const KvCache& cache = tenant.engine->cache();
+    if (!cache.options().plan.reusable()) {
+      return fail(ErrorCode::kInvalidArgument, "a server needs a codec whose blocks can be reused: without +recent and "
+                                               "+prefill=exact");
+    }
+    codec = cache.options().plan.canonical();
+    sched.bytes_for = [raw = tenant.engine.get()](std::size_t tokens) { return raw->cache().bytes_for(tokens); };
+    sched.block_bytes = cache.bytes_per_token() * kBlockTokens;
+    sched.tenants.push_back({limits.kv_bytes, limits.most_running == 0 ? SIZE_MAX : limits.most_running});
+    tenant.counts.name = name;
+    tenant.counts.kv_budget = limits.kv_bytes;
+    tenant_numbers[name] = tenants.size();
+    tenants.push_back(std::move(tenant));
+  }
+  scheduler.emplace(std::move(sched));
+  return {};
+}
+
+ServeLoop::~ServeLoop() {
+  {
+    const std::lock_guard lock(impl_->mutex);
+    impl_->draining = impl_->end_all = impl_->stop = true;
+  }
+  impl_->work.notify_all();
+  impl_->thread.join();
+}
+
+Result<std::shared_ptr<Generation>> ServeLoop::submit(GenerateRequest request) {
+  Impl& impl = *impl_;
+  const auto found = impl.tenant_numbers.find(request.tenant);
+  if (found == impl.tenant_numbers.end()) return fail(ErrorCode::kInvalidArgument, "there is no such tenant");
+  ServeTenant& tenant = impl.tenants[found->second];
+  const std::size_t prompt = request.prompt.size(), context = impl.engine->context();
+  if (prompt == 0) return fail(ErrorCode::kInvalidArgument, "the prompt has no tokens");
+  for (const TokenId id : request.prompt) {
+    if (id < 0 || static_cast<std::size_t>(id) >= impl.engine->tokenizer().size()) {
+      return fail(ErrorCode::kInvalidArgument, "the prompt has a token that the model does not know: " + std::to_string(id));
+    }
+  }
+  CAIRN_TRY(Sampler sampler, Sampler::make(request.sampler));
+  if (prompt + std::max<std::size_t>(1, request.max_tokens) > context) {
+    return fail(ErrorCode::kTooLong, "the context holds " + std::to_string(context) + " tokens, but the prompt has " +
+                                         std::to_string(prompt) + " and " + std::to_string(request.max_tokens) +
+                                         " are asked for");
+  }
+  std::size_t most_new = request.max_tokens != 0 ? request.max_tokens : context - prompt;
+  const KvCache& cache = tenant.engine->cache();
+  const auto fits = [&](std::size_t tokens) { return cache.bytes_for(prompt + tokens) <= tenant.limits.kv_bytes; };
+  if (request.max_tokens == 0 && !fits(most_new)) {  // as many as there is room for
+    std::size_t least = 0;
+    for (std::size_t step = std::size_t{1} << 40; step > 0; step /= 2) {
+      if (least + step < most_new && fits(least + step)) least += step;
+    }
+    most_new = std::max<std::size_t>(least, 1);
+  }
+  if (!fits(most_new)) {
+    return fail(ErrorCode::kOutOfBudget, "the keys and values of " + std::to_string(prompt + most_new) + " tokens take " +
+                                             std::to_string(cache.bytes_for(prompt + most_new)) + " bytes, more than the " +
+                                             std::to_string(tenant.limits.kv_bytes) + " that there are");
+  }
+  SchedRequest scheduled{.tenant = found->second, .prompt_tokens = prompt, .most_new = most_new,
+                         .arrival_s = impl.now_s(), .keys = prompt_keys(cache.options().root, request.prompt)};
+  auto generation = std::make_shared<Generation>(std::move(request));
+  {
+    const std::lock_guard lock(impl.mutex);
+    std::size_t waiting = 0;
+    for (const ServeTenant& each : impl.tenants) waiting += each.waiting;
+    if (impl.draining || tenant.waiting >= tenant.limits.most_waiting || waiting >= impl.options.most_waiting) {
+      ++impl.counts.refused;
+      return fail(ErrorCode::kBusy, impl.draining ? "the server is stopping" : "too many requests wait; try again later");
+    }
+    ++tenant.waiting;
+    ++tenant.counts.requests;
+    scheduled.id = impl.next_id++;
+    impl.inbox.push_back({std::move(scheduled), generation, std::move(sampler)});
+  }
+  impl.work.notify_all();
+  return generation;
+}
+
+void ServeLoop::drain(Deadline deadline) {
+  // A pass may take a while, and nothing interrupts one.
+  constexpr std::chrono::seconds kLastPass(30), kFlush(10);
+  Impl& impl = *impl_;
+  {
+    std::unique_lock lock(impl.mutex);
+    impl.draining = true;
+    const auto done = [&] { return impl.inbox.empty() && impl.counts.running + impl.counts.waiting == 0; };
+    if (!impl.idle.wait_until(lock, deadline, done)) {
+      impl.end_all = true;
+      impl.work.notify_all();
+      impl.idle.wait_for(lock, kLastPass, done);
+    }
+  }
+  if (store() != nullptr) (void)store()->flush(deadline_in(kFlush));
+}
+
+bool ServeLoop::draining() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->draining;
+}
+
+LoopState ServeLoop::state() const {
+  const std::lock_guard lock(impl_->mutex);
+  LoopState state = impl_->counts;
+  state.most_running = impl_->options.most_running;
+  state.codec = impl_->codec;
+  for (const ServeTenant& tenant : impl_->tenants) {
+    state.tenants.push_back(tenant.counts);
+    state.tenants.back().waiting = tenant.waiting;
+    state.tenants.back().cache = tenant.engine->cache().stats();
+  }
+  return state;
+}
+
+std::vector<HeldBlock> ServeLoop::held_blocks(const std::string& tenant, std::size_t most) const {
+  const auto found = impl_->tenant_numbers.find(tenant);
+  if (found == impl_->tenant_numbers.end()) return {};
+  return impl_->tenants[found->second].engine->cache().blocks(most);
+}
+
+const Tokenizer& ServeLoop::tokenizer() const { return impl_->engine->tokenizer(); }
+const ModelConfig& ServeLoop::config() const { return impl_->engine->config(); }
+std::uint32_t ServeLoop::context() const { return impl_->engine->context(); }
+Store* ServeLoop::store() const { return impl_->options.engine.store.get(); }
+
+}  // namespace cairn

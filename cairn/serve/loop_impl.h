@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// The inside of ServeLoop: what the computing thread owns, and what it shares with callers under one lock.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "cairn/sched/scheduler.h"
+#include "cairn/serve/answer_writer.h"
+#include "cairn/serve/loop.h"
+
+namespace cairn {
+
+using ServeClock = std::chrono::steady_clock;
+
+// A request that the loop has taken on. Belongs to the loop's thread.
+struct ActiveRequest {
+  ActiveRequest(const Tokenizer& tokenizer, std::shared_ptr<Generation> from, Sampler with)
+      : generation(std::move(from)), sampler(std::move(with)), writer(tokenizer, generation) {}
+
+  std::shared_ptr<Generation> generation;
+  Sampler sampler;
+  AnswerWriter writer;
+  std::size_t tenant = 0;
+  std::size_t most_new = 0;
+  std::vector<TokenId> tokens{};        // prompt and answer
+  std::optional<Sequence> sequence{};   // while it runs
+  std::vector<float> logits{};
+  GenerationUsage usage{};
+  GenerationTiming timing{};
+  ServeClock::time_point arrived{}, opened{}, last_token{};
+
+  std::size_t generated() const { return tokens.size() - usage.prompt_tokens; }
+};
+
+struct ServeTenant {
+  std::string name;
+  TenantLimits limits;
+  std::unique_ptr<Engine> engine;  // a sibling: its cache is this tenant's alone
+  // Guarded by Impl::mutex.
+  std::size_t waiting = 0;
+  TenantState counts{};
+};
+
+struct ServeLoop::Impl {
+  struct Submitted {
+    SchedRequest request;
+    std::shared_ptr<Generation> generation;
+    Sampler sampler;
+  };
+
+  // Do not change after create().
+  std::unique_ptr<Engine> engine;
+  LoopOptions options;
+  std::vector<ServeTenant> tenants;
+  std::map<std::string, std::size_t> tenant_numbers;
+  std::string codec;
+
+  // Of the loop's thread.
+  std::optional<Scheduler> scheduler;
+  std::map<RequestId, ActiveRequest> active;
+  ServeClock::time_point begun = ServeClock::now();
+
+  mutable std::mutex mutex;
+  std::condition_variable work, idle;
+  // Guarded by mutex.
+  std::deque<Submitted> inbox;
+  RequestId next_id = 1;
+  bool stop = false, draining = false, end_all = false;
+  LoopState counts;
+
+  std::thread thread;
+
+  Status open_tenants();
+  void run();
+  // Each returns whether there was anything to do.
+  bool step();
+  void take_inbox();
+  void drop_cancelled();
+  void park(RequestId id);
+  void open(RequestId id);
+  bool may_compute(RequestId id, ActiveRequest& request, bool alone);
+  void compute(std::vector<StepPlan::Rows> rows);
+  Status pass(std::span<const StepPlan::Rows> rows);
+  void recover(std::span<const StepPlan::Rows> rows, const Error& error);
+  void take_tokens(std::span<const StepPlan::Rows> rows);
+  void take_token(RequestId id, Result<TokenId> token);
+  void finish(RequestId id, FinishReason reason, std::string error = {});
+  void publish(std::size_t batch, std::size_t decode_rows, std::size_t prefill_rows);
+  double now_s() const { return std::chrono::duration<double>(ServeClock::now() - begun).count(); }
+};
+
+}  // namespace cairn

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+// One step of the loop: requests come and go, the scheduler plans, sequences open and make room, one pass is computed.
+#include <algorithm>
+#include <utility>
+
+#include "cairn/serve/loop_impl.h"
+
+namespace cairn {
+namespace {
+
+constexpr std::chrono::milliseconds kNothingToDo(200);  // until the loop looks for cancelled requests again
+constexpr std::chrono::milliseconds kBlocksOnTheWay(5);
+
+double seconds_since(ServeClock::time_point start) {
+  return std::chrono::duration<double>(ServeClock::now() - start).count();
+}
+
+}  // namespace
+
+void ServeLoop::Impl::run() {
+  for (;;) {
+    const bool busy = step();
+    std::unique_lock lock(mutex);
+    if (counts.running + counts.waiting == 0 && inbox.empty()) {
+      idle.notify_all();
+      if (stop) return;
+    }
+    if (!busy) {
+      work.wait_for(lock, active.empty() ? kNothingToDo : kBlocksOnTheWay, [&] { return stop || !inbox.empty(); });
+    }
+  }
+}
+
+bool ServeLoop::Impl::step() {
+  take_inbox();
+  drop_cancelled();
+  const StepPlan plan = scheduler->plan(now_s(), [this](std::size_t tenant, const std::vector<Digest>& keys) {
+    return tenants[tenant].engine->cache().known(keys);
+  });
+  for (const RequestId id : plan.park) park(id);
+  for (const RequestId id : plan.start) open(id);
+  std::vector<StepPlan::Rows> rows;
+  for (const StepPlan::Rows& part : plan.rows) {
+    const auto found = active.find(part.id);
+    if (found != active.end() && may_compute(part.id, found->second, plan.rows.size() == 1)) rows.push_back(part);
+  }
+  const bool busy = !rows.empty() || !plan.start.empty();
+  compute(std::move(rows));
+  return busy;
+}
+
+void ServeLoop::Impl::take_inbox() {
+  std::deque<Submitted> taken;
+  bool end = false;
+  {
+    const std::lock_guard lock(mutex);
+    taken.swap(inbox);
+    end = end_all;
+    counts.waiting += taken.size();
+  }
+  for (Submitted& submitted : taken) {
+    const GenerateRequest& request = submitted.generation->request();
+    auto [entry, added] = active.try_emplace(submitted.request.id, engine->tokenizer(), submitted.generation,
+                                             std::move(submitted.sampler));
+    ActiveRequest& taken_on = entry->second;
+    taken_on.tenant = submitted.request.tenant;
+    taken_on.most_new = submitted.request.most_new;
+    taken_on.tokens = request.prompt;
+    taken_on.usage.prompt_tokens = request.prompt.size();
+    taken_on.arrived = begun + std::chrono::duration_cast<ServeClock::duration>(
+                                   std::chrono::duration<double>(submitted.request.arrival_s));
+    for (const TokenId id : request.prompt) taken_on.sampler.accept(id);
+    scheduler->submit(std::move(submitted.request));
+  }
+  if (!end) return;
+  for (auto& [id, request] : active) request.generation->cancel();
+}
+
+void ServeLoop::Impl::drop_cancelled() {
+  std::vector<RequestId> gone;
+  for (const auto& [id, request] : active) {
+    if (request.generation->cancelled()) gone.push_back(id);
+  }
+  for (const RequestId id : gone) finish(id, FinishReason::kCancelled);
+}
+
+// Its full blocks stay in the prefix index and in the store for as long as there is room for them.
+void ServeLoop::Impl::park(RequestId id) {
+  ActiveRequest& request = active.at(id);
+  request.sequence.reset();
+  ++request.usage.parked;
+  const std::lock_guard lock(mutex);
+  ++counts.parked;
+}
+
+void ServeLoop::Impl::open(RequestId id) {
+  ActiveRequest& request = active.at(id);
+  request.sequence.emplace(tenants[request.tenant].engine->open_while_loading(request.tokens));
+  scheduler->opened(id, request.sequence->size());
+  request.logits.resize(engine->config().vocab);
+  if (request.opened != ServeClock::time_point{}) return;
+  request.opened = ServeClock::now();
+  request.timing.queued_s = std::chrono::duration<double>(request.opened - request.arrived).count();
+}
+
+// False while blocks are on their way that are better waited for. Others never wait with it: where somebody else has rows,
+// blocks join when all layers are there.
+bool ServeLoop::Impl::may_compute(RequestId id, ActiveRequest& request, bool alone) {
+  Sequence& sequence = *request.sequence;
+  if (!sequence.at_awaited_blocks()) return true;
+  const StoreLink& link = *tenants[request.tenant].engine->store_link();
+  const auto look = alone ? kBlocksOnTheWay : std::chrono::milliseconds(0);
+  const Incoming& incoming = sequence.incoming();
+  switch (link.advise(incoming, sequence.size(), Forward::kMaxRows, look)) {
+    case StoreLink::Advice::kWait: return false;
+    case StoreLink::Advice::kCompute: return true;
+    case StoreLink::Advice::kAbandon: sequence.drop_incoming(); return true;
+    case StoreLink::Advice::kJoin: break;
+  }
+  if (!alone && !incoming.all_here() && !incoming.late()) return false;
+  const std::size_t before = sequence.size();
+  sequence.join_incoming();
+  request.usage.stored_tokens = sequence.size() - before;
+  request.timing.load_s += seconds_since(request.opened);
+  scheduler->opened(id, sequence.size());
+  return false;  // the next plan knows how much is left
+}
+
+void ServeLoop::Impl::compute(std::vector<StepPlan::Rows> rows) {
+  std::size_t decode_rows = 0, prefill_rows = 0;
+  for (const StepPlan::Rows& part : rows) (part.count == 1 ? decode_rows : prefill_rows) += part.count;
+  const std::size_t batch = rows.size();
+  // A pass that blocks from a store may end is computed apart, so that it costs nobody else anything.
+  const auto joined = std::ranges::stable_partition(
+      rows, [&](const StepPlan::Rows& part) { return !active.at(part.id).sequence->joined_blocks(); });
+  const auto others = std::span(rows).first(rows.size() - joined.size());
+  for (const auto part : {others, std::span(joined.begin(), joined.end())}) {
+    if (part.empty()) continue;
+    if (const Status status = pass(part); !status) recover(part, status.error());
+  }
+  publish(batch, decode_rows, prefill_rows);
+}
+
+Status ServeLoop::Impl::pass(std::span<const StepPlan::Rows> rows) {
+  std::vector<ForwardRows> batch;
+  std::size_t count = 0;
+  for (const StepPlan::Rows& part : rows) {
+    ActiveRequest& request = active.at(part.id);
+    const std::size_t held = request.sequence->size(), end = held + part.count;
+    batch.push_back({.sequence = &*request.sequence,
+                     .tokens = std::span(request.tokens).subspan(held, part.count),
+                     .logit_rows = end == request.tokens.size() ? 1u : 0u,
+                     .logits = request.logits.data()});
+    count += part.count;
+  }
+  const auto start = ServeClock::now();
+  CAIRN_TRY_VOID(engine->forward(batch));
+  if (count >= kBlockTokens && count > 2 * rows.size()) {
+    for (const StepPlan::Rows& part : rows) {
+      StoreLink* link = tenants[active.at(part.id).tenant].engine->store_link();
+      if (link != nullptr && part.count > 1) link->observe_prefill(count, seconds_since(start));
+    }
+  }
+  take_tokens(rows);
+  return {};
+}
+
+// A pass failed and changed nothing: each part is tried by itself, so that one cannot fail the others.
+void ServeLoop::Impl::recover(std::span<const StepPlan::Rows> rows, const Error& error) {
+  if (rows.size() > 1) {
+    for (const StepPlan::Rows& part : rows) {
+      if (!active.contains(part.id) || !active.at(part.id).sequence) continue;  // made room for one before it
+      if (const Status status = pass({&part, 1}); !status) recover({&part, 1}, status.error());
+    }
+    return;
+  }
+  const RequestId id = rows.front().id;
+  ActiveRequest& request = active.at(id);
+  if (request.sequence->lost_blocks()) {
+    request.sequence->recover_from_loss(engine->pool());
+    request.usage.stored_tokens = std::min(request.usage.stored_tokens, request.sequence->size());
+    scheduler->opened(id, request.sequence->size());
+  } else if (error.code == ErrorCode::kOutOfBudget && scheduler->running(request.tenant) > 1) {
+    park(scheduler->park_newest(request.tenant));
+  } else {
+    finish(id, FinishReason::kError, error.message);
+  }
+}
+
+}  // namespace cairn

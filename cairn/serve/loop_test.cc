@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whatever company a request has, however it is parked, cancelled beside, loaded or shared: its answer is that of a single
+// user, byte for byte.
+#include "cairn/serve/loop.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "cairn/base/random.h"
+#include "cairn/store/ram_tier.h"
+#include "cairn/testing/tiny_engine.h"
+#include "cairn/testing/tiny_model.h"
+
+namespace cairn {
+namespace {
+
+constexpr std::chrono::seconds kLong(60);
+
+std::vector<std::byte> model_bytes() {
+  TinyModel tiny;
+  tiny.arch = "llama";
+  tiny.width = 64;
+  tiny.ffn = 192;
+  tiny.layers = 3;
+  tiny.context = 2048;
+  return tiny.builder().build();
+}
+
+EngineOptions engine_options(const std::string& codec) {
+  EngineOptions options;
+  options.threads = 2;
+  options.codec = codec;
+  options.kv_budget_bytes = std::size_t{64} << 20;
+  return options;
+}
+
+std::vector<TokenId> random_prompt(std::uint64_t seed, std::size_t tokens) {
+  SeededRandom random(seed);
+  std::vector<TokenId> prompt(tokens);
+  for (TokenId& token : prompt) token = static_cast<TokenId>(3 + random.below(36));
+  return prompt;
+}
+
+struct Answer {
+  std::vector<TokenId> ids;
+  std::string text;
+  GenerationResult result;
+};
+
+Answer collect(Generation& generation) {
+  Answer answer;
+  GeneratedPiece piece;
+  Generation::Event event;
+  while ((event = generation.next(piece, deadline_in(kLong))) == Generation::Event::kPiece) {
+    if (piece.has_token) answer.ids.push_back(piece.id);
+    answer.text += piece.text;
+  }
+  EXPECT_EQ(event, Generation::Event::kFinished);
+  if (event == Generation::Event::kFinished) answer.result = generation.result();
+  return answer;
+}
+
+class Loop : public ::testing::TestWithParam<std::string> {
+ protected:
+  std::unique_ptr<ServeLoop> loop(LoopOptions options = {}) const {
+    options.engine = engine_options(GetParam());
+    options.engine.store = store_;
+    auto made = ServeLoop::create(*load_tiny(model_, engine_options(GetParam())), std::move(options));
+    EXPECT_TRUE(made) << (made ? "" : made.error().message);
+    return *std::move(made);
+  }
+  static GenerateRequest request(std::vector<TokenId> prompt, std::size_t tokens, float temperature = 0,
+                                 std::uint64_t seed = 0) {
+    GenerateRequest request{.prompt = std::move(prompt), .max_tokens = tokens, .ignore_eos = true};
+    request.sampler.temperature = temperature;
+    request.sampler.seed = seed;
+    return request;
+  }
+  // What one user gets from a fresh engine, token by token.
+  std::vector<TokenId> alone(const GenerateRequest& request) const {
+    const auto engine = *load_tiny(model_, engine_options(GetParam()));
+    Sampler sampler = *Sampler::make(request.sampler);
+    for (const TokenId id : request.prompt) sampler.accept(id);
+    Sequence sequence = engine->open(request.prompt);
+    auto logits = engine->prefill(sequence, request.prompt);
+    std::vector<TokenId> ids;
+    while (logits && ids.size() < request.max_tokens) {
+      ids.push_back(*sampler.sample(*logits));
+      sampler.accept(ids.back());
+      logits = engine->decode(sequence, ids.back());
+    }
+    return ids;
+  }
+  std::vector<std::byte> model_ = model_bytes();
+  std::shared_ptr<Store> store_;
+};
+
+TEST_P(Loop, ManyAtOnceGetWhatEachWouldGetAlone) {
+  const auto served = loop();
+  const std::vector<TokenId> document = random_prompt(99, 320);
+  std::vector<GenerateRequest> requests;
+  for (std::uint64_t i = 0; i < 10; ++i) {
+    std::vector<TokenId> prompt = i % 2 == 0 ? document : std::vector<TokenId>();
+    const auto question = random_prompt(i, 5 + 37 * i);
+    prompt.insert(prompt.end(), question.begin(), question.end());
+    requests.push_back(request(prompt, 20 + i, i % 3 == 0 ? 0.0f : 0.9f, i));
+  }
+  std::vector<std::shared_ptr<Generation>> running;
+  for (const GenerateRequest& each : requests) running.push_back(*served->submit(each));
+  std::size_t cached = 0;
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    const Answer answer = collect(*running[i]);
+    EXPECT_EQ(answer.result.reason, FinishReason::kLength);
+    EXPECT_EQ(answer.ids, alone(requests[i])) << i;
+    EXPECT_EQ(answer.result.usage.prompt_tokens, requests[i].prompt.size());
+    EXPECT_EQ(answer.result.usage.completion_tokens, requests[i].max_tokens);
+    cached += answer.result.usage.cached_tokens;
+  }
+  EXPECT_EQ(cached, 4 * 320u) << "the document is computed once";
+}
+
+TEST_P(Loop, ParkedAnswersGoOnWithTheSameBits) {
+  LoopOptions options;
+  const auto engine = load_tiny(model_, engine_options(GetParam()));
+  options.kv_budget_bytes = (*engine)->cache().bytes_for(1100);
+  const auto served = loop(options);
+  std::vector<GenerateRequest> requests;
+  std::vector<std::shared_ptr<Generation>> running;
+  for (std::uint64_t i = 0; i < 4; ++i) {
+    requests.push_back(request(random_prompt(20 + i, 100), 500, 0.8f, i));
+    running.push_back(*served->submit(requests.back()));
+  }
+  std::size_t parked = 0;
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    const Answer answer = collect(*running[i]);
+    EXPECT_EQ(answer.result.reason, FinishReason::kLength) << answer.result.error;
+    EXPECT_EQ(answer.ids, alone(requests[i])) << i;
+    parked += answer.result.usage.parked;
+  }
+  EXPECT_GT(parked, 0u);
+  const LoopState state = served->state();
+  EXPECT_EQ(state.parked, parked);
+  EXPECT_LE(state.tenants[0].cache.high_water, options.kv_budget_bytes);
+}
+
+TEST_P(Loop, CancelledRequestsLeaveTheOthersAlone) {
+  const auto served = loop();
+  const GenerateRequest kept = request(random_prompt(1, 150), 60);
+  std::vector<std::shared_ptr<Generation>> cancelled;
+  for (std::uint64_t i = 0; i < 6; ++i) cancelled.push_back(*served->submit(request(random_prompt(2 + i, 700), 1000)));
+  const auto running = *served->submit(kept);
+  for (std::size_t i = 0; i < cancelled.size(); ++i) {
+    GeneratedPiece piece;
+    if (i % 2 == 0) (void)cancelled[i]->next(piece, deadline_in(kLong));  // some before they start, some in the middle
+    cancelled[i]->cancel();
+  }
+  EXPECT_EQ(collect(*running).ids, alone(kept));
+  for (const auto& each : cancelled) EXPECT_EQ(collect(*each).result.reason, FinishReason::kCancelled);
+  EXPECT_EQ(served->state().cancelled, cancelled.size());
+}
+
+TEST_P(Loop, AStoreGivesTheNextServerItsPrefixes) {
+  const GenerateRequest asked = request(random_prompt(5, 700), 8);
+  StoreOptions options;
+  options.tiers.push_back(*RamTier::create({.budget_bytes = std::size_t{64} << 20}));
+  store_ = std::make_shared<Store>(std::move(options));
+  const std::vector<TokenId> expected = alone(asked);
+  for (const std::size_t stored : {0u, 640u}) {
+    const auto served = loop();
+    const Answer answer = collect(**served->submit(asked));
+    EXPECT_EQ(answer.ids, expected);
+    EXPECT_EQ(answer.result.usage.stored_tokens, stored);
+    EXPECT_EQ(answer.result.usage.cached_tokens, stored);
+    served->drain(deadline_in(kLong));
+  }
+}
+
+TEST_P(Loop, TenantsFindNothingOfEachOther) {
+  LoopOptions options;
+  options.tenants = {{"alice", {}}, {"bob", {}}};
+  const auto served = loop(options);
+  GenerateRequest asked = request(random_prompt(7, 400), 4);
+  const std::vector<TokenId> expected = alone(asked);
+  for (const auto& [tenant, cached] :
+       std::vector<std::pair<std::string, std::size_t>>{{"alice", 0}, {"bob", 0}, {"alice", 384}, {"bob", 384}}) {
+    asked.tenant = tenant;
+    const Answer answer = collect(**served->submit(asked));
+    EXPECT_EQ(answer.ids, expected);
+    EXPECT_EQ(answer.result.usage.cached_tokens, cached) << tenant;
+  }
+  asked.tenant = "mallory";
+  EXPECT_EQ(served->submit(asked).error().code, ErrorCode::kInvalidArgument);
+  EXPECT_FALSE(served->held_blocks("alice", 100).empty());
+  // Alice fills her cache many times over; Bob's prefix stays.
+  for (std::uint64_t i = 0; i < 8; ++i) {
+    asked = request(random_prompt(100 + i, 1900), 4);
+    asked.tenant = "alice";
+    (void)collect(**served->submit(asked));
+  }
+  asked = request(random_prompt(7, 400), 4);
+  asked.tenant = "bob";
+  EXPECT_EQ(collect(**served->submit(asked)).result.usage.cached_tokens, 384u);
+}
+
+TEST_P(Loop, RefusesWhatItCannotDo) {
+  LoopOptions options;
+  options.kv_budget_bytes = std::size_t{1} << 20;
+  options.tenants = {{"", {.most_waiting = 2}}};
+  options.most_running = 1;
+  const auto served = loop(options);
+  EXPECT_EQ(served->submit(request({}, 1)).error().code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(served->submit(request({-1}, 1)).error().code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(served->submit(request({1000000}, 1)).error().code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(served->submit(request({5}, 1, -1)).error().code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(served->submit(request(random_prompt(1, 2048), 1)).error().code, ErrorCode::kTooLong);
+  std::vector<std::shared_ptr<Generation>> running;
+  for (std::uint64_t i = 0;; ++i) {
+    auto submitted = served->submit(request(random_prompt(i, 64), 400));
+    if (!submitted) {
+      EXPECT_EQ(submitted.error().code, ErrorCode::kBusy);
+      break;
+    }
+    running.push_back(*submitted);
+    ASSERT_LT(i, 10u);
+  }
+  served->drain(deadline_in(std::chrono::milliseconds(1)));
+  EXPECT_EQ(served->submit(request({5}, 1)).error().code, ErrorCode::kBusy);
+  for (const auto& each : running) (void)collect(*each);
+}
+
+TEST_P(Loop, StopStringsAndLogprobs) {
+  const auto served = loop();
+  GenerateRequest asked = request(random_prompt(3, 40), 30);
+  asked.logprobs = 3;
+  const auto all = *served->submit(asked);
+  std::string text;
+  GeneratedPiece piece;
+  while (all->next(piece, deadline_in(kLong)) == Generation::Event::kPiece) {
+    text += piece.text;
+    if (!piece.has_token) continue;
+    ASSERT_EQ(piece.top_logprobs.size(), 3u);
+    EXPECT_EQ(piece.top_logprobs[0].id, piece.id) << "greedy";
+    EXPECT_EQ(piece.top_logprobs[0].logprob, piece.logprob->logprob);
+    EXPECT_LE(piece.logprob->logprob, 0);
+    EXPECT_GE(piece.top_logprobs[0].logprob, piece.top_logprobs[1].logprob);
+  }
+  ASSERT_GT(text.size(), 12u);
+  asked.stop = {text.substr(8, 3)};
+  const std::size_t end = text.find(asked.stop[0]);
+  const Answer stopped = collect(**served->submit(asked));
+  EXPECT_EQ(stopped.text, text.substr(0, end));
+  EXPECT_EQ(stopped.result.reason, FinishReason::kStop);
+}
+
+INSTANTIATE_TEST_SUITE_P(Codecs, Loop, ::testing::Values("raw_f16", "tok4", "zip"),
+                         [](const auto& codec) { return codec.param; });
+
+}  // namespace
+}  // namespace cairn
