@@ -2,9 +2,11 @@
 #include "cairn/attention/attend.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <limits>
 
+#include "cairn/attention/page_sharing.h"
 #include "cairn/base/check.h"
 #include "cairn/codec/basis.h"
 #include "cairn/kernels/kernels.h"
@@ -67,18 +69,38 @@ SoftmaxState state_at(float* memory, std::uint32_t rows) {
   return {memory, memory + rows, memory + 2 * rows};
 }
 
+std::size_t state_floats(std::uint32_t rows, std::uint32_t head_dim) {
+  return std::size_t{rows} * (head_dim + 2);
+}
+
+SoftmaxState advanced(const SoftmaxState& state, std::size_t rows, std::uint32_t head_dim) {
+  return {state.max + rows, state.sum + rows, state.acc + rows * head_dim};
+}
+
+std::uint32_t splits_of(const AttendRows& rows) {
+  return static_cast<std::uint32_t>((rows.page_count() + kSplitPages - 1) / kSplitPages);
+}
+
 }  // namespace
 
-// Some tokens of one sequence under some KV heads, over the splits [first_split, last_split).
-struct Attention::Item {
+// Some tokens of one sequence, and where what they got of a split is left for merging.
+struct Attention::Source {
   const AttendRows* rows;
-  std::uint32_t first_head;
-  std::uint32_t head_count;
   std::uint32_t first_row;
   std::uint32_t row_count;
+  std::uint32_t state_rows;   // that are left there: those of all heads of the item that merges
+  float* partial = nullptr;   // nullptr when the item covers every split
+};
+
+// Some tokens under some KV heads, over the splits [first_split, last_split). Several sources have the same pages there.
+struct Attention::Item {
+  std::uint32_t first_source;
+  std::uint32_t source_count;
+  std::uint32_t first_head;
+  std::uint32_t head_count;
   std::uint32_t first_split;
   std::uint32_t last_split;
-  float* partial;  // where to leave the result for merging; nullptr when the item covers every split
+  std::uint32_t merged_head;  // the first head of the item that merges it
 };
 
 Attention::Attention(PageShape shape, std::uint32_t heads) : shape_(shape), heads_(heads) {
@@ -100,6 +122,14 @@ void Attention::attend(std::span<const AttendRows> batch, LayerBasis basis, Thre
   pool.run(items_.size(), [this](std::size_t i, unsigned) { merge_item(items_[i]); });
 }
 
+void Attention::add_item(const AttendRows& rows, std::uint32_t first_row, std::uint32_t row_count,
+                         std::uint32_t first_head, std::uint32_t head_count) {
+  const std::uint32_t state_rows = row_count * head_count * (heads_ / shape_.kv_heads);
+  max_rows_ = std::max(max_rows_, state_rows);
+  items_.push_back({static_cast<std::uint32_t>(sources_.size()), 1, first_head, head_count, 0, splits_of(rows), first_head});
+  sources_.push_back({&rows, first_row, row_count, state_rows});
+}
+
 // Cuts the work into items. Few rows take all heads of a page at once, since a page is one stretch of memory; where
 // that leaves threads idle, the keys are divided at the splits, or the heads if there are too few splits.
 void Attention::plan(std::span<const AttendRows> batch, unsigned threads) {
@@ -107,61 +137,133 @@ void Attention::plan(std::span<const AttendRows> batch, unsigned threads) {
   const std::uint32_t tile_tokens = std::max(1u, kTileQueryRows / group);
   items_.clear();
   parts_.clear();
+  sources_.clear();
   max_rows_ = 0;
+  const std::vector<SharedSplit> shared = shared_splits(batch, tile_tokens);
+  std::vector<bool> shares(batch.size(), false);
+  for (const SharedSplit& split : shared) {
+    for (const std::uint32_t i : split.members) shares[i] = true;
+  }
+  std::vector<std::uint32_t> item_of(batch.size(), 0);
   std::size_t units = 0;  // items if every split were one
-  for (const AttendRows& rows : batch) {
-    const auto splits = static_cast<std::uint32_t>((rows.page_count() + kSplitPages - 1) / kSplitPages);
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    const AttendRows& rows = batch[i];
+    const std::uint32_t splits = splits_of(rows);
+    if (shares[i]) {
+      item_of[i] = static_cast<std::uint32_t>(items_.size());
+      add_item(rows, 0, rows.rows, 0, shape_.kv_heads);
+      units += splits;
+      continue;
+    }
     for (std::uint32_t first = 0; first < rows.rows; first += tile_tokens) {
       const std::uint32_t count = std::min(tile_tokens, rows.rows - first);
       const std::uint32_t fair =
           splits * batch.size() >= 2 * threads ? shape_.kv_heads : (shape_.kv_heads + threads - 1) / threads;
       const std::uint32_t heads = std::clamp(kTileQueryRows / (count * group), 1u, fair);
-      max_rows_ = std::max(max_rows_, count * group * heads);
       for (std::uint32_t h = 0; h < shape_.kv_heads; h += heads) {
-        items_.push_back({&rows, h, std::min(heads, shape_.kv_heads - h), first, count, 0, splits, nullptr});
+        add_item(rows, first, count, h, std::min(heads, shape_.kv_heads - h));
         units += splits;
       }
     }
   }
-  if (threads == 1 || items_.size() >= kItemsPerThread * threads || units == items_.size()) return;
-  const std::size_t state_floats = std::size_t{max_rows_} * (shape_.head_dim + 2);
-  float* memory = partials_.ensure(units * state_floats);
-  for (Item& item : items_) {
-    item.partial = memory;
-    for (std::uint32_t split = 0; split < item.last_split; ++split, memory += state_floats) {
-      Item part = item;
+  const bool idle = threads > 1 && items_.size() < kItemsPerThread * threads && units != items_.size();
+  if (idle || !shared.empty()) divide(shared, item_of, idle);
+}
+
+// Into parts of one split each: all items, or only those that share. The others stay whole among the parts.
+void Attention::divide(std::span<const SharedSplit> shared, std::span<const std::uint32_t> item_of, bool all) {
+  std::vector<std::vector<bool>> covered(items_.size());  // splits that are computed together with others
+  for (const SharedSplit& split : shared) {
+    for (const std::uint32_t i : split.members) {
+      std::vector<bool>& of_item = covered[item_of[i]];
+      of_item.resize(items_[item_of[i]].last_split, false);
+      of_item[split.split] = true;
+    }
+  }
+  std::size_t floats = 0;
+  for (std::size_t i = 0; i < items_.size(); ++i) {
+    if (!all && covered[i].empty()) continue;
+    floats += items_[i].last_split * state_floats(sources_[items_[i].first_source].state_rows, shape_.head_dim);
+  }
+  float* memory = partials_.ensure(floats);
+  for (std::size_t i = 0; i < items_.size(); ++i) {
+    Item part = items_[i];
+    if (!all && covered[i].empty()) {
+      parts_.push_back(part);
+      continue;
+    }
+    Source source = sources_[part.first_source];
+    sources_[part.first_source].partial = source.partial = memory;
+    for (std::uint32_t split = 0; split < items_[i].last_split; ++split) {
+      source.partial = memory;
+      memory += state_floats(source.state_rows, shape_.head_dim);
+      if (!covered[i].empty() && covered[i][split]) continue;
       part.first_split = split;
       part.last_split = split + 1;
-      part.partial = memory;
+      part.first_source = static_cast<std::uint32_t>(sources_.size());
+      sources_.push_back(source);
       parts_.push_back(part);
+    }
+  }
+  for (const SharedSplit& split : shared) {
+    std::vector<std::uint32_t> items;
+    for (const std::uint32_t i : split.members) items.push_back(item_of[i]);
+    add_shared_parts(split.split, items);
+  }
+}
+
+// As many heads at a time as one tile has room for.
+void Attention::add_shared_parts(std::uint32_t split, std::span<const std::uint32_t> items) {
+  const std::uint32_t group = heads_ / shape_.kv_heads;
+  std::uint32_t tokens = 0;
+  for (const std::uint32_t i : items) tokens += sources_[items_[i].first_source].row_count;
+  const std::uint32_t heads = std::clamp(kTileQueryRows / (tokens * group), 1u, shape_.kv_heads);
+  max_rows_ = std::max(max_rows_, tokens * group * heads);
+  for (std::uint32_t h = 0; h < shape_.kv_heads; h += heads) {
+    parts_.push_back({static_cast<std::uint32_t>(sources_.size()), static_cast<std::uint32_t>(items.size()), h,
+                      std::min(heads, shape_.kv_heads - h), split, split + 1, 0});
+    for (const std::uint32_t i : items) {
+      Source source = sources_[items_[i].first_source];
+      source.partial += split * state_floats(source.state_rows, shape_.head_dim);
+      sources_.push_back(source);
     }
   }
 }
 
 void Attention::attend_item(const Item& item, unsigned thread) {
   const std::uint32_t group = heads_ / shape_.kv_heads, head_dim = shape_.head_dim;
-  const std::uint32_t head_rows = item.row_count * group, rows = head_rows * item.head_count;
+  const auto sources = std::span<const Source>(sources_).subspan(item.first_source, item.source_count);
+  const AttendRows& pages = *sources.front().rows;
+  std::uint32_t tokens = 0;
+  for (const Source& source : sources) tokens += source.row_count;
+  const std::uint32_t head_rows = tokens * group, rows = head_rows * item.head_count;
   const Tile tile(thread_scratch_[thread].data(), rows, head_dim);
-  const std::int32_t* positions = item.rows->positions + item.first_row;
-  const std::int32_t last_position = *std::max_element(positions, positions + item.row_count);
-  for (std::uint32_t r = 0; r < rows; r += group) {
-    const std::size_t token = item.first_row + r % head_rows / group, head = item.first_head + r / head_rows;
-    const float* q = item.rows->q + (token * heads_ + head * group) * head_dim;
-    std::memcpy(tile.q + std::size_t{r} * head_dim, q, std::size_t{group} * head_dim * sizeof(float));
+  std::array<std::int32_t, kTileQueryRows> positions{};
+  CAIRN_DCHECK(tokens <= kTileQueryRows);
+  for (std::uint32_t t = 0, s = 0, first = 0; t < tokens; ++t) {
+    if (t - first == sources[s].row_count) first += sources[s++].row_count;
+    const Source& source = sources[s];
+    const std::size_t row = source.first_row + t - first;
+    positions[t] = source.rows->positions[row];
+    for (std::uint32_t h = 0; h < item.head_count; ++h) {
+      const float* q = source.rows->q + (row * heads_ + (item.first_head + h) * group) * head_dim;
+      std::memcpy(tile.q + (std::size_t{h} * head_rows + t * group) * head_dim, q, std::size_t{group} * head_dim * sizeof(float));
+    }
   }
+  const std::int32_t last_position = *std::max_element(positions.begin(), positions.begin() + tokens);
   if (basis_.rotated_keys) turn_heads({tile.q, std::size_t{rows} * head_dim}, head_dim);
   for (std::uint32_t split = item.first_split; split < item.last_split; ++split) {
     reset(tile.part, rows, head_dim);
-    const std::size_t end = std::min(item.rows->page_count(), std::size_t{split + 1} * kSplitPages);
+    const std::size_t end = std::min(pages.page_count(), std::size_t{split + 1} * kSplitPages);
     for (std::size_t p = std::size_t{split} * kSplitPages; p < end; ++p) {
-      const PageView& page = item.rows->page(p);
+      const PageView& page = pages.page(p);
       const PageFormat& keys = *page.key_format;
       const PageFormat& values = *page.value_format;
       if (page.min_position > last_position) continue;
       for (std::uint32_t r = 0; r < rows; r += group) {
         std::fill_n(tile.masks + r, group, visible_slots(page, positions[r % head_rows / group]));
       }
-      const PageView* next_page = p + 1 < end ? &item.rows->page(p + 1) : nullptr;
+      const PageView* next_page = p + 1 < end ? &pages.page(p + 1) : nullptr;
       for (std::uint32_t h = 0; h < item.head_count; ++h) {
         const std::uint32_t head = item.first_head + h;
         const Upcoming next = h + 1 < item.head_count ? head_part(keys, page.keys, head + 1)
@@ -189,32 +291,52 @@ void Attention::attend_item(const Item& item, unsigned thread) {
       kernels().merge(tile.total, tile.part, rows, head_dim);
     }
   }
-  if (item.partial == nullptr) return finish(item, tile.total);
-  copy_state(tile.total, state_at(item.partial, rows), rows, head_dim);
+  if (sources.front().partial == nullptr) return finish(sources.front(), item, tile.total);
+  leave(item, tile.total);
+}
+
+// What each source got of the split goes to where its item merges it.
+void Attention::leave(const Item& item, const SoftmaxState& state) const {
+  const std::uint32_t group = heads_ / shape_.kv_heads, head_dim = shape_.head_dim;
+  const auto sources = std::span<const Source>(sources_).subspan(item.first_source, item.source_count);
+  std::uint32_t head_rows = 0;
+  for (const Source& source : sources) head_rows += source.row_count * group;
+  std::uint32_t first = 0;
+  for (const Source& source : sources) {
+    const std::uint32_t rows = source.row_count * group;
+    for (std::uint32_t h = 0; h < item.head_count; ++h) {
+      const std::size_t at = std::size_t{item.first_head + h - item.merged_head} * rows;
+      copy_state(advanced(state, std::size_t{h} * head_rows + first, head_dim),
+                 advanced(state_at(source.partial, source.state_rows), at, head_dim), rows, head_dim);
+    }
+    first += rows;
+  }
 }
 
 void Attention::merge_item(const Item& item) const {
-  const std::uint32_t rows = item.row_count * (heads_ / shape_.kv_heads) * item.head_count;
-  const std::size_t state_floats = std::size_t{max_rows_} * (shape_.head_dim + 2);
-  const SoftmaxState total = state_at(item.partial, rows);
+  const Source& source = sources_[item.first_source];
+  if (source.partial == nullptr) return;  // computed whole
+  const std::uint32_t rows = source.state_rows;
+  const SoftmaxState total = state_at(source.partial, rows);
   for (std::uint32_t split = 1; split < item.last_split; ++split) {
-    kernels().merge(total, state_at(item.partial + split * state_floats, rows), rows, shape_.head_dim);
+    const std::size_t at = split * state_floats(rows, shape_.head_dim);
+    kernels().merge(total, state_at(source.partial + at, rows), rows, shape_.head_dim);
   }
-  finish(item, total);
+  finish(source, item, total);
 }
 
-void Attention::finish(const Item& item, const SoftmaxState& state) const {
+void Attention::finish(const Source& source, const Item& item, const SoftmaxState& state) const {
   const std::uint32_t group = heads_ / shape_.kv_heads, head_dim = shape_.head_dim;
-  const std::uint32_t head_rows = item.row_count * group;
+  const std::uint32_t head_rows = source.row_count * group;
   for (std::uint32_t r = 0; r < head_rows * item.head_count; ++r) {
-    const std::size_t token = item.first_row + r % head_rows / group;
+    const std::size_t token = source.first_row + r % head_rows / group;
     const std::size_t head = (item.first_head + r / head_rows) * group + r % group;
-    float* out = item.rows->out + (token * heads_ + head) * head_dim;
+    float* out = source.rows->out + (token * heads_ + head) * head_dim;
     const float* acc = state.acc + std::size_t{r} * head_dim;
     for (std::uint32_t d = 0; d < head_dim; ++d) out[d] = acc[d] / state.sum[r];
     if (basis_.rotated_values) turn_heads({out, head_dim}, head_dim);
-    if (item.rows->softmax == nullptr) continue;
-    float* softmax = item.rows->softmax + (token * heads_ + head) * 2;
+    if (source.rows->softmax == nullptr) continue;
+    float* softmax = source.rows->softmax + (token * heads_ + head) * 2;
     softmax[0] = state.max[r];
     softmax[1] = state.sum[r];
   }

@@ -4,7 +4,8 @@
 // The arithmetic of a row: pages are visited in table order; within a page scores, then an online softmax step, then
 // the weighted values, tokens in order. Every kSplitPages pages a fresh partial result begins; partial results merge in
 // order. Neither threads, nor other rows, nor the number of rows in a call enter into it, so a row computed in prefill
-// has the bits of the same row computed in decode.
+// has the bits of the same row computed in decode. Where sequences have the pages of a whole split in common, one pass
+// over these pages serves the rows of all of them.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +19,8 @@
 #include "cairn/kernels/args.h"
 
 namespace cairn {
+
+struct SharedSplit;
 
 inline constexpr std::uint32_t kSplitPages = 16;
 
@@ -52,18 +55,26 @@ class Attention {
   void attend(std::span<const AttendRows> batch, LayerBasis basis, ThreadPool& pool);
 
  private:
+  struct Source;
   struct Item;
   void plan(std::span<const AttendRows> batch, unsigned threads);
+  void add_item(const AttendRows& rows, std::uint32_t first_row, std::uint32_t row_count, std::uint32_t first_head,
+                std::uint32_t head_count);
+  void divide(std::span<const SharedSplit> shared, std::span<const std::uint32_t> item_of, bool all);
+  void add_shared_parts(std::uint32_t split, std::span<const std::uint32_t> items);
   void attend_item(const Item& item, unsigned thread);
+  void leave(const Item& item, const SoftmaxState& state) const;
   void merge_item(const Item& item) const;
-  void finish(const Item& item, const SoftmaxState& state) const;
+  void finish(const Source& source, const Item& item, const SoftmaxState& state) const;
 
   PageShape shape_;
   std::uint32_t heads_;
   LayerBasis basis_;
-  // Of the call in progress: either every item is computed whole, or its parts are and the item merges them.
+  // Of the call in progress: an item is computed whole, or its parts are, some together with those of others, and the
+  // item merges them.
   std::vector<Item> items_;
   std::vector<Item> parts_;
+  std::vector<Source> sources_;
   std::uint32_t max_rows_ = 0;
   std::vector<Scratch<float>> thread_scratch_;
   Scratch<float> partials_;

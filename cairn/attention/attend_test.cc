@@ -10,6 +10,7 @@
 #include <deque>
 #include <numeric>
 
+#include "cairn/attention/page_sharing.h"
 #include "cairn/testing/codec_pages.h"
 #include "cairn/testing/random.h"
 
@@ -172,6 +173,73 @@ TEST(Attend, ARowDoesNotDependOnItsCompanyOrTheThreads) {
     const std::span<const float> expected(together.data() + r * width, width);
     for (const unsigned threads : {1u, 2u, 8u}) {
       EXPECT_TRUE(same_bits(attended(keys, heads, one, {rows[r]}, threads), expected)) << r << " " << threads;
+    }
+  }
+}
+
+// Sequences with some pages in common, attended together: the bits of each alone.
+TEST(Attend, SharedPagesChangeNoBit) {
+  for (const char* name : {"raw_f16", "tok4"}) {
+    const Codec& codec = **find_codec(name);
+    for (const auto& [kv_heads, group] : {std::pair{2u, 4u}, {8u, 4u}, {3u, 1u}, {1u, 7u}}) {
+      const PageShape shape{kv_heads, 32};
+      const std::uint32_t heads = kv_heads * group;
+      const auto counted = [](std::size_t tokens) {
+        std::vector<std::int32_t> positions(tokens);
+        std::iota(positions.begin(), positions.end(), 0);
+        return positions;
+      };
+      const std::size_t shared_tokens = 40 * kBlockTokens;  // two whole splits and a half
+      const Keys document(shape, codec, full_pages(shared_tokens), counted(shared_tokens));
+      // Some share everything, some only the first split, one nothing, one is a prefill chunk.
+      struct Asked {
+        std::vector<PageView> pages;
+        std::vector<std::int32_t> positions;
+        std::vector<float> q, out;
+      };
+      std::vector<Asked> all;
+      std::deque<Keys> tails;
+      for (std::uint32_t i = 0; i < 9; ++i) {
+        const std::size_t shared_pages = i < 5 ? 40 : i < 7 ? 20 : i == 7 ? 0 : 40;
+        const std::size_t tail_tokens = 30 + 50 * i, first = shared_pages * kBlockTokens;
+        std::vector<std::int32_t> tail_positions(tail_tokens);
+        std::iota(tail_positions.begin(), tail_positions.end(), static_cast<std::int32_t>(first));
+        const Keys& tail = tails.emplace_back(shape, codec, full_pages(tail_tokens), tail_positions);
+        Asked& asked = all.emplace_back();
+        asked.pages.assign(document.pages.begin(), document.pages.begin() + static_cast<std::ptrdiff_t>(shared_pages));
+        asked.pages.insert(asked.pages.end(), tail.pages.begin(), tail.pages.end());
+        const std::size_t rows = i == 8 ? 30 : 1 + i % 2;
+        for (std::size_t r = 0; r < rows; ++r) {
+          asked.positions.push_back(static_cast<std::int32_t>(first + tail_tokens - rows + r));
+        }
+        if (i == 4) asked.positions[0] = 1500;  // sees only part of a split that others see whole
+        asked.q = random_floats(rows * heads * shape.head_dim, 100 + i);
+        asked.out.resize(asked.q.size());
+      }
+      for (const unsigned threads : {1u, 2u, 5u}) {
+        ThreadPool pool(threads);
+        Attention attention(shape, heads);
+        std::vector<AttendRows> batch;
+        for (Asked& asked : all) {
+          std::ranges::fill(asked.out, -1.0f);
+          batch.push_back({.q = asked.q.data(),
+                           .positions = asked.positions.data(),
+                           .rows = static_cast<std::uint32_t>(asked.positions.size()),
+                           .pages = asked.pages,
+                           .more_pages = {},
+                           .out = asked.out.data()});
+        }
+        EXPECT_GE(shared_splits(batch, 64 / group).size(), 2u);
+        attention.attend(batch, {}, pool);
+        for (std::size_t i = 0; i < all.size(); ++i) {
+          std::vector<float> alone(all[i].out.size());
+          AttendRows rows = batch[i];
+          rows.out = alone.data();
+          attention.attend({&rows, 1}, {}, pool);
+          EXPECT_EQ(std::memcmp(alone.data(), all[i].out.data(), alone.size() * sizeof(float)), 0)
+              << name << " heads " << heads << " threads " << threads << " sequence " << i;
+        }
+      }
     }
   }
 }
