@@ -5,6 +5,7 @@ pkg_check_modules(sodium REQUIRED IMPORTED_TARGET libsodium)       # libsodium-d
 pkg_check_modules(pcre2 REQUIRED IMPORTED_TARGET libpcre2-8)       # libpcre2-dev
 pkg_check_modules(uring REQUIRED IMPORTED_TARGET liburing)         # liburing-dev
 pkg_check_modules(hiredis REQUIRED IMPORTED_TARGET hiredis)        # libhiredis-dev
+pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)           # libzstd-dev
 find_path(XXHASH_INCLUDE xxhash.h REQUIRED)                        # libxxhash-dev; inlined, so only its header
 find_package(dnnl REQUIRED)                                        # libdnnl-dev
 find_package(OpenMP REQUIRED)                                      # g++; only to tell oneDNN to stay on one thread

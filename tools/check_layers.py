@@ -22,6 +22,7 @@ TEST_FILES = re.compile(r"_test\.cc$|^cairn/testing/|^fuzz/")
 OWNERS = [
     (re.compile(r"^sodium(\.h|/)"), ["cairn/base/hash.cc", "cairn/store/store_key.cc"]),
     (re.compile(r"^(xxhash|xxh3)"), ["cairn/base/checksum-inl.h"]),
+    (re.compile(r"^zstd"), ["cairn/store/part_compression.cc"]),
     (re.compile(r"^liburing"), ["cairn/store/disk_io_uring.cc"]),
     (re.compile(r"^hiredis"), ["cairn/store/redis_connect.cc"]),
     (re.compile(r"^pcre2"), ["cairn/engine/pretokenizer.cc"]),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cairn/store/block_record.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -21,23 +22,27 @@ std::uint64_t tenant_tag(std::string_view tenant) {
 std::size_t BlockRecord::bytes_for(std::span<const PartMeta> parts, bool encrypted) {
   RecordHeader header;
   const std::uint32_t overhead = encrypted ? StoreKey::kOverhead : 0;
-  for (const PartMeta& part : parts) header.parts.push_back({part, part.bytes + overhead, 0});
+  for (const PartMeta& part : parts) header.parts.push_back({.meta = part, .stored_bytes = part.bytes + overhead});
   return header.offsets().back();
 }
 
 std::shared_ptr<const BlockRecord> BlockRecord::build(BlockMeta meta,
                                                       std::span<const std::span<const std::byte>> contents,
-                                                      const StoreKey* key) {
+                                                      const StoreKey* key, std::span<const PartForm> forms) {
+  CAIRN_CHECK(forms.empty() || forms.size() == contents.size());
   CAIRN_CHECK(!contents.empty() && contents.size() == meta.parts.size() && contents.size() <= kMostParts);
   std::shared_ptr<BlockRecord> record(new BlockRecord());
+  meta.compressed = std::ranges::any_of(forms, [](PartForm form) { return form != PartForm::kPlain; });
   RecordHeader header;
   header.meta = meta;
   header.encrypted = key != nullptr;
   if (key != nullptr) header.nonce = StoreKey::fresh_nonce();
   for (std::size_t i = 0; i < contents.size(); ++i) {
-    CAIRN_CHECK(contents[i].size() == meta.parts[i].bytes);
-    const std::size_t stored = contents[i].size() + (key != nullptr ? StoreKey::kOverhead : 0);
-    header.parts.push_back({meta.parts[i], static_cast<std::uint32_t>(stored), 0});
+    const PartForm form = forms.empty() ? PartForm::kPlain : forms[i];
+    const std::size_t bytes = contents[i].size(), plain_bytes = meta.parts[i].bytes;
+    CAIRN_CHECK(form == PartForm::kPlain ? bytes == plain_bytes : bytes < plain_bytes);
+    const std::size_t stored = bytes + (key != nullptr ? StoreKey::kOverhead : 0);
+    header.parts.push_back({.meta = meta.parts[i], .stored_bytes = static_cast<std::uint32_t>(stored), .form = form});
   }
   record->offsets_ = header.offsets();
   record->bytes_ = RecordBytes(record->offsets_.back());
@@ -46,16 +51,17 @@ std::shared_ptr<const BlockRecord> BlockRecord::build(BlockMeta meta,
   for (std::size_t i = 0; i < contents.size(); ++i) {
     const std::span<std::byte> out = all.subspan(record->offsets_[i], header.parts[i].stored_bytes);
     if (key != nullptr) {
-      key->seal(header.nonce, static_cast<std::uint32_t>(i), part_context(meta, i), contents[i], out);
+      const auto context = part_context(meta, i, header.parts[i].form);
+      key->seal(header.nonce, static_cast<std::uint32_t>(i), context, contents[i], out);
       header.parts[i].checksum = checksum(out);
     } else {
       header.parts[i].checksum = copy_with_checksum(out, contents[i]);
     }
     const std::size_t end = record->offsets_[i] + out.size();
     std::memset(all.data() + end, 0, record->offsets_[i + 1] - end);
-    record->checksums_.push_back(header.parts[i].checksum);
   }
   header.write(all.first(header.header_bytes()));
+  record->parts_ = std::move(header.parts);
   record->meta_ = std::move(meta);
   record->encrypted_ = header.encrypted;
   return record;
@@ -91,7 +97,7 @@ std::expected<std::shared_ptr<const BlockRecord>, Refusal> BlockRecord::parse(Re
   std::shared_ptr<BlockRecord> record(new BlockRecord());
   record->offsets_ = header->offsets();
   if (record->offsets_.back() != bytes.size()) return std::unexpected("it is cut short");
-  for (const StoredPart& part : header->parts) record->checksums_.push_back(part.checksum);
+  record->parts_ = std::move(header->parts);
   record->meta_ = std::move(header->meta);
   record->encrypted_ = header->encrypted;
   record->bytes_ = std::move(bytes);
@@ -106,8 +112,7 @@ RecordBytes BlockRecord::stamped(std::uint64_t place) const {
 }
 
 std::span<const std::byte> BlockRecord::stored_part(std::size_t i) const {
-  return std::span<const std::byte>(bytes_.span())
-      .subspan(offsets_[i], meta_.parts[i].bytes + (encrypted_ ? StoreKey::kOverhead : 0));
+  return std::span<const std::byte>(bytes_.span()).subspan(offsets_[i], parts_[i].stored_bytes);
 }
 
 bool BlockRecord::copy_part(std::size_t i, std::span<std::byte> out, const StoreKey* key) const {
@@ -115,15 +120,26 @@ bool BlockRecord::copy_part(std::size_t i, std::span<std::byte> out, const Store
   const std::span<const std::byte> stored = stored_part(i);
   // Checksums are no proof of who wrote a part: whoever has a key takes encrypted parts alone.
   if (encrypted_ != (key != nullptr)) return false;
-  if (!encrypted_) return copy_with_checksum(out, stored) == checksums_[i];
+  const PartForm form = parts_[i].form;
+  if (!encrypted_) {
+    if (form == PartForm::kPlain) return copy_with_checksum(out, stored) == parts_[i].checksum;
+    return checksum(stored) == parts_[i].checksum && decompress_part(form, stored, out);
+  }
+  if (form == PartForm::kPlain) return open_part(i, out, *key);
+  const RecordBytes opened(stored.size() - StoreKey::kOverhead);
+  const std::span<std::byte> compressed = opened.span().first(stored.size() - StoreKey::kOverhead);
+  return open_part(i, compressed, *key) && decompress_part(form, compressed, out);
+}
+
+bool BlockRecord::open_part(std::size_t i, std::span<std::byte> out, const StoreKey& key) const {
   // The nonce lies where record_header.cc writes it.
   StoreKey::Nonce nonce;
   std::memcpy(nonce.data(), bytes_.data() + kNonceAt, nonce.size());
-  return key->open(nonce, static_cast<std::uint32_t>(i), part_context(meta_, i), stored, out);
+  return key.open(nonce, static_cast<std::uint32_t>(i), part_context(meta_, i, parts_[i].form), stored_part(i), out);
 }
 
 bool BlockRecord::part_intact(std::size_t i) const {
-  return checksum(stored_part(i)) == checksums_[i];
+  return checksum(stored_part(i)) == parts_[i].checksum;
 }
 
 bool BlockRecord::intact() const {

@@ -15,6 +15,7 @@
 
 #include "cairn/base/hash.h"
 #include "cairn/base/result.h"
+#include "cairn/store/part_compression.h"
 #include "cairn/store/record_bytes.h"
 #include "cairn/store/store_key.h"
 
@@ -25,8 +26,9 @@ inline constexpr std::uint32_t kMostParts = 4096;
 inline constexpr std::size_t kMostRecordBytes = std::size_t{1} << 30;
 
 struct PartMeta {
-  std::uint32_t bytes = 0;  // as the owner knows the part; stored it may be longer (encryption)
-  std::uint32_t tag = 0;    // the owner's: which form the part has
+  std::uint32_t bytes =
+      0;                  // as the owner knows the part; stored it may be longer (encryption) or shorter (compression)
+  std::uint32_t tag = 0;  // the owner's: which form the part has
 
   bool operator==(const PartMeta&) const = default;
 };
@@ -35,10 +37,11 @@ struct BlockMeta {
   Digest key;
   Digest parent;  // key of the block before, or the chain's root
   Digest recipe;
-  std::uint64_t tenant = 0;     // a tag, 0 for none: see tenant_tag()
-  std::uint32_t depth = 0;      // blocks before it in its sequence
-  std::int64_t created_s = 0;   // Unix time
-  std::int64_t expires_s = 0;   // Unix time, 0 never
+  std::uint64_t tenant = 0;       // a tag, 0 for none: see tenant_tag()
+  std::uint32_t depth = 0;        // blocks before it in its sequence
+  std::int64_t created_s = 0;     // Unix time
+  std::int64_t expires_s = 0;     // Unix time, 0 never
+  bool compressed = false;        // parts may be stored compressed; says nothing of what they are
   std::vector<PartMeta> parts{};  // at least one, at most kMostParts
 
   bool operator==(const BlockMeta&) const = default;
@@ -50,15 +53,24 @@ std::uint64_t tenant_tag(std::string_view tenant);
 // Why stored bytes are not the block that was asked for; one line.
 using Refusal = std::string;
 
+// A part as it lies in a record.
+struct StoredPart {
+  PartMeta meta;
+  std::uint32_t stored_bytes = 0;
+  PartForm form = PartForm::kPlain;
+  std::uint64_t checksum = 0;  // of the stored bytes
+};
+
 // Immutable and thread-safe.
 class BlockRecord {
  public:
   // What a record of these parts takes, header included; a multiple of kDirectIoPage.
   static std::size_t bytes_for(std::span<const PartMeta> parts, bool encrypted);
 
-  // `contents` are the parts, as long as `meta` says. With a key the parts are encrypted. Requires: sensible meta.
+  // `contents` are the parts, as long as `meta` says. With a key the parts are encrypted. With `forms`, one for each
+  // part, those that are not kPlain are what compress_part made of them. Requires: sensible meta.
   static std::shared_ptr<const BlockRecord> build(BlockMeta meta, std::span<const std::span<const std::byte>> contents,
-                                                  const StoreKey* key = nullptr);
+                                                  const StoreKey* key = nullptr, std::span<const PartForm> forms = {});
 
   // Takes what a tier read. Verifies the header, not yet the parts. Refused: another key, format, place or length,
   // damage. `place` is what the tier gave to stamp(), 0 elsewhere. Never trusts a byte.
@@ -72,16 +84,19 @@ class BlockRecord {
 
   const BlockMeta& meta() const { return meta_; }
   std::size_t size() const { return bytes_.size(); }
+  // What it takes without compression, as bytes_for() says.
+  std::size_t plain_size() const { return bytes_for(meta_.parts, encrypted_); }
   bool encrypted() const { return encrypted_; }
   std::span<const std::byte> bytes() const { return bytes_.span(); }
 
   // A copy whose header names the place it is written to, so that misdirected reads are noticed.
   RecordBytes stamped(std::uint64_t place) const;
 
-  // False when the part is damaged, encrypted with another key than `key`, or not encrypted though there is one; then `out` holds nothing of use. Requires:
-  // i < meta().parts.size() and out.size() == meta().parts[i].bytes.
+  // Decompresses what is compressed; what comes out is what build() was given, as a checksum proves. False when the
+  // part is damaged, encrypted with another key than `key`, or not encrypted though there is one; then `out` holds
+  // nothing of use. Requires: i < meta().parts.size() and out.size() == meta().parts[i].bytes.
   bool copy_part(std::size_t i, std::span<std::byte> out, const StoreKey* key = nullptr) const;
-  // Whether the part's checksum holds; of all parts.
+  // Whether the checksum of the part's stored bytes holds; of all parts. Needs no key and decompresses nothing.
   bool part_intact(std::size_t i) const;
   bool intact() const;
   // Where the part ends, from the record's first byte. Tiers may give a record before all its parts are there.
@@ -90,10 +105,12 @@ class BlockRecord {
  private:
   BlockRecord() = default;
   std::span<const std::byte> stored_part(std::size_t i) const;
+  bool open_part(std::size_t i, std::span<std::byte> out, const StoreKey& key) const;
 
   BlockMeta meta_;
   RecordBytes bytes_;
-  std::vector<std::uint64_t> offsets_, checksums_;
+  std::vector<std::uint64_t> offsets_;
+  std::vector<StoredPart> parts_;
   bool encrypted_ = false;
 };
 

@@ -16,7 +16,7 @@ constexpr std::size_t kFixedBytes = 192;
 constexpr std::size_t kPartBytes = 24;
 constexpr std::size_t kPlaceAt = 160;
 constexpr std::size_t kPartAlignment = 64;
-constexpr std::uint32_t kEncrypted = 1;
+constexpr std::uint32_t kEncrypted = 1, kCompressed = 2;
 
 class Writer {
  public:
@@ -99,7 +99,7 @@ void RecordHeader::write(std::span<std::byte> out) const {
   writer.put(static_cast<std::uint32_t>(header_bytes()));
   writer.put(offsets().back());
   writer.put(static_cast<std::uint32_t>(parts.size()));
-  writer.put(encrypted ? kEncrypted : 0u);
+  writer.put((encrypted ? kEncrypted : 0u) | (meta.compressed ? kCompressed : 0u));
   for (const Digest* digest : {&meta.key, &meta.parent, &meta.recipe}) {
     writer.put_bytes(digest->bytes.data(), digest->bytes.size());
   }
@@ -114,7 +114,7 @@ void RecordHeader::write(std::span<std::byte> out) const {
     writer.put(part.meta.bytes);
     writer.put(part.stored_bytes);
     writer.put(part.meta.tag);
-    writer.put(std::uint32_t{0});
+    writer.put(static_cast<std::uint32_t>(part.form));
     writer.put(part.checksum);
   }
   write_seal(out);
@@ -143,9 +143,10 @@ std::expected<RecordHeader, Refusal> RecordHeader::read(std::span<const std::byt
     return std::unexpected("format version " + std::to_string(version) + ", this build reads " +
                            std::to_string(kRecordVersion));
   }
-  if ((flags & ~kEncrypted) != 0) return std::unexpected("unknown flags");
+  if ((flags & ~(kEncrypted | kCompressed)) != 0) return std::unexpected("unknown flags: a newer build wrote it");
   RecordHeader header;
   header.encrypted = (flags & kEncrypted) != 0;
+  header.meta.compressed = (flags & kCompressed) != 0;
   for (Digest* digest : {&header.meta.key, &header.meta.parent, &header.meta.recipe}) {
     reader.get_bytes(digest->bytes.data(), digest->bytes.size());
   }
@@ -156,23 +157,34 @@ std::expected<RecordHeader, Refusal> RecordHeader::read(std::span<const std::byt
   header.meta.expires_s = reader.get<std::int64_t>();
   header.place = reader.get<std::uint64_t>();
   reader.get_bytes(header.nonce.data(), header.nonce.size());
+  const std::uint64_t overhead = header.encrypted ? StoreKey::kOverhead : 0;
+  std::uint64_t plain_bytes = 0;
   for (std::uint32_t i = 0; i < part_count; ++i) {
     StoredPart part;
     part.meta.bytes = reader.get<std::uint32_t>();
     part.stored_bytes = reader.get<std::uint32_t>();
     part.meta.tag = reader.get<std::uint32_t>();
-    reader.get<std::uint32_t>();
+    const auto form = reader.get<std::uint32_t>();
     part.checksum = reader.get<std::uint64_t>();
-    const std::uint64_t expected = std::uint64_t{part.meta.bytes} + (header.encrypted ? StoreKey::kOverhead : 0);
-    if (part.stored_bytes != expected) return std::unexpected("a part's lengths contradict each other");
+    if (form >= (header.meta.compressed ? kPartForms : 1)) return std::unexpected("a part has an unknown form");
+    part.form = static_cast<PartForm>(form);
+    // Compressed parts are shorter, or they would not be: what a record says it holds stays within what it could hold.
+    const std::uint64_t plain = part.meta.bytes + overhead;
+    const bool sensible =
+        form == 0 ? part.stored_bytes == plain : part.stored_bytes < plain && part.stored_bytes >= overhead;
+    if (!sensible) {
+      return std::unexpected("a part's lengths contradict each other");
+    }
+    plain_bytes += plain;
     header.meta.parts.push_back(part.meta);
     header.parts.push_back(part);
   }
   if (header.offsets().back() != record_bytes) return std::unexpected("its parts do not fill it");
+  if (plain_bytes > kMostRecordBytes) return std::unexpected("its parts are longer than a record may be");
   return header;
 }
 
-std::array<std::byte, 144> part_context(const BlockMeta& meta, std::size_t part) {
+std::array<std::byte, 144> part_context(const BlockMeta& meta, std::size_t part, PartForm form) {
   std::array<std::byte, 144> context{};
   Writer writer(context);
   for (const Digest* digest : {&meta.key, &meta.parent, &meta.recipe}) {
@@ -186,6 +198,7 @@ std::array<std::byte, 144> part_context(const BlockMeta& meta, std::size_t part)
   writer.put(static_cast<std::uint32_t>(meta.parts.size()));
   writer.put(meta.parts[part].bytes);
   writer.put(meta.parts[part].tag);
+  writer.put(static_cast<std::uint32_t>(form));
   return context;
 }
 

@@ -14,12 +14,6 @@
 
 namespace cairn {
 
-struct StoredPart {
-  PartMeta meta;
-  std::uint32_t stored_bytes = 0;
-  std::uint64_t checksum = 0;  // of the stored bytes
-};
-
 struct RecordHeader {
   BlockMeta meta;  // its parts too
   std::vector<StoredPart> parts;
@@ -43,7 +37,7 @@ std::size_t record_header_bytes(std::size_t parts);
 std::size_t stated_header_bytes(std::span<const std::byte> first_page);
 
 // What encryption authenticates beside a part: what the header says it is.
-std::array<std::byte, 144> part_context(const BlockMeta& meta, std::size_t part);
+std::array<std::byte, 144> part_context(const BlockMeta& meta, std::size_t part, PartForm form);
 
 // Changes the place in a written header.
 void stamp_place(std::span<std::byte> header, std::uint64_t place);

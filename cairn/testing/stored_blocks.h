@@ -38,10 +38,16 @@ struct TestBlock {
   std::int64_t expires_s = 0;
   std::optional<std::uint64_t> parent{};
   std::uint32_t depth = 0;
+  bool dull = false;  // contents that compress
 
   std::vector<std::vector<std::byte>> contents() const {
     std::vector<std::vector<std::byte>> contents;
-    for (std::size_t i = 0; i < part_bytes.size(); ++i) contents.push_back(test_bytes(number * 1000 + i, part_bytes[i]));
+    for (std::size_t i = 0; i < part_bytes.size(); ++i)
+      contents.push_back(test_bytes(number * 1000 + i, part_bytes[i]));
+    if (!dull) return contents;
+    for (auto& part : contents) {
+      for (std::size_t i = 1; i < part.size(); i += 2) part[i] &= std::byte{3};  // as the high bytes of halves
+    }
     return contents;
   }
 
