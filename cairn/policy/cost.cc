@@ -78,6 +78,14 @@ class Cost final : public EvictionPolicy {
     enlist(entry);
   }
 
+  void resized(const Digest& key, std::uint64_t bytes) override {
+    const auto known = entries_.find(key);
+    if (known == entries_.end() || !known->second.resident) return;
+    retire(known->second);
+    known->second.item.bytes = bytes;
+    enlist(known->second);
+  }
+
   void removed(const Digest& key) override {
     const auto known = entries_.find(key);
     if (known == entries_.end() || !known->second.resident) return;

@@ -33,6 +33,9 @@ class EvictionPolicy {
   virtual void inserted(const EvictionItem& item) = 0;
   // A lookup found the block. Keys that are not resident are ignored, here and in removed().
   virtual void used(const Digest& key) = 0;
+  // The same block takes another number of bytes now. Neither an insertion nor a use; unknown keys are ignored.
+  // Policies that do not look at bytes have nothing to do.
+  virtual void resized(const Digest&, std::uint64_t) {}
   // The owner dropped the block, because it was the victim or for reasons of its own.
   virtual void removed(const Digest& key) = 0;
 

@@ -35,6 +35,15 @@ class S3Fifo final : public EvictionPolicy {
     blocks_.emplace(item.key, queue.begin());
   }
 
+  void resized(const Digest& key, std::uint64_t bytes) override {
+    const auto known = blocks_.find(key);
+    if (known == blocks_.end()) return;
+    Block& block = *known->second;
+    std::uint64_t& queue = block.main ? main_bytes_ : small_bytes_;
+    queue = queue - block.bytes + bytes;
+    block.bytes = bytes;
+  }
+
   void used(const Digest& key) override {
     const auto known = blocks_.find(key);
     if (known == blocks_.end()) return;

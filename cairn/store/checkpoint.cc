@@ -2,6 +2,7 @@
 #include "cairn/store/checkpoint.h"
 
 #include <bit>
+#include <cstddef>
 #include <cstring>
 #include <span>
 #include <type_traits>
@@ -13,7 +14,8 @@ namespace cairn {
 namespace {
 
 constexpr char kMagic[] = {'C', 'A', 'I', 'R', 'N', 'I', 'D', 'X'};
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;  // 1 had no flags
+constexpr std::uint64_t kCompressed = 1;
 constexpr std::size_t kMostBytes = std::size_t{4} << 30;
 
 // One entry as it lies in the file. Only for machines with little-endian words, which the build asserts.
@@ -22,8 +24,9 @@ struct Entry {
   std::uint64_t tenant, offset, bytes;
   std::int64_t created_s, expires_s, pinned_until_s;
   std::uint32_t depth, segment;
+  std::uint64_t flags;
 };
-static_assert(sizeof(Entry) == 152 && std::is_trivially_copyable_v<Entry>);
+static_assert(sizeof(Entry) == 160 && std::is_trivially_copyable_v<Entry>);
 static_assert(std::endian::native == std::endian::little);
 
 struct Head {
@@ -76,6 +79,7 @@ Status write_checkpoint(const std::string& path, const Checkpoint& checkpoint) {
     entry.pinned_until_s = block.pinned_until_s;
     entry.depth = block.meta.depth;
     entry.segment = block.segment;
+    entry.flags = block.meta.compressed ? kCompressed : 0;
     append(out, entry);
   }
   append(out, checksum(out));
@@ -92,10 +96,12 @@ Result<Checkpoint> read_checkpoint(const std::string& path) {
   std::span<const std::byte> in = content;
   const Head head = take<Head>(in);
   if (std::memcmp(head.magic, kMagic, sizeof kMagic) != 0) return damaged();
-  if (head.version != kVersion) return fail(ErrorCode::kCorrupt, "'" + path + "' is of another version");
+  if (head.version == 0 || head.version > kVersion)
+    return fail(ErrorCode::kCorrupt, "'" + path + "' is of another version");
   if (head.segments > in.size() / sizeof(SegmentEnd)) return damaged();
   const std::size_t entry_bytes = in.size() - head.segments * sizeof(SegmentEnd);
-  if (entry_bytes % sizeof(Entry) != 0 || entry_bytes / sizeof(Entry) != head.blocks) return damaged();
+  const std::size_t one = head.version == 1 ? offsetof(Entry, flags) : sizeof(Entry);
+  if (entry_bytes % one != 0 || entry_bytes / one != head.blocks) return damaged();
   Checkpoint checkpoint;
   for (std::uint32_t i = 0; i < head.segments; ++i) {
     const auto segment = take<SegmentEnd>(in);
@@ -103,13 +109,16 @@ Result<Checkpoint> read_checkpoint(const std::string& path) {
   }
   checkpoint.blocks.reserve(head.blocks);
   for (std::uint64_t i = 0; i < head.blocks; ++i) {
-    const Entry entry = take<Entry>(in);
+    Entry entry{};
+    std::memcpy(&entry, in.data(), one);
+    in = in.subspan(one);
     CheckpointBlock block;
     std::memcpy(block.meta.key.bytes.data(), entry.key, 32);
     std::memcpy(block.meta.parent.bytes.data(), entry.parent, 32);
     std::memcpy(block.meta.recipe.bytes.data(), entry.recipe, 32);
     block.meta.tenant = entry.tenant;
     block.meta.depth = entry.depth;
+    block.meta.compressed = (entry.flags & kCompressed) != 0;
     block.meta.created_s = entry.created_s;
     block.meta.expires_s = entry.expires_s;
     block.segment = entry.segment;

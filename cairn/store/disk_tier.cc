@@ -29,6 +29,7 @@ bool is_zero(std::span<const std::byte> bytes) {
 
 DiskTier::~DiskTier() {
   if (!writes()) return;
+  release_retired();
   (void)checkpoint_now();  // without it the next start scans
   ::close(lock_fd_);
 }
@@ -71,6 +72,7 @@ std::vector<DiskTier::Read> DiskTier::prepare_reads(std::span<const Digest> keys
       const BlockStatus status = find(keys[next], leased_until, &read.place);
       if (status == BlockStatus::kOk) {
         bytes += read.place.bytes;
+        if (writes()) reading_.insert(record_place(read.place.segment->id(), read.place.offset));
         reads.push_back(std::move(read));
       } else {
         ++(status == BlockStatus::kExpired ? stats_.expired : stats_.misses);
@@ -96,38 +98,68 @@ void DiskTier::run_reads(std::span<Read> reads) {
   for (std::size_t i = 0; i < reads.size(); ++i) reads[i].op.error = ops[i].error;
 }
 
+BlockStatus DiskTier::judge(const Digest& key, Read& read, std::shared_ptr<const BlockRecord>& record) const {
+  if (read.op.error != 0) return read.op.error == ENODATA ? BlockStatus::kCorrupt : BlockStatus::kBroken;
+  // A header of nothing but zeros was given back to the file system, by a process whose last checkpoint is older.
+  if (is_zero(read.bytes.span().first(kDirectIoPage))) return BlockStatus::kMiss;
+  const std::uint64_t place = record_place(read.place.segment->id(), read.place.offset);
+  auto parsed = BlockRecord::parse(std::move(read.bytes), place, &key);
+  if (!parsed) return BlockStatus::kCorrupt;
+  record = *std::move(parsed);
+  return BlockStatus::kOk;
+}
+
+// Whether the process that writes has put another record in the place of this one, and where that is.
+bool DiskTier::follow(const Digest& key, Read& read) {
+  {
+    const std::lock_guard lock(mutex_);
+    next_refresh_ = {};
+    refresh();
+    const auto found = index_.find(key);
+    if (found == index_.end() ||
+        (found->second.segment == read.place.segment && found->second.offset == read.place.offset)) {
+      return false;
+    }
+    read.place = found->second;
+  }
+  read.bytes = RecordBytes(read.place.bytes);
+  read.op = {.fd = read.place.segment->fd(), .offset = read.place.offset, .bytes = read.bytes.span()};
+  return true;
+}
+
+// Requires: mutex_ is held.
+void DiskTier::end_read(const Digest& key, const Place& place) {
+  residency_->end_lease(key);
+  if (writes()) reading_.extract(record_place(place.segment->id(), place.offset));
+  release_retired();
+}
+
 // Gives the record to the sink, and back: null when there is none. With `whole` all of it has been read.
 std::shared_ptr<const BlockRecord> DiskTier::deliver(const Digest& key, Read& read, bool whole, const GetSink& sink) {
-  BlockStatus status = BlockStatus::kOk;
   std::shared_ptr<const BlockRecord> record;
-  const std::size_t bytes = read.op.bytes.size();
-  // A header of nothing but zeros was given back to the file system, by a process whose last checkpoint is older.
-  const bool gone = read.op.error == 0 && is_zero(read.bytes.span().first(kDirectIoPage));
-  if (read.op.error != 0 && read.op.error != ENODATA) {
-    status = BlockStatus::kBroken;
-  } else if (read.op.error == ENODATA) {
-    status = BlockStatus::kCorrupt;
-  } else if (auto parsed = BlockRecord::parse(std::move(read.bytes),
-                                              record_place(read.place.segment->id(), read.place.offset), &key)) {
-    record = *std::move(parsed);
-  } else {
-    status = BlockStatus::kCorrupt;
+  BlockStatus status = judge(key, read, record);
+  // The process that writes may have given the space back, even while it was read.
+  const bool good = status == BlockStatus::kBroken ||
+                    (status == BlockStatus::kOk && (writes() || !whole || record->intact()));
+  if (!good && !writes() && follow(key, read)) {
+    run_reads({&read, 1});
+    status = judge(key, read, record);
   }
   {
     const std::lock_guard lock(mutex_);
     const auto found = index_.find(key);
     const bool moved = found == index_.end() || found->second.segment != read.place.segment ||
                        found->second.offset != read.place.offset;
-    if (whole || status != BlockStatus::kOk) residency_->end_lease(key);
+    if (whole || status != BlockStatus::kOk) end_read(key, read.place);
     if (status == BlockStatus::kOk) {
       residency_->used(key);
       ++stats_.hits;
-      stats_.bytes_read += bytes;
+      stats_.bytes_read += read.op.bytes.size();
     } else if (status == BlockStatus::kBroken) {
       ++stats_.failures;
     } else {
       // What was evicted while it was read is a miss; so is what another process has evicted.
-      if (moved || !writes() || gone) status = BlockStatus::kMiss;
+      if (moved || !writes()) status = BlockStatus::kMiss;
       ++(status == BlockStatus::kMiss ? stats_.misses : stats_.corrupt);
       if (!moved) forget(key, status == BlockStatus::kCorrupt ? Gone::kDamaged : Gone::kEvicted);
     }
@@ -174,7 +206,13 @@ void DiskTier::forget(const Digest& key, Gone why) {
   residency_->removed(key);
   const Place place = std::move(found->second);
   index_.erase(found);
+  release(place);
+}
+
+// The space of a record that no index names any more. Requires: mutex_ is held.
+void DiskTier::release(const Place& place) {
   const auto state = segments_.find(place.segment->id());
+  if (state == segments_.end()) return;  // its segment went first
   state->second.live -= place.bytes;
   if (!writes()) return;
   if (state->second.live == 0 && state->first != active_) {
@@ -187,6 +225,15 @@ void DiskTier::forget(const Digest& key, Gone why) {
   if (std::exchange(can_punch_, false)) note_ += ", space comes back by whole segments: no holes here";
   state->second.dead += place.bytes;
   dead_bytes_ += place.bytes;
+}
+
+// Requires: mutex_ is held.
+void DiskTier::release_retired() {
+  std::erase_if(retired_, [&](const Place& place) {
+    if (reading_.contains(record_place(place.segment->id(), place.offset))) return false;
+    release(place);
+    return true;
+  });
 }
 
 // Where no holes can be made, whole segments go, those with the least of use first. Requires: mutex_ is held.

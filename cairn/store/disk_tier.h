@@ -15,8 +15,10 @@
 #include <atomic>
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "cairn/store/checkpoint.h"
 #include "cairn/store/disk_io.h"
@@ -52,6 +54,8 @@ class DiskTier final : public Tier {
                                           const GetSink& sink) override;
   bool reads_parts() const override { return true; }
   std::vector<BlockStatus> put(std::span<const std::shared_ptr<const BlockRecord>> records, Deadline deadline) override;
+  std::vector<BlockStatus> replace(std::span<const std::shared_ptr<const BlockRecord>> records,
+                                   Deadline deadline) override;
   std::vector<BlockStatus> erase(std::span<const Digest> keys, Deadline deadline) override;
   BlockStatus pin(const Digest& key, std::int64_t until_s) override;
   void report_corrupt(const Digest& key) override;
@@ -93,6 +97,8 @@ class DiskTier final : public Tier {
   Status take_lock();
   Status recover();
   Status scan_segments();
+  bool sound(const Digest& key, const Place& place);
+  void settle_doubles();
   void drop_torn(const Checkpoint* checkpoint);
   void give_back_gaps();
   void refresh();
@@ -101,17 +107,30 @@ class DiskTier final : public Tier {
   std::vector<Read> prepare_reads(std::span<const Digest> keys, std::size_t& next, std::size_t most_bytes,
                                   Deadline leased_until, const GetSink& sink);
   void run_reads(std::span<Read> reads);
+  BlockStatus judge(const Digest& key, Read& read, std::shared_ptr<const BlockRecord>& record) const;
+  bool follow(const Digest& key, Read& read);
   std::shared_ptr<const BlockRecord> deliver(const Digest& key, Read& read, bool whole, const GetSink& sink);
+  void end_read(const Digest& key, const Place& place);
   void index_found(SegmentState& state, std::uint64_t offset, std::uint64_t bytes, const BlockMeta& meta);
   void forget(const Digest& key, Gone why);
+  void release(const Place& place);
+  void release_retired();
   Status open_active(std::uint64_t bytes);
   bool room_on_disk(std::uint64_t bytes) const;
   void drop_dead_space(std::uint64_t bytes);
   void retire_active();
   std::vector<Write> allocate(std::span<const std::shared_ptr<const BlockRecord>> records,
                               std::vector<BlockStatus>& statuses);
-  void write_batch(std::span<const std::shared_ptr<const BlockRecord>> records, std::span<Write> writes,
-                   std::vector<BlockStatus>& statuses);
+  std::vector<int> write_out(std::span<const std::shared_ptr<const BlockRecord>> records, std::span<Write> writes,
+                             bool sync);
+  void write_batch(std::span<const std::shared_ptr<const BlockRecord>> records, std::vector<BlockStatus>& statuses);
+  std::vector<Write> allocate_beside(std::span<const std::shared_ptr<const BlockRecord>> records,
+                                     std::vector<BlockStatus>& statuses);
+  void replace_batch(std::span<const std::shared_ptr<const BlockRecord>> records, std::vector<BlockStatus>& statuses);
+  Write place_at_end(std::size_t index, const BlockRecord& record);
+  using WriteSome = void (DiskTier::*)(std::span<const std::shared_ptr<const BlockRecord>>, std::vector<BlockStatus>&);
+  std::vector<BlockStatus> in_batches(std::span<const std::shared_ptr<const BlockRecord>> records, Deadline deadline,
+                                      WriteSome write);
   Status checkpoint_now();
 
   DiskTierOptions options_;
@@ -126,7 +145,10 @@ class DiskTier final : public Tier {
   std::unordered_map<Digest, Place, DigestHash> index_;
   std::map<std::uint32_t, SegmentState> segments_;
   GoneLog gone_;
-  std::uint32_t active_ = 0;  // 0: none
+  std::multiset<std::uint64_t> reading_;  // places of reads in flight, of who writes as well
+  std::vector<Place> retired_;            // replaced, but being read
+  std::vector<Place> doubles_;            // found by a scan beside another record of the same block
+  std::uint32_t active_ = 0;              // 0: none
   std::uint32_t next_segment_ = 1;
   std::uint64_t dead_bytes_ = 0;
   std::uint64_t since_checkpoint_ = 0;

@@ -29,7 +29,7 @@ class DiskTier::Parts final : public PartReads {
 
   ~Parts() override {
     const std::lock_guard lock(tier_.mutex_);
-    for (const Block& block : blocks_) tier_.residency_->end_lease(block.record->meta().key);
+    for (const Block& block : blocks_) tier_.end_read(block.record->meta().key, block.place);
   }
 
   std::uint64_t read_to(std::size_t parts, const std::function<void(std::size_t, BlockStatus)>& failed) override {
@@ -78,10 +78,15 @@ std::unique_ptr<PartReads> DiskTier::get_by_parts(std::span<const Digest> keys, 
       read.op.bytes = read.bytes.span();
       run_reads({&read, 1});
     }
-    const std::span<std::byte> memory = read.bytes.span();
-    Parts::Block block{.index = read.index, .record = {}, .memory = memory, .place = read.place, .here = read.op.bytes.size()};
-    block.record = deliver(keys[read.index], read, /*whole=*/false, sink);
-    if (block.record != nullptr) blocks.push_back(std::move(block));
+    auto record = deliver(keys[read.index], read, /*whole=*/false, sink);
+    if (record == nullptr) continue;
+    // Delivering may have found that the block lies elsewhere by now.
+    const std::span<std::byte> memory(read.op.bytes.data(), record->size());
+    blocks.push_back({.index = read.index,
+                      .record = std::move(record),
+                      .memory = memory,
+                      .place = read.place,
+                      .here = read.op.bytes.size()});
   }
   return std::make_unique<Parts>(*this, std::move(blocks));
 }

@@ -43,6 +43,18 @@ Status DiskTier::open_active(std::uint64_t bytes) {
   return {};
 }
 
+// Behind what the active segment holds. Requires: mutex_ is held, open_active() has made room.
+DiskTier::Write DiskTier::place_at_end(std::size_t index, const BlockRecord& record) {
+  SegmentState& state = segments_.at(active_);
+  Write write{.index = index,
+              .place = {.segment = state.segment, .offset = state.end, .bytes = record.size(), .meta = record.meta()},
+              .header = RecordBytes(record_header_bytes(record.meta().parts.size()))};
+  write.place.meta.parts.clear();
+  state.end += record.size();
+  state.live += record.size();
+  return write;
+}
+
 // Budgets first, then space in a segment for each record that is let in.
 std::vector<DiskTier::Write> DiskTier::allocate(std::span<const std::shared_ptr<const BlockRecord>> records,
                                                 std::vector<BlockStatus>& statuses) {
@@ -72,20 +84,14 @@ std::vector<DiskTier::Write> DiskTier::allocate(std::span<const std::shared_ptr<
       continue;
     }
     residency_->lease(meta.key, Deadline::max());  // until it is written: it is in no index yet
-    SegmentState& state = segments_.at(active_);
-    Write write{.index = i,
-                .place = {.segment = state.segment, .offset = state.end, .bytes = bytes, .meta = meta},
-                .header = RecordBytes(record_header_bytes(meta.parts.size()))};
-    write.place.meta.parts.clear();
-    state.end += bytes;
-    state.live += bytes;
-    writes.push_back(std::move(write));
+    writes.push_back(place_at_end(i, *records[i]));
   }
   return writes;
 }
 
-void DiskTier::write_batch(std::span<const std::shared_ptr<const BlockRecord>> records, std::span<Write> writes,
-                           std::vector<BlockStatus>& statuses) {
+// Returns for each 0 or an errno.
+std::vector<int> DiskTier::write_out(std::span<const std::shared_ptr<const BlockRecord>> records,
+                                     std::span<Write> writes, bool sync) {
   // The header is the commit record: it is written when the payload is.
   std::vector<IoOp> payloads, headers;
   for (Write& write : writes) {
@@ -94,7 +100,8 @@ void DiskTier::write_batch(std::span<const std::shared_ptr<const BlockRecord>> r
     std::memcpy(write.header.data(), record.bytes().data(), header_bytes);
     stamp_place(write.header.span(), record_place(write.place.segment->id(), write.place.offset));
     const int fd = write.place.segment->fd();
-    auto* const payload = const_cast<std::byte*>(record.bytes().data()) + header_bytes;  // an IoOp that writes only reads
+    auto* const payload =
+        const_cast<std::byte*>(record.bytes().data()) + header_bytes;  // an IoOp that writes only reads
     payloads.push_back({.fd = fd,
                         .write = true,
                         .offset = write.place.offset + header_bytes,
@@ -107,16 +114,26 @@ void DiskTier::write_batch(std::span<const std::shared_ptr<const BlockRecord>> r
   }
   io_->run(headers);
   std::map<int, int> synced;  // errors by file
-  for (const Write& write : writes) {
-    const int fd = write.place.segment->fd();
-    if (options_.sync && !synced.contains(fd)) synced[fd] = io_->sync(fd);
+  std::vector<int> errors;
+  for (std::size_t i = 0; i < writes.size(); ++i) {
+    const int fd = writes[i].place.segment->fd();
+    if (sync && !synced.contains(fd)) synced[fd] = io_->sync(fd);
+    int error = payloads[i].error != 0 ? payloads[i].error : headers[i].error;
+    if (error == 0 && sync) error = synced[fd];
+    errors.push_back(error);
   }
+  return errors;
+}
+
+void DiskTier::write_batch(std::span<const std::shared_ptr<const BlockRecord>> records,
+                           std::vector<BlockStatus>& statuses) {
+  std::vector<Write> writes = allocate(records, statuses);
+  const std::vector<int> errors = write_out(records, writes, options_.sync);
   const std::lock_guard lock(mutex_);
   for (std::size_t i = 0; i < writes.size(); ++i) {
     Place& place = writes[i].place;
     const Digest key = place.meta.key;
-    int error = payloads[i].error != 0 ? payloads[i].error : headers[i].error;
-    if (error == 0 && options_.sync) error = synced[place.segment->fd()];
+    const int error = errors[i];
     if (error == 0) {
       ++stats_.puts;
       stats_.bytes_written += place.bytes;
@@ -138,6 +155,11 @@ void DiskTier::write_batch(std::span<const std::shared_ptr<const BlockRecord>> r
 }
 
 std::vector<BlockStatus> DiskTier::put(std::span<const std::shared_ptr<const BlockRecord>> records, Deadline deadline) {
+  return in_batches(records, deadline, &DiskTier::write_batch);
+}
+
+std::vector<BlockStatus> DiskTier::in_batches(std::span<const std::shared_ptr<const BlockRecord>> records,
+                                              Deadline deadline, WriteSome write) {
   std::vector<BlockStatus> statuses(records.size(), BlockStatus::kReadOnly);
   if (!writes()) return statuses;
   const std::lock_guard writing(write_mutex_);
@@ -146,8 +168,7 @@ std::vector<BlockStatus> DiskTier::put(std::span<const std::shared_ptr<const Blo
     for (std::size_t bytes = 0; end < records.size() && bytes < kWriteBatchBytes; ++end) bytes += records[end]->size();
     std::vector<BlockStatus> some(end - first, BlockStatus::kTimeout);
     if (!passed(deadline)) {
-      std::vector<Write> batch = allocate(records.subspan(first, end - first), some);
-      write_batch(records.subspan(first, end - first), batch, some);
+      (this->*write)(records.subspan(first, end - first), some);
     } else {
       const std::lock_guard lock(mutex_);
       stats_.timeouts += some.size();

@@ -83,8 +83,9 @@ Status DiskTier::prepare_folder() {
   CAIRN_TRY(const std::vector<std::byte> bytes, read_file(marker, 4096));
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   int format = 0;
-  const bool known = text.starts_with(kMarkerText) &&
-                     std::from_chars(text.data() + kMarkerText.size(), text.data() + text.size(), format).ec == std::errc();
+  const bool known =
+      text.starts_with(kMarkerText) &&
+      std::from_chars(text.data() + kMarkerText.size(), text.data() + text.size(), format).ec == std::errc();
   if (!known) return fail(ErrorCode::kCorrupt, "'" + marker + "' does not say which format the store has");
   if (format != kFormat) {
     return fail(ErrorCode::kUnsupported, "the store in '" + folder + "' has format " + std::to_string(format) +
@@ -148,6 +149,7 @@ Status DiskTier::recover() {
   }
   CAIRN_TRY_VOID(scan_segments());
   if (!writes()) return {};
+  settle_doubles();
   drop_torn(checkpoint ? &*checkpoint : nullptr);
   for (const Digest& key : residency_->shrink()) forget(key, Gone::kEvicted);
   give_back_gaps();
@@ -160,6 +162,33 @@ Status DiskTier::recover() {
     segments_.erase(id);
   }
   return {};
+}
+
+// Requires: mutex_ is held.
+bool DiskTier::sound(const Digest& key, const Place& place) {
+  RecordBytes bytes(place.bytes);
+  IoOp op{.fd = place.segment->fd(), .offset = place.offset, .bytes = bytes.span()};
+  io_->run({&op, 1});
+  if (op.error != 0) return false;
+  const auto record = BlockRecord::parse(std::move(bytes), record_place(place.segment->id(), place.offset), &key);
+  return record && (*record)->intact();
+}
+
+// A crash between writing a block's new record and giving back the old one leaves both. They say the same, but the
+// former may be torn, or the latter be partly given back. Requires: mutex_ is held.
+void DiskTier::settle_doubles() {
+  for (Place& other : std::exchange(doubles_, {})) {
+    const Digest key = other.meta.key;
+    Place& known = index_.at(key);
+    if (sound(key, known) || !sound(key, other)) continue;  // give_back_gaps() takes the other
+    const std::int64_t pinned_until_s = residency_->pinned_until(key);
+    segments_.at(known.segment->id()).live -= known.bytes;
+    segments_.at(other.segment->id()).live += other.bytes;
+    residency_->removed(key);
+    (void)residency_->restore(other.meta, other.bytes);
+    (void)residency_->pin(key, pinned_until_s);
+    known = std::move(other);
+  }
 }
 
 // Only the last batch can be torn, when the machine failed and not just the process, and only if no checkpoint has seen
@@ -177,12 +206,7 @@ void DiskTier::drop_torn(const Checkpoint* checkpoint) {
   std::ranges::sort(records, std::greater());
   if (records.size() > kSuspects) records.resize(kSuspects);
   for (const auto& [offset, key] : records) {
-    RecordBytes bytes(index_.at(key).bytes);
-    IoOp op{.fd = state.segment->fd(), .offset = offset, .bytes = bytes.span()};
-    io_->run({&op, 1});
-    const auto record = op.error == 0 ? BlockRecord::parse(std::move(bytes), record_place(last, offset), &key)
-                                      : std::unexpected(Refusal("it cannot be read"));
-    if (record && (*record)->intact()) continue;
+    if (sound(key, index_.at(key))) continue;
     ++stats_.corrupt;
     forget(key, Gone::kDamaged);
     if (!segments_.contains(last)) return;  // that was its last block
@@ -241,10 +265,19 @@ Status DiskTier::scan_segments() {
 
 // Requires: mutex_ is held.
 void DiskTier::index_found(SegmentState& state, std::uint64_t offset, std::uint64_t bytes, const BlockMeta& meta) {
-  if (index_.contains(meta.key)) return;
-  if (!residency_->restore(meta, bytes)) return;
   Place place{.segment = state.segment, .offset = offset, .bytes = bytes, .meta = meta};
   place.meta.parts.clear();
+  if (const auto known = index_.find(meta.key); known != index_.end()) {
+    if (writes()) {
+      doubles_.push_back(std::move(place));
+      return;
+    }
+    // What the process that writes has written last; it gives the other one back.
+    segments_.at(known->second.segment->id()).live -= known->second.bytes;
+    residency_->removed(meta.key);
+    index_.erase(known);
+  }
+  if (!residency_->restore(meta, bytes)) return;
   index_.emplace(meta.key, std::move(place));
   state.live += bytes;
 }
@@ -271,9 +304,10 @@ Status DiskTier::checkpoint_now() {
                                    .pinned_until_s = residency_->pinned_until(key)});
     }
   }
-  // As they were written: so their order of age survives.
-  std::ranges::sort(checkpoint.blocks, {},
-                    [](const CheckpointBlock& block) { return record_place(block.segment, block.offset); });
+  // As they were made: so their order of age survives, also of those that were replaced.
+  std::ranges::sort(checkpoint.blocks, {}, [](const CheckpointBlock& block) {
+    return std::pair(block.meta.created_s, record_place(block.segment, block.offset));
+  });
   return write_checkpoint(options_.folder + "/checkpoint", checkpoint);
 }
 

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <fstream>
 
+#include "cairn/testing/faulty_io.h"
 #include "cairn/testing/stored_blocks.h"
 
 namespace cairn {
@@ -21,43 +22,6 @@ constexpr std::uint64_t kRecord = 8192;
 Deadline soon() {
   return deadline_in(std::chrono::seconds(20));
 }
-
-// Fails the n-th operation and those after it while armed.
-class FaultyIo final : public DiskIo {
- public:
-  struct Plan {
-    int error = 0;
-    std::int64_t after = 0;  // operations that still work
-    bool tear = false;       // the failing write leaves its first page behind
-    bool no_holes = false;
-  };
-  explicit FaultyIo(std::shared_ptr<Plan> plan) : plan_(std::move(plan)) {}
-  std::string name() const override { return "faulty"; }
-  void run(std::span<IoOp> ops) override {
-    for (IoOp& op : ops) {
-      if (plan_->error == 0 || plan_->after-- > 0) {
-        run_plainly(op);
-        continue;
-      }
-      if (plan_->tear && op.write) {
-        IoOp torn = op;
-        torn.bytes = op.bytes.first(std::min(op.bytes.size(), kDirectIoPage));
-        run_plainly(torn);
-      }
-      op.error = plan_->error;
-    }
-  }
-  int sync(int fd) override {
-    if (plan_->error != 0 && plan_->after-- <= 0) return plan_->error;
-    return DiskIo::sync(fd);
-  }
-  int punch(int fd, std::uint64_t offset, std::uint64_t bytes) override {
-    return plan_->no_holes ? EOPNOTSUPP : DiskIo::punch(fd, offset, bytes);
-  }
-
- private:
-  std::shared_ptr<Plan> plan_;
-};
 
 class DiskTierTest : public testing::Test {
  protected:

@@ -78,6 +78,27 @@ std::vector<BlockStatus> RamTier::put(std::span<const std::shared_ptr<const Bloc
   return statuses;
 }
 
+// The two are never side by side here: a reader that has the old record keeps it.
+std::vector<BlockStatus> RamTier::replace(std::span<const std::shared_ptr<const BlockRecord>> records, Deadline) {
+  std::vector<BlockStatus> statuses;
+  std::vector<std::shared_ptr<const BlockRecord>> dropped;  // freed after the lock
+  const std::lock_guard lock(mutex_);
+  for (const std::shared_ptr<const BlockRecord>& record : records) {
+    const Digest& key = record->meta().key;
+    std::shared_ptr<const BlockRecord> old;
+    BlockStatus status = find(key, &old);
+    if (status == BlockStatus::kOk && record->size() > old->size()) status = BlockStatus::kFull;
+    if (status == BlockStatus::kOk) {
+      records_[key] = record;
+      residency_.resized(key, record->size());
+      stats_.bytes_written += record->size();
+    }
+    dropped.push_back(std::move(old));
+    statuses.push_back(status);
+  }
+  return statuses;
+}
+
 std::vector<BlockStatus> RamTier::erase(std::span<const Digest> keys, Deadline) {
   const std::lock_guard lock(mutex_);
   for (const Digest& key : keys) {

@@ -21,6 +21,8 @@ class RamTier final : public Tier {
   std::vector<BlockStatus> contains(std::span<const Digest> keys, Deadline deadline) override;
   void get(std::span<const Digest> keys, Deadline deadline, const GetSink& sink) override;
   std::vector<BlockStatus> put(std::span<const std::shared_ptr<const BlockRecord>> records, Deadline deadline) override;
+  std::vector<BlockStatus> replace(std::span<const std::shared_ptr<const BlockRecord>> records,
+                                   Deadline deadline) override;
   std::vector<BlockStatus> erase(std::span<const Digest> keys, Deadline deadline) override;
   BlockStatus pin(const Digest& key, std::int64_t until_s) override;
   void report_corrupt(const Digest& key) override;

@@ -54,6 +54,10 @@ std::string redis_slice_key(const Digest& key, std::uint64_t tag, std::uint32_t 
   return name + ":" + std::to_string(slice);
 }
 
+std::vector<std::string> redis_commit_command(const Digest& key) {
+  return {"GETRANGE", redis_header_key(key), std::to_string(-std::int64_t{RedisCommit::kBytes}), "-1"};
+}
+
 std::string redis_pin_key(const Digest& key) {
   return block_prefix(key) + "p";
 }

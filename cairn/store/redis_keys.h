@@ -18,6 +18,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "cairn/base/hash.h"
 
@@ -25,11 +26,15 @@ namespace cairn {
 
 inline constexpr std::size_t kMostSliceBytes = std::size_t{1} << 20;
 inline constexpr std::size_t kMostSlices = 4096;  // of a block: four times what the longest record needs
+// Slices outlive their header, so that a block ends as a whole.
+inline constexpr std::int64_t kSliceExtraSeconds = 10;
 inline constexpr std::string_view kRedisHeaderPattern = "kv1:*:h";
 inline constexpr std::string_view kRedisRecipePattern = "kv1:recipe:*";
 
 std::string redis_header_key(const Digest& key);
 std::string redis_slice_key(const Digest& key, std::uint64_t tag, std::uint32_t slice);
+// Asks for the commit info alone.
+std::vector<std::string> redis_commit_command(const Digest& key);
 std::string redis_pin_key(const Digest& key);
 std::string redis_recipe_key(const Digest& recipe);
 // The digest in such a name; nothing for other names.

@@ -34,7 +34,8 @@ struct RedisTask {
 
   const BlockRecord* from = nullptr;  // of a put
   RecordBytes header;                 // of a put: the header region to write
-  bool absent = false;                // of a put: the server has said so
+  bool absent = false;                // of a put: the server has said so; of a get: a slice is
+  std::int64_t lives_ms = 0;          // of a replacement: how long what is there does; -1 for ever
   std::string value;                  // the header's value, as written or received
   RedisCommit commit;
   std::uint32_t slices_done = 0;

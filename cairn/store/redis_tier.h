@@ -48,6 +48,8 @@ class RedisTier final : public Tier {
   std::vector<BlockStatus> contains(std::span<const Digest> keys, Deadline deadline) override;
   void get(std::span<const Digest> keys, Deadline deadline, const GetSink& sink) override;
   std::vector<BlockStatus> put(std::span<const std::shared_ptr<const BlockRecord>> records, Deadline deadline) override;
+  std::vector<BlockStatus> replace(std::span<const std::shared_ptr<const BlockRecord>> records,
+                                   Deadline deadline) override;
   std::vector<BlockStatus> erase(std::span<const Digest> keys, Deadline deadline) override;
   // Redis has no pins: all keys of the block get a TTL not shorter than that, which volatile-ttl eviction respects as
   // well; allkeys-* policies may evict them. Unpinning gives back the tier's TTL.
@@ -79,6 +81,9 @@ class RedisTier final : public Tier {
   void get_step(RedisNode& node, RedisPipeline& pipeline, const Tasks& tasks);
   void take_header(RedisTask& task, RedisPipeline& pipeline, RedisReply& reply);
   void put_step(RedisNode& node, RedisPipeline& pipeline, const Tasks& tasks);
+  void replace_step(RedisNode& node, RedisPipeline& pipeline, const Tasks& tasks);
+  void prepare(RedisTask& task) const;
+  void add_slices(RedisPipeline& pipeline, RedisTask& task, const std::string& ttl_ms) const;
   void erase_step(RedisNode& node, RedisPipeline& pipeline, const Tasks& tasks);
   static void drop_keys(RedisPipeline& pipeline, const RedisTask& task, bool header);
   // Names that match, page by page: `page` may use the connection, `after` is called without one and may end it.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reading blocks from Redis: headers of a group in one go, then the slices of as many blocks as the window holds.
 #include <cstring>
+#include <utility>
 
 #include "cairn/store/record_header.h"
 #include "cairn/store/redis_tier.h"
@@ -96,6 +97,8 @@ void RedisTier::take_header(RedisTask& task, RedisPipeline& pipeline, RedisReply
 void RedisTier::get_step(RedisNode& node, RedisPipeline& pipeline, const Tasks& tasks) {
   for (RedisTask* const task : tasks) {
     if (!task->value.empty()) continue;
+    task->bytes = {};
+    task->absent = false;
     pipeline.add({.task = task,
                   .kind = Kind::kHeader,
                   .words = {"GET", redis_header_key(task->key)},
@@ -144,13 +147,24 @@ void RedisTier::get_step(RedisNode& node, RedisPipeline& pipeline, const Tasks& 
     if (!task->settled && task->bytes.size() > 0 && task->commit.slices == 0) finish(*task);
   }
   pipeline.run([&](RedisRequest& request, RedisReply& reply) {
-    if (request.kind != Kind::kSlice || request.task->over()) return;
+    if (request.task == nullptr || request.task->over()) return;
     RedisTask& task = *request.task;
     if (reply.is(RedisReply::Kind::kError)) {
       refused(node, task, reply);
       if (task.again) task.value.clear();  // from the start, perhaps elsewhere
+    } else if (request.kind == Kind::kExists) {
+      const auto now = RedisCommit::read(std::as_bytes(std::span(reply.text)));
+      if (now && now->tag != task.commit.tag) {
+        task.value.clear();
+        retry(task, false);
+      } else {
+        task.settle(BlockStatus::kMiss);
+      }
     } else if (reply.is(RedisReply::Kind::kNil)) {
-      task.settle(BlockStatus::kMiss);
+      // Evicted, or of a record that another one has replaced since: then its header is another.
+      if (!std::exchange(task.absent, true)) {
+        pipeline.add({.task = &task, .kind = Kind::kExists, .words = redis_commit_command(task.key)});
+      }
     } else if (!reply.is(RedisReply::Kind::kString)) {
       return task.settle(BlockStatus::kBroken);
     } else if (!reply.placed || reply.bytes != request.into.size()) {

@@ -28,9 +28,7 @@ BlockStatus RedisTier::pin(const Digest& key, std::int64_t until_s) {
   const Step step = [&](RedisNode& node, RedisPipeline& pipeline, const Tasks& group) {
     RedisTask& task = *group.front();
     const std::string header = redis_header_key(key), pin = redis_pin_key(key);
-    pipeline.add({.task = &task,
-                  .kind = Kind::kExists,
-                  .words = {"GETRANGE", header, std::to_string(-std::int64_t{RedisCommit::kBytes}), "-1"}});
+    pipeline.add({.task = &task, .kind = Kind::kExists, .words = redis_commit_command(key)});
     // One key's new end; GT leaves alone what ends later or never.
     const auto extend = [&](const std::string& name) {
       std::vector<std::string> words;

@@ -12,18 +12,13 @@ namespace {
 
 using Kind = RedisRequest::Kind;
 
-// Slices outlive their header, so that a block ends as a whole.
-constexpr std::int64_t kSliceExtraSeconds = 10;
-
 std::string_view as_text(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-std::vector<std::string> commit_of(const Digest& key) {
-  return {"GETRANGE", redis_header_key(key), std::to_string(-std::int64_t{RedisCommit::kBytes}), "-1"};
-}
+}  // namespace
 
-void prepare(RedisTask& task, std::size_t slice_bytes) {
+void RedisTier::prepare(RedisTask& task) const {
   const BlockRecord& record = *task.from;
   const std::size_t header_bytes = record_header_bytes(record.meta().parts.size());
   // The record may come from another tier, whose place it names.
@@ -31,7 +26,7 @@ void prepare(RedisTask& task, std::size_t slice_bytes) {
   std::memcpy(task.header.data(), record.bytes().data(), header_bytes);
   stamp_place(task.header.span(), 0);
   const std::size_t payload = record.size() - header_bytes;
-  slice_bytes = std::max(slice_bytes, (payload + kMostSlices - 1) / kMostSlices);
+  const std::size_t slice_bytes = std::max(options_.slice_bytes, (payload + kMostSlices - 1) / kMostSlices);
   task.commit = {.record_bytes = record.size(),
                  .tag = 0,
                  .slice_bytes = static_cast<std::uint32_t>(slice_bytes),
@@ -43,7 +38,22 @@ void prepare(RedisTask& task, std::size_t slice_bytes) {
   task.header = {};
 }
 
-}  // namespace
+// Requires: prepare().
+void RedisTier::add_slices(RedisPipeline& pipeline, RedisTask& task, const std::string& ttl_ms) const {
+  task.slices_done = 0;
+  const std::span<const std::byte> payload = task.from->bytes().subspan(task.value.size() - RedisCommit::kBytes);
+  for (std::uint32_t slice = 0; slice < task.commit.slices; ++slice) {
+    const std::size_t at = std::size_t{slice} * task.commit.slice_bytes;
+    const auto part = payload.subspan(at, std::min<std::size_t>(task.commit.slice_bytes, payload.size() - at));
+    RedisRequest request{.task = &task,
+                         .kind = Kind::kSlice,
+                         .words = {"SET", redis_slice_key(task.key, task.commit.tag, slice)},
+                         .value = as_text(part),
+                         .bytes = part.size()};
+    if (!ttl_ms.empty()) request.words.insert(request.words.end(), {"PX", ttl_ms});
+    pipeline.add(std::move(request));
+  }
+}
 
 // Best effort. The header goes first: a block is not visible without its slices. One name a command: with several, a
 // cluster refuses while it moves their slot.
@@ -115,21 +125,8 @@ void RedisTier::put_step(RedisNode& node, RedisPipeline& pipeline, const Tasks& 
     if (task->settled || !task->absent) continue;
     if (bytes > 0 && bytes + task->from->size() > window_.size()) break;  // next time
     bytes += task->from->size();
-    prepare(*task, options_.slice_bytes);
-    task->slices_done = 0;
-    const std::span<const std::byte> payload = task->from->bytes().subspan(task->value.size() - RedisCommit::kBytes);
-    const std::string ttl = expiry_ms(task->from->meta().expires_s, kSliceExtraSeconds);
-    for (std::uint32_t slice = 0; slice < task->commit.slices; ++slice) {
-      const std::size_t at = std::size_t{slice} * task->commit.slice_bytes;
-      const auto part = payload.subspan(at, std::min<std::size_t>(task->commit.slice_bytes, payload.size() - at));
-      RedisRequest request{.task = task,
-                           .kind = Kind::kSlice,
-                           .words = {"SET", redis_slice_key(task->key, task->commit.tag, slice)},
-                           .value = as_text(part),
-                           .bytes = part.size()};
-      if (!ttl.empty()) request.words.insert(request.words.end(), {"PX", ttl});
-      pipeline.add(std::move(request));
-    }
+    prepare(*task);
+    add_slices(pipeline, *task, expiry_ms(task->from->meta().expires_s, kSliceExtraSeconds));
     if (task->commit.slices == 0) write_header(*task);
   }
   pipeline.run([&](RedisRequest& request, RedisReply& reply) {
@@ -141,7 +138,7 @@ void RedisTier::put_step(RedisNode& node, RedisPipeline& pipeline, const Tasks& 
     } else if (request.kind == Kind::kHeader && reply.is(RedisReply::Kind::kNil)) {
       // Another writer was first. Its slices may be these.
       task.value.clear();
-      pipeline.add({.task = &task, .kind = Kind::kExists, .words = commit_of(task.key)});
+      pipeline.add({.task = &task, .kind = Kind::kExists, .words = redis_commit_command(task.key)});
     } else if (request.kind == Kind::kExists) {
       const auto winner = RedisCommit::read(std::as_bytes(std::span(reply.text)));
       if (winner && winner->tag != task.commit.tag) drop_keys(pipeline, task, false);
@@ -178,7 +175,7 @@ std::vector<BlockStatus> RedisTier::erase(std::span<const Digest> keys, Deadline
 void RedisTier::erase_step(RedisNode& node, RedisPipeline& pipeline, const Tasks& tasks) {
   for (RedisTask* const task : tasks) {
     const std::string header = redis_header_key(task->key);
-    pipeline.add({.task = task, .kind = Kind::kIgnored, .words = commit_of(task->key)});
+    pipeline.add({.task = task, .kind = Kind::kIgnored, .words = redis_commit_command(task->key)});
     pipeline.add({.task = task, .kind = Kind::kHeader, .words = {"UNLINK", header}});
   }
   pipeline.run([&](RedisRequest& request, RedisReply& reply) {

@@ -5,6 +5,8 @@
 #include <ctime>
 #include <utility>
 
+#include "cairn/base/check.h"
+
 namespace cairn {
 
 std::int64_t unix_seconds() {
@@ -93,11 +95,11 @@ Residency::Admission Residency::admit(const BlockMeta& meta, std::uint64_t bytes
   };
   while (lacks_for_tenant() || bytes_ - freed + bytes > options_.budget_bytes) {
     const bool own = lacks_for_tenant();
-    const std::optional<Digest> victim =
-        !reachable ? std::nullopt : policy_->victim([&](const Digest& key) {
-          const Item& item = items_.at(key);
-          return key != meta.parent && !has_children(key) && may_go(item, now_s) && (!own || item.what.tenant == meta.tenant);
-        });
+    const std::optional<Digest> victim = !reachable ? std::nullopt : policy_->victim([&](const Digest& key) {
+      const Item& item = items_.at(key);
+      return key != meta.parent && !has_children(key) && may_go(item, now_s) &&
+             (!own || item.what.tenant == meta.tenant);
+    });
     if (!victim) {
       // Nobody loses a block to one that is refused. Parents first: a policy may look at them.
       for (std::size_t i = admission.evict.size(); i-- > 0;) {
@@ -123,6 +125,21 @@ Residency::Admission Residency::admit(const BlockMeta& meta, std::uint64_t bytes
   add(meta, bytes);
   admission.admitted = true;
   return admission;
+}
+
+bool Residency::has_room(std::uint64_t tenant, std::uint64_t bytes_of_tenant, std::uint64_t bytes) const {
+  return bytes_ + bytes <= options_.budget_bytes && tenant_bytes(tenant) + bytes_of_tenant <= tenant_budget(tenant);
+}
+
+void Residency::resized(const Digest& key, std::uint64_t bytes) {
+  const auto found = items_.find(key);
+  if (found == items_.end()) return;
+  EvictionItem& item = found->second.what;
+  CAIRN_CHECK(bytes <= item.bytes);
+  bytes_ -= item.bytes - bytes;
+  tenant_bytes_[item.tenant] -= item.bytes - bytes;
+  item.bytes = bytes;
+  policy_->resized(key, bytes);
 }
 
 void Residency::used(const Digest& key) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a tier holds, as far as budgets, pins, leases and eviction go: it decides, the tier moves the bytes. Whatever the
-// policy, a block goes before the block it follows, since what follows a gap is out of reach.
+// What a tier holds, as far as budgets, pins, leases and eviction go: it decides, the tier moves the bytes. Whatever
+// the policy, a block goes before the block it follows, since what follows a gap is out of reach.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@ namespace cairn {
 
 struct ResidencyOptions {
   std::uint64_t budget_bytes = 0;
-  std::uint64_t tenant_budget_bytes = 0;                 // of each tenant; 0: only the whole is limited
+  std::uint64_t tenant_budget_bytes = 0;                    // of each tenant; 0: only the whole is limited
   std::map<std::uint64_t, std::uint64_t> tenant_budgets{};  // of some by tag, instead
   std::string policy = "cost";
 };
@@ -36,8 +36,8 @@ class Residency {
     bool admitted = false;
     std::vector<Digest> evict;  // before writing; already removed here
   };
-  // Decides before anything is written. Both budgets hold at all times: what does not fit after evicting is refused, and
-  // then nothing is evicted. A block whose parent is not here costs no other its place: it may be out of reach. An
+  // Decides before anything is written. Both budgets hold at all times: what does not fit after evicting is refused,
+  // and then nothing is evicted. A block whose parent is not here costs no other its place: it may be out of reach. An
   // admitted block counts from now on.
   Admission admit(const BlockMeta& meta, std::uint64_t bytes);
   // Adds what is there already, as after a start; false when it is known. Budgets are kept by shrink() afterwards.
@@ -45,6 +45,10 @@ class Residency {
   // What has to go for the budgets, as the policy wants it; already removed here. Pinned blocks go last.
   std::vector<Digest> shrink();
 
+  // Whether so many bytes more would keep the budgets without anything being evicted.
+  bool has_room(std::uint64_t tenant, std::uint64_t bytes_of_tenant, std::uint64_t bytes) const;
+  // It takes so many now; pins and leases stay. Requires: not more than before.
+  void resized(const Digest& key, std::uint64_t bytes);
   void used(const Digest& key);
   void removed(const Digest& key);
   // Neither pinned nor leased blocks are evicted.

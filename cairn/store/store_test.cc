@@ -38,9 +38,13 @@ class SlowTier final : public Tier {
     }
     inner->get(keys, deadline, sink);
   }
-  std::vector<BlockStatus> put(std::span<const std::shared_ptr<const BlockRecord>> records, Deadline deadline) override {
+  std::vector<BlockStatus> put(std::span<const std::shared_ptr<const BlockRecord>> records,
+                               Deadline deadline) override {
     sleep(deadline);
     return inner->put(records, deadline);
+  }
+  std::vector<BlockStatus> replace(std::span<const std::shared_ptr<const BlockRecord>> records, Deadline d) override {
+    return inner->replace(records, d);
   }
   std::vector<BlockStatus> erase(std::span<const Digest> keys, Deadline d) override { return inner->erase(keys, d); }
   BlockStatus pin(const Digest& key, std::int64_t until) override { return inner->pin(key, until); }

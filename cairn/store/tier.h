@@ -38,8 +38,8 @@ std::string_view block_status_name(BlockStatus status);
 // A block as a listing shows it.
 struct StoredBlock {
   BlockMeta meta;
-  std::uint64_t bytes = 0;            // that it takes in the tier
-  std::int64_t pinned_until_s = 0;    // Unix time, 0 when it is not pinned
+  std::uint64_t bytes = 0;          // that it takes in the tier
+  std::int64_t pinned_until_s = 0;  // Unix time, 0 when it is not pinned
 };
 
 struct TierStats {
@@ -85,6 +85,12 @@ class Tier {
   // A block becomes visible as a whole or not at all. One that is there already is kOk without being written.
   virtual std::vector<BlockStatus> put(std::span<const std::shared_ptr<const BlockRecord>> records,
                                        Deadline deadline) = 0;
+  // The same blocks in another form, such as compressed: each takes the place of what is there under its key, and its
+  // pin, its age and its last use stay. Readers find one form or the other, and so does who comes after a crash.
+  // kMiss where there is nothing to replace, kFull for a longer one and where a budget lets the two not be side by
+  // side.
+  virtual std::vector<BlockStatus> replace(std::span<const std::shared_ptr<const BlockRecord>> records,
+                                           Deadline deadline) = 0;
   // kOk also where there was nothing.
   virtual std::vector<BlockStatus> erase(std::span<const Digest> keys, Deadline deadline) = 0;
   // Not evicted before this time; 0 unpins.

@@ -6,6 +6,7 @@
 #include <set>
 #include <thread>
 
+#include "cairn/store/compress_record.h"
 #include "cairn/store/disk_tier.h"
 #include "cairn/store/ram_tier.h"
 #include "cairn/store/redis_tier.h"
@@ -38,16 +39,20 @@ std::unique_ptr<Tier> make_disk(const TestFolder& folder, ResidencyOptions resid
 }
 
 const TierMaker kMakers[] = {
-    {"ram", true, [](const TestFolder&, ResidencyOptions residency) -> std::unique_ptr<Tier> {
+    {"ram", true,
+     [](const TestFolder&, ResidencyOptions residency) -> std::unique_ptr<Tier> {
        return *RamTier::create(std::move(residency));
      }},
-    {"disk", true, [](const TestFolder& folder, ResidencyOptions residency) {
+    {"disk", true,
+     [](const TestFolder& folder, ResidencyOptions residency) {
        return make_disk(folder, std::move(residency), DiskIoKind::kBest);
      }},
-    {"disk_threads", true, [](const TestFolder& folder, ResidencyOptions residency) {
+    {"disk_threads", true,
+     [](const TestFolder& folder, ResidencyOptions residency) {
        return make_disk(folder, std::move(residency), DiskIoKind::kThreads);
      }},
-    {"redis", false, [](const TestFolder&, ResidencyOptions) -> std::unique_ptr<Tier> {
+    {"redis", false,
+     [](const TestFolder&, ResidencyOptions) -> std::unique_ptr<Tier> {
        if (!::cairn::testing::RedisServer::installed()) return nullptr;
        static ::cairn::testing::RedisServer server;  // one for the suite, emptied for each test
        (void)server.call({"FLUSHALL"});
@@ -95,8 +100,7 @@ TEST_P(TierConformance, GivesBackWhatWasPut) {
   EXPECT_EQ(get(*tier, small), BlockStatus::kOk);
   EXPECT_EQ(get(*tier, large), BlockStatus::kOk);
   const Digest keys[] = {test_key(1), test_key(3), test_key(2)};
-  EXPECT_EQ(tier->contains(keys, soon()),
-            (std::vector{BlockStatus::kOk, BlockStatus::kMiss, BlockStatus::kOk}));
+  EXPECT_EQ(tier->contains(keys, soon()), (std::vector{BlockStatus::kOk, BlockStatus::kMiss, BlockStatus::kOk}));
   if (bounded()) {
     EXPECT_EQ(tier->stats().blocks, 2u);
   }
@@ -181,6 +185,104 @@ TEST_P(TierConformance, PinnedBlocksStay) {
   for (std::uint64_t i = 10; i < 30; ++i) EXPECT_EQ(put(*tier, {.number = i}), BlockStatus::kOk);
   EXPECT_EQ(get(*tier, {.number = 0}), BlockStatus::kOk);
   EXPECT_EQ(get(*tier, {.number = 1}), BlockStatus::kMiss) << "its pin was over";
+}
+
+// The same block, smaller by pages.
+struct Pair {
+  TestBlock block;
+  std::shared_ptr<const BlockRecord> plain, compressed;
+
+  explicit Pair(std::uint64_t number) : block{.number = number, .part_bytes = {256, 20000, 20000}, .dull = true} {
+    plain = block.record();
+    compressed = *compress_record(*plain, 3);
+  }
+};
+
+TEST_P(TierConformance, ReplacesARecordAndNothingElseOfTheBlock) {
+  const auto tier = make();
+  if (tier == nullptr) GTEST_SKIP() << "redis-server is not installed";
+  const Pair pair(1);
+  ASSERT_NE(pair.compressed, nullptr);
+  ASSERT_LT(pair.compressed->size(), pair.plain->size());
+  EXPECT_EQ(tier->replace({&pair.compressed, 1}, soon())[0], BlockStatus::kMiss) << "there is nothing to replace";
+  EXPECT_EQ(get(*tier, pair.block), BlockStatus::kMiss);
+  EXPECT_EQ(tier->put({&pair.plain, 1}, soon())[0], BlockStatus::kOk);
+  const std::int64_t until = unix_seconds() + 100'000;
+  EXPECT_EQ(tier->pin(pair.plain->meta().key, until), BlockStatus::kOk);
+  for (int twice = 0; twice < 2; ++twice) {
+    EXPECT_EQ(tier->replace({&pair.compressed, 1}, soon())[0], BlockStatus::kOk);
+    EXPECT_EQ(get(*tier, pair.block), BlockStatus::kOk);
+    std::size_t listed = 0;
+    EXPECT_TRUE(tier->list(
+        [&](const StoredBlock& block) {
+          EXPECT_TRUE(block.meta.compressed);
+          EXPECT_LT(block.bytes, pair.plain->size());
+          EXPECT_EQ(block.pinned_until_s, until);
+          return ++listed > 0;
+        },
+        soon()));
+    EXPECT_EQ(listed, 1u);
+  }
+  if (bounded()) {
+    EXPECT_EQ(tier->stats().blocks, 1u);
+    EXPECT_EQ(tier->stats().bytes, pair.compressed->size());
+    EXPECT_EQ(tier->replace({&pair.plain, 1}, soon())[0], BlockStatus::kFull) << "longer than what is there";
+    EXPECT_EQ(get(*tier, pair.block), BlockStatus::kOk);
+  }
+  const Digest key = pair.plain->meta().key;
+  EXPECT_EQ(tier->erase({&key, 1}, soon())[0], BlockStatus::kOk);
+  EXPECT_EQ(get(*tier, pair.block), BlockStatus::kMiss);
+  if (bounded()) {
+    EXPECT_EQ(tier->stats().bytes, 0u);
+  }
+}
+
+TEST_P(TierConformance, WhatOneReplacementFreesTheNextBlockTakes) {
+  if (!bounded()) GTEST_SKIP() << "the server keeps the budget";
+  const Pair first(1), second(2);
+  const std::uint64_t budget = first.plain->size() + first.compressed->size() + kRecord;
+  const auto tier = make({.budget_bytes = budget});
+  EXPECT_EQ(tier->put({&first.plain, 1}, soon())[0], BlockStatus::kOk);
+  EXPECT_EQ(tier->replace({&first.compressed, 1}, soon())[0], BlockStatus::kOk);
+  EXPECT_EQ(tier->put({&second.plain, 1}, soon())[0], BlockStatus::kOk);
+  EXPECT_LE(tier->stats().bytes, budget);
+  EXPECT_EQ(tier->stats().evictions, 0u);
+  EXPECT_EQ(get(*tier, first.block), BlockStatus::kOk);
+  EXPECT_EQ(get(*tier, second.block), BlockStatus::kOk);
+}
+
+// Readers never miss: what they find is the one or the other.
+TEST_P(TierConformance, ReadersDoNotNoticeAReplacement) {
+  const auto tier = make();
+  if (tier == nullptr) GTEST_SKIP() << "redis-server is not installed";
+  std::vector<Pair> pairs;
+  for (std::uint64_t i = 0; i < 8; ++i) {
+    pairs.emplace_back(i);
+    ASSERT_EQ(tier->put({&pairs.back().plain, 1}, soon())[0], BlockStatus::kOk);
+  }
+  std::atomic<bool> stop = false;
+  std::atomic<int> missed = 0, read = 0;
+  std::vector<std::thread> readers;
+  for (int t = 0; t < 3; ++t) {
+    readers.emplace_back([&] {
+      while (!stop) {
+        for (const Pair& pair : pairs) missed += get(*tier, pair.block) != BlockStatus::kOk;
+        ++read;
+      }
+    });
+  }
+  for (const Pair& pair : pairs) {
+    const auto again = *compress_record(*pair.plain, 1);
+    for (const auto& record : {pair.compressed, pair.compressed, again, pair.compressed}) {
+      const BlockStatus status = tier->replace({&record, 1}, soon())[0];
+      EXPECT_TRUE(status == BlockStatus::kOk || (record == again && record->size() > pair.compressed->size()));
+    }
+  }
+  const int before = read;
+  while (read < before + 6) std::this_thread::yield();
+  stop = true;
+  for (std::thread& thread : readers) thread.join();
+  EXPECT_EQ(missed, 0);
 }
 
 TEST_P(TierConformance, ExpiredBlocksAreMisses) {

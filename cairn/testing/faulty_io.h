@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// A disk that fails on demand.
+#pragma once
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "cairn/store/disk_io.h"
+
+namespace cairn {
+
+// Fails the n-th operation and those after it while armed.
+class FaultyIo final : public DiskIo {
+ public:
+  struct Plan {
+    int error = 0;
+    std::int64_t after = 0;  // operations that still work
+    bool tear = false;       // the failing write leaves its first page behind
+    bool no_holes = false;
+    bool keep_holes = false;  // says that it has made holes, as when a crash undoes them
+  };
+  explicit FaultyIo(std::shared_ptr<Plan> plan) : plan_(std::move(plan)) {}
+  std::string name() const override { return "faulty"; }
+  void run(std::span<IoOp> ops) override {
+    for (IoOp& op : ops) {
+      if (plan_->error == 0 || plan_->after-- > 0) {
+        run_plainly(op);
+        continue;
+      }
+      if (plan_->tear && op.write) {
+        IoOp torn = op;
+        torn.bytes = op.bytes.first(std::min(op.bytes.size(), kDirectIoPage));
+        run_plainly(torn);
+      }
+      op.error = plan_->error;
+    }
+  }
+  int sync(int fd) override {
+    if (plan_->error != 0 && plan_->after-- <= 0) return plan_->error;
+    return DiskIo::sync(fd);
+  }
+  int punch(int fd, std::uint64_t offset, std::uint64_t bytes) override {
+    if (plan_->keep_holes) return 0;
+    return plan_->no_holes ? EOPNOTSUPP : DiskIo::punch(fd, offset, bytes);
+  }
+
+ private:
+  std::shared_ptr<Plan> plan_;
+};
+
+}  // namespace cairn
