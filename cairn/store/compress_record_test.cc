@@ -83,6 +83,9 @@ RC_GTEST_PROP(CompressPart, GivesBackEveryByte, ()) {
   std::vector<std::byte> out(plain.size());
   RC_ASSERT(decompress_part(part->form, part->bytes, out));
   RC_ASSERT(out == plain);
+  auto longer = part->bytes;
+  longer.insert(longer.end(), part->bytes.begin() + 8, part->bytes.end());
+  RC_ASSERT(!decompress_part(part->form, longer, out));
   // As another length or in another form it is nothing.
   for (const std::size_t other : {plain.size() - 1, plain.size() + 1, std::size_t{0}}) {
     std::vector<std::byte> wrong(other);
@@ -237,6 +240,11 @@ TEST(CompressRecord, FormsNeedTheFlagAndTheFlagIsKnown) {
   EXPECT_EQ(read(*small, kFirstPartAt + kPartBytes + 12, kPartForms), "a part has an unknown form");
   EXPECT_EQ(read(*small, 28, 0), "a part has an unknown form");
   EXPECT_EQ(read(*small, 28, 4), "unknown flags: a newer build wrote it");
+}
+
+TEST(CompressRecord, EncryptionVouchesForTheForm) {
+  const BlockMeta meta = dull_block().record()->meta();
+  EXPECT_NE(part_context(meta, 1, PartForm::kPlain), part_context(meta, 1, PartForm::kZstd));
 }
 
 // The files never change, whatever zstd writes by then.
