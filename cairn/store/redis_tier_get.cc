@@ -173,7 +173,8 @@ void RedisTier::get_step(RedisNode& node, RedisPipeline& pipeline, const Tasks& 
       finish(task);
     }
     // What can be read no more makes room, and lets the next put write the block anew.
-    if (task.status != BlockStatus::kOk && task.settled) drop_keys(pipeline, task, true);
+    const bool unreadable = task.status == BlockStatus::kMiss || task.status == BlockStatus::kCorrupt;
+    if (task.settled && unreadable) drop_keys(pipeline, task, true);
   });
 }
 

@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cstring>
 #include <thread>
+#include <utility>
 
 #include "cairn/store/compress_record.h"
 #include "cairn/store/redis_tier.h"
@@ -27,8 +29,12 @@ class RedisReplaceTest : public ::testing::Test {
     if (!RedisServer::installed()) GTEST_SKIP() << "redis-server is not installed";
     server_ = std::make_unique<RedisServer>();
   }
-  std::unique_ptr<RedisTier> open(std::int64_t ttl_s) {
-    return *RedisTier::open({.url = server_->url(), .ttl = std::chrono::seconds(ttl_s), .slice_bytes = 10'000});
+  std::unique_ptr<RedisTier> open(std::int64_t ttl_s, std::size_t slice_bytes = 10'000,
+                                  std::size_t window_bytes = 1 << 20) {
+    return *RedisTier::open({.url = server_->url(),
+                             .ttl = std::chrono::seconds(ttl_s),
+                             .slice_bytes = slice_bytes,
+                             .window_bytes = window_bytes});
   }
   std::int64_t ttl_ms(const std::string& name) { return server_->call({"PTTL", name}).integer; }
   std::vector<std::string> slices(const Digest& key) {
@@ -38,10 +44,10 @@ class RedisReplaceTest : public ::testing::Test {
     }
     return names;
   }
-  BlockStatus get(Tier& tier) const {
+  BlockStatus get(Tier& tier, const StoreKey* key = nullptr) const {
     BlockStatus result = BlockStatus::kBroken;
     tier.get({&key_, 1}, soon(), [&](std::size_t, BlockStatus status, std::shared_ptr<const BlockRecord> record) {
-      result = status != BlockStatus::kOk || block_.equals(*record) ? status : BlockStatus::kCorrupt;
+      result = status != BlockStatus::kOk || block_.equals(*record, key) ? status : BlockStatus::kCorrupt;
     });
     return result;
   }
@@ -91,27 +97,28 @@ TEST_F(RedisReplaceTest, NothingIsLeftWhereThereWasNothing) {
 // Old slices that go while somebody reads the old record: the header says where the block is now, and nobody takes it
 // for damaged.
 TEST_F(RedisReplaceTest, AReaderThatComesTooLateLooksAgain) {
-  const auto tier = open(100), reading = open(100);
-  ASSERT_EQ(tier->put({&plain_, 1}, soon())[0], BlockStatus::kOk);
+  // Many slices, asked for a few at a time: time enough for them to go.
+  const auto tier = open(100, 500), reading = open(100, 500, 2000);
+  const StoreKey key({1});
+  auto record = block_.record(&key);  // each with a nonce of its own, so that no tag comes back
+  ASSERT_EQ(tier->put({&record, 1}, soon())[0], BlockStatus::kOk);
   std::atomic<bool> stop = false;
   std::atomic<int> wrong = 0;
   std::thread reader([&] {
-    while (!stop) wrong += get(*reading) == BlockStatus::kCorrupt;
+    while (!stop) wrong += get(*reading, &key) == BlockStatus::kCorrupt;
   });
   for (int i = 0; i < 100; ++i) {
-    // The longer one may replace the shorter here: a server has its own memory limit.
-    const auto& record = i % 2 == 0 ? small_ : plain_;
+    const auto old = std::exchange(record, block_.record(&key));
     EXPECT_EQ(tier->replace({&record, 1}, soon())[0], BlockStatus::kOk);
-    const auto& old = record == small_ ? plain_ : small_;
     std::uint64_t tag;
-    std::memcpy(&tag, old->bytes().data() + 4096 - sizeof tag, sizeof tag);
-    for (std::uint32_t slice = 0; slice < 8; ++slice)
-      (void)server_->call({"UNLINK", redis_slice_key(key_, tag, slice)});
+    std::memcpy(&tag, old->bytes().data() + kDirectIoPage - sizeof tag, sizeof tag);
+    (void)server_->call({"UNLINK", redis_slice_key(key_, tag, 0), redis_slice_key(key_, tag, 20),
+                         redis_slice_key(key_, tag, 30), redis_slice_key(key_, tag, 45)});
   }
   stop = true;
   reader.join();
   EXPECT_EQ(wrong, 0);
-  EXPECT_EQ(get(*tier), BlockStatus::kOk);
+  EXPECT_EQ(get(*tier, &key), BlockStatus::kOk);
 }
 
 }  // namespace
