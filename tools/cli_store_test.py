@@ -3,6 +3,7 @@
 """`cairn run --store` and `cairn store` from outside. CAIRN_BINARY names the binary."""
 import json
 import shutil
+import signal
 import subprocess
 import time
 import unittest
@@ -116,6 +117,81 @@ class Store(CommandLine):
         self.assert_error(USAGE, "64 hexadecimal", "run", "-m", MODEL, "-p", "x", "--store", self.store, "--store-key",
                           short)
 
+    def test_a_compressed_store_answers_the_same(self):
+        answer, _ = self.run_prompt("--store", self.store)
+        before = self.json("stat", self.store)
+        self.assertEqual(before["compressed"], 0)
+        done = self.json("compress", self.store)
+        self.assertEqual(done["compressed"], before["blocks"])
+        self.assertEqual((done["before"], done["left"], done["damaged"]), (before["bytes"], 0, 0))
+        self.assertGreater(done["ratio"], 1.1)
+        after = self.json("stat", self.store)
+        self.assertEqual((after["blocks"], after["compressed"]), (before["blocks"], before["blocks"]))
+        self.assertEqual((after["bytes"], after["compressed_bytes"]), (done["after"], done["after"]))
+        self.assertTrue(all(entry["compressed"] for entry in self.json("ls", self.store)))
+        segments = sum(file.stat().st_blocks * 512 for file in (self.store / "segments").iterdir())
+        self.assertLess(segments, before["bytes"], "the space is given back")
+        self.assertEqual(self.json("verify", self.store)["blocks"], {"ok": before["blocks"]})
+        for store in (self.store, f"ram:64MiB,{self.store}"):
+            again, _ = self.run_prompt("--store", store)
+            self.assertEqual(again["reused_tokens"], (again["prompt_tokens"] - 1) // BLOCK * BLOCK)
+            self.assertEqual(again["ids"], answer["ids"])
+        twice = self.json("compress", self.store, "--level", "19")
+        self.assertEqual((twice["compressed"], twice["already"]), (0, before["blocks"]))
+        self.assertIn(b"were compressed before", self.output("store", "compress", self.store))
+        # Carried on as they are.
+        self.assertEqual(self.json("move", self.store, self.folder / "other")["bytes"], done["after"])
+
+    def test_compressing_only_what_is_old(self):
+        self.run_prompt("--store", self.store)
+        self.assertEqual(self.json("compress", self.store, "--older-than", "1h")["compressed"], 0)
+        self.assertGreater(self.json("compress", self.store, "--older-than", "0s")["compressed"], 0)
+        for age in ("1", "h", "-1h", "1y", "", "99999999999d"):
+            self.assert_error(USAGE, "--older-than", "store", "compress", self.store, f"--older-than={age}")
+        for level in ("0", "20"):
+            self.assert_error(USAGE, "level", "store", "compress", self.store, "--level", level)
+
+    def test_compressing_encrypted_blocks_needs_their_key(self):
+        key, wrong = self.file("key", b"01" * 32), self.file("wrong", b"ab" * 32)
+        for path in (key, wrong):
+            path.chmod(0o600)
+        answer, _ = self.run_prompt("--store", self.store, "--store-key", key)
+        blocks = self.json("stat", self.store)["blocks"]
+        for more in ([], ["--store-key", wrong]):
+            done = cairn("store", "compress", self.store, "--json", *more)
+            self.assertEqual(done.returncode, USAGE)
+            self.assertIn(b"--store-key", done.stderr)
+            figures = json.loads(done.stdout)
+            self.assertEqual((figures["locked"], figures["compressed"], figures["damaged"]), (blocks, 0, 0))
+        self.assertEqual(self.json("compress", self.store, "--store-key", key)["compressed"], blocks)
+        again, _ = self.run_prompt("--store", self.store, "--store-key", key)
+        self.assertGreater(again["reused_tokens"], 0)
+        self.assertEqual(again["ids"], answer["ids"])
+        self.assertEqual(self.run_prompt("--store", self.store)[0]["reused_tokens"], 0)
+
+    def test_compressing_finds_damage(self):
+        self.run_prompt("--store", self.store)
+        segment, = (self.store / "segments").iterdir()
+        data = bytearray(segment.read_bytes())
+        data[9000] ^= 64
+        segment.write_bytes(data)
+        done = cairn("store", "compress", self.store, "--json")
+        self.assertEqual(done.returncode, CORRUPT)
+        self.assertEqual(json.loads(done.stdout)["damaged"], 1)
+        self.output("store", "verify", self.store)
+
+    def test_an_interrupted_compression_loses_nothing(self):
+        answer, _ = self.run_prompt("--store", self.store)
+        for delay in (0.0, 0.01, 0.02, 0.04, 0.08):
+            process = subprocess.Popen([BINARY, "store", "compress", str(self.store), "--level", "19"],
+                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            time.sleep(delay)
+            process.send_signal(signal.SIGINT)
+            process.communicate()
+            again, _ = self.run_prompt("--store", self.store)
+            self.assertEqual(again["ids"], answer["ids"])
+            self.assertEqual(again["reused_tokens"], (again["prompt_tokens"] - 1) // BLOCK * BLOCK)
+
     def test_blocks_expire(self):
         self.run_prompt("--store", self.store, "--store-ttl", 1)
         time.sleep(2.1)
@@ -140,7 +216,7 @@ class Store(CommandLine):
                           "--store-required")
 
     def test_bad_commands(self):
-        for command in ("stat", "ls", "verify", "gc"):
+        for command in ("stat", "ls", "verify", "gc", "compress"):
             self.assert_error(NOT_FOUND, "no store", "store", command, self.folder / "nowhere")
         self.assertFalse((self.folder / "nowhere").exists())
         self.assert_error(USAGE, "--help", "store")
@@ -188,6 +264,7 @@ class Store(CommandLine):
                     break
             self.assertEqual(done.returncode, IO, done.stderr)
             self.assertIn(b"in use by another process", done.stderr)
+            self.assert_error(IO, "in use by another process", "store", "compress", self.store)
             answer, _ = self.run_prompt("--store", self.store)
             self.assertGreater(answer["reused_tokens"], 0)
             self.output("store", "stat", self.store)
@@ -219,6 +296,15 @@ class Redis(CommandLine):
             self.assertGreater(answers[1]["reused_tokens"], 0)
             self.assertGreater(json.loads(self.output("store", "stat", f"unix://{socket}", "--json"))["blocks"], 0)
             self.output("store", "verify", f"unix://{socket}")
+            done = json.loads(self.output("store", "compress", f"unix://{socket}", "--json"))
+            self.assertGreater(done["compressed"], 0)
+            again = cairn("run", "-m", MODEL, "-f", prompt, "--raw", "-n", 6, "--temp", 0, "--json", "--store",
+                          f"unix://{socket}")
+            answers.append(json.loads(again.stdout))
+            self.assertEqual((answers[2]["ids"], answers[2]["reused_tokens"]),
+                             (answers[1]["ids"], answers[1]["reused_tokens"]))
+            stat = json.loads(self.output("store", "stat", f"unix://{socket}", "--json"))
+            self.assertEqual(stat["compressed"], done["compressed"])
         finally:
             server.terminate()
             server.wait()

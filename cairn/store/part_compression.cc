@@ -15,7 +15,7 @@ namespace cairn {
 namespace {
 
 constexpr std::size_t kSumBytes = 8;
-constexpr std::size_t kSampleBytes = std::size_t{64} << 10;
+constexpr std::size_t kSampleBytes = std::size_t{8} << 10;
 
 struct FreeContext {
   void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }

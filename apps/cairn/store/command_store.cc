@@ -17,6 +17,7 @@ void add_store_command(CLI::App& app, Status& outcome) {
   add_store_explain_command(*command, outcome);
   add_store_pin_command(*command, outcome);
   add_store_move_command(*command, outcome);
+  add_store_compress_command(*command, outcome);
   add_store_clear_command(*command, outcome);
   add_store_gc_command(*command, outcome);
   add_store_doctor_command(*command, outcome);

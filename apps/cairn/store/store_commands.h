@@ -19,6 +19,7 @@ void add_store_stat_command(CLI::App& app, Status& outcome);
 void add_store_verify_command(CLI::App& app, Status& outcome);
 void add_store_pin_command(CLI::App& app, Status& outcome);
 void add_store_move_command(CLI::App& app, Status& outcome);
+void add_store_compress_command(CLI::App& app, Status& outcome);
 void add_store_clear_command(CLI::App& app, Status& outcome);
 void add_store_gc_command(CLI::App& app, Status& outcome);
 void add_store_doctor_command(CLI::App& app, Status& outcome);

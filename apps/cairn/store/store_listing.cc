@@ -33,7 +33,7 @@ Status stat(const StoreCommand& options) {
     std::uint64_t blocks = 0, bytes = 0, deepest = 0;
   };
   std::map<std::pair<Digest, std::uint64_t>, Group> groups;
-  std::uint64_t bytes = 0, pinned = 0;
+  std::uint64_t bytes = 0, pinned = 0, compressed = 0, compressed_bytes = 0;
   for (const StoredBlock& block : blocks) {
     Group& group = groups[{block.meta.recipe, block.meta.tenant}];
     ++group.blocks;
@@ -41,12 +41,15 @@ Status stat(const StoreCommand& options) {
     group.deepest = std::max<std::uint64_t>(group.deepest, block.meta.depth + 1);
     bytes += block.bytes;
     pinned += block.pinned_until_s != 0;
+    compressed += block.meta.compressed;
+    compressed_bytes += block.meta.compressed ? block.bytes : 0;
   }
   const std::map<Digest, std::string> recipes = tier->recipes();
   const TierStats stats = tier->stats();
   if (options.json) {
     Json json{{"store", tier->name()}, {"blocks", blocks.size()}, {"bytes", bytes},
-              {"pinned", pinned},      {"note", stats.note},      {"recipes", Json::array()}};
+              {"pinned", pinned},      {"compressed", compressed}, {"compressed_bytes", compressed_bytes},
+              {"note", stats.note},    {"recipes", Json::array()}};
     for (const auto& [id, group] : groups) {
       const auto text = recipes.find(id.first);
       json["recipes"].push_back({{"recipe", id.first.hex()},
@@ -60,7 +63,8 @@ Status stat(const StoreCommand& options) {
     return {};
   }
   std::cout << tier->name() << ": " << blocks.size() << " blocks, " << format_bytes(static_cast<double>(bytes)) << ", "
-            << pinned << " pinned" << (stats.note.empty() ? "" : " [" + stats.note + "]") << '\n';
+            << pinned << " pinned, " << compressed << " compressed ("
+            << format_bytes(static_cast<double>(compressed_bytes)) << ")" << (stats.note.empty() ? "" : " [" + stats.note + "]") << '\n';
   std::vector<std::vector<std::string>> rows = {{"recipe", "tenant", "blocks", "bytes", "longest, tokens"}};
   for (const auto& [id, group] : groups) {
     char tenant[20] = "-";
@@ -94,6 +98,7 @@ Status ls(const LsOptions& options) {
                       {"tenant", block.meta.tenant},
                       {"first_token", std::uint64_t{block.meta.depth} * kBlockTokens},
                       {"bytes", block.bytes},
+                      {"compressed", block.meta.compressed},
                       {"created", block.meta.created_s},
                       {"expires", block.meta.expires_s},
                       {"pinned_until", block.pinned_until_s}});
@@ -102,11 +107,12 @@ Status ls(const LsOptions& options) {
     return {};
   }
   std::vector<std::vector<std::string>> rows = {
-      {"key", "after", "recipe", "first token", "bytes", "created (UTC)", "expires", "pinned until"}};
+      {"key", "after", "recipe", "first token", "bytes", "form", "created (UTC)", "expires", "pinned until"}};
   for (const StoredBlock& block : std::span(blocks).first(shown)) {
     rows.push_back({block.meta.key.hex().substr(0, 16), block.meta.parent.hex().substr(0, 8),
                     block.meta.recipe.hex().substr(0, 8), std::to_string(std::uint64_t{block.meta.depth} * kBlockTokens),
-                    format_bytes(static_cast<double>(block.bytes)), time_text(block.meta.created_s),
+                    format_bytes(static_cast<double>(block.bytes)), block.meta.compressed ? "zstd" : "plain",
+                    time_text(block.meta.created_s),
                     time_text(block.meta.expires_s), time_text(block.pinned_until_s)});
   }
   std::cout << format_table(rows);
