@@ -66,6 +66,9 @@ class SlowTier final : public Tier {
   std::vector<BlockStatus> put(std::span<const std::shared_ptr<const BlockRecord>> records, Deadline deadline) override {
     return inner_->put(records, deadline);
   }
+  std::vector<BlockStatus> replace(std::span<const std::shared_ptr<const BlockRecord>> records, Deadline d) override {
+    return inner_->replace(records, d);
+  }
   std::vector<BlockStatus> erase(std::span<const Digest> keys, Deadline deadline) override {
     return inner_->erase(keys, deadline);
   }

@@ -139,8 +139,8 @@ std::shared_ptr<const BlockRecord> DiskTier::deliver(const Digest& key, Read& re
   std::shared_ptr<const BlockRecord> record;
   BlockStatus status = judge(key, read, record);
   // The process that writes may have given the space back, even while it was read.
-  const bool good = status == BlockStatus::kBroken ||
-                    (status == BlockStatus::kOk && (writes() || !whole || record->intact()));
+  const bool good =
+      status == BlockStatus::kBroken || (status == BlockStatus::kOk && (writes() || !whole || record->intact()));
   if (!good && !writes() && follow(key, read)) {
     run_reads({&read, 1});
     status = judge(key, read, record);
@@ -275,6 +275,16 @@ BlockStatus DiskTier::pin(const Digest& key, std::int64_t until_s) {
 void DiskTier::report_corrupt(const Digest& key) {
   const std::lock_guard lock(mutex_);
   ++stats_.corrupt;
+  if (!writes()) {
+    // Perhaps another process has put a new record in the place of the one that was being read.
+    const auto before = index_.find(key);
+    const std::uint64_t place =
+        before == index_.end() ? 0 : record_place(before->second.segment->id(), before->second.offset);
+    next_refresh_ = {};
+    refresh();
+    const auto now = index_.find(key);
+    if (now != index_.end() && record_place(now->second.segment->id(), now->second.offset) != place) return;
+  }
   forget(key, Gone::kDamaged);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reading many blocks of a folder part by part. The records lie in memory at once, as long as they are, and fill up from
-// their beginnings; what is read next starts at the page where the last read ended.
+// Reading many blocks of a folder part by part. The records lie in memory at once, as long as they are, and fill up
+// from their beginnings; what is read next starts at the page where the last read ended.
 #include <algorithm>
 #include <utility>
 

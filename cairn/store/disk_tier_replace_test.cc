@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <thread>
 
 #include "cairn/base/checksum.h"
 #include "cairn/base/file.h"
@@ -206,6 +207,19 @@ TEST_F(DiskReplaceTest, AReaderInAnotherProcessFollows) {
     EXPECT_EQ(get(*reader, i), BlockStatus::kOk) << "at once, whenever it looked last";
   }
   EXPECT_EQ(reader->stats().blocks, 6u);
+  // One that was replaced while its parts were being read comes out damaged, and is found the next time.
+  EXPECT_EQ(put(*writer, 7), BlockStatus::kOk);
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));
+  const Digest seventh = test_key(7);
+  std::shared_ptr<const BlockRecord> record;
+  const auto reads =
+      reader->get_by_parts({&seventh, 1}, soon(), [&](auto, auto, auto got) { record = std::move(got); });
+  ASSERT_NE(record, nullptr);
+  EXPECT_EQ(compress(*writer, 7), BlockStatus::kOk);
+  reads->read_to(3, [](std::size_t, BlockStatus) {});
+  EXPECT_FALSE(block(7).equals(*record));
+  reader->report_corrupt(seventh);
+  EXPECT_EQ(get(*reader, 7), BlockStatus::kOk);
   const Digest gone = test_key(1);
   (void)writer->erase({&gone, 1}, soon());
   EXPECT_EQ(get(*reader, 1), BlockStatus::kMiss);

@@ -394,7 +394,8 @@ TEST_P(TierConformance, BlocksReadByPartsAreNotEvicted) {
   ASSERT_EQ(put(*tier, block), BlockStatus::kOk);
   const Digest key = test_key(1);
   std::shared_ptr<const BlockRecord> record;
-  auto reads = tier->get_by_parts({&key, 1}, soon(), [&](std::size_t, BlockStatus, auto got) { record = std::move(got); });
+  auto reads =
+      tier->get_by_parts({&key, 1}, soon(), [&](std::size_t, BlockStatus, auto got) { record = std::move(got); });
   ASSERT_NE(record, nullptr);
   for (std::uint64_t number = 2; number < 12; ++number) put(*tier, {.number = number});
   reads->read_to(3, [](std::size_t, BlockStatus) { ADD_FAILURE(); });
@@ -402,6 +403,30 @@ TEST_P(TierConformance, BlocksReadByPartsAreNotEvicted) {
   reads.reset();
   for (std::uint64_t number = 12; number < 22; ++number) put(*tier, {.number = number});
   EXPECT_EQ(get(*tier, block), BlockStatus::kMiss) << "its lease ended with the reads";
+}
+
+// Who reads part by part has begun with one record and ends with it; who asks next gets the other one.
+TEST_P(TierConformance, AReplacementDoesNotDisturbReadsByParts) {
+  const auto tier = make();
+  if (tier == nullptr) GTEST_SKIP() << "redis-server is not installed";
+  const Pair pair(1);
+  ASSERT_EQ(tier->put({&pair.plain, 1}, soon())[0], BlockStatus::kOk);
+  const Digest key = test_key(1);
+  for (const auto& next : {pair.compressed, pair.compressed}) {
+    std::shared_ptr<const BlockRecord> record;
+    auto reads =
+        tier->get_by_parts({&key, 1}, soon(), [&](std::size_t, BlockStatus, auto got) { record = std::move(got); });
+    ASSERT_NE(record, nullptr);
+    EXPECT_EQ(tier->replace({&next, 1}, soon())[0], BlockStatus::kOk);
+    EXPECT_EQ(get(*tier, pair.block), BlockStatus::kOk);
+    if (reads) {
+      for (std::size_t part = 1; part <= 3; ++part)
+        reads->read_to(part, [](std::size_t, BlockStatus) { ADD_FAILURE(); });
+    }
+    EXPECT_TRUE(pair.block.equals(*record));
+    reads.reset();
+    EXPECT_EQ(get(*tier, pair.block), BlockStatus::kOk);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(AllTiers, TierConformance, ::testing::ValuesIn(kMakers),
