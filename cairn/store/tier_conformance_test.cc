@@ -2,92 +2,13 @@
 // What every tier must do, whatever it is made of.
 #include <gtest/gtest.h>
 
-#include <ostream>
 #include <set>
 #include <thread>
 
-#include "cairn/store/compress_record.h"
-#include "cairn/store/disk_tier.h"
-#include "cairn/store/ram_tier.h"
-#include "cairn/store/redis_tier.h"
-#include "cairn/testing/redis_server.h"
-#include "cairn/testing/stored_blocks.h"
+#include "cairn/testing/tiers.h"
 
 namespace cairn {
 namespace {
-
-constexpr std::uint64_t kRecord = 8192;  // a TestBlock's
-
-struct TierMaker {
-  std::string name;
-  bool bounded;  // it keeps budgets of its own; a server has its own memory limit
-  std::function<std::unique_ptr<Tier>(const TestFolder&, ResidencyOptions)> make;
-};
-
-void PrintTo(const TierMaker& maker, std::ostream* out) {
-  *out << maker.name;
-}
-
-std::unique_ptr<Tier> make_disk(const TestFolder& folder, ResidencyOptions residency, DiskIoKind kind) {
-  DiskTierOptions options{.folder = folder.path() + "/store", .residency = std::move(residency)};
-  options.segment_bytes = 10 * kRecord;
-  options.min_free_bytes = 0;
-  options.io = make_disk_io(kind);
-  auto tier = DiskTier::open(std::move(options));
-  EXPECT_TRUE(tier) << (tier ? "" : tier.error().message);
-  return *std::move(tier);
-}
-
-const TierMaker kMakers[] = {
-    {"ram", true,
-     [](const TestFolder&, ResidencyOptions residency) -> std::unique_ptr<Tier> {
-       return *RamTier::create(std::move(residency));
-     }},
-    {"disk", true,
-     [](const TestFolder& folder, ResidencyOptions residency) {
-       return make_disk(folder, std::move(residency), DiskIoKind::kBest);
-     }},
-    {"disk_threads", true,
-     [](const TestFolder& folder, ResidencyOptions residency) {
-       return make_disk(folder, std::move(residency), DiskIoKind::kThreads);
-     }},
-    {"redis", false,
-     [](const TestFolder&, ResidencyOptions) -> std::unique_ptr<Tier> {
-       if (!::cairn::testing::RedisServer::installed()) return nullptr;
-       static ::cairn::testing::RedisServer server;  // one for the suite, emptied for each test
-       (void)server.call({"FLUSHALL"});
-       return *RedisTier::open({.url = server.url()});
-     }},
-};
-
-class TierConformance : public ::testing::TestWithParam<TierMaker> {
- protected:
-  std::unique_ptr<Tier> make(ResidencyOptions residency = {.budget_bytes = 100 * kRecord}) {
-    return GetParam().make(folder_, std::move(residency));
-  }
-  static Deadline soon() { return deadline_in(std::chrono::seconds(20)); }
-  static BlockStatus put(Tier& tier, const TestBlock& block) {
-    const auto record = block.record();
-    return tier.put({&record, 1}, soon())[0];
-  }
-  // The status, kCorrupt for wrong bytes.
-  static BlockStatus get(Tier& tier, const TestBlock& block, Deadline deadline = soon()) {
-    BlockStatus result = BlockStatus::kBroken;
-    const Digest key = test_key(block.number);
-    int calls = 0;
-    tier.get({&key, 1}, deadline, [&](std::size_t i, BlockStatus status, std::shared_ptr<const BlockRecord> record) {
-      EXPECT_EQ(i, 0u);
-      EXPECT_EQ(record != nullptr, status == BlockStatus::kOk);
-      ++calls;
-      result = status != BlockStatus::kOk || block.equals(*record) ? status : BlockStatus::kCorrupt;
-    });
-    EXPECT_EQ(calls, 1);
-    return result;
-  }
-  // Of what a tier without budgets cannot show.
-  static bool bounded() { return GetParam().bounded; }
-  TestFolder folder_;
-};
 
 TEST_P(TierConformance, GivesBackWhatWasPut) {
   const auto tier = make();
@@ -185,104 +106,6 @@ TEST_P(TierConformance, PinnedBlocksStay) {
   for (std::uint64_t i = 10; i < 30; ++i) EXPECT_EQ(put(*tier, {.number = i}), BlockStatus::kOk);
   EXPECT_EQ(get(*tier, {.number = 0}), BlockStatus::kOk);
   EXPECT_EQ(get(*tier, {.number = 1}), BlockStatus::kMiss) << "its pin was over";
-}
-
-// The same block, smaller by pages.
-struct Pair {
-  TestBlock block;
-  std::shared_ptr<const BlockRecord> plain, compressed;
-
-  explicit Pair(std::uint64_t number) : block{.number = number, .part_bytes = {256, 20000, 20000}, .dull = true} {
-    plain = block.record();
-    compressed = *compress_record(*plain, 3);
-  }
-};
-
-TEST_P(TierConformance, ReplacesARecordAndNothingElseOfTheBlock) {
-  const auto tier = make();
-  if (tier == nullptr) GTEST_SKIP() << "redis-server is not installed";
-  const Pair pair(1);
-  ASSERT_NE(pair.compressed, nullptr);
-  ASSERT_LT(pair.compressed->size(), pair.plain->size());
-  EXPECT_EQ(tier->replace({&pair.compressed, 1}, soon())[0], BlockStatus::kMiss) << "there is nothing to replace";
-  EXPECT_EQ(get(*tier, pair.block), BlockStatus::kMiss);
-  EXPECT_EQ(tier->put({&pair.plain, 1}, soon())[0], BlockStatus::kOk);
-  const std::int64_t until = unix_seconds() + 100'000;
-  EXPECT_EQ(tier->pin(pair.plain->meta().key, until), BlockStatus::kOk);
-  for (int twice = 0; twice < 2; ++twice) {
-    EXPECT_EQ(tier->replace({&pair.compressed, 1}, soon())[0], BlockStatus::kOk);
-    EXPECT_EQ(get(*tier, pair.block), BlockStatus::kOk);
-    std::size_t listed = 0;
-    EXPECT_TRUE(tier->list(
-        [&](const StoredBlock& block) {
-          EXPECT_TRUE(block.meta.compressed);
-          EXPECT_LT(block.bytes, pair.plain->size());
-          EXPECT_EQ(block.pinned_until_s, until);
-          return ++listed > 0;
-        },
-        soon()));
-    EXPECT_EQ(listed, 1u);
-  }
-  if (bounded()) {
-    EXPECT_EQ(tier->stats().blocks, 1u);
-    EXPECT_EQ(tier->stats().bytes, pair.compressed->size());
-    EXPECT_EQ(tier->replace({&pair.plain, 1}, soon())[0], BlockStatus::kFull) << "longer than what is there";
-    EXPECT_EQ(get(*tier, pair.block), BlockStatus::kOk);
-  }
-  const Digest key = pair.plain->meta().key;
-  EXPECT_EQ(tier->erase({&key, 1}, soon())[0], BlockStatus::kOk);
-  EXPECT_EQ(get(*tier, pair.block), BlockStatus::kMiss);
-  if (bounded()) {
-    EXPECT_EQ(tier->stats().bytes, 0u);
-  }
-}
-
-TEST_P(TierConformance, WhatOneReplacementFreesTheNextBlockTakes) {
-  if (!bounded()) GTEST_SKIP() << "the server keeps the budget";
-  const Pair first(1), second(2);
-  const std::uint64_t budget = first.plain->size() + first.compressed->size() + kRecord;
-  const auto tier = make({.budget_bytes = budget});
-  EXPECT_EQ(tier->put({&first.plain, 1}, soon())[0], BlockStatus::kOk);
-  EXPECT_EQ(tier->replace({&first.compressed, 1}, soon())[0], BlockStatus::kOk);
-  EXPECT_EQ(tier->put({&second.plain, 1}, soon())[0], BlockStatus::kOk);
-  EXPECT_LE(tier->stats().bytes, budget);
-  EXPECT_EQ(tier->stats().evictions, 0u);
-  EXPECT_EQ(get(*tier, first.block), BlockStatus::kOk);
-  EXPECT_EQ(get(*tier, second.block), BlockStatus::kOk);
-}
-
-// Readers never miss: what they find is the one or the other.
-TEST_P(TierConformance, ReadersDoNotNoticeAReplacement) {
-  const auto tier = make();
-  if (tier == nullptr) GTEST_SKIP() << "redis-server is not installed";
-  std::vector<Pair> pairs;
-  for (std::uint64_t i = 0; i < 8; ++i) {
-    pairs.emplace_back(i);
-    ASSERT_EQ(tier->put({&pairs.back().plain, 1}, soon())[0], BlockStatus::kOk);
-  }
-  std::atomic<bool> stop = false;
-  std::atomic<int> missed = 0, read = 0;
-  std::vector<std::thread> readers;
-  for (int t = 0; t < 3; ++t) {
-    readers.emplace_back([&] {
-      while (!stop) {
-        for (const Pair& pair : pairs) missed += get(*tier, pair.block) != BlockStatus::kOk;
-        ++read;
-      }
-    });
-  }
-  for (const Pair& pair : pairs) {
-    const auto again = *compress_record(*pair.plain, 1);
-    for (const auto& record : {pair.compressed, pair.compressed, again, pair.compressed}) {
-      const BlockStatus status = tier->replace({&record, 1}, soon())[0];
-      EXPECT_TRUE(status == BlockStatus::kOk || (record == again && record->size() > pair.compressed->size()));
-    }
-  }
-  const int before = read;
-  while (read < before + 6) std::this_thread::yield();
-  stop = true;
-  for (std::thread& thread : readers) thread.join();
-  EXPECT_EQ(missed, 0);
 }
 
 TEST_P(TierConformance, ExpiredBlocksAreMisses) {
@@ -405,31 +228,7 @@ TEST_P(TierConformance, BlocksReadByPartsAreNotEvicted) {
   EXPECT_EQ(get(*tier, block), BlockStatus::kMiss) << "its lease ended with the reads";
 }
 
-// Who reads part by part has begun with one record and ends with it; who asks next gets the other one.
-TEST_P(TierConformance, AReplacementDoesNotDisturbReadsByParts) {
-  const auto tier = make();
-  if (tier == nullptr) GTEST_SKIP() << "redis-server is not installed";
-  const Pair pair(1);
-  ASSERT_EQ(tier->put({&pair.plain, 1}, soon())[0], BlockStatus::kOk);
-  const Digest key = test_key(1);
-  for (const auto& next : {pair.compressed, pair.compressed}) {
-    std::shared_ptr<const BlockRecord> record;
-    auto reads =
-        tier->get_by_parts({&key, 1}, soon(), [&](std::size_t, BlockStatus, auto got) { record = std::move(got); });
-    ASSERT_NE(record, nullptr);
-    EXPECT_EQ(tier->replace({&next, 1}, soon())[0], BlockStatus::kOk);
-    EXPECT_EQ(get(*tier, pair.block), BlockStatus::kOk);
-    if (reads) {
-      for (std::size_t part = 1; part <= 3; ++part)
-        reads->read_to(part, [](std::size_t, BlockStatus) { ADD_FAILURE(); });
-    }
-    EXPECT_TRUE(pair.block.equals(*record));
-    reads.reset();
-    EXPECT_EQ(get(*tier, pair.block), BlockStatus::kOk);
-  }
-}
-
-INSTANTIATE_TEST_SUITE_P(AllTiers, TierConformance, ::testing::ValuesIn(kMakers),
+INSTANTIATE_TEST_SUITE_P(AllTiers, TierConformance, ::testing::ValuesIn(kTierMakers),
                          [](const auto& maker) { return maker.param.name; });
 
 }  // namespace
