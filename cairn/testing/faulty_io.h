@@ -9,6 +9,7 @@
 #include <string>
 
 #include "cairn/store/disk_io.h"
+#include "cairn/store/record_bytes.h"
 
 namespace cairn {
 
