@@ -13,6 +13,10 @@ find_path(TOMLPLUSPLUS_INCLUDE toml++/toml.h REQUIRED)             # libtomlplus
 find_package(faiss REQUIRED)                                       # libfaiss-dev
 find_package(CLI11 REQUIRED)                                       # libcli11-dev
 find_package(nlohmann_json REQUIRED)                               # nlohmann-json3-dev
+pkg_check_modules(httplib REQUIRED IMPORTED_TARGET cpp-httplib)    # libcpp-httplib-dev
+pkg_check_modules(openssl REQUIRED IMPORTED_TARGET openssl)        # libssl-dev
+pkg_check_modules(prometheus REQUIRED IMPORTED_TARGET prometheus-cpp-core)  # prometheus-cpp-dev
+pkg_check_modules(spdlog REQUIRED IMPORTED_TARGET spdlog)          # libspdlog-dev
 if(CAIRN_TESTS)
   find_package(GTest REQUIRED)                                     # libgtest-dev libgmock-dev
   find_path(RAPIDCHECK_INCLUDE rapidcheck.h REQUIRED)              # librapidcheck-dev

@@ -31,7 +31,13 @@ OWNERS = [
     # To tell libraries to stay on one thread.
     (re.compile(r"^omp\.h"), ["cairn/engine/dense_onednn.cc", "cairn/train/kmeans.cc"]),
     (re.compile(r"^toml"), ["cairn/codec/plan_file.cc"]),
-    (re.compile(r"^(CLI/|nlohmann/)"), ["apps/", "bench/"]),
+    (re.compile(r"^CLI/"), ["apps/", "bench/"]),
+    (re.compile(r"^nlohmann/"), ["apps/", "bench/", "cairn/serve/api/json_text.h"]),
+    # Tests speak HTTP through their own client.
+    (re.compile(r"^httplib\.h$"), ["cairn/serve/http/http_server.cc", "cairn/testing/http_client.h"]),
+    (re.compile(r"^openssl/"), ["cairn/serve/http/tls.cc"]),
+    (re.compile(r"^prometheus/"), ["cairn/serve/api/metrics.cc"]),
+    (re.compile(r"^spdlog/"), ["cairn/serve/api/access_log.cc"]),
     (re.compile(r"^(immintrin|x86intrin|cpuid|xmmintrin|emmintrin|arm_neon)\.h$"),
      ["cairn/kernels/", "cairn/base/thread_pool.cc"]),  # the pool spins with a pause
     (re.compile(r"^sys/mman\.h$"), ["cairn/engine/mapped_file.cc", "cairn/base/", "cairn/block/"]),

@@ -37,6 +37,10 @@ std::string Digest::hex() const {
   return text;
 }
 
+bool same_in_constant_time(const Digest& a, const Digest& b) {
+  return sodium_memcmp(a.bytes.data(), b.bytes.data(), a.bytes.size()) == 0;
+}
+
 std::size_t DigestHash::operator()(const Digest& digest) const noexcept {
   std::size_t value = 0;
   std::memcpy(&value, digest.bytes.data(), sizeof value);

@@ -23,6 +23,9 @@ struct Digest {
 // The digest of 64 hexadecimal digits, as hex() writes them; nothing for other texts.
 std::optional<Digest> parse_digest(std::string_view hex);
 
+// For secrets: the time says nothing about where they differ.
+bool same_in_constant_time(const Digest& a, const Digest& b);
+
 // Digests are uniform, so their first bytes are a hash already.
 struct DigestHash {
   std::size_t operator()(const Digest& digest) const noexcept;

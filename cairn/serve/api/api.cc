@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/serve/api/api.h"
+
+#include <algorithm>
+#include <exception>
+#include <random>
+
+#include "cairn/serve/api/endpoints.h"
+
+namespace cairn {
+namespace {
+
+enum class Needs : std::uint8_t { kNothing, kKey, kKeyUnlessOpen };
+
+struct Route {
+  const char* method;
+  std::string_view path;  // ending in '/' (but for the first): all below it
+  Needs needs;
+  HttpReply (*answer)(ApiContext&, ApiCall&);
+};
+
+constexpr Route kRoutes[] = {
+    {"POST", "/v1/chat/completions", Needs::kKey, chat_completions},
+    {"POST", "/v1/completions", Needs::kKey, completions},
+    {"POST", "/v1/embeddings", Needs::kKey, embeddings},
+    {"GET", "/v1/models", Needs::kKey, list_models},
+    {"GET", "/v1/models/", Needs::kKey, one_model},
+    {"POST", "/tokenize", Needs::kKey, tokenize},
+    {"POST", "/detokenize", Needs::kKey, detokenize},
+    {"GET", "/health", Needs::kNothing, health},
+    {"GET", "/ready", Needs::kNothing, ready},
+    {"GET", "/metrics", Needs::kKeyUnlessOpen, metrics_text},
+    {"GET", "/api/state", Needs::kKey, server_state},
+    {"GET", "/api/blocks", Needs::kKey, held_block_list},
+    {"GET", "/api/requests/", Needs::kKey, one_request},
+};
+constexpr Route kPage = {"GET", "/*", Needs::kNothing, page_file};
+
+bool matches(const Route& route, std::string_view path) {
+  return route.path.ends_with('/') ? path.size() > route.path.size() && path.starts_with(route.path)
+                                   : path == route.path;
+}
+
+ApiResult<const Route*> find_route(const HttpRequest& request) {
+  const std::string_view method = request.method == "HEAD" ? std::string_view("GET") : request.method;
+  const char* other = nullptr;
+  for (const Route& route : kRoutes) {
+    if (!matches(route, request.path)) continue;
+    if (method == route.method) return &route;
+    other = route.method;
+  }
+  if (other == nullptr && method == "GET" && !request.path.starts_with("/v1/") && !request.path.starts_with("/api/")) {
+    return &kPage;
+  }
+  if (other != nullptr) {
+    return refuse({.status = 405,
+                   .message = request.method + " is not for this URL; " + other + " is",
+                   .code = "method_not_allowed"});
+  }
+  return refuse({.status = 404,
+                 .message = "unknown URL: " + request.method + " " + printable_start(request.path, 100),
+                 .code = "unknown_url"});
+}
+
+std::string bearer(const HttpRequest& request) {
+  const std::string header = request.header("Authorization");
+  constexpr std::string_view kScheme = "bearer ";
+  const bool is_bearer =
+      header.size() > kScheme.size() &&
+      std::ranges::equal(std::string_view(header).substr(0, kScheme.size()), kScheme, {}, NoCase::lower);
+  return is_bearer ? header.substr(kScheme.size()) : "";
+}
+
+// A client's own id, where it may stand in a header and a log.
+std::string request_id(const HttpRequest& request) {
+  const std::string id = request.header("X-Request-Id");
+  const auto plain = [](char c) { return c > ' ' && c < 0x7F && c != '"' && c != '\\'; };
+  if (!id.empty() && id.size() <= 128 && std::ranges::all_of(id, plain)) return id;
+  return "req-" + random_id(12);
+}
+
+bool is_json(const HttpRequest& request) {
+  std::string type = request.header("Content-Type");
+  type.resize(std::min(type.find_first_of("; "), type.size()));
+  std::ranges::transform(type, type.begin(), NoCase::lower);
+  return type == "application/json" || type.ends_with("+json");
+}
+
+}  // namespace
+
+struct Api::Found {
+  const Route* route = nullptr;
+  bool all_tenants = false;
+};
+
+Api::Api(GenerateBackend& backend, ApiOptions options, AccessLog& log)
+    : context_{.backend = backend, .options = std::move(options), .log = log, .started_s = unix_now()} {}
+
+// The order matters: what tells least about the server comes first.
+ApiResult<Api::Found> Api::find(const HttpRequest& request, RequestRecord& record) const {
+  const ApiOptions& options = context_.options;
+  if (!host_allowed(request, options.origins)) {
+    return cairn::refuse({.status = 403,
+                          .message = "the Host header does not name this machine; --allow-host adds a name",
+                          .code = "host_not_allowed"});
+  }
+  if (!origin_allowed(request, options.origins)) {
+    return cairn::refuse({.status = 403,
+                          .message = "pages of other origins may not call this server; --allow-origin adds one",
+                          .code = "origin_not_allowed"});
+  }
+  CAIRN_TRY(const Route* route, find_route(request));
+  record.endpoint = route->path;
+  Found found{.route = route, .all_tenants = !options.keys.has_value()};
+  if (options.keys && route->needs != Needs::kNothing) {
+    const auto tenant = options.keys->tenant_of(bearer(request));
+    found.all_tenants = route->needs == Needs::kKeyUnlessOpen && options.metrics_open;
+    if (!tenant && !found.all_tenants) {
+      return cairn::refuse({.status = 401,
+                            .message = "a valid API key is needed: 'Authorization: Bearer KEY'",
+                            .code = "invalid_api_key"});
+    }
+    record.tenant = tenant.value_or("");
+  }
+  // Browsers may send other types to any site without asking it first.
+  if (request.method == "POST" && !is_json(request)) {
+    return cairn::refuse(
+        {.status = 415, .message = "Content-Type must be application/json", .code = "unsupported_media_type"});
+  }
+  return found;
+}
+
+std::optional<HttpReply> Api::screen(const HttpRequest& request) {
+  RequestRecord record;
+  if (request.method == "OPTIONS") {
+    if (request.header("Origin").empty() || !host_allowed(request, context_.options.origins) ||
+        !origin_allowed(request, context_.options.origins)) {
+      return finished(request, record,
+                      error_reply({.status = 405,
+                                   .message = "OPTIONS is for pages that --allow-origin names",
+                                   .code = "method_not_allowed"}));
+    }
+    return finished(request, record, {.status = 204});
+  }
+  const auto found = find(request, record);
+  if (found) return std::nullopt;
+  record.error = found.error().message;
+  return finished(request, record, error_reply(found.error()));
+}
+
+HttpReply Api::handle(const HttpRequest& request) {
+  ApiCall call{.http = request,
+               .began = std::chrono::steady_clock::now(),
+               .record = {.request_id = request_id(request), .started_s = unix_now()}};
+  const auto found = find(request, call.record);
+  if (!found) return finished(request, call.record, error_reply(found.error()));
+  call.all_tenants = found->all_tenants;
+  call.record.peer = request.peer;
+  HttpReply reply;
+  try {
+    reply = found->route->answer(context_, call);
+  } catch (const std::exception& error) {
+    call.record.error = error.what();
+    reply = error_reply({.status = 500, .message = "unexpected error; see the server's log", .code = "internal_error"});
+  }
+  call.record.total_s = seconds_since(call.began);
+  return finished(request, call.record, std::move(reply));
+}
+
+HttpReply Api::refuse(const HttpRequest& request, int status, const std::string& why) {
+  RequestRecord record;
+  record.error = why;
+  return finished(
+      request, record,
+      error_reply({.status = status, .message = why, .code = status == 413 ? "body_too_large" : "bad_request"}));
+}
+
+HttpReply Api::finished(const HttpRequest& request, RequestRecord record, HttpReply reply) {
+  if (record.request_id.empty()) record.request_id = request_id(request);
+  if (record.endpoint.empty()) record.endpoint = "other";
+  if (record.peer.empty()) record.peer = request.peer;
+  record.status = reply.status;
+  reply.headers.emplace_back("X-Request-Id", record.request_id);
+  reply.headers.emplace_back("X-Content-Type-Options", "nosniff");
+  add_cors_headers(request, context_.options.origins, reply);
+  if (!reply.stream) context_.note(record);
+  return reply;
+}
+
+void ApiContext::note(const RequestRecord& record) {
+  metrics.observe(record);
+  if (record.generated) recent.add(record);
+  // Probes come every few seconds and say nothing.
+  if (record.status < 400 &&
+      (record.endpoint == "/health" || record.endpoint == "/ready" || record.endpoint == "/metrics"))
+    return;
+  log.request(record);
+}
+
+double seconds_since(std::chrono::steady_clock::time_point began) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+}
+
+std::int64_t unix_now() {
+  return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+std::string random_id(std::size_t bytes) {
+  static thread_local std::random_device device;
+  std::string id;
+  for (std::size_t i = 0; i < bytes; ++i) {
+    const unsigned byte = device() & 0xFF;
+    id += "0123456789abcdef"[byte >> 4];
+    id += "0123456789abcdef"[byte & 15];
+  }
+  return id;
+}
+
+}  // namespace cairn

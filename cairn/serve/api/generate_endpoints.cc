@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+// /v1/chat/completions and /v1/completions: submit, wait, answer.
+#include <charconv>
+
+#include "cairn/serve/api/answer_json.h"
+#include "cairn/serve/api/answer_run.h"
+#include "cairn/serve/api/endpoints.h"
+
+namespace cairn {
+namespace {
+
+constexpr int kClientGoneStatus = 499;  // for the log: nobody reads it
+
+struct Exchange {
+  ApiContext& context;
+  AnswerHead head;
+  ApiRequest request;
+  RequestRecord record;
+  std::chrono::steady_clock::time_point began;
+  std::vector<std::shared_ptr<Generation>> generations;
+  Deadline deadline;
+};
+
+using SharedExchange = std::shared_ptr<Exchange>;
+
+Status submit_all(Exchange& exchange) {
+  std::uint64_t seed = 0;
+  const std::string random = random_id(8);
+  std::from_chars(random.data(), random.data() + random.size(), seed, 16);
+  for (GenerateRequest& one : generate_requests(exchange.request, exchange.head.id, exchange.record.tenant, seed)) {
+    auto generation = exchange.context.backend.submit(std::move(one));
+    if (!generation) {
+      for (const auto& earlier : exchange.generations) earlier->cancel();
+      return std::unexpected(std::move(generation).error());
+    }
+    exchange.generations.push_back(*std::move(generation));
+  }
+  exchange.request.prompts.clear();  // the generations have their own
+  return {};
+}
+
+// What the record says of the answers; the first error of a choice that has ended in one.
+std::optional<ApiError> sum_up(Exchange& exchange, RunEnd end) {
+  std::optional<ApiError> error;
+  RequestRecord& record = exchange.record;
+  for (std::size_t index = 0; index < exchange.generations.size(); ++index) {
+    if (!has_finished(*exchange.generations[index])) continue;
+    const GenerationResult& result = exchange.generations[index]->result();
+    record.usage.completion_tokens += result.usage.completion_tokens;
+    record.usage.parked += result.usage.parked;
+    if (index % exchange.request.choices == 0) {
+      record.usage.prompt_tokens += result.usage.prompt_tokens;
+      record.usage.cached_tokens += result.usage.cached_tokens;
+      record.usage.stored_tokens += result.usage.stored_tokens;
+    }
+    if (index == 0) {
+      record.timing = result.timing;
+      record.reason = finish_name(result.reason);
+    }
+    if (error || end != RunEnd::kFinished) continue;
+    if (result.reason == FinishReason::kError) {
+      error = ApiError{.status = 500, .message = result.error, .code = "internal_error"};
+    } else if (result.reason == FinishReason::kCancelled) {
+      error = api_error({ErrorCode::kCancelled, "the server is stopping"});
+    }
+  }
+  record.client_gone = end == RunEnd::kClientGone;
+  if (end == RunEnd::kTimeout) {
+    error = ApiError{.status = 504, .message = "the answer took longer than the server allows", .code = "timeout"};
+  }
+  if (error) record.error = error->message;
+  record.total_s = seconds_since(exchange.began);
+  return error;
+}
+
+void keep_piece(Choice& choice, GeneratedPiece& piece) {
+  choice.text += piece.text;
+  if (piece.logprob) choice.tokens.push_back(std::move(piece));
+}
+
+HttpReply whole_answer(Exchange& exchange, const std::function<bool()>& client_gone) {
+  std::vector<Choice> choices(exchange.generations.size());
+  if (!exchange.request.echo.empty()) {
+    for (std::size_t i = 0; i < choices.size(); ++i)
+      choices[i].text = exchange.request.echo[i / exchange.request.choices];
+  }
+  const RunEnd end = run_generations(
+      exchange.generations, exchange.deadline,
+      {.alive = [&] { return !client_gone(); },
+       .on_piece = [&](std::size_t index, GeneratedPiece& piece) { return keep_piece(choices[index], piece), true; },
+       .on_finish =
+           [&](std::size_t index) {
+             choices[index].reason = exchange.generations[index]->result().reason;
+             return true;
+           }});
+  const std::optional<ApiError> error = sum_up(exchange, end);
+  if (end == RunEnd::kClientGone) return {.status = kClientGoneStatus};
+  if (error) return error_reply(*error);
+  return {.body = answer_json(exchange.head, choices, exchange.record.usage)};
+}
+
+// Writes the stream; the record is noted at its end.
+void stream_answer(Exchange& exchange, HttpSink& sink) {
+  const AnswerHead& head = exchange.head;
+  std::vector<std::size_t> written(exchange.generations.size(), 0);  // characters
+  const auto begin = [&] {
+    for (std::size_t index = 0; index < written.size(); ++index) {
+      const bool echo = !exchange.request.echo.empty();
+      if (!head.chat && !echo) continue;
+      const std::string text = echo ? exchange.request.echo[index / exchange.request.choices] : "";
+      written[index] = utf8_length(text);
+      if (!sink.write(sse_event(first_chunk(head, index, text)))) return false;
+    }
+    return true;
+  };
+  begin();
+  const RunEnd end = run_generations(exchange.generations, exchange.deadline,
+                                     {.alive = [&] { return sink.alive(); },
+                                      .on_piece =
+                                          [&](std::size_t index, GeneratedPiece& piece) {
+                                            if (piece.text.empty() && !piece.logprob) return true;
+                                            const bool taken =
+                                                sink.write(sse_event(piece_chunk(head, index, piece, written[index])));
+                                            written[index] += utf8_length(piece.text);
+                                            return taken;
+                                          },
+                                      .on_finish =
+                                          [&](std::size_t index) {
+                                            const FinishReason reason = exchange.generations[index]->result().reason;
+                                            if (reason == FinishReason::kError || reason == FinishReason::kCancelled)
+                                              return true;
+                                            return sink.write(sse_event(last_chunk(head, index, reason)));
+                                          },
+                                      .on_silence = [&] { return sink.write(kSseComment); }});
+  const std::optional<ApiError> error = sum_up(exchange, end);
+  if (error) {
+    sink.write("data: " + error_body(*error) + "\n\n");
+  } else if (exchange.request.include_usage) {
+    sink.write(sse_event(usage_chunk(head, exchange.record.usage)));
+  }
+  sink.write(kSseDone);
+  exchange.record.status = end == RunEnd::kClientGone ? kClientGoneStatus : error ? error->status : 200;
+  exchange.context.note(exchange.record);
+}
+
+HttpReply generate(ApiContext& context, ApiCall& call, ApiResult<ApiRequest> request) {
+  if (!request) {
+    call.record.error = request.error().message;
+    return error_reply(request.error());
+  }
+  const ApiOptions& options = context.options;
+  const std::string id = (request->chat ? "chatcmpl-" : "cmpl-") + random_id(12);
+  const auto exchange = std::make_shared<Exchange>(Exchange{.context = context,
+                                                            .head = {.chat = request->chat,
+                                                                     .id = id,
+                                                                     .model = options.model.name,
+                                                                     .created = unix_now(),
+                                                                     .tokenizer = options.model.tokenizer,
+                                                                     .usage_in_chunks = request->include_usage},
+                                                            .request = *std::move(request),
+                                                            .record = call.record,
+                                                            .began = call.began,
+                                                            .generations = {},
+                                                            .deadline = call.began + options.request_time});
+  RequestRecord& record = exchange->record;
+  record.id = id;
+  record.stream = exchange->request.stream;
+  record.choices = exchange->request.prompts.size() * exchange->request.choices;
+  if (const Status submitted = submit_all(*exchange); !submitted) {
+    call.record.error = submitted.error().message;
+    return error_reply(api_error(submitted.error(), context.backend.draining()));
+  }
+  record.generated = true;
+  if (!exchange->request.stream) {
+    HttpReply reply = whole_answer(*exchange, call.http.client_gone);
+    call.record = exchange->record;
+    return reply;
+  }
+  HttpReply reply{.content_type = "text/event-stream"};
+  reply.headers.emplace_back("Cache-Control", "no-cache");
+  reply.headers.emplace_back("X-Accel-Buffering", "no");
+  reply.stream = [exchange](HttpSink& sink) { stream_answer(*exchange, sink); };
+  return reply;
+}
+
+}  // namespace
+
+HttpReply chat_completions(ApiContext& context, ApiCall& call) {
+  return generate(context, call, parse_chat_request(call.http.body, context.options.model));
+}
+
+HttpReply completions(ApiContext& context, ApiCall& call) {
+  return generate(context, call, parse_completion_request(call.http.body, context.options.model));
+}
+
+}  // namespace cairn

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the page and operators look at.
+#include <charconv>
+#include <map>
+
+#include "cairn/base/utf8.h"
+#include "cairn/serve/api/endpoints.h"
+#include "cairn/serve/api/page.h"
+
+namespace cairn {
+namespace {
+
+constexpr std::size_t kMostBlocks = 20000;
+constexpr std::size_t kPreviewChars = 160;
+
+OrderedJson loop_json(const LoopState& state) {
+  return {{"running", state.running},
+          {"waiting", state.waiting},
+          {"most_running", state.most_running},
+          {"passes", state.passes},
+          {"rows", state.rows},
+          {"prefill_rows", state.prefill_rows},
+          {"decode_rows", state.decode_rows},
+          {"last_batch", state.last_batch},
+          {"parked", state.parked},
+          {"finished", state.finished},
+          {"cancelled", state.cancelled},
+          {"failed", state.failed},
+          {"refused", state.refused},
+          {"codec", state.codec}};
+}
+
+OrderedJson tenant_json(const TenantState& tenant) {
+  const PrefixIndexStats& index = tenant.cache.index;
+  return {{"name", tenant.name},
+          {"running", tenant.running},
+          {"waiting", tenant.waiting},
+          {"requests", tenant.requests},
+          {"prompt_tokens", tenant.prompt_tokens},
+          {"cached_tokens", tenant.cached_tokens},
+          {"stored_tokens", tenant.stored_tokens},
+          {"generated_tokens", tenant.generated_tokens},
+          {"kv_bytes", tenant.cache.bytes_used},
+          {"kv_high_water", tenant.cache.high_water},
+          {"kv_budget", tenant.kv_budget},
+          {"index",
+           {{"blocks", index.blocks},
+            {"bytes", index.bytes},
+            {"hits", index.hits},
+            {"misses", index.misses},
+            {"inserted", index.inserted},
+            {"evictions", index.evictions}}}};
+}
+
+OrderedJson store_json(Store* store) {
+  if (store == nullptr) return nullptr;
+  const StoreStats stats = store->stats();
+  OrderedJson tiers = OrderedJson::array();
+  for (const StoreStats::PerTier& tier : stats.tiers) {
+    tiers.push_back({{"name", tier.name},
+                     {"blocks", tier.stats.blocks},
+                     {"bytes", tier.stats.bytes},
+                     {"budget", tier.stats.budget},
+                     {"hits", tier.stats.hits},
+                     {"misses", tier.stats.misses},
+                     {"evictions", tier.stats.evictions},
+                     {"bytes_read", tier.stats.bytes_read},
+                     {"bytes_written", tier.stats.bytes_written},
+                     {"read_bytes_per_s", tier.read_bytes_per_s},
+                     {"resting", tier.resting},
+                     {"note", tier.stats.note}});
+  }
+  return {{"loads", stats.loads},
+          {"blocks_loaded", stats.blocks_loaded},
+          {"writes", stats.writes},
+          {"writes_dropped", stats.writes_dropped},
+          {"queued_bytes", stats.queued_bytes},
+          {"tiers", std::move(tiers)}};
+}
+
+OrderedJson block_json(const HeldBlock& block, const Tokenizer& tokenizer) {
+  return {{"key", block.key.hex()},
+          {"parent", block.parent.hex()},
+          {"depth", block.depth},
+          {"bytes", block.bytes},
+          {"users", block.users},
+          {"tokens", block.tokens.size()},
+          {"text", printable_start(tokenizer.decode(block.tokens, {.show_control = true, .continues_text = true}),
+                                   kPreviewChars)}};
+}
+
+std::size_t count_in(const HttpRequest& request, const std::string& name, std::size_t without, std::size_t most) {
+  const auto found = request.query.find(name);
+  if (found == request.query.end()) return without;
+  std::size_t value = without;
+  const std::string& text = found->second;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return std::min(value, most);
+}
+
+}  // namespace
+
+HttpReply health(ApiContext& /*context*/, ApiCall& /*call*/) {
+  return {.body = R"({"status":"ok"})"};
+}
+
+HttpReply ready(ApiContext& context, ApiCall& /*call*/) {
+  if (!context.backend.draining()) return {.body = R"({"status":"ready"})"};
+  return {.status = 503, .body = R"({"status":"draining"})"};
+}
+
+HttpReply metrics_text(ApiContext& context, ApiCall& call) {
+  const auto tenant = call.all_tenants ? std::nullopt : std::optional(call.record.tenant);
+  return {.content_type = "text/plain; version=0.0.4; charset=utf-8",
+          .body = context.metrics.text(context.backend, tenant)};
+}
+
+HttpReply server_state(ApiContext& context, ApiCall& call) {
+  const LoopState state = context.backend.state();
+  const ModelConfig& config = context.backend.config();
+  const std::string& tenant = call.record.tenant;
+  OrderedJson json = {{"model",
+                       {{"id", context.options.model.name},
+                        {"arch", arch_name(config.arch)},
+                        {"layers", config.layers},
+                        {"heads", config.heads},
+                        {"kv_heads", config.kv_heads},
+                        {"head_dim", config.head_dim},
+                        {"vocabulary", config.vocab},
+                        {"context", context.backend.context()},
+                        {"chat_template", chat_family_name(context.options.model.family)}}},
+                      {"uptime_s", seconds_since(context.started)},
+                      {"draining", context.backend.draining()},
+                      {"keys", context.options.keys.has_value()},
+                      {"loop", loop_json(state)},
+                      {"tenant", nullptr},
+                      {"store", store_json(context.backend.store())},
+                      {"requests", OrderedJson::array()}};
+  for (const TenantState& one : state.tenants) {
+    if (one.name == tenant) json["tenant"] = tenant_json(one);
+  }
+  for (const RequestRecord& record : context.recent.of_tenant(tenant, count_in(call.http, "requests", 50, 1000))) {
+    json["requests"].push_back(record_json(record));
+  }
+  return {.body = json_text(json)};
+}
+
+HttpReply held_block_list(ApiContext& context, ApiCall& call) {
+  const auto asked = call.http.query.find("tenant");
+  if (asked != call.http.query.end() && asked->second != call.record.tenant) {
+    return error_reply({.status = 403,
+                        .message = "a key shows the blocks of its own tenant alone",
+                        .param = "tenant",
+                        .code = "other_tenant"});
+  }
+  OrderedJson blocks = OrderedJson::array();
+  const std::size_t most = count_in(call.http, "most", 2000, kMostBlocks);
+  for (const HeldBlock& block : context.backend.held_blocks(call.record.tenant, most)) {
+    blocks.push_back(block_json(block, context.backend.tokenizer()));
+  }
+  return {.body = json_text({{"tenant", call.record.tenant}, {"blocks", std::move(blocks)}})};
+}
+
+HttpReply one_request(ApiContext& context, ApiCall& call) {
+  const std::string id = call.http.path.substr(std::string_view("/api/requests/").size());
+  const auto record = context.recent.find(id, call.record.tenant);
+  if (record) return {.body = json_text(record_json(*record))};
+  return error_reply(
+      {.status = 404, .message = "no such request, or it was too long ago", .code = "request_not_found"});
+}
+
+HttpReply page_file(ApiContext& /*context*/, ApiCall& call) {
+  const std::string_view path = call.http.path == "/" ? std::string_view("/index.html") : call.http.path;
+  for (const PageFile& file : page_files()) {
+    if (file.path != path) continue;
+    HttpReply reply{.content_type = std::string(file.content_type), .body = std::string(file.bytes)};
+    reply.headers.emplace_back("Cache-Control", "no-cache");
+    reply.headers.emplace_back("Referrer-Policy", "no-referrer");
+    reply.headers.emplace_back(
+        "Content-Security-Policy",
+        "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'");
+    return reply;
+  }
+  return error_reply(
+      {.status = 404, .message = "unknown URL: " + printable_start(call.http.path, 100), .code = "unknown_url"});
+}
+
+}  // namespace cairn

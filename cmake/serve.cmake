@@ -1,0 +1,16 @@
+# What the module `serve` needs beyond the other modules: libraries, and the page of web/ as a source file.
+file(GLOB_RECURSE page_files CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/web/*)
+set(page_source ${PROJECT_BINARY_DIR}/serve/page_files.cc)
+add_custom_command(
+  OUTPUT ${page_source}
+  COMMAND ${CMAKE_COMMAND} -DFOLDER=${PROJECT_SOURCE_DIR}/web -DOUT=${page_source}
+          -P ${PROJECT_SOURCE_DIR}/cmake/embed_page.cmake
+  DEPENDS ${page_files} ${PROJECT_SOURCE_DIR}/cmake/embed_page.cmake
+  VERBATIM)
+target_sources(cairn_serve PRIVATE ${page_source})
+target_link_libraries(cairn_serve PUBLIC nlohmann_json::nlohmann_json
+                      PRIVATE PkgConfig::httplib PkgConfig::openssl PkgConfig::prometheus PkgConfig::spdlog)
+# JSON, logging and parsing of requests: their templates take longer to optimise than they will ever run.
+file(GLOB api_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cairn/serve/api/*.cc ${PROJECT_SOURCE_DIR}/cairn/serve/http/*.cc)
+set_source_files_properties(${api_sources} PROPERTIES COMPILE_OPTIONS
+                            "$<$<CONFIG:Release>:-O1>;$<$<CXX_COMPILER_ID:GNU>:-Wno-array-bounds;-Wno-stringop-overflow>")
