@@ -31,7 +31,7 @@ Status AnswerPrinter::show(const std::string& part) const {
   return {};
 }
 
-std::string answer_figures(const Generation& answer, std::size_t kv_bytes) {
+std::string answer_figures(const Answered& answer, std::size_t kv_bytes) {
   return "prompt " + std::to_string(answer.prompt_tokens) + " tokens, reused " + std::to_string(answer.reused_tokens) +
          ", first token " + format_number(answer.first_token_s, 3) + " s, " + std::to_string(answer.ids.size()) +
          " tokens at " + format_number(answer.decode_rate(), 1) + " per second, KV " +

@@ -31,6 +31,6 @@ class AnswerPrinter {
 };
 
 // "prompt 120 tokens, reused 64, first token 0.05 s, 12 tokens at 30.1 per second, KV 1.2 MiB"
-std::string answer_figures(const Generation& answer, std::size_t kv_bytes);
+std::string answer_figures(const Answered& answer, std::size_t kv_bytes);
 
 }  // namespace cairn

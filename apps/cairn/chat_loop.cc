@@ -37,7 +37,7 @@ class Chat {
     if (!sequence_) sequence_ = engine_.open_while_loading(conversation_.tokens());
     for (; accepted_ < conversation_.tokens().size(); ++accepted_) sampler_.accept(conversation_.tokens()[accepted_]);
     AnswerPrinter printer(engine_.tokenizer(), raw_, true);
-    Result<Generation> answer = generate(engine_, *sequence_, conversation_.tokens(), sampler_, options_.generation,
+    Result<Answered> answer = generate(engine_, *sequence_, conversation_.tokens(), sampler_, options_.generation,
                                          [&](TokenId id) { return printer.print(id); });
     if (!answer) return std::unexpected(std::move(answer).error());
     CAIRN_TRY_VOID(printer.finish());

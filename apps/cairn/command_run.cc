@@ -39,7 +39,7 @@ std::vector<TokenId> prompt_tokens(const Tokenizer& tokenizer, ChatFamily family
   return conversation.tokens();
 }
 
-Json answer_json(const Generation& answer, const std::string& text, std::size_t kv_bytes, std::uint64_t seed) {
+Json answer_json(const Answered& answer, const std::string& text, std::size_t kv_bytes, std::uint64_t seed) {
   return {{"text", text},
           {"stop", stop_name(answer.stop)},
           {"prompt_tokens", answer.prompt_tokens},
@@ -61,7 +61,7 @@ Status answer_prompt(Engine& engine, const RunOptions& options, ChatFamily famil
   for (const TokenId id : tokens) sampler.accept(id);
   AnswerPrinter printer(engine.tokenizer(), family == ChatFamily::kPlain, !options.json);
   InterruptScope scope;
-  CAIRN_TRY(Generation answer, generate(engine, sequence, tokens, sampler, options.generation,
+  CAIRN_TRY(Answered answer, generate(engine, sequence, tokens, sampler, options.generation,
                                               [&](TokenId id) { return printer.print(id); }));
   answer.first_token_s += open_s;  // loading from a store is part of the wait
   CAIRN_TRY_VOID(printer.finish());

@@ -28,10 +28,10 @@ std::string_view stop_name(Stop stop) {
   return "?";
 }
 
-Result<Generation> generate(Engine& engine, Sequence& sequence, std::span<const TokenId> tokens, Sampler& sampler,
+Result<Answered> generate(Engine& engine, Sequence& sequence, std::span<const TokenId> tokens, Sampler& sampler,
                             const GenerationOptions& options, const std::function<Status(TokenId)>& on_token) {
   const Clock::time_point start = Clock::now();
-  Generation out;
+  Answered out;
   out.prompt_tokens = tokens.size();
   const std::size_t held = sequence.size();
   Progress progress("Reading the prompt");

@@ -23,7 +23,7 @@ struct GenerationOptions {
   bool ignore_eos = false;
 };
 
-struct Generation {
+struct Answered {
   std::vector<TokenId> ids;  // without the token that ended it
   Stop stop = Stop::kEnd;
   std::size_t prompt_tokens = 0;
@@ -37,7 +37,7 @@ struct Generation {
 // `tokens` is the whole text so far; the first sequence.size() of them are in the sequence already. `on_token` sees
 // each new id at once. Draws a progress bar while prefilling and stops at interrupted(): what was drawn by then counts.
 // Errors: those of Engine::prefill and Engine::decode, and of on_token.
-Result<Generation> generate(Engine& engine, Sequence& sequence, std::span<const TokenId> tokens, Sampler& sampler,
+Result<Answered> generate(Engine& engine, Sequence& sequence, std::span<const TokenId> tokens, Sampler& sampler,
                             const GenerationOptions& options, const std::function<Status(TokenId)>& on_token);
 
 }  // namespace cairn
