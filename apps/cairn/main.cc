@@ -17,6 +17,7 @@ std::string footer() {
       "Start here:\n"
       "  cairn run -m model.gguf                      chat\n"
       "  cairn run -m model.gguf -p 'Once upon'       answer one prompt\n"
+      "  cairn serve model.gguf                       OpenAI-compatible server\n"
       "  cairn inspect model.gguf                     what is in the file\n"
       "  cairn COMMAND --help                         all options of a command\n\n"
       "Environment:\n"
@@ -51,6 +52,7 @@ int run_command_line(int argc, char** argv) {
   add_tune_command(app, outcome);
   add_replay_command(app, outcome);
   add_store_command(app, outcome);
+  add_serve_command(app, outcome);
   add_demo_command(app, outcome);
   try {
     app.parse(argc, argv);

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+// cairn serve: an OpenAI-compatible server for one model.
+#include <iostream>
+#include <memory>
+
+#include "apps/cairn/commands.h"
+#include "apps/cairn/serve/config_file.h"
+#include "apps/cairn/serve/serve_options.h"
+#include "apps/cairn/serve/stop_signals.h"
+#include "apps/cairn/store_options.h"
+#include "apps/cairn/text.h"
+#include "cairn/serve/http/listener.h"
+
+namespace cairn {
+namespace {
+
+constexpr std::size_t kShortestKey = 16;  // fast hashes do not protect what can be guessed
+
+Status print_key_hash() {
+  std::string key;
+  std::getline(std::cin, key);
+  if (key.ends_with('\r')) key.pop_back();
+  if (key.size() < kShortestKey) {
+    return fail(ErrorCode::kInvalidArgument, "a key has at least 16 characters; 'openssl rand -hex 24' makes one");
+  }
+  std::cout << hash_api_key(key).hex() << '\n';
+  return {};
+}
+
+std::map<std::string, TenantLimits> tenant_limits(const std::optional<ApiKeys>& keys) {
+  if (!keys) return {{"", {}}};
+  std::map<std::string, TenantLimits> tenants;
+  for (const auto& [name, limits] : keys->tenants()) {
+    TenantLimits& of = tenants[name];
+    of.kv_bytes = limits.kv_bytes;
+    of.most_running = limits.most_running;
+    if (limits.most_waiting > 0) of.most_waiting = limits.most_waiting;
+  }
+  return tenants;
+}
+
+// The weights once; every tenant's cache, codec and store come from the loop.
+Result<std::unique_ptr<ServeLoop>> start_loop(const ServeOptions& options, const std::optional<ApiKeys>& keys) {
+  LoopOptions loop = options.loop;
+  loop.tenants = tenant_limits(keys);
+  CAIRN_TRY(loop.engine.store, open_configured(options.model.store));
+  ModelOptions weights = options.model;
+  weights.store = {};
+  CAIRN_TRY(std::unique_ptr<Engine> engine, load_engine(weights, /*reuse=*/false));
+  return ServeLoop::create(std::move(engine), std::move(loop));
+}
+
+std::string url_of(const ServeOptions& options, int port) {
+  const bool v6 = options.http.host.find(':') != std::string::npos;
+  return std::string(options.http.tls_key.empty() ? "http://" : "https://") + (v6 ? "[" : "") + options.http.host +
+         (v6 ? "]" : "") + ":" + std::to_string(port);
+}
+
+std::string start_line(const ServeOptions& options, const ServeLoop& loop, const std::optional<ApiKeys>& keys,
+                       const std::string& url) {
+  std::string line = "serving '" + options.served_name + "' at " + url + ": " + std::to_string(loop.context()) +
+                     " tokens of context, KV " + loop.state().codec + " in " +
+                     format_bytes(options.loop.kv_budget_bytes);
+  if (Store* store = loop.store(); store != nullptr) {
+    line += ", store";
+    for (std::size_t i = 0; i < store->tiers(); ++i) line += " " + store->tier(i).name();
+  }
+  line += keys ? ", keys of " + std::to_string(keys->tenants().size()) + " tenants" : ", no keys";
+  if (!keys && !is_loopback(options.http.host)) line += " (anybody who reaches this port may use it)";
+  if (options.metrics_open) line += ", open metrics";
+  return line;
+}
+
+Status serve(ServeOptions& options) {
+  CAIRN_TRY_VOID(check_serve_options(options));
+  CAIRN_TRY(const std::optional<ApiKeys> keys, read_keys(options));
+  CAIRN_TRY(const ChatFamily family, served_chat_family(options));
+  CAIRN_TRY(const std::unique_ptr<ServeLoop> loop, start_loop(options, keys));
+  AccessLog log(options.log_json ? AccessLog::Form::kJson : AccessLog::Form::kLogfmt);
+  std::vector<std::string> hosts = options.hosts;
+  hosts.push_back(options.http.host);
+  ApiOptions api_options{
+      .model = {.tokenizer = &loop->tokenizer(),
+                .family = family,
+                .name = options.served_name,
+                .sampler = options.sampler},
+      .origins = {.loopback = is_loopback(options.http.host), .hosts = hosts, .origins = options.origins},
+      .keys = keys,
+      .metrics_open = options.metrics_open,
+      .request_time = std::chrono::milliseconds(static_cast<std::int64_t>(options.request_timeout_s * 1000))};
+  Api api(*loop, std::move(api_options), log);
+  const StopSignals signals;
+  CAIRN_TRY(std::unique_ptr<HttpServer> server, HttpServer::start(options.http, api));
+  std::cout << start_line(options, *loop, keys, url_of(options, server->port())) << std::endl;
+  signals.wait();
+  log.event("stopping; a second signal ends at once");
+  // Probes and metrics are answered meanwhile; new requests are refused.
+  loop->drain(deadline_in(std::chrono::milliseconds(static_cast<std::int64_t>(options.drain_s * 1000))));
+  server.reset();
+  return {};
+}
+
+}  // namespace
+
+void add_serve_command(CLI::App& app, Status& outcome) {
+  CLI::App* command = app.add_subcommand("serve", "Serve a model over HTTP, as OpenAI's clients expect it");
+  auto options = std::make_shared<ServeOptions>();
+  add_serve_options(*command, *options);
+  command->footer("docs/serve.md says what is served and how it is kept within bounds.");
+  command->callback([command, options, &outcome] {
+    if (options->hash_key) {
+      outcome = print_key_hash();
+      return;
+    }
+    if (!options->config.empty()) outcome = apply_config_file(*command, options->config);
+    if (outcome) outcome = serve(*options);
+  });
+}
+
+}  // namespace cairn

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// Options of a command from a TOML file, under the names that they have on the command line.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+#include "cairn/base/result.h"
+
+namespace cairn {
+
+// Sets the options that the command line did not. Errors: kInvalidArgument for a file that is not TOML, unknown keys
+// and values that the option does not take, each with the line; those of read_file.
+Status apply_config_file(CLI::App& command, const std::string& path);
+
+}  // namespace cairn

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "apps/cairn/serve/serve_options.h"
+
+#include <filesystem>
+
+#include "apps/cairn/store_options.h"
+#include "cairn/engine/gguf.h"
+#include "cairn/serve/http/listener.h"
+
+namespace cairn {
+namespace {
+
+constexpr double kDay = 86400;
+
+std::chrono::milliseconds milliseconds(double seconds) {
+  return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
+}
+
+void add_network_options(CLI::App& command, ServeOptions& options) {
+  const char* group = "Network";
+  command.add_option("--host", options.http.host, "Name or address to listen on")->capture_default_str()->group(group);
+  command.add_option("--port", options.http.port, "Port; 0 takes any that is free")
+      ->check(CLI::Range(0, 65535))
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--tls-cert", options.http.tls_certificate, "Speak TLS with this certificate (PEM)")->group(group);
+  command.add_option("--tls-key", options.http.tls_key, "Its private key (PEM)")->group(group);
+  command
+      .add_option("--http-threads", options.http_threads,
+                  "Connections served at a time; 0: as many as requests may run and wait, and some")
+      ->check(CLI::Range(0, 4096))
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--max-body", options.most_body, "Longest request [16MiB]")
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::Range(std::uint64_t{1024}, std::uint64_t{1} << 30))
+      ->default_str("16MiB")
+      ->group(group);
+  command.add_option("--request-timeout", options.request_timeout_s, "Seconds from a request to the end of its answer")
+      ->check(CLI::Range(1.0, kDay))
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--drain", options.drain_s, "Seconds that running requests have when the server is stopped")
+      ->check(CLI::Range(0.0, kDay))
+      ->capture_default_str()
+      ->group(group);
+}
+
+void add_access_options(CLI::App& command, ServeOptions& options) {
+  const char* group = "Access";
+  command.add_option("--api-keys", options.keys_file, "File of 'TENANT HASH [running=N] [waiting=N] [kv=SIZE]' lines")
+      ->group(group);
+  command.add_flag("--hash-key", options.hash_key, "Read a key from standard input, print its hash, and end")
+      ->group(group);
+  command.add_flag("--insecure-no-keys", options.insecure_no_keys, "Listen beyond this machine without keys")
+      ->group(group);
+  command.add_flag("--metrics-open", options.metrics_open, "/metrics of all tenants needs no key")->group(group);
+  command.add_option("--allow-origin", options.origins, "Web pages that may call, as https://example.org; * for all")
+      ->delimiter(',')
+      ->group(group);
+  command.add_option("--allow-host", options.hosts, "Names of this server that a Host header may have")
+      ->delimiter(',')
+      ->group(group);
+  command.add_flag("--log-json", options.log_json, "Log lines are JSON")->group(group);
+}
+
+void add_generation_options(CLI::App& command, ServeOptions& options) {
+  const char* group = "Generation";
+  command.add_option("--served-name", options.served_name, "What clients call the model; default: the file's name")
+      ->group(group);
+  command
+      .add_option("--chat-template", options.chat_template,
+                  "chatml, llama3, mistral, zephyr or plain; default: what the file says")
+      ->group(group);
+  command.add_option("--parallel", options.loop.most_running, "Requests that are computed at a time")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--max-waiting", options.loop.most_waiting, "Requests that wait at a time; more are refused")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str()
+      ->group(group);
+  command
+      .add_option("--prefill-rows", options.loop.prefill_rows,
+                  "Tokens of prompts per pass while others are being answered")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--patience", options.patience_s, "Seconds after which a request goes before cached ones")
+      ->check(CLI::Range(0.0, kDay))
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--temp", options.sampler.temperature, "Temperature where a request says nothing")
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--top-k", options.sampler.top_k, "Likewise; 0: all")->capture_default_str()->group(group);
+  command.add_option("--top-p", options.sampler.top_p, "Likewise; 1: all")->capture_default_str()->group(group);
+  command.add_option("--min-p", options.sampler.min_p, "Likewise; 0: none")->capture_default_str()->group(group);
+}
+
+}  // namespace
+
+void add_serve_options(CLI::App& command, ServeOptions& options) {
+  command.add_option("MODEL", options.file, "Model file (GGUF)");
+  command.add_option("--config", options.config, "TOML file with any of these options; the command line wins");
+  add_model_options(command, options.model);
+  command.get_option("--model")->required(false);  // it may stand alone, or in the file
+  add_store_options(command, options.model.store);
+  command.remove_option(command.get_option("--tenant"));  // a key says that
+  add_network_options(command, options);
+  add_access_options(command, options);
+  add_generation_options(command, options);
+}
+
+Status check_serve_options(ServeOptions& options) {
+  const auto wrong = [](const std::string& what) { return fail(ErrorCode::kInvalidArgument, what); };
+  if (!options.file.empty() && !options.model.model.empty()) return wrong("two models are given; one is served");
+  if (!options.file.empty()) options.model.model = options.file;
+  if (options.model.model.empty()) return wrong("no model is given: cairn serve MODEL.gguf");
+  if (options.keys_file.empty() && !is_loopback(options.http.host) && !options.insecure_no_keys) {
+    return wrong("--host " + options.http.host +
+                 " can be reached from other machines: give --api-keys FILE, or say "
+                 "--insecure-no-keys");
+  }
+  if (options.http.tls_certificate.empty() != options.http.tls_key.empty()) {
+    return wrong("--tls-cert and --tls-key go together");
+  }
+  if (const auto sampler = Sampler::make(options.sampler); !sampler) return std::unexpected(sampler.error());
+  if (options.served_name.empty()) options.served_name = std::filesystem::path(options.model.model).stem().string();
+  options.http.most_body_bytes = options.most_body;
+  options.http.threads =
+      options.http_threads != 0 ? options.http_threads : options.loop.most_running + options.loop.most_waiting + 32;
+  options.loop.patience = milliseconds(options.patience_s);
+  options.loop.kv_budget_bytes = options.model.kv_budget;
+  options.loop.engine.codec = options.model.codec;
+  options.loop.engine.context = options.model.context;
+  return {};
+}
+
+Result<std::optional<ApiKeys>> read_keys(const ServeOptions& options) {
+  if (options.keys_file.empty()) return std::nullopt;
+  CAIRN_TRY(ApiKeys keys, ApiKeys::read(options.keys_file));
+  return keys;
+}
+
+Result<ChatFamily> served_chat_family(const ServeOptions& options) {
+  if (!options.chat_template.empty()) return parse_chat_family(options.chat_template);
+  CAIRN_TRY(const GgufFile file, GgufFile::open(options.model.model));
+  CAIRN_TRY(const std::string text, file.get_or<std::string>("tokenizer.chat_template", ""));
+  if (text.empty()) return ChatFamily::kPlain;
+  return detect_chat_family(text);
+}
+
+}  // namespace cairn

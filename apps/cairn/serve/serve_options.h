@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// What `cairn serve` was asked to do, by its command line and its configuration file.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "apps/cairn/model_options.h"
+#include "cairn/base/result.h"
+#include "cairn/serve/api/api.h"
+#include "cairn/serve/http/http_server.h"
+#include "cairn/serve/loop.h"
+
+namespace cairn {
+
+struct ServeOptions {
+  ModelOptions model;
+  std::string file;  // the model again, where it stands without -m
+  std::string config;
+  bool hash_key = false;
+
+  HttpServerOptions http;
+  std::size_t http_threads = 0;  // 0: as many as requests may run and wait, and some
+  std::uint64_t most_body = std::uint64_t{16} << 20;
+  double request_timeout_s = 600;
+  double drain_s = 30;
+
+  std::string keys_file;
+  bool insecure_no_keys = false;
+  bool metrics_open = false;
+  std::vector<std::string> origins, hosts;
+  bool log_json = false;
+
+  std::string served_name;    // empty: the file's
+  std::string chat_template;  // empty: from the file
+  SamplerOptions sampler = ApiModel().sampler;
+  LoopOptions loop;
+  double patience_s = 5;
+};
+
+void add_serve_options(CLI::App& command, ServeOptions& options);
+
+// What they mean together. Errors: kInvalidArgument for what does not go together or would be unsafe.
+Status check_serve_options(ServeOptions& options);
+// Errors: those of ApiKeys::read.
+Result<std::optional<ApiKeys>> read_keys(const ServeOptions& options);
+// Errors: those of detect_chat_family and of opening the model file.
+Result<ChatFamily> served_chat_family(const ServeOptions& options);
+
+}  // namespace cairn
