@@ -59,8 +59,8 @@ std::string url_of(const ServeOptions& options, int port) {
 std::string start_line(const ServeOptions& options, const ServeLoop& loop, const std::optional<ApiKeys>& keys,
                        const std::string& url) {
   std::string line = "serving '" + options.served_name + "' at " + url + ": " + std::to_string(loop.context()) +
-                     " tokens of context, KV " + loop.state().codec + " in " +
-                     format_bytes(options.loop.kv_budget_bytes);
+                     " tokens of context, KV " + options.model.codec + " in " +
+                     format_bytes(static_cast<double>(options.loop.kv_budget_bytes));
   if (Store* store = loop.store(); store != nullptr) {
     line += ", store";
     for (std::size_t i = 0; i < store->tiers(); ++i) line += " " + store->tier(i).name();

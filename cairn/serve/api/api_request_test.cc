@@ -226,8 +226,8 @@ TEST_F(ApiRequestTest, PromptsComeInFourForms) {
     EXPECT_TRUE(request.has_value()) << json;
     return request->prompts;
   };
-  EXPECT_EQ(prompts(R"("t3")"), (std::vector{text}));
-  EXPECT_EQ(prompts(R"(["t3","t3"])"), (std::vector{text, text}));
+  EXPECT_EQ(prompts(R"("t3")"), (std::vector<std::vector<TokenId>>{text}));
+  EXPECT_EQ(prompts(R"(["t3","t3"])"), (std::vector<std::vector<TokenId>>{text, text}));
   EXPECT_EQ(prompts("[3,4]"), (std::vector<std::vector<TokenId>>{{3, 4}}));
   EXPECT_EQ(prompts("[[3],[4,5]]"), (std::vector<std::vector<TokenId>>{{3}, {4, 5}}));
 }
