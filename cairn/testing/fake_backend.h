@@ -28,6 +28,7 @@ class FakeBackend final : public GenerateBackend {
   FinishReason reason = FinishReason::kStop;
   std::string error;
   std::optional<Error> refusal;
+  std::unique_ptr<Store> tiers;
 
   FakeBackend() : engine_(*load_tiny(TinyModel().builder().build(), small())) {}
   ~FakeBackend() override {
@@ -73,7 +74,7 @@ class FakeBackend final : public GenerateBackend {
   const Tokenizer& tokenizer() const override { return engine_->tokenizer(); }
   const ModelConfig& config() const override { return engine_->config(); }
   std::uint32_t context() const override { return engine_->context(); }
-  Store* store() const override { return nullptr; }
+  Store* store() const override { return tiers.get(); }
 
   std::vector<GenerateRequest> requests() const {
     const std::lock_guard lock(mutex_);

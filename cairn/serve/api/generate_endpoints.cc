@@ -19,9 +19,18 @@ struct Exchange {
   std::chrono::steady_clock::time_point began;
   std::vector<std::shared_ptr<Generation>> generations;
   Deadline deadline;
-};
+  bool noted = true;  // false while a stream owes its record
 
-using SharedExchange = std::shared_ptr<Exchange>;
+  // A client may be gone before its stream begins.
+  ~Exchange() {
+    for (const auto& generation : generations) generation->cancel();
+    if (noted) return;
+    record.status = kClientGoneStatus;
+    record.client_gone = true;
+    record.total_s = seconds_since(began);
+    context.note(record);
+  }
+};
 
 Status submit_all(Exchange& exchange) {
   std::uint64_t seed = 0;
@@ -140,6 +149,7 @@ void stream_answer(Exchange& exchange, HttpSink& sink) {
   }
   sink.write(kSseDone);
   exchange.record.status = end == RunEnd::kClientGone ? kClientGoneStatus : error ? error->status : 200;
+  exchange.noted = true;
   exchange.context.note(exchange.record);
 }
 
@@ -179,6 +189,7 @@ HttpReply generate(ApiContext& context, ApiCall& call, ApiResult<ApiRequest> req
   HttpReply reply{.content_type = "text/event-stream"};
   reply.headers.emplace_back("Cache-Control", "no-cache");
   reply.headers.emplace_back("X-Accel-Buffering", "no");
+  exchange->noted = false;
   reply.stream = [exchange](HttpSink& sink) { stream_answer(*exchange, sink); };
   return reply;
 }

@@ -4,10 +4,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <regex>
 #include <sstream>
 
+#include "cairn/base/file.h"
 #include "cairn/serve/api/access_log.h"
 #include "cairn/serve/api/metrics.h"
+#include "cairn/store/ram_tier.h"
 #include "cairn/testing/fake_backend.h"
 
 namespace cairn {
@@ -91,6 +94,31 @@ TEST(Metrics, CountAndCopy) {
   const std::string own = metrics.text(backend, "alice");
   EXPECT_THAT(own, HasSubstr("tenant=\"alice\""));
   EXPECT_THAT(own, Not(HasSubstr("bob")));
+}
+
+// A panel of a name that nobody writes would be empty for ever.
+TEST(Metrics, TheDashboardShowsWhatIsWritten) {
+  FakeBackend backend;
+  StoreOptions store;
+  store.tiers.push_back(*RamTier::create({.budget_bytes = std::size_t{1} << 20}));
+  backend.tiers = std::make_unique<Store>(std::move(store));
+  Metrics metrics;
+  RequestRecord record = record_of("a", "alice");
+  record.client_gone = true;
+  metrics.observe(record);
+  const std::string written = metrics.text(backend, std::nullopt);
+
+  const auto bytes = read_file(CAIRN_SOURCE_DIR "/docs/grafana.json", std::size_t{1} << 20);
+  ASSERT_TRUE(bytes.has_value());
+  const std::string dashboard(reinterpret_cast<const char*>(bytes->data()), bytes->size());
+  const std::regex name("cairn:[a-z0-9_]+");
+  int names = 0;
+  for (std::sregex_iterator found(dashboard.begin(), dashboard.end(), name), end; found != end; ++found, ++names) {
+    EXPECT_TRUE(written.find(found->str() + "{") != std::string::npos ||
+                written.find(found->str() + " ") != std::string::npos)
+        << found->str();
+  }
+  EXPECT_GT(names, 20);
 }
 
 }  // namespace

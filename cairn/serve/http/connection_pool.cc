@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cairn/serve/http/connection_pool.h"
 
+#include <exception>
+
 namespace cairn {
 
 ConnectionPool::ConnectionPool(std::size_t threads, std::size_t most_waiting, std::function<void(Arrival)> serve)
@@ -40,7 +42,11 @@ void ConnectionPool::work() {
     Arrival arrival = std::move(waiting_.front());
     waiting_.pop_front();
     lock.unlock();
-    serve_(std::move(arrival));
+    try {
+      serve_(std::move(arrival));
+    } catch (const std::exception&) {
+      // Out of memory, most likely: others go on.
+    }
   }
 }
 

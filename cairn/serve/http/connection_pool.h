@@ -24,6 +24,7 @@ struct Arrival {
 // Thread-safe.
 class ConnectionPool {
  public:
+  // What `serve` throws ends its connection alone.
   ConnectionPool(std::size_t threads, std::size_t most_waiting, std::function<void(Arrival)> serve);
   ~ConnectionPool();  // waits for the connections that are being served; drops those that wait
 

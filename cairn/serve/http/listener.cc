@@ -68,6 +68,10 @@ Descriptor Listener::accept(Deadline deadline, std::string& peer) const {
   sockaddr_storage address{};
   socklen_t length = sizeof address;
   Descriptor client(::accept4(socket_.get(), reinterpret_cast<sockaddr*>(&address), &length, SOCK_CLOEXEC));
+  // The client stays in the queue, so poll() would say the same at once: another connection must end first.
+  const bool exhausted =
+      client.get() < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS);
+  if (exhausted) ::poll(nullptr, 0, 20);
   peer = address_text(address);
   return client;
 }
