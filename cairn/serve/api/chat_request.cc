@@ -15,17 +15,15 @@ ApiResult<std::string> read_content(const Json& content, const std::string& path
     const std::string where = path + "[" + std::to_string(i) + "]";
     if (!content[i].is_object()) return bad_field(where, "must be an object");
     const Fields part(content[i], where + ".");
-    CAIRN_TRY(const auto type, part.text("type"));
-    if (!type) return bad_field(part.path("type"), "is missing");
-    if (*type != "text") {
-      return refuse({.message = "'" + part.path("type") + "' is '" + printable_start(*type, 40) +
-                                "': this model takes text alone",
-                     .param = part.path("type"),
-                     .code = "unsupported_parameter"});
+    CAIRN_TRY(const std::string type, part.needed_text("type"));
+    if (type != "text") {
+      return refuse(
+          {.message = "'" + part.path("type") + "' is '" + printable_start(type, 40) + "': this model takes text alone",
+           .param = part.path("type"),
+           .code = "unsupported_parameter"});
     }
-    CAIRN_TRY(const auto words, part.text("text"));
-    if (!words) return bad_field(part.path("text"), "is missing");
-    text += *words;
+    CAIRN_TRY(const std::string words, part.needed_text("text"));
+    text += words;
   }
   return text;
 }
@@ -33,9 +31,8 @@ ApiResult<std::string> read_content(const Json& content, const std::string& path
 ApiResult<ChatMessage> read_message(const Json& value, const std::string& where) {
   if (!value.is_object()) return bad_field(where, "must be an object");
   const Fields fields(value, where + ".");
-  CAIRN_TRY(const auto role, fields.text("role"));
-  if (!role) return bad_field(fields.path("role"), "is missing");
-  const auto known = parse_chat_role(*role);
+  CAIRN_TRY(const std::string role, fields.needed_text("role"));
+  const auto known = parse_chat_role(role);
   if (!known) return bad_field(fields.path("role"), "must be system, developer, user or assistant");
   for (const char* name : {"tool_calls", "function_call", "audio"}) {
     const Json* extra = fields.find(name);

@@ -59,6 +59,13 @@ ApiResult<std::optional<std::string>> Fields::text(const std::string& name) cons
   return value->get<std::string>();
 }
 
+ApiResult<std::string> Fields::needed_text(const std::string& name) const {
+  const Json* value = find(name);
+  if (value == nullptr) return bad_field(path(name), "is missing");
+  if (!value->is_string()) return bad_field(path(name), "must be a string");
+  return value->get<std::string>();
+}
+
 ApiResult<std::optional<bool>> Fields::flag(const std::string& name) const {
   const Json* value = find(name);
   if (value == nullptr) return std::nullopt;

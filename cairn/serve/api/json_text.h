@@ -34,6 +34,7 @@ class Fields {
   const Json* find(const std::string& name) const;  // null when absent
   std::string path(const std::string& name) const { return within_ + name; }
   ApiResult<std::optional<std::string>> text(const std::string& name) const;
+  ApiResult<std::string> needed_text(const std::string& name) const;  // absent is an error too
   ApiResult<std::optional<bool>> flag(const std::string& name) const;
   ApiResult<std::optional<double>> number(const std::string& name, double least, double most) const;
   ApiResult<std::optional<std::int64_t>> integer(const std::string& name, std::int64_t least, std::int64_t most) const;

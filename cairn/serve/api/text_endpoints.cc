@@ -41,13 +41,12 @@ OrderedJson piece_json(const Tokenizer& tokenizer, TokenId id) {
 ApiResult<OrderedJson> tokenize_body(const ApiModel& model, std::string_view body) {
   CAIRN_TRY(const Json json, parse_object(body));
   const Fields fields(json);
-  CAIRN_TRY(const auto content, fields.text("content"));
-  if (!content) return bad_field("content", "is missing");
+  CAIRN_TRY(const std::string content, fields.needed_text("content"));
   CAIRN_TRY(const auto add_special, fields.flag("add_special"));
   CAIRN_TRY(const auto parse_special, fields.flag("parse_special"));
   CAIRN_TRY(const auto with_pieces, fields.flag("with_pieces"));
   const std::vector<TokenId> ids = model.tokenizer->encode(
-      *content, {.add_bos = add_special.value_or(false), .parse_special = parse_special.value_or(true)});
+      content, {.add_bos = add_special.value_or(false), .parse_special = parse_special.value_or(true)});
   if (!with_pieces.value_or(false)) return OrderedJson{{"tokens", ids}};
   OrderedJson pieces = OrderedJson::array();
   for (const TokenId id : ids) pieces.push_back(piece_json(*model.tokenizer, id));
