@@ -20,15 +20,19 @@ std::size_t begun(std::string_view text, std::string_view stop) {
 std::string StopMatcher::feed(std::string_view text) {
   if (stopped_) return {};
   held_ += text;
-  std::size_t end = std::string::npos, keep = 0;
+  // The one that is complete first, as if the text had come letter by letter; of two with the same last letter the longer.
+  std::size_t complete = std::string::npos, begins = 0, keep = 0;
   for (const std::string& stop : stops_) {
     if (stop.empty()) continue;
-    end = std::min(end, held_.find(stop));
     keep = std::max(keep, begun(held_, stop));
+    const std::size_t at = held_.find(stop);
+    if (at == std::string::npos || std::pair(at + stop.size(), at) >= std::pair(complete, begins)) continue;
+    complete = at + stop.size();
+    begins = at;
   }
-  if (end != std::string::npos) {
+  if (complete != std::string::npos) {
     stopped_ = true;
-    held_.resize(end);
+    held_.resize(begins);
     return std::exchange(held_, {});
   }
   std::string certain = held_.substr(0, held_.size() - keep);

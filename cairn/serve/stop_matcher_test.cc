@@ -30,6 +30,11 @@ RC_GTEST_PROP(StopMatcher, CutsDoNotMatter, ()) {
   RC_ASSERT(out == text.substr(0, end));
 }
 
+TEST(StopMatcher, TheStopThatIsCompleteFirstCounts) {
+  EXPECT_EQ(StopMatcher({"cba", "b"}).feed("cba"), "c");
+  EXPECT_EQ(StopMatcher({"b", "ab"}).feed("xab"), "x");
+}
+
 TEST(StopMatcher, HoldsBackOnlyWhatMayBeginOne) {
   StopMatcher matcher({"###", "END"});
   EXPECT_EQ(matcher.feed("one #"), "one ");
