@@ -18,4 +18,13 @@ Digest block_key(const Digest& parent, std::span<const TokenId> tokens) {
   return Hasher("cairn.block.v1").digest(parent).u64(tokens.size()).bytes(std::as_bytes(tokens)).finish();
 }
 
+std::vector<Digest> block_keys(const Digest& root, std::span<const TokenId> tokens) {
+  std::vector<Digest> keys;
+  keys.reserve(tokens.size() / kBlockTokens);
+  for (std::size_t first = 0; first + kBlockTokens <= tokens.size(); first += kBlockTokens) {
+    keys.push_back(block_key(keys.empty() ? root : keys.back(), tokens.subspan(first, kBlockTokens)));
+  }
+  return keys;
+}
+
 }  // namespace cairn

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "cairn/base/hash.h"
 #include "cairn/block/shape.h"
@@ -20,5 +21,8 @@ Digest chain_root(const Digest& recipe_fingerprint, std::string_view tenant);
 
 // H("cairn.block.v1", parent, tokens). Requires: tokens.size() == kBlockTokens; only whole blocks have an identity.
 Digest block_key(const Digest& parent, std::span<const TokenId> tokens);
+
+// The keys of the whole blocks of a sequence; what is left over at its end has none.
+std::vector<Digest> block_keys(const Digest& root, std::span<const TokenId> tokens);
 
 }  // namespace cairn

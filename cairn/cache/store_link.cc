@@ -65,10 +65,7 @@ std::unique_ptr<Incoming> StoreLink::begin(CacheCore& core, std::span<const Toke
 
 std::unique_ptr<Incoming> StoreLink::begin(CacheCore& core, std::span<const TokenId> prompt, bool may_split) {
   const std::size_t blocks = prompt.size() / kBlockTokens;
-  std::vector<Digest> keys;
-  for (std::size_t b = 0; b < blocks; ++b) {
-    keys.push_back(block_key(b == 0 ? core.options.root : keys.back(), prompt.subspan(b * kBlockTokens, kBlockTokens)));
-  }
+  const std::vector<Digest> keys = block_keys(core.options.root, prompt);
   const std::size_t known = core.index->known(keys);
   if (known == blocks) return nullptr;
   const Deadline deadline = load_deadline(blocks - known);

@@ -21,11 +21,7 @@ bool PrefixIndex::holds(const Node& node, const Digest& parent_key, std::span<co
 }
 
 PrefixMatch PrefixIndex::match(const Digest& root, std::span<const TokenId> tokens) {
-  // Hashing outside the lock.
-  std::vector<Digest> keys;
-  for (std::size_t first = 0; first + kBlockTokens <= tokens.size(); first += kBlockTokens) {
-    keys.push_back(block_key(keys.empty() ? root : keys.back(), tokens.subspan(first, kBlockTokens)));
-  }
+  const std::vector<Digest> keys = block_keys(root, tokens);  // hashing outside the lock
   PrefixMatch match;
   if (keys.empty()) return match;
 
