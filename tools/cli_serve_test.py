@@ -104,6 +104,13 @@ class Serving(Server):
         self.assertEqual(bob["choices"][0]["text"], alice["choices"][0]["text"])
         self.assertEqual(self.ask("GET", "/api/state", key=KEY)[1]["tenant"]["kv_budget"], 256 << 20)
 
+    def test_public_prefixes_are_everybodys(self):
+        public = self.file("public.json", json.dumps({"prompt": LONG}).encode())
+        self.start(MODEL, "--public-prefix", public)
+        self.assertGreater(self.complete()[1]["usage"]["prompt_tokens_details"]["cached_tokens"], 0)
+        self.assert_error(USAGE, "bad.json: 'messages' must be a list", "serve", MODEL, "--public-prefix",
+                          self.file("bad.json", b'{"messages": 3}'))
+
     def test_a_store_outlives_the_server(self):
         store = self.folder / "kv"
         self.start(MODEL, "--store", store)

@@ -110,7 +110,7 @@ RequestId Scheduler::park_newest(std::size_t tenant) {
 void Scheduler::make_room(StepPlan& plan) {
   for (std::size_t tenant = 0; tenant < options_.tenants.size(); ++tenant) {
     while (running(tenant) > 1) {
-      KeySet counted;
+      KeySet counted = options_.tenants[tenant].held;
       std::size_t bytes = 0;
       for (const Entry& entry : running_) {
         if (entry.request.tenant != tenant) continue;
@@ -184,7 +184,7 @@ void Scheduler::start_some(StepPlan& plan, double now_s, const Cached& cached) {
     if (candidate.cached_blocks < request.keys.size() && computing.contains(request.keys[candidate.cached_blocks])) {
       continue;
     }
-    KeySet counted;
+    KeySet counted = tenant.held;
     const std::size_t others = projected(request.tenant, counted);
     if (running(request.tenant) > 0 &&
         others + bytes_at(*candidate.entry, growth_end(*candidate.entry), counted) > tenant.kv_bytes) {

@@ -25,9 +25,11 @@ struct SchedulerOptions {
   std::size_t prefill_rows = 64;   // of a pass in which somebody decodes
   double patience_s = 5;           // after which a request goes before all that arrived later
   std::size_t growth_tokens = 256;  // of an answer that admission counts on; what comes after may cost a parking
+  using KeySet = std::unordered_set<Digest, DigestHash>;
   struct Tenant {
-    std::size_t kv_bytes = 0;
+    std::size_t kv_bytes = 0;  // for requests; what `held` takes comes on top
     std::size_t most_running = SIZE_MAX;
+    KeySet held{};  // blocks that are there whoever runs
   };
   std::vector<Tenant> tenants{};                       // SchedRequest::tenant is an index
   std::function<std::size_t(std::size_t)> bytes_for{};  // KV bytes of a sequence of so many tokens
@@ -81,7 +83,7 @@ class Scheduler {
     std::size_t wanted() const { return known - held; }
   };
   using Entries = std::list<Entry>;
-  using KeySet = std::unordered_set<Digest, DigestHash>;
+  using KeySet = SchedulerOptions::KeySet;
 
   std::size_t bytes_at(const Entry& entry, std::size_t tokens, KeySet& counted) const;
   std::size_t growth_end(const Entry& entry) const;

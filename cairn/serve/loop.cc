@@ -4,19 +4,11 @@
 #include <algorithm>
 #include <utility>
 
+#include "cairn/block/block_key.h"
 #include "cairn/serve/loop_impl.h"
 
 namespace cairn {
 namespace {
-
-
-std::vector<Digest> prompt_keys(const Digest& root, std::span<const TokenId> prompt) {
-  std::vector<Digest> keys;
-  for (std::size_t b = 0; b < prompt.size() / kBlockTokens; ++b) {
-    keys.push_back(block_key(b == 0 ? root : keys.back(), prompt.subspan(b * kBlockTokens, kBlockTokens)));
-  }
-  return keys;
-}
 
 // What nobody was given is shared out evenly.
 Status share_budget(LoopOptions& options) {
@@ -69,7 +61,11 @@ Status ServeLoop::Impl::open_tenants() {
     codec = cache.options().plan.canonical();
     sched.bytes_for = [raw = tenant.engine.get()](std::size_t tokens) { return raw->cache().bytes_for(tokens); };
     sched.block_bytes = cache.bytes_per_token() * kBlockTokens;
-    sched.tenants.push_back({limits.kv_bytes, limits.most_running == 0 ? SIZE_MAX : limits.most_running});
+    CAIRN_TRY(tenant.held, hold_prefixes(*tenant.engine, options.public_prefixes));
+    tenant.limits.kv_bytes -= tenant.held.bytes;
+    sched.tenants.push_back({.kv_bytes = tenant.limits.kv_bytes,
+                             .most_running = limits.most_running == 0 ? SIZE_MAX : limits.most_running,
+                             .held = {tenant.held.keys.begin(), tenant.held.keys.end()}});
     tenant.counts.name = name;
     tenant.counts.kv_budget = limits.kv_bytes;
     tenant_numbers[name] = tenants.size();
@@ -122,7 +118,7 @@ Result<std::shared_ptr<Generation>> ServeLoop::submit(GenerateRequest request) {
                                              std::to_string(tenant.limits.kv_bytes) + " that there are");
   }
   SchedRequest scheduled{.tenant = found->second, .prompt_tokens = prompt, .most_new = most_new,
-                         .arrival_s = impl.now_s(), .keys = prompt_keys(cache.options().root, request.prompt)};
+                         .arrival_s = impl.now_s(), .keys = block_keys(cache.options().root, request.prompt)};
   auto generation = std::make_shared<Generation>(std::move(request));
   {
     const std::lock_guard lock(impl.mutex);

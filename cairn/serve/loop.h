@@ -30,12 +30,13 @@ struct LoopOptions {
   std::chrono::milliseconds patience{5000};
   std::map<std::string, TenantLimits> tenants{{"", {}}};  // all there are; "" is who has no key
   EngineOptions engine{};                                 // of each tenant's cache: codec, context, store
+  std::vector<std::vector<TokenId>> public_prefixes{};    // held for every tenant from the start (public_prefixes.h)
 };
 
 // Thread-safe.
 class ServeLoop final : public GenerateBackend {
  public:
-  // Takes the model. Errors: those of Engine::sibling; kInvalidArgument for plans whose blocks cannot be reused.
+  // Takes the model. Errors: those of Engine::sibling and hold_prefixes; kInvalidArgument for plans whose blocks cannot be reused.
   static Result<std::unique_ptr<ServeLoop>> create(std::unique_ptr<Engine> engine, LoopOptions options);
   ~ServeLoop() override;
   ServeLoop(const ServeLoop&) = delete;

@@ -13,6 +13,7 @@
 #include "cairn/sched/scheduler.h"
 #include "cairn/serve/answer_writer.h"
 #include "cairn/serve/loop.h"
+#include "cairn/serve/public_prefixes.h"
 
 namespace cairn {
 
@@ -42,6 +43,7 @@ struct ServeTenant {
   std::string name;
   TenantLimits limits;
   std::unique_ptr<Engine> engine;  // a sibling: its cache is this tenant's alone
+  HeldPrefixes held{};             // not in limits.kv_bytes
   // Guarded by Impl::mutex.
   std::size_t waiting = 0;
   TenantState counts{};

@@ -203,6 +203,36 @@ TEST_P(Loop, TenantsFindNothingOfEachOther) {
   EXPECT_EQ(collect(**served->submit(asked)).result.usage.cached_tokens, 384u);
 }
 
+TEST_P(Loop, PublicPrefixesAreThereForEverybodyAndForGood) {
+  LoopOptions options;
+  options.tenants = {{"alice", {}}, {"bob", {}}};
+  options.public_prefixes = {random_prompt(7, 400), random_prompt(8, 70)};
+  const auto served = loop(options);
+  GenerateRequest asked = request(random_prompt(7, 400), 4);
+  const std::vector<TokenId> expected = alone(asked);
+  const auto ask_both = [&] {
+    for (const char* tenant : {"alice", "bob"}) {
+      asked.tenant = tenant;
+      const Answer answer = collect(**served->submit(asked));
+      EXPECT_EQ(answer.ids, expected);
+      EXPECT_EQ(answer.result.usage.cached_tokens, 384u) << tenant;
+    }
+  };
+  ask_both();
+  for (std::uint64_t i = 0; i < 8; ++i) {
+    GenerateRequest other = request(random_prompt(100 + i, 1900), 4);
+    other.tenant = i % 2 == 0 ? "alice" : "bob";
+    (void)collect(**served->submit(other));
+  }
+  ask_both();
+  options.engine = engine_options(GetParam());
+  options.kv_budget_bytes = (*load_tiny(model_, options.engine))->cache().bytes_for(2000);
+  options.public_prefixes = {random_prompt(7, 1984)};
+  const auto refused = ServeLoop::create(*load_tiny(model_, engine_options(GetParam())), options);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kOutOfBudget);
+}
+
 TEST_P(Loop, RefusesWhatItCannotDo) {
   LoopOptions options;
   options.kv_budget_bytes = std::size_t{1} << 20;

@@ -5,6 +5,7 @@
 
 #include "apps/cairn/commands.h"
 #include "apps/cairn/serve/config_file.h"
+#include "apps/cairn/serve/public_prefix_files.h"
 #include "apps/cairn/serve/serve_options.h"
 #include "apps/cairn/serve/stop_signals.h"
 #include "apps/cairn/store_options.h"
@@ -39,14 +40,17 @@ std::map<std::string, TenantLimits> tenant_limits(const std::optional<ApiKeys>& 
   return tenants;
 }
 
-// The weights once; every tenant's cache, codec and store come from the loop.
-Result<std::unique_ptr<ServeLoop>> start_loop(const ServeOptions& options, const std::optional<ApiKeys>& keys) {
+// The weights once; every tenant's cache, codec and store come from the loop. Gives the model its tokenizer.
+Result<std::unique_ptr<ServeLoop>> start_loop(const ServeOptions& options, const std::optional<ApiKeys>& keys,
+                                              ApiModel& model) {
   LoopOptions loop = options.loop;
   loop.tenants = tenant_limits(keys);
   CAIRN_TRY(loop.engine.store, open_configured(options.model.store));
   ModelOptions weights = options.model;
   weights.store = {};
   CAIRN_TRY(std::unique_ptr<Engine> engine, load_engine(weights, /*reuse=*/false));
+  model.tokenizer = &engine->tokenizer();
+  CAIRN_TRY(loop.public_prefixes, read_public_prefixes(options.public_prefixes, model));
   return ServeLoop::create(std::move(engine), std::move(loop));
 }
 
@@ -75,15 +79,13 @@ Status serve(ServeOptions& options) {
   CAIRN_TRY_VOID(check_serve_options(options));
   CAIRN_TRY(const std::optional<ApiKeys> keys, read_keys(options));
   CAIRN_TRY(const ChatFamily family, served_chat_family(options));
-  CAIRN_TRY(const std::unique_ptr<ServeLoop> loop, start_loop(options, keys));
+  ApiModel model{.family = family, .name = options.served_name, .sampler = options.sampler};
+  CAIRN_TRY(const std::unique_ptr<ServeLoop> loop, start_loop(options, keys, model));
   AccessLog log(options.log_json ? AccessLog::Form::kJson : AccessLog::Form::kLogfmt);
   std::vector<std::string> hosts = options.hosts;
   hosts.push_back(options.http.host);
   ApiOptions api_options{
-      .model = {.tokenizer = &loop->tokenizer(),
-                .family = family,
-                .name = options.served_name,
-                .sampler = options.sampler},
+      .model = model,
       .origins = {.loopback = is_loopback(options.http.host), .hosts = hosts, .origins = options.origins},
       .keys = keys,
       .metrics_open = options.metrics_open,

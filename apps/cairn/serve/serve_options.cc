@@ -61,6 +61,11 @@ void add_access_options(CLI::App& command, ServeOptions& options) {
   command.add_option("--allow-host", options.hosts, "Names of this server that a Host header may have")
       ->delimiter(',')
       ->group(group);
+  command
+      .add_option("--public-prefix", options.public_prefixes,
+                  "Hold what this request begins with (a file with its JSON body) for every tenant, for good")
+      ->delimiter(',')
+      ->group(group);
   command.add_flag("--log-json", options.log_json, "Log lines are JSON")->group(group);
 }
 

@@ -32,6 +32,7 @@ struct ServeOptions {
   bool insecure_no_keys = false;
   bool metrics_open = false;
   std::vector<std::string> origins, hosts;
+  std::vector<std::string> public_prefixes;  // files
   bool log_json = false;
 
   std::string served_name;    // empty: the file's

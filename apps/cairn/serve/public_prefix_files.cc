@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "apps/cairn/serve/public_prefix_files.h"
+
+#include <iterator>
+
+#include "cairn/base/file.h"
+
+namespace cairn {
+namespace {
+
+constexpr std::size_t kMostBytes = std::size_t{16} << 20;
+
+ApiResult<ApiRequest> parse(std::string_view body, const ApiModel& model) {
+  CAIRN_TRY(const Json json, parse_object(body));
+  return json.contains("messages") ? parse_chat_request(body, model) : parse_completion_request(body, model);
+}
+
+}  // namespace
+
+Result<std::vector<std::vector<TokenId>>> read_public_prefixes(const std::vector<std::string>& paths,
+                                                               const ApiModel& model) {
+  std::vector<std::vector<TokenId>> prefixes;
+  for (const std::string& path : paths) {
+    CAIRN_TRY(const std::vector<std::byte> bytes, read_file(path, kMostBytes));
+    ApiResult<ApiRequest> request = parse({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, model);
+    if (!request) return fail(ErrorCode::kInvalidArgument, path + ": " + request.error().message);
+    std::ranges::move(request->prompts, std::back_inserter(prefixes));
+  }
+  return prefixes;
+}
+
+}  // namespace cairn
