@@ -2,7 +2,7 @@
 # Two commands do everything on a fresh Debian 12: `make test` and `make demo`. The rest is convenience around the
 # presets of CMakePresets.json.
 .DEFAULT_GOAL := help
-.PHONY: torture bench-store help deps test-deps clang-deps build test demo asan tsan fuzz tidy format format-check bench-peer bench-perplexity bench-kld bench-kv bench-attention bench-plan install clean
+.PHONY: torture torture-serve bench-store help deps test-deps clang-deps build test demo asan tsan fuzz tidy format format-check bench-peer bench-perplexity bench-kld bench-kv bench-attention bench-plan install clean
 
 BUILD := build/release
 MODEL := models/cairn-tiny-f16.gguf
@@ -32,8 +32,12 @@ test: test-deps $(BUILD)/build.ninja ## build everything, compile every header o
 	cmake --build --preset headers
 	ctest --preset release
 
-demo: build ## answer two questions about one document and show what the cache saved
-	@$(BUILD)/bin/cairn demo -m $(MODEL) --document $(DOCUMENT)
+demo: build ## start the server, ask two questions about one document with curl and show what the cache saved
+	@tools/demo.sh $(BUILD)/bin/cairn $(MODEL) $(DOCUMENT)
+
+torture-serve: test-deps $(BUILD)/build.ninja ## the server: 10,000 requests of clients that cancel, stall, send garbage or too much
+	cmake --build --preset release --target cairn_cli
+	CAIRN_BINARY=$(BUILD)/bin/cairn tools/serve_torture.py 10000
 
 asan: test-deps ## all tests under the address and undefined behaviour sanitizers
 	cmake --workflow --preset asan

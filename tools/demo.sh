@@ -1,0 +1,66 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Starts the server, asks two questions about one document with curl, shows what the cache saved and where the page is.
+# Usage: tools/demo.sh CAIRN MODEL DOCUMENT
+#   In a terminal the server stays until Enter is pressed, so that the page can be looked at.
+set -eu
+[ $# -eq 3 ] || { echo "usage: tools/demo.sh CAIRN MODEL DOCUMENT" >&2; exit 2; }
+cairn=$1 model=$2 document=$3
+
+folder=$(mktemp -d)
+server=""
+finish() {
+  [ -z "$server" ] || kill "$server" 2>/dev/null || true
+  [ -z "$server" ] || wait "$server" 2>/dev/null || true
+  rm -rf "$folder"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+echo "\$ cairn serve $model --store DIR"
+"$cairn" serve "$model" --port 0 --store "$folder/store" >"$folder/line" 2>"$folder/log" &
+server=$!
+tries=0
+until [ -s "$folder/line" ]; do
+  kill -0 "$server" 2>/dev/null && [ $tries -lt 300 ] || { cat "$folder/log" >&2; exit 1; }
+  tries=$((tries + 1))
+  sleep 0.1
+done
+sed "s|$folder/store|DIR|" "$folder/line"
+url=$(sed -n 's|.*\(http://[0-9.]*:[0-9]*\).*|\1|p' "$folder/line")
+
+ask() { # QUESTION
+  python3 - "$document" "$1" >"$folder/body" <<'PYTHON'
+import json, sys
+text = open(sys.argv[1]).read()
+print(json.dumps({"prompt": f"{text}\n\nQuestion: {sys.argv[2]}\nAnswer:", "max_tokens": 8, "temperature": 0, "stop": "\n"}))
+PYTHON
+  echo
+  echo "\$ curl $url/v1/completions --json '{\"prompt\": \"... $1 ...\", \"max_tokens\": 8, \"temperature\": 0}'"
+  curl -sS --max-time 60 "$url/v1/completions" --json @"$folder/body" >"$folder/answer"
+  id=$(python3 - "$folder/answer" <<'PYTHON'
+import json, sys
+answer = json.load(open(sys.argv[1]))
+if "error" in answer:
+    sys.exit(answer["error"]["message"])
+usage = answer["usage"]
+print("answer: " + answer["choices"][0]["text"].strip(), file=sys.stderr)
+print(f'usage:  {usage["prompt_tokens"]} tokens in the prompt, {usage["prompt_tokens_details"]["cached_tokens"]} of them cached', file=sys.stderr)
+print(answer["id"])
+PYTHON
+  ) 2>&3
+  curl -sS --max-time 60 "$url/api/requests/$id" |
+    python3 -c 'import json, sys; print("why:    " + json.load(sys.stdin)["explanation"])'
+}
+exec 3>&1
+echo "Document: $document"
+ask "What is the code of river?"
+ask "What is the special magic number for Dublin?"
+
+echo
+if [ -t 0 ] && [ -t 1 ]; then
+  echo "The page: $url/ (a chat, and what the cache holds). Enter ends the server."
+  read -r _
+else
+  echo "The page was at $url/ (a chat, and what the cache holds); 'cairn serve $model' serves it again."
+fi
