@@ -30,8 +30,11 @@ def python_with_clients():
         venv.create(ENVIRONMENT, with_pip=True, clear=True)
     except (OSError, subprocess.CalledProcessError) as error:
         return None, f"no virtual environment: {error}"
-    done = subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--timeout", "10",
-                           "--retries", "1", *PACKAGES], capture_output=True, text=True, timeout=300)
+    try:
+        done = subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--timeout", "10",
+                               "--retries", "1", *PACKAGES], capture_output=True, text=True, timeout=120)
+    except subprocess.TimeoutExpired:
+        return None, "the Python registry took more than two minutes"
     return (python, "") if done.returncode == 0 else (None, "no Python registry: " + done.stderr.strip()[-200:])
 
 
