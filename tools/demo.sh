@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Starts the server, asks two questions about one document with curl, shows what the cache saved and where the page is.
+# Starts the server, asks two questions about one document with curl, shows what the cache saved and the address of the page.
 # Usage: tools/demo.sh CAIRN MODEL DOCUMENT
 #   In a terminal the server stays until Enter is pressed, so that the page can be looked at.
 set -eu
@@ -59,8 +59,8 @@ ask "What is the special magic number for Dublin?"
 
 echo
 if [ -t 0 ] && [ -t 1 ]; then
-  echo "The page: $url/ (a chat, and what the cache holds). Enter ends the server."
+  echo "The page: $url/ (a placeholder so far; $url/api/state has the figures). Enter ends the server."
   read -r _
 else
-  echo "The page was at $url/ (a chat, and what the cache holds); 'cairn serve $model' serves it again."
+  echo "The page was at $url/ (a placeholder so far); 'cairn serve $model' serves it again."
 fi
