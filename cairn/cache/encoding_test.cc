@@ -155,6 +155,22 @@ TEST_F(EncodedCache, BytesAreWhatIsHeld) {
       8.0 * static_cast<double>(block) / static_cast<double>(2 * kLayers * kBlockTokens * kShape.values_per_token()));
 }
 
+TEST_F(EncodedCache, TheBytesOfAPrefixAreTheMostItTakesOnItsWay) {
+  for (const char* spec : {"raw_f16", "kivi4-g32", "kivi2-g32+sinks=1", "tok4+sinks=2", "tok8+recent=1", "kivi4-g32+prefill=exact"}) {
+    make(spec);
+    std::size_t most = 0;
+    for (std::size_t tokens = 1; tokens <= 330; ++tokens) {
+      make(spec);
+      Sequence sequence = cache_->open({});
+      sequence.begin_prefill();
+      for (std::size_t t = 0; t < tokens; ++t) ASSERT_TRUE(append(sequence, 1, wave));
+      ASSERT_TRUE(sequence.finish_prefill(pool_));
+      most = std::max(most, cache_->bytes_for(tokens));
+      ASSERT_EQ(cache_->stats().high_water, most) << spec << ", " << tokens;
+    }
+  }
+}
+
 TEST_F(EncodedCache, WhatNoCodeCanStandForKeepsItsBlockOpenAndIsCounted) {
   make("tok4");
   for (const float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {

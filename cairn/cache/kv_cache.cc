@@ -38,15 +38,25 @@ std::size_t KvCache::bytes_per_token() const {
   return core_->settled_block_bytes() / kBlockTokens;
 }
 
+std::size_t KvCache::block_bytes(std::size_t number) const {
+  if (number >= core_->options.plan.sink_blocks) return core_->settled_block_bytes();
+  std::size_t bytes = 0;
+  for (const LayerForms& layer : core_->layers) bytes += layer.open_bytes();
+  return bytes;
+}
+
 std::size_t KvCache::bytes_for(std::size_t tokens) const {
   const CodecPlan& plan = core_->options.plan;
   const std::size_t full = tokens / kBlockTokens, tail = tokens % kBlockTokens != 0 ? 1 : 0;
   const std::size_t stay = std::min<std::size_t>(full, std::size_t{plan.sink_blocks} + plan.recent_blocks);
   const std::size_t open = (plan.exact_prefill ? full : stay) + tail;
+  // A tail that is open takes as much as the block before it did beyond its settled form.
+  const std::size_t in_both_forms = plan.exact_prefill || tail != 0 || full == stay ? 0 : 1;
   std::size_t bytes = 0;
   for (const LayerForms& layer : core_->layers) {
     bytes += open * layer.open_bytes();
     bytes += (full - stay) * (plan.exact_prefill ? layer.encoding_bytes() : layer.settled_bytes());
+    bytes += in_both_forms * (layer.open_bytes() + layer.encoding_bytes() - layer.settled_bytes());
   }
   return bytes;
 }

@@ -45,7 +45,10 @@ class KvCache {
 
   const KvCacheOptions& options() const { return core_->options; }
   std::size_t bytes_per_token() const;  // all layers, K and V, of full blocks as they are kept
-  // What a sequence of so many tokens needs at the least: encoded blocks, those that stay open, the open tail.
+  std::size_t block_bytes(std::size_t number) const;  // of a full block as it is kept, by its place in the prefix
+  // The most that a sequence takes on its way to so many tokens when it grows one by one: encoded blocks, those that stay
+  // open, the open tail, and both forms of a block while it is encoded. Longer passes take more: they keep every block
+  // open that they touch.
   std::size_t bytes_for(std::size_t tokens) const;
   KvCacheStats stats() const;
 

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <string>
 
+#include "cairn/block/chunk.h"
 #include "cairn/engine/engine.h"
 
 namespace cairn {
@@ -37,6 +38,7 @@ Result<std::span<const float>> Engine::prefill(Sequence& sequence, std::span<con
   CAIRN_TRY_VOID(check_context(end));
   CAIRN_TRY_VOID(check_budget(end));
   sequence.begin_prefill();
+  std::size_t most_rows = Forward::kMaxRows;
   while (sequence.size() < end) {
     if (control.cancel != nullptr && control.cancel->load(std::memory_order_relaxed)) {
       return fail(ErrorCode::kCancelled, "stopped after " + std::to_string(sequence.size() - base) + " of " +
@@ -44,14 +46,17 @@ Result<std::span<const float>> Engine::prefill(Sequence& sequence, std::span<con
     }
     take_incoming(sequence);
     const std::span<const TokenId> left = tokens.subspan(sequence.size() - base);
-    // Chunks end on block borders, so that what was computed can be published as it goes.
-    const std::size_t to_border = Forward::kMaxRows - sequence.size() % kBlockTokens;
-    const std::size_t count = std::min(to_border, left.size());
+    const std::size_t count = chunk_rows(sequence.size(), left.size(), most_rows);
     const ForwardRows rows[] = {{&sequence, left.first(count), count == left.size() ? 1u : 0u, logits_.data()}};
     const auto start = std::chrono::steady_clock::now();
     if (Status computed = forward_->run(rows); !computed) {
-      if (!sequence.lost_blocks()) return std::unexpected(std::move(computed).error());
-      sequence.recover_from_loss(*pool_);
+      if (sequence.lost_blocks()) {
+        sequence.recover_from_loss(*pool_);
+      } else if (computed.error().code == ErrorCode::kOutOfBudget && count > 1) {
+        most_rows = count / 2;  // the blocks that a pass touches are all open in it
+      } else {
+        return std::unexpected(std::move(computed).error());
+      }
       continue;
     }
     // Shorter pieces say little about prefill.

@@ -5,21 +5,18 @@
 #include <utility>
 
 #include "cairn/base/check.h"
-#include "cairn/block/block_key.h"
+#include "cairn/block/chunk.h"
 
 namespace cairn {
 namespace {
 
 constexpr std::size_t kMostSorted = 128;  // waiting requests whose cached prefixes are looked up in one step
 
-std::size_t next_border(std::size_t tokens) {
-  return (tokens / kBlockTokens + 1) * kBlockTokens;
-}
-
 }  // namespace
 
-bool Scheduler::could_fit(const SchedRequest& request) const {
-  return options_.bytes_for(request.prompt_tokens + request.most_new) <= options_.tenants[request.tenant].kv_bytes;
+std::size_t Scheduler::bytes_alone(const SchedRequest& request) const {
+  KeySet counted = options_.tenants[request.tenant].held;
+  return bytes_at(request, request.prompt_tokens + request.most_new, counted);
 }
 
 void Scheduler::submit(SchedRequest request) {
@@ -56,13 +53,17 @@ void Scheduler::advanced(RequestId id, std::size_t held, std::size_t known) {
   }
 }
 
-// Blocks of the prompt that others have been counted with are not counted again.
-std::size_t Scheduler::bytes_at(const Entry& entry, std::size_t tokens, KeySet& counted) const {
-  const std::size_t blocks = std::min(entry.request.keys.size(), tokens / kBlockTokens);
+// Blocks of the prompt that others have been counted with are not counted again, except the one with the prompt's last
+// token: it is computed anew for the logits.
+std::size_t Scheduler::bytes_at(const SchedRequest& request, std::size_t tokens, KeySet& counted) const {
+  const std::size_t blocks =
+      std::min({request.keys.size(), tokens / kBlockTokens, (request.prompt_tokens - 1) / kBlockTokens});
   std::size_t shared = 0;
-  for (std::size_t b = 0; b < blocks; ++b) shared += counted.insert(entry.request.keys[b]).second ? 0 : 1;
+  for (std::size_t b = 0; b < blocks; ++b) {
+    if (!counted.insert(request.keys[b]).second) shared += options_.block_bytes(b);
+  }
   const std::size_t bytes = options_.bytes_for(tokens);
-  return bytes - std::min(bytes, shared * options_.block_bytes);
+  return bytes - std::min(bytes, shared);
 }
 
 std::size_t Scheduler::growth_end(const Entry& entry) const {
@@ -72,7 +73,7 @@ std::size_t Scheduler::growth_end(const Entry& entry) const {
 std::size_t Scheduler::projected(std::size_t tenant, KeySet& counted) const {
   std::size_t bytes = 0;
   for (const Entry& entry : running_) {
-    if (entry.request.tenant == tenant) bytes += bytes_at(entry, growth_end(entry), counted);
+    if (entry.request.tenant == tenant) bytes += bytes_at(entry.request, growth_end(entry), counted);
   }
   return bytes;
 }
@@ -114,7 +115,7 @@ void Scheduler::make_room(StepPlan& plan) {
       std::size_t bytes = 0;
       for (const Entry& entry : running_) {
         if (entry.request.tenant != tenant) continue;
-        bytes += bytes_at(entry, std::min(entry.known, entry.held + options_.pass_rows), counted);
+        bytes += bytes_at(entry.request, std::min(entry.known, entry.held + options_.pass_rows), counted);
       }
       if (bytes <= options_.tenants[tenant].kv_bytes) break;
       plan.park.push_back(park_newest(tenant));
@@ -132,10 +133,7 @@ void Scheduler::share_rows(StepPlan& plan) const {
   if (!plan.rows.empty()) left = std::min(left, options_.prefill_rows);
   for (const Entry& entry : running_) {
     if (entry.wanted() <= 1 || left == 0) continue;
-    std::size_t count = std::min(entry.wanted(), left);
-    // Chunks end on block borders where they can, so that what was computed can be shared as it goes.
-    const std::size_t end = entry.held + count;
-    if (count < entry.wanted() && end >= next_border(entry.held)) count -= end % kBlockTokens;
+    const std::size_t count = chunk_rows(entry.held, entry.wanted(), left);
     plan.rows.push_back({entry.request.id, count});
     left -= count;
   }
@@ -187,7 +185,7 @@ void Scheduler::start_some(StepPlan& plan, double now_s, const Cached& cached) {
     KeySet counted = tenant.held;
     const std::size_t others = projected(request.tenant, counted);
     if (running(request.tenant) > 0 &&
-        others + bytes_at(*candidate.entry, growth_end(*candidate.entry), counted) > tenant.kv_bytes) {
+        others + bytes_at(request, growth_end(*candidate.entry), counted) > tenant.kv_bytes) {
       blocked[request.tenant] = candidate.first;
       continue;
     }

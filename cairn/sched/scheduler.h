@@ -32,8 +32,8 @@ struct SchedulerOptions {
     KeySet held{};  // blocks that are there whoever runs
   };
   std::vector<Tenant> tenants{};                       // SchedRequest::tenant is an index
-  std::function<std::size_t(std::size_t)> bytes_for{};  // KV bytes of a sequence of so many tokens
-  std::size_t block_bytes = 0;                         // of one full block in it
+  std::function<std::size_t(std::size_t)> bytes_for{};    // KV bytes of a sequence of so many tokens
+  std::function<std::size_t(std::size_t)> block_bytes{};  // of one full block in it, by its number
 };
 
 struct SchedRequest {
@@ -53,8 +53,11 @@ class Scheduler {
 
   explicit Scheduler(SchedulerOptions options) : options_(std::move(options)) {}
 
-  // Whether the request could run alone.
-  bool could_fit(const SchedRequest& request) const;
+  // KV bytes that the request takes when it runs alone, beyond what is held for the tenant anyway. Thread-safe.
+  std::size_t bytes_alone(const SchedRequest& request) const;
+  bool could_fit(const SchedRequest& request) const {
+    return bytes_alone(request) <= options_.tenants[request.tenant].kv_bytes;
+  }
 
   void submit(SchedRequest request);  // requires: could_fit
   // Ended, or given up, in any state. Unknown ids do nothing.
@@ -85,7 +88,7 @@ class Scheduler {
   using Entries = std::list<Entry>;
   using KeySet = SchedulerOptions::KeySet;
 
-  std::size_t bytes_at(const Entry& entry, std::size_t tokens, KeySet& counted) const;
+  std::size_t bytes_at(const SchedRequest& request, std::size_t tokens, KeySet& counted) const;
   std::size_t growth_end(const Entry& entry) const;
   std::size_t projected(std::size_t tenant, KeySet& counted) const;
   void share_rows(StepPlan& plan) const;

@@ -163,7 +163,8 @@ class Machine {
 };
 
 SchedulerOptions roomy() {
-  return {.tenants = {{.kv_bytes = 1000 * kBlockBytes}}, .bytes_for = bytes_for, .block_bytes = kBlockBytes};
+  return {.tenants = {{.kv_bytes = 1000 * kBlockBytes}}, .bytes_for = bytes_for,
+          .block_bytes = [](std::size_t) { return kBlockBytes; }};
 }
 
 RC_GTEST_PROP(SchedulerModel, EverybodyEndsWithinTheBudgets, ()) {

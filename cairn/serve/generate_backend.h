@@ -25,6 +25,7 @@ struct TenantState {
   std::uint64_t requests = 0, prompt_tokens = 0, cached_tokens = 0, stored_tokens = 0, generated_tokens = 0;
   KvCacheStats cache;
   std::size_t kv_budget = 0;
+  std::size_t kv_public = 0;  // of kv_budget: what the public prefixes take for good
 };
 
 struct LoopState {

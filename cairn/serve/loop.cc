@@ -2,6 +2,7 @@
 #include "cairn/serve/loop.h"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "cairn/block/block_key.h"
@@ -59,15 +60,15 @@ Status ServeLoop::Impl::open_tenants() {
                                                "+prefill=exact");
     }
     codec = cache.options().plan.canonical();
-    sched.bytes_for = [raw = tenant.engine.get()](std::size_t tokens) { return raw->cache().bytes_for(tokens); };
-    sched.block_bytes = cache.bytes_per_token() * kBlockTokens;
+    sched.bytes_for = [&cache](std::size_t tokens) { return cache.bytes_for(tokens); };
+    sched.block_bytes = [&cache](std::size_t number) { return cache.block_bytes(number); };
     CAIRN_TRY(tenant.held, hold_prefixes(*tenant.engine, options.public_prefixes));
-    tenant.limits.kv_bytes -= tenant.held.bytes;
-    sched.tenants.push_back({.kv_bytes = tenant.limits.kv_bytes,
+    sched.tenants.push_back({.kv_bytes = limits.kv_bytes - tenant.held.bytes,
                              .most_running = limits.most_running == 0 ? SIZE_MAX : limits.most_running,
                              .held = {tenant.held.keys.begin(), tenant.held.keys.end()}});
     tenant.counts.name = name;
     tenant.counts.kv_budget = limits.kv_bytes;
+    tenant.counts.kv_public = tenant.held.bytes;
     tenant_numbers[name] = tenants.size();
     tenants.push_back(std::move(tenant));
   }
@@ -102,23 +103,26 @@ Result<std::shared_ptr<Generation>> ServeLoop::submit(GenerateRequest request) {
                                          std::to_string(prompt) + " and " + std::to_string(request.max_tokens) +
                                          " are asked for");
   }
-  std::size_t most_new = request.max_tokens != 0 ? request.max_tokens : context - prompt;
-  const KvCache& cache = tenant.engine->cache();
-  const auto fits = [&](std::size_t tokens) { return cache.bytes_for(prompt + tokens) <= tenant.limits.kv_bytes; };
-  if (request.max_tokens == 0 && !fits(most_new)) {  // as many as there is room for
-    std::size_t least = 0;
-    for (std::size_t step = std::size_t{1} << 40; step > 0; step /= 2) {
-      if (least + step < most_new && fits(least + step)) least += step;
+  SchedRequest scheduled{.tenant = found->second, .prompt_tokens = prompt,
+                         .most_new = request.max_tokens != 0 ? request.max_tokens : context - prompt,
+                         .arrival_s = impl.now_s(),
+                         .keys = block_keys(tenant.engine->cache().options().root, request.prompt)};
+  const Scheduler& scheduler = *impl.scheduler;
+  if (request.max_tokens == 0 && !scheduler.could_fit(scheduled)) {  // as many as there is room for
+    const std::size_t most = std::exchange(scheduled.most_new, 1);
+    for (std::size_t step = std::bit_floor(most); step > 0; step /= 2) {
+      if (scheduled.most_new + step >= most) continue;
+      scheduled.most_new += step;
+      if (!scheduler.could_fit(scheduled)) scheduled.most_new -= step;
     }
-    most_new = std::max<std::size_t>(least, 1);
   }
-  if (!fits(most_new)) {
-    return fail(ErrorCode::kOutOfBudget, "the keys and values of " + std::to_string(prompt + most_new) + " tokens take " +
-                                             std::to_string(cache.bytes_for(prompt + most_new)) + " bytes, more than the " +
-                                             std::to_string(tenant.limits.kv_bytes) + " that there are");
+  if (!scheduler.could_fit(scheduled)) {
+    return fail(ErrorCode::kOutOfBudget, "the keys and values of " + std::to_string(prompt + scheduled.most_new) +
+                                             " tokens take " + std::to_string(scheduler.bytes_alone(scheduled)) +
+                                             " bytes, more than the " +
+                                             std::to_string(tenant.limits.kv_bytes - tenant.held.bytes) +
+                                             " that there are");
   }
-  SchedRequest scheduled{.tenant = found->second, .prompt_tokens = prompt, .most_new = most_new,
-                         .arrival_s = impl.now_s(), .keys = block_keys(cache.options().root, request.prompt)};
   auto generation = std::make_shared<Generation>(std::move(request));
   {
     const std::lock_guard lock(impl.mutex);

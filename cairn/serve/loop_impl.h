@@ -43,7 +43,7 @@ struct ServeTenant {
   std::string name;
   TenantLimits limits;
   std::unique_ptr<Engine> engine;  // a sibling: its cache is this tenant's alone
-  HeldPrefixes held{};             // not in limits.kv_bytes
+  HeldPrefixes held{};             // part of limits.kv_bytes that is not for requests
   // Guarded by Impl::mutex.
   std::size_t waiting = 0;
   TenantState counts{};

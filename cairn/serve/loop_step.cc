@@ -180,8 +180,15 @@ void ServeLoop::Impl::recover(std::span<const StepPlan::Rows> rows, const Error&
     request.sequence->recover_from_loss(engine->pool());
     request.usage.stored_tokens = std::min(request.usage.stored_tokens, request.sequence->size());
     scheduler->opened(id, request.sequence->size());
-  } else if (error.code == ErrorCode::kOutOfBudget && scheduler->running(request.tenant) > 1) {
+  } else if (error.code != ErrorCode::kOutOfBudget) {
+    finish(id, FinishReason::kError, error.message);
+  } else if (rows.front().count > 1) {  // all blocks that a pass touches are open in it, so a shorter one takes less
+    const StepPlan::Rows fewer{id, rows.front().count / 2};
+    if (const Status status = pass({&fewer, 1}); !status) recover({&fewer, 1}, status.error());
+  } else if (scheduler->running(request.tenant) > 1) {
     park(scheduler->park_newest(request.tenant));
+  } else if (request.sequence->awaits_blocks()) {
+    request.sequence->drop_incoming();
   } else {
     finish(id, FinishReason::kError, error.message);
   }

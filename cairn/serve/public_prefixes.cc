@@ -15,11 +15,13 @@ Result<HeldPrefixes> hold_prefixes(Engine& engine, std::span<const std::vector<T
   HeldPrefixes held;
   for (const std::span<const TokenId> tokens : prefixes) {
     whole.push_back(tokens.first(tokens.size() / kBlockTokens * kBlockTokens));
-    for (const Digest& key : block_keys(cache.options().root, tokens)) {
-      if (known.insert(key).second) held.keys.push_back(key);
+    const std::vector<Digest> keys = block_keys(cache.options().root, tokens);
+    for (std::size_t b = 0; b < keys.size(); ++b) {
+      if (!known.insert(keys[b]).second) continue;
+      held.keys.push_back(keys[b]);
+      held.bytes += cache.block_bytes(b);
     }
   }
-  held.bytes = held.keys.size() * cache.bytes_per_token() * kBlockTokens;
   const std::size_t budget = cache.options().budget_bytes;
   if (held.bytes > budget / 2) {
     return fail(ErrorCode::kOutOfBudget, "the public prefixes take " + std::to_string(held.bytes) +

@@ -43,6 +43,7 @@ OrderedJson tenant_json(const TenantState& tenant) {
           {"kv_bytes", tenant.cache.bytes_used},
           {"kv_high_water", tenant.cache.high_water},
           {"kv_budget", tenant.kv_budget},
+          {"kv_public", tenant.kv_public},
           {"index",
            {{"blocks", index.blocks},
             {"bytes", index.bytes},
