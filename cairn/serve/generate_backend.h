@@ -48,6 +48,8 @@ class GenerateBackend {
   // max_tokens exceed the context), kOutOfBudget (it could never fit the tenant's KV budget), kBusy (too many wait, or
   // draining).
   virtual Result<std::shared_ptr<Generation>> submit(GenerateRequest request) = 0;
+  // How many of a tenant may be submitted at once when nobody else waits.
+  virtual std::size_t most_at_once(const std::string& tenant) const = 0;
 
   // Takes no more requests and waits for those that run; the others end as kCancelled at the deadline. Flushes the store.
   virtual void drain(Deadline deadline) = 0;

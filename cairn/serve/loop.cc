@@ -141,6 +141,12 @@ Result<std::shared_ptr<Generation>> ServeLoop::submit(GenerateRequest request) {
   return generation;
 }
 
+std::size_t ServeLoop::most_at_once(const std::string& tenant) const {
+  const auto found = impl_->tenant_numbers.find(tenant);
+  if (found == impl_->tenant_numbers.end()) return 0;
+  return std::min(impl_->tenants[found->second].limits.most_waiting, impl_->options.most_waiting);
+}
+
 void ServeLoop::drain(Deadline deadline) {
   // A pass may take a while, and nothing interrupts one.
   constexpr std::chrono::seconds kLastPass(30), kFlush(10);

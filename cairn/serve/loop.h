@@ -43,6 +43,7 @@ class ServeLoop final : public GenerateBackend {
   ServeLoop& operator=(const ServeLoop&) = delete;
 
   Result<std::shared_ptr<Generation>> submit(GenerateRequest request) override;
+  std::size_t most_at_once(const std::string& tenant) const override;
   void drain(Deadline deadline) override;
   bool draining() const override;
   LoopState state() const override;

@@ -66,7 +66,7 @@ class DiskTier final : public Tier {
   Status flush(Deadline deadline) override;
   TierStats stats() const override;
 
-  bool writes() const { return lock_fd_ >= 0; }
+  bool writes() const override { return lock_fd_ >= 0; }
 
  private:
   struct Place {

@@ -67,9 +67,15 @@ std::string start_line(const ServeOptions& options, const ServeLoop& loop, const
                      format_bytes(static_cast<double>(options.loop.kv_budget_bytes));
   if (Store* store = loop.store(); store != nullptr) {
     line += ", store";
-    for (std::size_t i = 0; i < store->tiers(); ++i) line += " " + store->tier(i).name();
+    for (std::size_t i = 0; i < store->tiers(); ++i) {
+      line += " " + store->tier(i).name() + (store->tier(i).writes() ? "" : " (only read: another process writes it)");
+    }
   }
-  line += keys ? ", keys of " + std::to_string(keys->tenants().size()) + " tenants" : ", no keys";
+  if (const std::size_t held = loop.state().tenants.front().kv_public; held > 0) {
+    line += ", public prefixes of " + format_bytes(static_cast<double>(held)) + " per tenant";
+  }
+  const std::size_t tenants = keys ? keys->tenants().size() : 0;
+  line += keys ? ", keys of " + std::to_string(tenants) + (tenants == 1 ? " tenant" : " tenants") : ", no keys";
   if (!keys && !is_loopback(options.http.host)) line += " (anybody who reaches this port may use it)";
   if (options.metrics_open) line += ", open metrics";
   return line;
@@ -79,6 +85,7 @@ Status serve(ServeOptions& options) {
   CAIRN_TRY_VOID(check_serve_options(options));
   CAIRN_TRY(const std::optional<ApiKeys> keys, read_keys(options));
   CAIRN_TRY(const ChatFamily family, served_chat_family(options));
+  CAIRN_TRY(Listener listener, Listener::open(options.http.host, options.http.port));
   ApiModel model{.family = family, .name = options.served_name, .sampler = options.sampler};
   CAIRN_TRY(const std::unique_ptr<ServeLoop> loop, start_loop(options, keys, model));
   AccessLog log(options.log_json ? AccessLog::Form::kJson : AccessLog::Form::kLogfmt);
@@ -92,7 +99,7 @@ Status serve(ServeOptions& options) {
       .request_time = std::chrono::milliseconds(static_cast<std::int64_t>(options.request_timeout_s * 1000))};
   Api api(*loop, std::move(api_options), log);
   const StopSignals signals;
-  CAIRN_TRY(std::unique_ptr<HttpServer> server, HttpServer::start(options.http, api));
+  CAIRN_TRY(std::unique_ptr<HttpServer> server, HttpServer::start(options.http, api, std::move(listener)));
   std::cout << start_line(options, *loop, keys, url_of(options, server->port())) << std::endl;
   signals.wait();
   log.event("stopping; a second signal ends at once");

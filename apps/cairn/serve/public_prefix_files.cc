@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/cairn/serve/public_prefix_files.h"
 
-#include <iterator>
-
 #include "cairn/base/file.h"
+#include "cairn/block/shape.h"
 
 namespace cairn {
 namespace {
@@ -12,7 +11,9 @@ constexpr std::size_t kMostBytes = std::size_t{16} << 20;
 
 ApiResult<ApiRequest> parse(std::string_view body, const ApiModel& model) {
   CAIRN_TRY(const Json json, parse_object(body));
-  return json.contains("messages") ? parse_chat_request(body, model) : parse_completion_request(body, model);
+  // What follows the prefix may be a user's turn as well.
+  return json.contains("messages") ? parse_chat_request(body, model, /*answered=*/false)
+                                   : parse_completion_request(body, model);
 }
 
 }  // namespace
@@ -24,7 +25,14 @@ Result<std::vector<std::vector<TokenId>>> read_public_prefixes(const std::vector
     CAIRN_TRY(const std::vector<std::byte> bytes, read_file(path, kMostBytes));
     ApiResult<ApiRequest> request = parse({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, model);
     if (!request) return fail(ErrorCode::kInvalidArgument, path + ": " + request.error().message);
-    std::ranges::move(request->prompts, std::back_inserter(prefixes));
+    for (std::vector<TokenId>& prompt : request->prompts) {
+      if (prompt.size() < kBlockTokens) {
+        return fail(ErrorCode::kInvalidArgument, path + ": a prefix of " + std::to_string(prompt.size()) +
+                                                     " tokens cannot be held: blocks have " +
+                                                     std::to_string(kBlockTokens));
+      }
+      prefixes.push_back(std::move(prompt));
+    }
   }
   return prefixes;
 }

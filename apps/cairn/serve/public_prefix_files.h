@@ -11,7 +11,7 @@
 namespace cairn {
 
 // Bodies with "messages" are chats, others completions; all their prompts count. Errors: those of read_file;
-// kInvalidArgument, naming the file, for what the API would refuse.
+// kInvalidArgument, naming the file, for what the API would refuse and for prompts that fill no block.
 Result<std::vector<std::vector<TokenId>>> read_public_prefixes(const std::vector<std::string>& paths,
                                                                const ApiModel& model);
 

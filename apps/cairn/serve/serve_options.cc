@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "apps/cairn/store_options.h"
+#include "apps/cairn/text.h"
 #include "cairn/engine/gguf.h"
 #include "cairn/serve/http/listener.h"
 
@@ -14,6 +15,16 @@ constexpr double kDay = 86400;
 
 std::chrono::milliseconds milliseconds(double seconds) {
   return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
+}
+
+// Unlike CLI::Range it refuses what is not a number.
+CLI::Validator seconds_between(double least, double most) {
+  const auto check = [=](std::string& text) {
+    double seconds = 0;
+    const bool within = CLI::detail::lexical_cast(text, seconds) && seconds >= least && seconds <= most;
+    return within ? std::string() : "'" + text + "' is not within " + format_number(least, 0) + " to " + format_number(most, 0);
+  };
+  return {check, "SECONDS"};
 }
 
 void add_network_options(CLI::App& command, ServeOptions& options) {
@@ -37,11 +48,11 @@ void add_network_options(CLI::App& command, ServeOptions& options) {
       ->default_str("16MiB")
       ->group(group);
   command.add_option("--request-timeout", options.request_timeout_s, "Seconds from a request to the end of its answer")
-      ->check(CLI::Range(1.0, kDay))
+      ->check(seconds_between(1, kDay))
       ->capture_default_str()
       ->group(group);
   command.add_option("--drain", options.drain_s, "Seconds that running requests have when the server is stopped")
-      ->check(CLI::Range(0.0, kDay))
+      ->check(seconds_between(0, kDay))
       ->capture_default_str()
       ->group(group);
 }
@@ -63,8 +74,8 @@ void add_access_options(CLI::App& command, ServeOptions& options) {
       ->group(group);
   command
       .add_option("--public-prefix", options.public_prefixes,
-                  "Hold what this request begins with (a file with its JSON body) for every tenant, for good")
-      ->delimiter(',')
+                  "Hold what this request begins with (a file with its JSON body) for every tenant, for good; repeatable")
+      ->allow_extra_args(false)
       ->group(group);
   command.add_flag("--log-json", options.log_json, "Log lines are JSON")->group(group);
 }
@@ -92,7 +103,7 @@ void add_generation_options(CLI::App& command, ServeOptions& options) {
       ->capture_default_str()
       ->group(group);
   command.add_option("--patience", options.patience_s, "Seconds after which a request goes before cached ones")
-      ->check(CLI::Range(0.0, kDay))
+      ->check(seconds_between(0, kDay))
       ->capture_default_str()
       ->group(group);
   command.add_option("--temp", options.sampler.temperature, "Temperature where a request says nothing")

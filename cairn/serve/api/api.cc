@@ -55,7 +55,8 @@ ApiResult<const Route*> find_route(const HttpRequest& request) {
   if (other != nullptr) {
     return refuse({.status = 405,
                    .message = request.method + " is not for this URL; " + other + " is",
-                   .code = "method_not_allowed"});
+                   .code = "method_not_allowed",
+                   .allow = other == std::string_view("GET") ? "GET, HEAD" : other});
   }
   return refuse({.status = 404,
                  .message = "unknown URL: " + request.method + " " + printable_start(request.path, 100),
@@ -138,7 +139,8 @@ std::optional<HttpReply> Api::screen(const HttpRequest& request) {
       return finished(request, record,
                       error_reply({.status = 405,
                                    .message = "OPTIONS is for pages that --allow-origin names",
-                                   .code = "method_not_allowed"}));
+                                   .code = "method_not_allowed",
+                                   .allow = "GET, HEAD, POST"}));
     }
     return finished(request, record, {.status = 204});
   }

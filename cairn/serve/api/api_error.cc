@@ -55,6 +55,7 @@ std::string error_body(const ApiError& error) {
 HttpReply error_reply(const ApiError& error) {
   HttpReply reply{.status = error.status, .body = error_body(error)};
   if (error.retry_after_s > 0) reply.headers.emplace_back("Retry-After", std::to_string(error.retry_after_s));
+  if (!error.allow.empty()) reply.headers.emplace_back("Allow", error.allow);
   if (error.status == 401) reply.headers.emplace_back("WWW-Authenticate", "Bearer");
   return reply;
 }

@@ -17,6 +17,7 @@ struct ApiError {
   std::string param{};  // the field of the request that is wrong
   std::string code{};
   int retry_after_s = 0;
+  std::string allow{};  // methods, with status 405
 };
 
 template <class T>

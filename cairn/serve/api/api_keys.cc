@@ -35,20 +35,27 @@ std::vector<std::string_view> words_of(std::string_view line) {
   return words;
 }
 
-// One "name=value" into the limits; false when it is none.
+// Limits of a tenant may stand on any of its lines, but not contradict each other.
+bool agree(std::size_t& known, std::size_t value) {
+  if (value == 0 || (known != 0 && known != value)) return false;
+  known = value;
+  return true;
+}
+
+// One "name=value" into the limits; false when it is none, or another value than before.
 bool read_limit(std::string_view word, KeyLimits& limits) {
   const std::size_t equals = word.find('=');
   if (equals == std::string_view::npos) return false;
   const std::string_view name = word.substr(0, equals), value = word.substr(equals + 1);
   if (name == "kv") {
     const auto bytes = parse_bytes(std::string(value));
-    if (bytes) limits.kv_bytes = *bytes;
-    return bytes && *bytes > 0;
+    return bytes && agree(limits.kv_bytes, *bytes);
   }
   if (name != "running" && name != "waiting") return false;
-  std::size_t& limit = name == "running" ? limits.most_running : limits.most_waiting;
+  std::size_t limit = 0;
   const auto [end, wrong] = std::from_chars(value.data(), value.data() + value.size(), limit);
-  return wrong == std::errc() && end == value.data() + value.size() && limit > 0;
+  return wrong == std::errc() && end == value.data() + value.size() &&
+         agree(name == "running" ? limits.most_running : limits.most_waiting, limit);
 }
 
 }  // namespace
@@ -71,16 +78,13 @@ Result<ApiKeys> ApiKeys::parse(std::string_view text, const std::string& name) {
     if (!is_tenant(words[0])) return wrong("a tenant is made of letters, digits, '-', '_' and '.', at most 64");
     const auto hash = words.size() < 2 ? std::nullopt : parse_digest(words[1]);
     if (!hash) return wrong("no hash of a key behind the tenant; 'cairn serve --hash-key' prints one");
-    KeyLimits limits;
-    for (const std::string_view word : words | std::views::drop(2)) {
-      if (!read_limit(word, limits)) return wrong("after the hash may come running=N, waiting=N and kv=SIZE");
-    }
     const std::string tenant(words[0]);
-    KeyLimits& known = keys.tenants_[tenant];
-    if (limits != KeyLimits{} && known != KeyLimits{} && limits != known) {
-      return wrong("other limits than on an earlier line of this tenant");
+    KeyLimits& limits = keys.tenants_[tenant];
+    for (const std::string_view word : words | std::views::drop(2)) {
+      if (!read_limit(word, limits)) {
+        return wrong("after the hash may come running=N, waiting=N and kv=SIZE, the same on all lines of a tenant");
+      }
     }
-    if (limits != KeyLimits{}) known = limits;
     if (std::ranges::any_of(keys.entries_, [&](const Entry& entry) { return entry.hash == *hash; }))
       return wrong("this key is there already");
     keys.entries_.push_back({*hash, tenant});

@@ -29,6 +29,15 @@ TEST(ApiKeys, KeysBelongToTenants) {
   EXPECT_EQ(keys->tenants().at("bob"), KeyLimits{});
 }
 
+TEST(ApiKeys, LimitsOfATenantAddUpButDoNotContradict) {
+  const std::string a = "alice " + hash("a"), b = "\nalice " + hash("b");
+  const auto keys = ApiKeys::parse(a + " running=2" + b + " kv=1MiB running=2", "keys");
+  ASSERT_TRUE(keys.has_value()) << keys.error().message;
+  EXPECT_EQ(keys->tenants().at("alice"), (KeyLimits{2, 0, std::size_t{1} << 20}));
+  EXPECT_FALSE(ApiKeys::parse(a + " running=2" + b + " running=3", "keys"));
+  EXPECT_FALSE(ApiKeys::parse(a + " running=2 running=3", "keys"));
+}
+
 TEST(ApiKeys, WrongLinesAreNamedAndNotQuoted) {
   const std::string good = "alice " + hash("k") + "\n";
   const std::string bad[] = {

@@ -42,7 +42,8 @@ struct ApiRequest {
   GenerateRequest each{};  // all but id, tenant, prompt and seed
 };
 
-ApiResult<ApiRequest> parse_chat_request(std::string_view body, const ApiModel& model);
+// `answered`: the prompt ends with the opening of the assistant's turn.
+ApiResult<ApiRequest> parse_chat_request(std::string_view body, const ApiModel& model, bool answered = true);
 ApiResult<ApiRequest> parse_completion_request(std::string_view body, const ApiModel& model);
 
 // One per choice, in the order of `index`; ids get "-INDEX" behind them where there are several.

@@ -164,6 +164,15 @@ TEST_F(ApiServerTest, ErrorsOfTheBackendHaveTheirStatus) {
   EXPECT_EQ(post("/v1/completions", R"({"prompt":[3],"n":2})").json["error"]["type"], "server_error");
 }
 
+TEST_F(ApiServerTest, MoreAnswersThanMayWaitAreRefusedForGood) {
+  server_.backend.most_waiting = 3;
+  server_.start();
+  EXPECT_EQ(post("/v1/chat/completions", kChat + R"(,"n":3})").status, 200);
+  const Got refused = post("/v1/completions", R"({"prompt":["t3","t4"],"n":2})");
+  EXPECT_EQ(refused.status, 400);
+  EXPECT_THAT(refused.json["error"]["message"].get<std::string>(), HasSubstr("at most 3"));
+}
+
 TEST_F(ApiServerTest, AnAnswerThatBreaksSaysSo) {
   server_.backend.reason = FinishReason::kError;
   server_.backend.error = "the logits are not numbers";

@@ -46,7 +46,7 @@ ApiResult<ChatMessage> read_message(const Json& value, const std::string& where)
 
 }  // namespace
 
-ApiResult<ApiRequest> parse_chat_request(std::string_view body, const ApiModel& model) {
+ApiResult<ApiRequest> parse_chat_request(std::string_view body, const ApiModel& model, bool answered) {
   CAIRN_TRY(const Json json, parse_object(body));
   const Fields fields(json);
   ApiRequest request{.chat = true};
@@ -68,7 +68,7 @@ ApiResult<ApiRequest> parse_chat_request(std::string_view body, const ApiModel& 
     CAIRN_TRY(ChatMessage message, read_message((*messages)[i], "messages[" + std::to_string(i) + "]"));
     chat.push_back(std::move(message));
   }
-  request.prompts.push_back(encode_chat(*model.tokenizer, render_chat(model.family, chat, true)));
+  request.prompts.push_back(encode_chat(*model.tokenizer, render_chat(model.family, chat, answered)));
   return request;
 }
 

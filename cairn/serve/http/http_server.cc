@@ -11,7 +11,6 @@
 #include <thread>
 
 #include "cairn/serve/http/connection_pool.h"
-#include "cairn/serve/http/listener.h"
 #include "cairn/serve/http/tls.h"
 
 namespace cairn {
@@ -119,9 +118,17 @@ void put_reply(HttpReply reply, const httplib::Request& request, httplib::Respon
 
 // What follows on the connection may be the rest of a body that nobody read.
 void put_last_reply(HttpReply reply, const httplib::Request& request, httplib::Response& response) {
-  reply.headers.emplace_back("Connection", "close");
   current->answered = false;
   put_reply(std::move(reply), request, response);
+}
+
+// The library promises ranges and to stay; where a connection is closed the client should know.
+void finish_head(const httplib::Request& /*request*/, httplib::Response& response) {
+  response.headers.erase("Accept-Ranges");
+  if (current->answered) return;
+  response.headers.erase("Keep-Alive");
+  response.headers.erase("Connection");
+  response.set_header("Connection", "close");
 }
 
 HttpRequest take_request(const httplib::Request& from) {
@@ -173,6 +180,7 @@ struct HttpServer::Impl : private httplib::Server {
     svr_sock_ = listener.socket();  // the library streams nothing while it believes to be closed
     set_keep_alive_max_count(options.keep_alive_most);
     set_keep_alive_timeout(std::chrono::ceil<std::chrono::seconds>(options.keep_alive).count());
+    set_post_routing_handler([](const auto& request, auto& response) { finish_head(request, response); });
     set_pre_routing_handler([this](const auto& request, auto& response) { return answer_head(request, response); });
     Post(".*", [this](const httplib::Request& request, httplib::Response& response,
                       const httplib::ContentReader& reader) { answer_body(request, response, reader); });
@@ -307,6 +315,12 @@ int HttpServer::port() const {
 }
 
 Result<std::unique_ptr<HttpServer>> HttpServer::start(const HttpServerOptions& options, HttpHandler& handler) {
+  CAIRN_TRY(Listener listener, Listener::open(options.host, options.port));
+  return start(options, handler, std::move(listener));
+}
+
+Result<std::unique_ptr<HttpServer>> HttpServer::start(const HttpServerOptions& options, HttpHandler& handler,
+                                                      Listener listener) {
   std::unique_ptr<TlsContext> tls;
   if (options.tls_certificate.empty() != options.tls_key.empty()) {
     return fail(ErrorCode::kInvalidArgument, "TLS needs both --tls-cert and --tls-key");
@@ -314,7 +328,7 @@ Result<std::unique_ptr<HttpServer>> HttpServer::start(const HttpServerOptions& o
   if (!options.tls_certificate.empty()) {
     CAIRN_TRY(tls, TlsContext::open(options.tls_certificate, options.tls_key));
   }
-  CAIRN_TRY(Listener listener, Listener::open(options.host, options.port));
+  CAIRN_TRY_VOID(listener.listen());
   auto impl = std::make_unique<Impl>(options, handler, std::move(listener), std::move(tls));
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
 }

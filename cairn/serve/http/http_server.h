@@ -10,6 +10,7 @@
 
 #include "cairn/base/result.h"
 #include "cairn/serve/http/http_message.h"
+#include "cairn/serve/http/listener.h"
 
 namespace cairn {
 
@@ -33,6 +34,9 @@ class HttpServer {
   // Listens and serves from threads of its own; the handler must outlive it. Errors: those of Listener::open and of
   // TlsContext::open.
   static Result<std::unique_ptr<HttpServer>> start(const HttpServerOptions& options, HttpHandler& handler);
+  // On a port that was taken before.
+  static Result<std::unique_ptr<HttpServer>> start(const HttpServerOptions& options, HttpHandler& handler,
+                                                   Listener listener);
   // Takes no more connections; requests under way are answered first.
   ~HttpServer();
   HttpServer(const HttpServer&) = delete;

@@ -49,6 +49,26 @@ TEST_F(HttpServerTest, WhatIsNoHttpIsRefusedAndClosed) {
   }
 }
 
+TEST_F(HttpServerTest, HeadsSayOnceWhatBecomesOfTheConnection) {
+  server_.start();
+  const std::string host = "HTTP/1.1\r\nHost: localhost\r\n";
+  const auto count = [](const std::string& text, std::string_view what) {
+    std::size_t found = 0;
+    for (std::size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + 1)) ++found;
+    return found;
+  };
+  for (const std::string& bytes : {"GET /tokenize " + host + "\r\n", "BREW /health " + host + "\r\n",
+                                   "GET /tokenize " + host + "Connection: close\r\n\r\n",
+                                   "HEAD /health " + host + "Connection: close\r\n\r\n"}) {
+    const std::string reply = talk(bytes);
+    EXPECT_EQ(count(reply, "\r\nConnection: close\r\n"), 1u) << reply;
+    EXPECT_EQ(count(reply, "Keep-Alive"), 0u) << reply;
+    EXPECT_EQ(count(reply, "Accept-Ranges"), 0u) << reply;
+  }
+  EXPECT_THAT(talk("GET /tokenize " + host + "\r\n"), HasSubstr("\r\nAllow: POST\r\n"));
+  EXPECT_THAT(talk(post("/health", "{}")), HasSubstr("\r\nAllow: GET, HEAD\r\n"));
+}
+
 TEST_F(HttpServerTest, HeadersTogetherHaveABound) {
   server_.start();
   std::string request = "GET /health HTTP/1.1\r\nHost: localhost\r\n";

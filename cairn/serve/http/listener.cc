@@ -51,14 +51,18 @@ Result<Listener> Listener::open(const std::string& host, int port) {
     Descriptor fd(::socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     const int on = 1;
     ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (fd.get() >= 0 && ::bind(fd.get(), address->ai_addr, address->ai_addrlen) == 0 &&
-        ::listen(fd.get(), kBacklog) == 0) {
+    if (fd.get() >= 0 && ::bind(fd.get(), address->ai_addr, address->ai_addrlen) == 0) {
       const int bound = bound_port(fd.get());
       return Listener(std::move(fd), bound);
     }
     error = errno;
   }
   return fail(ErrorCode::kIo, "cannot listen on " + host + ":" + std::to_string(port) + ": " + std::strerror(error));
+}
+
+Status Listener::listen() const {
+  if (::listen(socket_.get(), kBacklog) == 0) return {};
+  return fail(ErrorCode::kIo, "cannot listen on port " + std::to_string(port_) + ": " + std::strerror(errno));
 }
 
 Descriptor Listener::accept(Deadline deadline, std::string& peer) const {

@@ -12,8 +12,10 @@ namespace cairn {
 // Thread-safe.
 class Listener {
  public:
-  // `host` is a name or an address; port 0 takes any that is free. Errors: kInvalidArgument (no such host), kIo.
+  // Takes the port, and refuses clients until listen(). `host` is a name or an address; port 0 takes any that is free.
+  // Errors: kInvalidArgument (no such host), kIo.
   static Result<Listener> open(const std::string& host, int port);
+  Status listen() const;  // errors: kIo
 
   int port() const { return port_; }
   int socket() const { return socket_.get(); }
