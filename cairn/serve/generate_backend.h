@@ -33,6 +33,7 @@ struct LoopState {
   std::uint64_t passes = 0, rows = 0, prefill_rows = 0, decode_rows = 0;
   std::uint64_t parked = 0, finished = 0, cancelled = 0, failed = 0, refused = 0;
   std::size_t last_batch = 0;  // requests in the last pass
+  std::size_t most_rows = 0;   // of a pass
   std::string codec;
   std::vector<TenantState> tenants;
 };

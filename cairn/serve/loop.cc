@@ -173,6 +173,7 @@ LoopState ServeLoop::state() const {
   const std::lock_guard lock(impl_->mutex);
   LoopState state = impl_->counts;
   state.most_running = impl_->options.most_running;
+  state.most_rows = Forward::kMaxRows;
   state.codec = impl_->codec;
   for (const ServeTenant& tenant : impl_->tenants) {
     state.tenants.push_back(tenant.counts);

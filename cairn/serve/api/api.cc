@@ -192,10 +192,9 @@ HttpReply Api::finished(const HttpRequest& request, RequestRecord record, HttpRe
 void ApiContext::note(const RequestRecord& record) {
   metrics.observe(record);
   if (record.generated) recent.add(record);
-  // Probes come every few seconds and say nothing.
-  if (record.status < 400 &&
-      (record.endpoint == "/health" || record.endpoint == "/ready" || record.endpoint == "/metrics"))
-    return;
+  // Probes, and what the page asks again and again, come every few seconds and say nothing.
+  static constexpr std::string_view kUnlogged[] = {"/health", "/ready", "/metrics", "/api/state", "/api/blocks"};
+  if (record.status < 400 && std::ranges::find(kUnlogged, record.endpoint) != std::end(kUnlogged)) return;
   log.request(record);
 }
 

@@ -57,6 +57,17 @@ OrderedJson record_json(const RequestRecord& record) {
           {"explanation", explanation(record)}};
 }
 
+FirstTokenTimes first_token_times(std::span<const RequestRecord> records) {
+  std::vector<double> times;
+  for (const RequestRecord& record : records) {
+    if (record.usage.completion_tokens > 0) times.push_back(record.timing.first_token_s);
+  }
+  if (times.empty()) return {};
+  std::ranges::sort(times);
+  const auto rank = [&](std::size_t percent) { return times[(times.size() * percent + 99) / 100 - 1]; };
+  return {.requests = times.size(), .p50_s = rank(50), .p95_s = rank(95)};
+}
+
 void RecentRequests::add(const RequestRecord& record) {
   const std::lock_guard lock(mutex_);
   records_.push_front(record);

@@ -7,6 +7,7 @@
 #include <deque>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,13 @@ struct RequestRecord {
 // How the time was spent and what was saved, in one sentence for a person.
 std::string explanation(const RequestRecord& record);
 OrderedJson record_json(const RequestRecord& record);
+
+// Times to the first token of those that had one, by nearest rank.
+struct FirstTokenTimes {
+  std::size_t requests = 0;
+  double p50_s = 0, p95_s = 0;
+};
+FirstTokenTimes first_token_times(std::span<const RequestRecord> records);
 
 // The last requests that generated something. Thread-safe.
 class RecentRequests {

@@ -52,6 +52,23 @@ TEST(RecentRequests, KeepTheLastOnesOfEachTenant) {
   EXPECT_FALSE(recent.find("a", "alice").has_value());
 }
 
+TEST(FirstTokenTimes, AreThoseOfRequestsThatHadAToken) {
+  EXPECT_EQ(first_token_times({}).requests, 0u);
+  std::vector<RequestRecord> records;
+  for (int i = 20; i >= 1; --i) {
+    records.push_back(record_of(std::to_string(i), ""));
+    records.back().timing.first_token_s = i;
+  }
+  records.push_back(record_of("cancelled", ""));
+  records.back().usage.completion_tokens = 0;
+  records.back().timing.first_token_s = 0;
+  const FirstTokenTimes times = first_token_times(records);
+  EXPECT_EQ(times.requests, 20u);
+  EXPECT_EQ(times.p50_s, 10);
+  EXPECT_EQ(times.p95_s, 19);
+  EXPECT_EQ(first_token_times(std::span(records).first(1)).p95_s, 20);
+}
+
 TEST(AccessLog, OneLinePerRequestInEitherForm) {
   std::ostringstream plain, json;
   RequestRecord record = record_of("cmpl-1", "alice");

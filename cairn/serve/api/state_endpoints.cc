@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::size_t kMostBlocks = 20000;
 constexpr std::size_t kPreviewChars = 160;
+constexpr std::chrono::milliseconds kTierTime{300};  // for all tiers to say which blocks they have
 
 OrderedJson loop_json(const LoopState& state) {
   return {{"running", state.running},
@@ -22,6 +23,7 @@ OrderedJson loop_json(const LoopState& state) {
           {"prefill_rows", state.prefill_rows},
           {"decode_rows", state.decode_rows},
           {"last_batch", state.last_batch},
+          {"most_rows", state.most_rows},
           {"parked", state.parked},
           {"finished", state.finished},
           {"cancelled", state.cancelled},
@@ -77,6 +79,27 @@ OrderedJson store_json(Store* store) {
           {"writes_dropped", stats.writes_dropped},
           {"queued_bytes", stats.queued_bytes},
           {"tiers", std::move(tiers)}};
+}
+
+// For each block, which tiers have it. A tier that rests or does not say in time is "unknown".
+OrderedJson add_tiers(Store& store, std::span<const HeldBlock> held, OrderedJson& blocks) {
+  std::vector<Digest> keys;
+  for (const HeldBlock& block : held) keys.push_back(block.key);
+  for (OrderedJson& block : blocks) block["tiers"] = OrderedJson::array();
+  const StoreStats stats = store.stats();
+  const Deadline deadline = deadline_in(kTierTime);
+  OrderedJson tiers = OrderedJson::array();
+  for (std::size_t t = 0; t < store.tiers(); ++t) {
+    bool known = !stats.tiers[t].resting && !passed(deadline);
+    const std::vector<BlockStatus> statuses =
+        known ? store.tier(t).contains(keys, deadline) : std::vector<BlockStatus>{};
+    for (std::size_t i = 0; i < statuses.size(); ++i) {
+      known = known && statuses[i] != BlockStatus::kTimeout && statuses[i] != BlockStatus::kBroken;
+      if (statuses[i] == BlockStatus::kOk) blocks[i]["tiers"].push_back(t);
+    }
+    tiers.push_back({{"name", stats.tiers[t].name}, {"known", known}});
+  }
+  return tiers;
 }
 
 OrderedJson block_json(const HeldBlock& block, const Tokenizer& tokenizer) {
@@ -135,13 +158,21 @@ HttpReply server_state(ApiContext& context, ApiCall& call) {
                       {"keys", context.options.keys.has_value()},
                       {"loop", loop_json(state)},
                       {"tenant", nullptr},
+                      {"tenants", OrderedJson::array()},
+                      {"first_token", nullptr},
                       {"store", store_json(context.backend.store())},
                       {"requests", OrderedJson::array()}};
+  // What /metrics tells everybody is no secret here.
+  const bool all = !context.options.keys || context.options.metrics_open;
   for (const TenantState& one : state.tenants) {
     if (one.name == tenant) json["tenant"] = tenant_json(one);
+    if (all || one.name == tenant) json["tenants"].push_back(tenant_json(one));
   }
-  for (const RequestRecord& record : context.recent.of_tenant(tenant, count_in(call.http, "requests", 50, 1000))) {
-    json["requests"].push_back(record_json(record));
+  const std::vector<RequestRecord> recent = context.recent.of_tenant(tenant, context.options.recent);
+  const FirstTokenTimes times = first_token_times(recent);
+  json["first_token"] = {{"requests", times.requests}, {"p50_s", times.p50_s}, {"p95_s", times.p95_s}};
+  for (std::size_t i = 0; i < std::min(recent.size(), count_in(call.http, "requests", 50, 1000)); ++i) {
+    json["requests"].push_back(record_json(recent[i]));
   }
   return {.body = json_text(json)};
 }
@@ -156,10 +187,14 @@ HttpReply held_block_list(ApiContext& context, ApiCall& call) {
   }
   OrderedJson blocks = OrderedJson::array();
   const std::size_t most = count_in(call.http, "most", 2000, kMostBlocks);
-  for (const HeldBlock& block : context.backend.held_blocks(call.record.tenant, most)) {
-    blocks.push_back(block_json(block, context.backend.tokenizer()));
-  }
-  return {.body = json_text({{"tenant", call.record.tenant}, {"blocks", std::move(blocks)}})};
+  const std::vector<HeldBlock> held = context.backend.held_blocks(call.record.tenant, most);
+  for (const HeldBlock& block : held) blocks.push_back(block_json(block, context.backend.tokenizer()));
+  OrderedJson json = {{"tenant", call.record.tenant}};
+  Store* store = context.backend.store();
+  // A tier may be a server far away, so only who asks for it waits for that.
+  if (store != nullptr && count_in(call.http, "tiers", 0, 1) == 1) json["tiers"] = add_tiers(*store, held, blocks);
+  json["blocks"] = std::move(blocks);
+  return {.body = json_text(json)};
 }
 
 HttpReply one_request(ApiContext& context, ApiCall& call) {
@@ -179,8 +214,8 @@ HttpReply page_file(ApiContext& /*context*/, ApiCall& call) {
     reply.headers.emplace_back("Referrer-Policy", "no-referrer");
     reply.headers.emplace_back(
         "Content-Security-Policy",
-        "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
-        "img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'");
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "frame-ancestors 'none'; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'");
     return reply;
   }
   return error_reply(
