@@ -11,6 +11,17 @@
 namespace cairn {
 namespace {
 
+// As people ask for it where they can: ids are for recipes.
+std::string codec_text(const CodecPlan& plan) {
+  const LayerPlan& first = plan.layers.front();
+  CodecPlan plain;
+  plain.layers.assign(plan.layers.size(), first);
+  if (plan.canonical() != plain.canonical()) return plan.canonical();
+  std::string text(first.keys->name);
+  if (first.values != first.keys) text += "/" + std::string(first.values->name);
+  return text;
+}
+
 // What nobody was given is shared out evenly.
 Status share_budget(LoopOptions& options) {
   std::size_t given = 0, open = 0;
@@ -59,7 +70,7 @@ Status ServeLoop::Impl::open_tenants() {
       return fail(ErrorCode::kInvalidArgument, "a server needs a codec whose blocks can be reused: without +recent and "
                                                "+prefill=exact");
     }
-    codec = cache.options().plan.canonical();
+    codec = codec_text(cache.options().plan);
     sched.bytes_for = [&cache](std::size_t tokens) { return cache.bytes_for(tokens); };
     sched.block_bytes = [&cache](std::size_t number) { return cache.block_bytes(number); };
     CAIRN_TRY(tenant.held, hold_prefixes(*tenant.engine, options.public_prefixes));

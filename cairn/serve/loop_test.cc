@@ -162,6 +162,15 @@ TEST_P(Loop, CancelledRequestsLeaveTheOthersAlone) {
   EXPECT_EQ(served->state().cancelled, cancelled.size());
 }
 
+TEST_P(Loop, TheStateNamesTheCodecAsItWasAskedFor) {
+  const std::string codec = loop()->state().codec;
+  if (GetParam().find('+') == std::string::npos) {
+    EXPECT_EQ(codec, GetParam());
+  } else {
+    EXPECT_TRUE(codec.ends_with(" sinks=1")) << codec;
+  }
+}
+
 TEST_P(Loop, AStoreGivesTheNextServerItsPrefixes) {
   const GenerateRequest asked = request(random_prompt(5, 700), 8);
   StoreOptions options;
