@@ -103,6 +103,7 @@ TEST_F(ApiServerTest, AChatIsStreamed) {
   EXPECT_EQ(events[4]["choices"][0]["finish_reason"], "stop");
   EXPECT_TRUE(events[4]["usage"].is_null());
   EXPECT_EQ(events[5]["usage"]["completion_tokens"], 3);
+  EXPECT_EQ(get("/api/requests/" + events[0]["id"].get<std::string>()).json["usage"]["completion_tokens"], 3);
 }
 
 TEST_F(ApiServerTest, ChoicesOfAStreamInterleaveByIndex) {

@@ -153,10 +153,11 @@ void stream_answer(Exchange& exchange, HttpSink& sink) {
   } else if (exchange.request.include_usage) {
     sink.write(sse_event(usage_chunk(head, exchange.record.usage)));
   }
-  sink.write(kSseDone);
   exchange.record.status = end == RunEnd::kClientGone ? kClientGoneStatus : error ? error->status : 200;
   exchange.noted = true;
   exchange.context.note(exchange.record);
+  // Last: who has seen the end may ask for the record.
+  sink.write(kSseDone);
 }
 
 HttpReply generate(ApiContext& context, ApiCall& call, ApiResult<ApiRequest> request) {
