@@ -59,8 +59,8 @@ ask "What is the special magic number for Dublin?"
 
 echo
 if [ -t 0 ] && [ -t 1 ]; then
-  echo "The page: $url/ (a placeholder so far; $url/api/state has the figures). Enter ends the server."
+  echo "The page: $url/ has a chat, and shows what the cache holds and why each request took as long. Enter ends the server."
   read -r _
 else
-  echo "The page was at $url/ (a placeholder so far); 'cairn serve $model' serves it again."
+  echo "The page was at $url/; 'cairn serve $model' serves it again."
 fi
