@@ -2,7 +2,7 @@
 # Two commands do everything on a fresh Debian 12: `make test` and `make demo`. The rest is convenience around the
 # presets of CMakePresets.json.
 .DEFAULT_GOAL := help
-.PHONY: torture torture-serve bench-store help deps test-deps clang-deps build test demo asan tsan fuzz tidy format format-check bench-peer bench-perplexity bench-kld bench-kv bench-attention bench-plan install clean
+.PHONY: torture test-page torture-serve bench-store help deps test-deps clang-deps build test demo asan tsan fuzz tidy format format-check bench-peer bench-perplexity bench-kld bench-kv bench-attention bench-plan install clean
 
 BUILD := build/release
 MODEL := models/cairn-tiny-f16.gguf
@@ -34,6 +34,11 @@ test: test-deps $(BUILD)/build.ninja ## build everything, compile every header o
 
 demo: build ## start the server, ask two questions about one document with curl and show what the cache saved
 	@tools/demo.sh $(BUILD)/bin/cairn $(MODEL) $(DOCUMENT)
+
+test-page: test-deps $(BUILD)/build.ninja ## only the page of the server, in headless Chromium
+	cmake --build --preset release --target cairn_cli
+	CAIRN_BINARY=$(BUILD)/bin/cairn tools/page_test.py
+	CAIRN_BINARY=$(BUILD)/bin/cairn tools/page_views_test.py
 
 torture-serve: test-deps $(BUILD)/build.ninja ## the server: 10,000 requests of clients that cancel, stall, send garbage or too much
 	cmake --build --preset release --target cairn_cli

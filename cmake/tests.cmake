@@ -42,6 +42,9 @@ add_test(NAME serve_torture COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/t
 set_tests_properties(command_line command_line_serve serve_torture command_line_store command_line_plan command_line_replay command_line_eval PROPERTIES TIMEOUT 300 ENVIRONMENT "CAIRN_BINARY=$<TARGET_FILE:cairn_cli>")
 set_tests_properties(serve_clients PROPERTIES TIMEOUT 500 ENVIRONMENT
                      "CAIRN_BINARY=$<TARGET_FILE:cairn_cli>;CAIRN_CLIENTS=${PROJECT_BINARY_DIR}/clients")
+add_test(NAME page COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/page_test.py)
+add_test(NAME page_views COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/page_views_test.py)
+set_tests_properties(page page_views PROPERTIES TIMEOUT 300 ENVIRONMENT "CAIRN_BINARY=$<TARGET_FILE:cairn_cli>")
 add_test(NAME eval_report COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/eval_report_test.py)
 set_tests_properties(eval_report PROPERTIES TIMEOUT 600 ENVIRONMENT "CAIRN_BINARY=$<TARGET_FILE:cairn_cli>")
 if(NOT CAIRN_SANITIZE)

@@ -33,7 +33,7 @@ OWNERS = [
     (re.compile(r"^toml"), ["cairn/codec/plan_file.cc", "apps/cairn/serve/config_file.cc"]),
     (re.compile(r"^CLI/"), ["apps/", "bench/"]),
     (re.compile(r"^nlohmann/"), ["apps/", "bench/", "cairn/serve/api/json_text.h"]),
-    (re.compile(r"^httplib\.h$"), ["cairn/serve/http/http_server.cc", "cairn/serve/api/api_server_test.cc"]),
+    (re.compile(r"^httplib\.h$"), ["cairn/serve/http/http_server.cc", "cairn/serve/api/api_server_test.cc", "cairn/serve/api/state_endpoints_test.cc"]),
     (re.compile(r"^openssl/"), ["cairn/serve/http/tls.cc", "cairn/testing/tls_files.h"]),
     (re.compile(r"^prometheus/"), ["cairn/serve/api/metrics.cc"]),
     (re.compile(r"^spdlog/"), ["cairn/serve/api/access_log.cc"]),

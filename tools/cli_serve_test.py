@@ -18,9 +18,9 @@ LONG = "The code of river is 5931. " * 12
 
 
 class Server(CommandLine):
-    def start(self, *options):
-        """Starts a server on a free port and waits for its line."""
-        self.process = subprocess.Popen([BINARY, "serve", *map(str, options), "--port", "0"], stdout=subprocess.PIPE,
+    def start(self, *options, port=0):
+        """Starts a server, by default on a free port, and waits for its line."""
+        self.process = subprocess.Popen([BINARY, "serve", *map(str, options), "--port", str(port)], stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True)
         self.addCleanup(self.end)
         self.assertTrue(select.select([self.process.stdout], [], [], 60)[0], "no line within a minute")
