@@ -105,7 +105,8 @@ int ram(const Options& options) {
 }
 
 DiskTierOptions disk_options(const Options& options) {
-  DiskTierOptions disk{.folder = options.folder, .residency = {.budget_bytes = std::uint64_t{1} << 40, .policy = "lru"}};
+  DiskTierOptions disk{.folder = options.folder,
+                       .residency = {.budget_bytes = std::uint64_t{1} << 40, .policy = "lru"}};
   return disk;
 }
 
@@ -137,10 +138,11 @@ int disk(const Options& options) {
     for (std::size_t i = keys.size(); i > 1; --i) std::swap(keys[i - 1], keys[random.below(i)]);
     const auto start = std::chrono::steady_clock::now();
     std::size_t bytes = 0;
-    (*tier)->get(keys, Deadline::max(), [&](std::size_t, BlockStatus status, std::shared_ptr<const BlockRecord> record) {
-      if (status != BlockStatus::kOk) std::abort();
-      bytes += copy_out(*record, to.data());
-    });
+    (*tier)->get(keys, Deadline::max(),
+                 [&](std::size_t, BlockStatus status, std::shared_ptr<const BlockRecord> record) {
+                   if (status != BlockStatus::kOk) std::abort();
+                   bytes += copy_out(*record, to.data());
+                 });
     rates.push_back(static_cast<double>(bytes) / seconds_since(start));
   }
   std::cout << "{\"what\": \"disk get, verified\", \"blocks\": " << keys.size()
@@ -155,7 +157,8 @@ int open(const Options& options) {
   if (!tier) return std::cerr << tier.error().message << '\n', 1;
   const TierStats stats = (*tier)->stats();
   std::cout << "{\"what\": \"open\", \"blocks\": " << stats.blocks << ", \"bytes\": " << stats.bytes
-            << ", \"seconds\": " << seconds << "}\n" << std::flush;
+            << ", \"seconds\": " << seconds << "}\n"
+            << std::flush;
   _exit(0);  // as if killed: no new checkpoint
 }
 

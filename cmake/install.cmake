@@ -7,7 +7,8 @@ foreach(module IN LISTS CAIRN_MODULES)
   list(APPEND targets cairn_${module})
 endforeach()
 set_target_properties(cairn_options PROPERTIES EXPORT_NAME options)
-install(TARGETS ${targets} EXPORT cairnTargets FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(TARGETS ${targets} EXPORT cairnTargets FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+        FILE_SET unproven DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(EXPORT cairnTargets NAMESPACE cairn:: DESTINATION ${package_dir})
 install(TARGETS cairn_cli)
 

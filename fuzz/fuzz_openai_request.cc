@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Arbitrary bytes as the body of a request: read into requests to the backend that are within all bounds, or refused with a
-// status below 500 and in valid JSON.
+// Arbitrary bytes as the body of a request: read into requests to the backend that are within all bounds, or refused
+// with a status below 500 and in valid JSON.
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -35,7 +35,8 @@ void check(ApiResult<ApiRequest> request) {
   for (const GenerateRequest& one : each) {
     CAIRN_CHECK(Sampler::make(one.sampler).has_value());
     CAIRN_CHECK(one.tenant == "tenant" && one.stop.size() <= kMostStops);
-    for (const TokenId id : one.prompt) CAIRN_CHECK(id >= 0 && static_cast<std::size_t>(id) < model().tokenizer->size());
+    for (const TokenId id : one.prompt)
+      CAIRN_CHECK(id >= 0 && static_cast<std::size_t>(id) < model().tokenizer->size());
   }
 }
 

@@ -164,6 +164,20 @@ def check_file(root, file, layers):
             yield f"{path}:{number}: 'throw' in a library; return fail(...) instead"
 
 
+def check_own_header(root, file):
+    """A source that begins with its header proves that the header stands alone; others are compiled by themselves."""
+    own = file.with_suffix(".h")
+    if file.suffix != ".cc" or not own.is_file():
+        return
+    expected = own.relative_to(root).as_posix()
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        include = INCLUDE.match(line)
+        if include:
+            if include[1] != expected:
+                yield f"{file.relative_to(root).as_posix()}:{number}: its own header, {expected}, comes first"
+            return
+
+
 def check_tree(root):
     layers = read_layers(root / "layers.txt")
     problems = []
@@ -171,6 +185,7 @@ def check_tree(root):
         for file in sorted((root / folder).rglob("*")):
             if file.suffix in SUFFIXES and file.is_file():
                 problems += check_file(root, file, layers)
+                problems += check_own_header(root, file)
     return problems
 
 

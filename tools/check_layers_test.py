@@ -117,6 +117,11 @@ class CheckLayers(unittest.TestCase):
     def test_relative_include(self):
         self.assert_caught("cairn/codec/a.cc", '#include "../block/b.h"\n', "cairn/codec/a.cc:1", "full path")
 
+    def test_a_source_begins_with_its_header(self):
+        self.write("cairn/base/o.h", "\n")
+        self.assert_caught("cairn/base/o.cc", '#include <vector>\n#include "cairn/base/o.h"\n', "cairn/base/o.cc:1", "its own header")
+        self.assert_clean("cairn/base/o.cc", '// Words.\n#include "cairn/base/o.h"\n#include <vector>\n')
+
     def test_using_namespace_in_header(self):
         self.assert_caught("cairn/base/a.h", "#pragma once\n\nusing namespace std;\n", "cairn/base/a.h:3",
                            "using namespace")

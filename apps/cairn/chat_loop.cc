@@ -38,7 +38,7 @@ class Chat {
     for (; accepted_ < conversation_.tokens().size(); ++accepted_) sampler_.accept(conversation_.tokens()[accepted_]);
     AnswerPrinter printer(engine_.tokenizer(), raw_, true);
     Result<Answered> answer = generate(engine_, *sequence_, conversation_.tokens(), sampler_, options_.generation,
-                                         [&](TokenId id) { return printer.print(id); });
+                                       [&](TokenId id) { return printer.print(id); });
     if (!answer) return std::unexpected(std::move(answer).error());
     CAIRN_TRY_VOID(printer.finish());
     if (options_.stats) std::cerr << '[' << answer_figures(*answer, sequence_->bytes_held()) << "]\n";

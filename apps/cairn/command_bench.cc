@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // cairn bench: tokens per second of prefill and decode at depths, beside what the machine's memory allows.
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iostream>
 #include <memory>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // cairn demo: two questions about one document, and a check that the cache changed nothing but the time.
+#include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstring>
 #include <iostream>

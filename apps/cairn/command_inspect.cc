@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // cairn inspect: what is in a model file.
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iostream>
 #include <memory>

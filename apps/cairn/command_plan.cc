@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // cairn plan: how many users a device can serve at a context length, how fast, and what it is bound by.
+#include <CLI/CLI.hpp>
 #include <iostream>
 #include <memory>
 #include <optional>

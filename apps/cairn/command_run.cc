@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // cairn run: one answer to a prompt, or a chat.
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <iostream>
@@ -62,7 +63,7 @@ Status answer_prompt(Engine& engine, const RunOptions& options, ChatFamily famil
   AnswerPrinter printer(engine.tokenizer(), family == ChatFamily::kPlain, !options.json);
   InterruptScope scope;
   CAIRN_TRY(Answered answer, generate(engine, sequence, tokens, sampler, options.generation,
-                                              [&](TokenId id) { return printer.print(id); }));
+                                      [&](TokenId id) { return printer.print(id); }));
   answer.first_token_s += open_s;  // loading from a store is part of the wait
   CAIRN_TRY_VOID(printer.finish());
   if (options.json) {

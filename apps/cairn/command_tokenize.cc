@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // cairn tokenize: text to ids and back.
+#include <CLI/CLI.hpp>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>

@@ -2,8 +2,7 @@
 // The subcommands. Each add_* registers its options and, when the user picked it, runs and leaves its outcome.
 #pragma once
 
-#include <CLI/CLI.hpp>
-
+#include "apps/cairn/cli_fwd.h"
 #include "cairn/base/result.h"
 
 namespace cairn {

@@ -29,14 +29,14 @@ std::string_view stop_name(Stop stop) {
 }
 
 Result<Answered> generate(Engine& engine, Sequence& sequence, std::span<const TokenId> tokens, Sampler& sampler,
-                            const GenerationOptions& options, const std::function<Status(TokenId)>& on_token) {
+                          const GenerationOptions& options, const std::function<Status(TokenId)>& on_token) {
   const Clock::time_point start = Clock::now();
   Answered out;
   out.prompt_tokens = tokens.size();
   const std::size_t held = sequence.size();
   Progress progress("Reading the prompt");
-  Result<std::span<const float>> logits = engine.prefill(
-      sequence, tokens.subspan(held), {.on_progress = progress.counter(), .cancel = &interrupt_flag()});
+  Result<std::span<const float>> logits =
+      engine.prefill(sequence, tokens.subspan(held), {.on_progress = progress.counter(), .cancel = &interrupt_flag()});
   progress.finish();
   // In a conversation the turns before are in the sequence, whoever computed them.
   out.reused_tokens = std::max(held, sequence.reused_tokens());

@@ -38,6 +38,6 @@ struct Answered {
 // each new id at once. Draws a progress bar while prefilling and stops at interrupted(): what was drawn by then counts.
 // Errors: those of Engine::prefill and Engine::decode, and of on_token.
 Result<Answered> generate(Engine& engine, Sequence& sequence, std::span<const TokenId> tokens, Sampler& sampler,
-                            const GenerationOptions& options, const std::function<Status(TokenId)>& on_token);
+                          const GenerationOptions& options, const std::function<Status(TokenId)>& on_token);
 
 }  // namespace cairn

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/cairn/model_options.h"
 
+#include <CLI/CLI.hpp>
+
 #include "apps/cairn/progress.h"
 #include "apps/cairn/store_options.h"
 

@@ -2,12 +2,12 @@
 // The options of every command that loads a model, and the loading.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
 
+#include "apps/cairn/cli_fwd.h"
 #include "cairn/base/result.h"
 #include "cairn/engine/engine.h"
 #include "cairn/store/open_store.h"

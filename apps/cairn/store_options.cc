@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/cairn/store_options.h"
 
+#include <CLI/CLI.hpp>
 #include <iostream>
 
 #include "apps/cairn/model_options.h"
@@ -12,8 +13,9 @@ namespace cairn {
 
 void add_store_options(CLI::App& command, StoreConfig& config) {
   command
-      .add_option("--store", config.tiers,
-                  "Where prefixes outlive the process, fastest first: a folder, ram:512MiB, redis://HOST (docs/store.md)")
+      .add_option(
+          "--store", config.tiers,
+          "Where prefixes outlive the process, fastest first: a folder, ram:512MiB, redis://HOST (docs/store.md)")
       ->delimiter(',')
       ->group("Store");
   command
@@ -60,8 +62,8 @@ std::string store_figures(StoreLink& link) {
   const StoreLinkStats cache = link.stats();
   const StoreStats store = link.store().stats();
   std::string text = "store: " + std::to_string(cache.blocks_loaded) + " blocks loaded in " +
-                     format_number(cache.load_seconds, 3) + " s, " + std::to_string(cache.blocks_written) + " queued for writing in " +
-                     format_number(1000 * cache.write_seconds, 1) + " ms";
+                     format_number(cache.load_seconds, 3) + " s, " + std::to_string(cache.blocks_written) +
+                     " queued for writing in " + format_number(1000 * cache.write_seconds, 1) + " ms";
   if (cache.loads_skipped > 0) text += ", " + std::to_string(cache.loads_skipped) + " loads skipped as too slow";
   if (cache.blocks_refused > 0) text += ", " + std::to_string(cache.blocks_refused) + " refused";
   if (store.writes_dropped + store.writes_failed > 0) {

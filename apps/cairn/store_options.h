@@ -2,10 +2,10 @@
 // The options of every command that uses a store, and the opening.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <string>
 
+#include "apps/cairn/cli_fwd.h"
 #include "cairn/base/result.h"
 #include "cairn/store/open_store.h"
 

@@ -88,11 +88,12 @@ struct Attention::Source {
   const AttendRows* rows;
   std::uint32_t first_row;
   std::uint32_t row_count;
-  std::uint32_t state_rows;   // that are left there: those of all heads of the item that merges
-  float* partial = nullptr;   // nullptr when the item covers every split
+  std::uint32_t state_rows;  // that are left there: those of all heads of the item that merges
+  float* partial = nullptr;  // nullptr when the item covers every split
 };
 
-// Some tokens under some KV heads, over the splits [first_split, last_split). Several sources have the same pages there.
+// Some tokens under some KV heads, over the splits [first_split, last_split). Several sources have the same pages
+// there.
 struct Attention::Item {
   std::uint32_t first_source;
   std::uint32_t source_count;
@@ -126,7 +127,8 @@ void Attention::add_item(const AttendRows& rows, std::uint32_t first_row, std::u
                          std::uint32_t first_head, std::uint32_t head_count) {
   const std::uint32_t state_rows = row_count * head_count * (heads_ / shape_.kv_heads);
   max_rows_ = std::max(max_rows_, state_rows);
-  items_.push_back({static_cast<std::uint32_t>(sources_.size()), 1, first_head, head_count, 0, splits_of(rows), first_head});
+  items_.push_back(
+      {static_cast<std::uint32_t>(sources_.size()), 1, first_head, head_count, 0, splits_of(rows), first_head});
   sources_.push_back({&rows, first_row, row_count, state_rows});
 }
 
@@ -247,7 +249,8 @@ void Attention::attend_item(const Item& item, unsigned thread) {
     positions[t] = source.rows->positions[row];
     for (std::uint32_t h = 0; h < item.head_count; ++h) {
       const float* q = source.rows->q + (row * heads_ + (item.first_head + h) * group) * head_dim;
-      std::memcpy(tile.q + (std::size_t{h} * head_rows + t * group) * head_dim, q, std::size_t{group} * head_dim * sizeof(float));
+      std::memcpy(tile.q + (std::size_t{h} * head_rows + t * group) * head_dim, q,
+                  std::size_t{group} * head_dim * sizeof(float));
     }
   }
   const std::int32_t last_position = *std::max_element(positions.begin(), positions.begin() + tokens);

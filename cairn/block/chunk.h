@@ -9,8 +9,8 @@
 
 namespace cairn {
 
-// At most `most` of the `wanted` tokens that follow `held` ones. A chunk that is not the last ends on a block border where
-// it can, so that what was computed can be shared as it goes. Requires: wanted, most > 0.
+// At most `most` of the `wanted` tokens that follow `held` ones. A chunk that is not the last ends on a block border
+// where it can, so that what was computed can be shared as it goes. Requires: wanted, most > 0.
 constexpr std::size_t chunk_rows(std::size_t held, std::size_t wanted, std::size_t most) {
   const std::size_t count = std::min(wanted, most), beyond = (held + count) % kBlockTokens;
   return count < wanted && beyond < count ? count - beyond : count;

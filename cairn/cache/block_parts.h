@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How a block's pages lie in a stored record: part 0 is the tokens, part 1 + l is K then V of layer l; a part's tag says
-// in which form each is.
+// How a block's pages lie in a stored record: part 0 is the tokens, part 1 + l is K then V of layer l; a part's tag
+// says in which form each is.
 #pragma once
 
 #include <cstddef>

@@ -156,7 +156,8 @@ TEST_F(EncodedCache, BytesAreWhatIsHeld) {
 }
 
 TEST_F(EncodedCache, TheBytesOfAPrefixAreTheMostItTakesOnItsWay) {
-  for (const char* spec : {"raw_f16", "kivi4-g32", "kivi2-g32+sinks=1", "tok4+sinks=2", "tok8+recent=1", "kivi4-g32+prefill=exact"}) {
+  for (const char* spec :
+       {"raw_f16", "kivi4-g32", "kivi2-g32+sinks=1", "tok4+sinks=2", "tok8+recent=1", "kivi4-g32+prefill=exact"}) {
     make(spec);
     std::size_t most = 0;
     for (std::size_t tokens = 1; tokens <= 330; ++tokens) {

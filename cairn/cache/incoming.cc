@@ -68,8 +68,7 @@ std::size_t Incoming::prepare(std::size_t from) {
 bool Incoming::accept(const LoadedBlock& block, std::size_t i, Reservation& room) {
   const BlockMeta& meta = block.record->meta();
   std::array<TokenId, kBlockTokens> stored;
-  if (meta.recipe != wanted_.recipe ||
-      !store_->copy_part(block, 0, std::as_writable_bytes(std::span(stored))) ||
+  if (meta.recipe != wanted_.recipe || !store_->copy_part(block, 0, std::as_writable_bytes(std::span(stored))) ||
       !std::ranges::equal(stored, tokens(i))) {
     return false;
   }

@@ -25,10 +25,10 @@ namespace cairn {
 class Incoming {
  public:
   struct Wanted {
-    std::size_t first = 0;            // number of the first block in its sequence
-    Digest parent;                    // of the first block: a key or the root
+    std::size_t first = 0;  // number of the first block in its sequence
+    Digest parent;          // of the first block: a key or the root
     std::vector<Digest> keys;
-    std::vector<TokenId> tokens;      // of these blocks
+    std::vector<TokenId> tokens;  // of these blocks
     Digest recipe;
   };
 
@@ -41,7 +41,8 @@ class Incoming {
   std::size_t first() const { return wanted_.first; }
   std::size_t end() const { return wanted_.first + wanted_.keys.size(); }  // block number
 
-  // Whether prepare() will not wait, after some time. How long the load should still take; nothing while that is unknown.
+  // Whether prepare() will not wait, after some time. How long the load should still take; nothing while that is
+  // unknown.
   bool ready(std::chrono::milliseconds within) const { return load_->have_part(0, within).has_value(); }
   std::optional<double> seconds_left() const { return load_->seconds_left(); }
   bool late() const { return passed(deadline_); }  // nothing is waited for any more
@@ -63,8 +64,8 @@ class Incoming {
     return std::span(wanted_.tokens).subspan((skipped_ + i) * kBlockTokens).first<kBlockTokens>();
   }
 
-  // Fills the pages up to this layer, waiting for them; `pool` may be null. Returns how many leading blocks are sound so
-  // far: it never grows, and what lies behind must not be used.
+  // Fills the pages up to this layer, waiting for them; `pool` may be null. Returns how many leading blocks are sound
+  // so far: it never grows, and what lies behind must not be used.
   std::size_t arrive(std::size_t layer, ThreadPool* pool);
   std::size_t prepared() const { return pages_.size(); }
   bool complete() const { return layers_ == core_.layers.size(); }

@@ -36,19 +36,19 @@ class KvCache {
   // must be computed for its logits. It may be empty; so may the prompt.
   Sequence open(std::span<const TokenId> prompt);
 
-  // The same, but blocks that only the store has may still be on their way: see Sequence::awaits_blocks(). Without a store
-  // it is open().
+  // The same, but blocks that only the store has may still be on their way: see Sequence::awaits_blocks(). Without a
+  // store it is open().
   Sequence open_while_loading(std::span<const TokenId> prompt);
 
   // A sequence of its own that shares all pages with `sequence`. Requires: no reserved tokens there.
   Sequence fork(const Sequence& sequence) { return sequence.fork(); }
 
   const KvCacheOptions& options() const { return core_->options; }
-  std::size_t bytes_per_token() const;  // all layers, K and V, of full blocks as they are kept
+  std::size_t bytes_per_token() const;                // all layers, K and V, of full blocks as they are kept
   std::size_t block_bytes(std::size_t number) const;  // of a full block as it is kept, by its place in the prefix
-  // The most that a sequence takes on its way to so many tokens when it grows one by one: encoded blocks, those that stay
-  // open, the open tail, and both forms of a block while it is encoded. Longer passes take more: they keep every block
-  // open that they touch.
+  // The most that a sequence takes on its way to so many tokens when it grows one by one: encoded blocks, those that
+  // stay open, the open tail, and both forms of a block while it is encoded. Longer passes take more: they keep every
+  // block open that they touch.
   std::size_t bytes_for(std::size_t tokens) const;
   KvCacheStats stats() const;
 

@@ -31,8 +31,8 @@ SealedBlock sealed_block(const Digest& parent, const Digest& key, std::span<cons
 
 }  // namespace
 
-void index_block(CacheCore& core, const Digest& parent, const Digest& key, std::span<const TokenId, kBlockTokens> tokens,
-                 std::vector<LayerTable>& layers, std::size_t block) {
+void index_block(CacheCore& core, const Digest& parent, const Digest& key,
+                 std::span<const TokenId, kBlockTokens> tokens, std::vector<LayerTable>& layers, std::size_t block) {
   if (!core.index) return;
   InsertResult result = core.index->insert(core.options.root, sealed_block(parent, key, tokens, layers, block));
   if (result.outcome != InsertOutcome::kDuplicate) return;

@@ -18,8 +18,8 @@ bool at_plain_positions(const LayerTable& layer, std::size_t block);
 
 // Offers the block to the prefix index, if there is one. Where an equal block is known
 // already, `layers` gets its pages, so that equal blocks are held once.
-void index_block(CacheCore& core, const Digest& parent, const Digest& key, std::span<const TokenId, kBlockTokens> tokens,
-                 std::vector<LayerTable>& layers, std::size_t block);
+void index_block(CacheCore& core, const Digest& parent, const Digest& key,
+                 std::span<const TokenId, kBlockTokens> tokens, std::vector<LayerTable>& layers, std::size_t block);
 
 // The same for a block that has been computed: a store hears of it too.
 void publish_block(CacheCore& core, const Digest& parent, const Digest& key,

@@ -42,11 +42,11 @@ class Sequence {
   std::size_t reused_tokens() const { return reused_; }
 
   // With a sequence that was opened while a store loads (KvCache::open_while_loading): blocks that follow block number
-  // blocks_awaited_at() are on their way. Once the sequence ends there, or further on, join_incoming() makes them part of
-  // it, waiting for their first layer only: size() grows, arrive() is to be called for a layer before anything attends
-  // at it, and nothing else but reserve, store, encode_due, commit and rollback may follow until a commit.
+  // blocks_awaited_at() are on their way. Once the sequence ends there, or further on, join_incoming() makes them part
+  // of it, waiting for their first layer only: size() grows, arrive() is to be called for a layer before anything
+  // attends at it, and nothing else but reserve, store, encode_due, commit and rollback may follow until a commit.
   bool awaits_blocks() const { return incoming_ != nullptr && !joined_; }
-  bool joined_blocks() const { return joined_; }  // since the last commit
+  bool joined_blocks() const { return joined_; }           // since the last commit
   const Incoming& incoming() const { return *incoming_; }  // requires: awaits_blocks()
   bool at_awaited_blocks() const;
   void join_incoming();
@@ -98,7 +98,8 @@ class Sequence {
   // kInvalidArgument when the count is not reserved().
   Status commit(std::span<const TokenId> tokens);
 
-  // Drops the reserved tokens. Where attention was counted since reserve(), it ends publishing: the count is not undone.
+  // Drops the reserved tokens. Where attention was counted since reserve(), it ends publishing: the count is not
+  // undone.
   void rollback();
 
   // Keeps the first `tokens` committed tokens and drops the reserved ones. A cut inside an encoded block leaves what

@@ -77,12 +77,12 @@ std::unique_ptr<Incoming> StoreLink::begin(CacheCore& core, std::span<const Toke
   count_heads(head);
   const std::size_t first = known + head, end = known + tiers.size();
   const auto tokens = prompt.subspan(first * kBlockTokens, (end - first) * kBlockTokens);
-  Incoming::Wanted wanted{.first = first,
-                          .parent = first == 0 ? core.options.root : keys[first - 1],
-                          .keys = {keys.begin() + static_cast<std::ptrdiff_t>(first),
-                                   keys.begin() + static_cast<std::ptrdiff_t>(end)},
-                          .tokens = {tokens.begin(), tokens.end()},
-                          .recipe = options_.recipe};
+  Incoming::Wanted wanted{
+      .first = first,
+      .parent = first == 0 ? core.options.root : keys[first - 1],
+      .keys = {keys.begin() + static_cast<std::ptrdiff_t>(first), keys.begin() + static_cast<std::ptrdiff_t>(end)},
+      .tokens = {tokens.begin(), tokens.end()},
+      .recipe = options_.recipe};
   return std::make_unique<Incoming>(core, options_.store, std::move(wanted), deadline, blocks_refused_);
 }
 
@@ -97,7 +97,8 @@ StoreLink::Advice StoreLink::advise(const Incoming& incoming, std::size_t tokens
   if (!left_s) {  // a chunk later more is known
     return incoming.waited_s() < std::min(chunk_s, kLongWait) ? Advice::kWait : Advice::kCompute;
   }
-  if (rate > 0 && *left_s >= static_cast<double>(incoming.end() * kBlockTokens - tokens) / rate) return Advice::kAbandon;
+  if (rate > 0 && *left_s >= static_cast<double>(incoming.end() * kBlockTokens - tokens) / rate)
+    return Advice::kAbandon;
   return *left_s > chunk_s ? Advice::kCompute : Advice::kWait;
 }
 

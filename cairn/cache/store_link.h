@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Between a KV cache and a store: what a prompt needs is loaded into the prefix index before a sequence is opened on it, and blocks
-// are written behind as they are sealed. Loads that would take longer than computing are not made.
+// Between a KV cache and a store: what a prompt needs is loaded into the prefix index before a sequence is opened on
+// it, and blocks are written behind as they are sealed. Loads that would take longer than computing are not made.
 #pragma once
 
 #include <atomic>
@@ -31,11 +31,11 @@ struct StoreLinkOptions {
 
 struct StoreLinkStats {
   std::uint64_t blocks_loaded = 0, blocks_written = 0;
-  double write_seconds = 0;            // that sealing blocks took longer
-  std::uint64_t loads_skipped = 0;     // by the break-even guard
-  std::uint64_t heads_computed = 0;    // blocks that were computed while later ones were loading
-  std::uint64_t blocks_refused = 0;    // stored otherwise than this cache keeps them, or damaged
-  double load_seconds = 0;             // that prompts waited
+  double write_seconds = 0;          // that sealing blocks took longer
+  std::uint64_t loads_skipped = 0;   // by the break-even guard
+  std::uint64_t heads_computed = 0;  // blocks that were computed while later ones were loading
+  std::uint64_t blocks_refused = 0;  // stored otherwise than this cache keeps them, or damaged
+  double load_seconds = 0;           // that prompts waited
 };
 
 // Thread-safe.
@@ -51,8 +51,8 @@ class StoreLink {
   // nothing.
   std::unique_ptr<Incoming> begin(CacheCore& core, std::span<const TokenId> prompt);
 
-  // What a sequence of `tokens` tokens that awaits these blocks should do now, computing at most `chunk` tokens at a time.
-  // Looks on for a moment before it says kWait.
+  // What a sequence of `tokens` tokens that awaits these blocks should do now, computing at most `chunk` tokens at a
+  // time. Looks on for a moment before it says kWait.
   enum class Advice : std::uint8_t {
     kJoin,     // take the blocks
     kWait,     // they will be there sooner than a chunk is computed
@@ -68,9 +68,7 @@ class StoreLink {
   void write_behind(const CacheCore& core, const SealedBlock& block, std::uint32_t depth);
 
   // Prefill went so fast: what a load must beat.
-  void observe_prefill(std::size_t tokens, double seconds) {
-    prefill_.observe(static_cast<double>(tokens), seconds);
-  }
+  void observe_prefill(std::size_t tokens, double seconds) { prefill_.observe(static_cast<double>(tokens), seconds); }
 
   StoreLinkStats stats() const;
   Store& store() { return *options_.store; }

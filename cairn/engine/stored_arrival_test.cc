@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Computing while a store loads: the logits have the bits of a cold run, however slowly, unevenly or damaged the blocks come.
+// Computing while a store loads: the logits have the bits of a cold run, however slowly, unevenly or damaged the blocks
+// come.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -11,7 +12,6 @@
 #include "cairn/base/random.h"
 #include "cairn/engine/engine.h"
 #include "cairn/store/ram_tier.h"
-
 #include "cairn/testing/tiny_engine.h"
 #include "cairn/testing/tiny_model.h"
 
@@ -43,7 +43,8 @@ class SlowTier final : public Tier {
       sink(i, status, std::move(record));
     });
   }
-  std::unique_ptr<PartReads> get_by_parts(std::span<const Digest> keys, Deadline deadline, const GetSink& sink) override {
+  std::unique_ptr<PartReads> get_by_parts(std::span<const Digest> keys, Deadline deadline,
+                                          const GetSink& sink) override {
     struct Slowly final : PartReads {
       std::chrono::microseconds each;
       std::uint64_t bytes = 0;
@@ -63,7 +64,8 @@ class SlowTier final : public Tier {
     return reads;
   }
   bool reads_parts() const override { return by_parts; }
-  std::vector<BlockStatus> put(std::span<const std::shared_ptr<const BlockRecord>> records, Deadline deadline) override {
+  std::vector<BlockStatus> put(std::span<const std::shared_ptr<const BlockRecord>> records,
+                               Deadline deadline) override {
     return inner_->put(records, deadline);
   }
   std::vector<BlockStatus> replace(std::span<const std::shared_ptr<const BlockRecord>> records, Deadline d) override {
@@ -80,7 +82,9 @@ class SlowTier final : public Tier {
   Status list(const std::function<bool(const StoredBlock&)>& visitor, Deadline deadline) override {
     return inner_->list(visitor, deadline);
   }
-  void describe_recipe(const Digest& recipe, const std::string& text) override { inner_->describe_recipe(recipe, text); }
+  void describe_recipe(const Digest& recipe, const std::string& text) override {
+    inner_->describe_recipe(recipe, text);
+  }
   std::map<Digest, std::string> recipes() override { return inner_->recipes(); }
   TierStats stats() const override { return inner_->stats(); }
 
@@ -251,9 +255,8 @@ TEST_P(StoredArrival, ASequenceMayBeDroppedAtAnyTime) {
   expect_cold(answer(*warm));
 }
 
-INSTANTIATE_TEST_SUITE_P(Orders, StoredArrival, ::testing::Bool(), [](const auto& by_parts) {
-  return by_parts.param ? "PartByPart" : "BlockByBlock";
-});
+INSTANTIATE_TEST_SUITE_P(Orders, StoredArrival, ::testing::Bool(),
+                         [](const auto& by_parts) { return by_parts.param ? "PartByPart" : "BlockByBlock"; });
 
 }  // namespace
 }  // namespace cairn

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Requests to passes: who starts, who has to make room, how many rows each gets (docs/serve.md). Pure decisions; the clock
-// is an argument.
+// Requests to passes: who starts, who has to make room, how many rows each gets (docs/serve.md). Pure decisions; the
+// clock is an argument.
 //
 // After SGLang's longest-prefix-match order and in-batch rule (arXiv 2312.07104) and Sarathi's chunked prefill beside
 // decoding (arXiv 2403.02310).
@@ -21,9 +21,9 @@ namespace cairn {
 
 struct SchedulerOptions {
   std::size_t most_running = 16;
-  std::size_t pass_rows = 256;     // of a pass
-  std::size_t prefill_rows = 64;   // of a pass in which somebody decodes
-  double patience_s = 5;           // after which a request goes before all that arrived later
+  std::size_t pass_rows = 256;      // of a pass
+  std::size_t prefill_rows = 64;    // of a pass in which somebody decodes
+  double patience_s = 5;            // after which a request goes before all that arrived later
   std::size_t growth_tokens = 256;  // of an answer that admission counts on; what comes after may cost a parking
   using KeySet = std::unordered_set<Digest, DigestHash>;
   struct Tenant {
@@ -31,7 +31,7 @@ struct SchedulerOptions {
     std::size_t most_running = SIZE_MAX;
     KeySet held{};  // blocks that are there whoever runs
   };
-  std::vector<Tenant> tenants{};                       // SchedRequest::tenant is an index
+  std::vector<Tenant> tenants{};                          // SchedRequest::tenant is an index
   std::function<std::size_t(std::size_t)> bytes_for{};    // KV bytes of a sequence of so many tokens
   std::function<std::size_t(std::size_t)> block_bytes{};  // of one full block in it, by its number
 };
@@ -69,7 +69,8 @@ class Scheduler {
   // prompt and answer. Requires: running; held < known.
   void opened(RequestId id, std::size_t held);
   void advanced(RequestId id, std::size_t held, std::size_t known);
-  // Memory was short after all: the newest running request of the tenant goes back to wait. Returns it; 0 when none runs.
+  // Memory was short after all: the newest running request of the tenant goes back to wait. Returns it; 0 when none
+  // runs.
   RequestId park_newest(std::size_t tenant);
 
   std::size_t running() const { return running_.size(); }

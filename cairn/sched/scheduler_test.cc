@@ -50,7 +50,10 @@ class Machine {
   };
 
   void submit(RequestId id, const Plan& plan) {
-    SchedRequest request{.id = id, .tenant = plan.tenant, .prompt_tokens = plan.prompt, .most_new = plan.most_new,
+    SchedRequest request{.id = id,
+                         .tenant = plan.tenant,
+                         .prompt_tokens = plan.prompt,
+                         .most_new = plan.most_new,
                          .arrival_s = plan.arrival_s,
                          .keys = keys_of(plan.document, plan.shared_blocks, id, plan.prompt)};
     if (!scheduler_.could_fit(request)) return;
@@ -163,8 +166,9 @@ class Machine {
 };
 
 SchedulerOptions roomy() {
-  return {.tenants = {{.kv_bytes = 1000 * kBlockBytes}}, .bytes_for = bytes_for,
-          .block_bytes = [](std::size_t) { return kBlockBytes; }};
+  return {.tenants = {{.kv_bytes = 1000 * kBlockBytes}}, .bytes_for = bytes_for, .block_bytes = [](std::size_t) {
+            return kBlockBytes;
+          }};
 }
 
 RC_GTEST_PROP(SchedulerModel, EverybodyEndsWithinTheBudgets, ()) {
@@ -240,8 +244,8 @@ TEST(Scheduler, LongerPrefixesGoFirstUntilSomebodyHasWaitedTooLong) {
   while (machine.requests().at(100).first_start_s < 0) {
     ASSERT_LT(machine.now_s(), start_s + 4) << "it starves";
     if (machine.scheduler().waiting() < 3) {
-      machine.submit(next++, {.document = 1, .shared_blocks = 4, .prompt = 300, .most_new = 1,
-                              .arrival_s = machine.now_s()});
+      machine.submit(next++,
+                     {.document = 1, .shared_blocks = 4, .prompt = 300, .most_new = 1, .arrival_s = machine.now_s()});
     }
     machine.step();
   }

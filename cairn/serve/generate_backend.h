@@ -52,7 +52,8 @@ class GenerateBackend {
   // How many of a tenant may be submitted at once when nobody else waits.
   virtual std::size_t most_at_once(const std::string& tenant) const = 0;
 
-  // Takes no more requests and waits for those that run; the others end as kCancelled at the deadline. Flushes the store.
+  // Takes no more requests and waits for those that run; the others end as kCancelled at the deadline. Flushes the
+  // store.
   virtual void drain(Deadline deadline) = 0;
   virtual bool draining() const = 0;
 

@@ -30,7 +30,8 @@ struct TokenLogprob {
   float logprob = 0;
 };
 
-// A token and the text that became certain with it: none while a character is incomplete or a stop string may have begun.
+// A token and the text that became certain with it: none while a character is incomplete or a stop string may have
+// begun.
 struct GeneratedPiece {
   std::string text{};
   TokenId id = 0;

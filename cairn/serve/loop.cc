@@ -67,8 +67,9 @@ Status ServeLoop::Impl::open_tenants() {
     CAIRN_TRY(tenant.engine, engine->sibling(of_tenant));
     const KvCache& cache = tenant.engine->cache();
     if (!cache.options().plan.reusable()) {
-      return fail(ErrorCode::kInvalidArgument, "a server needs a codec whose blocks can be reused: without +recent and "
-                                               "+prefill=exact");
+      return fail(ErrorCode::kInvalidArgument,
+                  "a server needs a codec whose blocks can be reused: without +recent and "
+                  "+prefill=exact");
     }
     codec = codec_text(cache.options().plan);
     sched.bytes_for = [&cache](std::size_t tokens) { return cache.bytes_for(tokens); };
@@ -105,7 +106,8 @@ Result<std::shared_ptr<Generation>> ServeLoop::submit(GenerateRequest request) {
   if (prompt == 0) return fail(ErrorCode::kInvalidArgument, "the prompt has no tokens");
   for (const TokenId id : request.prompt) {
     if (id < 0 || static_cast<std::size_t>(id) >= impl.engine->tokenizer().size()) {
-      return fail(ErrorCode::kInvalidArgument, "the prompt has a token that the model does not know: " + std::to_string(id));
+      return fail(ErrorCode::kInvalidArgument,
+                  "the prompt has a token that the model does not know: " + std::to_string(id));
     }
   }
   CAIRN_TRY(Sampler sampler, Sampler::make(request.sampler));
@@ -114,7 +116,8 @@ Result<std::shared_ptr<Generation>> ServeLoop::submit(GenerateRequest request) {
                                          std::to_string(prompt) + " and " + std::to_string(request.max_tokens) +
                                          " are asked for");
   }
-  SchedRequest scheduled{.tenant = found->second, .prompt_tokens = prompt,
+  SchedRequest scheduled{.tenant = found->second,
+                         .prompt_tokens = prompt,
                          .most_new = request.max_tokens != 0 ? request.max_tokens : context - prompt,
                          .arrival_s = impl.now_s(),
                          .keys = block_keys(tenant.engine->cache().options().root, request.prompt)};
@@ -128,11 +131,10 @@ Result<std::shared_ptr<Generation>> ServeLoop::submit(GenerateRequest request) {
     }
   }
   if (!scheduler.could_fit(scheduled)) {
-    return fail(ErrorCode::kOutOfBudget, "the keys and values of " + std::to_string(prompt + scheduled.most_new) +
-                                             " tokens take " + std::to_string(scheduler.bytes_alone(scheduled)) +
-                                             " bytes, more than the " +
-                                             std::to_string(tenant.limits.kv_bytes - tenant.held.bytes) +
-                                             " that there are");
+    return fail(ErrorCode::kOutOfBudget,
+                "the keys and values of " + std::to_string(prompt + scheduled.most_new) + " tokens take " +
+                    std::to_string(scheduler.bytes_alone(scheduled)) + " bytes, more than the " +
+                    std::to_string(tenant.limits.kv_bytes - tenant.held.bytes) + " that there are");
   }
   auto generation = std::make_shared<Generation>(std::move(request));
   {
@@ -141,7 +143,8 @@ Result<std::shared_ptr<Generation>> ServeLoop::submit(GenerateRequest request) {
     for (const ServeTenant& each : impl.tenants) waiting += each.waiting;
     if (impl.draining || tenant.waiting >= tenant.limits.most_waiting || waiting >= impl.options.most_waiting) {
       ++impl.counts.refused;
-      return fail(ErrorCode::kBusy, impl.draining ? "the server is stopping" : "too many requests wait; try again later");
+      return fail(ErrorCode::kBusy,
+                  impl.draining ? "the server is stopping" : "too many requests wait; try again later");
     }
     ++tenant.waiting;
     ++tenant.counts.requests;
@@ -200,9 +203,17 @@ std::vector<HeldBlock> ServeLoop::held_blocks(const std::string& tenant, std::si
   return impl_->tenants[found->second].engine->cache().blocks(most);
 }
 
-const Tokenizer& ServeLoop::tokenizer() const { return impl_->engine->tokenizer(); }
-const ModelConfig& ServeLoop::config() const { return impl_->engine->config(); }
-std::uint32_t ServeLoop::context() const { return impl_->engine->context(); }
-Store* ServeLoop::store() const { return impl_->options.engine.store.get(); }
+const Tokenizer& ServeLoop::tokenizer() const {
+  return impl_->engine->tokenizer();
+}
+const ModelConfig& ServeLoop::config() const {
+  return impl_->engine->config();
+}
+std::uint32_t ServeLoop::context() const {
+  return impl_->engine->context();
+}
+Store* ServeLoop::store() const {
+  return impl_->options.engine.store.get();
+}
 
 }  // namespace cairn

@@ -36,7 +36,8 @@ struct LoopOptions {
 // Thread-safe.
 class ServeLoop final : public GenerateBackend {
  public:
-  // Takes the model. Errors: those of Engine::sibling and hold_prefixes; kInvalidArgument for plans whose blocks cannot be reused.
+  // Takes the model. Errors: those of Engine::sibling and hold_prefixes; kInvalidArgument for plans whose blocks cannot
+  // be reused.
   static Result<std::unique_ptr<ServeLoop>> create(std::unique_ptr<Engine> engine, LoopOptions options);
   ~ServeLoop() override;
   ServeLoop(const ServeLoop&) = delete;

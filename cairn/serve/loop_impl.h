@@ -29,8 +29,8 @@ struct ActiveRequest {
   AnswerWriter writer;
   std::size_t tenant = 0;
   std::size_t most_new = 0;
-  std::vector<TokenId> tokens{};        // prompt and answer
-  std::optional<Sequence> sequence{};   // while it runs
+  std::vector<TokenId> tokens{};       // prompt and answer
+  std::optional<Sequence> sequence{};  // while it runs
   std::vector<float> logits{};
   GenerationUsage usage{};
   GenerationTiming timing{};

@@ -103,8 +103,8 @@ void ServeLoop::Impl::open(RequestId id) {
   request.timing.queued_s = std::chrono::duration<double>(request.opened - request.arrived).count();
 }
 
-// False while blocks are on their way that are better waited for. Others never wait with it: where somebody else has rows,
-// blocks join when all layers are there.
+// False while blocks are on their way that are better waited for. Others never wait with it: where somebody else has
+// rows, blocks join when all layers are there.
 bool ServeLoop::Impl::may_compute(RequestId id, ActiveRequest& request, bool alone) {
   Sequence& sequence = *request.sequence;
   if (!sequence.at_awaited_blocks()) return true;

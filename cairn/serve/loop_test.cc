@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whatever company a request has, however it is parked, cancelled beside, loaded or shared: its answer is that of a single
-// user, byte for byte.
+// Whatever company a request has, however it is parked, cancelled beside, loaded or shared: its answer is that of a
+// single user, byte for byte.
 #include "cairn/serve/loop.h"
 
 #include <gtest/gtest.h>
@@ -344,7 +344,8 @@ TEST_P(Loop, StopStringsAndLogprobs) {
 
 std::string test_name(const ::testing::TestParamInfo<std::string>& codec) {
   std::string name = codec.param;
-  std::ranges::replace_if(name, [](char letter) { return std::isalnum(letter) == 0; }, '_');
+  std::ranges::replace_if(
+      name, [](char letter) { return std::isalnum(letter) == 0; }, '_');
   return name;
 }
 

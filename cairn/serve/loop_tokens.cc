@@ -70,7 +70,8 @@ void ServeLoop::Impl::finish(RequestId id, FinishReason reason, std::string erro
   request.usage.completion_tokens = request.generated();
   request.timing.total_s = seconds_between(request.arrived, ServeClock::now());
   const std::shared_ptr<Generation> generation = request.generation;
-  GenerationResult result{.reason = reason, .error = std::move(error), .usage = request.usage, .timing = request.timing};
+  GenerationResult result{
+      .reason = reason, .error = std::move(error), .usage = request.usage, .timing = request.timing};
   scheduler->remove(id);
   active.erase(id);
   {

@@ -20,7 +20,8 @@ std::size_t begun(std::string_view text, std::string_view stop) {
 std::string StopMatcher::feed(std::string_view text) {
   if (stopped_) return {};
   held_ += text;
-  // The one that is complete first, as if the text had come letter by letter; of two with the same last letter the longer.
+  // The one that is complete first, as if the text had come letter by letter; of two with the same last letter the
+  // longer.
   std::size_t complete = std::string::npos, begins = 0, keep = 0;
   for (const std::string& stop : stops_) {
     if (stop.empty()) continue;

@@ -7,11 +7,13 @@
 namespace cairn {
 namespace {
 
-// However the text is cut, what comes out is the text up to the first stop string; nothing comes out that belongs to one.
+// However the text is cut, what comes out is the text up to the first stop string; nothing comes out that belongs to
+// one.
 RC_GTEST_PROP(StopMatcher, CutsDoNotMatter, ()) {
   const auto letter = rc::gen::element('a', 'b', 'c');
   const auto text = *rc::gen::container<std::string>(letter);
-  auto stops = *rc::gen::container<std::vector<std::string>>(rc::gen::nonEmpty(rc::gen::container<std::string>(letter)));
+  auto stops =
+      *rc::gen::container<std::vector<std::string>>(rc::gen::nonEmpty(rc::gen::container<std::string>(letter)));
   StopMatcher matcher(stops);
   std::string out;
   for (std::size_t at = 0; at < text.size();) {

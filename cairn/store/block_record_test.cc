@@ -3,8 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <cstdlib>
+#include <cstring>
 
 #include "cairn/base/file.h"
 #include "cairn/store/record_header.h"
@@ -101,7 +101,8 @@ TEST(BlockRecord, ReadsTheGoldenFiles) {
   const StoreKey key = a_key(7);
   for (const bool encrypted : {false, true}) {
     const std::string path = folder + (encrypted ? "block_v1_encrypted.rec" : "block_v1.rec");
-    const TestBlock block{.number = 41, .part_bytes = {256, 100, 300}, .tenant = 5, .expires_s = 77, .parent = 40, .depth = 3};
+    const TestBlock block{
+        .number = 41, .part_bytes = {256, 100, 300}, .tenant = 5, .expires_s = 77, .parent = 40, .depth = 3};
     if (std::getenv("CAIRN_WRITE_GOLDEN") != nullptr) {
       const auto record = block.record(encrypted ? &key : nullptr);
       ASSERT_TRUE(write_file(path, record->bytes()));

@@ -13,9 +13,9 @@ namespace cairn {
 struct IoOp {
   int fd = -1;
   bool write = false;
-  std::uint64_t offset = 0;       // a multiple of kDirectIoPage, as are the address and the length of `bytes`
-  std::span<std::byte> bytes;     // only read from if `write`
-  int error = 0;                  // afterwards: 0 or an errno; ENODATA where a file ends early
+  std::uint64_t offset = 0;    // a multiple of kDirectIoPage, as are the address and the length of `bytes`
+  std::span<std::byte> bytes;  // only read from if `write`
+  int error = 0;               // afterwards: 0 or an errno; ENODATA where a file ends early
 };
 
 // Thread-safe; calls may wait for each other.
@@ -27,7 +27,8 @@ class DiskIo {
   virtual void run(std::span<IoOp> ops) = 0;
   // 0 or an errno.
   virtual int sync(int fd);
-  // Gives the space of a stretch of the file back; it reads as zeros. 0 or an errno, EOPNOTSUPP where it cannot be done.
+  // Gives the space of a stretch of the file back; it reads as zeros. 0 or an errno, EOPNOTSUPP where it cannot be
+  // done.
   virtual int punch(int fd, std::uint64_t offset, std::uint64_t bytes);
 };
 

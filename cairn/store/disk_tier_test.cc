@@ -149,7 +149,7 @@ TEST_F(DiskTierTest, NumbersOfSegmentsAreNotUsedAgain) {
 }
 
 TEST_F(DiskTierTest, WhatDamageLeavesBehindDoesNotCountForEver) {
-  { // one sound block among damaged headers, and no checkpoint
+  {  // one sound block among damaged headers, and no checkpoint
     const auto tier = open();
     for (std::uint64_t i = 0; i < 8; ++i) EXPECT_EQ(put(**tier, i), BlockStatus::kOk);
   }
@@ -211,7 +211,8 @@ TEST_F(DiskTierTest, RefusesWhatIsNoStore) {
   EXPECT_EQ(open().error().code, ErrorCode::kCorrupt);
 }
 
-// Every operation of a short life fails once, with each error: nothing wrong is ever read, and what was acknowledged before is there.
+// Every operation of a short life fails once, with each error: nothing wrong is ever read, and what was acknowledged
+// before is there.
 TEST_F(DiskTierTest, AFailingDiskLosesNothingThatWasAcknowledged) {
   for (const int error : {EIO, ENOSPC}) {
     for (const bool tear : {false, true}) {

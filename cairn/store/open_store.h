@@ -32,7 +32,8 @@ struct OpenedStore {
 // "512MiB", "10GiB", "4096": kInvalidArgument for other texts.
 Result<std::uint64_t> parse_bytes(const std::string& text);
 
-// Errors: kInvalidArgument for a text that names no tier, an unknown policy, a bad key file; with `required` also whatever a tier says.
+// Errors: kInvalidArgument for a text that names no tier, an unknown policy, a bad key file; with `required` also
+// whatever a tier says.
 Result<std::unique_ptr<Tier>> open_tier(const std::string& text, const StoreConfig& config);
 Result<OpenedStore> open_store(const StoreConfig& config);
 

@@ -21,7 +21,7 @@ namespace cairn {
 struct LoadedBlock {
   BlockStatus status = BlockStatus::kTimeout;
   std::shared_ptr<const BlockRecord> record{};  // with kOk
-  std::size_t tier = 0;                       // that answered, with kOk
+  std::size_t tier = 0;                         // that answered, with kOk
 };
 
 enum class LoadOrder : std::uint8_t {
@@ -35,7 +35,8 @@ class PrefixLoad {
   // Waits for the i-th block until the load's deadline. After the first block that is not kOk no later one comes. When
   // loading by part, its parts may not be there yet: see wait_part().
   LoadedBlock wait(std::size_t i);
-  // Waits until the parts up to this one are there, and says of how many leading blocks. 0 when the deadline comes first.
+  // Waits until the parts up to this one are there, and says of how many leading blocks. 0 when the deadline comes
+  // first.
   std::size_t wait_part(std::size_t part);
   // The same, giving up after a while: nothing when they are not there by then.
   std::optional<std::size_t> have_part(std::size_t part, std::chrono::milliseconds within = {});
@@ -68,7 +69,7 @@ class PrefixLoad {
   mutable std::mutex mutex_;
   std::condition_variable arrived_;
   // Guarded by mutex_.
-  std::vector<LoadedBlock> blocks_;  // delivered so far; the last may be the miss that ended it
+  std::vector<LoadedBlock> blocks_;    // delivered so far; the last may be the miss that ended it
   std::size_t parts_ = 0, sound_ = 0;  // the first `parts_` parts of the first `sound_` blocks are there
   bool ended_ = false;
   Deadline started_{};

@@ -48,7 +48,8 @@ bool Store::resting(std::size_t tier) const {
 
 // One slow answer costs its caller a deadline; the next ones should not pay again.
 void Store::note_timeout(std::size_t tier, Deadline started) {
-  if (started + std::chrono::milliseconds(50) > std::chrono::steady_clock::now()) return;  // the caller was late, not the tier
+  if (started + std::chrono::milliseconds(50) > std::chrono::steady_clock::now())
+    return;  // the caller was late, not the tier
   rests_until_[tier].store(nanoseconds(deadline_in(options_.rest)), std::memory_order_relaxed);
 }
 
@@ -153,8 +154,8 @@ Status Store::flush(Deadline deadline) {
   {
     std::unique_lock lock(mutex_);
     if (!idle_.wait_until(lock, deadline, [&] { return queued_bytes_ == 0; })) {
-      return fail(ErrorCode::kIo, "the store did not write everything in time: " + std::to_string(queued_bytes_) +
-                                      " bytes are left");
+      return fail(ErrorCode::kIo,
+                  "the store did not write everything in time: " + std::to_string(queued_bytes_) + " bytes are left");
     }
   }
   for (const std::unique_ptr<Tier>& tier : tiers_) CAIRN_TRY_VOID(tier->flush(deadline));
@@ -175,8 +176,12 @@ double Store::expected_seconds(std::size_t tier, std::uint64_t bytes) const {
 }
 
 StoreStats Store::stats() const {
-  StoreStats stats{.loads = loads_, .blocks_loaded = blocks_loaded_, .load_timeouts = load_timeouts_,
-                   .writes = writes_, .writes_dropped = writes_dropped_, .writes_failed = writes_failed_,
+  StoreStats stats{.loads = loads_,
+                   .blocks_loaded = blocks_loaded_,
+                   .load_timeouts = load_timeouts_,
+                   .writes = writes_,
+                   .writes_dropped = writes_dropped_,
+                   .writes_failed = writes_failed_,
                    .promotions = promotions_};
   {
     const std::lock_guard lock(mutex_);

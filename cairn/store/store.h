@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tiers on top of each other, fastest first, behind an asynchronous front: loads with a deadline, writes behind the
-// caller's back, promotion of what was found below. Nothing here waits without a deadline or throws at the caller: what does not work
-// is a miss or a dropped write, counted.
+// caller's back, promotion of what was found below. Nothing here waits without a deadline or throws at the caller: what
+// does not work is a miss or a dropped write, counted.
 #pragma once
 
 #include <atomic>
@@ -22,9 +22,9 @@
 namespace cairn {
 
 struct StoreOptions {
-  std::vector<std::unique_ptr<Tier>> tiers{};     // fastest first, at least one
-  std::optional<StoreKey> key{};                  // records are encrypted with it
-  std::int64_t ttl_s = 0;                       // of blocks; 0 for ever
+  std::vector<std::unique_ptr<Tier>> tiers{};       // fastest first, at least one
+  std::optional<StoreKey> key{};                    // records are encrypted with it
+  std::int64_t ttl_s = 0;                           // of blocks; 0 for ever
   std::size_t queue_bytes = std::size_t{64} << 20;  // of records that wait to be written; more are dropped
   std::chrono::milliseconds write_deadline{5000};   // of one batch
   std::chrono::milliseconds rest{30000};            // how long a tier is left alone after it let a deadline pass
@@ -55,12 +55,14 @@ class Store {
   // Starts to load keys[0], keys[1], ... up to the first that no tier has. Returns at once.
   std::shared_ptr<PrefixLoad> load(std::vector<Digest> keys, Deadline deadline, LoadOrder order = LoadOrder::kByBlock);
 
-  // Which tier has the block, for each of the leading keys that some tier has. May ask a server: bounded by the deadline.
+  // Which tier has the block, for each of the leading keys that some tier has. May ask a server: bounded by the
+  // deadline.
   std::vector<std::size_t> locate(std::span<const Digest> keys, Deadline deadline);
 
   // Queues a block for all tiers. False when it was dropped since the queue is full.
   bool write(BlockMeta meta, std::span<const std::span<const std::byte>> contents);
-  // Waits until all that was queued before is written, and tiers are ready for a restart. kIo when the deadline comes first.
+  // Waits until all that was queued before is written, and tiers are ready for a restart. kIo when the deadline comes
+  // first.
   Status flush(Deadline deadline);
 
   // What a part of a loaded record says, verified. False when it is encrypted with another key, and when it is damaged:

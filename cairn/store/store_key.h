@@ -21,8 +21,8 @@ class StoreKey {
 
   using Nonce = std::array<std::uint8_t, kNonceBytes>;
 
-  // A file of 64 hexadecimal digits, as `openssl rand -hex 32` writes. kInvalidArgument when it holds something else, or when others
-  // than its owner may read it; the errors of read_file.
+  // A file of 64 hexadecimal digits, as `openssl rand -hex 32` writes. kInvalidArgument when it holds something else,
+  // or when others than its owner may read it; the errors of read_file.
   static Result<StoreKey> from_file(const std::string& path);
   explicit StoreKey(const std::array<std::uint8_t, kBytes>& bytes) : bytes_(bytes) {}
   ~StoreKey();
@@ -32,8 +32,8 @@ class StoreKey {
   static Nonce fresh_nonce();
 
   // out.size() == plain.size() + kOverhead. `context` is authenticated with it.
-  void seal(const Nonce& nonce, std::uint32_t part, std::span<const std::byte> context, std::span<const std::byte> plain,
-            std::span<std::byte> out) const;
+  void seal(const Nonce& nonce, std::uint32_t part, std::span<const std::byte> context,
+            std::span<const std::byte> plain, std::span<std::byte> out) const;
   // False when the key, the nonce, the context or the bytes are not those of seal().
   bool open(const Nonce& nonce, std::uint32_t part, std::span<const std::byte> context,
             std::span<const std::byte> sealed, std::span<std::byte> out) const;

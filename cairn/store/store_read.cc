@@ -117,9 +117,8 @@ std::size_t Store::read_parts(PrefixLoad& load, std::span<OpenReads> open, std::
     while (end < parts && (open.empty() || first.part_end(end) - from <= kStripeBytes)) ++end;
     for (OpenReads& reads : open) {
       const Deadline start = std::chrono::steady_clock::now();
-      const std::uint64_t bytes = reads.reads->read_to(end, [&](std::size_t i, BlockStatus) {
-        sound = std::min(sound, reads.blocks[i]);
-      });
+      const std::uint64_t bytes =
+          reads.reads->read_to(end, [&](std::size_t i, BlockStatus) { sound = std::min(sound, reads.blocks[i]); });
       load.count(bytes);
       rates_[reads.tier].observe(static_cast<double>(bytes), seconds_since(start));
     }
@@ -168,9 +167,8 @@ std::vector<LoadedBlock> Store::read_some(PrefixLoad& load, std::span<const Dige
       }
       if (late) note_timeout(t, start);
       // A prefix ends with the first block that is missing; a tier below may have it.
-      if (t + 1 == tiers_.size() && std::ranges::any_of(asked, [&](std::size_t i) {
-            return blocks[i].status != BlockStatus::kOk;
-          })) {
+      if (t + 1 == tiers_.size() &&
+          std::ranges::any_of(asked, [&](std::size_t i) { return blocks[i].status != BlockStatus::kOk; })) {
         break;
       }
     }

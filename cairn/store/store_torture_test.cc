@@ -51,11 +51,12 @@ int read_for(const std::string& folder, std::uint64_t seed, std::chrono::millise
   while (!passed(end)) {
     const TestBlock block{.number = random.below(600)};
     const Digest key = test_key(block.number);
-    (*tier)->get({&key, 1}, Deadline::max(), [&](std::size_t, BlockStatus status, std::shared_ptr<const BlockRecord> record) {
-      wrong |= status == BlockStatus::kOk && record->intact() && !block.equals(*record);
-      wrong |= status != BlockStatus::kOk && status != BlockStatus::kMiss;
-      hits += status == BlockStatus::kOk && record->intact();
-    });
+    (*tier)->get({&key, 1}, Deadline::max(),
+                 [&](std::size_t, BlockStatus status, std::shared_ptr<const BlockRecord> record) {
+                   wrong |= status == BlockStatus::kOk && record->intact() && !block.equals(*record);
+                   wrong |= status != BlockStatus::kOk && status != BlockStatus::kMiss;
+                   hits += status == BlockStatus::kOk && record->intact();
+                 });
   }
   return wrong ? 1 : hits == 0 ? 3 : 0;
 }

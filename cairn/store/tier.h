@@ -68,9 +68,9 @@ class Tier {
 
   virtual ~Tier() = default;
 
-  virtual std::string name() const = 0;  // "ram", "disk /var/cache/cairn", "redis://host:6379"
+  virtual std::string name() const = 0;         // "ram", "disk /var/cache/cairn", "redis://host:6379"
   virtual bool writes() const { return true; }  // false: another process does, or it was opened to read
-  virtual bool durable() const = 0;      // a put that returned kOk survives the end of the process
+  virtual bool durable() const = 0;             // a put that returned kOk survives the end of the process
 
   virtual std::vector<BlockStatus> contains(std::span<const Digest> keys, Deadline deadline) = 0;
   // Headers are verified here, parts by BlockRecord::copy_part.

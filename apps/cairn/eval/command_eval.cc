@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // cairn eval: the instruments that judge what a cache keeps of a model's answers.
+#include <CLI/CLI.hpp>
+
 #include "apps/cairn/commands.h"
 #include "apps/cairn/eval/eval_commands.h"
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // cairn eval items: the sessions of the suite as JSON lines, to look at or to train on.
+#include <CLI/CLI.hpp>
 #include <iostream>
 #include <memory>
 #include <string>

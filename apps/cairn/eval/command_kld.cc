@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // cairn eval kld: how far recipes move next-token distributions away from those of the exact cache.
+#include <CLI/CLI.hpp>
 #include <iostream>
 #include <memory>
 #include <optional>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // cairn eval ppl: strided perplexity of a text under recipes.
+#include <CLI/CLI.hpp>
 #include <iostream>
 #include <memory>
 #include <string>

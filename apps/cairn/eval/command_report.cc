@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // cairn eval report: the results of several runs in one HTML page.
+#include <CLI/CLI.hpp>
 #include <filesystem>
 #include <memory>
 #include <string>

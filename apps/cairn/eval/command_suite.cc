@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // cairn eval suite: which questions on a shared context a recipe still answers.
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
 #include <iostream>

@@ -2,8 +2,7 @@
 // The subcommands of `cairn eval`; each registers its options and leaves its outcome, as in commands.h.
 #pragma once
 
-#include <CLI/CLI.hpp>
-
+#include "apps/cairn/cli_fwd.h"
 #include "cairn/base/result.h"
 
 namespace cairn {

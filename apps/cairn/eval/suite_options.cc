@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/cairn/eval/suite_options.h"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <utility>
 

@@ -2,12 +2,12 @@
 // What the user asks `cairn eval suite` for, checked.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "apps/cairn/cli_fwd.h"
 #include "apps/cairn/model_options.h"
 #include "cairn/base/result.h"
 #include "cairn/eval/suite.h"

@@ -2,13 +2,13 @@
 // What `cairn eval ppl` and `cairn eval kld` share: a model, a text, windows, recipes.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "apps/cairn/cli_fwd.h"
 #include "apps/cairn/model_options.h"
 #include "cairn/base/result.h"
 #include "cairn/eval/judged_engine.h"

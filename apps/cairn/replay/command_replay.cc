@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // cairn replay: what eviction policies would have made of a trace of requests.
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iostream>
 #include <map>

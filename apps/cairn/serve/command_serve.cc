@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // cairn serve: an OpenAI-compatible server for one model.
+#include <CLI/CLI.hpp>
 #include <iostream>
 #include <memory>
 

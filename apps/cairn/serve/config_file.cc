@@ -6,6 +6,7 @@
 #define TOML_ENABLE_FORMATTERS 0
 #include <toml++/toml.h>
 
+#include <CLI/CLI.hpp>
 #include <charconv>
 #include <vector>
 

@@ -2,9 +2,9 @@
 // Options of a command from a TOML file, under the names that they have on the command line.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <string>
 
+#include "apps/cairn/cli_fwd.h"
 #include "cairn/base/result.h"
 
 namespace cairn {

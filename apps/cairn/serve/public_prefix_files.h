@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Files of --public-prefix: each is the body of a request, so that its tokens are those that a client's request begins with.
+// Files of --public-prefix: each is the body of a request, so that its tokens are those that a client's request begins
+// with.
 #pragma once
 
 #include <string>

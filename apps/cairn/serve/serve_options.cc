@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/cairn/serve/serve_options.h"
 
+#include <CLI/CLI.hpp>
 #include <filesystem>
 
 #include "apps/cairn/store_options.h"
@@ -22,7 +23,8 @@ CLI::Validator seconds_between(double least, double most) {
   const auto check = [=](std::string& text) {
     double seconds = 0;
     const bool within = CLI::detail::lexical_cast(text, seconds) && seconds >= least && seconds <= most;
-    return within ? std::string() : "'" + text + "' is not within " + format_number(least, 0) + " to " + format_number(most, 0);
+    return within ? std::string()
+                  : "'" + text + "' is not within " + format_number(least, 0) + " to " + format_number(most, 0);
   };
   return {check, "SECONDS"};
 }
@@ -73,8 +75,9 @@ void add_access_options(CLI::App& command, ServeOptions& options) {
       ->delimiter(',')
       ->group(group);
   command
-      .add_option("--public-prefix", options.public_prefixes,
-                  "Hold what this request begins with (a file with its JSON body) for every tenant, for good; repeatable")
+      .add_option(
+          "--public-prefix", options.public_prefixes,
+          "Hold what this request begins with (a file with its JSON body) for every tenant, for good; repeatable")
       ->allow_extra_args(false)
       ->group(group);
   command.add_flag("--log-json", options.log_json, "Log lines are JSON")->group(group);

@@ -2,12 +2,12 @@
 // What `cairn serve` was asked to do, by its command line and its configuration file.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
 
+#include "apps/cairn/cli_fwd.h"
 #include "apps/cairn/model_options.h"
 #include "cairn/base/result.h"
 #include "cairn/serve/api/api.h"

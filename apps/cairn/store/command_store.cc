@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // cairn store: what a store holds, whether it is sound, and changing it.
+#include <CLI/CLI.hpp>
 #include <ctime>
 #include <filesystem>
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // cairn store pin, move and clear.
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -106,8 +107,9 @@ Status move(const MoveOptions& options) {
   CAIRN_TRY_VOID(from->flush(options.deadline()));
   const char* const verb = options.copy ? "copied" : "moved";
   if (options.json) {
-    std::cout << Json{{"from", from->name()}, {"to", to->name()},     {verb, moved},
-                      {"bytes", bytes},       {"damaged", damaged}, {"refused", refused}}.dump(2)
+    std::cout << Json{{"from", from->name()}, {"to", to->name()},   {verb, moved},
+                      {"bytes", bytes},       {"damaged", damaged}, {"refused", refused}}
+                     .dump(2)
               << '\n';
   } else {
     std::cout << moved << " of " << blocks.size() << " blocks " << verb << " to " << to->name() << ", "
@@ -161,9 +163,7 @@ void add_store_pin_command(CLI::App& app, Status& outcome) {
   auto options = std::make_shared<PinOptions>();
   add_store_argument(*command, *options);
   command->add_option("key", options->prefix, "First digits of the keys, see ls and explain")->required();
-  command->add_option("--for", options->seconds, "Seconds")
-      ->check(CLI::Range(1, 315360000))
-      ->capture_default_str();
+  command->add_option("--for", options->seconds, "Seconds")->check(CLI::Range(1, 315360000))->capture_default_str();
   command->add_flag("--unpin", options->unpin, "End it instead");
   command->callback([options, &outcome] { outcome = pin(*options); });
 }

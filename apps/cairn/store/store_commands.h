@@ -2,13 +2,13 @@
 // The subcommands of `cairn store`. Each opens the tier that is named and leaves its outcome.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "apps/cairn/cli_fwd.h"
 #include "cairn/base/result.h"
 #include "cairn/store/open_store.h"
 
@@ -39,8 +39,8 @@ void add_store_argument(CLI::App& command, StoreCommand& options);
 
 enum class Access : std::uint8_t { kRead, kChange, kCreate };
 
-// Without kRead no other process may write the store. Errors: those of open_tier; kInvalidArgument for a RAM tier, which
-// ends with its process; kNotFound for a folder without a store, save for kCreate; kIo when the store is in use.
+// Without kRead no other process may write the store. Errors: those of open_tier; kInvalidArgument for a RAM tier,
+// which ends with its process; kNotFound for a folder without a store, save for kCreate; kIo when the store is in use.
 Result<std::unique_ptr<Tier>> open_named(const StoreCommand& options, Access access);
 
 // All blocks of a tier. Errors: those of Tier::list.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // cairn store compress: cold blocks made smaller where they are.
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
 #include <iostream>

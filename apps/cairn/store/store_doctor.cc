@@ -3,6 +3,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
@@ -48,12 +49,12 @@ void look_at_folder(const DoctorOptions& options, std::vector<Finding>& findings
   if (statvfs(existing.empty() ? "." : existing.c_str(), &info) == 0) {
     const double free = static_cast<double>(info.f_bavail) * static_cast<double>(info.f_frsize);
     const bool tight = free < static_cast<double>(options.config.disk_bytes);
-    findings.push_back({tight ? Verdict::kWarning : Verdict::kGood,
-                        format_bytes(free) + " are free" +
-                            (tight ? ": less than the budget of " +
-                                         format_bytes(static_cast<double>(options.config.disk_bytes)) +
-                                         ", writes will stop before it is used; lower --store-size"
-                                   : "")});
+    findings.push_back(
+        {tight ? Verdict::kWarning : Verdict::kGood,
+         format_bytes(free) + " are free" +
+             (tight ? ": less than the budget of " + format_bytes(static_cast<double>(options.config.disk_bytes)) +
+                          ", writes will stop before it is used; lower --store-size"
+                    : "")});
   }
 }
 
@@ -65,10 +66,12 @@ Status doctor(const DoctorOptions& options) {
     findings.push_back({Verdict::kBad, "a budget of " + std::to_string(options.config.disk_bytes) +
                                            " bytes holds hardly a block: raise --store-size"});
   }
-  if (unix_seconds() < 1700000000) findings.push_back({Verdict::kWarning, "the clock is far behind: blocks will not expire"});
+  if (unix_seconds() < 1700000000)
+    findings.push_back({Verdict::kWarning, "the clock is far behind: blocks will not expire"});
   if (!options.config.key_file.empty()) {
     const auto key = StoreKey::from_file(options.config.key_file);
-    findings.push_back(key ? Finding{Verdict::kGood, "the key file is sound"} : Finding{Verdict::kBad, key.error().message});
+    findings.push_back(key ? Finding{Verdict::kGood, "the key file is sound"}
+                           : Finding{Verdict::kBad, key.error().message});
   }
   StoreConfig config = options.config;
   config.disk_bytes = UINT64_MAX / 4;  // looking must evict nothing
@@ -108,7 +111,9 @@ Status doctor(const DoctorOptions& options) {
       const auto read = std::chrono::steady_clock::now();
       (*tier)->erase({&block->meta().key, 1}, options.deadline());
       const bool good = put == BlockStatus::kOk && got == BlockStatus::kOk;
-      const auto ms = [](auto time) { return format_number(std::chrono::duration<double, std::milli>(time).count(), 2); };
+      const auto ms = [](auto time) {
+        return format_number(std::chrono::duration<double, std::milli>(time).count(), 2);
+      };
       findings.push_back({good ? Verdict::kGood : Verdict::kBad,
                           good ? "1 MiB is written in " + ms(written - start) + " ms and read back in " +
                                      ms(read - written) + " ms, byte for byte"
@@ -119,8 +124,9 @@ Status doctor(const DoctorOptions& options) {
   bool bad = false;
   Json json = Json::array();
   for (const Finding& finding : findings) {
-    const char* const word =
-        finding.verdict == Verdict::kGood ? "ok" : finding.verdict == Verdict::kWarning ? "warning" : "bad";
+    const char* const word = finding.verdict == Verdict::kGood      ? "ok"
+                             : finding.verdict == Verdict::kWarning ? "warning"
+                                                                    : "bad";
     bad |= finding.verdict == Verdict::kBad;
     if (options.json) {
       json.push_back({{"verdict", word}, {"finding", finding.text}});

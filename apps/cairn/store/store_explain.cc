@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // cairn store explain: for each block of a prompt, where it is or why it is not.
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iostream>
 #include <map>
@@ -88,10 +89,11 @@ Status explain(ExplainOptions& options) {
   for (std::size_t b = 0; b < blocks; ++b) {
     explained[b] = {.block = b, .key = keys[b], .status = BlockStatus::kMiss, .why = {}};
   }
-  tier->get(keys, options.deadline(), [&](std::size_t b, BlockStatus status, std::shared_ptr<const BlockRecord> record) {
-    if (status == BlockStatus::kOk && !record->intact()) status = BlockStatus::kCorrupt;
-    explained[b].status = status;
-  });
+  tier->get(keys, options.deadline(),
+            [&](std::size_t b, BlockStatus status, std::shared_ptr<const BlockRecord> record) {
+              if (status == BlockStatus::kOk && !record->intact()) status = BlockStatus::kCorrupt;
+              explained[b].status = status;
+            });
   std::size_t usable = 0;
   for (Explained& block : explained) {
     switch (block.status) {
@@ -110,8 +112,11 @@ Status explain(ExplainOptions& options) {
     reachable = false;
   }
   if (options.json) {
-    Json json{{"store", tier->name()}, {"tokens", tokens.size()}, {"usable_tokens", usable * kBlockTokens},
-              {"recipe", recipe_fingerprint(engine->recipe()).hex()}, {"blocks", Json::array()}};
+    Json json{{"store", tier->name()},
+              {"tokens", tokens.size()},
+              {"usable_tokens", usable * kBlockTokens},
+              {"recipe", recipe_fingerprint(engine->recipe()).hex()},
+              {"blocks", Json::array()}};
     for (const Explained& block : explained) {
       json["blocks"].push_back({{"first_token", block.block * kBlockTokens},
                                 {"key", block.key.hex()},

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // cairn store stat and ls.
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iostream>
 #include <map>
@@ -47,7 +48,7 @@ Status stat(const StoreCommand& options) {
   const std::map<Digest, std::string> recipes = tier->recipes();
   const TierStats stats = tier->stats();
   if (options.json) {
-    Json json{{"store", tier->name()}, {"blocks", blocks.size()}, {"bytes", bytes},
+    Json json{{"store", tier->name()}, {"blocks", blocks.size()},  {"bytes", bytes},
               {"pinned", pinned},      {"compressed", compressed}, {"compressed_bytes", compressed_bytes},
               {"note", stats.note},    {"recipes", Json::array()}};
     for (const auto& [id, group] : groups) {
@@ -64,7 +65,8 @@ Status stat(const StoreCommand& options) {
   }
   std::cout << tier->name() << ": " << blocks.size() << " blocks, " << format_bytes(static_cast<double>(bytes)) << ", "
             << pinned << " pinned, " << compressed << " compressed ("
-            << format_bytes(static_cast<double>(compressed_bytes)) << ")" << (stats.note.empty() ? "" : " [" + stats.note + "]") << '\n';
+            << format_bytes(static_cast<double>(compressed_bytes)) << ")"
+            << (stats.note.empty() ? "" : " [" + stats.note + "]") << '\n';
   std::vector<std::vector<std::string>> rows = {{"recipe", "tenant", "blocks", "bytes", "longest, tokens"}};
   for (const auto& [id, group] : groups) {
     char tenant[20] = "-";
@@ -86,7 +88,8 @@ Status ls(const LsOptions& options) {
   CAIRN_TRY(std::vector<StoredBlock> blocks, all_blocks(*tier, options.deadline()));
   std::erase_if(blocks, [&](const StoredBlock& block) { return !block.meta.key.hex().starts_with(options.prefix); });
   std::ranges::sort(blocks, [](const StoredBlock& a, const StoredBlock& b) {
-    return std::tuple(a.meta.created_s, a.meta.depth, a.meta.key) < std::tuple(b.meta.created_s, b.meta.depth, b.meta.key);
+    return std::tuple(a.meta.created_s, a.meta.depth, a.meta.key) <
+           std::tuple(b.meta.created_s, b.meta.depth, b.meta.key);
   });
   const std::size_t shown = std::min(options.limit, blocks.size());
   if (options.json) {
@@ -110,10 +113,10 @@ Status ls(const LsOptions& options) {
       {"key", "after", "recipe", "first token", "bytes", "form", "created (UTC)", "expires", "pinned until"}};
   for (const StoredBlock& block : std::span(blocks).first(shown)) {
     rows.push_back({block.meta.key.hex().substr(0, 16), block.meta.parent.hex().substr(0, 8),
-                    block.meta.recipe.hex().substr(0, 8), std::to_string(std::uint64_t{block.meta.depth} * kBlockTokens),
+                    block.meta.recipe.hex().substr(0, 8),
+                    std::to_string(std::uint64_t{block.meta.depth} * kBlockTokens),
                     format_bytes(static_cast<double>(block.bytes)), block.meta.compressed ? "zstd" : "plain",
-                    time_text(block.meta.created_s),
-                    time_text(block.meta.expires_s), time_text(block.pinned_until_s)});
+                    time_text(block.meta.created_s), time_text(block.meta.expires_s), time_text(block.pinned_until_s)});
   }
   std::cout << format_table(rows);
   if (shown < blocks.size()) std::cout << "... and " << blocks.size() - shown << " more; see --limit\n";

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // cairn store verify and gc: reading everything, and tidying up.
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iostream>
 #include <map>
@@ -30,20 +31,22 @@ Status verify(const StoreCommand& options) {
   for (std::size_t first = 0; first < blocks.size() && !interrupted(); first += kAtOnce) {
     std::vector<Digest> keys;
     for (std::size_t i = first; i < std::min(blocks.size(), first + kAtOnce); ++i) keys.push_back(blocks[i].meta.key);
-    tier->get(keys, options.deadline(), [&](std::size_t i, BlockStatus status, std::shared_ptr<const BlockRecord> record) {
-      if (status == BlockStatus::kOk && !record->intact()) {
-        tier->report_corrupt(keys[i]);
-        status = BlockStatus::kCorrupt;
-      }
-      if (status == BlockStatus::kOk) bytes += record->size();
-      if (status == BlockStatus::kCorrupt) damaged.push_back(keys[i].hex());
-      ++counts[status];
-    });
+    tier->get(keys, options.deadline(),
+              [&](std::size_t i, BlockStatus status, std::shared_ptr<const BlockRecord> record) {
+                if (status == BlockStatus::kOk && !record->intact()) {
+                  tier->report_corrupt(keys[i]);
+                  status = BlockStatus::kCorrupt;
+                }
+                if (status == BlockStatus::kOk) bytes += record->size();
+                if (status == BlockStatus::kCorrupt) damaged.push_back(keys[i].hex());
+                ++counts[status];
+              });
     progress.update(static_cast<double>(std::min(blocks.size(), first + kAtOnce)) / static_cast<double>(blocks.size()));
   }
   progress.finish();
   if (options.json) {
-    Json json{{"store", tier->name()}, {"bytes", bytes}, {"damaged", damaged}, {"torn", torn}, {"blocks", Json::object()}};
+    Json json{
+        {"store", tier->name()}, {"bytes", bytes}, {"damaged", damaged}, {"torn", torn}, {"blocks", Json::object()}};
     for (const auto& [status, count] : counts) json["blocks"][std::string(block_status_name(status))] = count;
     std::cout << json.dump(2) << '\n';
   } else {

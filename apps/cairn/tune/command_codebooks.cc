@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // cairn tune codebooks: trains the tables of a codec on the keys and values of a text.
+#include <CLI/CLI.hpp>
 #include <iostream>
 #include <memory>
 #include <string>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // cairn tune plan: a codec for the keys and one for the values of each layer, under a cap.
+#include <CLI/CLI.hpp>
 #include <ctime>
 #include <filesystem>
 #include <iostream>

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // cairn tune: artifacts that fit codecs to a model.
+#include <CLI/CLI.hpp>
+
 #include "apps/cairn/commands.h"
 #include "apps/cairn/tune/tune_commands.h"
 

@@ -22,7 +22,7 @@ namespace cairn {
 struct ApiOptions {
   ApiModel model{};
   OriginRules origins{};
-  std::optional<ApiKeys> keys{};                     // without: everybody is the tenant ""
+  std::optional<ApiKeys> keys{};                   // without: everybody is the tenant ""
   bool metrics_open = false;                       // /metrics, of all tenants, without a key
   std::chrono::milliseconds request_time{600000};  // from a request to the end of its answer
   std::size_t recent = 256;                        // requests that /api/state and /api/requests know

@@ -36,8 +36,8 @@ Status submit_all(Exchange& exchange) {
   const std::size_t answers = exchange.request.prompts.size() * exchange.request.choices;
   const std::size_t most = exchange.context.backend.most_at_once(exchange.record.tenant);
   if (answers > most) {
-    return fail(ErrorCode::kInvalidArgument, "prompts times 'n' are " + std::to_string(answers) +
-                                                 " answers; at most " + std::to_string(most) + " may wait here");
+    return fail(ErrorCode::kInvalidArgument, "prompts times 'n' are " + std::to_string(answers) + " answers; at most " +
+                                                 std::to_string(most) + " may wait here");
   }
   std::uint64_t seed = 0;
   const std::string random = random_id(8);

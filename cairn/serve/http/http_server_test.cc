@@ -57,9 +57,9 @@ TEST_F(HttpServerTest, HeadsSayOnceWhatBecomesOfTheConnection) {
     for (std::size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + 1)) ++found;
     return found;
   };
-  for (const std::string& bytes : {"GET /tokenize " + host + "\r\n", "BREW /health " + host + "\r\n",
-                                   "GET /tokenize " + host + "Connection: close\r\n\r\n",
-                                   "HEAD /health " + host + "Connection: close\r\n\r\n"}) {
+  for (const std::string& bytes :
+       {"GET /tokenize " + host + "\r\n", "BREW /health " + host + "\r\n",
+        "GET /tokenize " + host + "Connection: close\r\n\r\n", "HEAD /health " + host + "Connection: close\r\n\r\n"}) {
     const std::string reply = talk(bytes);
     EXPECT_EQ(count(reply, "\r\nConnection: close\r\n"), 1u) << reply;
     EXPECT_EQ(count(reply, "Keep-Alive"), 0u) << reply;
