@@ -17,6 +17,7 @@ void add_tune_command(CLI::App& app, Status& outcome);
 void add_replay_command(CLI::App& app, Status& outcome);
 void add_store_command(CLI::App& app, Status& outcome);
 void add_serve_command(CLI::App& app, Status& outcome);
+void add_load_command(CLI::App& app, Status& outcome);
 void add_demo_command(CLI::App& app, Status& outcome);
 
 }  // namespace cairn

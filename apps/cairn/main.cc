@@ -53,6 +53,7 @@ int run_command_line(int argc, char** argv) {
   add_replay_command(app, outcome);
   add_store_command(app, outcome);
   add_serve_command(app, outcome);
+  add_load_command(app, outcome);
   add_demo_command(app, outcome);
   try {
     app.parse(argc, argv);

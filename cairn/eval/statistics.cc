@@ -6,20 +6,10 @@
 #include <numeric>
 
 #include "cairn/base/check.h"
+#include "cairn/base/quantile.h"
 #include "cairn/base/random.h"
 
 namespace cairn {
-
-double quantile(std::span<double> values, double q) {
-  CAIRN_CHECK(!values.empty() && q >= 0 && q <= 1);
-  const double at = q * static_cast<double>(values.size() - 1);
-  const auto below = static_cast<std::ptrdiff_t>(at);
-  std::nth_element(values.begin(), values.begin() + below, values.end());
-  const double low = values[static_cast<std::size_t>(below)];
-  if (static_cast<std::size_t>(below) + 1 == values.size()) return low;
-  const double high = *std::min_element(values.begin() + below + 1, values.end());
-  return low + (high - low) * (at - static_cast<double>(below));
-}
 
 Estimate wilson(std::size_t successes, std::size_t trials) {
   if (trials == 0) return {0, 0, 1};

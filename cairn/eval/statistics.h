@@ -15,9 +15,6 @@ struct Estimate {
   double value = 0, low = 0, high = 0;
 };
 
-// The q-quantile, linear between neighbours; reorders `values`. Requires: not empty, q in [0, 1].
-double quantile(std::span<double> values, double q);
-
 // Wilson's score interval of `successes` out of `trials`. Zero trials: 0 with the interval [0, 1].
 Estimate wilson(std::size_t successes, std::size_t trials);
 

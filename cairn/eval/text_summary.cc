@@ -5,6 +5,8 @@
 #include <cmath>
 #include <vector>
 
+#include "cairn/base/quantile.h"
+
 namespace cairn {
 namespace {
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/cairn/replay/trace_file.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
@@ -26,6 +27,12 @@ std::optional<std::vector<std::uint64_t>> numbers(const Json& json, std::uint64_
     values.push_back(entry.get<std::uint64_t>());
   }
   return values;
+}
+
+// Of fields that replaying does not need and files may lack.
+double number_or_zero(const Json& line, const char* name) {
+  const auto found = line.find(name);
+  return found != line.end() && found->is_number() ? std::clamp(found->get<double>(), 0.0, 1e18) : 0;
 }
 
 class TraceBuilder {
@@ -55,6 +62,8 @@ class TraceBuilder {
     }
     Trace::Request request;
     request.input_tokens = tokens;
+    request.arrival_s = number_or_zero(line, "timestamp") / 1e3;
+    request.output_tokens = static_cast<std::uint64_t>(number_or_zero(line, "output_length"));
     Digest parent{};
     for (std::size_t i = 0; i < ids->size(); ++i) {
       const Digest key = Hasher("cairn.trace.id").u64((*ids)[i]).finish();
@@ -71,6 +80,8 @@ class TraceBuilder {
     if (!tokens) return "'input_tok_ids' must be a list of token ids";
     Trace::Request request;
     request.input_tokens = tokens->size();
+    request.arrival_s = number_or_zero(line, "arrival_time_ns") / 1e9;
+    request.output_tokens = static_cast<std::uint64_t>(number_or_zero(line, "output_toks"));
     if (line.contains("output_tok_ids")) {
       const auto output = numbers(line.at("output_tok_ids"), UINT32_MAX);
       if (!output) return "'output_tok_ids' must be a list of token ids";

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+// cairn load: asks servers as many users would, and tells what the users would see.
+#include <algorithm>
+#include <iostream>
+#include <memory>
+
+#include "apps/cairn/commands.h"
+#include "apps/cairn/interrupt.h"
+#include "apps/cairn/load/load_report.h"
+#include "apps/cairn/progress.h"
+#include "apps/cairn/replay/trace_file.h"
+#include "apps/cairn/text.h"
+#include "cairn/base/file.h"
+#include "cairn/load/server_facts.h"
+
+namespace cairn {
+namespace {
+
+constexpr std::chrono::milliseconds kFactsTimeout(10000);
+constexpr std::size_t kSampleWords = 500;
+
+Result<std::string> read_key(const std::string& file) {
+  CAIRN_TRY(std::string text, read_text(file));
+  text.resize(std::min(text.find_first_of("\r\n"), text.size()));
+  if (text.empty()) return fail(ErrorCode::kInvalidArgument, file + ": the first line is empty");
+  return text;
+}
+
+Result<std::vector<LoadTarget>> targets_of(const LoadOptions& options) {
+  std::string key = options.api_key;
+  if (!options.api_key_file.empty()) {
+    CAIRN_TRY(key, read_key(options.api_key_file));
+  }
+  if (key.find_first_of("\r\n") != key.npos) return fail(ErrorCode::kInvalidArgument, "a key is one line");
+  std::vector<LoadTarget> targets;
+  for (const std::string& url : options.urls) {
+    CAIRN_TRY(LoadTarget target, parse_load_target(url));
+    if (std::ranges::find(targets, target.name, &LoadTarget::name) != targets.end()) {
+      return fail(ErrorCode::kInvalidArgument, "two servers are named '" + target.name + "'; use --url NAME=URL");
+    }
+    target.key = key;
+    targets.push_back(std::move(target));
+  }
+  return targets;
+}
+
+Status ask_models(std::vector<LoadTarget>& targets, DeadlineWatch& watch, const LoadOptions& options) {
+  for (LoadTarget& target : targets) {
+    const HttpClient client(target, watch);
+    auto model = first_model(client, std::min(kFactsTimeout, options.measure.run.ask.timeout));
+    const bool known = !options.model.empty();
+    if (!model && (!known || model.error().code != ErrorCode::kInvalidArgument)) {
+      return std::unexpected(std::move(model).error());
+    }
+    target.model = known ? options.model : *std::move(model);
+  }
+  return {};
+}
+
+struct Tokens {
+  TokenCounter count;  // empty: the server does not count
+  double per_word = 1;
+};
+
+Result<Tokens> tokens_of(const HttpClient& client, const LoadOptions& options) {
+  const auto timeout = std::min(kFactsTimeout, options.measure.run.ask.timeout);
+  const std::string sample = made_words({options.workload.seed, "cairn.load.sample"}, kSampleWords);
+  CAIRN_TRY(const auto tokens, count_tokens(client, sample, timeout));
+  if (!tokens || *tokens == 0) return Tokens{};
+  return Tokens{.count = [&client, timeout](const std::string& text) -> Result<std::size_t> {
+                  CAIRN_TRY(const auto counted, count_tokens(client, text, timeout));
+                  if (counted) return *counted;
+                  return fail(ErrorCode::kIo, client.target().name + ": /tokenize answered before and fails now");
+                },
+                .per_word = static_cast<double>(*tokens) / kSampleWords};
+}
+
+Result<LoadReport> measure_load(LoadOptions& options) {
+  CAIRN_TRY(std::vector<LoadTarget> targets, targets_of(options));
+  std::shared_ptr<const Trace> trace;
+  if (!options.trace_file.empty()) {
+    CAIRN_TRY(Trace read, read_trace(options.trace_file, TraceFormat::kAuto));
+    trace = std::make_shared<const Trace>(std::move(read));
+  }
+  if (!options.document_file.empty()) {
+    CAIRN_TRY(options.workload.document, read_text(options.document_file));
+  }
+  DeadlineWatch watch;
+  CAIRN_TRY_VOID(ask_models(targets, watch, options));
+  const HttpClient counting(targets.front(), watch);
+  CAIRN_TRY(const Tokens tokens, tokens_of(counting, options));
+  CAIRN_TRY(const Workload workload, Workload::make(options.workload, tokens.per_word, tokens.count, trace));
+  Progress bar("Measuring");
+  options.measure.progress = [&bar](double fraction) {
+    bar.update(fraction);
+    return !interrupted();
+  };
+  CAIRN_TRY(auto servers, measure(targets, watch, workload, options.measure));
+  return LoadReport{.options = options,
+                    .servers = std::move(servers),
+                    .document_tokens = workload.document_tokens(),
+                    .approximate = tokens.count == nullptr};
+}
+
+// A table of nothing but failures is no measurement.
+Status check_servers(const LoadReport& report) {
+  for (const MeasuredServer& server : report.servers) {
+    const auto succeeded = [](const RoundSummary& round) { return round.succeeded > 0; };
+    if (std::ranges::any_of(server.rounds, succeeded)) continue;
+    return fail(ErrorCode::kIo, server.name + ": no request succeeded; first: " + server.rounds.front().first_error);
+  }
+  return {};
+}
+
+Status run_load(const CLI::App& command, LoadOptions& options) {
+  CAIRN_TRY_VOID(finish_load_options(command, options));
+  const InterruptScope interrupt;
+  CAIRN_TRY(const LoadReport report, measure_load(options));
+  if (!options.requests_out.empty()) CAIRN_TRY_VOID(write_file(options.requests_out, request_lines(report)));
+  std::cout << (options.json ? load_json(report) : load_text(report));
+  return check_servers(report);
+}
+
+}  // namespace
+
+void add_load_command(CLI::App& app, Status& outcome) {
+  CLI::App* command = app.add_subcommand("load", "Measure OpenAI-compatible servers under load");
+  auto options = std::make_shared<LoadOptions>();
+  add_load_options(*command, *options);
+  command->callback([command, options, &outcome] { outcome = run_load(*command, *options); });
+}
+
+}  // namespace cairn

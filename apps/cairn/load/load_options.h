@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+#include <vector>
+
+#include "cairn/load/measure.h"
+
+namespace cairn {
+
+struct LoadOptions {
+  std::vector<std::string> urls;
+  std::string api_key, api_key_file, model;
+  std::string document_file, trace_file, salt;
+  std::string api;  // "chat" or "completions"; empty: as the workload needs
+  double timeout_s = 300, slo_ttft_ms = 0, slo_itl_ms = 0;
+  WorkloadOptions workload;
+  MeasureOptions measure;
+  bool json = false;
+  std::string requests_out;
+};
+
+// The options live as long as the command.
+void add_load_options(CLI::App& command, LoadOptions& options);
+
+// What the parser cannot know: which options the workload has a use for. Requires: parsed. Errors: kInvalidArgument.
+Status finish_load_options(const CLI::App& command, LoadOptions& options);
+
+const char* workload_name(WorkloadKind kind);
+
+}  // namespace cairn

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/load/ask.h"
+
+#include "cairn/load/sse_parser.h"
+
+namespace cairn {
+namespace {
+
+// The stream of one answer, event by event.
+class AnswerReader {
+ public:
+  AnswerReader(RequestRecord& record, const std::function<void()>& on_piece) : record_(record), on_piece_(on_piece) {}
+
+  // False: what follows is not worth reading.
+  bool read(std::string_view bytes, double now_s) {
+    const bool fits = parser_.feed(bytes, [&](std::string_view data) {
+      if (!done_ && record_.error.empty()) take(parse_stream_event(data), data, now_s);
+    });
+    if (!fits) set_error("bad stream", "an event is too long");
+    return record_.error.empty() && !done_;
+  }
+
+  bool whole() const { return done_ || (record_.finished_s && record_.usage.completion); }
+  std::string take_text() { return std::move(text_); }
+
+  void set_error(const char* kind, std::string detail) {
+    record_.error = kind;
+    record_.detail = std::move(detail);
+  }
+
+ private:
+  void take(StreamEvent event, std::string_view data, double now_s) {
+    if (!event.readable) return set_error("bad stream", "not JSON: " + error_message(data));
+    if (!event.error.empty()) return set_error("error in stream", event.error);
+    done_ = event.done;
+    if (event.finished && !record_.finished_s) record_.finished_s = now_s;
+    if (event.usage.prompt) record_.usage.prompt = event.usage.prompt;
+    if (event.usage.completion) record_.usage.completion = event.usage.completion;
+    if (event.usage.cached) record_.usage.cached = event.usage.cached;
+    if (event.text.empty()) return;
+    text_ += event.text;
+    record_.piece_s.push_back(now_s);
+    if (on_piece_) on_piece_();
+  }
+
+  SseParser parser_;
+  RequestRecord& record_;
+  const std::function<void()>& on_piece_;
+  std::string text_;
+  bool done_ = false;
+};
+
+void judge(const HttpAnswer& answer, AnswerReader& reader, RequestRecord& record) {
+  if (!record.error.empty() || reader.whole()) return;
+  switch (answer.outcome) {
+    case HttpOutcome::kRefused: return reader.set_error("refused", answer.reason);
+    case HttpOutcome::kTimeout: return reader.set_error("timeout", answer.reason);
+    case HttpOutcome::kStopped: return reader.set_error("stopped", answer.reason);
+    case HttpOutcome::kAnswered:
+      if (answer.status == 200) break;
+      record.error = "status " + std::to_string(answer.status);
+      record.detail = error_message(answer.body);
+      return;
+    case HttpOutcome::kClosed: break;
+  }
+  reader.set_error("closed early", "the stream ended before the answer did");
+}
+
+}  // namespace
+
+std::string ask(const HttpClient& client, std::string body, const AskOptions& options,
+                std::chrono::steady_clock::time_point round_start, RequestRecord& record,
+                const std::function<void()>& on_piece) {
+  const auto now_s = [&] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - round_start).count();
+  };
+  AnswerReader reader(record, on_piece);
+  record.sent_s = now_s();
+  const HttpAnswer answer =
+      client.stream(options.chat ? "/v1/chat/completions" : "/v1/completions", std::move(body), options.timeout,
+                    [&](std::string_view bytes) { return reader.read(bytes, now_s()); });
+  record.done_s = now_s();
+  judge(answer, reader, record);
+  return reader.take_text();
+}
+
+}  // namespace cairn

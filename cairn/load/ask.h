@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// One streamed request, timed.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "cairn/load/http_client.h"
+#include "cairn/load/request_record.h"
+
+namespace cairn {
+
+struct ChatMessage {
+  std::string role, content;
+};
+
+struct AskOptions {
+  bool chat = false;        // /v1/chat/completions; else /v1/completions with the contents joined
+  bool ignore_eos = false;  // sent as a field, for servers that know it
+  std::chrono::milliseconds timeout{300000};
+};
+
+// Greedy, streamed, with usage.
+std::string ask_body(const std::vector<ChatMessage>& messages, std::size_t max_tokens, const std::string& model,
+                     const AskOptions& options);
+
+// Sends the body and fills everything of the record but who asks and when it was due. `on_piece` hears of every piece
+// of text. Returns the text of the answer.
+std::string ask(const HttpClient& client, std::string body, const AskOptions& options,
+                std::chrono::steady_clock::time_point round_start, RequestRecord& record,
+                const std::function<void()>& on_piece);
+
+}  // namespace cairn

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/load/http_client.h"
+
+#include <httplib.h>
+
+#include <algorithm>
+
+namespace cairn {
+namespace {
+
+constexpr std::chrono::milliseconds kConnectTimeout(10000);
+constexpr std::size_t kMostBody = std::size_t{64} << 20;
+
+HttpOutcome outcome_of(httplib::Error error) {
+  switch (error) {
+    case httplib::Error::Success: return HttpOutcome::kAnswered;
+    case httplib::Error::Connection:
+    case httplib::Error::BindIPAddress:
+    case httplib::Error::SSLConnection:
+    case httplib::Error::SSLLoadingCerts:
+    case httplib::Error::SSLServerVerification: return HttpOutcome::kRefused;
+    case httplib::Error::ConnectionTimeout: return HttpOutcome::kTimeout;
+    default: return HttpOutcome::kClosed;
+  }
+}
+
+std::string reason_of(HttpOutcome outcome, httplib::Error error) {
+  switch (outcome) {
+    case HttpOutcome::kAnswered: return "";
+    case HttpOutcome::kRefused:
+      return error == httplib::Error::Connection ? "no connection" : "no connection: " + httplib::to_string(error);
+    case HttpOutcome::kTimeout: return "timed out";
+    case HttpOutcome::kClosed: return "the connection was closed early";
+    case HttpOutcome::kStopped: return "stopped";
+  }
+  return "";
+}
+
+}  // namespace
+
+HttpAnswer HttpClient::get(const std::string& path, std::chrono::milliseconds timeout) const {
+  return exchange("GET", path, {}, timeout, nullptr);
+}
+
+HttpAnswer HttpClient::post(const std::string& path, std::string body, std::chrono::milliseconds timeout) const {
+  return exchange("POST", path, std::move(body), timeout, nullptr);
+}
+
+HttpAnswer HttpClient::stream(const std::string& path, std::string body, std::chrono::milliseconds timeout,
+                              const OnBytes& on_bytes) const {
+  return exchange("POST", path, std::move(body), timeout, &on_bytes);
+}
+
+HttpAnswer HttpClient::exchange(const char* method, const std::string& path, std::string body,
+                                std::chrono::milliseconds timeout, const OnBytes* on_bytes) const {
+  const Deadline deadline = deadline_in(timeout);
+  httplib::Client client(target_.origin);
+  client.set_connection_timeout(std::min(timeout, kConnectTimeout));
+  client.set_read_timeout(timeout + std::chrono::seconds(1));  // the watch comes first
+  client.set_write_timeout(timeout + std::chrono::seconds(1));
+  client.set_tcp_nodelay(true);
+  client.set_keep_alive(false);
+
+  httplib::Request request;
+  request.method = method;
+  request.path = target_.path + path;
+  if (!target_.key.empty()) request.headers.emplace("Authorization", "Bearer " + target_.key);
+  if (!body.empty()) request.headers.emplace("Content-Type", "application/json");
+  request.body = std::move(body);
+
+  HttpAnswer answer;
+  bool enough = false;
+  request.response_handler = [&](const httplib::Response& response) {
+    answer.status = response.status;
+    return true;
+  };
+  request.content_receiver = [&](const char* data, std::size_t size, std::uint64_t, std::uint64_t) {
+    if (on_bytes != nullptr && answer.status == 200) {
+      enough = !(*on_bytes)({data, size});
+    } else {
+      answer.body.append(data, size);
+      enough = answer.body.size() > kMostBody;
+    }
+    return !enough;
+  };
+
+  httplib::Response response;
+  httplib::Error error = httplib::Error::Success;
+  {
+    const DeadlineWatch::Guard guard(watch_, deadline, [&client] { client.stop(); });
+    if (client.send(request, response, error)) error = httplib::Error::Success;
+  }
+  if (answer.status == 0) answer.status = response.status > 0 ? response.status : 0;
+  answer.outcome = outcome_of(error);
+  if (enough || (answer.outcome != HttpOutcome::kAnswered && watch_.stopped())) {
+    answer.outcome = HttpOutcome::kStopped;
+  } else if (answer.outcome != HttpOutcome::kAnswered && passed(deadline)) {
+    answer.outcome = HttpOutcome::kTimeout;
+  }
+  answer.reason = reason_of(answer.outcome, error);
+  return answer;
+}
+
+}  // namespace cairn

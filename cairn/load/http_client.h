@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// HTTP requests that end in time, whatever the server does.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "cairn/load/deadline_watch.h"
+#include "cairn/load/target.h"
+
+namespace cairn {
+
+enum class HttpOutcome : std::uint8_t {
+  kAnswered,  // a whole answer, of whatever status
+  kRefused,   // no connection
+  kTimeout,   // not answered to the end in time
+  kClosed,    // the connection ended early, or said what is not HTTP
+  kStopped,   // by the reader of the stream, or by stop_all of the watch
+};
+
+struct HttpAnswer {
+  HttpOutcome outcome = HttpOutcome::kClosed;
+  int status = 0;      // 0: no head came
+  std::string body;    // of a stream: only when the status is not 200
+  std::string reason;  // in words, when not kAnswered
+};
+
+// Thread-safe: each request has a connection of its own. The target and the watch outlive the client.
+class HttpClient {
+ public:
+  // Gets the bytes of a 200 as they come. False: enough.
+  using OnBytes = std::function<bool(std::string_view bytes)>;
+
+  HttpClient(const LoadTarget& target, DeadlineWatch& watch) : target_(target), watch_(watch) {}
+
+  HttpAnswer get(const std::string& path, std::chrono::milliseconds timeout) const;
+  HttpAnswer post(const std::string& path, std::string body, std::chrono::milliseconds timeout) const;
+  HttpAnswer stream(const std::string& path, std::string body, std::chrono::milliseconds timeout,
+                    const OnBytes& on_bytes) const;
+
+  const LoadTarget& target() const { return target_; }
+
+ private:
+  HttpAnswer exchange(const char* method, const std::string& path, std::string body, std::chrono::milliseconds timeout,
+                      const OnBytes* on_bytes) const;
+
+  const LoadTarget& target_;
+  DeadlineWatch& watch_;
+};
+
+}  // namespace cairn

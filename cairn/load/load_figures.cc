@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <array>
+
+#include "cairn/base/quantile.h"
+#include "cairn/load/round_summary.h"
+
+namespace cairn {
+namespace {
+
+template <auto kMember>
+std::optional<double> one(const RoundSummary& summary) {
+  return summary.*kMember;
+}
+
+template <auto kSpread, auto kQuantile>
+std::optional<double> of(const RoundSummary& summary) {
+  return summary.*kSpread.*kQuantile;
+}
+
+using S = RoundSummary;
+
+constexpr auto kFigures = std::to_array<LoadFigure>({
+    {"ttft_p50_ms", "TTFT p50, ms", 1e3, of<&S::first_token_s, &Spread::p50>},
+    {"ttft_p95_ms", "TTFT p95, ms", 1e3, of<&S::first_token_s, &Spread::p95>},
+    {"ttft_p99_ms", "TTFT p99, ms", 1e3, of<&S::first_token_s, &Spread::p99>},
+    {"itl_p50_ms", "ITL p50, ms", 1e3, of<&S::gap_s, &Spread::p50>},
+    {"itl_p95_ms", "ITL p95, ms", 1e3, of<&S::gap_s, &Spread::p95>},
+    {"itl_p99_ms", "ITL p99, ms", 1e3, of<&S::gap_s, &Spread::p99>},
+    {"token_p50_ms", "time per token p50, ms", 1e3, of<&S::token_s, &Spread::p50>},
+    {"latency_p50_ms", "latency p50, ms", 1e3, of<&S::latency_s, &Spread::p50>},
+    {"latency_p95_ms", "latency p95, ms", 1e3, of<&S::latency_s, &Spread::p95>},
+    {"latency_p99_ms", "latency p99, ms", 1e3, of<&S::latency_s, &Spread::p99>},
+    {"output_tokens_per_s", "output tokens/s", 1, one<&S::output_per_s>},
+    {"prompt_tokens_per_s", "prompt tokens/s", 1, one<&S::prompt_per_s>},
+    {"hit_rate", "hit rate, %", 100, one<&S::hit_rate>},
+    {"goodput", "goodput, %", 100, one<&S::goodput>},
+    {"long_ttft_ms", "TTFT of the long prompt, ms", 1e3, one<&S::long_first_token_s>},
+    {"itl_before_p50_ms", "ITL before it p50, ms", 1e3, of<&S::gap_before_s, &Spread::p50>},
+    {"itl_before_p99_ms", "ITL before it p99, ms", 1e3, of<&S::gap_before_s, &Spread::p99>},
+    {"itl_before_max_ms", "ITL before it max, ms", 1e3, of<&S::gap_before_s, &Spread::most>},
+    {"itl_during_p50_ms", "ITL during it p50, ms", 1e3, of<&S::gap_during_s, &Spread::p50>},
+    {"itl_during_p99_ms", "ITL during it p99, ms", 1e3, of<&S::gap_during_s, &Spread::p99>},
+    {"itl_during_max_ms", "ITL during it max, ms", 1e3, of<&S::gap_during_s, &Spread::most>},
+});
+
+}  // namespace
+
+std::span<const LoadFigure> load_figures() {
+  return kFigures;
+}
+
+std::optional<double> median_figure(const LoadFigure& figure, std::span<const RoundSummary> rounds) {
+  std::vector<double> values;
+  for (const RoundSummary& round : rounds) {
+    if (const auto value = figure.of(round)) values.push_back(*value * figure.scale);
+  }
+  if (values.empty()) return std::nullopt;
+  return quantile(values, 0.5);
+}
+
+}  // namespace cairn

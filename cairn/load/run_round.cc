@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/load/run_round.h"
+
+#include <algorithm>
+#include <atomic>
+#include <barrier>
+#include <condition_variable>
+#include <mutex>
+#include <span>
+#include <thread>
+
+namespace cairn {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr auto kTick = std::chrono::milliseconds(50);
+
+// Streams that have got what the long prompt waits for.
+class Lead {
+ public:
+  explicit Lead(std::size_t streams) : missing_(streams) {}
+
+  void arrived() {
+    const std::lock_guard lock(mutex_);
+    if (--missing_ == 0) all_.notify_all();
+  }
+  void wait(Deadline deadline, const DeadlineWatch& watch) {
+    std::unique_lock lock(mutex_);
+    while (missing_ > 0 && !passed(deadline) && !watch.stopped()) all_.wait_for(lock, kTick);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable all_;
+  std::size_t missing_;  // guarded by mutex_
+};
+
+std::size_t streams_of(const RoundPlan& plan) {
+  return static_cast<std::size_t>(std::ranges::count(plan.conversations, false, &Conversation::long_prompt));
+}
+
+class Round {
+ public:
+  Round(const HttpClient& client, DeadlineWatch& watch, const RoundPlan& plan, const RunOptions& options)
+      : client_(client), watch_(watch), plan_(plan), options_(options), lead_(streams_of(plan)) {
+    records_.resize(plan.requests());
+    for (std::size_t c = 0, first = 0; c < plan.conversations.size(); first += plan.conversations[c++].turns.size()) {
+      first_record_.push_back(first);
+    }
+  }
+
+  Result<std::vector<RequestRecord>> run() {
+    const std::size_t workers = std::min(options_.connections, plan_.conversations.size());
+    working_ = workers;
+    std::barrier ready(static_cast<std::ptrdiff_t>(workers), [this]() noexcept { start_ = Clock::now(); });
+    std::vector<std::jthread> threads;
+    for (std::size_t w = 0; w < workers; ++w) {
+      threads.emplace_back([&] {
+        prepare_next_then(ready);
+        working_.fetch_sub(1);
+      });
+    }
+    while (working_.load() > 0) {
+      std::this_thread::sleep_for(kTick / 5);
+      if (options_.tick && !options_.tick(done_.load(), records_.size())) watch_.stop_all();
+    }
+    threads.clear();
+    if (watch_.stopped()) return fail(ErrorCode::kCancelled, "interrupted");
+    return std::move(records_);
+  }
+
+ private:
+  // The first request of each worker is made before the clock starts.
+  template <class Barrier>
+  void prepare_next_then(Barrier& ready) {
+    std::size_t c = next_.fetch_add(1);
+    std::string body = c < plan_.conversations.size() ? begin(plan_.conversations[c]) : "";
+    ready.arrive_and_wait();
+    while (c < plan_.conversations.size() && !watch_.stopped()) {
+      converse(plan_.conversations[c], std::span(records_).subspan(first_record_[c]), std::move(body));
+      c = next_.fetch_add(1);
+      if (c < plan_.conversations.size()) body = begin(plan_.conversations[c]);
+    }
+  }
+
+  std::vector<ChatMessage> opening(const Conversation& conversation) const {
+    std::vector<ChatMessage> said;
+    if (!conversation.system.empty()) said.push_back({"system", conversation.system});
+    said.push_back({"user", conversation.turns.front().text()});
+    return said;
+  }
+
+  std::string begin(const Conversation& conversation) const {
+    return ask_body(opening(conversation), conversation.turns.front().max_tokens, client_.target().model, options_.ask);
+  }
+
+  // Returns when the conversation is due, in seconds of the round.
+  double await(const Conversation& conversation) {
+    if (conversation.long_prompt) {
+      lead_.wait(deadline_in(options_.ask.timeout), watch_);
+      return since_start();
+    }
+    const auto due = start_ + std::chrono::duration_cast<Clock::duration>(
+                                  std::chrono::duration<double>(conversation.due_s));
+    while (Clock::now() < due && !watch_.stopped()) std::this_thread::sleep_until(std::min(due, Clock::now() + kTick));
+    return conversation.due_s;
+  }
+
+  void converse(const Conversation& conversation, std::span<RequestRecord> records, std::string body) {
+    double due_s = await(conversation);
+    std::vector<ChatMessage> said;
+    if (conversation.turns.size() > 1) said = opening(conversation);
+    std::size_t pieces = 0;
+    bool told = conversation.long_prompt, going = true;
+    const auto on_piece = [&] {
+      if (++pieces >= plan_.lead_pieces && !std::exchange(told, true)) lead_.arrived();
+    };
+    for (std::size_t turn = 0; turn < conversation.turns.size(); ++turn, done_.fetch_add(1)) {
+      RequestRecord& record = records[turn];
+      record.client = conversation.client;
+      record.turn = turn;
+      record.long_prompt = conversation.long_prompt;
+      record.due_s = record.sent_s = record.done_s = due_s;
+      if (!going || watch_.stopped()) {
+        record.error = "not sent";
+        continue;
+      }
+      if (turn > 0) {
+        said.push_back({"user", conversation.turns[turn].text()});
+        body = ask_body(said, conversation.turns[turn].max_tokens, client_.target().model, options_.ask);
+        record.due_s = since_start();
+      }
+      std::string answer = ask(client_, std::move(body), options_.ask, start_, record, on_piece);
+      if (!said.empty()) said.push_back({"assistant", std::move(answer)});
+      due_s = record.done_s;
+      going = record.ok();
+    }
+    if (!told) lead_.arrived();
+  }
+
+  double since_start() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
+
+  const HttpClient& client_;
+  DeadlineWatch& watch_;
+  const RoundPlan& plan_;
+  const RunOptions& options_;
+  Clock::time_point start_;
+  std::vector<RequestRecord> records_;  // each written by one worker
+  std::vector<std::size_t> first_record_;
+  std::atomic<std::size_t> next_{0}, done_{0}, working_{0};
+  Lead lead_;
+};
+
+Status warm_up(const HttpClient& client, const DeadlineWatch& watch, const Turn& turn, const RunOptions& options) {
+  RequestRecord record;
+  const std::string body = ask_body({{"user", turn.text()}}, turn.max_tokens, client.target().model, options.ask);
+  ask(client, body, options.ask, Clock::now(), record, {});
+  if (watch.stopped()) return fail(ErrorCode::kCancelled, "interrupted");
+  if (record.ok()) return {};
+  return fail(ErrorCode::kIo, client.target().name + ": the request that warms up failed: " + record.error +
+                                  (record.detail.empty() ? "" : " (" + record.detail + ")"));
+}
+
+}  // namespace
+
+Result<std::vector<RequestRecord>> run_round(const HttpClient& client, DeadlineWatch& watch, const RoundPlan& plan,
+                                             const RunOptions& options) {
+  for (const Turn& turn : plan.warm_up) CAIRN_TRY_VOID(warm_up(client, watch, turn, options));
+  return Round(client, watch, plan, options).run();
+}
+
+}  // namespace cairn

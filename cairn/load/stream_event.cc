@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/load/stream_event.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+namespace cairn {
+namespace {
+
+using Json = nlohmann::json;
+
+const Json& field(const Json& json, const char* name) {
+  static const Json kNone;
+  if (!json.is_object()) return kNone;
+  const auto found = json.find(name);
+  return found == json.end() ? kNone : *found;
+}
+
+std::optional<std::size_t> count(const Json& json) {
+  if (!json.is_number_unsigned()) return std::nullopt;
+  return json.get<std::size_t>();
+}
+
+std::string text_of(const Json& json) {
+  return json.is_string() ? json.get<std::string>() : std::string();
+}
+
+std::string message_of(const Json& error) {
+  if (error.is_string()) return error.get<std::string>();
+  std::string message = text_of(field(error, "message"));
+  return message.empty() ? "an error without a message" : message;
+}
+
+// The first line, cut: it goes into a report.
+std::string one_line(std::string text) {
+  text.resize(std::min({text.size(), text.find_first_of("\r\n"), std::size_t{200}}));
+  return text;
+}
+
+void read_choice(const Json& choice, StreamEvent& event) {
+  const Json& delta = field(choice, "delta");
+  event.text += text_of(field(choice, "text"));
+  event.text += text_of(field(delta, "reasoning_content"));
+  event.text += text_of(field(delta, "content"));
+  event.finished |= field(choice, "finish_reason").is_string();
+}
+
+TokenUsage read_usage(const Json& json) {
+  const Json& usage = field(json, "usage");
+  const Json& timings = field(json, "timings");
+  TokenUsage counted{.prompt = count(field(usage, "prompt_tokens")),
+                     .completion = count(field(usage, "completion_tokens")),
+                     .cached = count(field(field(usage, "prompt_tokens_details"), "cached_tokens"))};
+  if (!counted.cached) counted.cached = count(field(timings, "cache_n"));
+  const auto computed = count(field(timings, "prompt_n"));
+  if (!counted.cached && computed && counted.prompt && *computed <= *counted.prompt) {
+    counted.cached = *counted.prompt - *computed;
+  }
+  return counted;
+}
+
+}  // namespace
+
+StreamEvent parse_stream_event(std::string_view data) {
+  StreamEvent event;
+  if (data == "[DONE]") {
+    event.done = true;
+    return event;
+  }
+  const Json json = Json::parse(data, nullptr, false);
+  if (!json.is_object()) {
+    event.readable = false;
+    return event;
+  }
+  if (const Json& error = field(json, "error"); !error.is_null()) {
+    event.error = one_line(message_of(error));
+    return event;
+  }
+  if (const Json& choices = field(json, "choices"); choices.is_array()) {
+    for (const Json& choice : choices) read_choice(choice, event);
+  }
+  event.usage = read_usage(json);
+  return event;
+}
+
+std::string error_message(std::string_view body) {
+  const Json json = Json::parse(body, nullptr, false);
+  const Json& error = field(json, "error");
+  return one_line(error.is_null() ? std::string(body.substr(0, 200)) : message_of(error));
+}
+
+}  // namespace cairn

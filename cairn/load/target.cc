@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/load/target.h"
+
+#include <algorithm>
+#include <charconv>
+
+namespace cairn {
+namespace {
+
+bool is_port(std::string_view text) {
+  int port = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
+  return error == std::errc() && end == text.data() + text.size() && port > 0 && port < 65536;
+}
+
+// HOST, HOST:PORT, [V6] or [V6]:PORT.
+bool is_authority(std::string_view text) {
+  if (text.empty() || text.find_first_of("@ \t?#") != text.npos) return false;
+  const std::size_t bracket = text.front() == '[' ? text.find(']') : 0;
+  if (bracket == text.npos) return false;
+  const std::size_t colon = text.find(':', bracket);
+  if (colon == 0) return false;
+  return colon == text.npos ? bracket == 0 || bracket + 1 == text.size() : is_port(text.substr(colon + 1));
+}
+
+}  // namespace
+
+Result<LoadTarget> parse_load_target(std::string_view text) {
+  const auto wrong = [&](const std::string& what) {
+    return fail(ErrorCode::kInvalidArgument, "--url '" + std::string(text) + "': " + what);
+  };
+  LoadTarget target;
+  std::string_view url = text;
+  const std::size_t scheme = url.find("://"), equals = url.find('=');
+  if (equals < scheme) {
+    if (equals == 0) return wrong("no name before '='");
+    target.name = url.substr(0, equals);
+    url.remove_prefix(equals + 1);
+  }
+  const bool http = url.starts_with("http://"), https = url.starts_with("https://");
+  if (!http && !https) return wrong("must be [NAME=]http://HOST:PORT or https://");
+  const std::size_t host = url.find("://") + 3, slash = std::min(url.find('/', host), url.size());
+  const std::string_view authority = url.substr(host, slash - host);
+  if (!is_authority(authority)) return wrong("no HOST or HOST:PORT after ://");
+  target.origin = url.substr(0, slash);
+  std::string_view path = url.substr(slash);
+  if (path.find_first_of(" ?#") != path.npos) return wrong("a path without '?', '#' and blanks is needed");
+  while (path.ends_with('/')) path.remove_suffix(1);
+  if (path.ends_with("/v1")) path.remove_suffix(3);
+  target.path = path;
+  if (target.name.empty()) target.name = authority;
+  return target;
+}
+
+}  // namespace cairn

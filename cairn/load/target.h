@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// A server to be measured, as the command line names it.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "cairn/base/result.h"
+
+namespace cairn {
+
+struct LoadTarget {
+  std::string name;    // in reports
+  std::string origin;  // "http://host:port"
+  std::string path;    // before "/v1/...": "" or "/prefix"
+  std::string key;     // sent as a bearer token; empty: none
+  std::string model;   // what requests ask for
+};
+
+// [NAME=]URL with http or https; a trailing slash and a trailing /v1 are left off. Without a name it is host:port.
+// Errors: kInvalidArgument.
+Result<LoadTarget> parse_load_target(std::string_view text);
+
+}  // namespace cairn

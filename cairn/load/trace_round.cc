@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// A trace has lengths and equal blocks, no text: equal blocks get equal made-up words.
+#include <algorithm>
+#include <cmath>
+
+#include "cairn/load/workload.h"
+
+namespace cairn {
+namespace {
+
+std::size_t words_of(double tokens, double scale, double tokens_per_word) {
+  return static_cast<std::size_t>(std::max(1.0, std::round(tokens * scale / tokens_per_word)));
+}
+
+SeededRandom random_of(const std::string& salt, const Digest& key) {
+  return {0, salt + std::string(key.bytes.begin(), key.bytes.end())};
+}
+
+}  // namespace
+
+RoundPlan Workload::trace_round(const std::string& salt) const {
+  RoundPlan plan;
+  const auto& requests = trace_->requests;
+  const std::size_t count = options_.limit == 0 ? requests.size() : std::min(options_.limit, requests.size());
+  for (std::size_t i = 0; i < count; ++i) {
+    const Trace::Request& request = requests[i];
+    const auto text = [this, salt, &request, i] {
+      std::string made;
+      std::uint64_t tokens = 0;
+      for (const std::uint32_t number : request.input) {
+        const Trace::Block& block = trace_->blocks[number];
+        made += made_words(random_of(salt, block.item.key), words_of(block.tokens, options_.scale, tokens_per_word_));
+        tokens += block.tokens;
+      }
+      if (tokens < request.input_tokens) {
+        const std::size_t words =
+            words_of(static_cast<double>(request.input_tokens - tokens), options_.scale, tokens_per_word_);
+        made += made_words({0, salt + "cairn.load.rest", i}, words);
+      }
+      return made;
+    };
+    const std::uint64_t told = request.output_tokens;
+    const std::size_t output = told == 0 ? options_.max_tokens : words_of(static_cast<double>(told), options_.scale, 1);
+    plan.conversations.push_back({.client = i,
+                                  .due_s = (request.arrival_s - requests.front().arrival_s) / options_.speed,
+                                  .turns = {{text, output}}});
+  }
+  std::ranges::stable_sort(plan.conversations, {}, &Conversation::due_s);
+  return plan;
+}
+
+}  // namespace cairn

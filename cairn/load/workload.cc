@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/load/workload.h"
+
+#include <algorithm>
+
+#include "cairn/base/check.h"
+
+namespace cairn {
+namespace {
+
+constexpr std::size_t kMostWords = std::size_t{1} << 24;
+
+std::string question(std::uint64_t seed, std::size_t client) {
+  return "\n\nQuestion " + std::to_string(client + 1) + ": what does the text say about" +
+         made_words({seed, "cairn.load.question", client}, 3) + "?\nAnswer:";
+}
+
+Turn turn_of(std::string text, std::size_t max_tokens) {
+  return {[text = std::move(text)] { return text; }, max_tokens};
+}
+
+}  // namespace
+
+Result<Workload> Workload::make(WorkloadOptions options, double tokens_per_word, const TokenCounter& count,
+                                std::shared_ptr<const Trace> trace) {
+  CAIRN_CHECK((options.kind == WorkloadKind::kTrace) == (trace != nullptr));
+  Workload workload;
+  workload.options_ = std::move(options);
+  workload.tokens_per_word_ = tokens_per_word;
+  workload.trace_ = std::move(trace);
+  CAIRN_TRY_VOID(workload.make_documents(count));
+  return workload;
+}
+
+Status Workload::make_documents(const TokenCounter& count) {
+  const auto add = [&](const char* purpose, std::size_t number, std::size_t tokens) -> Status {
+    const TextOfWords text = [&](std::size_t words) {
+      return made_words({options_.seed, purpose, number}, words);
+    };
+    CAIRN_TRY(SizedText sized, sized_text(text, kMostWords, tokens, tokens_per_word_, count));
+    documents_.push_back(std::move(sized.text));
+    document_tokens_ = sized.tokens;
+    return {};
+  };
+  switch (options_.kind) {
+    case WorkloadKind::kTrace: return {};
+    case WorkloadKind::kChat:
+      return options_.system_tokens > 0 ? add("cairn.load.system", 0, options_.system_tokens) : Status();
+    case WorkloadKind::kInterference: return add("cairn.load.long", 0, options_.long_tokens);
+    case WorkloadKind::kSeparate:
+      for (std::size_t client = 0; client < options_.clients; ++client) {
+        CAIRN_TRY_VOID(add("cairn.load.document", client, options_.document_tokens));
+      }
+      return {};
+    case WorkloadKind::kDocument: break;
+  }
+  if (options_.document.empty()) return add("cairn.load.document", 0, options_.document_tokens);
+  const std::string& whole = options_.document;
+  const std::size_t words = count_words(whole);
+  if (words == 0) return fail(ErrorCode::kInvalidArgument, "the document has no words");
+  SizedText sized{.text = whole, .words = words};
+  if (options_.cut_document) {
+    const TextOfWords text = [&](std::size_t most) { return first_words(whole, most); };
+    CAIRN_TRY(sized, sized_text(text, words, options_.document_tokens, tokens_per_word_, count));
+  } else if (count) {
+    CAIRN_TRY(sized.tokens, count(whole));
+  }
+  documents_.push_back(std::move(sized.text));
+  document_tokens_ = sized.tokens;
+  return {};
+}
+
+RoundPlan Workload::round(const std::string& salt) const {
+  switch (options_.kind) {
+    case WorkloadKind::kDocument:
+    case WorkloadKind::kSeparate: return document_round(salt);
+    case WorkloadKind::kChat: return chat_round(salt);
+    case WorkloadKind::kInterference: return interference_round(salt);
+    case WorkloadKind::kTrace: break;
+  }
+  return trace_round(salt);
+}
+
+RoundPlan Workload::document_round(const std::string& salt) const {
+  RoundPlan plan;
+  const bool shared = documents_.size() == 1 && options_.kind == WorkloadKind::kDocument;
+  for (std::size_t client = 0; client < options_.clients; ++client) {
+    const std::string& document = documents_[shared ? 0 : client];
+    const std::string own = shared ? "" : made_words({options_.seed, "cairn.load.own", client}, 8);
+    plan.conversations.push_back(
+        {.client = client,
+         .turns = {turn_of(salt + own + "\n\n" + document + question(options_.seed, client), options_.max_tokens)}});
+  }
+  if (options_.warm && shared) {
+    plan.warm_up.push_back(turn_of(salt + "\n\n" + documents_[0] + question(options_.seed, options_.clients), 1));
+  }
+  return plan;
+}
+
+RoundPlan Workload::chat_round(const std::string& salt) const {
+  RoundPlan plan;
+  const auto words = static_cast<std::size_t>(
+      std::max(1.0, static_cast<double>(options_.turn_tokens) / tokens_per_word_));
+  for (std::size_t client = 0; client < options_.clients; ++client) {
+    Conversation conversation{.client = client};
+    if (!documents_.empty()) conversation.system = salt + "\n\n" + documents_[0];
+    for (std::size_t turn = 0; turn < options_.turns; ++turn) {
+      std::string text = made_words({options_.seed, "cairn.load.turn", client, turn}, words);
+      if (turn == 0) text.insert(0, salt + made_words({options_.seed, "cairn.load.own", client}, 8) + "\n");
+      conversation.turns.push_back(turn_of(std::move(text), options_.max_tokens));
+    }
+    plan.conversations.push_back(std::move(conversation));
+  }
+  return plan;
+}
+
+RoundPlan Workload::interference_round(const std::string& salt) const {
+  RoundPlan plan{.lead_pieces = options_.lead_tokens};
+  for (std::size_t client = 0; client < options_.clients; ++client) {
+    plan.conversations.push_back(
+        {.client = client,
+         .turns = {turn_of(salt + made_words({options_.seed, "cairn.load.own", client}, 32) +
+                               question(options_.seed, client),
+                           options_.max_tokens)}});
+  }
+  plan.conversations.push_back(
+      {.client = options_.clients,
+       .long_prompt = true,
+       .turns = {turn_of(salt + "\n\n" + documents_[0] + question(options_.seed, options_.clients), 1)}});
+  return plan;
+}
+
+}  // namespace cairn

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// The shapes of load, as plans for rounds.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "cairn/base/result.h"
+#include "cairn/load/made_text.h"
+#include "cairn/load/round_plan.h"
+#include "cairn/policy/trace.h"
+
+namespace cairn {
+
+enum class WorkloadKind : std::uint8_t {
+  kDocument,      // many ask about one document
+  kSeparate,      // each asks about a document of its own
+  kChat,          // conversations of several turns
+  kInterference,  // a long prompt comes while others get their answers
+  kTrace,         // requests at recorded times
+};
+
+struct WorkloadOptions {
+  WorkloadKind kind = WorkloadKind::kDocument;
+  std::size_t clients = 8;
+  std::size_t max_tokens = 64;
+  std::string document;  // text; empty: made up
+  std::size_t document_tokens = 2048;
+  bool cut_document = false;  // a given document to document_tokens
+  bool warm = false;          // the shared document is asked about once before the round
+  std::size_t turns = 4, turn_tokens = 64;
+  std::size_t system_tokens = 0;  // of chats: a system message that all of them share
+  std::size_t long_tokens = 8192;
+  std::size_t lead_tokens = 16;  // what every stream has got when the long prompt is sent
+  std::uint64_t seed = 1;
+  double speed = 1;       // of a trace's clock
+  double scale = 1;       // of a trace's lengths
+  std::size_t limit = 0;  // first requests of a trace; 0: all
+};
+
+// Texts are made once, so that rounds differ in nothing but the salt in front of them. Immutable, thread-safe.
+class Workload {
+ public:
+  // `tokens_per_word` holds for made_words. Errors: those of the counter; kInvalidArgument.
+  static Result<Workload> make(WorkloadOptions options, double tokens_per_word, const TokenCounter& count,
+                               std::shared_ptr<const Trace> trace);
+
+  // Rounds of different salts share no beginning.
+  RoundPlan round(const std::string& salt) const;
+
+  // Of the documents that were made or cut; 0 where there is none.
+  std::size_t document_tokens() const { return document_tokens_; }
+
+ private:
+  Status make_documents(const TokenCounter& count);
+  RoundPlan document_round(const std::string& salt) const;
+  RoundPlan chat_round(const std::string& salt) const;
+  RoundPlan interference_round(const std::string& salt) const;
+  RoundPlan trace_round(const std::string& salt) const;
+
+  WorkloadOptions options_;
+  double tokens_per_word_ = 1;
+  std::vector<std::string> documents_;
+  std::size_t document_tokens_ = 0;
+  std::shared_ptr<const Trace> trace_;
+};
+
+}  // namespace cairn
