@@ -9,7 +9,7 @@ namespace {
 // The stream of one answer, event by event.
 class AnswerReader {
  public:
-  AnswerReader(RequestRecord& record, const std::function<void()>& on_piece) : record_(record), on_piece_(on_piece) {}
+  AnswerReader(LoadRecord& record, const std::function<void()>& on_piece) : record_(record), on_piece_(on_piece) {}
 
   // False: what follows is not worth reading.
   bool read(std::string_view bytes, double now_s) {
@@ -44,13 +44,13 @@ class AnswerReader {
   }
 
   SseParser parser_;
-  RequestRecord& record_;
+  LoadRecord& record_;
   const std::function<void()>& on_piece_;
   std::string text_;
   bool done_ = false;
 };
 
-void judge(const HttpAnswer& answer, AnswerReader& reader, RequestRecord& record) {
+void judge(const HttpAnswer& answer, AnswerReader& reader, LoadRecord& record) {
   if (!record.error.empty() || reader.whole()) return;
   switch (answer.outcome) {
     case HttpOutcome::kRefused: return reader.set_error("refused", answer.reason);
@@ -69,7 +69,7 @@ void judge(const HttpAnswer& answer, AnswerReader& reader, RequestRecord& record
 }  // namespace
 
 std::string ask(const HttpClient& client, std::string body, const AskOptions& options,
-                std::chrono::steady_clock::time_point round_start, RequestRecord& record,
+                std::chrono::steady_clock::time_point round_start, LoadRecord& record,
                 const std::function<void()>& on_piece) {
   const auto now_s = [&] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - round_start).count();

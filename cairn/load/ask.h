@@ -8,11 +8,11 @@
 #include <vector>
 
 #include "cairn/load/http_client.h"
-#include "cairn/load/request_record.h"
+#include "cairn/load/load_record.h"
 
 namespace cairn {
 
-struct ChatMessage {
+struct LoadMessage {
   std::string role, content;
 };
 
@@ -23,13 +23,13 @@ struct AskOptions {
 };
 
 // Greedy, streamed, with usage.
-std::string ask_body(const std::vector<ChatMessage>& messages, std::size_t max_tokens, const std::string& model,
+std::string ask_body(const std::vector<LoadMessage>& messages, std::size_t max_tokens, const std::string& model,
                      const AskOptions& options);
 
 // Sends the body and fills everything of the record but who asks and when it was due. `on_piece` hears of every piece
 // of text. Returns the text of the answer.
 std::string ask(const HttpClient& client, std::string body, const AskOptions& options,
-                std::chrono::steady_clock::time_point round_start, RequestRecord& record,
+                std::chrono::steady_clock::time_point round_start, LoadRecord& record,
                 const std::function<void()>& on_piece);
 
 }  // namespace cairn

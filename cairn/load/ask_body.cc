@@ -5,7 +5,7 @@
 
 namespace cairn {
 
-std::string ask_body(const std::vector<ChatMessage>& messages, std::size_t max_tokens, const std::string& model,
+std::string ask_body(const std::vector<LoadMessage>& messages, std::size_t max_tokens, const std::string& model,
                      const AskOptions& options) {
   nlohmann::ordered_json body = {{"model", model},
                                  {"max_tokens", max_tokens},
@@ -15,10 +15,10 @@ std::string ask_body(const std::vector<ChatMessage>& messages, std::size_t max_t
   if (options.ignore_eos) body["ignore_eos"] = true;
   if (options.chat) {
     auto& list = body["messages"] = nlohmann::ordered_json::array();
-    for (const ChatMessage& message : messages) list.push_back({{"role", message.role}, {"content", message.content}});
+    for (const LoadMessage& message : messages) list.push_back({{"role", message.role}, {"content", message.content}});
   } else {
     std::string prompt;
-    for (const ChatMessage& message : messages) prompt += message.content;
+    for (const LoadMessage& message : messages) prompt += message.content;
     body["prompt"] = std::move(prompt);
   }
   return body.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);

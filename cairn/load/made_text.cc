@@ -13,14 +13,14 @@ namespace {
 constexpr int kMostTries = 6;
 
 constexpr std::array<std::string_view, 96> kWords = {
-    "the",   "of",    "and",   "to",    "in",    "is",    "was",   "for",   "that",  "with",  "as",    "on",
-    "by",    "from",  "at",    "be",    "this",  "are",   "or",    "an",    "which", "one",   "not",   "have",
-    "two",   "first", "new",   "time",  "after", "other", "more",  "about", "into",  "year",  "when",  "there",
+    "the",   "of",    "and",   "to",    "in",    "is",    "was",   "for",   "that",  "with",  "as",     "on",
+    "by",    "from",  "at",    "be",    "this",  "are",   "or",    "an",    "which", "one",   "not",    "have",
+    "two",   "first", "new",   "time",  "after", "other", "more",  "about", "into",  "year",  "when",   "there",
     "over",  "made",  "used",  "most",  "city",  "work",  "state", "name",  "house", "river", "garden", "north",
-    "south", "east",  "west",  "water", "light", "small", "large", "long",  "high",  "old",   "young", "early",
+    "south", "east",  "west",  "water", "light", "small", "large", "long",  "high",  "old",   "young",  "early",
     "later", "part",  "place", "world", "life",  "day",   "night", "man",   "woman", "child", "people", "school",
-    "book",  "music", "game",  "team",  "line",  "road",  "king",  "war",   "land",  "sea",   "air",   "hand",
-    "head",  "eye",   "tree",  "stone", "red",   "white", "black", "green", "found", "left",  "right", "three"};
+    "book",  "music", "game",  "team",  "line",  "road",  "king",  "war",   "land",  "sea",   "air",    "hand",
+    "head",  "eye",   "tree",  "stone", "red",   "white", "black", "green", "found", "left",  "right",  "three"};
 
 constexpr std::string_view kBlanks = " \t\r\n";
 

@@ -4,12 +4,12 @@
 namespace cairn {
 
 Result<std::vector<MeasuredServer>> measure(std::span<const LoadTarget> targets, DeadlineWatch& watch,
-                                            const Workload& workload, const MeasureOptions& options) {
+                                            const LoadWorkload& workload, const MeasureOptions& options) {
   std::vector<MeasuredServer> servers;
   for (const LoadTarget& target : targets) servers.push_back({.name = target.name, .model = target.model});
   const double runs = static_cast<double>(options.rounds * targets.size());
   double finished = 0;
-  RunOptions run = options.run;
+  RoundOptions run = options.run;
   run.tick = [&](std::size_t done, std::size_t total) {
     const double part = total == 0 ? 0 : static_cast<double>(done) / static_cast<double>(total);
     return !options.progress || options.progress((finished + part) / runs);

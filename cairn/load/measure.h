@@ -18,7 +18,7 @@ namespace cairn {
 struct MeasureOptions {
   std::size_t rounds = 3;
   std::string salt;  // prompts of different salts share no beginning
-  RunOptions run;    // its tick is not used
+  RoundOptions run;  // its tick is not used
   LatencyTarget slo;
   std::function<bool(double fraction)> progress;  // false: stop
 };
@@ -26,11 +26,11 @@ struct MeasureOptions {
 struct MeasuredServer {
   std::string name, model;
   std::vector<RoundSummary> rounds{};
-  std::vector<std::vector<RequestRecord>> records{};  // by round
+  std::vector<std::vector<LoadRecord>> records{};  // by round
 };
 
 // Every other round begins with the last server. Errors: kIo, kCancelled.
 Result<std::vector<MeasuredServer>> measure(std::span<const LoadTarget> targets, DeadlineWatch& watch,
-                                            const Workload& workload, const MeasureOptions& options);
+                                            const LoadWorkload& workload, const MeasureOptions& options);
 
 }  // namespace cairn

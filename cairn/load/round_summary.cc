@@ -10,14 +10,14 @@ namespace {
 
 constexpr double kLateSeconds = 0.1;
 
-bool is_good(const RequestRecord& record, const LatencyTarget& target) {
+bool is_good(const LoadRecord& record, const LatencyTarget& target) {
   if (!record.ok()) return false;
   if (target.first_token_s && record.first_token_s().value_or(record.latency_s()) > *target.first_token_s) return false;
   return !target.token_s || record.token_s().value_or(0) <= *target.token_s;
 }
 
-void count_tokens(const RequestRecord& record, RoundSummary& summary, std::size_t& told_prompt) {
-  const TokenUsage& usage = record.usage;
+void count_tokens(const LoadRecord& record, RoundSummary& summary, std::size_t& told_prompt) {
+  const LoadUsage& usage = record.usage;
   if (!usage.prompt || !usage.completion) ++summary.uncounted;
   summary.prompt_tokens += usage.prompt.value_or(0);
   summary.output_tokens += usage.completion.value_or(0);
@@ -28,13 +28,13 @@ void count_tokens(const RequestRecord& record, RoundSummary& summary, std::size_
   }
 }
 
-void add_interference(std::span<const RequestRecord> records, RoundSummary& summary) {
-  const auto found = std::ranges::find(records, true, &RequestRecord::long_prompt);
+void add_interference(std::span<const LoadRecord> records, RoundSummary& summary) {
+  const auto found = std::ranges::find(records, true, &LoadRecord::long_prompt);
   if (found == records.end() || !found->ok()) return;
   summary.long_first_token_s = found->first_token_s();
   const double sent = found->sent_s, first = found->due_s + summary.long_first_token_s.value_or(0);
   std::vector<double> before, during;
-  for (const RequestRecord& record : records) {
+  for (const LoadRecord& record : records) {
     if (record.long_prompt || !record.ok()) continue;
     if (record.done_s < first) ++summary.streams_ended_early;
     for (std::size_t i = 1; i < record.piece_s.size(); ++i) {
@@ -46,23 +46,23 @@ void add_interference(std::span<const RequestRecord> records, RoundSummary& summ
       }
     }
   }
-  summary.gap_before_s = spread_of(std::move(before));
-  summary.gap_during_s = spread_of(std::move(during));
+  summary.gap_before_s = latency_spread(std::move(before));
+  summary.gap_during_s = latency_spread(std::move(during));
 }
 
 }  // namespace
 
-Spread spread_of(std::vector<double> values) {
+LatencySpread latency_spread(std::vector<double> values) {
   if (values.empty()) return {};
   return {quantile(values, 0.5), quantile(values, 0.95), quantile(values, 0.99), quantile(values, 1)};
 }
 
-RoundSummary summarize_round(std::span<const RequestRecord> records, const LatencyTarget& target) {
+RoundSummary summarize_round(std::span<const LoadRecord> records, const LatencyTarget& target) {
   RoundSummary summary;
   std::vector<double> first_token, gap, token, latency;
   std::size_t told_prompt = 0, good = 0, asked = 0;
   double begin = 0, end = 0;
-  for (const RequestRecord& record : records) {
+  for (const LoadRecord& record : records) {
     begin = summary.requests == 0 ? record.sent_s : std::min(begin, record.sent_s);
     end = std::max(end, record.done_s);
     ++summary.requests;
@@ -87,10 +87,10 @@ RoundSummary summarize_round(std::span<const RequestRecord> records, const Laten
     for (std::size_t i = 1; i < record.piece_s.size(); ++i) gap.push_back(record.piece_s[i] - record.piece_s[i - 1]);
   }
   summary.seconds = end - begin;
-  summary.first_token_s = spread_of(std::move(first_token));
-  summary.gap_s = spread_of(std::move(gap));
-  summary.token_s = spread_of(std::move(token));
-  summary.latency_s = spread_of(std::move(latency));
+  summary.first_token_s = latency_spread(std::move(first_token));
+  summary.gap_s = latency_spread(std::move(gap));
+  summary.token_s = latency_spread(std::move(token));
+  summary.latency_s = latency_spread(std::move(latency));
   const auto share = [](std::size_t part, double whole) { return static_cast<double>(part) / whole; };
   if (told_prompt > 0) summary.hit_rate = share(summary.cached_tokens, static_cast<double>(told_prompt));
   if (asked > 0 && (target.first_token_s || target.token_s)) summary.goodput = share(good, static_cast<double>(asked));

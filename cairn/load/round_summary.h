@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "cairn/load/request_record.h"
+#include "cairn/load/load_record.h"
 
 namespace cairn {
 
@@ -20,11 +20,11 @@ struct LatencyTarget {
 };
 
 // Quantiles, linear between neighbours; absent when there is nothing to take them of.
-struct Spread {
+struct LatencySpread {
   std::optional<double> p50, p95, p99, most;
 };
 
-Spread spread_of(std::vector<double> values);
+LatencySpread latency_spread(std::vector<double> values);
 
 struct RoundSummary {
   std::size_t requests = 0, succeeded = 0;
@@ -38,18 +38,18 @@ struct RoundSummary {
   std::size_t uncounted = 0;  // succeeded without usage: their tokens are missing above
 
   // Without the long prompt of the interference.
-  Spread first_token_s, gap_s, token_s, latency_s;  // gap: between pieces of one answer
-  std::optional<double> hit_rate;                   // absent: the server does not tell cached tokens
-  std::optional<double> goodput;                    // share of all requests asked; absent: no target was given
+  LatencySpread first_token_s, gap_s, token_s, latency_s;  // gap: between pieces of one answer
+  std::optional<double> hit_rate;                          // absent: the server does not tell cached tokens
+  std::optional<double> goodput;                           // share of all requests asked; absent: no target was given
   std::optional<double> output_per_s, prompt_per_s;
 
   // Of the streams, before the long prompt is sent and from then to its first token.
-  Spread gap_before_s, gap_during_s;
+  LatencySpread gap_before_s, gap_during_s;
   std::optional<double> long_first_token_s;
   std::size_t streams_ended_early = 0;  // before the long prompt's first token
 };
 
-RoundSummary summarize_round(std::span<const RequestRecord> records, const LatencyTarget& target);
+RoundSummary summarize_round(std::span<const LoadRecord> records, const LatencyTarget& target);
 
 // The figures that are reported, in order.
 struct LoadFigure {

@@ -37,12 +37,12 @@ class Lead {
 };
 
 std::size_t streams_of(const RoundPlan& plan) {
-  return static_cast<std::size_t>(std::ranges::count(plan.conversations, false, &Conversation::long_prompt));
+  return static_cast<std::size_t>(std::ranges::count(plan.conversations, false, &LoadConversation::long_prompt));
 }
 
 class Round {
  public:
-  Round(const HttpClient& client, DeadlineWatch& watch, const RoundPlan& plan, const RunOptions& options)
+  Round(const HttpClient& client, DeadlineWatch& watch, const RoundPlan& plan, const RoundOptions& options)
       : client_(client), watch_(watch), plan_(plan), options_(options), lead_(streams_of(plan)) {
     records_.resize(plan.requests());
     for (std::size_t c = 0, first = 0; c < plan.conversations.size(); first += plan.conversations[c++].turns.size()) {
@@ -50,7 +50,7 @@ class Round {
     }
   }
 
-  Result<std::vector<RequestRecord>> run() {
+  Result<std::vector<LoadRecord>> run() {
     const std::size_t workers = std::min(options_.connections, plan_.conversations.size());
     working_ = workers;
     std::barrier ready(static_cast<std::ptrdiff_t>(workers), [this]() noexcept { start_ = Clock::now(); });
@@ -84,32 +84,32 @@ class Round {
     }
   }
 
-  std::vector<ChatMessage> opening(const Conversation& conversation) const {
-    std::vector<ChatMessage> said;
+  std::vector<LoadMessage> opening(const LoadConversation& conversation) const {
+    std::vector<LoadMessage> said;
     if (!conversation.system.empty()) said.push_back({"system", conversation.system});
     said.push_back({"user", conversation.turns.front().text()});
     return said;
   }
 
-  std::string begin(const Conversation& conversation) const {
+  std::string begin(const LoadConversation& conversation) const {
     return ask_body(opening(conversation), conversation.turns.front().max_tokens, client_.target().model, options_.ask);
   }
 
   // Returns when the conversation is due, in seconds of the round.
-  double await(const Conversation& conversation) {
+  double await(const LoadConversation& conversation) {
     if (conversation.long_prompt) {
       lead_.wait(deadline_in(options_.ask.timeout), watch_);
       return since_start();
     }
-    const auto due = start_ + std::chrono::duration_cast<Clock::duration>(
-                                  std::chrono::duration<double>(conversation.due_s));
+    const auto due =
+        start_ + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(conversation.due_s));
     while (Clock::now() < due && !watch_.stopped()) std::this_thread::sleep_until(std::min(due, Clock::now() + kTick));
     return conversation.due_s;
   }
 
-  void converse(const Conversation& conversation, std::span<RequestRecord> records, std::string body) {
+  void converse(const LoadConversation& conversation, std::span<LoadRecord> records, std::string body) {
     double due_s = await(conversation);
-    std::vector<ChatMessage> said;
+    std::vector<LoadMessage> said;
     if (conversation.turns.size() > 1) said = opening(conversation);
     std::size_t pieces = 0;
     bool told = conversation.long_prompt, going = true;
@@ -117,7 +117,7 @@ class Round {
       if (++pieces >= plan_.lead_pieces && !std::exchange(told, true)) lead_.arrived();
     };
     for (std::size_t turn = 0; turn < conversation.turns.size(); ++turn, done_.fetch_add(1)) {
-      RequestRecord& record = records[turn];
+      LoadRecord& record = records[turn];
       record.client = conversation.client;
       record.turn = turn;
       record.long_prompt = conversation.long_prompt;
@@ -144,16 +144,17 @@ class Round {
   const HttpClient& client_;
   DeadlineWatch& watch_;
   const RoundPlan& plan_;
-  const RunOptions& options_;
+  const RoundOptions& options_;
   Clock::time_point start_;
-  std::vector<RequestRecord> records_;  // each written by one worker
+  std::vector<LoadRecord> records_;  // each written by one worker
   std::vector<std::size_t> first_record_;
   std::atomic<std::size_t> next_{0}, done_{0}, working_{0};
   Lead lead_;
 };
 
-Status warm_up(const HttpClient& client, const DeadlineWatch& watch, const Turn& turn, const RunOptions& options) {
-  RequestRecord record;
+Status warm_up(const HttpClient& client, const DeadlineWatch& watch, const LoadTurn& turn,
+               const RoundOptions& options) {
+  LoadRecord record;
   const std::string body = ask_body({{"user", turn.text()}}, turn.max_tokens, client.target().model, options.ask);
   ask(client, body, options.ask, Clock::now(), record, {});
   if (watch.stopped()) return fail(ErrorCode::kCancelled, "interrupted");
@@ -164,9 +165,9 @@ Status warm_up(const HttpClient& client, const DeadlineWatch& watch, const Turn&
 
 }  // namespace
 
-Result<std::vector<RequestRecord>> run_round(const HttpClient& client, DeadlineWatch& watch, const RoundPlan& plan,
-                                             const RunOptions& options) {
-  for (const Turn& turn : plan.warm_up) CAIRN_TRY_VOID(warm_up(client, watch, turn, options));
+Result<std::vector<LoadRecord>> run_round(const HttpClient& client, DeadlineWatch& watch, const RoundPlan& plan,
+                                          const RoundOptions& options) {
+  for (const LoadTurn& turn : plan.warm_up) CAIRN_TRY_VOID(warm_up(client, watch, turn, options));
   return Round(client, watch, plan, options).run();
 }
 

@@ -12,7 +12,7 @@
 
 namespace cairn {
 
-struct RunOptions {
+struct RoundOptions {
   AskOptions ask;
   std::size_t connections = 256;  // at a time; those who ask all at once have as many as they need
   // Called by the caller's thread several times a second; false: stop.
@@ -20,9 +20,9 @@ struct RunOptions {
 };
 
 // One record per request of the plan, by conversation and turn. Conversations are sent when they are due, whatever is
-// outstanding, while connections are left; then as soon as one is free. A turn that is not reached because one before it
-// failed has the error "not sent". Errors: kIo when a warm-up request fails, kCancelled.
-Result<std::vector<RequestRecord>> run_round(const HttpClient& client, DeadlineWatch& watch, const RoundPlan& plan,
-                                             const RunOptions& options);
+// outstanding, while connections are left; then as soon as one is free. A turn that is not reached because one before
+// it failed has the error "not sent". Errors: kIo when a warm-up request fails, kCancelled.
+Result<std::vector<LoadRecord>> run_round(const HttpClient& client, DeadlineWatch& watch, const RoundPlan& plan,
+                                          const RoundOptions& options);
 
 }  // namespace cairn

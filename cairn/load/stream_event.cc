@@ -45,12 +45,12 @@ void read_choice(const Json& choice, StreamEvent& event) {
   event.finished |= field(choice, "finish_reason").is_string();
 }
 
-TokenUsage read_usage(const Json& json) {
+LoadUsage read_usage(const Json& json) {
   const Json& usage = field(json, "usage");
   const Json& timings = field(json, "timings");
-  TokenUsage counted{.prompt = count(field(usage, "prompt_tokens")),
-                     .completion = count(field(usage, "completion_tokens")),
-                     .cached = count(field(field(usage, "prompt_tokens_details"), "cached_tokens"))};
+  LoadUsage counted{.prompt = count(field(usage, "prompt_tokens")),
+                    .completion = count(field(usage, "completion_tokens")),
+                    .cached = count(field(field(usage, "prompt_tokens_details"), "cached_tokens"))};
   if (!counted.cached) counted.cached = count(field(timings, "cache_n"));
   const auto computed = count(field(timings, "prompt_n"));
   if (!counted.cached && computed && counted.prompt && *computed <= *counted.prompt) {

@@ -10,17 +10,17 @@
 namespace cairn {
 
 // What the server counted; what it did not tell is absent.
-struct TokenUsage {
+struct LoadUsage {
   std::optional<std::size_t> prompt, completion, cached;
 };
 
 struct StreamEvent {
-  bool readable = true;  // false: not a JSON object
-  bool done = false;     // "[DONE]"
+  bool readable = true;   // false: not a JSON object
+  bool done = false;      // "[DONE]"
   bool finished = false;  // a finish_reason came
   std::string text;
   std::string error;  // the message of an error event
-  TokenUsage usage;
+  LoadUsage usage;
 };
 
 // `cached` is usage.prompt_tokens_details.cached_tokens; where that is missing, llama-server's timings: cache_n, or the

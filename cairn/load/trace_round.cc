@@ -18,7 +18,7 @@ SeededRandom random_of(const std::string& salt, const Digest& key) {
 
 }  // namespace
 
-RoundPlan Workload::trace_round(const std::string& salt) const {
+RoundPlan LoadWorkload::trace_round(const std::string& salt) const {
   RoundPlan plan;
   const auto& requests = trace_->requests;
   const std::size_t count = options_.limit == 0 ? requests.size() : std::min(options_.limit, requests.size());
@@ -45,7 +45,7 @@ RoundPlan Workload::trace_round(const std::string& salt) const {
                                   .due_s = (request.arrival_s - requests.front().arrival_s) / options_.speed,
                                   .turns = {{text, output}}});
   }
-  std::ranges::stable_sort(plan.conversations, {}, &Conversation::due_s);
+  std::ranges::stable_sort(plan.conversations, {}, &LoadConversation::due_s);
   return plan;
 }
 

@@ -15,16 +15,16 @@ std::string question(std::uint64_t seed, std::size_t client) {
          made_words({seed, "cairn.load.question", client}, 3) + "?\nAnswer:";
 }
 
-Turn turn_of(std::string text, std::size_t max_tokens) {
+LoadTurn turn_of(std::string text, std::size_t max_tokens) {
   return {[text = std::move(text)] { return text; }, max_tokens};
 }
 
 }  // namespace
 
-Result<Workload> Workload::make(WorkloadOptions options, double tokens_per_word, const TokenCounter& count,
-                                std::shared_ptr<const Trace> trace) {
-  CAIRN_CHECK((options.kind == WorkloadKind::kTrace) == (trace != nullptr));
-  Workload workload;
+Result<LoadWorkload> LoadWorkload::make(LoadWorkloadOptions options, double tokens_per_word, const TokenCounter& count,
+                                        std::shared_ptr<const Trace> trace) {
+  CAIRN_CHECK((options.kind == LoadKind::kTrace) == (trace != nullptr));
+  LoadWorkload workload;
   workload.options_ = std::move(options);
   workload.tokens_per_word_ = tokens_per_word;
   workload.trace_ = std::move(trace);
@@ -32,27 +32,25 @@ Result<Workload> Workload::make(WorkloadOptions options, double tokens_per_word,
   return workload;
 }
 
-Status Workload::make_documents(const TokenCounter& count) {
+Status LoadWorkload::make_documents(const TokenCounter& count) {
   const auto add = [&](const char* purpose, std::size_t number, std::size_t tokens) -> Status {
-    const TextOfWords text = [&](std::size_t words) {
-      return made_words({options_.seed, purpose, number}, words);
-    };
+    const TextOfWords text = [&](std::size_t words) { return made_words({options_.seed, purpose, number}, words); };
     CAIRN_TRY(SizedText sized, sized_text(text, kMostWords, tokens, tokens_per_word_, count));
     documents_.push_back(std::move(sized.text));
     document_tokens_ = sized.tokens;
     return {};
   };
   switch (options_.kind) {
-    case WorkloadKind::kTrace: return {};
-    case WorkloadKind::kChat:
+    case LoadKind::kTrace: return {};
+    case LoadKind::kChat:
       return options_.system_tokens > 0 ? add("cairn.load.system", 0, options_.system_tokens) : Status();
-    case WorkloadKind::kInterference: return add("cairn.load.long", 0, options_.long_tokens);
-    case WorkloadKind::kSeparate:
+    case LoadKind::kInterference: return add("cairn.load.long", 0, options_.long_tokens);
+    case LoadKind::kSeparate:
       for (std::size_t client = 0; client < options_.clients; ++client) {
         CAIRN_TRY_VOID(add("cairn.load.document", client, options_.document_tokens));
       }
       return {};
-    case WorkloadKind::kDocument: break;
+    case LoadKind::kDocument: break;
   }
   if (options_.document.empty()) return add("cairn.load.document", 0, options_.document_tokens);
   const std::string& whole = options_.document;
@@ -70,20 +68,20 @@ Status Workload::make_documents(const TokenCounter& count) {
   return {};
 }
 
-RoundPlan Workload::round(const std::string& salt) const {
+RoundPlan LoadWorkload::round(const std::string& salt) const {
   switch (options_.kind) {
-    case WorkloadKind::kDocument:
-    case WorkloadKind::kSeparate: return document_round(salt);
-    case WorkloadKind::kChat: return chat_round(salt);
-    case WorkloadKind::kInterference: return interference_round(salt);
-    case WorkloadKind::kTrace: break;
+    case LoadKind::kDocument:
+    case LoadKind::kSeparate: return document_round(salt);
+    case LoadKind::kChat: return chat_round(salt);
+    case LoadKind::kInterference: return interference_round(salt);
+    case LoadKind::kTrace: break;
   }
   return trace_round(salt);
 }
 
-RoundPlan Workload::document_round(const std::string& salt) const {
+RoundPlan LoadWorkload::document_round(const std::string& salt) const {
   RoundPlan plan;
-  const bool shared = documents_.size() == 1 && options_.kind == WorkloadKind::kDocument;
+  const bool shared = documents_.size() == 1 && options_.kind == LoadKind::kDocument;
   for (std::size_t client = 0; client < options_.clients; ++client) {
     const std::string& document = documents_[shared ? 0 : client];
     const std::string own = shared ? "" : made_words({options_.seed, "cairn.load.own", client}, 8);
@@ -97,12 +95,12 @@ RoundPlan Workload::document_round(const std::string& salt) const {
   return plan;
 }
 
-RoundPlan Workload::chat_round(const std::string& salt) const {
+RoundPlan LoadWorkload::chat_round(const std::string& salt) const {
   RoundPlan plan;
-  const auto words = static_cast<std::size_t>(
-      std::max(1.0, static_cast<double>(options_.turn_tokens) / tokens_per_word_));
+  const auto words =
+      static_cast<std::size_t>(std::max(1.0, static_cast<double>(options_.turn_tokens) / tokens_per_word_));
   for (std::size_t client = 0; client < options_.clients; ++client) {
-    Conversation conversation{.client = client};
+    LoadConversation conversation{.client = client};
     if (!documents_.empty()) conversation.system = salt + "\n\n" + documents_[0];
     for (std::size_t turn = 0; turn < options_.turns; ++turn) {
       std::string text = made_words({options_.seed, "cairn.load.turn", client, turn}, words);
@@ -114,14 +112,13 @@ RoundPlan Workload::chat_round(const std::string& salt) const {
   return plan;
 }
 
-RoundPlan Workload::interference_round(const std::string& salt) const {
+RoundPlan LoadWorkload::interference_round(const std::string& salt) const {
   RoundPlan plan{.lead_pieces = options_.lead_tokens};
   for (std::size_t client = 0; client < options_.clients; ++client) {
-    plan.conversations.push_back(
-        {.client = client,
-         .turns = {turn_of(salt + made_words({options_.seed, "cairn.load.own", client}, 32) +
-                               question(options_.seed, client),
-                           options_.max_tokens)}});
+    plan.conversations.push_back({.client = client,
+                                  .turns = {turn_of(salt + made_words({options_.seed, "cairn.load.own", client}, 32) +
+                                                        question(options_.seed, client),
+                                                    options_.max_tokens)}});
   }
   plan.conversations.push_back(
       {.client = options_.clients,

@@ -14,7 +14,7 @@
 
 namespace cairn {
 
-enum class WorkloadKind : std::uint8_t {
+enum class LoadKind : std::uint8_t {
   kDocument,      // many ask about one document
   kSeparate,      // each asks about a document of its own
   kChat,          // conversations of several turns
@@ -22,8 +22,8 @@ enum class WorkloadKind : std::uint8_t {
   kTrace,         // requests at recorded times
 };
 
-struct WorkloadOptions {
-  WorkloadKind kind = WorkloadKind::kDocument;
+struct LoadWorkloadOptions {
+  LoadKind kind = LoadKind::kDocument;
   std::size_t clients = 8;
   std::size_t max_tokens = 64;
   std::string document;  // text; empty: made up
@@ -41,11 +41,11 @@ struct WorkloadOptions {
 };
 
 // Texts are made once, so that rounds differ in nothing but the salt in front of them. Immutable, thread-safe.
-class Workload {
+class LoadWorkload {
  public:
   // `tokens_per_word` holds for made_words. Errors: those of the counter; kInvalidArgument.
-  static Result<Workload> make(WorkloadOptions options, double tokens_per_word, const TokenCounter& count,
-                               std::shared_ptr<const Trace> trace);
+  static Result<LoadWorkload> make(LoadWorkloadOptions options, double tokens_per_word, const TokenCounter& count,
+                                   std::shared_ptr<const Trace> trace);
 
   // Rounds of different salts share no beginning.
   RoundPlan round(const std::string& salt) const;
@@ -60,7 +60,7 @@ class Workload {
   RoundPlan interference_round(const std::string& salt) const;
   RoundPlan trace_round(const std::string& salt) const;
 
-  WorkloadOptions options_;
+  LoadWorkloadOptions options_;
   double tokens_per_word_ = 1;
   std::vector<std::string> documents_;
   std::size_t document_tokens_ = 0;

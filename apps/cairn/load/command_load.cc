@@ -89,7 +89,7 @@ Result<LoadReport> measure_load(LoadOptions& options) {
   CAIRN_TRY_VOID(ask_models(targets, watch, options));
   const HttpClient counting(targets.front(), watch);
   CAIRN_TRY(const Tokens tokens, tokens_of(counting, options));
-  CAIRN_TRY(const Workload workload, Workload::make(options.workload, tokens.per_word, tokens.count, trace));
+  CAIRN_TRY(const LoadWorkload workload, LoadWorkload::make(options.workload, tokens.per_word, tokens.count, trace));
   Progress bar("Measuring");
   options.measure.progress = [&bar](double fraction) {
     bar.update(fraction);

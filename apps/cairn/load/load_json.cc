@@ -55,10 +55,8 @@ Json server_json(const MeasuredServer& server, const MeasuredServer& first) {
           {"rounds", std::move(rounds)}};
 }
 
-Json request_json(const RequestRecord& record) {
-  const auto ms = [](const std::optional<double>& seconds) {
-    return seconds ? Json(*seconds * 1e3) : Json();
-  };
+Json request_json(const LoadRecord& record) {
+  const auto ms = [](const std::optional<double>& seconds) { return seconds ? Json(*seconds * 1e3) : Json(); };
   Json json = {{"client", record.client},
                {"turn", record.turn},
                {"due_s", record.due_s},
@@ -105,7 +103,7 @@ std::string request_lines(const LoadReport& report) {
   std::string text;
   for (const MeasuredServer& server : report.servers) {
     for (std::size_t round = 0; round < server.records.size(); ++round) {
-      for (const RequestRecord& record : server.records[round]) {
+      for (const LoadRecord& record : server.records[round]) {
         Json line = {{"server", server.name}, {"round", round}};
         line.update(request_json(record));
         text += dump(line, -1);

@@ -12,7 +12,7 @@ namespace {
 constexpr std::size_t kMostTokens = std::size_t{1} << 24;
 constexpr double kDay = 86400;
 
-using Kind = WorkloadKind;
+using Kind = LoadKind;
 
 const std::map<std::string, Kind> kKinds = {{"document", Kind::kDocument},
                                             {"separate", Kind::kSeparate},
@@ -63,7 +63,7 @@ void add_server_options(CLI::App& command, LoadOptions& options) {
       ->group(group);
 }
 
-void add_workload_options(CLI::App& command, WorkloadOptions& workload, LoadOptions& options) {
+void add_workload_options(CLI::App& command, LoadWorkloadOptions& workload, LoadOptions& options) {
   const char* group = "Workload";
   const auto count = [&](const char* name, std::size_t& value, const char* help, std::size_t least, std::size_t most) {
     command.add_option(name, value, help)->check(CLI::Range(least, most))->capture_default_str()->group(group);
@@ -94,8 +94,9 @@ void add_workload_options(CLI::App& command, WorkloadOptions& workload, LoadOpti
   command.add_option("--seed", workload.seed, "Of made-up text")->capture_default_str()->group(group);
   command.add_option("--salt", options.salt, "Stands for this run in front of prompts; default: a random one")
       ->group(group);
-  command.add_flag("--ignore-eos", options.measure.run.ask.ignore_eos,
-                   "Ask for whole lengths (a field of cairn, llama-server and vLLM)")
+  command
+      .add_flag("--ignore-eos", options.measure.run.ask.ignore_eos,
+                "Ask for whole lengths (a field of cairn, llama-server and vLLM)")
       ->group(group);
 }
 
@@ -133,7 +134,7 @@ void add_load_options(CLI::App& command, LoadOptions& options) {
 Status finish_load_options(const CLI::App& command, LoadOptions& options) {
   const auto given = [&](const char* name) { return command.count(name) > 0; };
   const auto wrong = [](std::string what) { return fail(ErrorCode::kInvalidArgument, std::move(what)); };
-  WorkloadOptions& workload = options.workload;
+  LoadWorkloadOptions& workload = options.workload;
   if (given("--trace")) {
     if (given("--workload") && workload.kind != Kind::kTrace) return wrong("--trace is for --workload trace");
     workload.kind = Kind::kTrace;
@@ -146,7 +147,7 @@ Status finish_load_options(const CLI::App& command, LoadOptions& options) {
     }
   }
   workload.cut_document = given("--document-tokens");
-  RunOptions& run = options.measure.run;
+  RoundOptions& run = options.measure.run;
   if (workload.kind != Kind::kTrace) run.connections = workload.clients + 1;
   run.ask.chat = options.api.empty() ? workload.kind == Kind::kChat : options.api == "chat";
   run.ask.timeout = std::chrono::milliseconds(static_cast<std::int64_t>(options.timeout_s * 1000));
@@ -157,7 +158,7 @@ Status finish_load_options(const CLI::App& command, LoadOptions& options) {
   return {};
 }
 
-const char* workload_name(WorkloadKind kind) {
+const char* workload_name(LoadKind kind) {
   for (const auto& [name, value] : kKinds) {
     if (value == kind) return name.c_str();
   }

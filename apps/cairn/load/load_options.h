@@ -15,7 +15,7 @@ struct LoadOptions {
   std::string document_file, trace_file, salt;
   std::string api;  // "chat" or "completions"; empty: as the workload needs
   double timeout_s = 300, slo_ttft_ms = 0, slo_itl_ms = 0;
-  WorkloadOptions workload;
+  LoadWorkloadOptions workload;
   MeasureOptions measure;
   bool json = false;
   std::string requests_out;
@@ -27,6 +27,6 @@ void add_load_options(CLI::App& command, LoadOptions& options);
 // What the parser cannot know: which options the workload has a use for. Requires: parsed. Errors: kInvalidArgument.
 Status finish_load_options(const CLI::App& command, LoadOptions& options);
 
-const char* workload_name(WorkloadKind kind);
+const char* workload_name(LoadKind kind);
 
 }  // namespace cairn

@@ -14,30 +14,28 @@ std::string plural(std::size_t count, const std::string& thing) {
 }
 
 std::string head(const LoadReport& report) {
-  const WorkloadOptions& workload = report.options.workload;
+  const LoadWorkloadOptions& workload = report.options.workload;
   std::string text = std::string("workload ") + workload_name(workload.kind) + ": ";
   const std::string document = (report.approximate ? "about " : "") + plural(report.document_tokens, "token");
   switch (workload.kind) {
-    case WorkloadKind::kDocument:
+    case LoadKind::kDocument:
       text += plural(workload.clients, "client") + " on one document of " + document;
       if (workload.warm) text += ", asked about once before";
       break;
-    case WorkloadKind::kSeparate:
+    case LoadKind::kSeparate:
       text += plural(workload.clients, "client") + ", each on a document of its own of " + document;
       break;
-    case WorkloadKind::kChat:
+    case LoadKind::kChat:
       text += plural(workload.clients, "user") + ", " + plural(workload.turns, "turn");
       if (report.document_tokens > 0) text += ", a shared system message of " + document;
       break;
-    case WorkloadKind::kInterference:
-      text += plural(workload.clients, "stream") + ", then a prompt of " + document;
-      break;
-    case WorkloadKind::kTrace:
+    case LoadKind::kInterference: text += plural(workload.clients, "stream") + ", then a prompt of " + document; break;
+    case LoadKind::kTrace:
       text += report.options.trace_file + ", speed " + format_number(workload.speed, 2) + ", scale " +
               format_number(workload.scale, 3);
       break;
   }
-  if (workload.kind != WorkloadKind::kTrace) text += ", up to " + plural(workload.max_tokens, "new token") + " each";
+  if (workload.kind != LoadKind::kTrace) text += ", up to " + plural(workload.max_tokens, "new token") + " each";
   return text + "; medians of " + plural(report.options.measure.rounds, "round") + "\n";
 }
 
@@ -88,7 +86,8 @@ std::string notes_of(const MeasuredServer& server) {
   for (const auto& [kind, count] : sum.errors) {
     errors += (errors.empty() ? "" : ", ") + std::to_string(count) + " " + kind;
   }
-  if (!errors.empty()) note("of " + plural(sum.requests, "request") + " failed " + errors + "; first: " + sum.first_error);
+  if (!errors.empty())
+    note("of " + plural(sum.requests, "request") + " failed " + errors + "; first: " + sum.first_error);
   if (sum.late > 0) {
     note(plural(sum.late, "request") + " sent late, up to " + format_number(sum.most_late_s, 1) +
          " s: all connections were in use; waiting counts, see --connections, --speed");

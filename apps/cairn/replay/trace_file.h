@@ -3,8 +3,8 @@
 //
 // Mooncake (kvcache-ai, FAST '25): {"input_length", "hash_ids": [...]}; blocks of 512 tokens, equal ids are equal
 // blocks behind equal prefixes, the last one may be partial. ShareGPT: {"input_tok_ids": [...], "output_tok_ids":
-// [...]?}; whole blocks of 16 tokens, chained by hash over inputs and outputs; what fills no block is not cached. Times and
-// output lengths are read where they are: "timestamp" (ms), "output_length"; "arrival_time_ns", "output_toks".
+// [...]?}; whole blocks of 16 tokens, chained by hash over inputs and outputs; what fills no block is not cached. Times
+// and output lengths are read where they are: "timestamp" (ms), "output_length"; "arrival_time_ns", "output_toks".
 #pragma once
 
 #include <string>

@@ -11,7 +11,7 @@
 
 namespace cairn {
 
-struct RequestRecord {
+struct LoadRecord {
   std::size_t client = 0, turn = 0;
   bool long_prompt = false;  // the one that interferes
   double due_s = 0;          // when it ought to be sent
@@ -19,7 +19,7 @@ struct RequestRecord {
   double done_s = 0;                 // the end of the answer, or of the attempt
   std::vector<double> piece_s;       // when each piece of text came
   std::optional<double> finished_s;  // when the reason of finishing came
-  TokenUsage usage;
+  LoadUsage usage;
   std::string error;   // its kind; empty: the answer is whole
   std::string detail;  // of the error, one line
 
