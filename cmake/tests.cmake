@@ -24,6 +24,7 @@ foreach(module IN LISTS CAIRN_MODULES)
   endif()
 endforeach()
 target_link_libraries(serve_test PRIVATE PkgConfig::httplib PkgConfig::openssl)  # tests have a client
+target_link_libraries(load_test PRIVATE PkgConfig::httplib PkgConfig::openssl)   # and a server
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
 add_test(NAME layers COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/check_layers.py ${PROJECT_SOURCE_DIR})
 add_test(NAME layers_selftest COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/check_layers_test.py)

@@ -28,7 +28,8 @@ std::string reason_of(HttpOutcome outcome, httplib::Error error) {
   switch (outcome) {
     case HttpOutcome::kAnswered: return "";
     case HttpOutcome::kRefused:
-      return error == httplib::Error::Connection ? "no connection" : "no connection: " + httplib::to_string(error);
+      return error == httplib::Error::Connection ? "no connection"
+                                                 : "no TLS connection (" + httplib::to_string(error) + ")";
     case HttpOutcome::kTimeout: return "timed out";
     case HttpOutcome::kClosed: return "the connection was closed early";
     case HttpOutcome::kStopped: return "stopped";

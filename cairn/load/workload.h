@@ -14,7 +14,7 @@
 
 namespace cairn {
 
-enum class LoadKind : std::uint8_t {
+enum class LoadKind {
   kDocument,      // many ask about one document
   kSeparate,      // each asks about a document of its own
   kChat,          // conversations of several turns
@@ -27,7 +27,7 @@ struct LoadWorkloadOptions {
   std::size_t clients = 8;
   std::size_t max_tokens = 64;
   std::string document;  // text; empty: made up
-  std::size_t document_tokens = 2048;
+  std::size_t document_tokens = 1024;
   bool cut_document = false;  // a given document to document_tokens
   bool warm = false;          // the shared document is asked about once before the round
   std::size_t turns = 4, turn_tokens = 64;

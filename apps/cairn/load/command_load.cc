@@ -102,22 +102,25 @@ Result<LoadReport> measure_load(LoadOptions& options) {
                     .approximate = tokens.count == nullptr};
 }
 
-// A table of nothing but failures is no measurement.
+bool measured(const MeasuredServer& server) {
+  return std::ranges::any_of(server.rounds, [](const RoundSummary& round) { return round.succeeded > 0; });
+}
+
+// A server that answered nothing was not measured.
 Status check_servers(const LoadReport& report) {
-  for (const MeasuredServer& server : report.servers) {
-    const auto succeeded = [](const RoundSummary& round) { return round.succeeded > 0; };
-    if (std::ranges::any_of(server.rounds, succeeded)) continue;
-    return fail(ErrorCode::kIo, server.name + ": no request succeeded; first: " + server.rounds.front().first_error);
-  }
-  return {};
+  const auto failed = std::ranges::find(report.servers, false, measured);
+  if (failed == report.servers.end()) return {};
+  return fail(ErrorCode::kIo, failed->name + ": no request succeeded; first: " + failed->rounds.front().first_error);
 }
 
 Status run_load(const CLI::App& command, LoadOptions& options) {
   CAIRN_TRY_VOID(finish_load_options(command, options));
   const InterruptScope interrupt;
   CAIRN_TRY(const LoadReport report, measure_load(options));
+  if (std::ranges::any_of(report.servers, measured)) {
+    std::cout << (options.json ? load_json(report) : load_text(report));
+  }
   if (!options.requests_out.empty()) CAIRN_TRY_VOID(write_file(options.requests_out, request_lines(report)));
-  std::cout << (options.json ? load_json(report) : load_text(report));
   return check_servers(report);
 }
 
