@@ -9,7 +9,7 @@
 
 namespace cairn {
 
-// Texts are made when they are needed: a trace at full length is larger than memory.
+// Texts are made when they are needed: a trace at full length is larger than memory. Requires: thread-safe.
 struct LoadTurn {
   std::function<std::string()> text{};
   std::size_t max_tokens = 0;

@@ -16,6 +16,30 @@ SeededRandom random_of(const std::string& salt, const Digest& key) {
   return {0, salt + std::string(key.bytes.begin(), key.bytes.end())};
 }
 
+// Holds the trace: plans outlive their workload.
+struct TraceText {
+  std::shared_ptr<const Trace> trace;
+  std::size_t request;
+  std::string salt;
+  double scale, tokens_per_word;
+
+  std::string operator()() const {
+    const Trace::Request& from = trace->requests[request];
+    std::string made;
+    std::uint64_t tokens = 0;
+    for (const std::uint32_t number : from.input) {
+      const Trace::Block& block = trace->blocks[number];
+      made += made_words(random_of(salt, block.item.key), words_of(block.tokens, scale, tokens_per_word));
+      tokens += block.tokens;
+    }
+    if (tokens < from.input_tokens) {
+      const std::size_t words = words_of(static_cast<double>(from.input_tokens - tokens), scale, tokens_per_word);
+      made += made_words({0, salt + "cairn.load.rest", request}, words);
+    }
+    return made;
+  }
+};
+
 }  // namespace
 
 RoundPlan LoadWorkload::trace_round(const std::string& salt) const {
@@ -23,27 +47,11 @@ RoundPlan LoadWorkload::trace_round(const std::string& salt) const {
   const auto& requests = trace_->requests;
   const std::size_t count = options_.limit == 0 ? requests.size() : std::min(options_.limit, requests.size());
   for (std::size_t i = 0; i < count; ++i) {
-    const Trace::Request& request = requests[i];
-    const auto text = [this, salt, &request, i] {
-      std::string made;
-      std::uint64_t tokens = 0;
-      for (const std::uint32_t number : request.input) {
-        const Trace::Block& block = trace_->blocks[number];
-        made += made_words(random_of(salt, block.item.key), words_of(block.tokens, options_.scale, tokens_per_word_));
-        tokens += block.tokens;
-      }
-      if (tokens < request.input_tokens) {
-        const std::size_t words =
-            words_of(static_cast<double>(request.input_tokens - tokens), options_.scale, tokens_per_word_);
-        made += made_words({0, salt + "cairn.load.rest", i}, words);
-      }
-      return made;
-    };
-    const std::uint64_t told = request.output_tokens;
+    const std::uint64_t told = requests[i].output_tokens;
     const std::size_t output = told == 0 ? options_.max_tokens : words_of(static_cast<double>(told), options_.scale, 1);
     plan.conversations.push_back({.client = i,
-                                  .due_s = (request.arrival_s - requests.front().arrival_s) / options_.speed,
-                                  .turns = {{text, output}}});
+                                  .due_s = (requests[i].arrival_s - requests.front().arrival_s) / options_.speed,
+                                  .turns = {{TraceText{trace_, i, salt, options_.scale, tokens_per_word_}, output}}});
   }
   std::ranges::stable_sort(plan.conversations, {}, &LoadConversation::due_s);
   return plan;

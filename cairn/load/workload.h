@@ -26,7 +26,7 @@ struct LoadWorkloadOptions {
   LoadKind kind = LoadKind::kDocument;
   std::size_t clients = 8;
   std::size_t max_tokens = 64;
-  std::string document;  // text; empty: made up
+  std::string document{};  // text; empty: made up
   std::size_t document_tokens = 1024;
   bool cut_document = false;  // a given document to document_tokens
   bool warm = false;          // the shared document is asked about once before the round
