@@ -9,7 +9,7 @@
 
 namespace cairn {
 
-// Texts are made when they are needed: a trace at full length is larger than memory. Requires: thread-safe.
+// Texts are made when they are needed: a trace at full length is larger than memory. Any thread may make them.
 struct LoadTurn {
   std::function<std::string()> text{};
   std::size_t max_tokens = 0;

@@ -46,11 +46,13 @@ RoundPlan LoadWorkload::trace_round(const std::string& salt) const {
   RoundPlan plan;
   const auto& requests = trace_->requests;
   const std::size_t count = options_.limit == 0 ? requests.size() : std::min(options_.limit, requests.size());
+  double first_s = requests.front().arrival_s;
+  for (std::size_t i = 0; i < count; ++i) first_s = std::min(first_s, requests[i].arrival_s);
   for (std::size_t i = 0; i < count; ++i) {
     const std::uint64_t told = requests[i].output_tokens;
     const std::size_t output = told == 0 ? options_.max_tokens : words_of(static_cast<double>(told), options_.scale, 1);
     plan.conversations.push_back({.client = i,
-                                  .due_s = (requests[i].arrival_s - requests.front().arrival_s) / options_.speed,
+                                  .due_s = (requests[i].arrival_s - first_s) / options_.speed,
                                   .turns = {{TraceText{trace_, i, salt, options_.scale, tokens_per_word_}, output}}});
   }
   std::ranges::stable_sort(plan.conversations, {}, &LoadConversation::due_s);

@@ -47,7 +47,7 @@ Result<std::vector<LoadTarget>> targets_of(const LoadOptions& options) {
 Status ask_models(std::vector<LoadTarget>& targets, DeadlineWatch& watch, const LoadOptions& options) {
   for (LoadTarget& target : targets) {
     const HttpClient client(target, watch);
-    auto model = first_model(client, std::min(kFactsTimeout, options.measure.run.ask.timeout));
+    auto model = first_model(client, kFactsTimeout);
     const bool known = !options.model.empty();
     if (!model && (!known || model.error().code != ErrorCode::kInvalidArgument)) {
       return std::unexpected(std::move(model).error());
@@ -63,12 +63,11 @@ struct Tokens {
 };
 
 Result<Tokens> tokens_of(const HttpClient& client, const LoadOptions& options) {
-  const auto timeout = std::min(kFactsTimeout, options.measure.run.ask.timeout);
   const std::string sample = made_words({options.workload.seed, "cairn.load.sample"}, kSampleWords);
-  CAIRN_TRY(const auto tokens, count_tokens(client, sample, timeout));
+  CAIRN_TRY(const auto tokens, count_tokens(client, sample, kFactsTimeout));
   if (!tokens || *tokens == 0) return Tokens{};
-  return Tokens{.count = [&client, timeout](const std::string& text) -> Result<std::size_t> {
-                  CAIRN_TRY(const auto counted, count_tokens(client, text, timeout));
+  return Tokens{.count = [&client](const std::string& text) -> Result<std::size_t> {
+                  CAIRN_TRY(const auto counted, count_tokens(client, text, kFactsTimeout));
                   if (counted) return *counted;
                   return fail(ErrorCode::kIo, client.target().name + ": /tokenize answered before and fails now");
                 },
