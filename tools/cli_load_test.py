@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`cairn load` against `cairn serve` on the demo model. CAIRN_BINARY names the binary."""
 import json
+import shutil
 import signal
 import socket
 import subprocess
@@ -115,6 +116,18 @@ class Keys(Server):
         self.output(*few, "--api-key", KEY)
         self.output(*few, "--api-key-file", self.file("key", KEY.encode() + b"\n"))
         self.assert_error(USAGE, "the first line is empty", *few, "--api-key-file", self.file("empty", b""))
+
+
+class Tls(Server):
+    @unittest.skipUnless(shutil.which("openssl"), "no openssl to make a certificate")
+    def test_a_certificate_may_be_trusted(self):
+        key, certificate = self.folder / "key.pem", self.folder / "cert.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "2",
+                        "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True)
+        self.start(MODEL, "--tls-cert", certificate, "--tls-key", key)
+        few = ("load", "--url", f"https://localhost:{self.port}", "--clients", 1, "--rounds", 1, "--document-tokens", 50)
+        self.assert_error(IO, "no TLS connection", *few)
+        self.output(*few, "--ca-cert", certificate)
 
 
 class Usage(Server):

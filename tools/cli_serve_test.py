@@ -25,7 +25,7 @@ class Server(CommandLine):
         self.addCleanup(self.end)
         self.assertTrue(select.select([self.process.stdout], [], [], 60)[0], "no line within a minute")
         self.line = self.process.stdout.readline()
-        found = re.search(r"http://127\.0\.0\.1:(\d+)", self.line)
+        found = re.search(r"https?://127\.0\.0\.1:(\d+)", self.line)
         self.assertTrue(found, self.line + (self.process.stderr.read() if not self.line else ""))
         self.port = int(found[1])
 

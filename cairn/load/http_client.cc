@@ -61,6 +61,7 @@ HttpAnswer HttpClient::exchange(const char* method, const std::string& path, std
   client.set_write_timeout(timeout + std::chrono::seconds(1));
   client.set_tcp_nodelay(true);
   client.set_keep_alive(false);
+  if (!target_.authorities.empty()) client.set_ca_cert_path(target_.authorities);
 
   httplib::Request request;
   request.method = method;

@@ -10,11 +10,12 @@
 namespace cairn {
 
 struct LoadTarget {
-  std::string name;    // in reports
-  std::string origin;  // "http://host:port"
-  std::string path;    // before "/v1/...": "" or "/prefix"
-  std::string key;     // sent as a bearer token; empty: none
-  std::string model;   // what requests ask for
+  std::string name;         // in reports
+  std::string origin;       // "http://host:port"
+  std::string path;         // before "/v1/...": "" or "/prefix"
+  std::string key;          // sent as a bearer token; empty: none
+  std::string authorities;  // file of certificates (PEM) that https trusts; empty: those of the system
+  std::string model;        // what requests ask for
 };
 
 // [NAME=]URL with http or https; a trailing slash and a trailing /v1 are left off. Without a name it is host:port.

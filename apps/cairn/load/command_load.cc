@@ -39,6 +39,7 @@ Result<std::vector<LoadTarget>> targets_of(const LoadOptions& options) {
       return fail(ErrorCode::kInvalidArgument, "two servers are named '" + target.name + "'; use --url NAME=URL");
     }
     target.key = key;
+    target.authorities = options.ca_cert;
     targets.push_back(std::move(target));
   }
   return targets;

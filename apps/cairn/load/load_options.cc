@@ -52,6 +52,9 @@ void add_server_options(CLI::App& command, LoadOptions& options) {
   command.add_option("--api-key-file", options.api_key_file, "The same from the first line of a file")
       ->excludes("--api-key")
       ->group(group);
+  command.add_option("--ca-cert", options.ca_cert, "Certificates (PEM) to trust for https; default: the system's")
+      ->check(CLI::ExistingFile)
+      ->group(group);
   command.add_option("--model", options.model, "What to ask for; default: the first of each server's /v1/models")
       ->group(group);
   command.add_option("--api", options.api, "chat or completions; default: chat for chats, else completions")

@@ -11,7 +11,7 @@ namespace cairn {
 
 struct LoadOptions {
   std::vector<std::string> urls;
-  std::string api_key, api_key_file, model;
+  std::string api_key, api_key_file, ca_cert, model;
   std::string document_file, trace_file, salt;
   std::string api;  // "chat" or "completions"; empty: as the workload needs
   double timeout_s = 300, slo_ttft_ms = 0, slo_itl_ms = 0;
