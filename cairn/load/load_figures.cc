@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <array>
 
+#include "cairn/base/check.h"
 #include "cairn/base/quantile.h"
 #include "cairn/load/round_summary.h"
 
@@ -56,6 +58,21 @@ std::optional<double> median_figure(const LoadFigure& figure, std::span<const Ro
   }
   if (values.empty()) return std::nullopt;
   return quantile(values, 0.5);
+}
+
+std::optional<FigureRatio> ratio_of_figures(const LoadFigure& figure, std::span<const RoundSummary> rounds,
+                                            std::span<const RoundSummary> first) {
+  CAIRN_CHECK(rounds.size() == first.size());
+  const auto value = median_figure(figure, rounds), base = median_figure(figure, first);
+  if (!value || !base || *base == 0) return std::nullopt;
+  FigureRatio ratio{*value / *base, *value / *base, *value / *base};
+  for (std::size_t r = 0; r < rounds.size(); ++r) {
+    const auto one = figure.of(rounds[r]), other = figure.of(first[r]);
+    if (!one || !other || *other == 0) continue;
+    ratio.low = std::min(ratio.low, *one / *other);
+    ratio.high = std::max(ratio.high, *one / *other);
+  }
+  return ratio;
 }
 
 }  // namespace cairn

@@ -63,4 +63,14 @@ std::span<const LoadFigure> load_figures();
 // The median of a figure over the rounds that have it, in the figure's unit.
 std::optional<double> median_figure(const LoadFigure& figure, std::span<const RoundSummary> rounds);
 
+// A server's figure to that of the first server.
+struct FigureRatio {
+  double of_medians = 0;
+  double low = 0, high = 0;  // of single rounds: how much chance there is in it
+};
+
+// Absent where either has no such figure or the first one's is 0. Requires: as many rounds of both.
+std::optional<FigureRatio> ratio_of_figures(const LoadFigure& figure, std::span<const RoundSummary> rounds,
+                                            std::span<const RoundSummary> first);
+
 }  // namespace cairn

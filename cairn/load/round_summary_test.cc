@@ -116,5 +116,22 @@ TEST(LoadFigures, MediansSkipRoundsWithoutTheFigure) {
   EXPECT_EQ(median_figure(*figure, std::vector{none}), std::nullopt);
 }
 
+TEST(LoadFigures, RatiosTellHowFarRoundsAreApart) {
+  const auto rounds = [](std::vector<double> values) {
+    std::vector<RoundSummary> made(values.size());
+    for (std::size_t i = 0; i < values.size(); ++i) made[i].output_per_s = values[i];
+    return made;
+  };
+  const auto figure = std::ranges::find_if(
+      load_figures(), [](const LoadFigure& f) { return std::string_view(f.key) == "output_tokens_per_s"; });
+  const auto ratio = ratio_of_figures(*figure, rounds({10, 20, 60}), rounds({10, 10, 20}));
+  ASSERT_TRUE(ratio);
+  EXPECT_EQ(ratio->of_medians, 2);
+  EXPECT_EQ(ratio->low, 1);
+  EXPECT_EQ(ratio->high, 3);
+  EXPECT_FALSE(ratio_of_figures(*figure, rounds({10}), rounds({0})));
+  EXPECT_FALSE(ratio_of_figures(*figure, rounds({10}), std::vector<RoundSummary>(1)));
+}
+
 }  // namespace
 }  // namespace cairn

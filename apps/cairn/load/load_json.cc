@@ -43,9 +43,9 @@ Json round_json(const RoundSummary& round) {
 Json server_json(const MeasuredServer& server, const MeasuredServer& first) {
   Json medians = Json::object(), ratios = Json::object(), rounds = Json::array();
   for (const LoadFigure& figure : load_figures()) {
-    const auto value = median_figure(figure, server.rounds), base = median_figure(figure, first.rounds);
-    medians[figure.key] = number(value);
-    ratios[figure.key] = value && base && *base != 0 ? Json(*value / *base) : Json();
+    medians[figure.key] = number(median_figure(figure, server.rounds));
+    const auto ratio = ratio_of_figures(figure, server.rounds, first.rounds);
+    if (ratio) ratios[figure.key] = {{"of_medians", ratio->of_medians}, {"low", ratio->low}, {"high", ratio->high}};
   }
   for (const RoundSummary& round : server.rounds) rounds.push_back(round_json(round));
   return {{"name", server.name},

@@ -44,22 +44,31 @@ std::string number(double value) {
   return format_number(value, size >= 1000 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3);
 }
 
+// The ratio, and how far single rounds are from it.
+void add_ratio(const std::optional<FigureRatio>& ratio, std::size_t rounds, std::vector<std::string>& row) {
+  row.push_back(ratio ? format_number(ratio->of_medians, 2) : "-");
+  if (rounds < 2) return;
+  row.push_back(ratio ? format_number(ratio->low, 2) + "-" + format_number(ratio->high, 2) : "-");
+}
+
 std::string table(const LoadReport& report) {
   std::vector<std::vector<std::string>> rows(1, {""});
   const MeasuredServer& first = report.servers.front();
+  const std::size_t rounds = first.rounds.size();
   for (const MeasuredServer& server : report.servers) {
     rows[0].push_back(server.name);
-    if (&server != &first) rows[0].push_back("/ " + first.name);
+    if (&server == &first) continue;
+    rows[0].push_back("/ " + first.name);
+    if (rounds > 1) rows[0].push_back("by round");
   }
   for (const LoadFigure& figure : load_figures()) {
-    const auto base = median_figure(figure, first.rounds);
     bool any = false;
     std::vector<std::string> row = {figure.title};
     for (const MeasuredServer& server : report.servers) {
       const auto value = median_figure(figure, server.rounds);
       any |= value.has_value();
       row.push_back(value ? number(*value) : "-");
-      if (&server != &first) row.push_back(value && base && *base != 0 ? format_number(*value / *base, 2) : "-");
+      if (&server != &first) add_ratio(ratio_of_figures(figure, server.rounds, first.rounds), rounds, row);
     }
     if (any) rows.push_back(std::move(row));
   }
