@@ -68,6 +68,7 @@ HttpAnswer HttpClient::exchange(const char* method, const std::string& path, std
   request.path = target_.path + path;
   if (!target_.key.empty()) request.headers.emplace("Authorization", "Bearer " + target_.key);
   if (!body.empty()) request.headers.emplace("Content-Type", "application/json");
+  request.headers.emplace("Accept-Encoding", "identity");  // a stream must not wait for a compressor
   request.body = std::move(body);
 
   HttpAnswer answer;

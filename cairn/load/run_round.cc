@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <mutex>
 #include <span>
+#include <system_error>
 #include <thread>
 
 namespace cairn {
@@ -40,6 +41,16 @@ std::size_t streams_of(const RoundPlan& plan) {
   return static_cast<std::size_t>(std::ranges::count(plan.conversations, false, &LoadConversation::long_prompt));
 }
 
+template <class Work>
+bool start_thread(std::vector<std::jthread>& threads, const Work& work) {
+  try {
+    threads.emplace_back(work);
+    return true;
+  } catch (const std::system_error&) {
+    return false;
+  }
+}
+
 class Round {
  public:
   Round(const HttpClient& client, DeadlineWatch& watch, const RoundPlan& plan, const RoundOptions& options)
@@ -55,17 +66,24 @@ class Round {
     working_ = workers;
     std::barrier ready(static_cast<std::ptrdiff_t>(workers), [this]() noexcept { start_ = Clock::now(); });
     std::vector<std::jthread> threads;
+    const auto work = [&] {
+      prepare_next_then(ready);
+      working_.fetch_sub(1);
+    };
+    bool enough = true;
     for (std::size_t w = 0; w < workers; ++w) {
-      threads.emplace_back([&] {
-        prepare_next_then(ready);
-        working_.fetch_sub(1);
-      });
+      enough = enough && start_thread(threads, work);
+      if (enough) continue;
+      watch_.stop_all();
+      working_.fetch_sub(1);
+      ready.arrive_and_drop();  // else the others would wait for it
     }
     while (working_.load() > 0) {
       std::this_thread::sleep_for(kTick / 5);
       if (options_.tick && !options_.tick(done_.load(), records_.size())) watch_.stop_all();
     }
     threads.clear();
+    if (!enough) return fail(ErrorCode::kIo, "the system starts no " + std::to_string(workers) + " threads");
     if (watch_.stopped()) return fail(ErrorCode::kCancelled, "interrupted");
     return std::move(records_);
   }

@@ -8,8 +8,10 @@
 namespace cairn {
 namespace {
 
+constexpr double kMost = 1 << 30;  // of seconds and of words: traces may say anything
+
 std::size_t words_of(double tokens, double scale, double tokens_per_word) {
-  return static_cast<std::size_t>(std::max(1.0, std::round(tokens * scale / tokens_per_word)));
+  return static_cast<std::size_t>(std::clamp(std::round(tokens * scale / tokens_per_word), 1.0, kMost));
 }
 
 SeededRandom random_of(const std::string& salt, const Digest& key) {
@@ -52,7 +54,7 @@ RoundPlan LoadWorkload::trace_round(const std::string& salt) const {
     const std::uint64_t told = requests[i].output_tokens;
     const std::size_t output = told == 0 ? options_.max_tokens : words_of(static_cast<double>(told), options_.scale, 1);
     plan.conversations.push_back({.client = i,
-                                  .due_s = (requests[i].arrival_s - first_s) / options_.speed,
+                                  .due_s = std::min((requests[i].arrival_s - first_s) / options_.speed, kMost),
                                   .turns = {{TraceText{trace_, i, salt, options_.scale, tokens_per_word_}, output}}});
   }
   std::ranges::stable_sort(plan.conversations, {}, &LoadConversation::due_s);

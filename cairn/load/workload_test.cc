@@ -114,5 +114,16 @@ TEST(Workload, TracesKeepTheirTimesAndLengths) {
   EXPECT_EQ(count_words(text_of(plan.conversations[1])), 5u + 2u);
 }
 
+TEST(Workload, AbsurdTracesAreBounded) {
+  Trace trace = *trace_of({{1}, {2}});
+  trace.requests[0].arrival_s = 1e300;
+  trace.requests[0].output_tokens = UINT64_MAX;
+  const RoundPlan plan =
+      make({.kind = LoadKind::kTrace, .speed = 1e-6}, std::make_shared<const Trace>(trace)).round("s");
+  EXPECT_EQ(plan.conversations[0].client, 1u);
+  EXPECT_LT(plan.conversations[1].due_s, 2e9);
+  EXPECT_LT(plan.conversations[1].turns[0].max_tokens, std::size_t{1} << 31);
+}
+
 }  // namespace
 }  // namespace cairn
