@@ -20,8 +20,8 @@ struct Trace {
     std::vector<std::uint32_t> input;   // looked up, then kept, block by block
     std::vector<std::uint32_t> output;  // kept afterwards, never looked up
     std::uint64_t input_tokens = 0;     // those of a part at the end that fills no block included
-    double arrival_s = 0;             // after the trace's own zero
-    std::uint64_t output_tokens = 0;  // 0: the trace does not say
+    double arrival_s = 0;               // after the trace's own zero
+    std::uint64_t output_tokens = 0;    // 0: the trace does not say
   };
 
   std::string format;
