@@ -43,6 +43,7 @@ test-page: test-deps $(BUILD)/build.ninja ## only the page of the server, in hea
 torture-serve: test-deps $(BUILD)/build.ninja ## the server: 10,000 requests of clients that cancel, stall, send garbage or too much
 	cmake --build --preset release --target cairn_cli
 	CAIRN_BINARY=$(BUILD)/bin/cairn tools/serve_torture.py 10000
+	CAIRN_BINARY=$(BUILD)/bin/cairn tools/serve_torture.py 3000 24 2 tok4+sinks=1
 
 asan: test-deps ## all tests under the address and undefined behaviour sanitizers
 	cmake --workflow --preset asan

@@ -104,6 +104,31 @@ class Serving(Server):
         self.assertEqual(bob["choices"][0]["text"], alice["choices"][0]["text"])
         self.assertEqual(self.ask("GET", "/api/state", key=KEY)[1]["tenant"]["kv_budget"], 256 << 20)
 
+    def test_time_tells_a_tenant_nothing_of_anothers_prefixes(self):
+        """A sign test, so that a busy machine cannot decide it: of 24 pairs a leak would win nearly all."""
+        names = {"alice": KEY, "bob": "another-key-of-bobs"}
+        lines = [f"{name} {cairn('serve', '--hash-key', stdin=key.encode()).stdout.decode().strip()}"
+                 for name, key in names.items()]
+        self.start(MODEL, "--api-keys", self.file("keys", "\n".join(lines).encode()))
+
+        def seconds(key, prompt):
+            began = time.monotonic()
+            status, answer = self.complete(key, prompt=prompt, max_tokens=1)
+            self.assertEqual(status, 200, answer)
+            return time.monotonic() - began
+
+        own = foreign = 0
+        for number in range(24):
+            known, unknown = (f"Text {number} of {kind}. " + "The code of river is 5931. " * 60 for kind in ("alice", "nobody"))
+            cold = seconds(KEY, known)
+            own += seconds(KEY, known) < cold
+            pair = [("known", known), ("unknown", unknown)]
+            took = {name: seconds(names["bob"], prompt) for name, prompt in (pair if number % 2 else pair[::-1])}
+            foreign += took["known"] < took["unknown"]
+        self.assertGreaterEqual(own, 20, "the probe sees no hit at all, so it proves nothing")
+        self.assertLess(foreign, 21)
+        self.assertGreater(foreign, 3)
+
     def test_public_prefixes_are_everybodys(self):
         public = self.file("public.json", json.dumps({"prompt": LONG}).encode())
         self.start(MODEL, "--public-prefix", public)

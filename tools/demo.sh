@@ -29,7 +29,7 @@ done
 sed "s|$folder/store|DIR|" "$folder/line"
 url=$(sed -n 's|.*\(http://[0-9.]*:[0-9]*\).*|\1|p' "$folder/line")
 
-ask() { # QUESTION
+ask() { # QUESTION ANSWER CACHED: fails unless it is answered so with at least so many tokens from the cache
   python3 - "$document" "$1" >"$folder/body" <<'PYTHON'
 import json, sys
 text = open(sys.argv[1]).read()
@@ -38,7 +38,7 @@ PYTHON
   echo
   echo "\$ curl $url/v1/completions --json '{\"prompt\": \"... $1 ...\", \"max_tokens\": 8, \"temperature\": 0}'"
   curl -sS --max-time 60 "$url/v1/completions" --json @"$folder/body" >"$folder/answer"
-  id=$(python3 - "$folder/answer" <<'PYTHON'
+  id=$(python3 - "$folder/answer" "$2" "$3" <<'PYTHON'
 import json, sys
 answer = json.load(open(sys.argv[1]))
 if "error" in answer:
@@ -46,6 +46,8 @@ if "error" in answer:
 usage = answer["usage"]
 print("answer: " + answer["choices"][0]["text"].strip(), file=sys.stderr)
 print(f'usage:  {usage["prompt_tokens"]} tokens in the prompt, {usage["prompt_tokens_details"]["cached_tokens"]} of them cached', file=sys.stderr)
+if sys.argv[2] not in answer["choices"][0]["text"] or usage["prompt_tokens_details"]["cached_tokens"] < int(sys.argv[3]):
+    sys.exit(f"expected {sys.argv[2]} and at least {sys.argv[3]} cached tokens")
 print(answer["id"])
 PYTHON
   ) 2>&3
@@ -54,8 +56,8 @@ PYTHON
 }
 exec 3>&1
 echo "Document: $document"
-ask "What is the code of river?"
-ask "What is the special magic number for Dublin?"
+ask "What is the code of river?" 5931 0
+ask "What is the special magic number for Dublin?" 70562 512
 
 echo
 if [ -t 0 ] && [ -t 1 ]; then

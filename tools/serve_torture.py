@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A server among clients that cancel, stall, send garbage, too much or nothing, and hold wrong keys.
 
-usage: serve_torture.py [REQUESTS [CLIENTS [SEED]]]        CAIRN_BINARY names the binary
+usage: serve_torture.py [REQUESTS [CLIENTS [SEED [CODEC]]]]        CAIRN_BINARY names the binary
 
 Fails unless every answered request has the bytes that one user alone gets, every other one the status it deserves, nothing
 crashes, and memory, descriptors and KV bytes stay within their bounds. Prints what was sent and what came back.
@@ -23,7 +23,7 @@ from pathlib import Path
 from cli_test import BINARY, MODEL, ROOT, cairn
 
 KEYS = {"alice": "a-long-enough-key-of-alice", "bob": "another-key-of-bobs"}
-KV_BUDGET = 10 << 20  # so that some have to be parked
+KV_BUDGET = 10 << 20
 MOST_BODY = 256 << 10
 DOCUMENT = (ROOT / "examples/demo_document.txt").read_text()
 TIMEOUT = 120
@@ -33,6 +33,11 @@ SETTLED = 60
 MOST_GROWTH = 48 << 20
 
 
+PUBLIC = DOCUMENT[:1500]  # what every tenant's cache holds
+# More than admission counts on, from more than there is room for together: some have to be parked.
+LONG = [(f"The story of number {i}. " * 8, 700) for i in range(8)]
+
+
 def prompts():
     """Some share beginnings, in different lengths; some do not."""
     made = [(DOCUMENT[:size] + f"\n\nQuestion {i}: what is said?\nAnswer:", 12 + i)
@@ -40,8 +45,8 @@ def prompts():
     return made + [(f"{i} is a number of its own. " * (3 + 4 * i), 8 + i) for i in range(8)]
 
 
-def single_user(prompt, tokens):
-    done = cairn("run", "-m", MODEL, "-p", prompt, "--raw", "-n", tokens, "--temp", 0, "--json")
+def single_user(prompt, tokens, codec, *options):
+    done = cairn("run", "-m", MODEL, "-p", prompt, "--raw", "-n", tokens, "--temp", 0, "--json", "--codec", codec, *options)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)["text"]
 
@@ -284,15 +289,17 @@ class Mix:
 
 
 class Process:
-    def __init__(self, folder):
+    def __init__(self, folder, codec):
         keys = folder / "keys"
+        public = folder / "public.json"
+        public.write_text(json.dumps({"prompt": PUBLIC}))
         keys.write_text("".join(f"{name} {cairn('serve', '--hash-key', stdin=key.encode()).stdout.decode().strip()}\n"
                                 for name, key in KEYS.items()))
         self.store = folder / "store"
         self.log = open(folder / "log", "w+b")
         self.process = subprocess.Popen(
             [BINARY, "serve", MODEL, "--port", "0", "--api-keys", keys, "--kv-budget", str(KV_BUDGET), "--store", self.store,
-             "--parallel", "8", "--max-waiting", "24", "--max-body", str(MOST_BODY), "--request-timeout", "60"],
+             "--codec", codec, "--public-prefix", public, "--parallel", "8", "--max-waiting", "24", "--max-body", str(MOST_BODY), "--request-timeout", "60"],
             stdout=subprocess.PIPE, stderr=self.log, text=True)
         line = self.process.stdout.readline()
         assert "http://127.0.0.1:" in line, "no server: " + self.log_end()
@@ -348,10 +355,27 @@ def run_clients(mix, numbers, clients):
         thread.join()
 
 
-def main(requests=10000, clients=24, seed=1):
-    answers = {(prompt, tokens): single_user(prompt, tokens) for prompt, tokens in prompts()}
+def park(mix, answers):
+    """Long answers at once, for one tenant."""
+    def ask(prompt, tokens):
+        status, got = Client(mix.port, None).post(
+            {"prompt": prompt, "max_tokens": tokens, "temperature": 0, "ignore_eos": True}, KEYS["alice"])
+        text = json.loads(got)["choices"][0]["text"] if status == 200 else status
+        if text != answers[prompt, tokens]:
+            mix.failures.append(f"a long answer: {text!r} instead of {answers[prompt, tokens]!r}")
+
+    threads = [threading.Thread(target=ask, args=what) for what in answers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def main(requests=10000, clients=24, seed=1, codec="raw_f16"):
+    answers = {(prompt, tokens): single_user(prompt, tokens, codec) for prompt, tokens in prompts()}
+    long_answers = {what: single_user(*what, codec, "--ignore-eos") for what in LONG}
     with tempfile.TemporaryDirectory() as name:
-        server = Process(Path(name))
+        server = Process(Path(name), codec)
         try:
             mix = Mix(server.port, answers, seed)
             warm = max(requests // 10, min(requests, 100))
@@ -359,6 +383,7 @@ def main(requests=10000, clients=24, seed=1):
             server.settle()
             resident, descriptors = server.resident(), server.descriptors()
             run_clients(mix, range(warm, requests), clients)
+            park(mix, long_answers)
             loop = server.settle()
             problems = list(mix.failures)
             grown = server.resident() - resident
@@ -370,6 +395,8 @@ def main(requests=10000, clients=24, seed=1):
             for tenant, state in tenants.items():
                 if state["kv_high_water"] > state["kv_budget"]:
                     problems.append(f"{tenant} held {state['kv_high_water']} bytes of {state['kv_budget']}")
+            if not loop["parked"]:
+                problems.append("nothing was parked, so parking was not tried")
             if loop["failed"]:
                 problems.append(f"{loop['failed']} requests failed inside")
             server.process.send_signal(signal.SIGTERM)
@@ -397,4 +424,4 @@ def main(requests=10000, clients=24, seed=1):
 
 
 if __name__ == "__main__":
-    sys.exit(main(*map(int, sys.argv[1:])))
+    sys.exit(main(*map(int, sys.argv[1:4]), *sys.argv[4:5]))

@@ -37,6 +37,7 @@ class RawClient {
   bool send(std::string_view bytes) const {
     return ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size());
   }
+  void end() const { ::shutdown(fd_, SHUT_WR); }  // nothing more will be sent
   // What comes until `mark`, the end of the connection or the deadline.
   std::string receive_until(std::string_view mark, Deadline deadline) const {
     std::string got;

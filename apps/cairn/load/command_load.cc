@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // cairn load: asks servers as many users would, and tells what the users would see.
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iostream>
 #include <memory>

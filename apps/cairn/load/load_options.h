@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <string>
 #include <vector>
 
+#include "apps/cairn/cli_fwd.h"
 #include "cairn/load/measure.h"
 
 namespace cairn {
