@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Arbitrary bytes on a connection: answered in HTTP or closed, in time, never with an error of the server's own; and the
-// next client is served as if nothing had been.
+// Arbitrary bytes on a connection: answered in HTTP or closed, in time, never with an error of the server's own; and
+// the next client is served as if nothing had been.
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -39,7 +39,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   CAIRN_CHECK(!reply.starts_with("HTTP/1.1 5") || reply.starts_with("HTTP/1.1 501"));
   static std::size_t count = 0;
   if (++count % 16 == 0) {
-    CAIRN_CHECK(talk("GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").starts_with("HTTP/1.1 200"));
+    CAIRN_CHECK(
+        talk("GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").starts_with("HTTP/1.1 200"));
   }
   server().logged.str("");
   return 0;

@@ -23,11 +23,6 @@ EngineOptions engine_options(const ModelOptions& options, bool reuse) {
 
 }  // namespace
 
-CLI::Validator not_negative() {
-  return CLI::Validator(
-      [](std::string& text) { return text.starts_with('-') ? "'" + text + "' is negative" : std::string(); }, "");
-}
-
 void add_model_options(CLI::App& command, ModelOptions& options) {
   command.add_option("-m,--model", options.model, "Model file (GGUF)")->required();
   command.add_option("-t,--threads", options.threads, "Threads; 0 is one per core")->capture_default_str();

@@ -23,9 +23,6 @@ struct ModelOptions {
   StoreConfig store;  // of commands that call add_store_options
 };
 
-// The option parser turns -1 into the largest unsigned number.
-CLI::Validator not_negative();
-
 void add_model_options(CLI::App& command, ModelOptions& options);
 
 // Loads with a progress bar. Errors: those of Engine::load.

@@ -5,6 +5,7 @@
 #include <iostream>
 
 #include "apps/cairn/model_options.h"
+#include "apps/cairn/option_checks.h"
 #include "apps/cairn/text.h"
 #include "cairn/cache/store_link.h"
 #include "cairn/policy/eviction.h"

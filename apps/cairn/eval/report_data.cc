@@ -53,7 +53,7 @@ SuiteCell read_cell(const JsonFields& json) {
   cell.task = json.text("task");
   cell.column = json.text("column");
   cell.mode = json.text("mode");
-  if (cell.mode != kMultiTurn && cell.mode != kMultiRequest) json.complain("mode", "is " + quote(cell.mode));
+  if (cell.mode != kMultiTurnMode && cell.mode != kMultiRequestMode) json.complain("mode", "is " + quote(cell.mode));
   cell.context = json.count("context");
   cell.turn = json.count_or_null("turn", 1, 1000);
   cell.depth = json.count_or_null("depth", 0, 4);

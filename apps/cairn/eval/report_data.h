@@ -15,8 +15,8 @@
 
 namespace cairn {
 
-inline constexpr std::string_view kMultiTurn = "multi-turn";
-inline constexpr std::string_view kMultiRequest = "multi-request";
+inline constexpr std::string_view kMultiTurnMode = "multi-turn";
+inline constexpr std::string_view kMultiRequestMode = "multi-request";
 
 struct ReportModel {
   std::string file, name, weights_digest;

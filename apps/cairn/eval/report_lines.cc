@@ -49,7 +49,7 @@ std::vector<Step> steps_of(const SuiteRecipe& recipe, const Facet& facet) {
 std::vector<Facet> facets_of(const std::vector<const RecipeFigures*>& recipes) {
   std::vector<Facet> facets;
   for (const bool by_turn : {true, false}) {
-    for (const std::string_view mode : {kMultiRequest, kMultiTurn}) {
+    for (const std::string_view mode : {kMultiRequestMode, kMultiTurnMode}) {
       std::set<std::uint64_t> places;
       for (const RecipeFigures* figures : recipes) {
         for (const SuiteCell& cell : figures->suite->cells) {

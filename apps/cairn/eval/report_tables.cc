@@ -131,7 +131,7 @@ std::string summary_table(const ModelGroup& group) {
 }
 
 std::string heat_tables(const ModelGroup& group) {
-  return heat_table(group, kMultiRequest) + heat_table(group, kMultiTurn);
+  return heat_table(group, kMultiRequestMode) + heat_table(group, kMultiTurnMode);
 }
 
 }  // namespace cairn

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "apps/cairn/option_checks.h"
 #include "cairn/eval/task.h"
 
 namespace cairn {

@@ -52,7 +52,7 @@ bool is_late_turn(const SuiteCell& cell) {
 }
 
 bool is_headline(const SuiteCell& cell) {
-  return cell.mode == kMultiRequest && is_late_turn(cell);
+  return cell.mode == kMultiRequestMode && is_late_turn(cell);
 }
 
 bool TaskColumn::operator<(const TaskColumn& other) const {

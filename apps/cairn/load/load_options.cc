@@ -7,6 +7,8 @@
 #include <map>
 #include <random>
 
+#include "apps/cairn/option_checks.h"
+
 namespace cairn {
 namespace {
 
@@ -62,7 +64,7 @@ void add_server_options(CLI::App& command, LoadOptions& options) {
       ->check(CLI::IsMember({"chat", "completions"}))
       ->group(group);
   command.add_option("--timeout", options.timeout_s, "Seconds from a request to the end of its answer")
-      ->check(CLI::Range(0.01, kDay))
+      ->check(number_between(0.01, kDay))
       ->capture_default_str()
       ->group(group);
 }
@@ -73,7 +75,7 @@ void add_workload_options(CLI::App& command, LoadWorkloadOptions& workload, Load
     command.add_option(name, value, help)->check(CLI::Range(least, most))->capture_default_str()->group(group);
   };
   const auto factor = [&](const char* name, double& value, const char* help) {
-    command.add_option(name, value, help)->check(CLI::Range(1e-6, 1e6))->capture_default_str()->group(group);
+    command.add_option(name, value, help)->check(number_between(1e-6, 1e6))->capture_default_str()->group(group);
   };
   command.add_option("--workload", workload.kind, "document, separate, chat, interference or trace [document]")
       ->transform(CLI::CheckedTransformer(kKinds).description(""))
@@ -106,7 +108,7 @@ void add_workload_options(CLI::App& command, LoadWorkloadOptions& workload, Load
 
 void add_report_options(CLI::App& command, LoadOptions& options) {
   const char* group = "Report";
-  const CLI::Range milliseconds(0.001, kDay * 1000);
+  const CLI::Validator milliseconds = number_between(0.001, kDay * 1000);
   command.add_option("--rounds", options.measure.rounds, "Rounds per server; medians over them are reported")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str()

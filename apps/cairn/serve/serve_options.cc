@@ -4,29 +4,18 @@
 #include <CLI/CLI.hpp>
 #include <filesystem>
 
+#include "apps/cairn/option_checks.h"
 #include "apps/cairn/store_options.h"
-#include "apps/cairn/text.h"
 #include "cairn/engine/gguf.h"
 #include "cairn/serve/http/listener.h"
 
 namespace cairn {
 namespace {
 
-constexpr double kDay = 86400;
+constexpr double kLongestTime = 86400;
 
 std::chrono::milliseconds milliseconds(double seconds) {
   return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
-}
-
-// Unlike CLI::Range it refuses what is not a number.
-CLI::Validator seconds_between(double least, double most) {
-  const auto check = [=](std::string& text) {
-    double seconds = 0;
-    const bool within = CLI::detail::lexical_cast(text, seconds) && seconds >= least && seconds <= most;
-    return within ? std::string()
-                  : "'" + text + "' is not within " + format_number(least, 0) + " to " + format_number(most, 0);
-  };
-  return {check, "SECONDS"};
 }
 
 void add_network_options(CLI::App& command, ServeOptions& options) {
@@ -50,11 +39,11 @@ void add_network_options(CLI::App& command, ServeOptions& options) {
       ->default_str("16MiB")
       ->group(group);
   command.add_option("--request-timeout", options.request_timeout_s, "Seconds from a request to the end of its answer")
-      ->check(seconds_between(1, kDay))
+      ->check(number_between(1, kLongestTime))
       ->capture_default_str()
       ->group(group);
   command.add_option("--drain", options.drain_s, "Seconds that running requests have when the server is stopped")
-      ->check(seconds_between(0, kDay))
+      ->check(number_between(0, kLongestTime))
       ->capture_default_str()
       ->group(group);
 }
@@ -106,7 +95,7 @@ void add_generation_options(CLI::App& command, ServeOptions& options) {
       ->capture_default_str()
       ->group(group);
   command.add_option("--patience", options.patience_s, "Seconds after which a request goes before cached ones")
-      ->check(seconds_between(0, kDay))
+      ->check(number_between(0, kLongestTime))
       ->capture_default_str()
       ->group(group);
   command.add_option("--temp", options.sampler.temperature, "Temperature where a request says nothing")

@@ -16,7 +16,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::size_t kAtOnce = 16;
+constexpr std::size_t kChangedAtOnce = 16;
 
 // The blocks whose keys begin with `prefix`. kInvalidArgument when there are none.
 Result<std::vector<StoredBlock>> chosen(Tier& tier, const std::string& prefix, Deadline deadline) {
@@ -76,9 +76,10 @@ Status move(const MoveOptions& options) {
   for (const auto& [recipe, text] : from->recipes()) to->describe_recipe(recipe, text);
   Progress progress(options.copy ? "Copying" : "Moving");
   InterruptScope scope;
-  for (std::size_t first = 0; first < blocks.size() && !interrupted(); first += kAtOnce) {
+  for (std::size_t first = 0; first < blocks.size() && !interrupted(); first += kChangedAtOnce) {
     std::vector<Digest> keys, done;
-    for (std::size_t i = first; i < std::min(blocks.size(), first + kAtOnce); ++i) keys.push_back(blocks[i].meta.key);
+    for (std::size_t i = first; i < std::min(blocks.size(), first + kChangedAtOnce); ++i)
+      keys.push_back(blocks[i].meta.key);
     std::vector<std::shared_ptr<const BlockRecord>> records;
     from->get(keys, options.deadline(), [&](std::size_t i, BlockStatus, std::shared_ptr<const BlockRecord> record) {
       if (record == nullptr) return;
@@ -100,7 +101,8 @@ Status move(const MoveOptions& options) {
       done.push_back(records[i]->meta().key);
     }
     if (!options.copy) from->erase(done, options.deadline());
-    progress.update(static_cast<double>(std::min(blocks.size(), first + kAtOnce)) / static_cast<double>(blocks.size()));
+    progress.update(static_cast<double>(std::min(blocks.size(), first + kChangedAtOnce)) /
+                    static_cast<double>(blocks.size()));
   }
   progress.finish();
   CAIRN_TRY_VOID(to->flush(options.deadline()));

@@ -20,7 +20,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 using Clock = std::chrono::steady_clock;
 
-constexpr std::size_t kAtOnceBytes = std::size_t{8} << 20, kAtOnce = 64;
+constexpr std::size_t kBytesAtOnce = std::size_t{8} << 20, kBlocksAtOnce = 64;
 
 struct CompressOptions : StoreCommand {
   std::string older_than = "0s";
@@ -145,7 +145,8 @@ Status compress(const CompressOptions& options) {
     InterruptScope scope;
     for (std::size_t next = 0; next < blocks.size() && !interrupted();) {
       std::vector<Digest> keys;
-      for (std::uint64_t bytes = 0; next < blocks.size() && bytes < kAtOnceBytes && keys.size() < kAtOnce; ++next) {
+      for (std::uint64_t bytes = 0; next < blocks.size() && bytes < kBytesAtOnce && keys.size() < kBlocksAtOnce;
+           ++next) {
         keys.push_back(blocks[next].meta.key);
         bytes += blocks[next].bytes;
       }

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/cairn/model_options.h"
+#include "apps/cairn/option_checks.h"
 #include "apps/cairn/store/store_commands.h"
 #include "apps/cairn/text.h"
 #include "cairn/store/residency.h"

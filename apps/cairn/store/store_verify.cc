@@ -17,7 +17,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::size_t kAtOnce = 8;
+constexpr std::size_t kVerifiedAtOnce = 8;
 
 Status verify(const StoreCommand& options) {
   CAIRN_TRY(const auto tier, open_named(options, Access::kChange));
@@ -28,9 +28,10 @@ Status verify(const StoreCommand& options) {
   std::vector<std::string> damaged;
   Progress progress("Verifying");
   InterruptScope scope;
-  for (std::size_t first = 0; first < blocks.size() && !interrupted(); first += kAtOnce) {
+  for (std::size_t first = 0; first < blocks.size() && !interrupted(); first += kVerifiedAtOnce) {
     std::vector<Digest> keys;
-    for (std::size_t i = first; i < std::min(blocks.size(), first + kAtOnce); ++i) keys.push_back(blocks[i].meta.key);
+    for (std::size_t i = first; i < std::min(blocks.size(), first + kVerifiedAtOnce); ++i)
+      keys.push_back(blocks[i].meta.key);
     tier->get(keys, options.deadline(),
               [&](std::size_t i, BlockStatus status, std::shared_ptr<const BlockRecord> record) {
                 if (status == BlockStatus::kOk && !record->intact()) {
@@ -41,7 +42,8 @@ Status verify(const StoreCommand& options) {
                 if (status == BlockStatus::kCorrupt) damaged.push_back(keys[i].hex());
                 ++counts[status];
               });
-    progress.update(static_cast<double>(std::min(blocks.size(), first + kAtOnce)) / static_cast<double>(blocks.size()));
+    progress.update(static_cast<double>(std::min(blocks.size(), first + kVerifiedAtOnce)) /
+                    static_cast<double>(blocks.size()));
   }
   progress.finish();
   if (options.json) {

@@ -9,6 +9,7 @@
 #include "apps/cairn/eval/eval_json.h"
 #include "apps/cairn/interrupt.h"
 #include "apps/cairn/model_options.h"
+#include "apps/cairn/option_checks.h"
 #include "apps/cairn/progress.h"
 #include "apps/cairn/text.h"
 #include "apps/cairn/tune/tune_commands.h"

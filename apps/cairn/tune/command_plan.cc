@@ -8,6 +8,7 @@
 
 #include "apps/cairn/eval/eval_json.h"
 #include "apps/cairn/interrupt.h"
+#include "apps/cairn/option_checks.h"
 #include "apps/cairn/table.h"
 #include "apps/cairn/text.h"
 #include "apps/cairn/tune/plan_tuner.h"
@@ -125,9 +126,9 @@ void add_tune_plan_command(CLI::App& tune, Status& outcome) {
   command->add_option("text", options->text, "Prompts to measure on, a UTF-8 file; - for standard input")->required();
   command->add_option("-o,--output", options->out, "The plan to write, as plan.toml")->required();
   command->add_option("--bits", options->bits, "Most true bits per value, metadata included")
-      ->check(CLI::Range(0.5, 32.0));
+      ->check(number_between(0.5, 32.0));
   command->add_option("--kl", options->kl, "Most mean KL divergence; then the fewest bytes")
-      ->check(CLI::Range(1e-9, 100.0));
+      ->check(number_between(1e-9, 100.0));
   command->add_option("--candidates", options->candidates, "Codecs to choose from")
       ->delimiter(',')
       ->capture_default_str();

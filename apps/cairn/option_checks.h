@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// What options accept beyond what CLI11 has.
+#pragma once
+
+#include "apps/cairn/cli_fwd.h"
+
+namespace cairn {
+
+// For unsigned values, which CLI11 would let wrap around.
+CLI::Validator not_negative();
+
+// Unlike CLI::Range it refuses what is not a number.
+CLI::Validator number_between(double least, double most);
+
+}  // namespace cairn
