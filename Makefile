@@ -2,7 +2,7 @@
 # Two commands do everything on a fresh Debian 12: `make test` and `make demo`. The rest is convenience around the
 # presets of CMakePresets.json.
 .DEFAULT_GOAL := help
-.PHONY: torture test-page torture-serve bench-store help deps test-deps clang-deps build test demo asan tsan fuzz tidy format format-check bench-peer bench-perplexity bench-kld bench-kv bench-attention bench-plan install clean
+.PHONY: torture test-page torture-serve bench-store bench-serve help deps test-deps clang-deps build test demo asan tsan fuzz tidy format format-check bench-peer bench-perplexity bench-kld bench-kv bench-attention bench-plan install clean
 
 BUILD := build/release
 MODEL := models/cairn-tiny-f16.gguf
@@ -83,6 +83,10 @@ STORE_TEXT ?= ../shared/data/text/frankenstein.txt
 bench-store: build ## what a store costs and gives: first token, nothing reused, reading beside fio (STORE_TEXT, BENCH_ARGS)
 	cmake --build --preset release --target store_tiers
 	bench/compare_store.py --build $(BUILD) --text $(STORE_TEXT) $(BENCH_ARGS)
+
+# Takes about an hour at the full lengths; BENCH_ARGS are options of bench/compare_serve.py, which --help lists.
+bench-serve: build ## the server beside llama-server under load (BENCH_ARGS)
+	bench/compare_serve.py --build $(BUILD) $(BENCH_ARGS)
 
 bench-kv: build ## compare decoding from quantised KV at depth with llama.cpp and with f16 (KV_FIGURES, BENCH_ARGS)
 	bench/compare_peer.py --build $(BUILD) --kv-figures $(KV_FIGURES) $(BENCH_ARGS)

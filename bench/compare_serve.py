@@ -1,0 +1,216 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""`cairn serve` beside llama-server: the same requests of `cairn load`, in turns, medians over rounds.
+
+Figures: throughput with and without a shared document, time to the first token of a second question and of one after a
+restart, time between tokens while a long prompt is read, and the memory of many sequences in a 4-bit codec beside f16.
+llama-server has one unified KV cache for all slots, flash attention, its prompt cache and reuse of shifted chunks.
+
+Exit status: 0 measured, 2 usage, 3 llama.cpp is missing, 4 a program failed.
+"""
+import argparse
+import json
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import peer
+
+EXIT_FAILED = 4
+START_TIMEOUT_S = 600
+KV_BYTES = 8 << 30
+MEMORY_CODEC = "tok4"
+
+
+class Server:
+    """One server on a free port, in a folder of its own, that can be started anew."""
+
+    def __init__(self, name, command_for, folder):
+        self.name, self.command_for, self.folder = name, command_for, Path(folder)
+        self.folder.mkdir(exist_ok=True)
+        self.process = None
+
+    def start(self):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        self.log = open(self.folder / "log", "ab")
+        self.process = subprocess.Popen(list(map(str, self.command_for(port, self.folder))), stdin=subprocess.DEVNULL,
+                                        stdout=self.log, stderr=self.log)
+        until = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < until:
+            if self.process.poll() is not None:
+                break
+            try:
+                urllib.request.urlopen(self.url + "/health", timeout=5).read()
+                return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.2)
+        raise peer.PeerError(f"{self.name} did not start: " +
+                             peer.last_line((self.folder / "log").read_text(errors="replace")))
+
+    def stop(self):
+        if self.process is None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+        self.log.close()
+
+    def state(self):
+        return json.load(urllib.request.urlopen(self.url + "/api/state", timeout=30))
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-m", "--model", default=peer.DEFAULT_SHARE / "l1b-q8.gguf", type=Path)
+    parser.add_argument("--build", default=Path("build/release"), type=Path)
+    parser.add_argument("-t", "--threads", default=2, type=int)
+    parser.add_argument("--rounds", default=3, type=int)
+    parser.add_argument("--figures", default="shared,separate,second,restart,interference,memory",
+                        help="of these (default: all)")
+    parser.add_argument("--long-tokens", default=8192, type=int, help="of the long document and prompt")
+    parser.add_argument("--memory-tokens", default=4096, type=int, help="of each of 16 sequences")
+    parser.add_argument("--json", action="store_true")
+    peer.add_arguments(parser)
+    return parser.parse_args()
+
+
+class Comparison:
+    def __init__(self, arguments, folder):
+        self.arguments, self.folder = arguments, Path(folder)
+        self.cairn = arguments.build / "bin/cairn"
+        self.llama = peer.Peer(arguments.peer)
+
+    def cairn_command(self, *more):
+        a = self.arguments
+        return lambda port, folder: [self.cairn, "serve", a.model, "--port", port, "-t", a.threads, "--kv-budget", KV_BYTES,
+                                     "--parallel", 16, *more]
+
+    def stored_command(self, port, folder):
+        return [*self.cairn_command()(port, folder), "--store", folder / "store"]
+
+    def llama_command(self, port, folder):
+        a = self.arguments
+        return self.llama.command("llama-server", "-m", a.model, "-t", a.threads, "-tb", a.threads, "-c", 32768, "-np", 8,
+                                  "--kv-unified", "-fa", "on", "--cache-reuse", 64, "--host", "127.0.0.1", "--port", port)
+
+    def load(self, servers, workload, rounds=None, **options):
+        command = [self.cairn, "load", "--workload", workload, "--rounds", rounds or self.arguments.rounds, "--ignore-eos", "--json",
+                   "--timeout", 1800, "--api", "completions"]
+        for name, value in options.items():
+            command += [f"--{name.replace('_', '-')}"] + ([] if value is True else [value])
+        for server in servers:
+            command += ["--url", f"{server.name}={server.url}"]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+        if done.returncode != 0:
+            raise peer.PeerError(f"cairn load: {peer.last_line(done.stderr)}")
+        report = json.loads(done.stdout)
+        for server in report["servers"]:
+            errors = [one["errors"] for one in server["rounds"] if one["errors"]]
+            if errors:
+                raise peer.PeerError(f"{server['name']} failed requests: {errors}")
+        return {server["name"]: server for server in report["servers"]}
+
+    def compared(self, metric, workload, **options):
+        servers = [Server("cairn", self.cairn_command(), self.folder / "cairn"),
+                   Server("llama-server", self.llama_command, self.folder / "llama")]
+        try:
+            for server in servers:
+                server.start()
+            found = self.load(servers, workload, **options)
+        finally:
+            for server in servers:
+                server.stop()
+        return {"metric": metric, **{name: one["medians"][metric] for name, one in found.items()},
+                "by_round": [one[metric] / other[metric]
+                             for one, other in zip(found["cairn"]["rounds"], found["llama-server"]["rounds"])]}
+
+    def shared(self):
+        return self.compared("output_tokens_per_s", "document", clients=8, document_tokens=1024, max_tokens=64)
+
+    def separate(self):
+        return self.compared("output_tokens_per_s", "separate", clients=8, document_tokens=256, max_tokens=64)
+
+    def second(self):
+        return self.compared("ttft_p50_ms", "document", clients=1, document_tokens=self.arguments.long_tokens, max_tokens=4,
+                             warm=True)
+
+    def restart(self):
+        """The same question cold, and after a restart; llama-server starts without a cache."""
+        seen = {"metric": "ttft_p50_ms"}
+        for server in (Server("cairn", self.stored_command, self.folder / "stored"),
+                       Server("llama-server", self.llama_command, self.folder / "llama")):
+            for name in ("cold", "again"):
+                try:
+                    server.start()
+                    found = self.load([server], "document", rounds=1, clients=1, document_tokens=self.arguments.long_tokens,
+                                      max_tokens=4, salt="of both", seed=7)
+                finally:
+                    server.stop()
+                seen[f"{server.name} {name}"] = found[server.name]["medians"]["ttft_p50_ms"]
+        seen["cairn"], seen["llama-server"] = seen["cairn again"], seen["llama-server again"]
+        return seen
+
+    def interference(self):
+        return self.compared("itl_during_p99_ms", "interference", clients=3, long_tokens=self.arguments.long_tokens,
+                             max_tokens=256, rounds=1)
+
+    def memory(self):
+        """The most bytes that 16 sequences held, none of them shared; f16 is what cairn itself takes for it."""
+        tokens = self.arguments.memory_tokens
+        seen = {"metric": "kv_high_water", "tokens": tokens}
+        for name, codec in (("cairn", MEMORY_CODEC), ("f16", "raw_f16")):
+            server = Server("cairn", self.cairn_command("--codec", codec), self.folder / "memory")
+            try:
+                server.start()
+                self.load([server], "separate", rounds=1, clients=16, document_tokens=tokens, max_tokens=4)
+                seen[name] = server.state()["tenant"]["kv_high_water"]
+            finally:
+                server.stop()
+        return seen
+
+
+def ratio_of(figure):
+    other = figure.get("llama-server", figure.get("f16"))
+    return figure["cairn"] / other
+
+
+def main():
+    arguments = parse_arguments()
+    figures = {}
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            comparison = Comparison(arguments, folder)
+            version = comparison.llama.version("llama-server")
+            for name in arguments.figures.split(","):
+                print(f"measuring: {name}", file=sys.stderr)
+                figures[name] = getattr(comparison, name)()
+                figures[name]["ratio"] = ratio_of(figures[name])
+                if not arguments.json:
+                    print(f"{name:14}" + "  ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+                                                   for key, value in figures[name].items() if key != "by_round"), flush=True)
+    except peer.NoPeer as error:
+        print(error, file=sys.stderr)
+        return peer.EXIT_NO_PEER
+    except peer.PeerError as error:
+        print(error, file=sys.stderr)
+        return EXIT_FAILED
+    if arguments.json:
+        print(json.dumps({"cairn": peer.build_commit(), "llama.cpp": version, "figures": figures}, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
