@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "apps/cairn/option_checks.h"
 #include "apps/cairn/progress.h"
 #include "apps/cairn/store_options.h"
 
@@ -30,7 +31,7 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
       ->capture_default_str();
   command
       .add_option("--kv-budget", options.kv_budget, "Most memory that the KV cache may use, as 512MiB or 2GiB [2GiB]")
-      ->transform(CLI::AsSizeValue(false))
+      ->transform(byte_size())
       ->default_str("2GiB");
   command
       .add_option("--codec", options.codec,

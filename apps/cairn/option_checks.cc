@@ -2,6 +2,7 @@
 #include "apps/cairn/option_checks.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <sstream>
 
 namespace cairn {
@@ -20,6 +21,17 @@ CLI::Validator number_between(double least, double most) {
     return within ? std::string() : "'" + text + "' is not " + where;
   };
   return CLI::Validator(check, range.str());
+}
+
+CLI::Validator byte_size() {
+  constexpr std::size_t kMostDigits = 19;  // what is longer would be taken for the largest number
+  const CLI::AsSizeValue with_unit(/*kb_is_1000=*/false);
+  const auto convert = [with_unit](std::string& text) {
+    const std::size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
+    if (digits == 0 || digits > kMostDigits) return "'" + text + "' is no size: write 512MiB or 10GiB";
+    return with_unit(text);
+  };
+  return CLI::Validator(convert, "SIZE");
 }
 
 }  // namespace cairn

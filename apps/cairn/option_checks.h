@@ -12,4 +12,7 @@ CLI::Validator not_negative();
 // Unlike CLI::Range it refuses what is not a number.
 CLI::Validator number_between(double least, double most);
 
+// Turns "512MiB" or "2GB" (both powers of two) into bytes.
+CLI::Validator byte_size();
+
 }  // namespace cairn

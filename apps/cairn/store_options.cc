@@ -23,8 +23,7 @@ void add_store_options(CLI::App& command, StoreConfig& config) {
       .add_option_function<std::uint64_t>(
           "--store-size", [&config](std::uint64_t bytes) { config.disk_bytes = bytes; },
           "Most bytes that a folder may hold [10GiB]")
-      ->check(not_negative())
-      ->transform(CLI::AsSizeValue(false))
+      ->transform(byte_size())
       ->group("Store");
   command.add_option("--tenant", config.tenant, "Whose prefixes these are; tenants never see each other's")
       ->group("Store");
@@ -32,8 +31,7 @@ void add_store_options(CLI::App& command, StoreConfig& config) {
       .add_option_function<std::uint64_t>(
           "--store-tenant-size", [&config](std::uint64_t bytes) { config.tenant_bytes = bytes; },
           "Most bytes that one tenant may hold in a folder or in memory; default: as much as all")
-      ->check(not_negative())
-      ->transform(CLI::AsSizeValue(false))
+      ->transform(byte_size())
       ->group("Store");
   command.add_option("--store-policy", config.policy, "What is evicted first")
       ->check(CLI::IsMember(eviction_policy_names()))

@@ -34,7 +34,7 @@ void add_network_options(CLI::App& command, ServeOptions& options) {
       ->capture_default_str()
       ->group(group);
   command.add_option("--max-body", options.most_body, "Longest request [16MiB]")
-      ->transform(CLI::AsSizeValue(false))
+      ->transform(byte_size())
       ->check(CLI::Range(std::uint64_t{1024}, std::uint64_t{1} << 30))
       ->default_str("16MiB")
       ->group(group);

@@ -147,8 +147,7 @@ void add_store_doctor_command(CLI::App& app, Status& outcome) {
   auto options = std::make_shared<DoctorOptions>();
   add_store_argument(*command, *options);
   command->add_option("--store-size", options->config.disk_bytes, "The budget that it will get [10GiB]")
-      ->check(not_negative())
-      ->transform(CLI::AsSizeValue(false));
+      ->transform(byte_size());
   command->add_option("--store-key", options->config.key_file, "The key file that will be used");
   command->callback([options, &outcome] { outcome = doctor(*options); });
 }
