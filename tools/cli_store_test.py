@@ -99,6 +99,37 @@ class Store(CommandLine):
         self.assert_error(USAGE, "--yes", "store", "clear", other)
         self.assertEqual(self.json("clear", other, "--yes")["erased"], blocks)
 
+    def test_moving_loses_nothing(self):
+        """Damage at the target gives way, and a store that is moved onto itself by another name stays."""
+        self.run_prompt("--store", self.store)
+        other = self.folder / "other"
+        blocks = self.json("move", self.store, other, "--copy")["copied"]
+        segment, = (other / "segments").iterdir()
+        data = bytearray(segment.read_bytes())
+        data[-2000] ^= 1
+        segment.write_bytes(data)
+        self.assertEqual(self.json("move", self.store, other)["moved"], blocks)
+        self.assertEqual(self.json("verify", other)["blocks"], {"ok": blocks})
+        redis = shutil.which("redis-server")
+        if not redis:
+            self.skipTest("no redis-server")
+        socket = self.folder / "redis"
+        server = subprocess.Popen([redis, "--port", "0", "--unixsocket", socket, "--save", ""], stdout=subprocess.DEVNULL)
+        self.addCleanup(lambda: (server.kill(), server.wait()))
+        while not socket.exists():
+            time.sleep(0.01)
+        (self.folder / "alias").symlink_to(socket)
+        self.json("move", other, f"unix://{socket}", "--copy")
+        self.assert_error(USAGE, "the same store", "store", "move", f"unix://{socket}", f"unix://{self.folder / 'alias'}")
+        self.assertEqual(self.json("verify", f"unix://{socket}")["blocks"], {"ok": blocks})
+
+    def test_a_limit_on_files_is_a_failed_write(self):
+        answer, _ = self.run_prompt()
+        done = subprocess.run(f"ulimit -f 300; exec {BINARY} run -m {MODEL} -f {self.prompt} --raw -n 6 --temp 0 --json "
+                              f"--store {self.store}", shell=True, capture_output=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(json.loads(done.stdout)["ids"], answer["ids"])
+
     def test_encryption(self):
         key, wrong = self.file("key", b"01" * 32), self.file("wrong", b"ab" * 32)
         for path in (key, wrong):

@@ -71,7 +71,9 @@ int run_command_line(int argc, char** argv) {
 }  // namespace cairn
 
 int main(int argc, char** argv) {
-  std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is a failed write, told by the exit status
+  // Failed writes, told by the exit status or counted by a store.
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
   try {
     return cairn::run_command_line(argc, argv);
   } catch (const std::bad_alloc&) {

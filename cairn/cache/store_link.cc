@@ -69,7 +69,10 @@ std::unique_ptr<Incoming> StoreLink::begin(CacheCore& core, std::span<const Toke
   const std::size_t known = core.index->known(keys);
   if (known == blocks) return nullptr;
   const Deadline deadline = load_deadline(blocks - known);
-  const std::vector<std::size_t> tiers = options_.store->locate(std::span(keys).subspan(known), deadline);
+  // Whoever opens a sequence waits for this, and in a server everybody else too.
+  constexpr std::chrono::milliseconds kFindTime(500);
+  const std::vector<std::size_t> tiers =
+      options_.store->locate(std::span(keys).subspan(known), std::min(deadline, deadline_in(kFindTime)));
   if (tiers.empty()) return nullptr;
   std::size_t head = worth_computing(tiers, settled_record_bytes(core, options_.store->options().key.has_value()));
   if (head == tiers.size()) return nullptr;

@@ -55,6 +55,7 @@ Result<std::span<const float>> Engine::prefill(Sequence& sequence, std::span<con
       } else if (computed.error().code == ErrorCode::kOutOfBudget && count > 1) {
         most_rows = count / 2;  // the blocks that a pass touches are all open in it
       } else {
+        if (sequence.joined_blocks()) sequence.recover_from_loss(*pool_);
         return std::unexpected(std::move(computed).error());
       }
       continue;

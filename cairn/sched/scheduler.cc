@@ -27,7 +27,11 @@ void Scheduler::submit(SchedRequest request) {
 
 void Scheduler::remove(RequestId id) {
   const auto is_it = [id](const Entry& entry) { return entry.request.id == id; };
-  running_.remove_if(is_it);
+  const auto found = std::ranges::find_if(running_, is_it);
+  if (found != running_.end()) {
+    short_.erase(found->request.tenant);
+    running_.erase(found);
+  }
   waiting_.remove_if(is_it);
 }
 
@@ -102,6 +106,7 @@ RequestId Scheduler::park_newest(std::size_t tenant) {
     if (entry->request.tenant != tenant) continue;
     const RequestId id = entry->request.id;
     park(entry);
+    if (running(tenant) > 0) short_.insert(tenant);
     return id;
   }
   return 0;
@@ -178,7 +183,8 @@ void Scheduler::start_some(StepPlan& plan, double now_s, const Cached& cached) {
     candidates.erase(best);
     const SchedRequest& request = candidate.entry->request;
     const SchedulerOptions::Tenant& tenant = options_.tenants[request.tenant];
-    if (blocked[request.tenant] || running(request.tenant) >= tenant.most_running) continue;
+    if (blocked[request.tenant] || short_.contains(request.tenant) || running(request.tenant) >= tenant.most_running)
+      continue;
     if (candidate.cached_blocks < request.keys.size() && computing.contains(request.keys[candidate.cached_blocks])) {
       continue;
     }

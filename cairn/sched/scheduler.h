@@ -69,8 +69,8 @@ class Scheduler {
   // prompt and answer. Requires: running; held < known.
   void opened(RequestId id, std::size_t held);
   void advanced(RequestId id, std::size_t held, std::size_t known);
-  // Memory was short after all: the newest running request of the tenant goes back to wait. Returns it; 0 when none
-  // runs.
+  // Memory was short after all: the newest running request of the tenant goes back to wait, and nothing of the tenant
+  // starts before one of the others has ended. Returns it; 0 when none runs.
   RequestId park_newest(std::size_t tenant);
 
   std::size_t running() const { return running_.size(); }
@@ -99,8 +99,9 @@ class Scheduler {
   void park(Entries::iterator entry);
 
   SchedulerOptions options_;
-  Entries running_;  // in the order in which they started
-  Entries waiting_;  // parked ones first, then in the order of arrival
+  Entries running_;                        // in the order in which they started
+  std::unordered_set<std::size_t> short_;  // tenants in which nothing starts
+  Entries waiting_;                        // parked ones first, then in the order of arrival
 };
 
 }  // namespace cairn

@@ -34,7 +34,7 @@ struct ActiveRequest {
   std::vector<float> logits{};
   GenerationUsage usage{};
   GenerationTiming timing{};
-  ServeClock::time_point arrived{}, opened{}, last_token{};
+  ServeClock::time_point arrived{}, opened{}, reopened{}, last_token{};  // opened for the first time, for the last
 
   std::size_t generated() const { return tokens.size() - usage.prompt_tokens; }
 };
@@ -86,6 +86,10 @@ struct ServeLoop::Impl {
   void drop_cancelled();
   void park(RequestId id);
   void open(RequestId id);
+  bool has_sequence(RequestId id) const {
+    const auto found = active.find(id);
+    return found != active.end() && found->second.sequence.has_value();
+  }
   bool may_compute(RequestId id, ActiveRequest& request, bool alone);
   void compute(std::vector<StepPlan::Rows> rows);
   Status pass(std::span<const StepPlan::Rows> rows);

@@ -98,6 +98,7 @@ void ServeLoop::Impl::open(RequestId id) {
   request.sequence.emplace(tenants[request.tenant].engine->open_while_loading(request.tokens));
   scheduler->opened(id, request.sequence->size());
   request.logits.resize(engine->config().vocab);
+  request.reopened = ServeClock::now();
   if (request.opened != ServeClock::time_point{}) return;
   request.opened = ServeClock::now();
   request.timing.queued_s = std::chrono::duration<double>(request.opened - request.arrived).count();
@@ -120,8 +121,10 @@ bool ServeLoop::Impl::may_compute(RequestId id, ActiveRequest& request, bool alo
   if (!alone && !incoming.all_here() && !incoming.late()) return false;
   const std::size_t before = sequence.size();
   sequence.join_incoming();
-  request.usage.stored_tokens = sequence.size() - before;
-  request.timing.load_s += seconds_since(request.opened);
+  if (request.generated() == 0) {  // what a parked answer loads is no part of its prompt
+    request.usage.stored_tokens = sequence.size() - before;
+    request.timing.load_s = seconds_since(request.reopened);
+  }
   scheduler->opened(id, sequence.size());
   return false;  // the next plan knows how much is left
 }
@@ -135,8 +138,10 @@ void ServeLoop::Impl::compute(std::vector<StepPlan::Rows> rows) {
       rows, [&](const StepPlan::Rows& part) { return !active.at(part.id).sequence->joined_blocks(); });
   const auto others = std::span(rows).first(rows.size() - joined.size());
   for (const auto part : {others, std::span(joined.begin(), joined.end())}) {
-    if (part.empty()) continue;
-    if (const Status status = pass(part); !status) recover(part, status.error());
+    std::vector<StepPlan::Rows> left(part.begin(), part.end());
+    std::erase_if(left, [&](const StepPlan::Rows& each) { return !has_sequence(each.id); });  // made room for others
+    if (left.empty()) continue;
+    if (const Status status = pass(left); !status) recover(left, status.error());
   }
   publish(batch, decode_rows, prefill_rows);
 }
@@ -169,7 +174,7 @@ Status ServeLoop::Impl::pass(std::span<const StepPlan::Rows> rows) {
 void ServeLoop::Impl::recover(std::span<const StepPlan::Rows> rows, const Error& error) {
   if (rows.size() > 1) {
     for (const StepPlan::Rows& part : rows) {
-      if (!active.contains(part.id) || !active.at(part.id).sequence) continue;  // made room for one before it
+      if (!has_sequence(part.id)) continue;  // made room for one before it
       if (const Status status = pass({&part, 1}); !status) recover({&part, 1}, status.error());
     }
     return;
@@ -186,9 +191,14 @@ void ServeLoop::Impl::recover(std::span<const StepPlan::Rows> rows, const Error&
     const StepPlan::Rows fewer{id, rows.front().count / 2};
     if (const Status status = pass({&fewer, 1}); !status) recover({&fewer, 1}, status.error());
   } else if (scheduler->running(request.tenant) > 1) {
-    park(scheduler->park_newest(request.tenant));
+    const RequestId newest = scheduler->park_newest(request.tenant);
+    park(newest);
+    // At once: what was parked may be back in the next step, and stand in the way again.
+    if (newest == id) return;
+    if (const Status status = pass(rows); !status) recover(rows, status.error());
   } else if (request.sequence->awaits_blocks()) {
     request.sequence->drop_incoming();
+    if (const Status status = pass(rows); !status) recover(rows, status.error());
   } else {
     finish(id, FinishReason::kError, error.message);
   }

@@ -187,6 +187,36 @@ TEST_P(Loop, AStoreGivesTheNextServerItsPrefixes) {
   }
 }
 
+// Blocks that a store brings are copies until the pass that reads them ends, which no projection knows.
+TEST_P(Loop, AStoreAndLittleRoomKeepNobodyWaitingForEver) {
+  StoreOptions store;
+  store.tiers.push_back(*RamTier::create({.budget_bytes = std::size_t{64} << 20}));
+  store_ = std::make_shared<Store>(std::move(store));
+  const std::vector<TokenId> b = random_prompt(802, 487), c = random_prompt(803, 499);
+  {
+    const auto first = loop();
+    for (const auto& prompt : {b, c}) (void)collect(**first->submit(request(prompt, 1)));
+    first->drain(deadline_in(kLong));
+  }
+  LoopOptions options;
+  options.kv_budget_bytes = (*load_tiny(model_, engine_options(GetParam())))->cache().bytes_for(11 * kBlockTokens - 20);
+  for (int run = 0; run < 6; ++run) {
+    const auto served = loop(options);
+    (void)collect(**served->submit(request(c, 5)));
+    std::vector<GenerateRequest> asked = {request(random_prompt(900, 37), 200), request(b, 1), request(b, 5),
+                                          request(c, 5), request(b, 60)};
+    std::vector<std::shared_ptr<Generation>> running;
+    for (const GenerateRequest& each : asked) running.push_back(*served->submit(each));
+    for (std::size_t i = 0; i < asked.size(); ++i) {
+      const Answer answer = collect(*running[i]);
+      EXPECT_EQ(answer.result.reason, FinishReason::kLength) << answer.result.error;
+      EXPECT_EQ(answer.ids, alone(asked[i]));
+      EXPECT_LE(answer.result.usage.stored_tokens, answer.result.usage.prompt_tokens);
+    }
+    EXPECT_LT(served->state().parked, 20u);
+  }
+}
+
 TEST_P(Loop, TenantsFindNothingOfEachOther) {
   LoopOptions options;
   options.tenants = {{"alice", {}}, {"bob", {}}};

@@ -75,7 +75,7 @@ std::expected<std::size_t, Refusal> BlockRecord::length_of(std::span<const std::
   }
   std::uint64_t bytes;
   std::memcpy(&bytes, first_page.data() + 16, sizeof bytes);
-  if (bytes < kDirectIoPage || bytes > kMostRecordBytes || bytes % kDirectIoPage != 0) {
+  if (!is_record_length(bytes)) {
     return std::unexpected("its header is damaged: lengths make no sense");
   }
   return bytes;
@@ -120,15 +120,19 @@ bool BlockRecord::copy_part(std::size_t i, std::span<std::byte> out, const Store
   const std::span<const std::byte> stored = stored_part(i);
   // Checksums are no proof of who wrote a part: whoever has a key takes encrypted parts alone.
   if (encrypted_ != (key != nullptr)) return false;
+  if (!encrypted_) return copy_open_part(i, out);
   const PartForm form = parts_[i].form;
-  if (!encrypted_) {
-    if (form == PartForm::kPlain) return copy_with_checksum(out, stored) == parts_[i].checksum;
-    return checksum(stored) == parts_[i].checksum && decompress_part(form, stored, out);
-  }
   if (form == PartForm::kPlain) return open_part(i, out, *key);
   const RecordBytes opened(stored.size() - StoreKey::kOverhead);
   const std::span<std::byte> compressed = opened.span().first(stored.size() - StoreKey::kOverhead);
   return open_part(i, compressed, *key) && decompress_part(form, compressed, out);
+}
+
+bool BlockRecord::copy_open_part(std::size_t i, std::span<std::byte> out) const {
+  const std::span<const std::byte> stored = stored_part(i);
+  const PartForm form = parts_[i].form;
+  if (form == PartForm::kPlain) return copy_with_checksum(out, stored) == parts_[i].checksum;
+  return checksum(stored) == parts_[i].checksum && decompress_part(form, stored, out);
 }
 
 bool BlockRecord::open_part(std::size_t i, std::span<std::byte> out, const StoreKey& key) const {
@@ -145,6 +149,25 @@ bool BlockRecord::part_intact(std::size_t i) const {
 bool BlockRecord::intact() const {
   for (std::size_t i = 0; i < meta_.parts.size(); ++i) {
     if (!part_intact(i)) return false;
+  }
+  return true;
+}
+
+bool BlockRecord::sound() const {
+  if (encrypted_) return intact();
+  std::vector<std::byte> out;
+  for (std::size_t i = 0; i < meta_.parts.size(); ++i) {
+    out.resize(meta_.parts[i].bytes);
+    if (!copy_open_part(i, out)) return false;
+  }
+  return true;
+}
+
+bool BlockRecord::same_parts(const BlockRecord& other) const {
+  if (encrypted_ != other.encrypted_ || meta_.parts != other.meta_.parts) return false;
+  for (std::size_t i = 0; i < meta_.parts.size(); ++i) {
+    if (parts_[i].form != other.parts_[i].form) return false;
+    if (!std::ranges::equal(stored_part(i), other.stored_part(i))) return false;
   }
   return true;
 }

@@ -25,6 +25,11 @@ inline constexpr std::uint32_t kRecordVersion = 1;
 inline constexpr std::uint32_t kMostParts = 4096;
 inline constexpr std::size_t kMostRecordBytes = std::size_t{1} << 30;
 
+// Whether a record could take so many bytes.
+constexpr bool is_record_length(std::uint64_t bytes) {
+  return bytes >= kDirectIoPage && bytes <= kMostRecordBytes && bytes % kDirectIoPage == 0;
+}
+
 struct PartMeta {
   std::uint32_t bytes =
       0;                  // as the owner knows the part; stored it may be longer (encryption) or shorter (compression)
@@ -99,12 +104,17 @@ class BlockRecord {
   // Whether the checksum of the part's stored bytes holds; of all parts. Needs no key and decompresses nothing.
   bool part_intact(std::size_t i) const;
   bool intact() const;
+  // The same, and parts that are not encrypted come out as they were put in.
+  bool sound() const;
+  // Whether both hold the same stored bytes; their headers may differ in times and places.
+  bool same_parts(const BlockRecord& other) const;
   // Where the part ends, from the record's first byte. Tiers may give a record before all its parts are there.
   std::size_t part_end(std::size_t i) const { return offsets_[i + 1]; }
 
  private:
   BlockRecord() = default;
   std::span<const std::byte> stored_part(std::size_t i) const;
+  bool copy_open_part(std::size_t i, std::span<std::byte> out) const;  // of a record that is not encrypted
   bool open_part(std::size_t i, std::span<std::byte> out, const StoreKey& key) const;
 
   BlockMeta meta_;

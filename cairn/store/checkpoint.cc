@@ -125,6 +125,8 @@ Result<Checkpoint> read_checkpoint(const std::string& path) {
     block.offset = entry.offset;
     block.bytes = entry.bytes;
     block.pinned_until_s = entry.pinned_until_s;
+    // A checksum is no proof of who wrote it.
+    if (!is_record_length(block.bytes) || block.offset % kDirectIoPage != 0) return damaged();
     checkpoint.blocks.push_back(std::move(block));
   }
   return checkpoint;

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <fstream>
 
+#include "cairn/store/checkpoint.h"
 #include "cairn/testing/faulty_io.h"
 #include "cairn/testing/stored_blocks.h"
 
@@ -97,6 +98,27 @@ TEST_F(DiskTierTest, ADamagedCheckpointCostsAScan) {
     std::fstream again(checkpoint, std::ios::in | std::ios::out | std::ios::binary);
     again.seekp(static_cast<std::streamoff>(byte));
     again.put(old);
+  }
+}
+
+TEST_F(DiskTierTest, ACheckpointThatMakesNoSenseCostsAScan) {
+  {
+    const auto tier = open();
+    for (std::uint64_t i = 0; i < 5; ++i) EXPECT_EQ(put(**tier, i), BlockStatus::kOk);
+  }
+  const std::string path_of_it = path() + "/checkpoint";
+  const Checkpoint good = *read_checkpoint(path_of_it);
+  for (const auto& [offset, bytes] : std::vector<std::pair<std::uint64_t, std::uint64_t>>{
+           {0, 0}, {0, 100}, {1, kRecord}, {0, kRecord + 1}, {0, std::uint64_t{40} << 30}, {UINT64_MAX, kRecord}}) {
+    Checkpoint bad = good;
+    for (CheckpointBlock& block : bad.blocks) {
+      block.offset = offset == 0 ? block.offset : offset;
+      block.bytes = bytes;
+    }
+    ASSERT_TRUE(write_checkpoint(path_of_it, bad));
+    const auto tier = open();
+    ASSERT_TRUE(tier);
+    for (std::uint64_t i = 0; i < 5; ++i) EXPECT_EQ(get(**tier, i), BlockStatus::kOk) << offset << ", " << bytes;
   }
 }
 

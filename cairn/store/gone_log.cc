@@ -35,7 +35,7 @@ void GoneLog::note(const Digest& key, Gone why) {
 }
 
 void GoneLog::forget(const Digest& key) {
-  why_.erase(id_of(key));
+  if (why_.erase(id_of(key)) > 0) std::erase(order_, id_of(key));
 }
 
 Gone GoneLog::find(const Digest& key) const {
@@ -46,11 +46,9 @@ Gone GoneLog::find(const Digest& key) const {
 Status GoneLog::save(const std::string& path) const {
   std::vector<std::byte> out;
   for (const std::uint64_t id : order_) {
-    const auto found = why_.find(id);
-    if (found == why_.end()) continue;
     const auto* bytes = reinterpret_cast<const std::byte*>(&id);
     out.insert(out.end(), bytes, bytes + sizeof id);
-    out.push_back(static_cast<std::byte>(found->second));
+    out.push_back(static_cast<std::byte>(why_.at(id)));
   }
   const std::uint64_t sum = checksum(out);
   const auto* bytes = reinterpret_cast<const std::byte*>(&sum);

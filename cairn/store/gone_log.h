@@ -28,7 +28,7 @@ class GoneLog {
   void add(std::uint64_t id, Gone why);
 
   std::unordered_map<std::uint64_t, Gone> why_;
-  std::deque<std::uint64_t> order_;  // oldest first; may name some that were forgotten
+  std::deque<std::uint64_t> order_;  // oldest first
 };
 
 }  // namespace cairn

@@ -114,13 +114,13 @@ void Store::write_loop() {
         to_write_.pop_front();
       }
     }
+    std::size_t bytes = 0;
+    for (const Queued& write : batch) bytes += write.record->size();
     try {
       write_batch(batch);
     } catch (const std::exception&) {
       writes_failed_.fetch_add(batch.size(), std::memory_order_relaxed);
     }
-    std::size_t bytes = 0;
-    for (const Queued& write : batch) bytes += write.record->size();
     batch.clear();
     {
       const std::lock_guard lock(mutex_);
@@ -131,6 +131,12 @@ void Store::write_loop() {
 }
 
 void Store::write_batch(std::vector<Queued>& batch) {
+  // Damage must not rise: there it would stand in the way of the sound block.
+  std::erase_if(batch, [&](const Queued& write) {
+    if (!write.from || write.record->intact()) return false;
+    tiers_[*write.from]->report_corrupt(write.record->meta().key);
+    return true;
+  });
   for (std::size_t t = 0; t < tiers_.size(); ++t) {
     std::vector<std::shared_ptr<const BlockRecord>> records;
     for (const Queued& write : batch) {
@@ -164,8 +170,9 @@ Status Store::flush(Deadline deadline) {
 
 bool Store::copy_part(const LoadedBlock& block, std::size_t part, std::span<std::byte> out) {
   if (block.record->copy_part(part, out, options_.key ? &*options_.key : nullptr)) return true;
-  // Blocks under another key, or under none, are no damage.
-  if (block.record->part_intact(part)) return false;
+  // Blocks under another key, or under none where there is one, are no damage.
+  const bool readable = !block.record->encrypted() && !options_.key;
+  if (!readable && block.record->part_intact(part)) return false;
   tiers_[block.tier]->report_corrupt(block.record->meta().key);  // tiers below may have it sound
   return false;
 }

@@ -81,6 +81,7 @@ class Store {
   struct Queued {
     std::shared_ptr<const BlockRecord> record;
     std::size_t first_tier = 0, last_tier = 0;  // inclusive
+    std::optional<std::size_t> from{};          // a tier that nobody has verified it for
   };
   void read_loop();
   void write_loop();

@@ -182,7 +182,7 @@ void Store::promote(std::span<const LoadedBlock> blocks) {
   for (const LoadedBlock& block : blocks) {
     if (block.status != BlockStatus::kOk || block.tier == 0) continue;
     promotions_.fetch_add(1, std::memory_order_relaxed);
-    enqueue({block.record, 0, block.tier - 1});
+    enqueue({block.record, 0, block.tier - 1, block.tier});
   }
 }
 

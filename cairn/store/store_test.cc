@@ -173,5 +173,21 @@ TEST(Store, DamageInOneTierIsReadFromTheNext) {
   EXPECT_TRUE(TestBlock{.number = 1}.equals(*again.record));
 }
 
+TEST(Store, DamageBelowDoesNotRise) {
+  Stack stack;
+  const TestBlock block{.number = 1};
+  RecordBytes bytes = block.record()->stamped(0);
+  bytes.data()[4096 + 300] ^= std::byte{1};
+  const std::shared_ptr<const BlockRecord> damaged = *BlockRecord::parse(std::move(bytes), 0);
+  ASSERT_EQ(stack.slow->put({&damaged, 1}, soon())[0], BlockStatus::kOk);
+  EXPECT_EQ(stack.store->load(keys_of({1}), soon())->wait(0).status, BlockStatus::kOk);
+  ASSERT_TRUE(stack.store->flush(soon()));
+  EXPECT_EQ(stack.ram->stats().blocks, 0u);
+  EXPECT_EQ(stack.slow->stats().corrupt, 1u);
+  EXPECT_TRUE(stack.write(1));
+  ASSERT_TRUE(stack.store->flush(soon()));
+  EXPECT_EQ(stack.slow->stats().blocks, 1u);
+}
+
 }  // namespace
 }  // namespace cairn

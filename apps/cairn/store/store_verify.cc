@@ -34,7 +34,7 @@ Status verify(const StoreCommand& options) {
       keys.push_back(blocks[i].meta.key);
     tier->get(keys, options.deadline(),
               [&](std::size_t i, BlockStatus status, std::shared_ptr<const BlockRecord> record) {
-                if (status == BlockStatus::kOk && !record->intact()) {
+                if (status == BlockStatus::kOk && !record->sound()) {
                   tier->report_corrupt(keys[i]);
                   status = BlockStatus::kCorrupt;
                 }

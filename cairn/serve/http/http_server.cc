@@ -6,6 +6,7 @@
 #include <httplib.h>
 
 #include <atomic>
+#include <cctype>
 #include <charconv>
 #include <optional>
 #include <thread>
@@ -22,23 +23,31 @@ constexpr std::chrono::milliseconds kGlance{100};
 // A connection as the library reads and writes it.
 class RequestStream final : public httplib::Stream {
  public:
-  RequestStream(Connection& connection, const HttpServerOptions& options)
-      : connection_(connection), options_(options) {}
+  RequestStream(Connection& connection, const HttpServerOptions& options, const std::atomic<bool>& stop)
+      : connection_(connection), options_(options), stop_(stop) {}
 
   void begin_head() {
+    head_.clear();
+    in_head_ = true;
     deadline_ = deadline_in(options_.head_time);
     allowed_ = options_.most_head_bytes;
   }
   void begin_body() {
+    in_head_ = false;
     deadline_ = deadline_in(options_.body_time);
     allowed_ = options_.most_body_bytes * 2 + options_.most_head_bytes;  // marks between chunks count too
   }
   bool has_buffered() const { return next_ < end_; }
+  // What has been read of the head, as it came: the library drops lines that it does not understand.
+  const std::string& head() const { return head_; }
 
   bool is_readable() const override { return true; }
   bool is_writable() const override { return !connection_.gone(); }
   ssize_t read(char* to, size_t size) override {
     if (next_ == end_) {
+      while (!connection_.wait_readable(std::min(deadline_, deadline_in(kGlance)))) {
+        if (stop_ || passed(deadline_)) return -1;
+      }
       const std::ptrdiff_t got = connection_.read(buffer_, sizeof buffer_, deadline_);
       if (got <= 0) return got;
       next_ = 0;
@@ -48,6 +57,7 @@ class RequestStream final : public httplib::Stream {
     if (taken > allowed_) return -1;
     allowed_ -= taken;
     std::copy_n(buffer_ + next_, taken, to);
+    if (in_head_) head_.append(to, taken);
     next_ += taken;
     return static_cast<ssize_t>(taken);
   }
@@ -61,6 +71,9 @@ class RequestStream final : public httplib::Stream {
  private:
   Connection& connection_;
   const HttpServerOptions& options_;
+  const std::atomic<bool>& stop_;
+  std::string head_;
+  bool in_head_ = false;
   Deadline deadline_{};
   std::size_t allowed_ = 0;
   char buffer_[4096];
@@ -147,10 +160,32 @@ struct Refusal {
   std::string why;
 };
 
+// Lines without a proper name, or folded ones: whoever reads them another way than we do sees another request.
+bool has_odd_line(std::string_view head) {
+  constexpr std::string_view kMarks = "!#$%&'*+-.^_`|~";
+  for (std::size_t at = head.find('\n'); at != std::string_view::npos;) {
+    const std::string_view rest = head.substr(at + 1);
+    const std::size_t end = std::min(rest.find_first_of("\r\n"), rest.size());
+    const std::string_view name = rest.substr(0, std::min(rest.find(':'), end));
+    if (end == 0) return false;  // the empty line
+    const auto proper = [&](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || kMarks.contains(c); };
+    if (name.empty() || name.size() == end || !std::ranges::all_of(name, proper)) return true;
+    at = head.find('\n', at + 1);
+  }
+  return false;
+}
+
 // Of what the head says about the body.
 std::optional<Refusal> refuse_head(const HttpRequest& request, std::size_t most_body_bytes) {
   if (request.path.size() > kLongestPath) return Refusal{414, "the path is too long"};
+  for (const char* once : {"Host", "Origin", "Authorization", "Content-Type", "Transfer-Encoding"}) {
+    if (request.headers.count(once) > 1) return Refusal{400, std::string(once) + " is given twice"};
+  }
   const bool chunked = request.headers.contains("Transfer-Encoding");
+  if (chunked &&
+      !std::ranges::equal(request.header("Transfer-Encoding"), std::string_view("chunked"), {}, NoCase::lower)) {
+    return Refusal{501, "of transfer encodings only 'chunked' is taken"};
+  }
   const auto lengths = request.headers.count("Content-Length");
   if (lengths > 1 || (lengths == 1 && chunked)) return Refusal{400, "the length of the body is given twice"};
   std::size_t length = 0;
@@ -231,7 +266,7 @@ struct HttpServer::Impl : private httplib::Server {
       connection = std::make_unique<Connection>(std::move(arrival.socket));
     }
     if (connection == nullptr) return;
-    RequestStream stream(*connection, options);
+    RequestStream stream(*connection, options, stop);
     for (std::size_t left = options.keep_alive_most; left > 0; --left) {
       if (!stream.has_buffered() && !wait_for_request(*connection, left == options.keep_alive_most)) break;
       Exchange exchange{.connection = *connection, .stream = stream, .peer = arrival.peer};
@@ -252,10 +287,12 @@ struct HttpServer::Impl : private httplib::Server {
 
   // An idle connection gives way to those that wait for a thread. The first request has the time of a head.
   bool wait_for_request(const Connection& connection, bool first) const {
+    constexpr std::chrono::seconds kToBegin(1);  // what a client that has something to say needs at most
     const Deadline deadline = deadline_in(first ? options.head_time : options.keep_alive);
+    const Deadline patience = deadline_in(first ? kToBegin : std::chrono::seconds(0));
     while (!stop && !passed(deadline)) {
       if (connection.wait_readable(std::min(deadline, deadline_in(kGlance)))) return true;
-      if (!first && pool->crowded()) return false;
+      if (passed(patience) && pool->crowded()) return false;
     }
     return false;
   }
@@ -263,6 +300,10 @@ struct HttpServer::Impl : private httplib::Server {
   HandlerResponse answer_head(const httplib::Request& from, httplib::Response& response) {
     current->request = take_request(from);
     const HttpRequest& request = current->request;
+    if (has_odd_line(current->stream.head())) {
+      put_last_reply(handler.refuse(request, 400, "a header has no proper name"), from, response);
+      return HandlerResponse::Handled;
+    }
     if (const auto refusal = refuse_head(request, options.most_body_bytes)) {
       put_last_reply(handler.refuse(request, refusal->status, refusal->why), from, response);
       return HandlerResponse::Handled;

@@ -109,6 +109,15 @@ TEST_F(HttpServerTest, HeadsThatMeanTwoThingsAreRefused) {
   EXPECT_THAT(talk(head + "Content-Length: -2\r\n\r\n{}"), StartsWith("HTTP/1.1 400"));
   EXPECT_THAT(talk(head + "\r\n"), StartsWith("HTTP/1.1 411"));
   EXPECT_THAT(talk(head + "Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}"), StartsWith("HTTP/1.1 415"));
+  EXPECT_THAT(talk(head + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"), StartsWith("HTTP/1.1 501"));
+  EXPECT_THAT(talk(head + "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n"),
+              StartsWith("HTTP/1.1 400"));
+  EXPECT_THAT(talk(head + "Host: other\r\nContent-Length: 2\r\n\r\n{}"), StartsWith("HTTP/1.1 400"));
+  for (const char* odd : {"Content-Length : 2", "X: y\r\n Content-Length: 2", "no colon", ": no name", "X Y: z"}) {
+    const std::string reply = talk("GET /health HTTP/1.1\r\nHost: localhost\r\n" + std::string(odd) + "\r\n\r\n");
+    EXPECT_THAT(reply, StartsWith("HTTP/1.1 400")) << odd;
+    EXPECT_EQ(reply.find("HTTP/1.1", 1), std::string::npos) << odd;
+  }
   // The body of a GET would be read as the next request.
   const std::string smuggled = talk(
       "GET /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 55\r\n\r\n"
@@ -157,6 +166,27 @@ TEST_F(HttpServerTest, ASlowBodyRunsOutOfTime) {
   const std::string request = post("/tokenize", std::string(1000, ' '));
   ASSERT_TRUE(slow.send(std::string_view(request).substr(0, request.size() - 10)));
   EXPECT_THAT(slow.receive_all(soon()), StartsWith("HTTP/1.1 408"));
+}
+
+TEST_F(HttpServerTest, ASlowBodyDoesNotHoldUpTheEnd) {
+  server_.http.body_time = seconds(600);
+  server_.start();
+  const RawClient slow(server_.port());
+  const std::string request = post("/tokenize", std::string(1000, ' '));
+  ASSERT_TRUE(slow.send(std::string_view(request).substr(0, request.size() - 10)));
+  std::thread end([&] { server_.stop(); });
+  EXPECT_THAT(slow.receive_all(soon()), testing::AnyOf(StartsWith("HTTP/1.1 408"), testing::IsEmpty()));
+  end.join();
+}
+
+TEST_F(HttpServerTest, ConnectionsThatSayNothingGiveWay) {
+  server_.http.threads = 2;
+  server_.http.head_time = seconds(600);
+  server_.start();
+  const RawClient silent(server_.port()), mute(server_.port());
+  const RawClient other(server_.port());
+  ASSERT_TRUE(other.send("GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
+  EXPECT_THAT(other.receive_all(soon()), HasSubstr("200 OK"));
 }
 
 TEST_F(HttpServerTest, AnIdleConnectionGivesWay) {
