@@ -32,6 +32,7 @@ class FakeServerTest : public testing::Test {
     std::vector<std::string> writes;
     milliseconds pause{0};
     bool whole = true;
+    bool chunked = true;  // else the end of the connection ends the body
   };
 
   FakeServerTest() {
@@ -47,19 +48,23 @@ class FakeServerTest : public testing::Test {
       }
       auto at = std::make_shared<std::size_t>(0);
       auto count = std::make_shared<Count>(running_, most_running_);
-      response.set_chunked_content_provider(
-          "text/event-stream", [this, script = script_, at, count](std::size_t, httplib::DataSink& sink) {
-            for (milliseconds slept{0}; slept < script.pause && !ending_; slept += milliseconds(5)) {
-              std::this_thread::sleep_for(milliseconds(5));
-            }
-            if (*at < script.writes.size()) {
-              const std::string& text = script.writes[(*at)++];
-              if (!sink.write(text.data(), text.size())) return false;
-            }
-            if (*at < script.writes.size()) return true;
-            if (script.whole) sink.done();
-            return script.whole;
-          });
+      const auto provider = [this, script = script_, at, count](std::size_t, httplib::DataSink& sink) {
+        for (milliseconds slept{0}; slept < script.pause && !ending_; slept += milliseconds(5)) {
+          std::this_thread::sleep_for(milliseconds(5));
+        }
+        if (*at < script.writes.size()) {
+          const std::string& text = script.writes[(*at)++];
+          if (!sink.write(text.data(), text.size())) return false;
+        }
+        if (*at < script.writes.size()) return true;
+        if (script.whole) sink.done();
+        return script.whole;
+      };
+      if (script_.chunked) {
+        response.set_chunked_content_provider("text/event-stream", provider);
+      } else {
+        response.set_content_provider("text/event-stream", provider);
+      }
     });
     server_.Get(".*/v1/models", [this](const httplib::Request&, httplib::Response& response) {
       if (!has_facts_) return void(response.status = 404);
@@ -179,6 +184,8 @@ TEST_F(FakeServerTest, EveryMisbehaviourHasAName) {
   const LoadRecord failed = ask_once();
   EXPECT_EQ(failed.error, "error in stream");
   EXPECT_EQ(failed.detail, "out of luck");
+  tell({.writes = {"data: {\"error\":{\"message\":\"\\u001b[2J\\u0007oops\"}}\n\n"}});
+  EXPECT_EQ(ask_once().detail.find_first_of("\x1b\x07"), std::string::npos);
   fail_with(500);
   const LoadRecord broken = ask_once();
   EXPECT_EQ(broken.error, "status 500");
@@ -194,6 +201,8 @@ TEST_F(FakeServerTest, EndlessAnswersEndInTime) {
   const LoadRecord silent = ask_once(milliseconds(200));
   EXPECT_EQ(silent.error, "timeout");
   EXPECT_LT(silent.done_s, 10);
+  tell({.writes = std::vector<std::string>(10000, ": still here\n\n"), .pause = milliseconds(10), .chunked = false});
+  EXPECT_EQ(ask_once(milliseconds(200)).error, "timeout");
 }
 
 TEST_F(FakeServerTest, AllClientsAskAtOnce) {

@@ -4,6 +4,7 @@
 #include <httplib.h>
 
 #include <algorithm>
+#include <atomic>
 
 namespace cairn {
 namespace {
@@ -89,15 +90,20 @@ HttpAnswer HttpClient::exchange(const char* method, const std::string& path, std
 
   httplib::Response response;
   httplib::Error error = httplib::Error::Success;
+  std::atomic<bool> cut = false;
   {
-    const DeadlineWatch::Guard guard(watch_, deadline, [&client] { client.stop(); });
+    const DeadlineWatch::Guard guard(watch_, deadline, [&client, &cut] {
+      cut = true;  // to the library a body that ends with the connection is whole then
+      client.stop();
+    });
     if (client.send(request, response, error)) error = httplib::Error::Success;
   }
   if (answer.status == 0) answer.status = response.status > 0 ? response.status : 0;
   answer.outcome = outcome_of(error);
-  if (enough || (answer.outcome != HttpOutcome::kAnswered && watch_.stopped())) {
+  const bool whole = answer.outcome == HttpOutcome::kAnswered && !cut;
+  if (enough || (!whole && watch_.stopped())) {
     answer.outcome = HttpOutcome::kStopped;
-  } else if (answer.outcome != HttpOutcome::kAnswered && passed(deadline)) {
+  } else if (!whole && passed(deadline)) {
     answer.outcome = HttpOutcome::kTimeout;
   }
   answer.reason = reason_of(answer.outcome, error);

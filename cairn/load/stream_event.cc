@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "cairn/base/utf8.h"
+
 namespace cairn {
 namespace {
 
@@ -32,9 +34,9 @@ std::string message_of(const Json& error) {
 }
 
 // The first line, cut: it goes into a report.
-std::string one_line(std::string text) {
-  text.resize(std::min({text.size(), text.find_first_of("\r\n"), std::size_t{200}}));
-  return text;
+// What a server says may hold anything, and goes to a terminal.
+std::string one_line(std::string_view text) {
+  return printable_start(text.substr(0, text.find_first_of("\r\n")), 200);
 }
 
 void read_choice(const Json& choice, StreamEvent& event) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <iostream>
 #include <memory>
+#include <thread>
 
 #include "apps/cairn/commands.h"
 #include "apps/cairn/interrupt.h"
@@ -87,6 +88,11 @@ Result<LoadReport> measure_load(LoadOptions& options) {
     CAIRN_TRY(options.workload.document, read_text(options.document_file));
   }
   DeadlineWatch watch;
+  // Whatever is being asked when Ctrl-C comes.
+  const std::jthread interrupter([&watch](const std::stop_token& end) {
+    while (!end.stop_requested() && !interrupted()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    if (interrupted()) watch.stop_all();
+  });
   CAIRN_TRY_VOID(ask_models(targets, watch, options));
   const HttpClient counting(targets.front(), watch);
   CAIRN_TRY(const Tokens tokens, tokens_of(counting, options));
@@ -117,7 +123,9 @@ Status check_servers(const LoadReport& report) {
 Status run_load(const CLI::App& command, LoadOptions& options) {
   CAIRN_TRY_VOID(finish_load_options(command, options));
   const InterruptScope interrupt;
-  CAIRN_TRY(const LoadReport report, measure_load(options));
+  Result<LoadReport> measured_load = measure_load(options);
+  if (!measured_load && interrupted()) return fail(ErrorCode::kCancelled, "interrupted");
+  CAIRN_TRY(const LoadReport report, std::move(measured_load));
   if (std::ranges::any_of(report.servers, measured)) {
     std::cout << (options.json ? load_json(report) : load_text(report));
   }

@@ -72,7 +72,11 @@ void add_server_options(CLI::App& command, LoadOptions& options) {
 void add_workload_options(CLI::App& command, LoadWorkloadOptions& workload, LoadOptions& options) {
   const char* group = "Workload";
   const auto count = [&](const char* name, std::size_t& value, const char* help, std::size_t least, std::size_t most) {
-    command.add_option(name, value, help)->check(CLI::Range(least, most))->capture_default_str()->group(group);
+    command.add_option(name, value, help)
+        ->check(not_negative())
+        ->check(CLI::Range(least, most))
+        ->capture_default_str()
+        ->group(group);
   };
   const auto factor = [&](const char* name, double& value, const char* help) {
     command.add_option(name, value, help)->check(number_between(1e-6, 1e6))->capture_default_str()->group(group);
@@ -97,7 +101,10 @@ void add_workload_options(CLI::App& command, LoadWorkloadOptions& workload, Load
   factor("--scale", workload.scale, "Of the trace's lengths: 0.1 is a tenth");
   count("--limit", workload.limit, "The first requests of the trace; 0: all", 0, SIZE_MAX);
   count("--connections", options.measure.run.connections, "Requests of a trace outstanding at most", 1, 4096);
-  command.add_option("--seed", workload.seed, "Of made-up text")->capture_default_str()->group(group);
+  command.add_option("--seed", workload.seed, "Of made-up text")
+      ->check(not_negative())
+      ->capture_default_str()
+      ->group(group);
   command.add_option("--salt", options.salt, "Stands for this run in front of prompts; default: a random one")
       ->group(group);
   command
