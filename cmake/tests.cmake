@@ -56,3 +56,5 @@ if(NOT CAIRN_SANITIZE)
            ${CMAKE_COMMAND} ${PROJECT_BINARY_DIR} ${CMAKE_CXX_COMPILER})
   set_tests_properties(installed_package PROPERTIES TIMEOUT 300)
 endif()
+# The longest begin first, beside the many short ones.
+set_tests_properties(page command_line_eval serve_clients eval_report serve_torture PROPERTIES COST 100)
