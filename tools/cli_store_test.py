@@ -116,7 +116,9 @@ class Store(CommandLine):
         socket = self.folder / "redis"
         server = subprocess.Popen([redis, "--port", "0", "--unixsocket", socket, "--save", ""], stdout=subprocess.DEVNULL)
         self.addCleanup(lambda: (server.kill(), server.wait()))
+        deadline = time.monotonic() + 20
         while not socket.exists():
+            self.assertLess(time.monotonic(), deadline, "redis-server did not start")
             time.sleep(0.01)
         (self.folder / "alias").symlink_to(socket)
         self.json("move", other, f"unix://{socket}", "--copy")
