@@ -6,18 +6,16 @@
 #include <httplib.h>
 
 #include <atomic>
-#include <cctype>
-#include <charconv>
 #include <optional>
 #include <thread>
 
 #include "cairn/serve/http/connection_pool.h"
+#include "cairn/serve/http/head_rules.h"
 #include "cairn/serve/http/tls.h"
 
 namespace cairn {
 namespace {
 
-constexpr std::size_t kLongestPath = 512;  // ours are short; the library matches paths with a recursive regex
 constexpr std::chrono::milliseconds kGlance{100};
 
 // A connection as the library reads and writes it.
@@ -29,6 +27,7 @@ class RequestStream final : public httplib::Stream {
   void begin_head() {
     head_.clear();
     in_head_ = true;
+    too_long_ = false;
     deadline_ = deadline_in(options_.head_time);
     allowed_ = options_.most_head_bytes;
   }
@@ -40,6 +39,7 @@ class RequestStream final : public httplib::Stream {
   bool has_buffered() const { return next_ < end_; }
   // What has been read of the head, as it came: the library drops lines that it does not understand.
   const std::string& head() const { return head_; }
+  bool head_too_long() const { return in_head_ && too_long_; }
 
   bool is_readable() const override { return true; }
   bool is_writable() const override { return !connection_.gone(); }
@@ -54,7 +54,8 @@ class RequestStream final : public httplib::Stream {
       end_ = static_cast<std::size_t>(got);
     }
     const std::size_t taken = std::min(size, end_ - next_);
-    if (taken > allowed_) return -1;
+    too_long_ = taken > allowed_;
+    if (too_long_) return -1;
     allowed_ -= taken;
     std::copy_n(buffer_ + next_, taken, to);
     if (in_head_) head_.append(to, taken);
@@ -73,7 +74,7 @@ class RequestStream final : public httplib::Stream {
   const HttpServerOptions& options_;
   const std::atomic<bool>& stop_;
   std::string head_;
-  bool in_head_ = false;
+  bool in_head_ = false, too_long_ = false;
   Deadline deadline_{};
   std::size_t allowed_ = 0;
   char buffer_[4096];
@@ -147,64 +148,12 @@ void finish_head(const httplib::Request& /*request*/, httplib::Response& respons
 HttpRequest take_request(const httplib::Request& from) {
   HttpRequest to;
   to.method = from.method;
-  to.path = from.path;
+  to.path = std::string(path_of_target(from.path));
   to.peer = current->peer;
   for (const auto& [name, value] : from.headers) to.headers.emplace(name, value);
   for (const auto& [name, value] : from.params) to.query.emplace(name, value);
   to.client_gone = [&connection = current->connection] { return connection.gone(); };
   return to;
-}
-
-struct Refusal {
-  int status;
-  std::string why;
-};
-
-// Lines without a proper name, or folded ones: whoever reads them another way than we do sees another request.
-bool has_odd_line(std::string_view head) {
-  constexpr std::string_view kMarks = "!#$%&'*+-.^_`|~";
-  for (std::size_t at = head.find('\n'); at != std::string_view::npos;) {
-    const std::string_view rest = head.substr(at + 1);
-    const std::size_t end = std::min(rest.find_first_of("\r\n"), rest.size());
-    const std::string_view name = rest.substr(0, std::min(rest.find(':'), end));
-    if (end == 0) return false;  // the empty line
-    const auto proper = [&](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || kMarks.contains(c); };
-    if (name.empty() || name.size() == end || !std::ranges::all_of(name, proper)) return true;
-    at = head.find('\n', at + 1);
-  }
-  return false;
-}
-
-// Of what the head says about the body.
-std::optional<Refusal> refuse_head(const HttpRequest& request, std::size_t most_body_bytes) {
-  if (request.path.size() > kLongestPath) return Refusal{414, "the path is too long"};
-  for (const char* once : {"Host", "Origin", "Authorization", "Content-Type", "Transfer-Encoding"}) {
-    if (request.headers.count(once) > 1) return Refusal{400, std::string(once) + " is given twice"};
-  }
-  const bool chunked = request.headers.contains("Transfer-Encoding");
-  if (chunked &&
-      !std::ranges::equal(request.header("Transfer-Encoding"), std::string_view("chunked"), {}, NoCase::lower)) {
-    return Refusal{501, "of transfer encodings only 'chunked' is taken"};
-  }
-  const auto lengths = request.headers.count("Content-Length");
-  if (lengths > 1 || (lengths == 1 && chunked)) return Refusal{400, "the length of the body is given twice"};
-  std::size_t length = 0;
-  if (lengths == 1) {
-    const std::string text = request.header("Content-Length");
-    const auto [end, wrong] = std::from_chars(text.data(), text.data() + text.size(), length);
-    if (end != text.data() + text.size() || text.empty()) return Refusal{400, "Content-Length is not a number"};
-    if (wrong != std::errc() || length > most_body_bytes) {
-      return Refusal{413, "the body has more than " + std::to_string(most_body_bytes) + " bytes"};
-    }
-  }
-  if (request.method == "POST") {
-    if (lengths == 0 && !chunked) return Refusal{411, "POST needs a Content-Length"};
-    if (request.headers.contains("Content-Encoding")) return Refusal{415, "compressed bodies are not taken"};
-    if (request.header("Content-Type").starts_with("multipart/")) return Refusal{415, "the body must be JSON"};
-  } else if (chunked || length > 0) {
-    return Refusal{400, request.method + " takes no body"};
-  }
-  return std::nullopt;
 }
 
 }  // namespace
@@ -222,8 +171,12 @@ struct HttpServer::Impl : private httplib::Server {
     // For what the library refuses by itself, as a broken request line.
     set_error_handler(httplib::Server::HandlerWithResponse([this](const auto& request, auto& response) {
       if (current->answered || !response.body.empty()) return HandlerResponse::Unhandled;
-      put_reply(handler.refuse(take_request(request), response.status, "the request is not valid HTTP"), request,
-                response);
+      const bool too_long = current->stream.head_too_long();
+      put_reply(
+          handler.refuse(take_request(request), too_long ? 431 : response.status,
+                         too_long ? "the headers have more than " + std::to_string(options.most_head_bytes) + " bytes"
+                                  : "the request is not valid HTTP"),
+          request, response);
       return HandlerResponse::Handled;
     }));
     pool.emplace(options.threads, options.most_waiting, [this](Arrival arrival) { serve(std::move(arrival)); });

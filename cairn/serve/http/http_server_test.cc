@@ -73,7 +73,17 @@ TEST_F(HttpServerTest, HeadersTogetherHaveABound) {
   server_.start();
   std::string request = "GET /health HTTP/1.1\r\nHost: localhost\r\n";
   for (int i = 0; i < 4000; ++i) request += "X-" + std::to_string(i) + ": some text\r\n";
-  EXPECT_THAT(talk(request + "\r\n"), Not(HasSubstr("200 OK")));
+  EXPECT_THAT(talk(request + "\r\n"),
+              AllOf(StartsWith("HTTP/1.1 431"), HasSubstr("the headers have more than 65536 bytes")));
+}
+
+TEST_F(HttpServerTest, TargetsMayNameTheServer) {
+  server_.start();
+  const std::string rest = " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+  EXPECT_THAT(talk("GET http://localhost/health" + rest), HasSubstr("200 OK"));
+  EXPECT_THAT(talk("GET https://localhost:80/health?x=1" + rest), HasSubstr("200 OK"));
+  EXPECT_THAT(talk("GET http://localhost/elsewhere" + rest), HasSubstr("unknown URL: /elsewhere"));
+  EXPECT_THAT(talk("GET ftp://localhost/health" + rest), StartsWith("HTTP/1.1 404"));
 }
 
 TEST_F(HttpServerTest, TheBodyIsBoundedHoweverItComes) {

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a request's head may say, beyond what the HTTP library sees to. Thread-safe: functions of their arguments.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "cairn/serve/http/http_message.h"
+
+namespace cairn {
+
+struct HeadRefusal {
+  int status;
+  std::string why;
+};
+
+// Of the absolute form, which proxies send and every server must take (RFC 9112, 3.2.2), the path; else the target
+// itself.
+std::string_view path_of_target(std::string_view target);
+
+// Lines without a proper name, or folded ones: whoever reads them another way than we do sees another request. `head`
+// is as it came, the request line first.
+bool has_odd_line(std::string_view head);
+
+// Of what the head says about the body and about itself.
+std::optional<HeadRefusal> refuse_head(const HttpRequest& request, std::size_t most_body_bytes);
+
+}  // namespace cairn
