@@ -30,11 +30,18 @@ class SlowTier final : public Tier {
   };
   std::optional<Damage> damage{};
   std::atomic<std::size_t> reports{0};
+  std::atomic<bool> hangs{false};
+  std::atomic<std::int64_t> longest_wait_ms{0};  // as a caller of contains() allowed
 
   std::string name() const override { return "slow"; }
   bool durable() const override { return false; }
   std::vector<BlockStatus> contains(std::span<const Digest> keys, Deadline deadline) override {
-    return inner_->contains(keys, deadline);
+    if (!hangs) return inner_->contains(keys, deadline);
+    longest_wait_ms = std::max<std::int64_t>(
+        longest_wait_ms,
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Deadline::clock::now()).count());
+    std::this_thread::sleep_until(deadline);
+    return std::vector(keys.size(), BlockStatus::kTimeout);
   }
   void get(std::span<const Digest> keys, Deadline deadline, const GetSink& sink) override {
     inner_->get(keys, deadline, [&](std::size_t i, BlockStatus status, std::shared_ptr<const BlockRecord> record) {
@@ -168,6 +175,17 @@ TEST_P(StoredArrival, EverythingComes) {
   EXPECT_EQ(got.reused, 960u);
   expect_cold(got);
   EXPECT_EQ(warm->store_link()->stats().blocks_loaded, 15u);
+}
+
+// In a server everybody waits for whoever opens a sequence.
+TEST_P(StoredArrival, ATierThatHangsIsAMissBeforeLong) {
+  tier_->hangs = true;
+  const auto warm = engine(store_, /*break_even=*/false);
+  const Answer got = answer(*warm);
+  EXPECT_EQ(got.reused, 0u);
+  expect_cold(got);
+  EXPECT_GT(tier_->longest_wait_ms, 0);
+  EXPECT_LE(tier_->longest_wait_ms, 500);
 }
 
 // Damage in each layer of early and late blocks: what lies before it is kept, the rest is computed anew.

@@ -5,8 +5,11 @@
 #include <httplib.h>
 
 #include <atomic>
+#include <functional>
 #include <mutex>
+#include <thread>
 
+#include "cairn/base/deadline.h"
 #include "cairn/load/measure.h"
 #include "cairn/load/server_facts.h"
 
@@ -24,6 +27,16 @@ const std::string kEnd =
     "data: {\"choices\":[{\"text\":\"\",\"finish_reason\":\"length\"}]}\n\n"
     "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":4,"
     "\"prompt_tokens_details\":{\"cached_tokens\":5}}}\n\ndata: [DONE]\n\n";
+
+// Within a time that a loaded machine does not need.
+bool becomes(const std::function<bool()>& condition) {
+  const Deadline deadline = deadline_in(std::chrono::seconds(20));
+  while (!condition()) {
+    if (passed(deadline)) return false;
+    std::this_thread::sleep_for(milliseconds(1));
+  }
+  return true;
+}
 
 class FakeServerTest : public testing::Test {
  protected:
@@ -77,7 +90,7 @@ class FakeServerTest : public testing::Test {
     port_ = server_.bind_to_any_port("127.0.0.1");
     target_ = *parse_load_target("fake=http://127.0.0.1:" + std::to_string(port_));
     thread_ = std::jthread([this] { server_.listen_after_bind(); });
-    while (!server_.is_running()) std::this_thread::sleep_for(milliseconds(1));
+    EXPECT_TRUE(becomes([this] { return server_.is_running(); }));
   }
   ~FakeServerTest() override {
     ending_ = true;
@@ -224,7 +237,7 @@ TEST_F(FakeServerTest, AnOpenLoopDoesNotWaitForAnswers) {
   for (std::size_t i = 0; i < 8; ++i) plan.conversations.push_back(asks(i, 1, 0.02 * static_cast<double>(i)));
   EXPECT_EQ(summarize_round(run(plan), {}).late, 0u);
   EXPECT_GE(most_running_, 4);
-  while (running_ > 0) std::this_thread::sleep_for(milliseconds(1));
+  ASSERT_TRUE(becomes([this] { return running_ == 0; }));
   most_running_ = 0;
   const RoundSummary bounded = summarize_round(run(plan, {.ask = {}, .connections = 2, .tick = {}}), {});
   EXPECT_EQ(bounded.succeeded, 8u);

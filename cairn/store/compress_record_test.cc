@@ -10,7 +10,9 @@
 
 #include "cairn/base/checksum.h"
 #include "cairn/base/file.h"
+#include "cairn/store/ram_tier.h"
 #include "cairn/store/record_header.h"
+#include "cairn/store/store.h"
 #include "cairn/testing/stored_blocks.h"
 
 namespace cairn {
@@ -209,6 +211,33 @@ TEST(CompressRecord, ASealedLieGivesNoWrongByte) {
       ASSERT_FALSE(parsed && wrong_bytes(**parsed, block, key)) << bit;
     }
   }
+}
+
+// All checksums are right, so only who decompresses it can tell.
+TEST(CompressRecord, APartThatDoesNotDecompressIsDamage) {
+  TestBlock dull = dull_block();
+  dull.expires_s = 0;
+  RecordBytes bytes = compressed(dull)->stamped(0);
+  poke(bytes, kFirstPartAt + kPartBytes + 12, static_cast<std::uint32_t>(PartForm::kPlanes4));
+  seal_anew(bytes, 3);
+  const auto record = BlockRecord::parse(std::move(bytes), 0);
+  ASSERT_TRUE(record) << record.error();
+  EXPECT_TRUE((*record)->intact());
+  EXPECT_FALSE((*record)->sound());
+  EXPECT_TRUE(compressed(dull)->sound());
+
+  StoreOptions options;
+  options.tiers.push_back(*RamTier::create({.budget_bytes = 1 << 20}));
+  Tier& tier = *options.tiers.front();
+  ASSERT_EQ(tier.put({&*record, 1}, Deadline::max())[0], BlockStatus::kOk);
+  Store store(std::move(options));
+  const auto load = store.load({test_key(41)}, Deadline::max());
+  const LoadedBlock block = load->wait(0);
+  ASSERT_EQ(block.status, BlockStatus::kOk);
+  std::vector<std::byte> out(20000);
+  EXPECT_FALSE(store.copy_part(block, 1, out));
+  EXPECT_EQ(tier.stats().corrupt, 1u);
+  EXPECT_EQ(tier.contains({{test_key(41)}}, Deadline::max())[0], BlockStatus::kMiss);
 }
 
 TEST(CompressRecord, AHeaderDoesNotPromiseMoreThanARecordMayHold) {
