@@ -69,7 +69,7 @@ std::string store_figures(StoreLink& link) {
     text += ", " + std::to_string(store.writes_dropped + store.writes_failed) + " writes dropped or failed";
   }
   for (const StoreStats::PerTier& tier : store.tiers) {
-    if (tier.stats.note.find("reading only") != std::string::npos) text += ", " + tier.name + " is only read";
+    if (tier.read_only != ReadOnly::kNo) text += ", " + tier.name + " is only read";
   }
   return text;
 }

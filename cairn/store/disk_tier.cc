@@ -339,6 +339,7 @@ TierStats DiskTier::stats() const {
   stats.bytes = residency_->bytes() + dead_bytes_;
   stats.budget = writes() ? residency_->budget() : 0;
   stats.note = note_;
+  if (!writes()) stats.note += ", " + std::string(read_only_text(read_only_));
   return stats;
 }
 

@@ -66,7 +66,7 @@ class DiskTier final : public Tier {
   Status flush(Deadline deadline) override;
   TierStats stats() const override;
 
-  bool writes() const override { return lock_fd_ >= 0; }
+  ReadOnly read_only() const override { return read_only_; }
 
  private:
   struct Place {
@@ -136,6 +136,7 @@ class DiskTier final : public Tier {
   DiskTierOptions options_;
   std::unique_ptr<DiskIo> io_;
   int lock_fd_ = -1;
+  ReadOnly read_only_ = ReadOnly::kAsked;  // until the lock is taken
   std::string note_;
   std::mutex write_mutex_;  // one put at a time; taken before mutex_
 

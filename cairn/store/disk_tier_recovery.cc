@@ -96,23 +96,23 @@ Status DiskTier::prepare_folder() {
 }
 
 Status DiskTier::take_lock() {
-  if (options_.read_only) {
-    note_ += ", reading only";
-    return {};
-  }
+  if (options_.read_only) return {};
   const std::string path = options_.folder + "/lock";
   lock_fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (lock_fd_ < 0 && (errno == EROFS || errno == EACCES)) {
-    note_ += ", reading only: " + std::string(std::strerror(errno));
+    read_only_ = ReadOnly::kNotPermitted;
     return {};
   }
   if (lock_fd_ < 0) return cannot("open", path);
-  if (flock(lock_fd_, LOCK_EX | LOCK_NB) == 0) return {};
+  if (flock(lock_fd_, LOCK_EX | LOCK_NB) == 0) {
+    read_only_ = ReadOnly::kNo;
+    return {};
+  }
   const int error = errno;
   ::close(std::exchange(lock_fd_, -1));
   errno = error;
   if (error != EWOULDBLOCK) return cannot("lock", path);
-  note_ += ", reading only: another process writes this store";
+  read_only_ = ReadOnly::kInUse;
   return {};
 }
 

@@ -145,7 +145,7 @@ TEST_F(DiskTierTest, OneWriterAndReadersThatFollowIt) {
   EXPECT_EQ(put(**writer, 1), BlockStatus::kOk);
   const auto reader = open();  // the lock belongs to the open file, so this process is as good as another
   ASSERT_TRUE(reader);
-  EXPECT_FALSE((*reader)->writes());
+  EXPECT_EQ((*reader)->read_only(), ReadOnly::kInUse);
   EXPECT_NE((*reader)->stats().note.find("another process writes"), std::string::npos);
   EXPECT_EQ(get(**reader, 1), BlockStatus::kOk);
   EXPECT_EQ(put(**reader, 2), BlockStatus::kReadOnly);

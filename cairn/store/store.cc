@@ -195,7 +195,8 @@ StoreStats Store::stats() const {
     stats.queued_bytes = queued_bytes_;
   }
   for (std::size_t t = 0; t < tiers_.size(); ++t) {
-    stats.tiers.push_back({tiers_[t]->name(), tiers_[t]->stats(), rates_[t].per_second(), resting(t)});
+    stats.tiers.push_back(
+        {tiers_[t]->name(), tiers_[t]->stats(), tiers_[t]->read_only(), rates_[t].per_second(), resting(t)});
   }
   return stats;
 }

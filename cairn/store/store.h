@@ -38,6 +38,7 @@ struct StoreStats {
   struct PerTier {
     std::string name;
     TierStats stats;
+    ReadOnly read_only = ReadOnly::kNo;
     double read_bytes_per_s = 0;  // as measured, 0 before the first
     bool resting = false;
   };

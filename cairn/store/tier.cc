@@ -17,4 +17,14 @@ std::string_view block_status_name(BlockStatus status) {
   return "unknown";
 }
 
+std::string_view read_only_text(ReadOnly why) {
+  switch (why) {
+    case ReadOnly::kNo: break;
+    case ReadOnly::kAsked: return "reading only";
+    case ReadOnly::kNotPermitted: return "reading only: the folder may not be written";
+    case ReadOnly::kInUse: return "reading only: another process writes this store";
+  }
+  return "";
+}
+
 }  // namespace cairn

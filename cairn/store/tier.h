@@ -47,8 +47,12 @@ struct TierStats {
   std::uint64_t hits = 0, misses = 0, expired = 0, corrupt = 0;
   std::uint64_t puts = 0, refused = 0, evictions = 0, timeouts = 0, failures = 0;
   std::uint64_t bytes_read = 0, bytes_written = 0;
-  std::string note;  // what a person should know: "io_uring", "threads: io_uring is not permitted", "reading only: ..."
+  std::string note;  // what a person should know: "io_uring", "threads: io_uring is not permitted"
 };
+
+// Why a tier takes no blocks.
+enum class ReadOnly : std::uint8_t { kNo, kAsked, kNotPermitted, kInUse };
+std::string_view read_only_text(ReadOnly why);  // "reading only: another process writes this store"; empty for kNo
 
 // Blocks of which a tier has given the headers and goes on to read the parts. Thread-compatible; must not outlive its
 // tier.
@@ -68,9 +72,10 @@ class Tier {
 
   virtual ~Tier() = default;
 
-  virtual std::string name() const = 0;         // "ram", "disk /var/cache/cairn", "redis://host:6379"
-  virtual bool writes() const { return true; }  // false: another process does, or it was opened to read
-  virtual bool durable() const = 0;             // a put that returned kOk survives the end of the process
+  virtual std::string name() const = 0;  // "ram", "disk /var/cache/cairn", "redis://host:6379"
+  virtual ReadOnly read_only() const { return ReadOnly::kNo; }
+  bool writes() const { return read_only() == ReadOnly::kNo; }
+  virtual bool durable() const = 0;  // a put that returned kOk survives the end of the process
 
   virtual std::vector<BlockStatus> contains(std::span<const Digest> keys, Deadline deadline) = 0;
   // Headers are verified here, parts by BlockRecord::copy_part.

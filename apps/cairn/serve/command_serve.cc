@@ -69,7 +69,9 @@ std::string start_line(const ServeOptions& options, const ServeLoop& loop, const
   if (Store* store = loop.store(); store != nullptr) {
     line += ", store";
     for (std::size_t i = 0; i < store->tiers(); ++i) {
-      line += " " + store->tier(i).name() + (store->tier(i).writes() ? "" : " (only read: another process writes it)");
+      const Tier& tier = store->tier(i);
+      line += " " + tier.name();
+      if (!tier.writes()) line += " (" + std::string(read_only_text(tier.read_only())) + ")";
     }
   }
   if (const std::size_t held = loop.state().tenants.front().kv_public; held > 0) {

@@ -45,7 +45,7 @@ Result<std::unique_ptr<Tier>> open_named(const StoreCommand& options, Access acc
   config.read_only = access == Access::kRead;
   config.disk_bytes = UINT64_MAX / 4;  // these commands never evict
   CAIRN_TRY(auto tier, open_tier(options.store, config));
-  if (access != Access::kRead && tier->stats().note.find("another process") != std::string::npos) {
+  if (access != Access::kRead && tier->read_only() == ReadOnly::kInUse) {
     return fail(ErrorCode::kIo, "'" + options.store + "' is in use by another process: try again when it has ended");
   }
   return tier;

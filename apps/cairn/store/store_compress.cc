@@ -127,9 +127,9 @@ Status compress(const CompressOptions& options) {
     CAIRN_TRY(key, StoreKey::from_file(options.config.key_file));
   }
   CAIRN_TRY(const auto tier, open_named(options, Access::kChange));
-  const std::string note = tier->stats().note;
-  if (const std::size_t at = note.find("reading only"); at != std::string::npos) {
-    return fail(ErrorCode::kIo, "'" + options.store + "' cannot be written: " + note.substr(at));
+  if (!tier->writes()) {
+    return fail(ErrorCode::kIo,
+                "'" + options.store + "' cannot be written: " + std::string(read_only_text(tier->read_only())));
   }
   CAIRN_TRY(std::vector<StoredBlock> blocks, all_blocks(*tier, options.deadline()));
   const auto already = std::erase_if(blocks, [](const StoredBlock& block) { return block.meta.compressed; });
@@ -154,8 +154,9 @@ Status compress(const CompressOptions& options) {
       progress.update(static_cast<double>(next) / static_cast<double>(blocks.size()));
     }
   }
-  CAIRN_TRY_VOID(tier->flush(options.deadline()));
+  const Status flushed = tier->flush(options.deadline());
   print(*tier, figures, already, options.json);
+  CAIRN_TRY_VOID(flushed);
   if (interrupted()) return fail(ErrorCode::kCancelled, "interrupted");
   if (figures.locked > 0 && figures.compressed + figures.left == 0) {
     return fail(ErrorCode::kInvalidArgument, "the blocks are encrypted: give their key with --store-key");

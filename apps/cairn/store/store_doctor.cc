@@ -81,7 +81,7 @@ Status doctor(const DoctorOptions& options) {
     findings.push_back({Verdict::kBad, tier.error().message});
   } else {
     const TierStats stats = (*tier)->stats();
-    const bool reading = stats.note.find("reading only") != std::string::npos;
+    const bool reading = !(*tier)->writes();
     findings.push_back({stats.note.find("threads") != std::string::npos || reading ? Verdict::kWarning : Verdict::kGood,
                         (*tier)->name() + " opens, " + std::to_string(stats.blocks) + " blocks [" + stats.note + "]"});
     if (stats.bytes > options.config.disk_bytes) {
