@@ -9,6 +9,9 @@ add_library(cairn_options INTERFACE)
 # warnings for `"text" + string` (GCC bug 105651).
 set(warnings -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion
              $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict> $<$<BOOL:${CAIRN_WERROR}>:-Werror>)
+if(CAIRN_SANITIZE)
+  list(APPEND warnings $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)  # g++ 12 says so of std::regex, and of itself
+endif()
 # No contraction: a*b+c must be the same two roundings (or an explicit fma) in every build, or bits would differ by ISA.
 target_compile_options(cairn_options INTERFACE "$<BUILD_INTERFACE:${warnings};-ffp-contract=off>")
 target_include_directories(cairn_options INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>
@@ -53,6 +56,12 @@ function(cairn_module name)
     list(FILTER isa_sources INCLUDE REGEX "/${isa}/")
     set_source_files_properties(${isa_sources} PROPERTIES COMPILE_OPTIONS "${CAIRN_ISA_${isa}}")
   endforeach()
+  # Most of a small file's compile time is its headers. Other build types compile each file alone, which shows what one forgot
+  # to include.
+  if(CMAKE_BUILD_TYPE STREQUAL "Release")
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 5)
+    target_compile_options(${target} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>)  # of a file's own types
+  endif()
   if(name STREQUAL "kernels" AND NOT CAIRN_SANITIZE)
     target_compile_options(${target} PRIVATE -O3)  # plain loops rely on the vectoriser, in every build type
   endif()

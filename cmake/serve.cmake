@@ -11,6 +11,4 @@ target_sources(cairn_serve PRIVATE ${page_source})
 target_link_libraries(cairn_serve PUBLIC nlohmann_json::nlohmann_json
                       PRIVATE PkgConfig::httplib PkgConfig::openssl PkgConfig::prometheus PkgConfig::spdlog)
 # JSON, logging and parsing of requests: their templates take longer to optimise than they will ever run.
-file(GLOB api_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cairn/serve/api/*.cc ${PROJECT_SOURCE_DIR}/cairn/serve/http/*.cc)
-set_source_files_properties(${api_sources} PROPERTIES COMPILE_OPTIONS
-                            "$<$<CONFIG:Release>:-O1>;$<$<CXX_COMPILER_ID:GNU>:-Wno-array-bounds;-Wno-stringop-overflow>")
+target_compile_options(cairn_serve PRIVATE "$<$<CONFIG:Release>:-O1>;$<$<CXX_COMPILER_ID:GNU>:-Wno-array-bounds;-Wno-stringop-overflow>")

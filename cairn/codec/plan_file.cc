@@ -17,7 +17,7 @@
 namespace cairn {
 namespace {
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   return "'" + printable_start(text, 60) + "'";
 }
 
@@ -61,7 +61,7 @@ class Keys {
     std::optional<std::string> value = node->value_exact<std::string>();
     if (!value) return wrong(*node, key, "text in quotes");
     if (!is_plan_text(*value)) {
-      return refuse_line(line_of(*node), quoted(key) + " is too long or has characters that do not print");
+      return refuse_line(line_of(*node), in_quotes(key) + " is too long or has characters that do not print");
     }
     return value;
   }
@@ -70,8 +70,8 @@ class Keys {
   Result<bool> either(std::string_view key, std::string_view yes, std::string_view no) {
     CAIRN_TRY(const std::optional<std::string> value, text(key));
     if (!value || *value == yes || *value == no) return value == yes;
-    return refuse_line(line_of(*table_.get(key)),
-                       quoted(key) + " must be " + quoted(yes) + " or " + quoted(no) + ", not " + quoted(*value));
+    return refuse_line(line_of(*table_.get(key)), in_quotes(key) + " must be " + in_quotes(yes) + " or " +
+                                                      in_quotes(no) + ", not " + in_quotes(*value));
   }
 
   Result<std::optional<Digest>> digest(std::string_view key) {
@@ -79,7 +79,7 @@ class Keys {
     if (!hex) return std::nullopt;
     const std::optional<Digest> digest = digest_of(*hex);
     if (!digest)
-      return refuse_line(line_of(*table_.get(key)), quoted(key) + " must be 64 hexadecimal digits in quotes");
+      return refuse_line(line_of(*table_.get(key)), in_quotes(key) + " must be 64 hexadecimal digits in quotes");
     return digest;
   }
 
@@ -89,8 +89,8 @@ class Keys {
     if (!node->is_number()) return wrong(*node, key, "a number");
     const std::optional<double> value = node->value<double>();
     // An integer beyond 2^53 has no exact value here.
-    if (!value) return refuse_line(line_of(*node), quoted(key) + " must be a number that a double can hold");
-    if (!std::isfinite(*value)) return refuse_line(line_of(*node), quoted(key) + " must be a finite number");
+    if (!value) return refuse_line(line_of(*node), in_quotes(key) + " must be a number that a double can hold");
+    if (!std::isfinite(*value)) return refuse_line(line_of(*node), in_quotes(key) + " must be a finite number");
     return value;
   }
 
@@ -101,25 +101,26 @@ class Keys {
     if (!value) return wrong(*node, key, "a whole number");
     if (*value < 0 || *value > most) {
       return refuse_line(line_of(*node),
-                         quoted(key) + " must be 0 to " + std::to_string(most) + ", not " + std::to_string(*value));
+                         in_quotes(key) + " must be 0 to " + std::to_string(most) + ", not " + std::to_string(*value));
     }
     return static_cast<std::uint32_t>(*value);
   }
 
   Result<std::vector<std::string>> codecs(std::string_view key) {
     const toml::node* node = find(key);
-    if (node == nullptr) return fail(ErrorCode::kInvalidArgument, "the list " + quoted(key) + " is missing");
+    if (node == nullptr) return fail(ErrorCode::kInvalidArgument, "the list " + in_quotes(key) + " is missing");
     const toml::array* list = node->as_array();
     if (list == nullptr) return wrong(*node, key, "a list of codecs, one for each layer");
     if (list->empty() || list->size() > kMostPlanLayers) {
-      return refuse_line(line_of(*node), quoted(key) + " has " + std::to_string(list->size()) + " layers; 1 to " +
+      return refuse_line(line_of(*node), in_quotes(key) + " has " + std::to_string(list->size()) + " layers; 1 to " +
                                              std::to_string(kMostPlanLayers) + " make sense");
     }
     std::vector<std::string> names;
     for (const toml::node& element : *list) {
       const auto name = element.value_exact<std::string>();
       if (!name) return wrong(element, key, "a list of names in quotes");
-      if (!is_codec_name(*name)) return refuse_line(line_of(element), quoted(*name) + " cannot be the name of a codec");
+      if (!is_codec_name(*name))
+        return refuse_line(line_of(element), in_quotes(*name) + " cannot be the name of a codec");
       names.push_back(*name);
     }
     return names;
@@ -137,7 +138,7 @@ class Keys {
       if (std::ranges::find(asked_, key.str()) != asked_.end()) continue;
       std::string known;
       for (const std::string_view name : asked_) known += (known.empty() ? "" : ", ") + std::string(name);
-      return refuse_line(key.source().begin.line, "unknown key " + quoted(key.str()) + "; choose among: " + known);
+      return refuse_line(key.source().begin.line, "unknown key " + in_quotes(key.str()) + "; choose among: " + known);
     }
     return {};
   }
@@ -147,7 +148,7 @@ class Keys {
 
   static std::unexpected<Error> wrong(const toml::node& node, std::string_view key, std::string_view wanted) {
     return refuse_line(line_of(node),
-                       quoted(key) + " must be " + std::string(wanted) + ", not " + std::string(type_name(node)));
+                       in_quotes(key) + " must be " + std::string(wanted) + ", not " + std::string(type_name(node)));
   }
 
   const toml::table& table_;

@@ -36,7 +36,7 @@ Status check_plan(const PlanFile& plan) {
   return {};
 }
 
-std::string quoted(std::string_view text) {
+std::string toml_string(std::string_view text) {
   std::string out = "\"";
   for (const char c : text) {
     if (c == '"' || c == '\\') out += '\\';
@@ -76,7 +76,7 @@ std::string list_text(std::string_view key, const std::vector<std::string>& name
   for (std::size_t l = 0; l < names.size(); l += kPerLine) {
     const std::size_t end = std::min(l + kPerLine, names.size());
     text += " ";
-    for (std::size_t i = l; i < end; ++i) text += " " + quoted(names[i]) + ",";
+    for (std::size_t i = l; i < end; ++i) text += " " + toml_string(names[i]) + ",";
     text += "  # layer" + (end - l > 1 ? "s " + std::to_string(l) + " to " : " ") + std::to_string(end - 1) + "\n";
   }
   return text + "]\n";
@@ -85,7 +85,7 @@ std::string list_text(std::string_view key, const std::vector<std::string>& name
 std::string found_text(const PlanOrigin& found) {
   std::string text;
   const auto add_text = [&](const char* key, const std::string& value) {
-    if (!value.empty()) text += std::string(key) + " = " + quoted(harmless(value)) + "\n";
+    if (!value.empty()) text += std::string(key) + " = " + toml_string(harmless(value)) + "\n";
   };
   const auto add_number = [&](const char* key, std::optional<double> value, const char* comment) {
     if (value) text += std::string(key) + " = " + number_text(*value) + "  # " + comment + "\n";
@@ -109,7 +109,8 @@ Result<std::string> render_plan_file(const PlanFile& plan) {
       "# How a model's keys and values are stored: use it with --codec FILE.\n"
       "cairn_plan = " +
       std::to_string(kPlanFileVersion) + "\n";
-  if (plan.model) text += "model = " + quoted(plan.model->hex()) + "  # digest of the weights that it was made for\n";
+  if (plan.model)
+    text += "model = " + toml_string(plan.model->hex()) + "  # digest of the weights that it was made for\n";
   text += "\nsinks = " + std::to_string(plan.sink_blocks) + "  # first blocks of a sequence that stay unencoded\n";
   text +=
       "recent = " + std::to_string(plan.recent_blocks) + "  # full blocks before the open one that stay unencoded\n";
@@ -117,8 +118,8 @@ Result<std::string> render_plan_file(const PlanFile& plan) {
           "  # what prompts attend to; \"exact\" or \"encoded\"\n\n";
   text += list_text("keys", plan.keys) + list_text("values", plan.values);
   if (plan.codebooks) {
-    text += "\n[codebooks]\nfile = " + quoted(plan.codebooks->path) + "  # beside this file\n";
-    if (plan.codebooks->digest) text += "digest = " + quoted(plan.codebooks->digest->hex()) + "\n";
+    text += "\n[codebooks]\nfile = " + toml_string(plan.codebooks->path) + "  # beside this file\n";
+    if (plan.codebooks->digest) text += "digest = " + toml_string(plan.codebooks->digest->hex()) + "\n";
   }
   if (const std::string found = found_text(plan.found); !found.empty()) {
     text += "\n# How it was found. Nothing is decided by what follows.\n[found]\n" + found;

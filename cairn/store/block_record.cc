@@ -69,8 +69,7 @@ std::shared_ptr<const BlockRecord> BlockRecord::build(BlockMeta meta,
 
 std::expected<std::size_t, Refusal> BlockRecord::length_of(std::span<const std::byte> first_page) {
   // Before the header can be verified, its own two lengths must be believed far enough to read on.
-  constexpr char kMagic[] = {'C', 'A', 'I', 'R', 'N', 'B', 'L', 'K'};
-  if (first_page.size() < 24 || std::memcmp(first_page.data(), kMagic, sizeof kMagic) != 0) {
+  if (first_page.size() < 24 || std::memcmp(first_page.data(), kRecordMagic, sizeof kRecordMagic) != 0) {
     return std::unexpected("not a stored block");
   }
   std::uint64_t bytes;

@@ -13,7 +13,7 @@
 namespace cairn {
 namespace {
 
-constexpr char kMagic[] = {'C', 'A', 'I', 'R', 'N', 'I', 'D', 'X'};
+constexpr char kCheckpointMagic[] = {'C', 'A', 'I', 'R', 'N', 'I', 'D', 'X'};
 constexpr std::uint32_t kVersion = 2;  // 1 had no flags
 constexpr std::uint64_t kCompressed = 1;
 constexpr std::size_t kMostBytes = std::size_t{4} << 30;
@@ -63,7 +63,7 @@ Status write_checkpoint(const std::string& path, const Checkpoint& checkpoint) {
             .version = kVersion,
             .segments = static_cast<std::uint32_t>(checkpoint.segment_ends.size()),
             .blocks = checkpoint.blocks.size()};
-  std::memcpy(head.magic, kMagic, sizeof kMagic);
+  std::memcpy(head.magic, kCheckpointMagic, sizeof kCheckpointMagic);
   append(out, head);
   for (const auto& [id, end] : checkpoint.segment_ends) append(out, SegmentEnd{id, end});
   for (const CheckpointBlock& block : checkpoint.blocks) {
@@ -95,7 +95,7 @@ Result<Checkpoint> read_checkpoint(const std::string& path) {
   if (take<std::uint64_t>(tail) != checksum(content)) return damaged();
   std::span<const std::byte> in = content;
   const Head head = take<Head>(in);
-  if (std::memcmp(head.magic, kMagic, sizeof kMagic) != 0) return damaged();
+  if (std::memcmp(head.magic, kCheckpointMagic, sizeof kCheckpointMagic) != 0) return damaged();
   if (head.version == 0 || head.version > kVersion)
     return fail(ErrorCode::kCorrupt, "'" + path + "' is of another version");
   if (head.segments > in.size() / sizeof(SegmentEnd)) return damaged();

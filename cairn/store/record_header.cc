@@ -11,7 +11,6 @@
 namespace cairn {
 namespace {
 
-constexpr char kMagic[] = {'C', 'A', 'I', 'R', 'N', 'B', 'L', 'K'};
 constexpr std::size_t kFixedBytes = 192;
 constexpr std::size_t kPartBytes = 24;
 constexpr std::size_t kPlaceAt = 160;
@@ -73,7 +72,7 @@ std::size_t record_header_bytes(std::size_t parts) {
 }
 
 std::size_t stated_header_bytes(std::span<const std::byte> first_page) {
-  return Reader(first_page.subspan(sizeof kMagic + sizeof kRecordVersion)).get<std::uint32_t>();
+  return Reader(first_page.subspan(sizeof kRecordMagic + sizeof kRecordVersion)).get<std::uint32_t>();
 }
 
 std::size_t RecordHeader::header_bytes() const {
@@ -94,7 +93,7 @@ std::vector<std::uint64_t> RecordHeader::offsets() const {
 void RecordHeader::write(std::span<std::byte> out) const {
   CAIRN_CHECK(out.size() == header_bytes());
   Writer writer(out);
-  writer.put_bytes(kMagic, sizeof kMagic);
+  writer.put_bytes(kRecordMagic, sizeof kRecordMagic);
   writer.put(kRecordVersion);
   writer.put(static_cast<std::uint32_t>(header_bytes()));
   writer.put(offsets().back());
@@ -123,9 +122,9 @@ void RecordHeader::write(std::span<std::byte> out) const {
 std::expected<RecordHeader, Refusal> RecordHeader::read(std::span<const std::byte> bytes) {
   if (bytes.size() < kDirectIoPage) return std::unexpected("shorter than a header");
   Reader reader(bytes);
-  char magic[sizeof kMagic];
+  char magic[sizeof kRecordMagic];
   reader.get_bytes(magic, sizeof magic);
-  if (std::memcmp(magic, kMagic, sizeof magic) != 0) return std::unexpected("not a stored block");
+  if (std::memcmp(magic, kRecordMagic, sizeof magic) != 0) return std::unexpected("not a stored block");
   const auto version = reader.get<std::uint32_t>();
   const auto header_bytes = reader.get<std::uint32_t>();
   const auto record_bytes = reader.get<std::uint64_t>();

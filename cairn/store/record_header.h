@@ -30,6 +30,7 @@ struct RecordHeader {
   static std::expected<RecordHeader, Refusal> read(std::span<const std::byte> bytes);
 };
 
+inline constexpr char kRecordMagic[] = {'C', 'A', 'I', 'R', 'N', 'B', 'L', 'K'};  // a record's first bytes
 inline constexpr std::size_t kNonceAt = 168;
 
 std::size_t record_header_bytes(std::size_t parts);

@@ -10,7 +10,7 @@
 namespace cairn {
 namespace {
 
-constexpr char kMagic[] = {'C', 'A', 'I', 'R', 'N', 'R', 'C', '1'};
+constexpr char kCommitMagic[] = {'C', 'A', 'I', 'R', 'N', 'R', 'C', '1'};
 constexpr std::string_view kPrefix = "kv1:{";
 constexpr std::string_view kHeaderEnd = "}:h";
 constexpr std::string_view kRecipePrefix = "kv1:recipe:";
@@ -90,7 +90,7 @@ std::uint16_t redis_slot(std::string_view name) {
 
 std::array<std::byte, RedisCommit::kBytes> RedisCommit::bytes() const {
   std::array<std::byte, kBytes> out;
-  std::memcpy(out.data(), kMagic, sizeof kMagic);
+  std::memcpy(out.data(), kCommitMagic, sizeof kCommitMagic);
   put_little(&out[8], record_bytes, 8);
   put_little(&out[16], tag, 8);
   put_little(&out[24], slice_bytes, 4);
@@ -100,7 +100,7 @@ std::array<std::byte, RedisCommit::kBytes> RedisCommit::bytes() const {
 }
 
 std::optional<RedisCommit> RedisCommit::read(std::span<const std::byte> bytes) {
-  if (bytes.size() != kBytes || std::memcmp(bytes.data(), kMagic, sizeof kMagic) != 0) return std::nullopt;
+  if (bytes.size() != kBytes || std::memcmp(bytes.data(), kCommitMagic, sizeof kCommitMagic) != 0) return std::nullopt;
   if (get_little(&bytes[32], 8) != checksum(bytes.first(32))) return std::nullopt;
   const RedisCommit commit{.record_bytes = get_little(&bytes[8], 8),
                            .tag = get_little(&bytes[16], 8),

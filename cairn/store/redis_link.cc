@@ -19,8 +19,6 @@ namespace {
 
 constexpr std::size_t kInBytes = 16 << 10;
 constexpr std::size_t kMostPieces = 64;  // in one system call
-// A wait shorter than this says nothing about the server.
-constexpr std::chrono::milliseconds kTelling(100);
 
 std::optional<std::int64_t> integer(std::string_view text) {
   std::int64_t value = 0;
@@ -73,7 +71,7 @@ bool RedisLink::wait(short events, Deadline deadline) {
   for (;;) {
     const Deadline now = std::chrono::steady_clock::now();
     const Deadline until = std::min(deadline, progress_ + silence_);
-    if (now >= until) return fail(now - progress_ >= kTelling ? LinkFault::kSilent : LinkFault::kTimeout);
+    if (now >= until) return fail(now - progress_ >= kTellingWait ? LinkFault::kSilent : LinkFault::kTimeout);
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - now);
     pollfd poll_fd{.fd = fd_, .events = events, .revents = 0};
     const int ready = ::poll(&poll_fd, 1, static_cast<int>(std::min<std::int64_t>(left.count(), 60'000)));

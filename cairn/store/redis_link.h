@@ -52,6 +52,9 @@ struct RedisLimits {
   static constexpr int kDepth = 4;
 };
 
+// A wait shorter than this, for an answer or for a connection, says nothing about the server.
+inline constexpr std::chrono::milliseconds kTellingWait(100);
+
 // After a fault nothing works but fault(). Thread-compatible.
 class RedisLink {
  public:

@@ -11,8 +11,6 @@ namespace cairn {
 namespace {
 
 constexpr std::chrono::milliseconds kFirstBackoff(10), kMostBackoff(1'000);
-// A connection that was not made in less time says nothing about the server.
-constexpr std::chrono::milliseconds kTelling(100);
 
 }  // namespace
 
@@ -57,7 +55,7 @@ std::expected<RedisNode::Lease, BlockStatus> RedisNode::borrow(Deadline deadline
     return Lease(this, *std::move(link));
   }
   const Deadline now = std::chrono::steady_clock::now();
-  connect_failed(link.error(), now < until || now - begun >= kTelling);
+  connect_failed(link.error(), now < until || now - begun >= kTellingWait);
   return std::unexpected(passed(deadline) ? BlockStatus::kTimeout : BlockStatus::kBroken);
 }
 
