@@ -35,7 +35,7 @@ DiskTier::~DiskTier() {
 }
 
 // Requires: mutex_ is held.
-BlockStatus DiskTier::find(const Digest& key, Deadline leased_until, Place* place) {
+BlockStatus DiskTier::find(const Digest& key, Place* place) {
   auto found = index_.find(key);
   if (found == index_.end()) {
     refresh();
@@ -47,7 +47,6 @@ BlockStatus DiskTier::find(const Digest& key, Deadline leased_until, Place* plac
     forget(key, Gone::kExpired);
     return BlockStatus::kExpired;
   }
-  residency_->lease(key, leased_until);
   if (place != nullptr) *place = found->second;
   return BlockStatus::kOk;
 }
@@ -55,7 +54,17 @@ BlockStatus DiskTier::find(const Digest& key, Deadline leased_until, Place* plac
 std::vector<BlockStatus> DiskTier::contains(std::span<const Digest> keys, Deadline) {
   std::vector<BlockStatus> statuses;
   const std::lock_guard lock(mutex_);
-  for (const Digest& key : keys) statuses.push_back(find(key, deadline_in(kLease), nullptr));
+  for (const Digest& key : keys) statuses.push_back(find(key, nullptr));
+  return statuses;
+}
+
+std::vector<BlockStatus> DiskTier::lease(std::span<const Digest> keys, Deadline) {
+  std::vector<BlockStatus> statuses;
+  const std::lock_guard lock(mutex_);
+  for (const Digest& key : keys) {
+    statuses.push_back(find(key, nullptr));
+    if (statuses.back() == BlockStatus::kOk) residency_->lease(key, deadline_in(kLease));
+  }
   return statuses;
 }
 
@@ -69,9 +78,10 @@ std::vector<DiskTier::Read> DiskTier::prepare_reads(std::span<const Digest> keys
     const std::lock_guard lock(mutex_);
     for (std::size_t bytes = 0; next < keys.size() && bytes < most_bytes; ++next) {
       Read read{.index = next, .place = {}, .bytes = {}, .op = {}};
-      const BlockStatus status = find(keys[next], leased_until, &read.place);
+      const BlockStatus status = find(keys[next], &read.place);
       if (status == BlockStatus::kOk) {
         bytes += read.place.bytes;
+        residency_->begin_use(keys[next], leased_until);
         if (writes()) reading_.insert(record_place(read.place.segment->id(), read.place.offset));
         reads.push_back(std::move(read));
       } else {
@@ -129,7 +139,7 @@ bool DiskTier::follow(const Digest& key, Read& read) {
 
 // Requires: mutex_ is held.
 void DiskTier::end_read(const Digest& key, const Place& place) {
-  residency_->end_lease(key);
+  residency_->end_use(key);
   if (writes()) reading_.extract(record_place(place.segment->id(), place.offset));
   release_retired();
 }

@@ -49,6 +49,7 @@ class DiskTier final : public Tier {
   std::string name() const override { return "disk " + options_.folder; }
   bool durable() const override { return true; }
   std::vector<BlockStatus> contains(std::span<const Digest> keys, Deadline deadline) override;
+  std::vector<BlockStatus> lease(std::span<const Digest> keys, Deadline deadline) override;
   void get(std::span<const Digest> keys, Deadline deadline, const GetSink& sink) override;
   std::unique_ptr<PartReads> get_by_parts(std::span<const Digest> keys, Deadline deadline,
                                           const GetSink& sink) override;
@@ -102,7 +103,7 @@ class DiskTier final : public Tier {
   void drop_torn(const Checkpoint* checkpoint);
   void give_back_gaps();
   void refresh();
-  BlockStatus find(const Digest& key, Deadline leased_until, Place* place);
+  BlockStatus find(const Digest& key, Place* place);
   class Parts;
   std::vector<Read> prepare_reads(std::span<const Digest> keys, std::size_t& next, std::size_t most_bytes,
                                   Deadline leased_until, const GetSink& sink);

@@ -83,7 +83,7 @@ std::vector<DiskTier::Write> DiskTier::allocate(std::span<const std::shared_ptr<
       ++stats_.refused;
       continue;
     }
-    residency_->lease(meta.key, Deadline::max());  // until it is written: it is in no index yet
+    residency_->begin_use(meta.key, Deadline::max());  // until it is written: it is in no index yet
     writes.push_back(place_at_end(i, *records[i]));
   }
   return writes;
@@ -141,7 +141,7 @@ void DiskTier::write_batch(std::span<const std::shared_ptr<const BlockRecord>> r
       statuses[writes[i].index] = BlockStatus::kOk;
       index_.emplace(key, std::move(place));
       gone_.forget(key);
-      residency_->end_lease(key);
+      residency_->end_use(key);
       continue;
     }
     ++stats_.failures;

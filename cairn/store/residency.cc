@@ -14,21 +14,18 @@ std::int64_t unix_seconds() {
 }
 
 Result<Residency> Residency::create(ResidencyOptions options) {
-  Residency residency(std::move(options));
-  CAIRN_TRY(residency.policy_, make_eviction_policy(residency.options_.policy, residency.options_.budget_bytes));
-  return residency;
+  const auto known = make_eviction_policy(options.policy, options.budget_bytes);
+  if (!known) return std::unexpected(known.error());
+  return Residency(std::move(options));
 }
 
-std::uint64_t Residency::tenant_budget(std::uint64_t tenant) const {
-  if (const auto found = options_.tenant_budgets.find(tenant); found != options_.tenant_budgets.end()) {
-    return found->second;
-  }
+std::uint64_t Residency::tenant_budget() const {
   return options_.tenant_budget_bytes == 0 ? options_.budget_bytes : options_.tenant_budget_bytes;
 }
 
 std::uint64_t Residency::tenant_bytes(std::uint64_t tenant) const {
-  const auto found = tenant_bytes_.find(tenant);
-  return found == tenant_bytes_.end() ? 0 : found->second;
+  const auto found = tenants_.find(tenant);
+  return found == tenants_.end() ? 0 : found->second.bytes;
 }
 
 bool Residency::may_go(const Item& item, std::int64_t now_s) const {
@@ -44,10 +41,12 @@ void Residency::count_child(const Digest& parent, int change) {
 void Residency::add(const BlockMeta& meta, std::uint64_t bytes) {
   Item& item = items_[meta.key];
   item.what = {.key = meta.key, .parent = meta.parent, .bytes = bytes, .depth = meta.depth, .tenant = meta.tenant};
-  tenant_bytes_[meta.tenant] += bytes;
+  Tenant& tenant = tenants_[meta.tenant];
+  if (tenant.policy == nullptr) tenant.policy = *make_eviction_policy(options_.policy, options_.budget_bytes);
+  tenant.bytes += bytes;
   bytes_ += bytes;
   count_child(meta.parent, 1);
-  policy_->inserted(item.what);
+  tenant.policy->inserted(item.what);
 }
 
 bool Residency::restore(const BlockMeta& meta, std::uint64_t bytes) {
@@ -56,67 +55,89 @@ bool Residency::restore(const BlockMeta& meta, std::uint64_t bytes) {
   return true;
 }
 
+// Whoever holds most comes first.
+std::vector<Residency::Holder> Residency::holders(const Freed& freed) const {
+  std::vector<Holder> holders;
+  for (const auto& [tenant, of] : tenants_) {
+    const auto gone = freed.find(tenant);
+    holders.push_back({of.bytes - (gone == freed.end() ? 0 : gone->second), tenant});
+  }
+  std::ranges::sort(holders, [](const Holder& a, const Holder& b) {
+    return a.bytes != b.bytes ? a.bytes > b.bytes : a.tenant < b.tenant;
+  });
+  return holders;
+}
+
 std::vector<Digest> Residency::shrink() {
   std::vector<Digest> gone;
   const std::int64_t now_s = unix_seconds();
   for (const bool pinned_too : {false, true}) {
-    const auto evict_while = [&](const auto& over, const auto& eligible) {
-      while (over()) {
-        const std::optional<Digest> victim = policy_->victim([&](const Digest& key) {
-          const Item& item = items_.at(key);
-          return !has_children(key) && (pinned_too || may_go(item, now_s)) && eligible(item);
-        });
-        if (!victim) return;
-        gone.push_back(*victim);
-        removed(*victim);
-      }
+    const auto evict_one = [&](const Holder& holder) {
+      const std::optional<Digest> victim = tenants_.at(holder.tenant).policy->victim([&](const Digest& key) {
+        return !has_children(key) && (pinned_too || may_go(items_.at(key), now_s));
+      });
+      if (!victim) return false;
+      gone.push_back(*victim);
+      removed(*victim);
+      return true;
     };
-    std::vector<std::uint64_t> tenants;
-    for (const auto& [tenant, bytes] : tenant_bytes_) tenants.push_back(tenant);
-    for (const std::uint64_t tenant : tenants) {
-      evict_while([&] { return tenant_bytes(tenant) > tenant_budget(tenant); },
-                  [&](const Item& item) { return item.what.tenant == tenant; });
+    for (const Holder& holder : holders({})) {
+      while (tenant_bytes(holder.tenant) > tenant_budget()) {
+        if (!evict_one(holder)) break;
+      }
     }
-    evict_while([&] { return bytes_ > options_.budget_bytes; }, [](const Item&) { return true; });
+    while (bytes_ > options_.budget_bytes) {
+      if (!std::ranges::any_of(holders({}), evict_one)) break;
+    }
   }
   return gone;
 }
 
-// A tenant that is over its budget pays with its own blocks; when the whole is full, any block may go.
+std::optional<Digest> Residency::victim_for(const BlockMeta& meta, std::uint64_t bytes, const Freed& freed) {
+  const std::int64_t now_s = unix_seconds();
+  const std::vector<Holder> all = holders(freed);
+  const std::size_t tenants = all.size() + (tenants_.contains(meta.tenant) ? 0 : 1);
+  const std::uint64_t share = options_.budget_bytes / tenants;
+  const auto own = std::ranges::find(all, meta.tenant, &Holder::tenant);
+  const std::uint64_t own_bytes = bytes + (own == all.end() ? 0 : own->bytes);
+  for (const Holder& holder : all) {
+    const bool is_own = holder.tenant == meta.tenant;
+    if (!is_own && (own_bytes > tenant_budget() || holder.bytes <= share)) continue;
+    auto victim = tenants_.at(holder.tenant).policy->victim([&](const Digest& key) {
+      return key != meta.parent && !has_children(key) && may_go(items_.at(key), now_s);
+    });
+    if (victim) return victim;
+  }
+  return std::nullopt;
+}
+
 Residency::Admission Residency::admit(const BlockMeta& meta, std::uint64_t bytes) {
   Admission admission;
   if (items_.contains(meta.key)) return admission;
-  if (bytes > options_.budget_bytes || bytes > tenant_budget(meta.tenant)) return admission;
-  const std::int64_t now_s = unix_seconds();
+  if (bytes > options_.budget_bytes || bytes > tenant_budget()) return admission;
   const bool reachable = meta.depth == 0 || items_.contains(meta.parent);
-  std::uint64_t freed = 0, freed_of_tenant = 0;
-  const auto lacks_for_tenant = [&] {
-    return tenant_bytes(meta.tenant) - freed_of_tenant + bytes > tenant_budget(meta.tenant);
-  };
-  while (lacks_for_tenant() || bytes_ - freed + bytes > options_.budget_bytes) {
-    const bool own = lacks_for_tenant();
-    const std::optional<Digest> victim = !reachable ? std::nullopt : policy_->victim([&](const Digest& key) {
-      const Item& item = items_.at(key);
-      return key != meta.parent && !has_children(key) && may_go(item, now_s) &&
-             (!own || item.what.tenant == meta.tenant);
-    });
+  Freed freed;
+  std::uint64_t all_freed = 0;
+  while (bytes_ - all_freed + bytes > options_.budget_bytes ||
+         tenant_bytes(meta.tenant) - freed[meta.tenant] + bytes > tenant_budget()) {
+    const std::optional<Digest> victim = reachable ? victim_for(meta, bytes, freed) : std::nullopt;
     if (!victim) {
       // Nobody loses a block to one that is refused. Parents first: a policy may look at them.
       for (std::size_t i = admission.evict.size(); i-- > 0;) {
-        const EvictionItem& what = items_.at(admission.evict[i]).what;
-        count_child(what.parent, 1);
-        policy_->inserted(what);
+        const Item& item = items_.at(admission.evict[i]);
+        count_child(item.what.parent, 1);
+        policy_of(item).inserted(item.what);
       }
       admission.evict.clear();
       return admission;
     }
     // Gone for the policy at once: with the last of its children chosen, a parent may be the next.
-    policy_->removed(*victim);
     const Item& item = items_.at(*victim);
+    policy_of(item).removed(*victim);
     count_child(item.what.parent, -1);
     admission.evict.push_back(*victim);
-    freed += item.what.bytes;
-    if (item.what.tenant == meta.tenant) freed_of_tenant += item.what.bytes;
+    freed[item.what.tenant] += item.what.bytes;
+    all_freed += item.what.bytes;
   }
   for (const Digest& key : admission.evict) {
     count_child(items_.at(key).what.parent, 1);  // removed() counts it down
@@ -128,7 +149,7 @@ Residency::Admission Residency::admit(const BlockMeta& meta, std::uint64_t bytes
 }
 
 bool Residency::has_room(std::uint64_t tenant, std::uint64_t bytes_of_tenant, std::uint64_t bytes) const {
-  return bytes_ + bytes <= options_.budget_bytes && tenant_bytes(tenant) + bytes_of_tenant <= tenant_budget(tenant);
+  return bytes_ + bytes <= options_.budget_bytes && tenant_bytes(tenant) + bytes_of_tenant <= tenant_budget();
 }
 
 void Residency::resized(const Digest& key, std::uint64_t bytes) {
@@ -137,25 +158,27 @@ void Residency::resized(const Digest& key, std::uint64_t bytes) {
   EvictionItem& item = found->second.what;
   CAIRN_CHECK(bytes <= item.bytes);
   bytes_ -= item.bytes - bytes;
-  tenant_bytes_[item.tenant] -= item.bytes - bytes;
+  tenants_.at(item.tenant).bytes -= item.bytes - bytes;
   item.bytes = bytes;
-  policy_->resized(key, bytes);
+  policy_of(found->second).resized(key, bytes);
 }
 
 void Residency::used(const Digest& key) {
-  if (items_.contains(key)) policy_->used(key);
+  const auto found = items_.find(key);
+  if (found != items_.end()) policy_of(found->second).used(key);
 }
 
 void Residency::removed(const Digest& key) {
   const auto found = items_.find(key);
   if (found == items_.end()) return;
-  bytes_ -= found->second.what.bytes;
-  const auto tenant = tenant_bytes_.find(found->second.what.tenant);
-  tenant->second -= found->second.what.bytes;
-  count_child(found->second.what.parent, -1);
-  if (tenant->second == 0) tenant_bytes_.erase(tenant);
+  const EvictionItem what = found->second.what;
+  bytes_ -= what.bytes;
+  count_child(what.parent, -1);
   items_.erase(found);
-  policy_->removed(key);
+  const auto tenant = tenants_.find(what.tenant);
+  tenant->second.bytes -= what.bytes;
+  tenant->second.policy->removed(key);
+  if (tenant->second.bytes == 0) tenants_.erase(tenant);
 }
 
 bool Residency::pin(const Digest& key, std::int64_t until_s) {
@@ -175,9 +198,16 @@ void Residency::lease(const Digest& key, Deadline until) {
   if (found != items_.end()) found->second.leased_until = std::max(found->second.leased_until, until);
 }
 
-void Residency::end_lease(const Digest& key) {
+void Residency::begin_use(const Digest& key, Deadline until) {
+  lease(key, until);
   const auto found = items_.find(key);
-  if (found != items_.end()) found->second.leased_until = {};
+  if (found != items_.end()) ++found->second.users;
+}
+
+void Residency::end_use(const Digest& key) {
+  const auto found = items_.find(key);
+  if (found == items_.end() || found->second.users == 0) return;  // it went, and came again
+  if (--found->second.users == 0) found->second.leased_until = {};
 }
 
 }  // namespace cairn

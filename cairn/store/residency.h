@@ -21,11 +21,12 @@ namespace cairn {
 
 struct ResidencyOptions {
   std::uint64_t budget_bytes = 0;
-  std::uint64_t tenant_budget_bytes = 0;                    // of each tenant; 0: only the whole is limited
-  std::map<std::uint64_t, std::uint64_t> tenant_budgets{};  // of some by tag, instead
+  std::uint64_t tenant_budget_bytes = 0;  // of each tenant; 0: what the others do not need
   std::string policy = "cost";
 };
 
+// A tenant that is over its own budget pays with its own blocks. When the whole is full, whoever holds most pays, but
+// nobody loses blocks to others while it holds no more than an equal part: tenants do not evict each other's blocks.
 // Thread-compatible: its tier holds a lock.
 class Residency {
  public:
@@ -55,7 +56,9 @@ class Residency {
   bool pin(const Digest& key, std::int64_t until_s);
   std::int64_t pinned_until(const Digest& key) const;
   void lease(const Digest& key, Deadline until);
-  void end_lease(const Digest& key);
+  // A lease of those who read or write the block: ended by the last of them.
+  void begin_use(const Digest& key, Deadline until);
+  void end_use(const Digest& key);
 
   std::uint64_t bytes() const { return bytes_; }
   std::uint64_t budget() const { return options_.budget_bytes; }
@@ -67,19 +70,30 @@ class Residency {
     EvictionItem what;
     std::int64_t pinned_until_s = 0;
     Deadline leased_until{};
+    std::uint32_t users = 0;
   };
+  struct Tenant {
+    std::uint64_t bytes = 0;
+    std::unique_ptr<EvictionPolicy> policy;
+  };
+  struct Holder {
+    std::uint64_t bytes, tenant;
+  };
+  using Freed = std::map<std::uint64_t, std::uint64_t>;  // bytes of chosen victims, by tenant
   explicit Residency(ResidencyOptions options) : options_(std::move(options)) {}
-  std::uint64_t tenant_budget(std::uint64_t tenant) const;
-  bool may_go(const Item& item, std::int64_t now_s) const;
+  std::uint64_t tenant_budget() const;
   bool has_children(const Digest& key) const { return children_.contains(key); }
+  bool may_go(const Item& item, std::int64_t now_s) const;
   void count_child(const Digest& parent, int change);
   void add(const BlockMeta& meta, std::uint64_t bytes);
+  EvictionPolicy& policy_of(const Item& item) { return *tenants_.at(item.what.tenant).policy; }
+  std::vector<Holder> holders(const Freed& freed) const;
+  std::optional<Digest> victim_for(const BlockMeta& meta, std::uint64_t bytes, const Freed& freed);
 
   ResidencyOptions options_;
-  std::unique_ptr<EvictionPolicy> policy_;
   std::unordered_map<Digest, Item, DigestHash> items_;
   std::unordered_map<Digest, std::uint32_t, DigestHash> children_;  // held, by their parent, whether held or not
-  std::unordered_map<std::uint64_t, std::uint64_t> tenant_bytes_;
+  std::map<std::uint64_t, Tenant> tenants_;  // those with blocks
   std::uint64_t bytes_ = 0;
 };
 

@@ -61,7 +61,7 @@ std::vector<std::size_t> Store::locate(std::span<const Digest> keys, Deadline de
     if (resting(t)) continue;
     const std::size_t from = static_cast<std::size_t>(first - found.begin());
     const Deadline start = std::chrono::steady_clock::now();
-    const std::vector<BlockStatus> statuses = tiers_[t]->contains(keys.subspan(from), deadline);
+    const std::vector<BlockStatus> statuses = tiers_[t]->lease(keys.subspan(from), deadline);
     for (std::size_t i = 0; i < statuses.size(); ++i) {
       if (statuses[i] == BlockStatus::kOk) found[from + i] = std::min(found[from + i], t);
     }

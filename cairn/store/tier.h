@@ -78,6 +78,10 @@ class Tier {
   virtual bool durable() const = 0;  // a put that returned kOk survives the end of the process
 
   virtual std::vector<BlockStatus> contains(std::span<const Digest> keys, Deadline deadline) = 0;
+  // contains() for who is about to read: what is there is not evicted until it has been read, or for some seconds.
+  virtual std::vector<BlockStatus> lease(std::span<const Digest> keys, Deadline deadline) {
+    return contains(keys, deadline);
+  }
   // Headers are verified here, parts by BlockRecord::copy_part.
   virtual void get(std::span<const Digest> keys, Deadline deadline, const GetSink& sink) = 0;
   // A get whose records hold no parts yet: these are read through what is returned. Null where the tier gives whole

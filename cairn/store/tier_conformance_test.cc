@@ -95,6 +95,36 @@ TEST_P(TierConformance, ATenantPaysForItself) {
   EXPECT_EQ(tier->stats().blocks, 8u);
 }
 
+TEST_P(TierConformance, NobodyIsBroughtBelowAnEqualPart) {
+  if (!bounded()) GTEST_SKIP() << "the server keeps the budget";
+  const auto tier = make({.budget_bytes = 10 * kRecord});
+  for (std::uint64_t i = 0; i < 4; ++i) EXPECT_EQ(put(*tier, {.number = i, .tenant = 11}), BlockStatus::kOk);
+  for (std::uint64_t i = 100; i < 130; ++i) EXPECT_EQ(put(*tier, {.number = i, .tenant = 22}), BlockStatus::kOk);
+  for (std::uint64_t i = 0; i < 4; ++i) EXPECT_EQ(get(*tier, {.number = i}), BlockStatus::kOk) << "a scan evicted it";
+  EXPECT_EQ(tier->stats().blocks, 10u);
+  // Whoever holds more gives way to one that comes later.
+  for (std::uint64_t i = 200; i < 210; ++i) EXPECT_EQ(put(*tier, {.number = i, .tenant = 33}), BlockStatus::kOk);
+  std::size_t of_first = 0, of_third = 0;
+  for (std::uint64_t i = 0; i < 4; ++i) of_first += get(*tier, {.number = i}) == BlockStatus::kOk;
+  for (std::uint64_t i = 200; i < 210; ++i) of_third += get(*tier, {.number = i}) == BlockStatus::kOk;
+  EXPECT_GE(of_first, 3u);
+  EXPECT_GE(of_third, 3u);
+  EXPECT_EQ(tier->stats().blocks, 10u);
+}
+
+TEST_P(TierConformance, LookingKeepsNothingFromBeingEvicted) {
+  if (!bounded()) GTEST_SKIP() << "the server keeps the budget";
+  const auto tier = make({.budget_bytes = 5 * kRecord});
+  std::vector<Digest> keys;
+  for (std::uint64_t i = 0; i < 5; ++i) {
+    EXPECT_EQ(put(*tier, {.number = i}), BlockStatus::kOk);
+    keys.push_back(test_key(i));
+  }
+  EXPECT_EQ(tier->contains(keys, soon()), std::vector(5, BlockStatus::kOk));
+  EXPECT_EQ(put(*tier, {.number = 10}), BlockStatus::kOk);
+  EXPECT_EQ(tier->stats().blocks, 5u);
+}
+
 TEST_P(TierConformance, PinnedBlocksStay) {
   if (!bounded()) GTEST_SKIP() << "the server keeps the budget";
   const auto tier = make({.budget_bytes = 5 * kRecord});
