@@ -94,7 +94,13 @@ class Store(CommandLine):
         other = self.folder / "other"
         self.assertEqual(self.json("move", self.store, other, "--copy")["copied"], blocks)
         self.assertEqual(self.run_prompt("--store", other)[0]["ids"], answer["ids"])
-        self.assertEqual(self.json("move", self.store, self.folder / "third")["moved"], blocks)
+        key = self.json("ls", self.store)[1]["key"]
+        self.json("pin", self.store, key, "--for", "100")
+        third = self.folder / "third"
+        self.assertEqual(self.json("move", self.store, third)["moved"], blocks)
+        pinned = [entry["key"] for entry in self.json("ls", third) if entry["pinned_until"] > time.time()]
+        self.assertEqual(pinned, [key])
+        self.assert_error(NOT_FOUND, "is empty", "store", "move", self.store, third)
         self.assertEqual(self.json("stat", self.store)["blocks"], 0)
         self.assert_error(USAGE, "--yes", "store", "clear", other)
         self.assertEqual(self.json("clear", other, "--yes")["erased"], blocks)
@@ -139,10 +145,19 @@ class Store(CommandLine):
         answer, _ = self.run_prompt("--store", self.store, "--store-key", key)
         again, _ = self.run_prompt("--store", self.store, "--store-key", key)
         self.assertGreater(again["reused_tokens"], 0)
-        for more in ([], ["--store-key", wrong]):
-            other, _ = self.run_prompt("--store", self.store, *more)
+        self.assertEqual(self.explain("--store-key", key)["usable_tokens"], again["reused_tokens"])
+        for more, why in (([], "give their key"), (["--store-key", wrong], "another key")):
+            other, warning = self.run_prompt("--store", self.store, *more)
             self.assertEqual((other["reused_tokens"], other["ids"]), (0, answer["ids"]))
+            self.assertRegex(warning, rf"\Acairn: blocks in [^\n]+{why}[^\n]*\n\Z")
+            self.assert_error(USAGE, why, "run", "-m", MODEL, "-p", "x", "--store", self.store, "--store-required", *more)
+            explained = self.explain(*more)
+            self.assertEqual(explained["usable_tokens"], 0)
+            self.assertIn(why, explained["blocks"][0]["why"])
         self.assertGreater(self.run_prompt("--store", self.store, "--store-key", key)[0]["reused_tokens"], 0)
+        plain = self.folder / "plain"
+        self.run_prompt("--store", plain)
+        self.assertIn("without encryption", self.run_prompt("--store", plain, "--store-key", key)[1])
         key.chmod(0o644)
         self.assert_error(USAGE, "chmod 600", "run", "-m", MODEL, "-p", "x", "--store", self.store, "--store-key", key)
         short = self.file("short", b"0102")
@@ -283,6 +298,16 @@ class Store(CommandLine):
         for _ in range(2):
             answer, _ = self.run_prompt("--store", self.store, "--store-size", "1200KiB")
         self.assertGreater(answer["reused_tokens"], 0)
+
+    def test_a_budget_below_one_block_is_said(self):
+        for options in (["--store", "ram:1KiB"], ["--store", self.store, "--store-size", "1KiB"],
+                        ["--store", self.store, "--store-tenant-size", "1KiB"]):
+            with self.subTest(options=options):
+                answer, warning = self.run_prompt(*options)
+                self.assertRegex(warning, r"\Acairn: store [^\n]+ keeps nothing: [^\n]+\n\Z")
+                self.assert_error(USAGE, "keeps nothing", "run", "-m", MODEL, "-p", "x", *options, "--store-required")
+        for options in (["--store", "ram:0"], ["--store", self.store, "--store-size", "0"]):
+            self.assert_error(USAGE, "holds nothing", "run", "-m", MODEL, "-p", "x", *options, "--store-required")
 
     def test_two_processes_at_once(self):
         """One writes, the other one reads and says nothing; a command that changes the store has to wait."""

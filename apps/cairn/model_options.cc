@@ -45,7 +45,13 @@ Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, bool re
   CAIRN_TRY(engine.store, open_configured(options.store));
   Progress progress("Loading");
   engine.on_load = [&progress](double fraction) { progress.update(fraction); };
-  return Engine::load(options.model, engine);
+  CAIRN_TRY(std::unique_ptr<Engine> loaded, Engine::load(options.model, engine));
+  progress.finish();
+  if (engine.store != nullptr) {
+    const std::size_t block = loaded->cache().stored_block_bytes(engine.store->options().key.has_value());
+    CAIRN_TRY_VOID(check_store_room(options.store, *engine.store, block));
+  }
+  return loaded;
 }
 
 Result<std::unique_ptr<Engine>> load_quietly(const ModelOptions& options) {

@@ -30,7 +30,7 @@ void add_store_options(CLI::App& command, StoreConfig& config) {
   command
       .add_option_function<std::uint64_t>(
           "--store-tenant-size", [&config](std::uint64_t bytes) { config.tenant_bytes = bytes; },
-          "Most bytes that one tenant may hold in a folder or in memory; default: as much as all")
+          "Most bytes that one tenant may hold in a folder or in memory [what others do not need]")
       ->transform(byte_size())
       ->group("Store");
   command.add_option("--store-policy", config.policy, "What is evicted first")
@@ -51,9 +51,24 @@ Result<std::shared_ptr<Store>> open_configured(const StoreConfig& config) {
   if (config.tiers.empty()) return nullptr;
   CAIRN_TRY(const OpenedStore opened, open_store(config));
   for (const std::string& warning : opened.warnings) {
-    std::cerr << "cairn: going on without this store: " << warning << '\n';
+    std::cerr << "cairn: " << warning << '\n';
   }
   return opened.store;
+}
+
+Status check_store_room(const StoreConfig& config, const Store& store, std::size_t block_bytes) {
+  for (const StoreStats::PerTier& tier : store.stats().tiers) {
+    if (tier.stats.budget == 0) continue;
+    const std::uint64_t room =
+        config.tenant_bytes == 0 ? tier.stats.budget : std::min(tier.stats.budget, config.tenant_bytes);
+    if (room >= block_bytes) continue;
+    const std::string why = "store " + tier.name + " keeps nothing: it may hold " +
+                            format_bytes(static_cast<double>(room)) + ", a block of this model takes " +
+                            format_bytes(static_cast<double>(block_bytes));
+    if (config.required) return fail(ErrorCode::kInvalidArgument, why);
+    std::cerr << "cairn: " << why << '\n';
+  }
+  return {};
 }
 
 std::string store_figures(StoreLink& link) {

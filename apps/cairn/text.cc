@@ -49,4 +49,8 @@ std::string format_bytes(double bytes) {
   return format_number(bytes, unit == 0 ? 0 : 1) + " " + kUnits[unit];
 }
 
+std::string plural(std::size_t count, const std::string& thing) {
+  return std::to_string(count) + " " + thing + (count == 1 ? "" : "s");
+}
+
 }  // namespace cairn

@@ -2,6 +2,7 @@
 // Reading input and writing numbers for people.
 #pragma once
 
+#include <cstddef>
 #include <string>
 
 #include "cairn/base/result.h"
@@ -12,7 +13,8 @@ namespace cairn {
 // Errors: kNotFound, kIo (directory, no permission).
 Result<std::string> read_text(const std::string& path);
 
-std::string format_bytes(double bytes);               // "768 B", "10.5 MiB"
-std::string format_number(double value, int digits);  // `digits` after the point
+std::string format_bytes(double bytes);                           // "768 B", "10.5 MiB"
+std::string format_number(double value, int digits);              // `digits` after the point
+std::string plural(std::size_t count, const std::string& thing);  // "1 block", "2 blocks"
 
 }  // namespace cairn

@@ -45,6 +45,10 @@ std::size_t KvCache::block_bytes(std::size_t number) const {
   return bytes;
 }
 
+std::size_t KvCache::stored_block_bytes(bool encrypted) const {
+  return settled_record_bytes(*core_, encrypted);
+}
+
 std::size_t KvCache::bytes_for(std::size_t tokens) const {
   const CodecPlan& plan = core_->options.plan;
   const std::size_t full = tokens / kBlockTokens, tail = tokens % kBlockTokens != 0 ? 1 : 0;

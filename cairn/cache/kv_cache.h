@@ -44,8 +44,9 @@ class KvCache {
   Sequence fork(const Sequence& sequence) { return sequence.fork(); }
 
   const KvCacheOptions& options() const { return core_->options; }
-  std::size_t bytes_per_token() const;                // all layers, K and V, of full blocks as they are kept
-  std::size_t block_bytes(std::size_t number) const;  // of a full block as it is kept, by its place in the prefix
+  std::size_t bytes_per_token() const;                   // all layers, K and V, of full blocks as they are kept
+  std::size_t stored_block_bytes(bool encrypted) const;  // of a full block's record in a store
+  std::size_t block_bytes(std::size_t number) const;     // of a full block as it is kept, by its place in the prefix
   // The most that a sequence takes on its way to so many tokens when it grows one by one: encoded blocks, those that
   // stay open, the open tail, and both forms of a block while it is encoded. Longer passes take more: they keep every
   // block open that they touch.

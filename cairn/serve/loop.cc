@@ -212,6 +212,9 @@ const ModelConfig& ServeLoop::config() const {
 std::uint32_t ServeLoop::context() const {
   return impl_->engine->context();
 }
+std::size_t ServeLoop::stored_block_bytes() const {
+  return impl_->tenants.front().engine->cache().stored_block_bytes(store()->options().key.has_value());
+}
 Store* ServeLoop::store() const {
   return impl_->options.engine.store.get();
 }

@@ -53,6 +53,7 @@ class ServeLoop final : public GenerateBackend {
   const ModelConfig& config() const override;
   std::uint32_t context() const override;
   Store* store() const override;
+  std::size_t stored_block_bytes() const;  // of a full block's record; requires a store
 
  private:
   struct Impl;

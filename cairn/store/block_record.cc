@@ -162,6 +162,13 @@ bool BlockRecord::sound() const {
   return true;
 }
 
+std::string_view BlockRecord::unreadable_with(const StoreKey* key) const {
+  if (!encrypted_) return key == nullptr ? "" : "stored without encryption, which --store-key does not take";
+  if (key == nullptr) return "encrypted: give their key with --store-key";
+  std::vector<std::byte> out(meta_.parts.front().bytes);
+  return copy_part(0, out, key) ? "" : "encrypted with another key";
+}
+
 bool BlockRecord::same_parts(const BlockRecord& other) const {
   if (encrypted_ != other.encrypted_ || meta_.parts != other.meta_.parts) return false;
   for (std::size_t i = 0; i < meta_.parts.size(); ++i) {

@@ -106,6 +106,8 @@ class BlockRecord {
   bool intact() const;
   // The same, and parts that are not encrypted come out as they were put in.
   bool sound() const;
+  // Why somebody with this key, or with none (null), does not take the block; empty when that is no reason.
+  std::string_view unreadable_with(const StoreKey* key) const;
   // Whether both hold the same stored bytes; their headers may differ in times and places.
   bool same_parts(const BlockRecord& other) const;
   // Where the part ends, from the record's first byte. Tiers may give a record before all its parts are there.

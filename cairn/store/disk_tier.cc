@@ -338,6 +338,7 @@ Gone DiskTier::what_became_of(const Digest& key) {
 
 Status DiskTier::flush(Deadline) {
   if (!writes()) return {};
+  if (folder_is_gone()) return fail(ErrorCode::kIo, "the store's folder '" + options_.folder + "' was removed");
   const std::lock_guard writing(write_mutex_);  // a checkpoint must not cover what is only being written
   return checkpoint_now();
 }
@@ -349,6 +350,7 @@ TierStats DiskTier::stats() const {
   stats.bytes = residency_->bytes() + dead_bytes_;
   stats.budget = writes() ? residency_->budget() : 0;
   stats.note = note_;
+  if (folder_is_gone()) stats.note += ", the folder was removed";
   if (!writes()) stats.note += ", " + std::string(read_only_text(read_only_));
   return stats;
 }

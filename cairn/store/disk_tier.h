@@ -137,6 +137,8 @@ class DiskTier final : public Tier {
   DiskTierOptions options_;
   std::unique_ptr<DiskIo> io_;
   int lock_fd_ = -1;
+  void remove_unfinished() const;
+  bool folder_is_gone() const;             // somebody has removed it under our hands
   ReadOnly read_only_ = ReadOnly::kAsked;  // until the lock is taken
   std::string note_;
   std::mutex write_mutex_;  // one put at a time; taken before mutex_

@@ -167,7 +167,11 @@ std::vector<BlockStatus> DiskTier::in_batches(std::span<const std::shared_ptr<co
     std::size_t end = first;
     for (std::size_t bytes = 0; end < records.size() && bytes < kWriteBatchBytes; ++end) bytes += records[end]->size();
     std::vector<BlockStatus> some(end - first, BlockStatus::kTimeout);
-    if (!passed(deadline)) {
+    if (folder_is_gone()) {
+      std::ranges::fill(some, BlockStatus::kBroken);
+      const std::lock_guard lock(mutex_);
+      stats_.failures += some.size();
+    } else if (!passed(deadline)) {
       (this->*write)(records.subspan(first, end - first), some);
     } else {
       const std::lock_guard lock(mutex_);

@@ -106,6 +106,7 @@ Status DiskTier::take_lock() {
   if (lock_fd_ < 0) return cannot("open", path);
   if (flock(lock_fd_, LOCK_EX | LOCK_NB) == 0) {
     read_only_ = ReadOnly::kNo;
+    remove_unfinished();
     return {};
   }
   const int error = errno;
@@ -114,6 +115,19 @@ Status DiskTier::take_lock() {
   if (error != EWOULDBLOCK) return cannot("lock", path);
   read_only_ = ReadOnly::kInUse;
   return {};
+}
+
+// What processes that were killed were writing beside its place. Only who holds the lock writes here.
+void DiskTier::remove_unfinished() const {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(options_.folder, error)) {
+    if (entry.path().filename().string().contains(".tmp-")) std::filesystem::remove(entry.path(), error);
+  }
+}
+
+bool DiskTier::folder_is_gone() const {
+  struct stat state {};
+  return lock_fd_ >= 0 && fstat(lock_fd_, &state) == 0 && state.st_nlink == 0;
 }
 
 Status DiskTier::recover() {
@@ -291,10 +305,11 @@ void DiskTier::refresh() {
 
 Status DiskTier::checkpoint_now() {
   Checkpoint checkpoint;
+  std::vector<std::byte> gone;
   {
     const std::lock_guard lock(mutex_);
     since_checkpoint_ = 0;
-    CAIRN_TRY_VOID(gone_.save(options_.folder + "/gone"));
+    gone = gone_.bytes();
     for (const auto& [id, state] : segments_) checkpoint.segment_ends[id] = state.end;
     for (const auto& [key, place] : index_) {
       checkpoint.blocks.push_back({.meta = place.meta,
@@ -304,6 +319,7 @@ Status DiskTier::checkpoint_now() {
                                    .pinned_until_s = residency_->pinned_until(key)});
     }
   }
+  CAIRN_TRY_VOID(write_file(options_.folder + "/gone", gone));
   // As they were made: so their order of age survives, also of those that were replaced.
   std::ranges::sort(checkpoint.blocks, {}, [](const CheckpointBlock& block) {
     return std::pair(block.meta.created_s, record_place(block.segment, block.offset));

@@ -140,6 +140,42 @@ TEST_F(DiskTierTest, DamagedRecordsAreMisses) {
   for (std::uint64_t i = 0; i < 10; ++i) EXPECT_NE(get(**tier, i), BlockStatus::kOk) << i;
 }
 
+TEST_F(DiskTierTest, WhatWasLeftUnfinishedGoes) {
+  { ASSERT_TRUE(open()); }
+  const std::string left = path() + "/checkpoint.tmp-1-0";
+  std::ofstream(left) << "half";
+  {
+    const auto writer = open();
+    EXPECT_FALSE(std::filesystem::exists(left));
+    std::ofstream(left) << "somebody else's";
+    const auto reader = open();
+    EXPECT_TRUE(std::filesystem::exists(left)) << "it does not hold the lock";
+  }
+}
+
+TEST_F(DiskTierTest, ARemovedFolderIsSaid) {
+  const auto tier = open();
+  EXPECT_EQ(put(**tier, 1), BlockStatus::kOk);
+  std::filesystem::remove_all(path());
+  EXPECT_EQ(put(**tier, 2), BlockStatus::kBroken);
+  EXPECT_NE((*tier)->stats().note.find("the folder was removed"), std::string::npos);
+  const Status flushed = (*tier)->flush(soon());
+  ASSERT_FALSE(flushed);
+  EXPECT_NE(flushed.error().message.find("was removed"), std::string::npos);
+}
+
+TEST_F(DiskTierTest, WhatIsLeasedStaysUntilItIsRead) {
+  const auto tier = open(5 * kRecord);
+  for (std::uint64_t i = 0; i < 5; ++i) EXPECT_EQ(put(**tier, i), BlockStatus::kOk);
+  std::vector<Digest> keys;
+  for (std::uint64_t i = 0; i < 5; ++i) keys.push_back(test_key(i));
+  EXPECT_EQ((*tier)->lease(keys, soon()), std::vector(5, BlockStatus::kOk));
+  EXPECT_EQ(put(**tier, 10), BlockStatus::kFull);
+  EXPECT_EQ(get(**tier, 3), BlockStatus::kOk);
+  EXPECT_EQ(put(**tier, 10), BlockStatus::kOk);
+  EXPECT_EQ(get(**tier, 3), BlockStatus::kMiss);
+}
+
 TEST_F(DiskTierTest, OneWriterAndReadersThatFollowIt) {
   const auto writer = open();
   EXPECT_EQ(put(**writer, 1), BlockStatus::kOk);

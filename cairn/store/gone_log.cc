@@ -3,7 +3,6 @@
 
 #include <cstring>
 #include <span>
-#include <vector>
 
 #include "cairn/base/checksum.h"
 #include "cairn/base/file.h"
@@ -22,12 +21,20 @@ std::uint64_t id_of(const Digest& key) {
 
 }  // namespace
 
+bool GoneLog::holds(const std::pair<std::uint64_t, std::uint64_t>& entry) const {
+  const auto found = why_.find(entry.first);
+  return found != why_.end() && found->second.number == entry.second;
+}
+
 void GoneLog::add(std::uint64_t id, Gone why) {
-  if (why_.insert_or_assign(id, why).second) order_.push_back(id);
-  while (order_.size() > kMost) {
-    why_.erase(order_.front());
+  const auto [entry, is_new] = why_.try_emplace(id, Entry{why, next_});
+  entry->second.why = why;
+  if (is_new) order_.emplace_back(id, next_++);
+  while (why_.size() > kMost) {
+    if (holds(order_.front())) why_.erase(order_.front().first);
     order_.pop_front();
   }
+  if (order_.size() > 2 * kMost) std::erase_if(order_, [&](const auto& of) { return !holds(of); });
 }
 
 void GoneLog::note(const Digest& key, Gone why) {
@@ -35,25 +42,27 @@ void GoneLog::note(const Digest& key, Gone why) {
 }
 
 void GoneLog::forget(const Digest& key) {
-  if (why_.erase(id_of(key)) > 0) std::erase(order_, id_of(key));
+  why_.erase(id_of(key));
 }
 
 Gone GoneLog::find(const Digest& key) const {
   const auto found = why_.find(id_of(key));
-  return found == why_.end() ? Gone::kUnknown : found->second;
+  return found == why_.end() ? Gone::kUnknown : found->second.why;
 }
 
-Status GoneLog::save(const std::string& path) const {
+std::vector<std::byte> GoneLog::bytes() const {
   std::vector<std::byte> out;
-  for (const std::uint64_t id : order_) {
+  for (const auto& entry : order_) {
+    if (!holds(entry)) continue;
+    const std::uint64_t id = entry.first;
     const auto* bytes = reinterpret_cast<const std::byte*>(&id);
     out.insert(out.end(), bytes, bytes + sizeof id);
-    out.push_back(static_cast<std::byte>(why_.at(id)));
+    out.push_back(static_cast<std::byte>(why_.at(id).why));
   }
   const std::uint64_t sum = checksum(out);
   const auto* bytes = reinterpret_cast<const std::byte*>(&sum);
   out.insert(out.end(), bytes, bytes + sizeof sum);
-  return write_file(path, out);
+  return out;
 }
 
 void GoneLog::load(const std::string& path) {

@@ -2,13 +2,15 @@
 // What became of blocks that are not there any more: the last 65,536 of them, so that a miss can be explained.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <string>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "cairn/base/hash.h"
-#include "cairn/base/result.h"
 
 namespace cairn {
 
@@ -21,14 +23,21 @@ class GoneLog {
   void forget(const Digest& key);  // it is there again
   Gone find(const Digest& key) const;
 
-  Status save(const std::string& path) const;
-  void load(const std::string& path);  // what cannot be read is not known
+  std::vector<std::byte> bytes() const;  // as load() reads them
+  void load(const std::string& path);    // what cannot be read is not known
 
  private:
+  struct Entry {
+    Gone why;
+    std::uint64_t number;
+  };
   void add(std::uint64_t id, Gone why);
+  bool holds(const std::pair<std::uint64_t, std::uint64_t>& entry) const;
 
-  std::unordered_map<std::uint64_t, Gone> why_;
-  std::deque<std::uint64_t> order_;  // oldest first
+  std::unordered_map<std::uint64_t, Entry> why_;
+  // Ids with the numbers of their entries, oldest first; those of forgotten entries stay for a while.
+  std::deque<std::pair<std::uint64_t, std::uint64_t>> order_;
+  std::uint64_t next_ = 0;
 };
 
 }  // namespace cairn

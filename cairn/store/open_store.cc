@@ -37,6 +37,7 @@ Result<std::unique_ptr<Tier>> open_tier(const std::string& text, const StoreConf
   ResidencyOptions residency{.tenant_budget_bytes = config.tenant_bytes, .policy = config.policy};
   if (text.starts_with("ram:")) {
     CAIRN_TRY(residency.budget_bytes, parse_bytes(text.substr(4)));
+    if (residency.budget_bytes == 0) return fail(ErrorCode::kInvalidArgument, "'" + text + "' holds nothing");
     CAIRN_TRY(auto tier, RamTier::create(std::move(residency)));
     return tier;
   }
@@ -52,10 +53,35 @@ Result<std::unique_ptr<Tier>> open_tier(const std::string& text, const StoreConf
   }
   if (text.empty()) return fail(ErrorCode::kInvalidArgument, "the store's name is empty: give a folder");
   residency.budget_bytes = config.disk_bytes;
+  if (config.disk_bytes == 0)
+    return fail(ErrorCode::kInvalidArgument, "a store of 0 bytes in '" + text + "' holds nothing");
   CAIRN_TRY(auto tier,
             DiskTier::open({.folder = text, .residency = std::move(residency), .read_only = config.read_only}));
   return tier;
 }
+
+namespace {
+
+// What the first block that is there says about the key; empty when they go together, or when nothing is known at once.
+std::string key_trouble(Tier& tier, const StoreKey* key) {
+  if (tier.stats().blocks == 0) return {};
+  const Deadline deadline = deadline_in(std::chrono::seconds(1));
+  std::optional<Digest> first;
+  (void)tier.list(
+      [&](const StoredBlock& block) {
+        first = block.meta.key;
+        return false;
+      },
+      deadline);
+  if (!first) return {};
+  std::string_view why;
+  tier.get({&*first, 1}, deadline, [&](std::size_t, BlockStatus, std::shared_ptr<const BlockRecord> record) {
+    if (record != nullptr && record->sound()) why = record->unreadable_with(key);
+  });
+  return why.empty() ? "" : "blocks in " + tier.name() + " are of no use here: " + std::string(why);
+}
+
+}  // namespace
 
 Result<OpenedStore> open_store(const StoreConfig& config) {
   StoreOptions options{.ttl_s = config.ttl_s};
@@ -66,11 +92,14 @@ Result<OpenedStore> open_store(const StoreConfig& config) {
   for (const std::string& text : config.tiers) {
     Result<std::unique_ptr<Tier>> tier = open_tier(text, config);
     if (tier) {
+      const std::string trouble = key_trouble(**tier, options.key ? &*options.key : nullptr);
+      if (!trouble.empty() && config.required) return fail(ErrorCode::kInvalidArgument, trouble);
+      if (!trouble.empty()) opened.warnings.push_back(trouble);
       options.tiers.push_back(*std::move(tier));
     } else if (config.required) {
       return std::unexpected(std::move(tier).error());
     } else {
-      opened.warnings.push_back(std::move(tier).error().message);
+      opened.warnings.push_back("going on without this store: " + std::move(tier).error().message);
     }
   }
   if (!options.tiers.empty()) opened.store = std::make_shared<Store>(std::move(options));

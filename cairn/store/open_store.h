@@ -26,7 +26,7 @@ struct StoreConfig {
 
 struct OpenedStore {
   std::shared_ptr<Store> store;       // null when no tier opened
-  std::vector<std::string> warnings;  // one line for each tier that did not
+  std::vector<std::string> warnings;  // one line for each tier that did not, or whose blocks need another key
 };
 
 // "512MiB", "10GiB", "4096": kInvalidArgument for other texts.

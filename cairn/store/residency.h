@@ -93,7 +93,7 @@ class Residency {
   ResidencyOptions options_;
   std::unordered_map<Digest, Item, DigestHash> items_;
   std::unordered_map<Digest, std::uint32_t, DigestHash> children_;  // held, by their parent, whether held or not
-  std::map<std::uint64_t, Tenant> tenants_;  // those with blocks
+  std::map<std::uint64_t, Tenant> tenants_;                         // those with blocks
   std::uint64_t bytes_ = 0;
 };
 

@@ -9,10 +9,6 @@
 namespace cairn {
 namespace {
 
-std::string plural(std::size_t count, const std::string& thing) {
-  return std::to_string(count) + " " + thing + (count == 1 ? "" : "s");
-}
-
 std::string head(const LoadReport& report) {
   const LoadWorkloadOptions& workload = report.options.workload;
   std::string text = std::string("workload ") + workload_name(workload.kind) + ": ";

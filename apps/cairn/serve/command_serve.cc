@@ -52,7 +52,11 @@ Result<std::unique_ptr<ServeLoop>> start_loop(const ServeOptions& options, const
   CAIRN_TRY(std::unique_ptr<Engine> engine, load_engine(weights, /*reuse=*/false));
   model.tokenizer = &engine->tokenizer();
   CAIRN_TRY(loop.public_prefixes, read_public_prefixes(options.public_prefixes, model));
-  return ServeLoop::create(std::move(engine), std::move(loop));
+  CAIRN_TRY(std::unique_ptr<ServeLoop> started, ServeLoop::create(std::move(engine), std::move(loop)));
+  if (const Store* store = started->store(); store != nullptr) {
+    CAIRN_TRY_VOID(check_store_room(options.model.store, *store, started->stored_block_bytes()));
+  }
+  return started;
 }
 
 std::string url_of(const ServeOptions& options, int port) {
@@ -109,6 +113,11 @@ Status serve(ServeOptions& options) {
   // Probes and metrics are answered meanwhile; new requests are refused.
   loop->drain(deadline_in(std::chrono::milliseconds(static_cast<std::int64_t>(options.drain_s * 1000))));
   server.reset();
+  if (Store* store = loop->store(); store != nullptr) {
+    if (const Status kept = store->flush(deadline_in(store->options().write_deadline)); !kept) {
+      log.event("not everything is stored: " + kept.error().message);
+    }
+  }
   return {};
 }
 

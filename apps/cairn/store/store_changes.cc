@@ -24,7 +24,9 @@ Result<std::vector<StoredBlock>> chosen(Tier& tier, const std::string& prefix, D
   CAIRN_TRY(std::vector<StoredBlock> blocks, all_blocks(tier, deadline));
   std::erase_if(blocks, [&](const StoredBlock& block) { return !block.meta.key.hex().starts_with(prefix); });
   if (blocks.empty()) {
-    return fail(ErrorCode::kNotFound, "no block of " + tier.name() + " has a key that begins with '" + prefix + "'");
+    const std::string which = prefix.empty() ? "" : " has a key that begins with '" + prefix + "'";
+    return fail(ErrorCode::kNotFound,
+                prefix.empty() ? tier.name() + " is empty" : "no block of " + tier.name() + which);
   }
   return blocks;
 }
@@ -52,7 +54,7 @@ Status pin(const PinOptions& options) {
   if (options.json) {
     std::cout << Json{{"store", tier->name()}, {"blocks", done}, {"until", until}}.dump(2) << '\n';
   } else {
-    std::cout << done << (options.unpin ? " blocks unpinned" : " blocks pinned until " + time_text(until) + " UTC")
+    std::cout << plural(done, "block") << (options.unpin ? " unpinned" : " pinned until " + time_text(until) + " UTC")
               << '\n';
   }
   return {};
@@ -90,14 +92,16 @@ Status move(const MoveOptions& options) {
   CAIRN_TRY(std::vector<StoredBlock> blocks, chosen(*from, options.prefix, options.deadline()));
   // Parents first, so that what is there is useful at any moment.
   std::ranges::sort(blocks, {}, [](const StoredBlock& block) { return std::tuple(block.meta.depth, block.meta.key); });
-  std::uint64_t moved = 0, bytes = 0, damaged = 0, refused = 0;
+  std::uint64_t moved = 0, bytes = 0, damaged = 0, refused = 0, pins_lost = 0;
+  const std::int64_t now_s = unix_seconds();
   for (const auto& [recipe, text] : from->recipes()) to->describe_recipe(recipe, text);
   Progress progress(options.copy ? "Copying" : "Moving");
   InterruptScope scope;
-  for (std::size_t first = 0; first < blocks.size() && !interrupted(); first += kChangedAtOnce) {
+  for (std::size_t first = 0, next; first < blocks.size() && !interrupted(); first = next) {
+    // One alone tells whether both are the same store.
+    next = std::min(blocks.size(), first + (first == 0 ? 1 : kChangedAtOnce));
     std::vector<Digest> keys, done;
-    for (std::size_t i = first; i < std::min(blocks.size(), first + kChangedAtOnce); ++i)
-      keys.push_back(blocks[i].meta.key);
+    for (std::size_t i = first; i < next; ++i) keys.push_back(blocks[i].meta.key);
     std::vector<std::shared_ptr<const BlockRecord>> records;
     from->get(keys, options.deadline(), [&](std::size_t i, BlockStatus, std::shared_ptr<const BlockRecord> record) {
       if (record == nullptr) return;
@@ -119,6 +123,11 @@ Status move(const MoveOptions& options) {
       bytes += record->size();
       done.push_back(record->meta().key);
     }
+    for (std::size_t i = first; i < next; ++i) {
+      if (blocks[i].pinned_until_s > now_s && there.contains(blocks[i].meta.key)) {
+        pins_lost += to->pin(blocks[i].meta.key, blocks[i].pinned_until_s) != BlockStatus::kOk;
+      }
+    }
     moved += done.size();
     refused += records.size() - done.size();
     if (!options.copy && !done.empty()) {
@@ -128,22 +137,22 @@ Status move(const MoveOptions& options) {
         return fail(ErrorCode::kInvalidArgument, "'" + options.store + "' and '" + options.to + "' are the same store");
       }
     }
-    progress.update(static_cast<double>(std::min(blocks.size(), first + kChangedAtOnce)) /
-                    static_cast<double>(blocks.size()));
+    progress.update(static_cast<double>(next) / static_cast<double>(blocks.size()));
   }
   progress.finish();
   CAIRN_TRY_VOID(to->flush(options.deadline()));
   CAIRN_TRY_VOID(from->flush(options.deadline()));
   const char* const verb = options.copy ? "copied" : "moved";
   if (options.json) {
-    std::cout << Json{{"from", from->name()}, {"to", to->name()},   {verb, moved},
-                      {"bytes", bytes},       {"damaged", damaged}, {"refused", refused}}
+    std::cout << Json{{"from", from->name()}, {"to", to->name()},   {verb, moved},           {"bytes", bytes},
+                      {"damaged", damaged},   {"refused", refused}, {"pins_lost", pins_lost}}
                      .dump(2)
               << '\n';
   } else {
     std::cout << moved << " of " << blocks.size() << " blocks " << verb << " to " << to->name() << ", "
               << format_bytes(static_cast<double>(bytes)) << '\n';
     if (damaged > 0) std::cout << damaged << " were damaged and left out\n";
+    if (pins_lost > 0) std::cout << pins_lost << " are not pinned there\n";
     if (refused > 0) std::cout << refused << " stay: no room, no answer, or another form of the block is there\n";
   }
   if (interrupted()) return fail(ErrorCode::kCancelled, "interrupted");

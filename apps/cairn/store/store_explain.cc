@@ -47,7 +47,7 @@ const char* gone_text(Gone gone) {
     case Gone::kEvicted: return "evicted to make room";
     case Gone::kExpired: return "its time had come";
     case Gone::kDamaged: return "it was damaged, and erased";
-    case Gone::kErased: return "erased on request";
+    case Gone::kErased: return "erased or moved on request";
     case Gone::kUnknown: break;
   }
   return "never stored, as far as the store remembers";
@@ -74,6 +74,10 @@ Status explain(ExplainOptions& options) {
     CAIRN_TRY(prompt, read_text(options.file));
   }
   if (prompt.empty()) return fail(ErrorCode::kInvalidArgument, "the prompt is empty: give some text with -p or -f");
+  std::optional<StoreKey> store_key;
+  if (!options.config.key_file.empty()) {
+    CAIRN_TRY(store_key, StoreKey::from_file(options.config.key_file));
+  }
   CAIRN_TRY(const auto tier, open_named(options, Access::kRead));
   CAIRN_TRY(const auto engine, load_engine(options.model));
   const std::vector<TokenId> tokens = engine->tokenizer().encode(prompt);
@@ -91,13 +95,16 @@ Status explain(ExplainOptions& options) {
   }
   tier->get(keys, options.deadline(),
             [&](std::size_t b, BlockStatus status, std::shared_ptr<const BlockRecord> record) {
-              if (status == BlockStatus::kOk && !record->intact()) status = BlockStatus::kCorrupt;
+              if (status == BlockStatus::kOk && !record->sound()) status = BlockStatus::kCorrupt;
+              if (status == BlockStatus::kOk)
+                explained[b].why = record->unreadable_with(store_key ? &*store_key : nullptr);
               explained[b].status = status;
             });
   std::size_t usable = 0;
   for (Explained& block : explained) {
     switch (block.status) {
       case BlockStatus::kOk:
+        if (!block.why.empty()) break;
         block.why = reachable ? "here" : "here, but unreachable: a block before it is missing";
         usable += reachable;
         continue;
@@ -151,6 +158,7 @@ void add_store_explain_command(CLI::App& app, Status& outcome) {
   CLI::Option* prompt = command->add_option("-p,--prompt", options->prompt, "The prompt, as `run --raw` takes it");
   command->add_option("-f,--file", options->file, "Read it from a file ('-' is stdin)")->excludes(prompt);
   command->add_option("--tenant", options->tenant, "Whose prompt it is");
+  command->add_option("--store-key", options->config.key_file, "The key that a run would use");
   command->callback([options, &outcome] { outcome = explain(*options); });
 }
 
