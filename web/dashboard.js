@@ -67,8 +67,10 @@ function drawFigures({loop, tenant, first_token: first}) {
   else set('first', el('b', {}, '–'), ' no requests yet');
   set('queue', figure('running', count(loop.running), loop.running), ` of ${count(loop.most_running)} running, `,
       figure('waiting', count(loop.waiting), loop.waiting), ' waiting');
-  set('batch', figure('last_batch', plural(loop.last_batch, 'request'), loop.last_batch), ' in the last pass');
-  charts.batch.quiet = `Rows per pass, mean of 3 seconds; at most ${count(loop.most_rows)}`;
+  // A key among several tenants' is not told what the others do.
+  if (loop.passes === undefined) set('batch', el('b', {}, '–'), ' for operators: --metrics-open');
+  else set('batch', figure('last_batch', plural(loop.last_batch, 'request'), loop.last_batch), ' in the last pass');
+  if (loop.most_rows) charts.batch.quiet = `Rows per pass, mean of 3 seconds; at most ${count(loop.most_rows)}`;
   if (tenant) set('memory', figure('kv_bytes', bytes(tenant.kv_bytes), tenant.kv_bytes), ` of ${bytes(tenant.kv_budget)}`);
   const hits = tenant?.prompt_tokens ? tenant.cached_tokens / tenant.prompt_tokens : 0;
   if (tenant?.prompt_tokens) set('hits', figure('hit_rate', percent(hits), hits), ' of prompt tokens cached');
@@ -85,7 +87,8 @@ function drawFacts({loop, tenant, uptime_s: uptime, store}) {
     ['Stored tokens', 'stored_tokens', tenant?.stored_tokens ?? 0, count],
     ['Answer tokens', 'generated_tokens', tenant?.generated_tokens ?? 0, count],
     ['Passes', 'passes', loop.passes, count], ['Uptime', 'uptime_s', Math.floor(uptime), duration],
-    ...(store ? [['Writes dropped', 'writes_dropped', store.writes_dropped, count]] : [])];
+    ...(store ? [['Writes dropped', 'writes_dropped', store.writes_dropped, count],
+                 ['Writes failed', 'writes_failed', store.writes_failed, count]] : [])].filter(row => row[2] !== undefined);
   redraw(facts, rows, () => rows.map(([label, name, value, format]) =>
     el('div', {}, el('dt', {}, label), el('dd', {}, figure(name, format(value), value)))));
 }

@@ -16,8 +16,8 @@ function sample(state) {
   samples.push({
     t: performance.now(), started: Date.now() / 1000 - state.uptime_s,
     generated: tenant?.generated_tokens ?? 0, prompt: tenant?.prompt_tokens ?? 0, cached: tenant?.cached_tokens ?? 0,
-    running: loop.running, waiting: loop.waiting, passes: loop.passes, prefillRows: loop.prefill_rows,
-    decodeRows: loop.decode_rows, used: tenant?.kv_bytes ?? 0,
+    running: loop.running, waiting: loop.waiting, passes: loop.passes ?? 0, prefillRows: loop.prefill_rows ?? 0,
+    decodeRows: loop.decode_rows ?? 0, used: tenant?.kv_bytes ?? 0,
     held: tenant ? Math.min(tenant.index.bytes, tenant.kv_bytes) : 0, p50: state.first_token.requests ? state.first_token.p50_s : null,
     p95: state.first_token.requests ? state.first_token.p95_s : null,
   });

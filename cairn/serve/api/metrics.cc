@@ -99,6 +99,7 @@ void copy_store(const StoreStats& store, Copied& to) {
   }
   to.counter("store_writes_dropped_total", "Blocks that were not written since the queue was full",
              store.writes_dropped);
+  to.counter("store_writes_failed_total", "Blocks that a tier had no room for, or did not take", store.writes_failed);
 }
 
 }  // namespace
@@ -145,14 +146,18 @@ void Metrics::observe(const RequestRecord& record) {
 }
 
 std::string Metrics::text(const GenerateBackend& backend, const std::optional<std::string>& tenant) const {
-  std::vector<MetricFamily> families = impl_->registry.Collect();
+  std::vector<MetricFamily> families;
   const LoopState state = backend.state();
   Copied copied;
-  copy_loop(state, copied);
+  // What the whole server does tells one tenant what the others do.
+  if (!tenant) {
+    families = impl_->registry.Collect();
+    copy_loop(state, copied);
+  }
   for (const TenantState& one : state.tenants) {
     if (!tenant || one.name == *tenant) copy_tenant(one, copied);
   }
-  if (Store* store = backend.store(); store != nullptr) copy_store(store->stats(), copied);
+  if (Store* store = backend.store(); store != nullptr && !tenant) copy_store(store->stats(), copied);
   std::ranges::move(copied.take(), std::back_inserter(families));
   return prometheus::TextSerializer().Serialize(families);
 }

@@ -111,6 +111,9 @@ TEST(Metrics, CountAndCopy) {
   const std::string own = metrics.text(backend, "alice");
   EXPECT_THAT(own, HasSubstr("tenant=\"alice\""));
   EXPECT_THAT(own, Not(HasSubstr("bob")));
+  for (const char* others_too : {"passes_total", "time_to_first_token", "success_total", "num_requests_running"}) {
+    EXPECT_THAT(own, Not(HasSubstr(others_too)));
+  }
 }
 
 // A panel of a name that nobody writes would be empty for ever.

@@ -32,6 +32,17 @@ OrderedJson loop_json(const LoopState& state) {
           {"codec", state.codec}};
 }
 
+// What the whole server does tells one tenant what the others do: their passes, and what they hit.
+OrderedJson loop_json_for(const LoopState& state, const std::string& tenant) {
+  OrderedJson json = {{"running", 0}, {"waiting", 0}, {"most_running", state.most_running}, {"codec", state.codec}};
+  for (const TenantState& one : state.tenants) {
+    if (one.name != tenant) continue;
+    json["running"] = one.running;
+    json["waiting"] = one.waiting;
+  }
+  return json;
+}
+
 OrderedJson tenant_json(const TenantState& tenant) {
   const PrefixIndexStats& index = tenant.cache.index;
   return {{"name", tenant.name},
@@ -77,12 +88,13 @@ OrderedJson store_json(Store* store) {
           {"blocks_loaded", stats.blocks_loaded},
           {"writes", stats.writes},
           {"writes_dropped", stats.writes_dropped},
+          {"writes_failed", stats.writes_failed},
           {"queued_bytes", stats.queued_bytes},
           {"tiers", std::move(tiers)}};
 }
 
 // For each block, which tiers have it. A tier that rests or does not say in time is "unknown".
-OrderedJson add_tiers(Store& store, std::span<const HeldBlock> held, OrderedJson& blocks) {
+OrderedJson add_tiers(Store& store, std::span<const HeldBlock> held, bool with_places, OrderedJson& blocks) {
   std::vector<Digest> keys;
   for (const HeldBlock& block : held) keys.push_back(block.key);
   for (OrderedJson& block : blocks) block["tiers"] = OrderedJson::array();
@@ -97,7 +109,8 @@ OrderedJson add_tiers(Store& store, std::span<const HeldBlock> held, OrderedJson
       known = known && statuses[i] != BlockStatus::kTimeout && statuses[i] != BlockStatus::kBroken;
       if (statuses[i] == BlockStatus::kOk) blocks[i]["tiers"].push_back(t);
     }
-    tiers.push_back({{"name", stats.tiers[t].name}, {"known", known}});
+    const std::string& name = stats.tiers[t].name;
+    tiers.push_back({{"name", with_places ? name : name.substr(0, name.find_first_of(" :"))}, {"known", known}});
   }
   return tiers;
 }
@@ -156,17 +169,15 @@ HttpReply server_state(ApiContext& context, ApiCall& call) {
                       {"uptime_s", seconds_since(context.started)},
                       {"draining", context.backend.draining()},
                       {"keys", context.options.keys.has_value()},
-                      {"loop", loop_json(state)},
+                      {"loop", call.all_tenants ? loop_json(state) : loop_json_for(state, tenant)},
                       {"tenant", nullptr},
                       {"tenants", OrderedJson::array()},
                       {"first_token", nullptr},
-                      {"store", store_json(context.backend.store())},
+                      {"store", call.all_tenants ? store_json(context.backend.store()) : nullptr},
                       {"requests", OrderedJson::array()}};
-  // What /metrics tells everybody is no secret here.
-  const bool all = !context.options.keys || context.options.metrics_open;
   for (const TenantState& one : state.tenants) {
     if (one.name == tenant) json["tenant"] = tenant_json(one);
-    if (all || one.name == tenant) json["tenants"].push_back(tenant_json(one));
+    if (call.all_tenants || one.name == tenant) json["tenants"].push_back(tenant_json(one));
   }
   const std::vector<RequestRecord> recent = context.recent.of_tenant(tenant, context.options.recent);
   const FirstTokenTimes times = first_token_times(recent);
@@ -192,7 +203,8 @@ HttpReply held_block_list(ApiContext& context, ApiCall& call) {
   OrderedJson json = {{"tenant", call.record.tenant}};
   Store* store = context.backend.store();
   // A tier may be a server far away, so only who asks for it waits for that.
-  if (store != nullptr && count_in(call.http, "tiers", 0, 1) == 1) json["tiers"] = add_tiers(*store, held, blocks);
+  if (store != nullptr && count_in(call.http, "tiers", 0, 1) == 1)
+    json["tiers"] = add_tiers(*store, held, call.all_tenants, blocks);
   json["blocks"] = std::move(blocks);
   return {.body = json_text(json)};
 }

@@ -45,16 +45,22 @@ TEST_F(StateTest, ShowsTenantsOfOthersOnlyWhereMetricsAreOpen) {
   server_.start();
   EXPECT_EQ(get("/api/state")["tenants"].size(), 3u);
   server_.stop();
-  server_.options.keys = *ApiKeys::parse("alice " + hash_api_key("key-of-alice").hex(), "keys");
+  server_.options.keys = *ApiKeys::parse(
+      "alice " + hash_api_key("key-of-alice").hex() + "\nbob " + hash_api_key("key-of-bob").hex(), "keys");
   server_.start();
   const httplib::Headers alice = {{"Authorization", "Bearer key-of-alice"}};
   const OrderedJson own = get("/api/state", alice);
   EXPECT_EQ(own["tenants"].size(), 1u);
   EXPECT_EQ(own["tenants"][0], own["tenant"]);
+  EXPECT_FALSE(own["loop"].contains("prefill_rows")) << "others' work shows in it";
+  EXPECT_EQ(own["loop"]["running"], own["tenant"]["running"]);
+  EXPECT_TRUE(own["store"].is_null()) << "others' hits show in it";
   server_.stop();
   server_.options.metrics_open = true;
   server_.start();
-  EXPECT_EQ(get("/api/state", alice)["tenants"].size(), 3u);
+  const OrderedJson open = get("/api/state", alice);
+  EXPECT_EQ(open["tenants"].size(), 3u);
+  EXPECT_TRUE(open["loop"].contains("prefill_rows"));
 }
 
 TEST_F(StateTest, BlocksSayInWhichTiersTheyAre) {
