@@ -23,7 +23,7 @@ struct SchedulerOptions {
   std::size_t most_running = 16;
   std::size_t pass_rows = 256;      // of a pass
   std::size_t prefill_rows = 64;    // of a pass in which somebody decodes
-  double patience_s = 5;            // after which a request goes before all that arrived later
+  double patience_s = 5;            // after which a request goes before all of its tenant that arrived later
   std::size_t growth_tokens = 256;  // of an answer that admission counts on; what comes after may cost a parking
   using KeySet = std::unordered_set<Digest, DigestHash>;
   struct Tenant {
