@@ -84,7 +84,7 @@ bench-store: build ## what a store costs and gives: first token, nothing reused,
 	cmake --build --preset release --target store_tiers
 	bench/compare_store.py --build $(BUILD) --text $(STORE_TEXT) $(BENCH_ARGS)
 
-# Takes about an hour at the full lengths; BENCH_ARGS are options of bench/compare_serve.py, which --help lists.
+# Takes about an hour and a half at the full lengths and 3 rounds; BENCH_ARGS are options of bench/compare_serve.py, which --help lists.
 bench-serve: build ## the server beside llama-server under load (BENCH_ARGS)
 	bench/compare_serve.py --build $(BUILD) $(BENCH_ARGS)
 

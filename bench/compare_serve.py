@@ -12,6 +12,7 @@ import argparse
 import json
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -77,14 +78,37 @@ def parse_arguments():
     parser.add_argument("-m", "--model", default=peer.DEFAULT_SHARE / "l1b-q8.gguf", type=Path)
     parser.add_argument("--build", default=Path("build/release"), type=Path)
     parser.add_argument("-t", "--threads", default=2, type=int)
-    parser.add_argument("--rounds", default=3, type=int)
+    parser.add_argument("--rounds", default=3, type=int, help="of every figure (default: %(default)s)")
     parser.add_argument("--figures", default="shared,separate,second,restart,interference,memory",
                         help="of these (default: all)")
     parser.add_argument("--long-tokens", default=8192, type=int, help="of the long document and prompt")
-    parser.add_argument("--memory-tokens", default=4096, type=int, help="of each of 16 sequences")
+    parser.add_argument("--memory-tokens", default=4096, type=int, help="of each sequence of the memory figure")
+    parser.add_argument("--memory-sequences", default=16, type=int, help="of the memory figure (default: %(default)s)")
     parser.add_argument("--json", action="store_true")
     peer.add_arguments(parser)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    for name in ("rounds", "memory_sequences"):
+        if getattr(arguments, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} must be at least 1")
+    return arguments
+
+
+def values_of(server, metric):
+    """Of each round."""
+    values = [one[metric] for one in server["rounds"]]
+    if None in values:
+        raise peer.PeerError(f"{server['name']} has no {metric} in some round: {values}")
+    return values
+
+
+def figure_of(metric, rounds):
+    """The medians of what `rounds` has of every server, and all of it."""
+    return {"metric": metric, **{name: statistics.median(values) for name, values in rounds.items()}, "rounds": rounds,
+            "by_round": [one / other for one, other in zip(rounds["cairn"], rounds[other_of(rounds)])]}
+
+
+def other_of(named):
+    return "llama-server" if "llama-server" in named else "f16"
 
 
 class Comparison:
@@ -93,10 +117,10 @@ class Comparison:
         self.cairn = arguments.build / "bin/cairn"
         self.llama = peer.Peer(arguments.peer)
 
-    def cairn_command(self, *more):
+    def cairn_command(self, *more, parallel=16):
         a = self.arguments
         return lambda port, folder: [self.cairn, "serve", a.model, "--port", port, "-t", a.threads, "--kv-budget", KV_BYTES,
-                                     "--parallel", 16, *more]
+                                     "--parallel", parallel, *more]
 
     def stored_command(self, port, folder):
         return [*self.cairn_command()(port, folder), "--store", folder / "store"]
@@ -133,9 +157,7 @@ class Comparison:
         finally:
             for server in servers:
                 server.stop()
-        return {"metric": metric, **{name: one["medians"][metric] for name, one in found.items()},
-                "by_round": [one[metric] / other[metric]
-                             for one, other in zip(found["cairn"]["rounds"], found["llama-server"]["rounds"])]}
+        return figure_of(metric, {name: values_of(one, metric) for name, one in found.items()})
 
     def shared(self):
         return self.compared("output_tokens_per_s", "document", clients=8, document_tokens=1024, max_tokens=64)
@@ -148,43 +170,55 @@ class Comparison:
                              warm=True)
 
     def restart(self):
-        """The same question cold, and after a restart; llama-server starts without a cache."""
-        seen = {"metric": "ttft_p50_ms"}
-        for server in (Server("cairn", self.stored_command, self.folder / "stored"),
-                       Server("llama-server", self.llama_command, self.folder / "llama")):
-            for name in ("cold", "again"):
-                try:
-                    server.start()
-                    found = self.load([server], "document", rounds=1, clients=1, document_tokens=self.arguments.long_tokens,
-                                      max_tokens=4, salt="of both", seed=7)
-                finally:
-                    server.stop()
-                seen[f"{server.name} {name}"] = found[server.name]["medians"]["ttft_p50_ms"]
-        seen["cairn"], seen["llama-server"] = seen["cairn again"], seen["llama-server again"]
-        return seen
+        """The same question cold, and after a restart; llama-server starts without a cache. Every round asks a new one of
+        a new store, and begins with the other server."""
+        rounds = {}
+        for number in range(self.arguments.rounds):
+            servers = [Server("cairn", self.stored_command, self.folder / f"stored{number}"),
+                       Server("llama-server", self.llama_command, self.folder / "llama")]
+            for server in servers if number % 2 == 0 else reversed(servers):
+                for name in (f"{server.name} cold", server.name):
+                    try:
+                        server.start()
+                        found = self.load([server], "document", rounds=1, clients=1,
+                                          document_tokens=self.arguments.long_tokens, max_tokens=4,
+                                          salt=f"of both, {number}", seed=7)
+                    finally:
+                        server.stop()
+                    rounds.setdefault(name, []).extend(values_of(found[server.name], "ttft_p50_ms"))
+        return figure_of("ttft_p50_ms", rounds)
 
     def interference(self):
         return self.compared("itl_during_p99_ms", "interference", clients=3, long_tokens=self.arguments.long_tokens,
-                             max_tokens=256, rounds=1)
+                             max_tokens=256)
 
     def memory(self):
-        """The most bytes that 16 sequences held, none of them shared; f16 is what cairn itself takes for it."""
-        tokens = self.arguments.memory_tokens
-        seen = {"metric": "kv_high_water", "tokens": tokens}
-        for name, codec in (("cairn", MEMORY_CODEC), ("f16", "raw_f16")):
-            server = Server("cairn", self.cairn_command("--codec", codec), self.folder / "memory")
-            try:
-                server.start()
-                self.load([server], "separate", rounds=1, clients=16, document_tokens=tokens, max_tokens=4)
-                seen[name] = server.state()["tenant"]["kv_high_water"]
-            finally:
-                server.stop()
-        return seen
+        """The most bytes that so many sequences held, none of them shared; f16 is what cairn itself takes for it."""
+        count, tokens = self.arguments.memory_sequences, self.arguments.memory_tokens
+        rounds, prompts = {}, set()
+        for number in range(self.arguments.rounds):
+            for name, codec in (("cairn", MEMORY_CODEC), ("f16", "raw_f16")):
+                server = Server(name, self.cairn_command("--codec", codec, parallel=count), self.folder / "memory")
+                try:
+                    server.start()
+                    found = self.load([server], "separate", rounds=1, clients=count, document_tokens=tokens, max_tokens=4,
+                                      salt=f"of both, {number}", seed=7)
+                    tenant = server.state()["tenant"]
+                finally:
+                    server.stop()
+                if tenant["index"]["evictions"]:
+                    raise peer.PeerError(f"{count} sequences of {tokens} tokens in {codec} do not fit {KV_BYTES} bytes")
+                rounds.setdefault(name, []).append(tenant["kv_high_water"])
+                prompts.add(found[name]["rounds"][0]["prompt_tokens"])
+        return {**figure_of("kv_high_water", rounds), "sequences": count, "prompt_tokens": sorted(prompts)}
 
 
-def ratio_of(figure):
-    other = figure.get("llama-server", figure.get("f16"))
-    return figure["cairn"] / other
+def in_words(value):
+    if isinstance(value, dict):
+        return " ".join(f"{key} {in_words(one)}" for key, one in value.items())
+    if isinstance(value, list):
+        return "/".join(map(in_words, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def main():
@@ -197,10 +231,10 @@ def main():
             for name in arguments.figures.split(","):
                 print(f"measuring: {name}", file=sys.stderr)
                 figures[name] = getattr(comparison, name)()
-                figures[name]["ratio"] = ratio_of(figures[name])
+                figures[name]["ratio"] = figures[name]["cairn"] / figures[name][other_of(figures[name])]
                 if not arguments.json:
-                    print(f"{name:14}" + "  ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
-                                                   for key, value in figures[name].items() if key != "by_round"), flush=True)
+                    print(f"{name:14}" + "  ".join(f"{key} {in_words(value)}" for key, value in figures[name].items()),
+                          flush=True)
     except peer.NoPeer as error:
         print(error, file=sys.stderr)
         return peer.EXIT_NO_PEER

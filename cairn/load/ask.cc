@@ -6,10 +6,35 @@
 namespace cairn {
 namespace {
 
+// That a server may put around what was sent: a template, a system message of its own.
+constexpr std::size_t kMostAdded = 65536;
+
+// Tokens that there can be at most.
+struct UsageLimits {
+  std::size_t prompt, completion;
+};
+
+// A token stands for a byte or more.
+UsageLimits limits_of(const LoadQuestion& question) {
+  return {.prompt = question.body.size() + kMostAdded, .completion = question.max_tokens};
+}
+
+// What cannot be, in words; else empty.
+std::string impossible(const LoadUsage& usage, const UsageLimits& most) {
+  const auto more = [](std::size_t count, const char* of, std::size_t limit) {
+    return std::to_string(count) + " tokens of " + of + " of at most " + std::to_string(limit);
+  };
+  if (usage.completion > most.completion) return more(*usage.completion, "an answer", most.completion);
+  if (usage.prompt > most.prompt) return more(*usage.prompt, "a prompt", most.prompt);
+  if (usage.prompt && usage.cached > usage.prompt) return more(*usage.cached, "a cached prompt", *usage.prompt);
+  return "";
+}
+
 // The stream of one answer, event by event.
 class AnswerReader {
  public:
-  AnswerReader(LoadRecord& record, const std::function<void()>& on_piece) : record_(record), on_piece_(on_piece) {}
+  AnswerReader(const UsageLimits& most, LoadRecord& record, const std::function<void()>& on_piece)
+      : most_(most), record_(record), on_piece_(on_piece) {}
 
   // False: what follows is not worth reading.
   bool read(std::string_view bytes, double now_s) {
@@ -34,9 +59,15 @@ class AnswerReader {
     if (!event.error.empty()) return set_error("error in stream", event.error);
     done_ = event.done;
     if (event.finished && !record_.finished_s) record_.finished_s = now_s;
-    if (event.usage.prompt) record_.usage.prompt = event.usage.prompt;
-    if (event.usage.completion) record_.usage.completion = event.usage.completion;
-    if (event.usage.cached) record_.usage.cached = event.usage.cached;
+    if (!event.counted) return set_error("impossible usage", "a count that is no number of tokens");
+    LoadUsage usage = record_.usage;
+    if (event.usage.prompt) usage.prompt = event.usage.prompt;
+    if (event.usage.completion) usage.completion = event.usage.completion;
+    if (event.usage.cached) usage.cached = event.usage.cached;
+    if (std::string what = impossible(usage, most_); !what.empty()) {
+      return set_error("impossible usage", std::move(what));
+    }
+    record_.usage = usage;
     if (event.text.empty()) return;
     text_ += event.text;
     record_.piece_s.push_back(now_s);
@@ -44,6 +75,7 @@ class AnswerReader {
   }
 
   SseParser parser_;
+  UsageLimits most_;
   LoadRecord& record_;
   const std::function<void()>& on_piece_;
   std::string text_;
@@ -55,6 +87,7 @@ void judge(const HttpAnswer& answer, AnswerReader& reader, LoadRecord& record) {
   switch (answer.outcome) {
     case HttpOutcome::kRefused: return reader.set_error("refused", answer.reason);
     case HttpOutcome::kTimeout: return reader.set_error("timeout", answer.reason);
+    case HttpOutcome::kTooLong: return reader.set_error("too long", answer.reason);
     case HttpOutcome::kStopped: return reader.set_error("stopped", answer.reason);
     case HttpOutcome::kAnswered:
       if (answer.status == 200) break;
@@ -68,17 +101,17 @@ void judge(const HttpAnswer& answer, AnswerReader& reader, LoadRecord& record) {
 
 }  // namespace
 
-std::string ask(const HttpClient& client, std::string body, const AskOptions& options,
+std::string ask(const HttpClient& client, LoadQuestion question, const AskOptions& options,
                 std::chrono::steady_clock::time_point round_start, LoadRecord& record,
                 const std::function<void()>& on_piece) {
   const auto now_s = [&] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - round_start).count();
   };
-  AnswerReader reader(record, on_piece);
+  AnswerReader reader(limits_of(question), record, on_piece);
   record.sent_s = now_s();
   const HttpAnswer answer =
-      client.stream(options.chat ? "/v1/chat/completions" : "/v1/completions", std::move(body), options.timeout,
-                    [&](std::string_view bytes) { return reader.read(bytes, now_s()); });
+      client.stream(options.chat ? "/v1/chat/completions" : "/v1/completions", std::move(question.body),
+                    options.timeout, [&](std::string_view bytes) { return reader.read(bytes, now_s()); });
   record.done_s = now_s();
   judge(answer, reader, record);
   return reader.take_text();

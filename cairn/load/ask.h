@@ -22,13 +22,18 @@ struct AskOptions {
   std::chrono::milliseconds timeout{300000};
 };
 
-// Greedy, streamed, with usage.
-std::string ask_body(const std::vector<LoadMessage>& messages, std::size_t max_tokens, const std::string& model,
-                     const AskOptions& options);
+struct LoadQuestion {
+  std::string body;
+  std::size_t max_tokens = 0;  // that it asks for
+};
 
-// Sends the body and fills everything of the record but who asks and when it was due. `on_piece` hears of every piece
-// of text. Returns the text of the answer.
-std::string ask(const HttpClient& client, std::string body, const AskOptions& options,
+// Greedy, streamed, with usage.
+LoadQuestion ask_body(const std::vector<LoadMessage>& messages, std::size_t max_tokens, const std::string& model,
+                      const AskOptions& options);
+
+// Sends the question and fills everything of the record but who asks and when it was due. `on_piece` hears of every
+// piece of text. Returns the text of the answer.
+std::string ask(const HttpClient& client, LoadQuestion question, const AskOptions& options,
                 std::chrono::steady_clock::time_point round_start, LoadRecord& record,
                 const std::function<void()>& on_piece);
 

@@ -5,8 +5,8 @@
 
 namespace cairn {
 
-std::string ask_body(const std::vector<LoadMessage>& messages, std::size_t max_tokens, const std::string& model,
-                     const AskOptions& options) {
+LoadQuestion ask_body(const std::vector<LoadMessage>& messages, std::size_t max_tokens, const std::string& model,
+                      const AskOptions& options) {
   nlohmann::ordered_json body = {{"model", model},
                                  {"max_tokens", max_tokens},
                                  {"temperature", 0},
@@ -21,7 +21,7 @@ std::string ask_body(const std::vector<LoadMessage>& messages, std::size_t max_t
     for (const LoadMessage& message : messages) prompt += message.content;
     body["prompt"] = std::move(prompt);
   }
-  return body.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  return {body.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace), max_tokens};
 }
 
 }  // namespace cairn

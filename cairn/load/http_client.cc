@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <atomic>
 
+#include "cairn/load/bounded_client.h"
+
 namespace cairn {
 namespace {
 
@@ -33,6 +35,7 @@ std::string reason_of(HttpOutcome outcome, httplib::Error error) {
                                                  : "no TLS connection (" + httplib::to_string(error) + ")";
     case HttpOutcome::kTimeout: return "timed out";
     case HttpOutcome::kClosed: return "the connection was closed early";
+    case HttpOutcome::kTooLong: return "the answer is longer than " + std::to_string(kMostBody) + " bytes";
     case HttpOutcome::kStopped: return "stopped";
   }
   return "";
@@ -56,13 +59,14 @@ HttpAnswer HttpClient::stream(const std::string& path, std::string body, std::ch
 HttpAnswer HttpClient::exchange(const char* method, const std::string& path, std::string body,
                                 std::chrono::milliseconds timeout, const OnBytes* on_bytes) const {
   const Deadline deadline = deadline_in(timeout);
-  httplib::Client client(target_.origin);
-  client.set_connection_timeout(std::min(timeout, kConnectTimeout));
-  client.set_read_timeout(timeout + std::chrono::seconds(1));  // the watch comes first
-  client.set_write_timeout(timeout + std::chrono::seconds(1));
-  client.set_tcp_nodelay(true);
-  client.set_keep_alive(false);
-  if (!target_.authorities.empty()) client.set_ca_cert_path(target_.authorities);
+  UnseenBytes unseen;
+  const std::unique_ptr<httplib::ClientImpl> client = bounded_client(target_, unseen);
+  client->set_connection_timeout(std::min(timeout, kConnectTimeout));
+  client->set_read_timeout(timeout + std::chrono::seconds(1));  // the watch comes first
+  client->set_write_timeout(timeout + std::chrono::seconds(1));
+  client->set_tcp_nodelay(true);
+  client->set_keep_alive(false);
+  if (!target_.authorities.empty()) client->set_ca_cert_path(target_.authorities);
 
   httplib::Request request;
   request.method = method;
@@ -73,19 +77,21 @@ HttpAnswer HttpClient::exchange(const char* method, const std::string& path, std
   request.body = std::move(body);
 
   HttpAnswer answer;
-  bool enough = false;
+  bool enough = false, too_long = false;
   request.response_handler = [&](const httplib::Response& response) {
+    unseen.handed_on();
     answer.status = response.status;
     return true;
   };
   request.content_receiver = [&](const char* data, std::size_t size, std::uint64_t, std::uint64_t) {
+    unseen.handed_on();
     if (on_bytes != nullptr && answer.status == 200) {
       enough = !(*on_bytes)({data, size});
     } else {
       answer.body.append(data, size);
-      enough = answer.body.size() > kMostBody;
+      too_long = answer.body.size() > kMostBody;
     }
-    return !enough;
+    return !enough && !too_long;
   };
 
   httplib::Response response;
@@ -94,19 +100,25 @@ HttpAnswer HttpClient::exchange(const char* method, const std::string& path, std
   {
     const DeadlineWatch::Guard guard(watch_, deadline, [&client, &cut] {
       cut = true;  // to the library a body that ends with the connection is whole then
-      client.stop();
+      client->stop();
     });
-    if (client.send(request, response, error)) error = httplib::Error::Success;
+    if (client->send(request, response, error)) error = httplib::Error::Success;
   }
-  if (answer.status == 0) answer.status = response.status > 0 ? response.status : 0;
+  const bool in_head = answer.status == 0;
+  if (in_head) answer.status = response.status > 0 ? response.status : 0;
   answer.outcome = outcome_of(error);
   const bool whole = answer.outcome == HttpOutcome::kAnswered && !cut;
-  if (enough || (!whole && watch_.stopped())) {
+  if (too_long || unseen.too_many()) {
+    answer.outcome = HttpOutcome::kTooLong;
+  } else if (enough || (!whole && watch_.stopped())) {
     answer.outcome = HttpOutcome::kStopped;
   } else if (!whole && passed(deadline)) {
     answer.outcome = HttpOutcome::kTimeout;
   }
   answer.reason = reason_of(answer.outcome, error);
+  if (unseen.too_many()) {
+    answer.reason = "more than " + std::to_string(kMostUnseen) + " bytes of " + (in_head ? "head" : "framing");
+  }
   return answer;
 }
 

@@ -18,6 +18,7 @@ enum class HttpOutcome : std::uint8_t {
   kRefused,   // no connection
   kTimeout,   // not answered to the end in time
   kClosed,    // the connection ended early, or said what is not HTTP
+  kTooLong,   // a head, or a body that is not streamed, beyond what an honest server sends
   kStopped,   // by the reader of the stream, or by stop_all of the watch
 };
 

@@ -93,12 +93,12 @@ class Round {
   template <class Barrier>
   void prepare_next_then(Barrier& ready) {
     std::size_t c = next_.fetch_add(1);
-    std::string body = c < plan_.conversations.size() ? begin(plan_.conversations[c]) : "";
+    LoadQuestion question = c < plan_.conversations.size() ? begin(plan_.conversations[c]) : LoadQuestion();
     ready.arrive_and_wait();
     while (c < plan_.conversations.size() && !watch_.stopped()) {
-      converse(plan_.conversations[c], std::span(records_).subspan(first_record_[c]), std::move(body));
+      converse(plan_.conversations[c], std::span(records_).subspan(first_record_[c]), std::move(question));
       c = next_.fetch_add(1);
-      if (c < plan_.conversations.size()) body = begin(plan_.conversations[c]);
+      if (c < plan_.conversations.size()) question = begin(plan_.conversations[c]);
     }
   }
 
@@ -109,7 +109,7 @@ class Round {
     return said;
   }
 
-  std::string begin(const LoadConversation& conversation) const {
+  LoadQuestion begin(const LoadConversation& conversation) const {
     return ask_body(opening(conversation), conversation.turns.front().max_tokens, client_.target().model, options_.ask);
   }
 
@@ -125,7 +125,7 @@ class Round {
     return conversation.due_s;
   }
 
-  void converse(const LoadConversation& conversation, std::span<LoadRecord> records, std::string body) {
+  void converse(const LoadConversation& conversation, std::span<LoadRecord> records, LoadQuestion question) {
     double due_s = await(conversation);
     std::vector<LoadMessage> said;
     if (conversation.turns.size() > 1) said = opening(conversation);
@@ -146,10 +146,10 @@ class Round {
       }
       if (turn > 0) {
         said.push_back({"user", conversation.turns[turn].text()});
-        body = ask_body(said, conversation.turns[turn].max_tokens, client_.target().model, options_.ask);
+        question = ask_body(said, conversation.turns[turn].max_tokens, client_.target().model, options_.ask);
         record.due_s = since_start();
       }
-      std::string answer = ask(client_, std::move(body), options_.ask, start_, record, on_piece);
+      std::string answer = ask(client_, std::move(question), options_.ask, start_, record, on_piece);
       if (!said.empty()) said.push_back({"assistant", std::move(answer)});
       due_s = record.done_s;
       going = record.ok();
@@ -173,8 +173,8 @@ class Round {
 Status warm_up(const HttpClient& client, const DeadlineWatch& watch, const LoadTurn& turn,
                const RoundOptions& options) {
   LoadRecord record;
-  const std::string body = ask_body({{"user", turn.text()}}, turn.max_tokens, client.target().model, options.ask);
-  ask(client, body, options.ask, Clock::now(), record, {});
+  LoadQuestion question = ask_body({{"user", turn.text()}}, turn.max_tokens, client.target().model, options.ask);
+  ask(client, std::move(question), options.ask, Clock::now(), record, {});
   if (watch.stopped()) return fail(ErrorCode::kCancelled, "interrupted");
   if (record.ok()) return {};
   return fail(ErrorCode::kIo, client.target().name + ": the request that warms up failed: " + record.error +

@@ -16,6 +16,7 @@ std::string where(const HttpClient& client) {
 
 std::unexpected<Error> unreachable(const HttpClient& client, const HttpAnswer& answer) {
   if (answer.outcome == HttpOutcome::kStopped) return fail(ErrorCode::kCancelled, "interrupted");
+  if (answer.outcome == HttpOutcome::kTooLong) return fail(ErrorCode::kIo, where(client) + ": " + answer.reason);
   return fail(ErrorCode::kIo, where(client) + ": " + answer.reason + "; is the server running?");
 }
 

@@ -18,9 +18,10 @@ const Json& field(const Json& json, const char* name) {
   return found == json.end() ? kNone : *found;
 }
 
-std::optional<std::size_t> count(const Json& json) {
-  if (!json.is_number_unsigned()) return std::nullopt;
-  return json.get<std::size_t>();
+std::optional<std::size_t> count(const Json& json, bool& good) {
+  if (json.is_number_unsigned()) return json.get<std::size_t>();
+  good = good && !json.is_number();
+  return std::nullopt;
 }
 
 std::string text_of(const Json& json) {
@@ -33,8 +34,7 @@ std::string message_of(const Json& error) {
   return message.empty() ? "an error without a message" : message;
 }
 
-// The first line, cut: it goes into a report.
-// What a server says may hold anything, and goes to a terminal.
+// The first line, cut and without control characters: a server may say anything, and it goes to a terminal.
 std::string one_line(std::string_view text) {
   return printable_start(text.substr(0, text.find_first_of("\r\n")), 200);
 }
@@ -47,14 +47,14 @@ void read_choice(const Json& choice, StreamEvent& event) {
   event.finished |= field(choice, "finish_reason").is_string();
 }
 
-LoadUsage read_usage(const Json& json) {
+LoadUsage read_usage(const Json& json, bool& good) {
   const Json& usage = field(json, "usage");
   const Json& timings = field(json, "timings");
-  LoadUsage counted{.prompt = count(field(usage, "prompt_tokens")),
-                    .completion = count(field(usage, "completion_tokens")),
-                    .cached = count(field(field(usage, "prompt_tokens_details"), "cached_tokens"))};
-  if (!counted.cached) counted.cached = count(field(timings, "cache_n"));
-  const auto computed = count(field(timings, "prompt_n"));
+  LoadUsage counted{.prompt = count(field(usage, "prompt_tokens"), good),
+                    .completion = count(field(usage, "completion_tokens"), good),
+                    .cached = count(field(field(usage, "prompt_tokens_details"), "cached_tokens"), good)};
+  if (!counted.cached) counted.cached = count(field(timings, "cache_n"), good);
+  const auto computed = count(field(timings, "prompt_n"), good);
   if (!counted.cached && computed && counted.prompt && *computed <= *counted.prompt) {
     counted.cached = *counted.prompt - *computed;
   }
@@ -81,7 +81,7 @@ StreamEvent parse_stream_event(std::string_view data) {
   if (const Json& choices = field(json, "choices"); choices.is_array()) {
     for (const Json& choice : choices) read_choice(choice, event);
   }
-  event.usage = read_usage(json);
+  event.usage = read_usage(json, event.counted);
   return event;
 }
 

@@ -18,6 +18,7 @@ struct StreamEvent {
   bool readable = true;   // false: not a JSON object
   bool done = false;      // "[DONE]"
   bool finished = false;  // a finish_reason came
+  bool counted = true;    // false: of the usage something is a number, but not of tokens
   std::string text;
   std::string error;  // the message of an error event
   LoadUsage usage;

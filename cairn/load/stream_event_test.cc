@@ -26,6 +26,13 @@ TEST(StreamEvent, CachedTokensAreToldInThreeWays) {
   EXPECT_EQ(cached(R"({"usage":{"prompt_tokens":9}})"), std::nullopt);
 }
 
+TEST(StreamEvent, NumbersThatCountNothing) {
+  EXPECT_TRUE(parse_stream_event(R"({"usage":{"prompt_tokens":9,"completion_tokens":null}})").counted);
+  EXPECT_FALSE(parse_stream_event(R"({"usage":{"prompt_tokens":-9}})").counted);
+  EXPECT_FALSE(parse_stream_event(R"({"usage":{"completion_tokens":1e300}})").counted);
+  EXPECT_FALSE(parse_stream_event(R"({"timings":{"cache_n":-1}})").counted);
+}
+
 TEST(StreamEvent, Errors) {
   EXPECT_EQ(parse_stream_event(R"({"error":{"message":"no\nmore"}})").error, "no");
   EXPECT_EQ(parse_stream_event(R"({"error":"text"})").error, "text");

@@ -7,20 +7,21 @@
 namespace cairn {
 namespace {
 
-bool is_port(std::string_view text) {
-  int port = 0;
+bool read_port(std::string_view text, int& port) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
   return error == std::errc() && end == text.data() + text.size() && port > 0 && port < 65536;
 }
 
-// HOST, HOST:PORT, [V6] or [V6]:PORT.
-bool is_authority(std::string_view text) {
+// HOST, HOST:PORT, [V6] or [V6]:PORT; without a port it is left as it is.
+bool read_authority(std::string_view text, std::string& host, int& port) {
   if (text.empty() || text.find_first_of("@ \t?#") != text.npos) return false;
-  const std::size_t bracket = text.front() == '[' ? text.find(']') : 0;
+  const bool bracketed = text.front() == '[';
+  const std::size_t bracket = bracketed ? text.find(']') : 0;
   if (bracket == text.npos) return false;
   const std::size_t colon = text.find(':', bracket);
   if (colon == 0) return false;
-  return colon == text.npos ? bracket == 0 || bracket + 1 == text.size() : is_port(text.substr(colon + 1));
+  host = bracketed ? text.substr(1, bracket - 1) : text.substr(0, colon);
+  return colon == text.npos ? !bracketed || bracket + 1 == text.size() : read_port(text.substr(colon + 1), port);
 }
 
 }  // namespace
@@ -41,7 +42,9 @@ Result<LoadTarget> parse_load_target(std::string_view text) {
   if (!http && !https) return wrong("must be [NAME=]http://HOST:PORT or https://");
   const std::size_t host = url.find("://") + 3, slash = std::min(url.find('/', host), url.size());
   const std::string_view authority = url.substr(host, slash - host);
-  if (!is_authority(authority)) return wrong("no HOST or HOST:PORT after ://");
+  target.tls = https;
+  target.port = https ? 443 : 80;
+  if (!read_authority(authority, target.host, target.port)) return wrong("no HOST or HOST:PORT after ://");
   target.origin = url.substr(0, slash);
   std::string_view path = url.substr(slash);
   if (path.find_first_of(" ?#") != path.npos) return wrong("a path without '?', '#' and blanks is needed");

@@ -10,8 +10,11 @@
 namespace cairn {
 
 struct LoadTarget {
-  std::string name;         // in reports
-  std::string origin;       // "http://host:port"
+  std::string name;    // in reports
+  std::string origin;  // "http://host:port"
+  std::string host;    // of the origin, without the brackets of an address
+  int port = 0;
+  bool tls = false;
   std::string path;         // before "/v1/...": "" or "/prefix"
   std::string key;          // sent as a bearer token; empty: none
   std::string authorities;  // file of certificates (PEM) that https trusts; empty: those of the system

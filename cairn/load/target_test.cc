@@ -17,6 +17,14 @@ TEST(LoadTarget, NamesAndPrefixes) {
   EXPECT_EQ(named.origin, "https://host");
   EXPECT_EQ(named.path, "/models/a");
   EXPECT_EQ(parse_load_target("http://[::1]:80/v1")->origin, "http://[::1]:80");
+  EXPECT_EQ(parse_load_target("http://[::1]:81/v1")->host, "::1");
+  EXPECT_EQ(parse_load_target("http://[::1]:81/v1")->port, 81);
+  EXPECT_EQ(plain.host, "127.0.0.1");
+  EXPECT_EQ(plain.port, 8080);
+  EXPECT_FALSE(plain.tls);
+  EXPECT_EQ(named.host, "host");
+  EXPECT_EQ(named.port, 443);
+  EXPECT_TRUE(named.tls);
   EXPECT_EQ(parse_load_target("http://host/a=b")->path, "/a=b");
 }
 

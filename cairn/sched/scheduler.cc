@@ -2,6 +2,7 @@
 #include "cairn/sched/scheduler.h"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "cairn/base/check.h"
@@ -10,19 +11,20 @@
 namespace cairn {
 namespace {
 
-constexpr std::size_t kMostSorted = 128;  // waiting requests whose cached prefixes are looked up in one step
+// Waiting requests whose cached prefixes are looked up in one step, or one of each tenant where there are more tenants.
+constexpr std::size_t kMostSorted = 128;
 
 }  // namespace
 
 std::size_t Scheduler::bytes_alone(const SchedRequest& request) const {
-  KeySet counted = options_.tenants[request.tenant].held;
-  return bytes_at(request, request.prompt_tokens + request.most_new, counted);
+  return bytes_beyond(request, request.prompt_tokens + request.most_new, options_.tenants[request.tenant].held);
 }
 
 void Scheduler::submit(SchedRequest request) {
   CAIRN_CHECK(could_fit(request) && request.prompt_tokens > 0);
   const std::size_t known = request.prompt_tokens;
-  waiting_.push_back({.request = std::move(request), .held = 0, .known = known, .parked = false});
+  Entries& waiting = waiting_[request.tenant];
+  waiting.push_back({.request = std::move(request), .held = 0, .known = known, .parked = false});
 }
 
 void Scheduler::remove(RequestId id) {
@@ -31,16 +33,21 @@ void Scheduler::remove(RequestId id) {
   if (found != running_.end()) {
     short_.erase(found->request.tenant);
     running_.erase(found);
+    return;
   }
-  waiting_.remove_if(is_it);
+  for (Entries& waiting : waiting_) {
+    if (waiting.remove_if(is_it) > 0) return;
+  }
 }
 
 std::size_t Scheduler::running(std::size_t tenant) const {
   return std::ranges::count_if(running_, [=](const Entry& entry) { return entry.request.tenant == tenant; });
 }
 
-std::size_t Scheduler::waiting(std::size_t tenant) const {
-  return std::ranges::count_if(waiting_, [=](const Entry& entry) { return entry.request.tenant == tenant; });
+std::size_t Scheduler::waiting() const {
+  std::size_t all = 0;
+  for (const Entries& waiting : waiting_) all += waiting.size();
+  return all;
 }
 
 void Scheduler::opened(RequestId id, std::size_t held) {
@@ -57,29 +64,29 @@ void Scheduler::advanced(RequestId id, std::size_t held, std::size_t known) {
   }
 }
 
-// Blocks of the prompt that others have been counted with are not counted again, except the one with the prompt's last
-// token: it is computed anew for the logits.
-std::size_t Scheduler::bytes_at(const SchedRequest& request, std::size_t tokens, KeySet& counted) const {
-  const std::size_t blocks =
-      std::min({request.keys.size(), tokens / kBlockTokens, (request.prompt_tokens - 1) / kBlockTokens});
+// All but the one with the prompt's last token, which is computed anew for the logits.
+std::size_t Scheduler::keyed_blocks(const SchedRequest& request, std::size_t tokens) const {
+  return std::min({request.keys.size(), tokens / kBlockTokens, (request.prompt_tokens - 1) / kBlockTokens});
+}
+
+// Blocks of the prompt that others have been counted with are not counted again.
+std::size_t Scheduler::bytes_beyond(const SchedRequest& request, std::size_t tokens, const KeySet& counted) const {
   std::size_t shared = 0;
-  for (std::size_t b = 0; b < blocks; ++b) {
-    if (!counted.insert(request.keys[b]).second) shared += options_.block_bytes(b);
+  for (std::size_t b = 0; b < keyed_blocks(request, tokens); ++b) {
+    if (counted.contains(request.keys[b])) shared += options_.block_bytes(b);
   }
   const std::size_t bytes = options_.bytes_for(tokens);
   return bytes - std::min(bytes, shared);
 }
 
-std::size_t Scheduler::growth_end(const Entry& entry) const {
-  return std::min(entry.known + options_.growth_tokens, entry.request.prompt_tokens + entry.request.most_new);
+std::size_t Scheduler::count_bytes(const SchedRequest& request, std::size_t tokens, KeySet& counted) const {
+  const std::size_t bytes = bytes_beyond(request, tokens, counted);
+  counted.insert(request.keys.begin(), request.keys.begin() + keyed_blocks(request, tokens));
+  return bytes;
 }
 
-std::size_t Scheduler::projected(std::size_t tenant, KeySet& counted) const {
-  std::size_t bytes = 0;
-  for (const Entry& entry : running_) {
-    if (entry.request.tenant == tenant) bytes += bytes_at(entry.request, growth_end(entry), counted);
-  }
-  return bytes;
+std::size_t Scheduler::growth_end(const Entry& entry) const {
+  return std::min(entry.known + options_.growth_tokens, entry.request.prompt_tokens + entry.request.most_new);
 }
 
 StepPlan Scheduler::plan(double now_s, const Cached& cached) {
@@ -94,10 +101,10 @@ void Scheduler::park(Entries::iterator entry) {
   entry->held = 0;
   entry->parked = true;
   // Among the parked, the one that arrived first is resumed first.
-  const auto place = std::ranges::find_if(waiting_, [&](const Entry& other) {
-    return !other.parked || other.request.arrival_s > entry->request.arrival_s;
-  });
-  waiting_.splice(place, running_, entry);
+  Entries& waiting = waiting_[entry->request.tenant];
+  const auto place = std::ranges::find_if(
+      waiting, [&](const Entry& other) { return !other.parked || other.request.arrival_s > entry->request.arrival_s; });
+  waiting.splice(place, running_, entry);
 }
 
 RequestId Scheduler::park_newest(std::size_t tenant) {
@@ -120,7 +127,7 @@ void Scheduler::make_room(StepPlan& plan) {
       std::size_t bytes = 0;
       for (const Entry& entry : running_) {
         if (entry.request.tenant != tenant) continue;
-        bytes += bytes_at(entry.request, std::min(entry.known, entry.held + options_.pass_rows), counted);
+        bytes += count_bytes(entry.request, std::min(entry.known, entry.held + options_.pass_rows), counted);
       }
       if (bytes <= options_.tenants[tenant].kv_bytes) break;
       plan.park.push_back(park_newest(tenant));
@@ -155,51 +162,77 @@ Scheduler::KeySet Scheduler::being_computed() const {
 }
 
 void Scheduler::start_some(StepPlan& plan, double now_s, const Cached& cached) {
-  if (waiting_.empty() || running_.size() >= options_.most_running) return;
-  struct Candidate {
-    Entries::iterator entry;
-    std::size_t cached_blocks = 0;
-    bool first = false;  // parked, or out of patience
-  };
-  std::vector<Candidate> candidates;
-  for (auto entry = waiting_.begin(); entry != waiting_.end() && candidates.size() < kMostSorted; ++entry) {
-    candidates.push_back({entry, cached(entry->request.tenant, entry->request.keys),
-                          entry->parked || now_s - entry->request.arrival_s > options_.patience_s});
-  }
+  if (running_.size() >= options_.most_running) return;
+  std::vector<Turn> all = turns(now_s, cached);
+  if (all.empty()) return;
   KeySet computing = being_computed();
-  std::vector<bool> blocked(options_.tenants.size(), false);  // someone who goes first waits for room there
-  while (!candidates.empty() && running_.size() < options_.most_running) {
-    // Those who go first by arrival; then the tenant with the fewest, then the longest prefix, then arrival.
-    const auto best = std::ranges::min_element(candidates, [&](const Candidate& a, const Candidate& b) {
-      if (a.first != b.first) return a.first;
-      if (!a.first) {
-        const std::size_t of_a = running(a.entry->request.tenant), of_b = running(b.entry->request.tenant);
-        if (of_a != of_b) return of_a < of_b;
-        if (a.cached_blocks != b.cached_blocks) return a.cached_blocks > b.cached_blocks;
-      }
-      return a.entry->request.arrival_s < b.entry->request.arrival_s;
+  while (running_.size() < options_.most_running) {
+    // Between tenants nothing counts but what each of them got: how long its queue is, or how old, gives it no right to
+    // the places of the others.
+    const auto next = std::ranges::min_element(all, {}, [&](const Turn& turn) {
+      return std::tuple(turn.candidates.empty(), turn.running, last_start_[turn.tenant]);
     });
-    const Candidate candidate = *best;
-    candidates.erase(best);
-    const SchedRequest& request = candidate.entry->request;
-    const SchedulerOptions::Tenant& tenant = options_.tenants[request.tenant];
-    if (blocked[request.tenant] || short_.contains(request.tenant) || running(request.tenant) >= tenant.most_running)
-      continue;
-    if (candidate.cached_blocks < request.keys.size() && computing.contains(request.keys[candidate.cached_blocks])) {
-      continue;
-    }
-    KeySet counted = tenant.held;
-    const std::size_t others = projected(request.tenant, counted);
-    if (running(request.tenant) > 0 &&
-        others + bytes_at(request, growth_end(*candidate.entry), counted) > tenant.kv_bytes) {
-      blocked[request.tenant] = candidate.first;
-      continue;
-    }
-    plan.start.push_back(request.id);
-    for (std::size_t b = candidate.cached_blocks; b < request.keys.size(); ++b) computing.insert(request.keys[b]);
-    candidate.entry->held = 0;
-    running_.splice(running_.end(), waiting_, candidate.entry);
+    if (next->candidates.empty()) return;
+    try_next(*next, computing, plan);
   }
+}
+
+std::vector<Scheduler::Turn> Scheduler::turns(double now_s, const Cached& cached) {
+  std::vector<Turn> found;
+  for (std::size_t tenant = 0; tenant < options_.tenants.size(); ++tenant) {
+    if (waiting_[tenant].empty() || short_.contains(tenant)) continue;
+    const std::size_t running = this->running(tenant);
+    if (running < options_.tenants[tenant].most_running) found.push_back({.tenant = tenant, .running = running});
+  }
+  for (Turn& turn : found) {
+    turn.candidates = candidates(turn.tenant, std::max<std::size_t>(1, kMostSorted / found.size()), now_s, cached);
+    turn.counted = options_.tenants[turn.tenant].held;
+    for (const Entry& entry : running_) {
+      if (entry.request.tenant == turn.tenant)
+        turn.bytes += count_bytes(entry.request, growth_end(entry), turn.counted);
+    }
+  }
+  return found;
+}
+
+// Those who go first by arrival; then the longest prefix, then arrival.
+std::vector<Scheduler::Candidate> Scheduler::candidates(std::size_t tenant, std::size_t most, double now_s,
+                                                        const Cached& cached) {
+  std::vector<Candidate> found;
+  Entries& waiting = waiting_[tenant];
+  for (auto entry = waiting.begin(); entry != waiting.end() && found.size() < most; ++entry) {
+    found.push_back({entry, cached(tenant, entry->request.keys),
+                     entry->parked || now_s - entry->request.arrival_s > options_.patience_s});
+  }
+  std::ranges::stable_sort(found, [](const Candidate& a, const Candidate& b) {
+    if (a.first != b.first) return a.first;
+    if (!a.first && a.cached_blocks != b.cached_blocks) return a.cached_blocks > b.cached_blocks;
+    return a.entry->request.arrival_s < b.entry->request.arrival_s;
+  });
+  std::ranges::reverse(found);
+  return found;
+}
+
+void Scheduler::try_next(Turn& turn, KeySet& computing, StepPlan& plan) {
+  const Candidate candidate = turn.candidates.back();
+  turn.candidates.pop_back();
+  const SchedRequest& request = candidate.entry->request;
+  const SchedulerOptions::Tenant& tenant = options_.tenants[turn.tenant];
+  if (candidate.cached_blocks < request.keys.size() && computing.contains(request.keys[candidate.cached_blocks])) {
+    return;
+  }
+  const std::size_t end = growth_end(*candidate.entry);
+  if (turn.running > 0 && turn.bytes + bytes_beyond(request, end, turn.counted) > tenant.kv_bytes) {
+    if (candidate.first) turn.candidates.clear();  // nobody takes the room that it waits for
+    return;
+  }
+  turn.bytes += count_bytes(request, end, turn.counted);
+  plan.start.push_back(request.id);
+  for (std::size_t b = candidate.cached_blocks; b < request.keys.size(); ++b) computing.insert(request.keys[b]);
+  candidate.entry->held = 0;
+  running_.splice(running_.end(), waiting_[turn.tenant], candidate.entry);
+  last_start_[turn.tenant] = ++starts_;
+  if (++turn.running >= tenant.most_running) turn.candidates.clear();
 }
 
 }  // namespace cairn

@@ -23,7 +23,7 @@ struct SchedulerOptions {
   std::size_t most_running = 16;
   std::size_t pass_rows = 256;      // of a pass
   std::size_t prefill_rows = 64;    // of a pass in which somebody decodes
-  double patience_s = 5;            // after which a request goes before all that arrived later
+  double patience_s = 5;            // after which a request goes before all of its tenant that arrived later
   std::size_t growth_tokens = 256;  // of an answer that admission counts on; what comes after may cost a parking
   using KeySet = std::unordered_set<Digest, DigestHash>;
   struct Tenant {
@@ -51,7 +51,8 @@ class Scheduler {
   // How many leading blocks of these a tenant's cache holds now.
   using Cached = std::function<std::size_t(std::size_t tenant, const std::vector<Digest>& keys)>;
 
-  explicit Scheduler(SchedulerOptions options) : options_(std::move(options)) {}
+  explicit Scheduler(SchedulerOptions options)
+      : options_(std::move(options)), waiting_(options_.tenants.size()), last_start_(options_.tenants.size()) {}
 
   // KV bytes that the request takes when it runs alone, beyond what is held for the tenant anyway. Thread-safe.
   std::size_t bytes_alone(const SchedRequest& request) const;
@@ -74,9 +75,9 @@ class Scheduler {
   RequestId park_newest(std::size_t tenant);
 
   std::size_t running() const { return running_.size(); }
-  std::size_t waiting() const { return waiting_.size(); }
+  std::size_t waiting() const;
   std::size_t running(std::size_t tenant) const;
-  std::size_t waiting(std::size_t tenant) const;
+  std::size_t waiting(std::size_t tenant) const { return waiting_[tenant].size(); }
 
  private:
   struct Entry {
@@ -89,19 +90,38 @@ class Scheduler {
   using Entries = std::list<Entry>;
   using KeySet = SchedulerOptions::KeySet;
 
-  std::size_t bytes_at(const SchedRequest& request, std::size_t tokens, KeySet& counted) const;
+  struct Candidate {
+    Entries::iterator entry;
+    std::size_t cached_blocks = 0;
+    bool first = false;  // parked, or out of patience
+  };
+  // A tenant in which something may start in this step.
+  struct Turn {
+    std::size_t tenant = 0, running = 0;
+    std::size_t bytes = 0;                // that the running ones will need
+    KeySet counted{};                     // the blocks in it, and those that are held anyway
+    std::vector<Candidate> candidates{};  // the next one last
+  };
+
+  std::size_t keyed_blocks(const SchedRequest& request, std::size_t tokens) const;
+  std::size_t bytes_beyond(const SchedRequest& request, std::size_t tokens, const KeySet& counted) const;
+  std::size_t count_bytes(const SchedRequest& request, std::size_t tokens, KeySet& counted) const;
   std::size_t growth_end(const Entry& entry) const;
-  std::size_t projected(std::size_t tenant, KeySet& counted) const;
   void share_rows(StepPlan& plan) const;
   void make_room(StepPlan& plan);
   void start_some(StepPlan& plan, double now_s, const Cached& cached);
+  std::vector<Turn> turns(double now_s, const Cached& cached);
+  std::vector<Candidate> candidates(std::size_t tenant, std::size_t most, double now_s, const Cached& cached);
+  void try_next(Turn& turn, KeySet& computing, StepPlan& plan);
   KeySet being_computed() const;
   void park(Entries::iterator entry);
 
   SchedulerOptions options_;
   Entries running_;                        // in the order in which they started
   std::unordered_set<std::size_t> short_;  // tenants in which nothing starts
-  Entries waiting_;                        // parked ones first, then in the order of arrival
+  std::vector<Entries> waiting_;           // by tenant; parked ones first, then in the order of arrival
+  std::vector<std::uint64_t> last_start_;  // by tenant, a number of starts_
+  std::uint64_t starts_ = 0;
 };
 
 }  // namespace cairn

@@ -66,6 +66,7 @@ class Machine {
   // One pass; false when there was nothing to do.
   bool step() {
     const StepPlan plan = scheduler_.plan(now_s_, [&](std::size_t, const std::vector<Digest>& keys) {
+      ++looked_up_;
       std::size_t held = 0;
       while (held < keys.size() && cache_.contains(keys[held])) ++held;
       return held;
@@ -96,6 +97,7 @@ class Machine {
   double now_s() const { return now_s_; }
   std::size_t parked() const { return parked_; }
   std::size_t computed() const { return computed_; }
+  std::size_t looked_up() const { return looked_up_; }  // prefixes, of waiting requests
 
  private:
   void start(RequestId id) {
@@ -162,7 +164,7 @@ class Machine {
   std::map<RequestId, Request> requests_;
   std::set<Digest> cache_;
   double now_s_ = 0;
-  std::size_t parked_ = 0, computed_ = 0;
+  std::size_t parked_ = 0, computed_ = 0, looked_up_ = 0;
 };
 
 SchedulerOptions roomy() {
@@ -180,7 +182,7 @@ RC_GTEST_PROP(SchedulerModel, EverybodyEndsWithinTheBudgets, ()) {
                                .most_running = *rc::gen::inRange<std::size_t>(1, 8)});
   }
   options.most_running = *rc::gen::inRange<std::size_t>(1, 12);
-  options.growth_tokens = *rc::gen::inRange<std::size_t>(0, 300);
+  options.growth_tokens = *rc::gen::inRange<std::size_t>(0, 600);
   options.patience_s = *rc::gen::element(0.0, 0.1, 5.0);
   Machine machine(options);
   const auto count = *rc::gen::inRange<std::size_t>(1, 30);
@@ -206,6 +208,7 @@ RC_GTEST_PROP(SchedulerModel, EverybodyEndsWithinTheBudgets, ()) {
   }
   RC_ASSERT(machine.scheduler().running() + machine.scheduler().waiting() == 0);
   for (const auto& [id, request] : machine.requests()) RC_ASSERT(request.done_s >= 0);
+  if (options.growth_tokens >= 400) RC_ASSERT(machine.parked() == 0);  // admission counts on all there will be
 }
 
 TEST(Scheduler, ALongPromptDelaysTheOthersByOneChunk) {
@@ -283,6 +286,89 @@ TEST(Scheduler, TenantsTakeTurns) {
     if (machine.requests().at(id).done_s >= 0) first_end_s = std::min(first_end_s, machine.requests().at(id).done_s);
   }
   EXPECT_EQ(machine.requests().at(50).first_start_s, first_end_s) << "the first place that became free was its";
+}
+
+// Three tenants, two of which have `queued` requests; when one of the third starts, by the clock.
+std::vector<double> starts_beside(std::size_t queued, const SchedulerOptions& options, std::size_t steps) {
+  Machine machine(options);
+  for (RequestId id = 1; id <= 2 * queued; ++id) {
+    machine.submit(id, {.document = id, .prompt = 100, .most_new = 20 + id % 2 * 20, .tenant = id % 2});
+  }
+  for (std::size_t s = 0; s < steps; ++s) machine.step();
+  std::vector<double> starts;
+  for (RequestId id = 10001; id <= 10003; ++id) {
+    machine.submit(id, {.document = id, .prompt = 70, .most_new = 5, .tenant = 2, .arrival_s = machine.now_s()});
+    while (machine.requests().at(id).done_s < 0) {
+      if (!machine.step()) return {};
+    }
+    starts.push_back(machine.requests().at(id).first_start_s);
+  }
+  return starts;
+}
+
+RC_GTEST_PROP(SchedulerModel, HowLongATenantWaitsDoesNotDependOnTheQueuesOfOthers, ()) {
+  SchedulerOptions options = roomy();
+  options.tenants.resize(3, options.tenants.front());
+  options.most_running = *rc::gen::inRange<std::size_t>(1, 6);
+  options.patience_s = *rc::gen::element(0.0, 0.1, 5.0);
+  for (std::size_t t = 0; t < 2; ++t) {
+    options.tenants[t].most_running = *rc::gen::element<std::size_t>(1, 3, SIZE_MAX);
+    options.tenants[t].kv_bytes = *rc::gen::element<std::size_t>(3, 1000) * kBlockBytes;
+  }
+  const auto steps = *rc::gen::inRange<std::size_t>(0, 100);
+  const std::vector<double> starts = starts_beside(50, options, steps);
+  RC_ASSERT(starts.size() == 3);
+  RC_ASSERT(starts_beside(400, options, steps) == starts);
+}
+
+TEST(Scheduler, ATenantAtItsLimitKeepsNoPlaceFree) {
+  SchedulerOptions options = roomy();
+  options.tenants.resize(2, options.tenants.front());
+  options.tenants[0].most_running = 1;
+  options.most_running = 4;
+  Machine machine(options);
+  for (RequestId id = 1; id <= 200; ++id) machine.submit(id, {.document = id, .prompt = 100, .most_new = 400});
+  machine.step();
+  machine.submit(500, {.document = 500, .prompt = 100, .most_new = 4, .tenant = 1, .arrival_s = machine.now_s()});
+  machine.step();
+  EXPECT_TRUE(machine.requests().at(500).running);
+}
+
+TEST(Scheduler, TenantsTakeTurnsAlsoWhenAllHaveWaitedTooLong) {
+  SchedulerOptions options = roomy();
+  options.tenants.resize(2, options.tenants.front());
+  options.most_running = 1;
+  options.patience_s = 0;
+  Machine machine(options);
+  for (RequestId id = 1; id <= 150; ++id) machine.submit(id, {.document = id, .prompt = 100, .most_new = 5});
+  for (int i = 0; i < 20; ++i) machine.step();
+  std::size_t before = 0;
+  for (const auto& [id, request] : machine.requests()) before += request.starts;
+  for (RequestId id = 501; id <= 503; ++id) {
+    machine.submit(id, {.document = id, .prompt = 100, .most_new = 5, .tenant = 1, .arrival_s = machine.now_s()});
+  }
+  while (machine.requests().at(503).first_start_s < 0) ASSERT_TRUE(machine.step());
+  std::size_t after = 0;
+  for (const auto& [id, request] : machine.requests()) after += request.starts;
+  EXPECT_LE(after - before, 6u) << "every second start is its";
+}
+
+TEST(Scheduler, AStepLooksAtFewOfManyWhoWait) {
+  SchedulerOptions options = roomy();
+  options.tenants.resize(4, options.tenants.front());
+  for (std::size_t t = 0; t < 3; ++t) options.tenants[t].kv_bytes = 5 * kBlockBytes;  // places are free, bytes are not
+  Machine machine(options);
+  for (RequestId id = 1; id <= 600; ++id) {
+    machine.submit(id, {.document = id, .prompt = 200, .most_new = 100, .tenant = id % 3});
+  }
+  for (int i = 0; i < 30; ++i) {
+    const std::size_t before = machine.looked_up();
+    machine.step();
+    EXPECT_LE(machine.looked_up() - before, 128u);
+  }
+  EXPECT_EQ(machine.scheduler().running(), 3u);
+  EXPECT_EQ(machine.scheduler().waiting(), 597u);
+  EXPECT_EQ(machine.scheduler().waiting(0), 199u);
 }
 
 }  // namespace
