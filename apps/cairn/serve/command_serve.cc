@@ -41,7 +41,7 @@ std::map<std::string, TenantLimits> tenant_limits(const std::optional<ApiKeys>& 
   return tenants;
 }
 
-// The weights once; every tenant's cache, codec and store come from the loop. Gives the model its tokenizer.
+// The weights once; every tenant's cache, codec and store come from the loop. Gives the model its tokenizer and context.
 Result<std::unique_ptr<ServeLoop>> start_loop(const ServeOptions& options, const std::optional<ApiKeys>& keys,
                                               ApiModel& model) {
   LoopOptions loop = options.loop;
@@ -51,6 +51,7 @@ Result<std::unique_ptr<ServeLoop>> start_loop(const ServeOptions& options, const
   weights.store = {};
   CAIRN_TRY(std::unique_ptr<Engine> engine, load_engine(weights, /*reuse=*/false));
   model.tokenizer = &engine->tokenizer();
+  model.context = engine->context();
   CAIRN_TRY(loop.public_prefixes, read_public_prefixes(options.public_prefixes, model));
   return ServeLoop::create(std::move(engine), std::move(loop));
 }

@@ -160,6 +160,15 @@ ApiResult<void> check_model(const Fields& fields, const ApiModel& model) {
        .code = "model_not_found"});
 }
 
+ApiResult<void> check_prompt_bytes(std::size_t bytes, const ApiModel& model) {
+  const std::size_t longest = model.tokenizer->longest_token_bytes();
+  const std::size_t least = bytes / longest + (bytes % longest != 0);
+  if (model.context == 0 || least <= model.context) return {};
+  return refuse({.message = "the context holds " + std::to_string(model.context) +
+                            " tokens, but the prompt has at least " + std::to_string(least),
+                 .code = "context_length_exceeded"});
+}
+
 ApiResult<void> read_common_fields(const Fields& fields, const ApiModel& model, ApiRequest& request) {
   CAIRN_TRY_VOID(check_model(fields, model));
   CAIRN_TRY_VOID(refuse_unsupported(fields, kUnsupported));
