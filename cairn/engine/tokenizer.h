@@ -53,6 +53,8 @@ class Tokenizer {
   bool is_special(TokenId id) const { return vocabulary_.is_special(id); }
 
   std::size_t size() const { return vocabulary_.size(); }
+  // A text of b bytes has at least b / longest_token_bytes() tokens, whatever is in it.
+  std::size_t longest_token_bytes() const { return vocabulary_.longest(); }
   std::optional<TokenId> bos() const { return vocabulary_.bos(); }
   std::optional<TokenId> eos() const { return vocabulary_.eos(); }
   bool adds_bos() const { return vocabulary_.adds_bos(); }

@@ -64,6 +64,23 @@ TEST(Tokenizer, StreamingDecodeEqualsWholeDecode) {
   }
 }
 
+TEST(Tokenizer, NoTokenStandsForMoreThanTheLongest) {
+  for (const auto& tokenizer : all_tokenizers()) {
+    EXPECT_TRUE(rc::check([&] {
+      const std::string text = *any_text();
+      const auto ids = tokenizer->encode(text, {.add_bos = false, .parse_special = *rc::gen::arbitrary<bool>()});
+      RC_ASSERT(ids.size() * tokenizer->longest_token_bytes() >= text.size());
+    }));
+  }
+  const auto tokenizer = must_make(spm_data());
+  std::size_t longest = 1;
+  for (TokenId id = 0; static_cast<std::size_t>(id) < tokenizer->size(); ++id) {
+    const std::string_view text = tokenizer->is_special(id) ? tokenizer->token_text(id) : tokenizer->token_bytes(id);
+    longest = std::max(longest, text.size());
+  }
+  EXPECT_EQ(tokenizer->longest_token_bytes(), longest);
+}
+
 TEST(Tokenizer, LongRunsStayNearLinear) {
   for (const auto& tokenizer : all_tokenizers()) {
     for (const std::string unit : {"a", " ", "\n", "<", "1", "\xFF", "he ", "<tool>"}) {

@@ -114,6 +114,7 @@ Result<Vocabulary> Vocabulary::make(TokenizerData& data, std::string (*raw_bytes
   }
   v.texts_ = std::move(data.tokens);
   for (TokenId id = 0; id < size; ++id) {
+    v.longest_ = std::max({v.longest_, v.bytes_[id].size(), v.is_special(id) ? v.texts_[id].size() : 0});
     const bool can_merge = v.types_[id] == TokenType::kNormal || v.types_[id] == TokenType::kUserDefined ||
                            v.types_[id] == TokenType::kUnused;
     if (can_merge && !v.bytes_[id].empty()) v.by_bytes_.try_emplace(v.bytes_[id], id);

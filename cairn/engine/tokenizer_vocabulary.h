@@ -34,6 +34,8 @@ class Vocabulary {
   std::optional<TokenId> find(std::string_view bytes) const;
   std::optional<TokenId> special(std::string_view text) const;
   const std::vector<TokenId>& specials() const { return specials_; }  // longest text first, then by id
+  // No token stands for more bytes of a text, special tokens in their own texts included; at least 1.
+  std::size_t longest() const { return longest_; }
 
   std::optional<TokenId> bos() const { return bos_; }
   std::optional<TokenId> eos() const { return eos_; }
@@ -49,6 +51,7 @@ class Vocabulary {
   std::vector<TokenType> types_;
   std::vector<bool> ends_generation_;
   std::vector<TokenId> specials_;
+  std::size_t longest_ = 1;
   std::unordered_map<std::string_view, TokenId> by_bytes_;
   std::unordered_map<std::string_view, TokenId> special_by_text_;
   std::optional<TokenId> bos_, eos_, unknown_;

@@ -14,7 +14,10 @@ namespace cairn {
 
 struct ApiServer {
   FakeBackend backend;
-  ApiOptions options{.model = {.tokenizer = &backend.tokenizer(), .family = ChatFamily::kPlain, .name = "tiny"}};
+  ApiOptions options{.model = {.tokenizer = &backend.tokenizer(),
+                               .context = backend.context(),
+                               .family = ChatFamily::kPlain,
+                               .name = "tiny"}};
   HttpServerOptions http{.port = 0, .threads = 8};
   std::ostringstream logged;  // read it after stop()
 

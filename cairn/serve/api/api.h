@@ -14,6 +14,7 @@
 #include "cairn/serve/api/metrics.h"
 #include "cairn/serve/api/origin.h"
 #include "cairn/serve/api/request_record.h"
+#include "cairn/serve/api/text_turns.h"
 #include "cairn/serve/generate_backend.h"
 #include "cairn/serve/http/http_message.h"
 
@@ -25,6 +26,7 @@ struct ApiOptions {
   std::optional<ApiKeys> keys{};                   // without: everybody is the tenant ""
   bool metrics_open = false;                       // /metrics, of all tenants, without a key
   std::chrono::milliseconds request_time{600000};  // from a request to the end of its answer
+  std::chrono::milliseconds turn_time{30000};      // a large text waits so long for its turn
   std::size_t recent = 256;                        // requests that /api/state and /api/requests know
 };
 
@@ -35,12 +37,15 @@ struct ApiContext {
   AccessLog& log;
   Metrics metrics{};
   RecentRequests recent{options.recent};
+  TextTurns turns{kLargeTextsAtOnce};
   const std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
   const std::int64_t started_s = 0;  // Unix time
 
   // Logs, counts and remembers a request that is over.
   void note(const RequestRecord& record);
 };
+
+inline constexpr int kClientGoneStatus = 499;  // for the log: nobody reads it
 
 struct ApiCall {
   const HttpRequest& http;

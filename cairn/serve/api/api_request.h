@@ -21,10 +21,15 @@ inline constexpr std::size_t kMostPrompts = 64;   // of one request, times n
 inline constexpr std::size_t kMostStops = 16;
 inline constexpr std::size_t kLongestStop = 1024;  // bytes
 inline constexpr std::int64_t kMostTopLogprobs = 20;
+// Bytes of text for /tokenize and from /detokenize, and of text whose pieces are asked for: an answer has up to seven
+// bytes per byte of the first, and up to thirty per byte of the second.
+inline constexpr std::size_t kMostTokenized = std::size_t{4} << 20;
+inline constexpr std::size_t kMostInPieces = std::size_t{1} << 20;
 
 // What a request is read against. The tokenizer must outlive it.
 struct ApiModel {
   const Tokenizer* tokenizer = nullptr;
+  std::size_t context = 0;  // tokens; 0: a prompt is encoded however long it is
   ChatFamily family = ChatFamily::kPlain;
   std::string name;  // as clients ask for it
   // Where a request says nothing. Those of OpenAI: draw from the model's own distribution.
@@ -52,6 +57,8 @@ std::vector<GenerateRequest> generate_requests(ApiRequest& request, const std::s
 
 // 404 unless it is the served one, "default" or empty.
 ApiResult<void> check_model(const Fields& fields, const ApiModel& model);
+// Refuses that many bytes of text where they must be more tokens than the context holds, so that nobody encodes them.
+ApiResult<void> check_prompt_bytes(std::size_t bytes, const ApiModel& model);
 // Everything that both endpoints have; see request_fields.cc.
 ApiResult<void> read_common_fields(const Fields& fields, const ApiModel& model, ApiRequest& request);
 // Each must be within the vocabulary.

@@ -75,6 +75,9 @@ constexpr Bad kBadInBoth[] = {
     {"modalities", R"("modalities":["text","audio"])"},
     {"audio", R"("audio":{"voice":"x"})"},
     {"mirostat", R"("mirostat":2)"},
+    {"samplers", R"("samplers":["top_k"])"},
+    {"samplers", R"("samplers":"kp")"},
+    {"n_predict", R"("n_predict":3)"},
     {"ignore_eos", R"("ignore_eos":1)"},
 };
 
@@ -111,6 +114,9 @@ TEST_F(ApiRequestTest, WhatIsWrongInAChatIsNamed) {
       {"top_logprobs", R"({"messages":[{"role":"user","content":"a"}],"top_logprobs":3})"},
       {"top_logprobs", R"({"messages":[{"role":"user","content":"a"}],"logprobs":true,"top_logprobs":21})"},
       {"logprobs", R"({"messages":[{"role":"user","content":"a"}],"logprobs":3})"},
+      {"echo", R"({"messages":[{"role":"user","content":"a"}],"echo":true})"},
+      {"continue_final_message", R"({"messages":[{"role":"user","content":"a"}],"continue_final_message":true})"},
+      {"add_generation_prompt", R"({"messages":[{"role":"user","content":"a"}],"add_generation_prompt":false})"},
   };
   for (const Bad& bad : cases) {
     const auto request = parse_chat_request(bad.json, model_);
@@ -178,7 +184,8 @@ TEST_F(ApiRequestTest, HarmlessAndUnknownFieldsAreAccepted) {
   const auto request = chat(
       R"(,"model":"tiny","frequency_penalty":0,"presence_penalty":0.0,"logit_bias":{},"best_of":1,"suffix":"","tools":[],)"
       R"("tool_choice":"none","response_format":{"type":"text"},"modalities":["text"],"user":"u","metadata":{"a":"b"},)"
-      R"("temperature":null,"some_new_field":{"x":[1,2]},"store":true,"stop":null,"top_k":-1)");
+      R"("temperature":null,"some_new_field":{"x":[1,2]},"store":true,"stop":null,"top_k":-1,)"
+      R"("samplers":[],"echo":false,"continue_final_message":false,"add_generation_prompt":true,"n_predict":null)");
   ASSERT_TRUE(request.has_value()) << request.error().message;
   EXPECT_EQ(request->each.sampler.temperature, 1.0F);
   EXPECT_EQ(request->each.sampler.top_k, 0);

@@ -64,10 +64,13 @@ ApiResult<ApiRequest> parse_chat_request(std::string_view body, const ApiModel& 
     return bad_field("messages", "has more than " + std::to_string(kMostMessages) + " messages");
   }
   std::vector<ChatMessage> chat;
+  std::size_t bytes = 0;
   for (std::size_t i = 0; i < messages->size(); ++i) {
     CAIRN_TRY(ChatMessage message, read_message((*messages)[i], "messages[" + std::to_string(i) + "]"));
+    bytes += message.content.size();
     chat.push_back(std::move(message));
   }
+  CAIRN_TRY_VOID(check_prompt_bytes(bytes, model));
   request.prompts.push_back(encode_chat(*model.tokenizer, render_chat(model.family, chat, answered)));
   return request;
 }

@@ -7,11 +7,15 @@ namespace {
 constexpr std::size_t kDefaultMaxTokens = 16;  // as OpenAI's
 
 // A text, several, the ids of one, or the ids of several.
-ApiResult<void> read_prompts(const Json& value, const Tokenizer& tokenizer, const EncodeOptions& encode, bool echo,
+ApiResult<void> read_prompts(const Json& value, const ApiModel& model, const EncodeOptions& encode, bool echo,
                              ApiRequest& request) {
-  const auto add_text = [&](const Json& text) {
-    request.prompts.push_back(tokenizer.encode(text.get_ref<const std::string&>(), encode));
-    if (echo) request.echo.push_back(text.get<std::string>());
+  const Tokenizer& tokenizer = *model.tokenizer;
+  const auto add_text = [&](const Json& json) -> ApiResult<void> {
+    const auto& text = json.get_ref<const std::string&>();
+    CAIRN_TRY_VOID(check_prompt_bytes(text.size(), model));
+    request.prompts.push_back(tokenizer.encode(text, encode));
+    if (echo) request.echo.push_back(text);
+    return {};
   };
   const auto add_ids = [&](const Json& array, const std::string& path) -> ApiResult<void> {
     CAIRN_TRY(std::vector<TokenId> ids, read_token_ids(array, path, tokenizer));
@@ -20,10 +24,7 @@ ApiResult<void> read_prompts(const Json& value, const Tokenizer& tokenizer, cons
     request.prompts.push_back(std::move(ids));
     return {};
   };
-  if (value.is_string()) {
-    add_text(value);
-    return {};
-  }
+  if (value.is_string()) return add_text(value);
   if (!value.is_array()) return bad_field("prompt", "must be a string, a list of strings or lists of token ids");
   if (value.empty()) return bad_field("prompt", "is empty");
   if (value[0].is_number()) return add_ids(value, "prompt");
@@ -33,7 +34,7 @@ ApiResult<void> read_prompts(const Json& value, const Tokenizer& tokenizer, cons
   for (std::size_t i = 0; i < value.size(); ++i) {
     const std::string path = "prompt[" + std::to_string(i) + "]";
     if (value[i].is_string()) {
-      add_text(value[i]);
+      CAIRN_TRY_VOID(add_text(value[i]));
     } else if (value[i].is_array()) {
       CAIRN_TRY_VOID(add_ids(value[i], path));
     } else {
@@ -63,7 +64,7 @@ ApiResult<ApiRequest> parse_completion_request(std::string_view body, const ApiM
 
   const Json* prompt = fields.find("prompt");
   if (prompt == nullptr) return bad_field("prompt", "is missing");
-  CAIRN_TRY_VOID(read_prompts(*prompt, *model.tokenizer, encode, echo.value_or(false), request));
+  CAIRN_TRY_VOID(read_prompts(*prompt, model, encode, echo.value_or(false), request));
   if (request.prompts.size() * request.choices > kMostPrompts) {
     return bad_field("n", "times the prompts is more than " + std::to_string(kMostPrompts));
   }

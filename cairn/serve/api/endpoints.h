@@ -3,9 +3,22 @@
 // caller.
 #pragma once
 
+#include <optional>
+#include <type_traits>
+
 #include "cairn/serve/api/api.h"
 
 namespace cairn {
+
+// The turn of a body that is large enough to need one: 503 when it does not come in time, 499 when the client leaves.
+ApiResult<std::optional<TextTurns::Turn>> turn_of(ApiContext& context, ApiCall& call);
+
+// What `read` makes of the body, in the body's turn.
+template <class Read>
+std::invoke_result_t<Read> in_turn(ApiContext& context, ApiCall& call, const Read& read) {
+  CAIRN_TRY([[maybe_unused]] const auto turn, turn_of(context, call));
+  return read();
+}
 
 HttpReply chat_completions(ApiContext& context, ApiCall& call);
 HttpReply completions(ApiContext& context, ApiCall& call);

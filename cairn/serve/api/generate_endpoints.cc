@@ -9,8 +9,6 @@
 namespace cairn {
 namespace {
 
-constexpr int kClientGoneStatus = 499;  // for the log: nobody reads it
-
 struct Exchange {
   ApiContext& context;
   AnswerHead head;
@@ -204,11 +202,14 @@ HttpReply generate(ApiContext& context, ApiCall& call, ApiResult<ApiRequest> req
 }  // namespace
 
 HttpReply chat_completions(ApiContext& context, ApiCall& call) {
-  return generate(context, call, parse_chat_request(call.http.body, context.options.model));
+  return generate(context, call,
+                  in_turn(context, call, [&] { return parse_chat_request(call.http.body, context.options.model); }));
 }
 
 HttpReply completions(ApiContext& context, ApiCall& call) {
-  return generate(context, call, parse_completion_request(call.http.body, context.options.model));
+  return generate(context, call, in_turn(context, call, [&] {
+                    return parse_completion_request(call.http.body, context.options.model);
+                  }));
 }
 
 }  // namespace cairn

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The fields that chat and completions share.
 #include <cmath>
+#include <span>
 
 #include "cairn/serve/api/api_request.h"
 
@@ -8,7 +9,7 @@ namespace cairn {
 namespace {
 
 // What can be in a request only with this value, since nothing here does what other values ask for.
-enum class Harmless : std::uint8_t { kZero, kOne, kFalse, kEmpty, kNone, kText, kOnlyText };
+enum class Harmless : std::uint8_t { kZero, kOne, kFalse, kTrue, kEmpty, kNone, kText, kOnlyText };
 
 struct Unsupported {
   const char* name;
@@ -47,6 +48,14 @@ constexpr Unsupported kUnsupported[] = {
     {"dynatemp_range", Harmless::kZero},
     {"bad_words", Harmless::kEmpty},
     {"stop_token_ids", Harmless::kEmpty},
+    {"samplers", Harmless::kEmpty},
+};
+
+// Which mean nothing in a completion, or something that it has.
+constexpr Unsupported kUnsupportedInChat[] = {
+    {"continue_final_message", Harmless::kFalse},
+    {"add_generation_prompt", Harmless::kTrue},
+    {"echo", Harmless::kFalse},
 };
 
 bool is_number(const Json& value, double number) {
@@ -58,6 +67,7 @@ bool is_harmless(const Json& value, Harmless harmless) {
     case Harmless::kZero: return is_number(value, 0);
     case Harmless::kOne: return is_number(value, 1);
     case Harmless::kFalse: return value == false;
+    case Harmless::kTrue: return value == true;
     case Harmless::kEmpty:
       return (value.is_string() && value.get_ref<const std::string&>().empty()) ||
              (value.is_structured() && value.empty());
@@ -68,8 +78,8 @@ bool is_harmless(const Json& value, Harmless harmless) {
   return false;
 }
 
-ApiResult<void> refuse_unsupported(const Fields& fields) {
-  for (const Unsupported& entry : kUnsupported) {
+ApiResult<void> refuse_unsupported(const Fields& fields, std::span<const Unsupported> table) {
+  for (const Unsupported& entry : table) {
     const Json* value = fields.find(entry.name);
     if (value == nullptr || is_harmless(*value, entry.harmless)) continue;
     return refuse({.message = "'" + std::string(entry.name) + "' is not supported here; leave it out",
@@ -150,9 +160,24 @@ ApiResult<void> check_model(const Fields& fields, const ApiModel& model) {
        .code = "model_not_found"});
 }
 
+ApiResult<void> check_prompt_bytes(std::size_t bytes, const ApiModel& model) {
+  const std::size_t longest = model.tokenizer->longest_token_bytes();
+  const std::size_t least = bytes / longest + (bytes % longest != 0);
+  if (model.context == 0 || least <= model.context) return {};
+  return refuse({.message = "the context holds " + std::to_string(model.context) +
+                            " tokens, but the prompt has at least " + std::to_string(least),
+                 .code = "context_length_exceeded"});
+}
+
 ApiResult<void> read_common_fields(const Fields& fields, const ApiModel& model, ApiRequest& request) {
   CAIRN_TRY_VOID(check_model(fields, model));
-  CAIRN_TRY_VOID(refuse_unsupported(fields));
+  CAIRN_TRY_VOID(refuse_unsupported(fields, kUnsupported));
+  if (request.chat) CAIRN_TRY_VOID(refuse_unsupported(fields, kUnsupportedInChat));
+  if (fields.find("n_predict") != nullptr) {  // llama-server's name; with two names, one would have to win
+    return refuse({.message = "'n_predict' is not supported here; use max_tokens",
+                   .param = "n_predict",
+                   .code = "unsupported_parameter"});
+  }
   request.each.sampler = model.sampler;
   CAIRN_TRY_VOID(read_sampling(fields, request.each.sampler));
   CAIRN_TRY_VOID(read_seed(fields, request));

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Models and tokens, as OpenAI and llama-server have them; and what is not served.
+#include <algorithm>
+
 #include "cairn/base/utf8.h"
 #include "cairn/serve/api/endpoints.h"
 
@@ -14,8 +16,8 @@ OrderedJson model_json(const ApiContext& context) {
           {"max_model_len", context.backend.context()}};
 }
 
-HttpReply reply_to(ApiCall& call, const ApiResult<OrderedJson>& result) {
-  if (result) return {.body = json_text(*result)};
+HttpReply reply_to(ApiCall& call, ApiResult<std::string> result) {
+  if (result) return {.body = *std::move(result)};
   call.record.error = result.error().message;
   return error_reply(result.error());
 }
@@ -38,31 +40,64 @@ OrderedJson piece_json(const Tokenizer& tokenizer, TokenId id) {
   return {{"id", id}, {"piece", std::move(bytes)}};
 }
 
-ApiResult<OrderedJson> tokenize_body(const ApiModel& model, std::string_view body) {
+// Written as text at once: as JSON values the tokens would take a hundred times the bytes of their text.
+std::string tokens_text(const Tokenizer& tokenizer, const std::vector<TokenId>& ids, bool with_pieces) {
+  std::string text = R"({"tokens":[)";
+  for (const TokenId id : ids) {
+    if (text.back() != '[') text += ',';
+    text += with_pieces ? json_text(piece_json(tokenizer, id)) : std::to_string(id);
+  }
+  return text += "]}";
+}
+
+std::string mib(std::size_t bytes) {
+  return std::to_string(bytes >> 20) + " MiB";
+}
+
+ApiResult<std::string> tokenize_body(const ApiModel& model, std::string_view body) {
   CAIRN_TRY(const Json json, parse_object(body));
   const Fields fields(json);
   CAIRN_TRY(const std::string content, fields.needed_text("content"));
   CAIRN_TRY(const auto add_special, fields.flag("add_special"));
   CAIRN_TRY(const auto parse_special, fields.flag("parse_special"));
   CAIRN_TRY(const auto with_pieces, fields.flag("with_pieces"));
+  const bool pieces = with_pieces.value_or(false);
+  if (content.size() > kMostTokenized) return bad_field("content", "has more than " + mib(kMostTokenized));
+  if (pieces && content.size() > kMostInPieces) {
+    return bad_field("content", "has more than " + mib(kMostInPieces) + ", which is too much for 'with_pieces'");
+  }
   const std::vector<TokenId> ids = model.tokenizer->encode(
       content, {.add_bos = add_special.value_or(false), .parse_special = parse_special.value_or(true)});
-  if (!with_pieces.value_or(false)) return OrderedJson{{"tokens", ids}};
-  OrderedJson pieces = OrderedJson::array();
-  for (const TokenId id : ids) pieces.push_back(piece_json(*model.tokenizer, id));
-  return OrderedJson{{"tokens", std::move(pieces)}};
+  return tokens_text(*model.tokenizer, ids, pieces);
 }
 
-ApiResult<OrderedJson> detokenize_body(const ApiModel& model, std::string_view body) {
+ApiResult<std::string> detokenize_body(const ApiModel& model, std::string_view body) {
   CAIRN_TRY(const Json json, parse_object(body));
   const Json* tokens = Fields(json).find("tokens");
   if (tokens == nullptr) return bad_field("tokens", "is missing");
   if (!tokens->is_array()) return bad_field("tokens", "must be a list of token ids");
   CAIRN_TRY(const std::vector<TokenId> ids, read_token_ids(*tokens, "tokens", *model.tokenizer));
-  return OrderedJson{{"content", model.tokenizer->decode(ids, {.show_control = true})}};
+  std::size_t bytes = 0;
+  for (const TokenId id : ids) {
+    bytes += std::max(model.tokenizer->token_bytes(id).size(), model.tokenizer->token_text(id).size());
+  }
+  if (bytes > kMostTokenized) return bad_field("tokens", "stand for more than " + mib(kMostTokenized) + " of text");
+  return json_text({{"content", model.tokenizer->decode(ids, {.show_control = true})}});
 }
 
 }  // namespace
+
+ApiResult<std::optional<TextTurns::Turn>> turn_of(ApiContext& context, ApiCall& call) {
+  if (call.http.body.size() <= kLargeText) return std::nullopt;
+  auto turn = context.turns.take(call.http.client_gone, deadline_in(context.options.turn_time));
+  if (turn) return std::optional(*std::move(turn));
+  call.record.client_gone = turn.error() == NoTurn::kClientGone;
+  if (call.record.client_gone) return refuse({.status = kClientGoneStatus, .message = "the client is gone"});
+  return refuse({.status = 503,
+                 .message = "too many large texts are being read; try again",
+                 .code = "overloaded",
+                 .retry_after_s = 1});
+}
 
 HttpReply list_models(ApiContext& context, ApiCall& /*call*/) {
   return {.body = json_text({{"object", "list"}, {"data", OrderedJson::array({model_json(context)})}})};
@@ -84,11 +119,11 @@ HttpReply embeddings(ApiContext& /*context*/, ApiCall& /*call*/) {
 }
 
 HttpReply tokenize(ApiContext& context, ApiCall& call) {
-  return reply_to(call, tokenize_body(context.options.model, call.http.body));
+  return reply_to(call, in_turn(context, call, [&] { return tokenize_body(context.options.model, call.http.body); }));
 }
 
 HttpReply detokenize(ApiContext& context, ApiCall& call) {
-  return reply_to(call, detokenize_body(context.options.model, call.http.body));
+  return reply_to(call, in_turn(context, call, [&] { return detokenize_body(context.options.model, call.http.body); }));
 }
 
 }  // namespace cairn

@@ -10,7 +10,24 @@ namespace {
 
 constexpr std::size_t kLongestPath = 512;  // ours are short; the library matches paths with a recursive regex
 
+// METHOD SP TARGET SP VERSION, with nothing more between.
+bool is_request_line(std::string_view line) {
+  return std::ranges::count(line, ' ') == 2 && !line.contains('\t') && !line.contains("  ") && line.front() != ' ' &&
+         line.back() != ' ';
+}
+
+bool has_proper_name(std::string_view header) {
+  constexpr std::string_view kMarks = "!#$%&'*+-.^_`|~";
+  const std::string_view name = header.substr(0, std::min(header.find(':'), header.size()));
+  const auto proper = [&](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || kMarks.contains(c); };
+  return !name.empty() && name.size() < header.size() && std::ranges::all_of(name, proper);
+}
+
 }  // namespace
+
+bool is_control(char c) {
+  return (static_cast<unsigned char>(c) < ' ' && c != '\t') || c == 0x7F;
+}
 
 std::string_view path_of_target(std::string_view target) {
   for (const std::string_view scheme : {"http://", "https://"}) {
@@ -21,18 +38,21 @@ std::string_view path_of_target(std::string_view target) {
   return target;
 }
 
-bool has_odd_line(std::string_view head) {
-  constexpr std::string_view kMarks = "!#$%&'*+-.^_`|~";
-  for (std::size_t at = head.find('\n'); at != std::string_view::npos;) {
-    const std::string_view rest = head.substr(at + 1);
-    const std::size_t end = std::min(rest.find_first_of("\r\n"), rest.size());
-    const std::string_view name = rest.substr(0, std::min(rest.find(':'), end));
-    if (end == 0) return false;  // the empty line
-    const auto proper = [&](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || kMarks.contains(c); };
-    if (name.empty() || name.size() == end || !std::ranges::all_of(name, proper)) return true;
-    at = head.find('\n', at + 1);
+std::optional<HeadRefusal> refuse_lines(std::string_view head) {
+  bool first = true;
+  while (!head.empty()) {
+    const std::size_t end = std::min(head.find("\r\n"), head.size());
+    const std::string_view line = head.substr(0, end);
+    if (!first && line.empty()) return std::nullopt;  // the end of the head
+    if (std::ranges::any_of(line, is_control)) {
+      return HeadRefusal{400, "the head has a control character, or half of a line's end"};
+    }
+    if (first && !is_request_line(line)) return HeadRefusal{400, "the request line does not have three parts"};
+    if (!first && !has_proper_name(line)) return HeadRefusal{400, "a header has no proper name"};
+    head.remove_prefix(std::min(end + 2, head.size()));
+    first = false;
   }
-  return false;
+  return std::nullopt;
 }
 
 std::optional<HeadRefusal> refuse_head(const HttpRequest& request, std::size_t most_body_bytes) {

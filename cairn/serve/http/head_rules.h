@@ -16,13 +16,16 @@ struct HeadRefusal {
   std::string why;
 };
 
+// What no line of HTTP may hold: a control character other than a tab.
+bool is_control(char c);
+
 // Of the absolute form, which proxies send and every server must take (RFC 9112, 3.2.2), the path; else the target
 // itself.
 std::string_view path_of_target(std::string_view target);
 
-// Lines without a proper name, or folded ones: whoever reads them another way than we do sees another request. `head`
-// is as it came, the request line first.
-bool has_odd_line(std::string_view head);
+// Lines without a proper name, folded ones, line ends that are half ones, a request line with more than its three
+// parts: whoever reads them another way than we do sees another request. `head` is as it came, the request line first.
+std::optional<HeadRefusal> refuse_lines(std::string_view head);
 
 // Of what the head says about the body and about itself.
 std::optional<HeadRefusal> refuse_head(const HttpRequest& request, std::size_t most_body_bytes);

@@ -9,6 +9,7 @@
 #include <optional>
 #include <thread>
 
+#include "cairn/serve/http/chunk_rules.h"
 #include "cairn/serve/http/connection_pool.h"
 #include "cairn/serve/http/head_rules.h"
 #include "cairn/serve/http/tls.h"
@@ -28,17 +29,21 @@ class RequestStream final : public httplib::Stream {
     head_.clear();
     in_head_ = true;
     too_long_ = false;
+    chunks_.reset();
     deadline_ = deadline_in(options_.head_time);
     allowed_ = options_.most_head_bytes;
   }
-  void begin_body() {
+  void begin_body(bool chunked) {
     in_head_ = false;
+    if (chunked) chunks_.emplace();
     deadline_ = deadline_in(options_.body_time);
     allowed_ = options_.most_body_bytes * 2 + options_.most_head_bytes;  // marks between chunks count too
   }
   bool has_buffered() const { return next_ < end_; }
   // What has been read of the head, as it came: the library drops lines that it does not understand.
   const std::string& head() const { return head_; }
+  // Which rule the chunks of the body break; empty without one.
+  std::string_view chunk_error() const { return chunks_ ? chunks_->why() : std::string_view(); }
   bool head_too_long() const { return in_head_ && too_long_; }
 
   bool is_readable() const override { return true; }
@@ -55,7 +60,7 @@ class RequestStream final : public httplib::Stream {
     }
     const std::size_t taken = std::min(size, end_ - next_);
     too_long_ = taken > allowed_;
-    if (too_long_) return -1;
+    if (too_long_ || (chunks_ && !chunks_->take({buffer_ + next_, taken}))) return -1;
     allowed_ -= taken;
     std::copy_n(buffer_ + next_, taken, to);
     if (in_head_) head_.append(to, taken);
@@ -74,6 +79,7 @@ class RequestStream final : public httplib::Stream {
   const HttpServerOptions& options_;
   const std::atomic<bool>& stop_;
   std::string head_;
+  std::optional<ChunkRules> chunks_;  // while a chunked body is read
   bool in_head_ = false, too_long_ = false;
   Deadline deadline_{};
   std::size_t allowed_ = 0;
@@ -112,7 +118,9 @@ void put_reply(HttpReply reply, const httplib::Request& request, httplib::Respon
   response.status = reply.status;
   for (const auto& [name, value] : reply.headers) response.set_header(name, value);
   if (!reply.stream) {
-    if (reply.status != 204) response.set_content(reply.body, reply.content_type);
+    if (reply.status == 204) return;
+    response.body = std::move(reply.body);  // the library's own function copies it
+    response.set_header("Content-Type", reply.content_type);
     return;
   }
   auto provider = [stream = std::move(reply.stream), &connection = current->connection](std::size_t,
@@ -253,11 +261,9 @@ struct HttpServer::Impl : private httplib::Server {
   HandlerResponse answer_head(const httplib::Request& from, httplib::Response& response) {
     current->request = take_request(from);
     const HttpRequest& request = current->request;
-    if (has_odd_line(current->stream.head())) {
-      put_last_reply(handler.refuse(request, 400, "a header has no proper name"), from, response);
-      return HandlerResponse::Handled;
-    }
-    if (const auto refusal = refuse_head(request, options.most_body_bytes)) {
+    std::optional<HeadRefusal> refusal = refuse_lines(current->stream.head());
+    if (!refusal) refusal = refuse_head(request, options.most_body_bytes);
+    if (refusal) {
       put_last_reply(handler.refuse(request, refusal->status, refusal->why), from, response);
       return HandlerResponse::Handled;
     }
@@ -273,7 +279,7 @@ struct HttpServer::Impl : private httplib::Server {
 
   void answer_body(const httplib::Request& from, httplib::Response& response, const httplib::ContentReader& reader) {
     HttpRequest& request = current->request;
-    current->stream.begin_body();
+    current->stream.begin_body(request.headers.contains("Transfer-Encoding"));
     bool too_large = false;
     const bool read = reader([&](const char* bytes, std::size_t size) {
       too_large = request.body.size() + size > options.most_body_bytes;
@@ -284,6 +290,8 @@ struct HttpServer::Impl : private httplib::Server {
       put_last_reply(
           handler.refuse(request, 413, "the body has more than " + std::to_string(options.most_body_bytes) + " bytes"),
           from, response);
+    } else if (const std::string_view wrong = current->stream.chunk_error(); !wrong.empty()) {
+      put_last_reply(handler.refuse(request, 400, std::string(wrong)), from, response);
     } else if (!read) {
       put_last_reply(handler.refuse(request, 408, "the body did not arrive, or not in time"), from, response);
     } else {

@@ -111,6 +111,27 @@ TEST_F(HttpServerTest, ChunkedBodiesWithinTheBoundAreTaken) {
       HasSubstr(R"({"content":"t3"})"));
 }
 
+TEST_F(HttpServerTest, ChunksAreWrittenByTheRules) {
+  server_.http.body_time = seconds(60);  // none of them is waited for
+  server_.start();
+  const std::string head =
+      "POST /detokenize HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+      "Transfer-Encoding: chunked\r\n\r\n";
+  const std::string rest = "\r\n{\"tokens\":[3]} \r\n0\r\n\r\n";
+  EXPECT_THAT(talk(head + "f;a=b\r\n{\"tokens\":[3]}\r\n0\r\nGET"), StartsWith("HTTP/1.1 400"));
+  for (const char* size : {"0xf", "+f", "-f", " f", "f ", "f\t", "", "ffffffffffffffffffffffff", "f;a\nb"}) {
+    EXPECT_THAT(talk(head + size + rest), AllOf(StartsWith("HTTP/1.1 400"), HasSubstr("a chunk's size is not valid")))
+        << size;
+  }
+  EXPECT_THAT(talk(head + "e" + rest), HasSubstr("a chunk does not end where its size says"));
+  EXPECT_THAT(talk(head + "f\r\n{\"tokens\":[3]} \r\n0\r\nX: y\r\n\r\n"),
+              AllOf(StartsWith("HTTP/1.1 400"), HasSubstr("trailers are not taken")));
+  // What is by the rules, and a second request right behind it.
+  const std::string both =
+      talk(head + "f;a=b" + rest + post("/detokenize", R"({"tokens":[4]})", "Connection: close\r\n"));
+  EXPECT_THAT(both, AllOf(HasSubstr(R"("t3")"), HasSubstr(R"("t4")")));
+}
+
 TEST_F(HttpServerTest, HeadsThatMeanTwoThingsAreRefused) {
   server_.start();
   const std::string head = "POST /tokenize HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
@@ -127,6 +148,17 @@ TEST_F(HttpServerTest, HeadsThatMeanTwoThingsAreRefused) {
     const std::string reply = talk("GET /health HTTP/1.1\r\nHost: localhost\r\n" + std::string(odd) + "\r\n\r\n");
     EXPECT_THAT(reply, StartsWith("HTTP/1.1 400")) << odd;
     EXPECT_EQ(reply.find("HTTP/1.1", 1), std::string::npos) << odd;
+  }
+  for (const std::string odd : {"X: a\rContent-Length: 5", "X: a\nContent-Length: 5", "X: a\r\r", "X: a\x01"}) {
+    const std::string reply = talk("GET /health HTTP/1.1\r\nHost: localhost\r\n" + odd + "\r\n\r\nhello");
+    EXPECT_THAT(reply, StartsWith("HTTP/1.1 400")) << odd;
+    EXPECT_EQ(reply.find("HTTP/1.1", 1), std::string::npos) << odd;
+  }
+  EXPECT_THAT(talk(std::string("GET /health HTTP/1.1\r\nHost: localhost\r\nX: a\0b\r\n\r\n", 49)),
+              StartsWith("HTTP/1.1 400"));
+  for (const char* line : {"GET  /health  HTTP/1.1", "GET /health  HTTP/1.1", " GET /health HTTP/1.1",
+                           "GET /health HTTP/1.1 ", "GET\t/health HTTP/1.1", "GET /health\rx HTTP/1.1"}) {
+    EXPECT_THAT(talk(std::string(line) + "\r\nHost: localhost\r\n\r\n"), StartsWith("HTTP/1.1 400")) << line;
   }
   // The body of a GET would be read as the next request.
   const std::string smuggled = talk(

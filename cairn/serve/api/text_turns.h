@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// Large texts are read a few at a time: parsing and encoding one takes many times its own bytes, and there may be as
+// many requests as there are HTTP threads.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <expected>
+#include <functional>
+#include <mutex>
+#include <utility>
+
+#include "cairn/base/deadline.h"
+
+namespace cairn {
+
+inline constexpr std::size_t kLargeText = std::size_t{64} << 10;  // bytes; smaller ones need no turn
+inline constexpr std::size_t kLargeTextsAtOnce = 2;
+
+enum class NoTurn : std::uint8_t { kClientGone, kTooLate };
+
+// First come, first served. Thread-safe.
+class TextTurns {
+ public:
+  explicit TextTurns(std::size_t most_at_once) : free_(most_at_once) {}
+
+  // Lasts as long as it lives; at most as long as the TextTurns.
+  class Turn {
+   public:
+    explicit Turn(TextTurns& of) : of_(&of) {}
+    ~Turn() {
+      if (of_ != nullptr) of_->give_back();
+    }
+    Turn(Turn&& other) noexcept : of_(std::exchange(other.of_, nullptr)) {}
+    Turn& operator=(Turn&&) = delete;
+
+   private:
+    TextTurns* of_;
+  };
+
+  // Waits; `client_gone` is asked a few times a second. A turn that is free is given whatever the two say.
+  std::expected<Turn, NoTurn> take(const std::function<bool()>& client_gone, Deadline deadline);
+
+ private:
+  void give_back();
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::size_t free_;                   // guarded by mutex_, as are the others
+  std::deque<std::uint64_t> waiting_;  // numbers, first come first
+  std::uint64_t next_ = 0;
+};
+
+}  // namespace cairn
