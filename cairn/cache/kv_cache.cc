@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "cairn/cache/block_parts.h"
 #include "cairn/cache/incoming.h"
 #include "cairn/cache/store_link.h"
 
