@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Arbitrary bytes as the index of a store on disk, with a checksum that fits: the store opens, and its blocks come as
-// they were put or not at all. Most inputs are laid over the checkpoint that the store wrote itself.
+// they were put, damaged in a way that their checksums tell, or not at all. Most inputs are laid over the checkpoint
+// that the store wrote itself.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -78,7 +79,8 @@ class OneStore {
   static void look(Tier& tier, std::uint64_t number) {
     const Digest key = test_key(number);
     tier.get({&key, 1}, Deadline::max(), [&](std::size_t, BlockStatus, std::shared_ptr<const BlockRecord> record) {
-      if (record != nullptr) CAIRN_CHECK(TestBlock{.number = number}.equals(*record));
+      // Space that a lying index calls free may have been given back: then the parts' checksums say so.
+      if (record != nullptr && record->intact()) CAIRN_CHECK(TestBlock{.number = number}.equals(*record));
     });
   }
 
