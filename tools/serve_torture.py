@@ -54,8 +54,9 @@ class Process:
         self.store = folder / "store"
         self.log = open(folder / "log", "w+b")
         self.process = subprocess.Popen(
-            [BINARY, "serve", MODEL, "--port", "0", "--api-keys", keys, "--kv-budget", str(KV_BUDGET), "--store", self.store,
-             "--codec", codec, "--public-prefix", public, "--parallel", "8", "--max-waiting", "24", "--max-body", str(MOST_BODY), "--request-timeout", "60"],
+            [BINARY, "serve", MODEL, "--port", "0", "--api-keys", keys, "--metrics-open",
+             "--kv-budget", str(KV_BUDGET), "--store", self.store, "--codec", codec, "--public-prefix", public,
+             "--parallel", "8", "--max-waiting", "24", "--max-body", str(MOST_BODY), "--request-timeout", "60"],
             stdout=subprocess.PIPE, stderr=self.log, text=True)
         line = self.process.stdout.readline()
         assert "http://127.0.0.1:" in line, "no server: " + self.log_end()
