@@ -106,6 +106,18 @@ class Cost final : public EvictionPolicy {
     }
   }
 
+  void kept(const EvictionItem& item) override {
+    const auto known = entries_.find(item.key);
+    if (known == entries_.end()) return inserted(item);  // a ghost too many
+    Entry& entry = known->second;
+    ghosts_.erase(entry.ghost);
+    entry.resident = true;
+    ++resident_;
+    if (const auto parent = entries_.find(item.parent); parent != entries_.end()) retire(parent->second);
+    ++resident_children_[item.parent];
+    enlist(entry);
+  }
+
   std::optional<Digest> victim(const std::function<bool(const Digest&)>& may_go) override {
     return candidates_.first(may_go);
   }

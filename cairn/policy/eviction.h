@@ -38,6 +38,9 @@ class EvictionPolicy {
   virtual void resized(const Digest&, std::uint64_t) {}
   // The owner dropped the block, because it was the victim or for reasons of its own.
   virtual void removed(const Digest& key) = 0;
+  // Takes removed() of a victim back: the owner kept the block. Neither an insertion nor a use. Of several victims the
+  // last one comes first.
+  virtual void kept(const EvictionItem& item) = 0;
 
   // The resident block to drop next among those that `may_go` lets go (a leased or pinned one may not); nothing when
   // there is none. The block stays until removed(). Asks about each block at most once, and about few unless many are

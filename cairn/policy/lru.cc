@@ -27,6 +27,8 @@ class Lru final : public EvictionPolicy {
     places_.erase(known);
   }
 
+  void kept(const EvictionItem& item) override { places_.emplace(item.key, order_.insert(order_.end(), item.key)); }
+
   std::optional<Digest> victim(const std::function<bool(const Digest&)>& may_go) override {
     for (auto key = order_.rbegin(); key != order_.rend(); ++key) {
       if (may_go(*key)) return *key;

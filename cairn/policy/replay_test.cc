@@ -87,6 +87,7 @@ class NamesAnything final : public EvictionPolicy {
   void inserted(const EvictionItem& item) override { last_ = item.key; }
   void used(const Digest&) override {}
   void removed(const Digest&) override {}
+  void kept(const EvictionItem&) override {}
   std::optional<Digest> victim(const std::function<bool(const Digest&)>&) override { return last_; }
   std::string_view name() const override { return "anything"; }
 

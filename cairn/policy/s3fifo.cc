@@ -28,6 +28,8 @@ class S3Fifo final : public EvictionPolicy {
 
   void inserted(const EvictionItem& item) override {
     if (blocks_.contains(item.key)) return used(item.key);
+    // Not in removed(): what is taken back is looked for among the ghosts.
+    while (ghosts_.size() > most_ghosts()) forget(Digest(ghosts_.back()));
     const bool returns = forget(item.key);
     std::list<Block>& queue = returns ? main_ : small_;
     queue.push_front({item.key, item.bytes, 0, returns});
@@ -59,7 +61,13 @@ class S3Fifo final : public EvictionPolicy {
     (block.main ? main_bytes_ : small_bytes_) -= block.bytes;
     blocks_.erase(known);
     if (!block.main) remember(key);
-    while (ghosts_.size() > most_ghosts()) forget(Digest(ghosts_.back()));
+  }
+
+  void kept(const EvictionItem& item) override {
+    const bool main = !forget(item.key);  // what goes from there leaves no ghost
+    std::list<Block>& queue = main ? main_ : small_;
+    (main ? main_bytes_ : small_bytes_) += item.bytes;
+    blocks_.emplace(item.key, queue.insert(queue.end(), {item.key, item.bytes, 0, main}));
   }
 
   std::optional<Digest> victim(const std::function<bool(const Digest&)>& may_go) override {

@@ -31,6 +31,16 @@ std::vector<BlockStatus> RamTier::contains(std::span<const Digest> keys, Deadlin
   return statuses;
 }
 
+std::vector<BlockStatus> RamTier::lease(std::span<const Digest> keys, Deadline) {
+  std::vector<BlockStatus> statuses;
+  const std::lock_guard lock(mutex_);
+  for (const Digest& key : keys) {
+    statuses.push_back(find(key, nullptr));
+    if (statuses.back() == BlockStatus::kOk) residency_.lease(key, deadline_in(kReadLease));
+  }
+  return statuses;
+}
+
 void RamTier::get(std::span<const Digest> keys, Deadline, const GetSink& sink) {
   for (std::size_t i = 0; i < keys.size(); ++i) {
     std::shared_ptr<const BlockRecord> record;
@@ -40,6 +50,8 @@ void RamTier::get(std::span<const Digest> keys, Deadline, const GetSink& sink) {
       status = find(keys[i], &record);
       if (status == BlockStatus::kOk) {
         residency_.used(keys[i]);
+        residency_.begin_use(keys[i], {});  // whoever has the record keeps it: the lease is over
+        residency_.end_use(keys[i]);
         ++stats_.hits;
         stats_.bytes_read += record->size();
       } else {

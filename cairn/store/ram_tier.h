@@ -19,6 +19,7 @@ class RamTier final : public Tier {
   std::string name() const override { return "ram"; }
   bool durable() const override { return false; }
   std::vector<BlockStatus> contains(std::span<const Digest> keys, Deadline deadline) override;
+  std::vector<BlockStatus> lease(std::span<const Digest> keys, Deadline deadline) override;
   void get(std::span<const Digest> keys, Deadline deadline, const GetSink& sink) override;
   std::vector<BlockStatus> put(std::span<const std::shared_ptr<const BlockRecord>> records, Deadline deadline) override;
   std::vector<BlockStatus> replace(std::span<const std::shared_ptr<const BlockRecord>> records,

@@ -29,7 +29,7 @@ std::uint64_t Residency::tenant_bytes(std::uint64_t tenant) const {
 }
 
 bool Residency::may_go(const Item& item, std::int64_t now_s) const {
-  return item.pinned_until_s <= now_s && passed(item.leased_until);
+  return item.pinned_until_s <= now_s && passed(item.leased_until) && passed(item.used_until);
 }
 
 void Residency::count_child(const Digest& parent, int change) {
@@ -42,7 +42,7 @@ void Residency::add(const BlockMeta& meta, std::uint64_t bytes) {
   Item& item = items_[meta.key];
   item.what = {.key = meta.key, .parent = meta.parent, .bytes = bytes, .depth = meta.depth, .tenant = meta.tenant};
   Tenant& tenant = tenants_[meta.tenant];
-  if (tenant.policy == nullptr) tenant.policy = *make_eviction_policy(options_.policy, options_.budget_bytes);
+  if (tenant.policy == nullptr) tenant.policy = *make_eviction_policy(options_.policy, 0);  // it sees a part alone
   tenant.bytes += bytes;
   bytes_ += bytes;
   count_child(meta.parent, 1);
@@ -122,11 +122,11 @@ Residency::Admission Residency::admit(const BlockMeta& meta, std::uint64_t bytes
          tenant_bytes(meta.tenant) - freed[meta.tenant] + bytes > tenant_budget()) {
     const std::optional<Digest> victim = reachable ? victim_for(meta, bytes, freed) : std::nullopt;
     if (!victim) {
-      // Nobody loses a block to one that is refused. Parents first: a policy may look at them.
+      // Nobody loses a block to one that is refused.
       for (std::size_t i = admission.evict.size(); i-- > 0;) {
         const Item& item = items_.at(admission.evict[i]);
         count_child(item.what.parent, 1);
-        policy_of(item).inserted(item.what);
+        policy_of(item).kept(item.what);
       }
       admission.evict.clear();
       return admission;
@@ -195,19 +195,26 @@ std::int64_t Residency::pinned_until(const Digest& key) const {
 
 void Residency::lease(const Digest& key, Deadline until) {
   const auto found = items_.find(key);
-  if (found != items_.end()) found->second.leased_until = std::max(found->second.leased_until, until);
+  if (found == items_.end()) return;
+  Item& item = found->second;
+  if (passed(item.leased_until)) item.leases = 0;  // by readers that never came
+  ++item.leases;
+  item.leased_until = std::max(item.leased_until, until);
 }
 
 void Residency::begin_use(const Digest& key, Deadline until) {
-  lease(key, until);
   const auto found = items_.find(key);
-  if (found != items_.end()) ++found->second.users;
+  if (found == items_.end()) return;
+  ++found->second.users;
+  found->second.used_until = std::max(found->second.used_until, until);
 }
 
 void Residency::end_use(const Digest& key) {
   const auto found = items_.find(key);
   if (found == items_.end() || found->second.users == 0) return;  // it went, and came again
-  if (--found->second.users == 0) found->second.leased_until = {};
+  Item& item = found->second;
+  if (--item.users == 0) item.used_until = {};
+  if (item.leases > 0 && --item.leases == 0) item.leased_until = {};
 }
 
 }  // namespace cairn

@@ -3,6 +3,7 @@
 // the policy, a block goes before the block it follows, since what follows a gap is out of reach.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -18,6 +19,9 @@
 #include "cairn/store/block_record.h"
 
 namespace cairn {
+
+// What was looked up is about to be read.
+inline constexpr std::chrono::seconds kReadLease(10);
 
 struct ResidencyOptions {
   std::uint64_t budget_bytes = 0;
@@ -55,8 +59,9 @@ class Residency {
   // Neither pinned nor leased blocks are evicted.
   bool pin(const Digest& key, std::int64_t until_s);
   std::int64_t pinned_until(const Digest& key) const;
+  // A lease of who will read the block: over when as many uses have ended as leases were taken, or at `until`.
   void lease(const Digest& key, Deadline until);
-  // A lease of those who read or write the block: ended by the last of them.
+  // Of those who read or write the block: ended by the last of them.
   void begin_use(const Digest& key, Deadline until);
   void end_use(const Digest& key);
 
@@ -69,8 +74,8 @@ class Residency {
   struct Item {
     EvictionItem what;
     std::int64_t pinned_until_s = 0;
-    Deadline leased_until{};
-    std::uint32_t users = 0;
+    Deadline leased_until{}, used_until{};
+    std::uint32_t leases = 0, users = 0;
   };
   struct Tenant {
     std::uint64_t bytes = 0;

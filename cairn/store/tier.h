@@ -78,7 +78,8 @@ class Tier {
   virtual bool durable() const = 0;  // a put that returned kOk survives the end of the process
 
   virtual std::vector<BlockStatus> contains(std::span<const Digest> keys, Deadline deadline) = 0;
-  // contains() for who is about to read: what is there is not evicted until it has been read, or for some seconds.
+  // contains() for who is about to read: what is there is not evicted until it has been read, or for some seconds, by
+  // tiers that evict themselves.
   virtual std::vector<BlockStatus> lease(std::span<const Digest> keys, Deadline deadline) {
     return contains(keys, deadline);
   }
