@@ -110,4 +110,17 @@ Status write_file(const std::string& path, std::string_view content) {
   return write_file(path, std::as_bytes(std::span(content)));
 }
 
+Result<std::vector<std::string>> list_folder(const std::string& path) {
+  std::vector<std::string> names;
+  std::error_code error;
+  // A range-for would throw where reading on fails.
+  for (fs::directory_iterator entry(path, error), end; !error && entry != end; entry.increment(error)) {
+    names.push_back(entry->path().filename().string());
+  }
+  if (error == std::errc::no_such_file_or_directory)
+    return fail(ErrorCode::kNotFound, "there is no folder '" + path + "'");
+  if (error) return fail(ErrorCode::kIo, "cannot list '" + path + "': " + error.message());
+  return names;
+}
+
 }  // namespace cairn

@@ -22,4 +22,7 @@ Result<std::vector<std::byte>> read_file(const std::string& path, std::size_t mo
 Status write_file(const std::string& path, std::span<const std::byte> content);
 Status write_file(const std::string& path, std::string_view content);
 
+// The names in a folder, without "." and "..", in no order. Errors: kNotFound, kIo.
+Result<std::vector<std::string>> list_folder(const std::string& path);
+
 }  // namespace cairn

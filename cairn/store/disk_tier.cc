@@ -17,8 +17,6 @@ namespace {
 
 // Memory that reads in flight may take.
 constexpr std::size_t kReadBatchBytes = std::size_t{8} << 20;
-// What was looked up is about to be read.
-constexpr std::chrono::seconds kLease(10);
 constexpr std::size_t kMostRecipeBytes = 1 << 16;
 
 bool is_zero(std::span<const std::byte> bytes) {
@@ -63,7 +61,7 @@ std::vector<BlockStatus> DiskTier::lease(std::span<const Digest> keys, Deadline)
   const std::lock_guard lock(mutex_);
   for (const Digest& key : keys) {
     statuses.push_back(find(key, nullptr));
-    if (statuses.back() == BlockStatus::kOk) residency_->lease(key, deadline_in(kLease));
+    if (statuses.back() == BlockStatus::kOk) residency_->lease(key, deadline_in(kReadLease));
   }
   return statuses;
 }
@@ -77,13 +75,12 @@ std::vector<DiskTier::Read> DiskTier::prepare_reads(std::span<const Digest> keys
   {
     const std::lock_guard lock(mutex_);
     for (std::size_t bytes = 0; next < keys.size() && bytes < most_bytes; ++next) {
-      Read read{.index = next, .place = {}, .bytes = {}, .op = {}};
-      const BlockStatus status = find(keys[next], &read.place);
+      Place place;
+      const BlockStatus status = find(keys[next], &place);
       if (status == BlockStatus::kOk) {
-        bytes += read.place.bytes;
-        residency_->begin_use(keys[next], leased_until);
-        if (writes()) reading_.insert(record_place(read.place.segment->id(), read.place.offset));
-        reads.push_back(std::move(read));
+        bytes += place.bytes;
+        reads.push_back({.index = next, .place = std::move(place), .use = {}, .bytes = {}, .op = {}});
+        reads.back().use = Use(*this, reads.back().place, leased_until);
       } else {
         ++(status == BlockStatus::kExpired ? stats_.expired : stats_.misses);
         absent.emplace_back(next, status);
@@ -91,10 +88,7 @@ std::vector<DiskTier::Read> DiskTier::prepare_reads(std::span<const Digest> keys
     }
   }
   for (const auto& [index, status] : absent) sink(index, status, nullptr);
-  for (Read& read : reads) {
-    read.bytes = RecordBytes(read.place.bytes);
-    read.op = {.fd = read.place.segment->fd(), .offset = read.place.offset, .bytes = read.bytes.span()};
-  }
+  for (Read& read : reads) read.make_room();
   return reads;
 }
 
@@ -132,16 +126,29 @@ bool DiskTier::follow(const Digest& key, Read& read) {
     }
     read.place = found->second;
   }
-  read.bytes = RecordBytes(read.place.bytes);
-  read.op = {.fd = read.place.segment->fd(), .offset = read.place.offset, .bytes = read.bytes.span()};
+  read.make_room();
   return true;
 }
 
-// Requires: mutex_ is held.
-void DiskTier::end_read(const Digest& key, const Place& place) {
-  residency_->end_use(key);
-  if (writes()) reading_.extract(record_place(place.segment->id(), place.offset));
-  release_retired();
+DiskTier::Use::Use(DiskTier& tier, const Place& place, Deadline until)
+    : key_(place.meta.key), place_(record_place(place.segment->id(), place.offset)) {
+  if (tier.writes()) tier.reading_.insert(place_);
+  tier.residency_->begin_use(key_, until);
+  tier_ = &tier;
+}
+
+void DiskTier::Use::end() {
+  if (tier_ == nullptr) return;
+  DiskTier& tier = *std::exchange(tier_, nullptr);
+  tier.residency_->end_use(key_);
+  if (tier.writes()) tier.reading_.extract(place_);
+  tier.release_retired();
+}
+
+DiskTier::Use::~Use() {
+  if (tier_ == nullptr) return;
+  const std::lock_guard lock(tier_->mutex_);
+  end();
 }
 
 // Gives the record to the sink, and back: null when there is none. With `whole` all of it has been read.
@@ -160,7 +167,7 @@ std::shared_ptr<const BlockRecord> DiskTier::deliver(const Digest& key, Read& re
     const auto found = index_.find(key);
     const bool moved = found == index_.end() || found->second.segment != read.place.segment ||
                        found->second.offset != read.place.offset;
-    if (whole || status != BlockStatus::kOk) end_read(key, read.place);
+    if (whole || status != BlockStatus::kOk) read.use.end();
     if (status == BlockStatus::kOk) {
       residency_->used(key);
       ++stats_.hits;
@@ -181,12 +188,13 @@ std::shared_ptr<const BlockRecord> DiskTier::deliver(const Digest& key, Read& re
 // While one portion is delivered, which is when callers verify it, the next one is read.
 void DiskTier::get(std::span<const Digest> keys, Deadline deadline, const GetSink& sink) {
   std::size_t next = 0;
-  std::vector<Read> reads = prepare_reads(keys, next, kReadBatchBytes, deadline_in(kLease), sink);
+  std::vector<Read> reads = prepare_reads(keys, next, kReadBatchBytes, deadline_in(kReadLease), sink);
   run_reads(reads);
   for (;;) {
     const bool late = passed(deadline);
     std::vector<Read> upcoming;
-    if (!late && next < keys.size()) upcoming = prepare_reads(keys, next, kReadBatchBytes, deadline_in(kLease), sink);
+    if (!late && next < keys.size())
+      upcoming = prepare_reads(keys, next, kReadBatchBytes, deadline_in(kReadLease), sink);
     std::future<void> reading;
     if (!upcoming.empty()) {
       try {
@@ -322,10 +330,12 @@ void DiskTier::describe_recipe(const Digest& recipe, const std::string& text) {
 
 std::map<Digest, std::string> DiskTier::recipes() {
   std::map<Digest, std::string> recipes;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(options_.folder + "/recipes", error)) {
-    const auto digest = parse_digest(entry.path().filename().string());
-    const auto text = read_file(entry.path().string(), kMostRecipeBytes);
+  const std::string folder = options_.folder + "/recipes";
+  const auto names = list_folder(folder);
+  if (!names) return recipes;
+  for (const std::string& name : *names) {
+    const auto digest = parse_digest(name);
+    const auto text = read_file(folder + "/" + name, kMostRecipeBytes);
     if (digest && text) recipes[*digest] = std::string(reinterpret_cast<const char*>(text->data()), text->size());
   }
   return recipes;
@@ -338,7 +348,9 @@ Gone DiskTier::what_became_of(const Digest& key) {
 
 Status DiskTier::flush(Deadline) {
   if (!writes()) return {};
-  if (folder_is_gone()) return fail(ErrorCode::kIo, "the store's folder '" + options_.folder + "' was removed");
+  if (folder_is_gone()) {
+    return fail(ErrorCode::kIo, "the store's folder '" + options_.folder + "' or its lock was removed or moved");
+  }
   const std::lock_guard writing(write_mutex_);  // a checkpoint must not cover what is only being written
   return checkpoint_now();
 }
@@ -350,7 +362,7 @@ TierStats DiskTier::stats() const {
   stats.bytes = residency_->bytes() + dead_bytes_;
   stats.budget = writes() ? residency_->budget() : 0;
   stats.note = note_;
-  if (folder_is_gone()) stats.note += ", the folder was removed";
+  if (folder_is_gone()) stats.note += ", the folder or its lock was removed or moved";
   if (!writes()) stats.note += ", " + std::string(read_only_text(read_only_));
   return stats;
 }

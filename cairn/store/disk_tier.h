@@ -18,6 +18,7 @@
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "cairn/store/checkpoint.h"
@@ -75,11 +76,37 @@ class DiskTier final : public Tier {
     std::uint64_t offset = 0, bytes = 0;
     BlockMeta meta;  // without parts
   };
+  // While it lives a block is being read: it is not evicted, and its space is not given to others.
+  class Use {
+   public:
+    Use() = default;
+    Use(DiskTier& tier, const Place& place, Deadline until);  // requires: mutex_ is held
+    Use(Use&& other) noexcept : tier_(std::exchange(other.tier_, nullptr)), key_(other.key_), place_(other.place_) {}
+    Use& operator=(Use&& other) noexcept {
+      std::swap(tier_, other.tier_);
+      std::swap(key_, other.key_);
+      std::swap(place_, other.place_);
+      return *this;
+    }
+    ~Use();
+    void end();  // requires: mutex_ is held
+
+   private:
+    DiskTier* tier_ = nullptr;
+    Digest key_;
+    std::uint64_t place_ = 0;
+  };
   struct Read {
     std::size_t index = 0;
     Place place;
+    Use use;
     RecordBytes bytes;
     IoOp op;
+
+    void make_room() {
+      bytes = RecordBytes(place.bytes);
+      op = {.fd = place.segment->fd(), .offset = place.offset, .bytes = bytes.span()};
+    }
   };
   struct SegmentState {
     std::shared_ptr<Segment> segment;
@@ -111,7 +138,6 @@ class DiskTier final : public Tier {
   BlockStatus judge(const Digest& key, Read& read, std::shared_ptr<const BlockRecord>& record) const;
   bool follow(const Digest& key, Read& read);
   std::shared_ptr<const BlockRecord> deliver(const Digest& key, Read& read, bool whole, const GetSink& sink);
-  void end_read(const Digest& key, const Place& place);
   void index_found(SegmentState& state, std::uint64_t offset, std::uint64_t bytes, const BlockMeta& meta);
   void forget(const Digest& key, Gone why);
   void release(const Place& place);
@@ -137,8 +163,7 @@ class DiskTier final : public Tier {
   DiskTierOptions options_;
   std::unique_ptr<DiskIo> io_;
   int lock_fd_ = -1;
-  void remove_unfinished() const;
-  bool folder_is_gone() const;             // somebody has removed it under our hands
+  bool folder_is_gone() const;             // or its lock: somebody has removed or moved it under our hands
   ReadOnly read_only_ = ReadOnly::kAsked;  // until the lock is taken
   std::string note_;
   std::mutex write_mutex_;  // one put at a time; taken before mutex_

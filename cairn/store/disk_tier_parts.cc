@@ -22,15 +22,11 @@ class DiskTier::Parts final : public PartReads {
     std::shared_ptr<const BlockRecord> record;
     std::span<std::byte> memory;  // of the record
     Place place;
+    Use use;
     std::size_t here = 0;  // bytes
   };
 
   Parts(DiskTier& tier, std::vector<Block> blocks) : tier_(tier), blocks_(std::move(blocks)) {}
-
-  ~Parts() override {
-    const std::lock_guard lock(tier_.mutex_);
-    for (const Block& block : blocks_) tier_.end_read(block.record->meta().key, block.place);
-  }
 
   std::uint64_t read_to(std::size_t parts, const std::function<void(std::size_t, BlockStatus)>& failed) override {
     std::vector<IoOp> ops;
@@ -85,7 +81,8 @@ std::unique_ptr<PartReads> DiskTier::get_by_parts(std::span<const Digest> keys, 
     blocks.push_back({.index = read.index,
                       .record = std::move(record),
                       .memory = memory,
-                      .place = read.place,
+                      .place = std::move(read.place),
+                      .use = std::move(read.use),
                       .here = read.op.bytes.size()});
   }
   return std::make_unique<Parts>(*this, std::move(blocks));

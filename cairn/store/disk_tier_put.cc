@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <new>
 #include <utility>
 
 #include "cairn/store/disk_tier.h"
@@ -48,7 +49,7 @@ DiskTier::Write DiskTier::place_at_end(std::size_t index, const BlockRecord& rec
   SegmentState& state = segments_.at(active_);
   Write write{.index = index,
               .place = {.segment = state.segment, .offset = state.end, .bytes = record.size(), .meta = record.meta()},
-              .header = RecordBytes(record_header_bytes(record.meta().parts.size()))};
+              .header = {}};
   write.place.meta.parts.clear();
   state.end += record.size();
   state.live += record.size();
@@ -89,14 +90,15 @@ std::vector<DiskTier::Write> DiskTier::allocate(std::span<const std::shared_ptr<
   return writes;
 }
 
-// Returns for each 0 or an errno.
+// Returns for each 0 or an errno. Does not throw: whoever asks has given the records their places.
 std::vector<int> DiskTier::write_out(std::span<const std::shared_ptr<const BlockRecord>> records,
-                                     std::span<Write> writes, bool sync) {
+                                     std::span<Write> writes, bool sync) try {
   // The header is the commit record: it is written when the payload is.
   std::vector<IoOp> payloads, headers;
   for (Write& write : writes) {
     const BlockRecord& record = *records[write.index];
-    const std::size_t header_bytes = write.header.size();
+    const std::size_t header_bytes = record_header_bytes(record.meta().parts.size());
+    write.header = RecordBytes(header_bytes);
     std::memcpy(write.header.data(), record.bytes().data(), header_bytes);
     stamp_place(write.header.span(), record_place(write.place.segment->id(), write.place.offset));
     const int fd = write.place.segment->fd();
@@ -123,6 +125,8 @@ std::vector<int> DiskTier::write_out(std::span<const std::shared_ptr<const Block
     errors.push_back(error);
   }
   return errors;
+} catch (const std::bad_alloc&) {
+  return std::vector(writes.size(), ENOMEM);
 }
 
 void DiskTier::write_batch(std::span<const std::shared_ptr<const BlockRecord>> records,

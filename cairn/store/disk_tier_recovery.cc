@@ -38,12 +38,20 @@ Status make_folder(const std::string& path) {
 // What is not of a store, or of one that was begun.
 bool has_foreign_entries(const std::string& folder) {
   constexpr std::string_view kOurs[] = {"segments", "recipes", "lock", "checkpoint", "gone", "lost+found"};
-  std::error_code error;
-  for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
-    const std::string name = entry->path().filename().string();
-    if (!name.starts_with("cairn-store") && std::ranges::find(kOurs, name) == std::end(kOurs)) return true;
+  const auto names = list_folder(folder);
+  return names && std::ranges::any_of(*names, [&](const std::string& name) {
+           return !name.starts_with("cairn-store") && std::ranges::find(kOurs, name) == std::end(kOurs);
+         });
+}
+
+// What processes that were killed were writing beside its place. Only who holds the lock writes here, but for the
+// marker, which is written before there is a lock.
+void remove_unfinished(const std::string& folder) {
+  const auto names = list_folder(folder);
+  if (!names) return;
+  for (const std::string& name : *names) {
+    if (name.contains(".tmp-") && !name.starts_with(kMarker + 1)) ::unlink((folder + "/" + name).c_str());
   }
-  return false;
 }
 
 }  // namespace
@@ -106,7 +114,8 @@ Status DiskTier::take_lock() {
   if (lock_fd_ < 0) return cannot("open", path);
   if (flock(lock_fd_, LOCK_EX | LOCK_NB) == 0) {
     read_only_ = ReadOnly::kNo;
-    remove_unfinished();
+    remove_unfinished(options_.folder);
+    remove_unfinished(options_.folder + "/recipes");
     return {};
   }
   const int error = errno;
@@ -117,17 +126,12 @@ Status DiskTier::take_lock() {
   return {};
 }
 
-// What processes that were killed were writing beside its place. Only who holds the lock writes here.
-void DiskTier::remove_unfinished() const {
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(options_.folder, error)) {
-    if (entry.path().filename().string().contains(".tmp-")) std::filesystem::remove(entry.path(), error);
-  }
-}
-
 bool DiskTier::folder_is_gone() const {
-  struct stat state {};
-  return lock_fd_ >= 0 && fstat(lock_fd_, &state) == 0 && state.st_nlink == 0;
+  struct stat ours {
+  }, there{};
+  if (lock_fd_ < 0 || fstat(lock_fd_, &ours) != 0) return false;
+  if (stat((options_.folder + "/lock").c_str(), &there) != 0) return errno == ENOENT || errno == ENOTDIR;
+  return ours.st_dev != there.st_dev || ours.st_ino != there.st_ino;
 }
 
 Status DiskTier::recover() {
@@ -251,11 +255,10 @@ void DiskTier::give_back_gaps() {
 Status DiskTier::scan_segments() {
   const std::string folder = options_.folder + "/segments";
   std::vector<std::uint32_t> ids;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
-    if (const auto id = Segment::id_of(entry.path().filename().string())) ids.push_back(*id);
+  CAIRN_TRY(const std::vector<std::string> names, list_folder(folder));
+  for (const std::string& name : names) {
+    if (const auto id = Segment::id_of(name)) ids.push_back(*id);
   }
-  if (error) return fail(ErrorCode::kIo, "cannot list '" + folder + "': " + error.message());
   std::ranges::sort(ids);
   // Nothing is appended behind what a crash may have torn, and no number is used again while a checkpoint names it.
   if (!ids.empty() && writes()) next_segment_ = std::max(next_segment_, ids.back() + 1);

@@ -143,10 +143,13 @@ TEST_F(DiskTierTest, DamagedRecordsAreMisses) {
 TEST_F(DiskTierTest, WhatWasLeftUnfinishedGoes) {
   { ASSERT_TRUE(open()); }
   const std::string left = path() + "/checkpoint.tmp-1-0";
-  std::ofstream(left) << "half";
+  const std::string recipe = path() + "/recipes/abc.tmp-1-0", marker = path() + "/cairn-store.tmp-1-0";
+  for (const std::string& file : {left, recipe, marker}) std::ofstream(file) << "half";
   {
     const auto writer = open();
     EXPECT_FALSE(std::filesystem::exists(left));
+    EXPECT_FALSE(std::filesystem::exists(recipe));
+    EXPECT_TRUE(std::filesystem::exists(marker)) << "others make the folder at the same time";
     std::ofstream(left) << "somebody else's";
     const auto reader = open();
     EXPECT_TRUE(std::filesystem::exists(left)) << "it does not hold the lock";
@@ -158,10 +161,21 @@ TEST_F(DiskTierTest, ARemovedFolderIsSaid) {
   EXPECT_EQ(put(**tier, 1), BlockStatus::kOk);
   std::filesystem::remove_all(path());
   EXPECT_EQ(put(**tier, 2), BlockStatus::kBroken);
-  EXPECT_NE((*tier)->stats().note.find("the folder was removed"), std::string::npos);
+  EXPECT_NE((*tier)->stats().note.find("was removed"), std::string::npos);
   const Status flushed = (*tier)->flush(soon());
   ASSERT_FALSE(flushed);
   EXPECT_NE(flushed.error().message.find("was removed"), std::string::npos);
+}
+
+TEST_F(DiskTierTest, AMovedFolderIsSaid) {
+  const auto tier = open();
+  EXPECT_EQ(put(**tier, 1), BlockStatus::kOk);
+  std::filesystem::rename(path(), path() + "-elsewhere");
+  EXPECT_EQ(put(**tier, 2), BlockStatus::kBroken);
+  EXPECT_NE((*tier)->stats().note.find("moved"), std::string::npos);
+  EXPECT_EQ(get(**tier, 1), BlockStatus::kOk) << "what is open can be read";
+  std::filesystem::rename(path() + "-elsewhere", path());
+  EXPECT_EQ(put(**tier, 2), BlockStatus::kOk);
 }
 
 TEST_F(DiskTierTest, WhatIsLeasedStaysUntilItIsRead) {
