@@ -18,7 +18,7 @@
 namespace cairn {
 namespace {
 
-constexpr std::uint64_t kBlocks = 12;
+constexpr std::uint64_t kBlocks = 12, kErased = 3;
 
 class OneStore {
  public:
@@ -29,12 +29,19 @@ class OneStore {
         const auto record = TestBlock{.number = number}.record();
         CAIRN_CHECK(tier->put({&record, 1}, Deadline::max())[0] == BlockStatus::kOk);
       }
-      const Digest erased = test_key(3);
+      const Digest erased = test_key(kErased);
       (void)tier->erase({&erased, 1}, Deadline::max());
     }
     checkpoint_ = *read_file(path() + "/checkpoint", 1 << 20);
     checkpoint_.resize(checkpoint_.size() - sizeof(std::uint64_t));
     std::filesystem::copy(path(), whole(), std::filesystem::copy_options::recursive);
+    // What is looked for below is found where nothing is damaged.
+    open_with(checkpoint_);
+    const auto tier = open();
+    for (std::uint64_t number = 0; number < kBlocks; ++number) {
+      const Digest key = test_key(number);
+      CAIRN_CHECK((tier->contains({&key, 1}, Deadline::max())[0] == BlockStatus::kOk) == (number != kErased));
+    }
   }
 
   void open_with(std::vector<std::byte> checkpoint) const {

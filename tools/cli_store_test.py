@@ -158,6 +158,11 @@ class Store(CommandLine):
         plain = self.folder / "plain"
         self.run_prompt("--store", plain)
         self.assertIn("without encryption", self.run_prompt("--store", plain, "--store-key", key)[1])
+        mixed = self.folder / "mixed"  # older blocks are no reason to do without the newer ones
+        self.run_prompt("--store", mixed, prompt=self.file("old.txt", DOCUMENT[7:600].encode()))
+        for warned in (True, False):
+            self.assertEqual(self.run_prompt("--store", mixed, "--store-key", key)[1] != "", warned)
+        self.run_prompt("--store", mixed, "--store-key", key, "--store-required")
         key.chmod(0o644)
         self.assert_error(USAGE, "chmod 600", "run", "-m", MODEL, "-p", "x", "--store", self.store, "--store-key", key)
         short = self.file("short", b"0102")

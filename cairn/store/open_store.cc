@@ -62,22 +62,28 @@ Result<std::unique_ptr<Tier>> open_tier(const std::string& text, const StoreConf
 
 namespace {
 
-// What the first block that is there says about the key; empty when they go together, or when nothing is known at once.
+// What some blocks say about the key when it reads none of them: a store may hold blocks from before there was a key.
+// Empty also when nothing is known at once.
 std::string key_trouble(Tier& tier, const StoreKey* key) {
   if (tier.stats().blocks == 0) return {};
   const Deadline deadline = deadline_in(std::chrono::seconds(1));
-  std::optional<Digest> first;
-  (void)tier.list(
-      [&](const StoredBlock& block) {
-        first = block.meta.key;
-        return false;
-      },
-      deadline);
-  if (!first) return {};
+  constexpr std::size_t kSamples = 8;
+  std::vector<Digest> keys;
+  const auto take = [&](const StoredBlock& block) {
+    keys.push_back(block.meta.key);
+    return keys.size() < kSamples;
+  };
+  (void)tier.list(take, deadline);
   std::string_view why;
-  tier.get({&*first, 1}, deadline, [&](std::size_t, BlockStatus, std::shared_ptr<const BlockRecord> record) {
-    if (record != nullptr && record->sound()) why = record->unreadable_with(key);
-  });
+  bool readable = false;
+  for (std::size_t i = 0; i < keys.size() && !readable; ++i) {
+    tier.get({&keys[i], 1}, deadline, [&](std::size_t, BlockStatus, std::shared_ptr<const BlockRecord> record) {
+      if (record == nullptr || !record->sound()) return;
+      const std::string_view reason = record->unreadable_with(key);
+      readable = reason.empty();
+      why = reason;
+    });
+  }
   return why.empty() ? "" : "blocks in " + tier.name() + " are of no use here: " + std::string(why);
 }
 

@@ -123,17 +123,21 @@ Status move(const MoveOptions& options) {
       bytes += record->size();
       done.push_back(record->meta().key);
     }
-    for (std::size_t i = first; i < next; ++i) {
-      if (blocks[i].pinned_until_s > now_s && there.contains(blocks[i].meta.key)) {
-        pins_lost += to->pin(blocks[i].meta.key, blocks[i].pinned_until_s) != BlockStatus::kOk;
+    const auto pin_again = [&] {
+      for (std::size_t i = first; i < next; ++i) {
+        if (blocks[i].pinned_until_s > now_s && there.contains(blocks[i].meta.key)) {
+          pins_lost += to->pin(blocks[i].meta.key, blocks[i].pinned_until_s) != BlockStatus::kOk;
+        }
       }
-    }
+    };
+    pin_again();
     moved += done.size();
     refused += records.size() - done.size();
     if (!options.copy && !done.empty()) {
       from->erase(done, options.deadline());
       if (to->contains(done, options.deadline()).front() == BlockStatus::kMiss) {
         (void)to->put(records, options.deadline());
+        pin_again();
         return fail(ErrorCode::kInvalidArgument, "'" + options.store + "' and '" + options.to + "' are the same store");
       }
     }
