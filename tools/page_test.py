@@ -187,6 +187,29 @@ class Access(Page):
             self.assertNotIn(secret, shown["another-key-of-bobs"])
         self.browser.execute_script("sessionStorage.clear()")
 
+    def test_a_key_among_several_sees_soon_what_the_store_has(self):
+        self.serve_tenants(alice=KEY, bob="another-key-of-bobs")
+        self.assertEqual(self.complete(KEY)[0], 200)
+        self.browser.get(self.origin)
+        self.browser.execute_script("sessionStorage.setItem('cairn.key', arguments[0])", KEY)
+        self.open("chat")
+        # As when the first list is asked for before the store has written.
+        self.browser.execute_script("""
+            const fetched = fetch;
+            let lists = 0;
+            window.fetch = async (path, ...rest) => {
+              const reply = await fetched(path, ...rest);
+              if (!path.startsWith('/api/blocks') || lists++ > 0) return reply;
+              const json = await reply.json();
+              for (const block of json.blocks) block.tiers = [];
+              return new Response(JSON.stringify(json));
+            };""")
+        self.go("blocks")
+        self.until(lambda: "memory" in self.text("[role=treeitem]"))
+        self.assertNotIn("disk", self.text("[role=treeitem]"))
+        self.until(lambda: "disk" in self.text("[role=treeitem]"), "the tiers", seconds=6)
+        self.browser.execute_script("sessionStorage.clear()")
+
     def test_a_server_that_goes_is_noticed_and_found_again(self):
         self.serve()
         self.open("dashboard")

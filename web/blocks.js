@@ -7,7 +7,7 @@ import {BLOCK_TOKENS, buildTree, childrenOf} from './tree.js';
 const MOST = 20000, AT_A_TIME = 200, LEAST_WAIT = 2000, CONTEXT = 40;
 
 let tree, summary, keys, problem, tiers = [], roots = [], rows = [];
-let asked = -Infinity, wait = LEAST_WAIT, seen = '', shown = '', asking = false;
+let asked = -Infinity, wait = LEAST_WAIT, seen = '', shown = '', asking = false, again = false;
 const open = new Set(), more = new Map();
 let current = '';  // id of the item that Tab reaches
 
@@ -210,13 +210,16 @@ export function setUpBlocks() {
     summary, problem, el('p', {class: 'nothing', id: 'no-blocks', hidden: true}, `Nothing yet. A prompt of at least ${BLOCK_TOKENS} tokens leaves its first block here.`), tree, keys);
 }
 
-// Asks again only when the server says that something has changed, or now and then for the tiers.
+// Asks again only when the server says that something has changed, or now and then for the tiers. A block is written to
+// the store a little later than it is held: a key that does not see the writes asks once more after each change.
 export function showBlocks(state) {
   const {index} = state?.tenant ?? {};
   if (!index || asking) return;
   const now = [index.blocks, index.inserted, index.evictions, state.loop.running, state.store?.writes].join();
   const age = performance.now() - asked;
-  if (age < wait || (now === seen && age < 10000)) return;
+  const changed = now !== seen;
+  if (age < wait || !(changed || (again && tiers.length > 0) || age >= 10000)) return;
+  again = changed && !state.store;
   seen = now;
   refresh();
 }

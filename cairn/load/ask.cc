@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cairn/load/ask.h"
 
+#include <algorithm>
+
 #include "cairn/load/sse_parser.h"
 
 namespace cairn {
@@ -9,18 +11,21 @@ namespace {
 // That a server may put around what was sent: a template, a system message of its own.
 constexpr std::size_t kMostAdded = 65536;
 
-// Tokens that there can be at most.
-struct UsageLimits {
-  std::size_t prompt, completion;
+// What there can be at most: tokens, and pieces of text.
+struct AnswerLimits {
+  std::size_t prompt, completion, pieces;
 };
 
-// A token stands for a byte or more.
-UsageLimits limits_of(const LoadQuestion& question) {
-  return {.prompt = question.body.size() + kMostAdded, .completion = question.max_tokens};
+// A token stands for a byte of the prompt or more. An honest server sends about a piece for each; a stream of pieces
+// alone would go on until the time is over.
+AnswerLimits limits_of(const LoadQuestion& question) {
+  return {.prompt = question.body.size() + kMostAdded,
+          .completion = question.max_tokens,
+          .pieces = 64 * std::min(question.max_tokens, kMostBody) + 1024};
 }
 
 // What cannot be, in words; else empty.
-std::string impossible(const LoadUsage& usage, const UsageLimits& most) {
+std::string impossible(const LoadUsage& usage, const AnswerLimits& most) {
   const auto more = [](std::size_t count, const char* of, std::size_t limit) {
     return std::to_string(count) + " tokens of " + of + " of at most " + std::to_string(limit);
   };
@@ -33,7 +38,7 @@ std::string impossible(const LoadUsage& usage, const UsageLimits& most) {
 // The stream of one answer, event by event.
 class AnswerReader {
  public:
-  AnswerReader(const UsageLimits& most, LoadRecord& record, const std::function<void()>& on_piece)
+  AnswerReader(const AnswerLimits& most, LoadRecord& record, const std::function<void()>& on_piece)
       : most_(most), record_(record), on_piece_(on_piece) {}
 
   // False: what follows is not worth reading.
@@ -69,13 +74,18 @@ class AnswerReader {
     }
     record_.usage = usage;
     if (event.text.empty()) return;
+    if (text_.size() + event.text.size() > kMostBody) return set_error("too long", longer_than_most());
+    if (record_.piece_s.size() >= most_.pieces) {
+      return set_error("too long", "more than " + std::to_string(most_.pieces) + " pieces for " +
+                                       std::to_string(most_.completion) + " tokens");
+    }
     text_ += event.text;
     record_.piece_s.push_back(now_s);
     if (on_piece_) on_piece_();
   }
 
   SseParser parser_;
-  UsageLimits most_;
+  AnswerLimits most_;
   LoadRecord& record_;
   const std::function<void()>& on_piece_;
   std::string text_;

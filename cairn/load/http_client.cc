@@ -12,7 +12,6 @@ namespace cairn {
 namespace {
 
 constexpr std::chrono::milliseconds kConnectTimeout(10000);
-constexpr std::size_t kMostBody = std::size_t{64} << 20;
 
 HttpOutcome outcome_of(httplib::Error error) {
   switch (error) {
@@ -35,13 +34,17 @@ std::string reason_of(HttpOutcome outcome, httplib::Error error) {
                                                  : "no TLS connection (" + httplib::to_string(error) + ")";
     case HttpOutcome::kTimeout: return "timed out";
     case HttpOutcome::kClosed: return "the connection was closed early";
-    case HttpOutcome::kTooLong: return "the answer is longer than " + std::to_string(kMostBody) + " bytes";
+    case HttpOutcome::kTooLong: return longer_than_most();
     case HttpOutcome::kStopped: return "stopped";
   }
   return "";
 }
 
 }  // namespace
+
+std::string longer_than_most() {
+  return "the answer is longer than " + std::to_string(kMostBody) + " bytes";
+}
 
 HttpAnswer HttpClient::get(const std::string& path, std::chrono::milliseconds timeout) const {
   return exchange("GET", path, {}, timeout, nullptr);

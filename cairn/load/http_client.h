@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -12,6 +13,9 @@
 #include "cairn/load/target.h"
 
 namespace cairn {
+
+constexpr std::size_t kMostBody = std::size_t{64} << 20;  // bytes that are kept of an answer
+std::string longer_than_most();                           // that it has more, in words
 
 enum class HttpOutcome : std::uint8_t {
   kAnswered,  // a whole answer, of whatever status

@@ -118,6 +118,28 @@ TEST_F(LyingServerTest, ABodyWithoutEndIsTooLongNotAnInterrupt) {
   EXPECT_THAT(tokens.error().message, HasSubstr("the answer is longer than 67108864 bytes"));
 }
 
+TEST_F(LyingServerTest, EventsWithoutEndAreCutOff) {
+  const std::string head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
+  const auto text = [](std::size_t bytes) {
+    return event(R"({"choices":[{"text":")" + std::string(bytes, 'a') + R"("}]})");
+  };
+  std::string many;
+  for (int i = 0; i < 1000; ++i) many += text(1);
+  tell(head, many);
+  const LoadRecord small = ask_once();
+  EXPECT_EQ(small.error, "too long");
+  EXPECT_EQ(small.detail, "more than 1280 pieces for 4 tokens");
+  EXPECT_EQ(small.piece_s.size(), 1280u);
+  EXPECT_LT(sent_, std::size_t{32} << 20) << "what lies in buffers of sockets is not read";
+  sent_ = 0;
+  tell(head, text(200000));
+  const LoadRecord large = ask_once();
+  EXPECT_EQ(large.error, "too long");
+  EXPECT_EQ(large.detail, "the answer is longer than 67108864 bytes");
+  EXPECT_EQ(large.piece_s.size(), 335u);
+  EXPECT_LT(sent_, std::size_t{96} << 20);
+}
+
 TEST_F(LyingServerTest, CountsThatCannotBeAreNotBelieved) {
   for (
       const char* usage :

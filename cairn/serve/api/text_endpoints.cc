@@ -89,7 +89,7 @@ ApiResult<std::string> detokenize_body(const ApiModel& model, std::string_view b
 
 ApiResult<std::optional<TextTurns::Turn>> turn_of(ApiContext& context, ApiCall& call) {
   if (call.http.body.size() <= kLargeText) return std::nullopt;
-  auto turn = context.turns.take(call.http.client_gone, deadline_in(context.options.turn_time));
+  auto turn = context.turns.take(call.record.tenant, call.http.client_gone, deadline_in(context.options.turn_time));
   if (turn) return std::optional(*std::move(turn));
   call.record.client_gone = turn.error() == NoTurn::kClientGone;
   if (call.record.client_gone) return refuse({.status = kClientGoneStatus, .message = "the client is gone"});

@@ -87,8 +87,8 @@ TEST_F(TextEndpointsTest, TextsHaveABound) {
 
 TEST_F(TextEndpointsTest, LargeBodiesWaitForTheirTurn) {
   const auto stays = [] { return false; };
-  const auto first = context_.turns.take(stays, Deadline{});
-  std::optional second = context_.turns.take(stays, Deadline{});
+  const auto first = context_.turns.take("", stays, Deadline{});
+  std::optional second = context_.turns.take("", stays, Deadline{});
   ASSERT_TRUE(first.has_value() && second->has_value());
   const std::pair<HttpReply (*)(ApiContext&, ApiCall&), std::string> large[] = {
       {tokenize, content(kLargeText)},

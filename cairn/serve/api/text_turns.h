@@ -11,6 +11,8 @@
 #include <expected>
 #include <functional>
 #include <mutex>
+#include <string>
+#include <string_view>
 #include <utility>
 
 #include "cairn/base/deadline.h"
@@ -22,7 +24,7 @@ inline constexpr std::size_t kLargeTextsAtOnce = 2;
 
 enum class NoTurn : std::uint8_t { kClientGone, kTooLate };
 
-// First come, first served. Thread-safe.
+// In rotation among the tenants that wait; within a tenant, first come, first served. Thread-safe.
 class TextTurns {
  public:
   explicit TextTurns(std::size_t most_at_once) : free_(most_at_once) {}
@@ -42,15 +44,23 @@ class TextTurns {
   };
 
   // Waits; `client_gone` is asked a few times a second. A turn that is free is given whatever the two say.
-  std::expected<Turn, NoTurn> take(const std::function<bool()>& client_gone, Deadline deadline);
+  std::expected<Turn, NoTurn> take(std::string_view tenant, const std::function<bool()>& client_gone,
+                                   Deadline deadline);
 
  private:
+  struct Line {
+    std::string tenant;
+    std::deque<std::uint64_t> numbers;  // first come first; never empty
+  };
+  void join(std::string_view tenant, std::uint64_t number);
+  // With a turn the tenant goes behind the others; without one it keeps its place.
+  void leave(std::string_view tenant, std::uint64_t number, bool with_turn);
   void give_back();
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::size_t free_;                   // guarded by mutex_, as are the others
-  std::deque<std::uint64_t> waiting_;  // numbers, first come first
+  std::size_t free_;        // guarded by mutex_, as are the others
+  std::deque<Line> lines_;  // of the tenants that wait, the next first
   std::uint64_t next_ = 0;
 };
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <optional>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -30,7 +31,7 @@ TEST(TextTurns, NoMoreThanAllowedAtATime) {
     std::vector<std::jthread> threads;
     for (int i = 0; i < 12; ++i) {
       threads.emplace_back([&] {
-        const auto turn = turns.take(kStays, soon());
+        const auto turn = turns.take("a", kStays, soon());
         ASSERT_TRUE(turn.has_value());
         const int together = ++now;
         for (int seen = most; seen < together && !most.compare_exchange_weak(seen, together);) {
@@ -45,44 +46,60 @@ TEST(TextTurns, NoMoreThanAllowedAtATime) {
   EXPECT_LE(most, 2);
 }
 
-TEST(TextTurns, WhoeverCameFirstIsNext) {
+// Those that come while the only turn is taken, one after another, and the order in which they get it.
+std::vector<std::string> order_of(const std::vector<std::string>& tenants) {
   TextTurns turns(1);
-  std::optional held = turns.take(kStays, soon());
-  std::vector<int> order;       // written by whoever has the turn
-  std::atomic<int> waiting{0};  // the first so many
+  std::optional held = turns.take("a", kStays, soon());
+  std::vector<std::string> order;       // written by whoever has the turn
+  std::atomic<std::size_t> waiting{0};  // the first so many
   std::vector<std::jthread> threads;
-  for (int i = 0; i < 4; ++i) {
+  for (std::size_t i = 0; i < tenants.size(); ++i) {
     threads.emplace_back([&, i] {
       const auto turn = turns.take(
+          tenants[i],
           [&, i] {
             waiting = std::max(waiting.load(), i + 1);
             return false;
           },
           soon());
       ASSERT_TRUE(turn.has_value());
-      order.push_back(i);
+      order.push_back(tenants[i] + std::to_string(i));
     });
-    ASSERT_TRUE(eventually([&] { return waiting == i + 1; }));
+    EXPECT_TRUE(eventually([&] { return waiting == i + 1; }));
   }
   held.reset();
   threads.clear();
-  EXPECT_EQ(order, (std::vector<int>{0, 1, 2, 3}));
+  return order;
+}
+
+TEST(TextTurns, WhoeverCameFirstIsNext) {
+  EXPECT_EQ(order_of({"a", "a", "a", "a"}), (std::vector<std::string>{"a0", "a1", "a2", "a3"}));
+}
+
+TEST(TextTurns, TenantsTakeTurnsHoweverManyOfOneWait) {
+  EXPECT_EQ(order_of({"a", "a", "a", "a", "b", "b"}), (std::vector<std::string>{"a0", "b4", "a1", "b5", "a2", "a3"}));
+  EXPECT_EQ(order_of({"b", "a", "a", "c", "b"}), (std::vector<std::string>{"b0", "a1", "c3", "b4", "a2"}));
 }
 
 TEST(TextTurns, WaitingEndsWithTheClientAndWithTheTime) {
   TextTurns turns(1);
-  std::optional held = turns.take(kStays, soon());
+  std::optional held = turns.take("a", kStays, soon());
   ASSERT_TRUE(held->has_value());
-  const auto gone = turns.take([] { return true; }, soon());
+  const auto gone = turns.take(
+      "a", [] { return true; }, soon());
   ASSERT_FALSE(gone.has_value());
   EXPECT_EQ(gone.error(), NoTurn::kClientGone);
-  const auto late = turns.take(kStays, deadline_in(milliseconds(30)));
+  const auto late = turns.take("a", kStays, deadline_in(milliseconds(30)));
   ASSERT_FALSE(late.has_value());
   EXPECT_EQ(late.error(), NoTurn::kTooLate);
+  EXPECT_EQ(turns.take("b", kStays, deadline_in(milliseconds(30))).error(), NoTurn::kTooLate);
   // Those that left are in nobody's way.
   held.reset();
-  EXPECT_TRUE(turns.take(kStays, soon()).has_value());
-  EXPECT_TRUE(turns.take([] { return true; }, Deadline{}).has_value());
+  EXPECT_TRUE(turns.take("a", kStays, soon()).has_value());
+  EXPECT_TRUE(turns
+                  .take(
+                      "a", [] { return true; }, Deadline{})
+                  .has_value());
 }
 
 }  // namespace

@@ -8,7 +8,7 @@
 namespace cairn {
 namespace {
 
-constexpr std::size_t kLongestPath = 512;  // ours are short; the library matches paths with a recursive regex
+constexpr std::size_t kLongestTarget = 512;  // ours are short; the library matches them with a recursive regex
 
 // METHOD SP TARGET SP VERSION, with nothing more between.
 bool is_request_line(std::string_view line) {
@@ -31,11 +31,18 @@ bool is_control(char c) {
 
 std::string_view path_of_target(std::string_view target) {
   for (const std::string_view scheme : {"http://", "https://"}) {
-    if (!target.starts_with(scheme)) continue;
-    const std::size_t path = target.find('/', scheme.size());
-    return path == std::string_view::npos ? "/" : target.substr(path);
+    if (!std::ranges::equal(target.substr(0, scheme.size()), scheme, {}, NoCase::lower)) continue;
+    target.remove_prefix(scheme.size());
+    target.remove_prefix(std::min(target.find_first_of("/?"), target.size()));
+    if (!target.starts_with('/')) return "/";
+    break;
   }
-  return target;
+  return target.substr(0, target.find('?'));
+}
+
+std::optional<HeadRefusal> refuse_target(std::string_view target) {
+  if (target.size() <= kLongestTarget) return std::nullopt;
+  return HeadRefusal{414, "the target has more than " + std::to_string(kLongestTarget) + " bytes"};
 }
 
 std::optional<HeadRefusal> refuse_lines(std::string_view head) {
@@ -56,7 +63,6 @@ std::optional<HeadRefusal> refuse_lines(std::string_view head) {
 }
 
 std::optional<HeadRefusal> refuse_head(const HttpRequest& request, std::size_t most_body_bytes) {
-  if (request.path.size() > kLongestPath) return HeadRefusal{414, "the path is too long"};
   for (const char* once : {"Host", "Origin", "Authorization", "Content-Type", "Transfer-Encoding"}) {
     if (request.headers.count(once) > 1) return HeadRefusal{400, std::string(once) + " is given twice"};
   }

@@ -19,9 +19,12 @@ struct HeadRefusal {
 // What no line of HTTP may hold: a control character other than a tab.
 bool is_control(char c);
 
-// Of the absolute form, which proxies send and every server must take (RFC 9112, 3.2.2), the path; else the target
-// itself.
+// The path, not decoded, without the query; also of the absolute form, which proxies send and every server must take
+// (RFC 9112, 3.2.2). `target` is as it came: an encoded colon or slash parts nothing.
 std::string_view path_of_target(std::string_view target);
+
+// A target that is too long, whatever stands in front of its path.
+std::optional<HeadRefusal> refuse_target(std::string_view target);
 
 // Lines without a proper name, folded ones, line ends that are half ones, a request line with more than its three
 // parts: whoever reads them another way than we do sees another request. `head` is as it came, the request line first.

@@ -156,7 +156,7 @@ void finish_head(const httplib::Request& /*request*/, httplib::Response& respons
 HttpRequest take_request(const httplib::Request& from) {
   HttpRequest to;
   to.method = from.method;
-  to.path = std::string(path_of_target(from.path));
+  to.path = httplib::detail::decode_url(std::string(path_of_target(from.target)), false);
   to.peer = current->peer;
   for (const auto& [name, value] : from.headers) to.headers.emplace(name, value);
   for (const auto& [name, value] : from.params) to.query.emplace(name, value);
@@ -261,7 +261,8 @@ struct HttpServer::Impl : private httplib::Server {
   HandlerResponse answer_head(const httplib::Request& from, httplib::Response& response) {
     current->request = take_request(from);
     const HttpRequest& request = current->request;
-    std::optional<HeadRefusal> refusal = refuse_lines(current->stream.head());
+    std::optional<HeadRefusal> refusal = refuse_target(from.target);
+    if (!refusal) refusal = refuse_lines(current->stream.head());
     if (!refusal) refusal = refuse_head(request, options.most_body_bytes);
     if (refusal) {
       put_last_reply(handler.refuse(request, refusal->status, refusal->why), from, response);

@@ -84,6 +84,27 @@ TEST_F(HttpServerTest, TargetsMayNameTheServer) {
   EXPECT_THAT(talk("GET https://localhost:80/health?x=1" + rest), HasSubstr("200 OK"));
   EXPECT_THAT(talk("GET http://localhost/elsewhere" + rest), HasSubstr("unknown URL: /elsewhere"));
   EXPECT_THAT(talk("GET ftp://localhost/health" + rest), StartsWith("HTTP/1.1 404"));
+  EXPECT_THAT(talk("GET HTTP://localhost/health" + rest), HasSubstr("200 OK"));
+  EXPECT_THAT(talk("GET hTTps://localhost/%68ealth" + rest), HasSubstr("200 OK"));
+  EXPECT_THAT(talk("GET http://localhost?at=/health" + rest), HasSubstr("Content-Type: text/html"));
+  // Not absolute: decoding comes after the cut.
+  EXPECT_THAT(talk("GET http%3A//localhost/health" + rest), StartsWith("HTTP/1.1 404"));
+  EXPECT_THAT(talk("GET http://local%2Fhealth/" + rest), HasSubstr("Content-Type: text/html"));
+}
+
+TEST_F(HttpServerTest, TargetsHaveABound) {
+  server_.start();
+  // The library matches the whole target of a POST with a recursive regex.
+  for (const std::string& target :
+       {"http://" + std::string(8100, 'a') + "/detokenize", "HTTP://" + std::string(8100, 'a') + "/detokenize",
+        "/detokenize?" + std::string(8100, 'a'), "/" + std::string(513, 'a')}) {
+    EXPECT_THAT(talk(post(target, R"({"tokens":[3]})")),
+                AllOf(StartsWith("HTTP/1.1 414"), HasSubstr("the target has more than 512 bytes")))
+        << target.substr(0, 20);
+  }
+  EXPECT_THAT(
+      talk(post("http://" + std::string(494, 'a') + "/detokenize", R"({"tokens":[3]})", "Connection: close\r\n")),
+      HasSubstr(R"({"content":"t3"})"));
 }
 
 TEST_F(HttpServerTest, TheBodyIsBoundedHoweverItComes) {
