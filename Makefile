@@ -81,7 +81,7 @@ bench-peer: build ## compare speed with llama.cpp, alternating on one model file
 KV_FIGURES ?= 16384:tok4:q4_0,32768:kivi2-g64:best
 STORE_TEXT ?= ../shared/data/text/frankenstein.txt
 bench-store: build ## what a store costs and gives: first token, nothing reused, reading beside fio (STORE_TEXT, BENCH_ARGS)
-	cmake --build --preset release --target store_tiers
+	cmake --build --preset release --target store_tiers store_idle
 	bench/compare_store.py --build $(BUILD) --text $(STORE_TEXT) $(BENCH_ARGS)
 
 # Takes about an hour and a half at the full lengths and 3 rounds; BENCH_ARGS are options of bench/compare_serve.py, which --help lists.

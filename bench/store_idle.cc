@@ -31,10 +31,10 @@ using Clock = std::chrono::steady_clock;
 struct Options {
   std::string model, text, folder;
   unsigned threads = 2;
-  std::size_t prompt = 512;  // tokens
-  std::size_t stretch = 32;  // tokens decoded at a time
-  int stretches = 8;         // of each engine after each prompt
-  int rounds = 8;
+  std::size_t prompt = 1088;  // tokens
+  std::size_t stretch = 32;   // tokens decoded at a time
+  int stretches = 6;          // of each engine after each prompt
+  int rounds = 20;
 };
 
 struct Cost {
