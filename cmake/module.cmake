@@ -59,7 +59,7 @@ function(cairn_module name)
   # Most of a small file's compile time is its headers. Other build types compile each file alone, which shows what one forgot
   # to include.
   if(CMAKE_BUILD_TYPE STREQUAL "Release")
-    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 5)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
     target_compile_options(${target} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>)  # of a file's own types
   endif()
   if(name STREQUAL "kernels" AND NOT CAIRN_SANITIZE)

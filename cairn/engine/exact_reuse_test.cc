@@ -185,7 +185,7 @@ TEST_P(ExactReuse, GeneratedPrefixesUnderEviction) {
     {
       Sequence writer = small->open(tokens);
       Logits logits = computed(*small, writer, std::span(tokens).subspan(writer.size()));
-      for (int i = 0; i < 140; ++i) {
+      for (int i = 0; i < 75; ++i) {
         const auto next = static_cast<TokenId>(std::ranges::max_element(logits) - logits.begin());
         tokens.push_back(next);
         logits = computed(*small, writer, {&next, 1});

@@ -72,7 +72,7 @@ class SpmTokenizer final : public Tokenizer {
 };
 
 // The token of each byte: <0xXX>, else a token that is just this byte, else the unknown token.
-Result<std::array<TokenId, 256>> find_byte_tokens(const Vocabulary& vocabulary) {
+Result<std::array<TokenId, 256>> find_single_byte_tokens(const Vocabulary& vocabulary) {
   std::array<TokenId, 256> tokens;
   tokens.fill(-1);
   for (TokenId id = 0; vocabulary.contains(id); ++id) {
@@ -105,7 +105,7 @@ Result<std::unique_ptr<const Tokenizer>> make_spm_tokenizer(TokenizerData data) 
   if (std::ranges::any_of(data.scores, [](float score) { return std::isnan(score); })) {
     return fail(ErrorCode::kCorrupt, "tokenizer.ggml.scores holds a value that is not a number: get the file again");
   }
-  CAIRN_TRY(const auto byte_tokens, find_byte_tokens(vocabulary));
+  CAIRN_TRY(const auto byte_tokens, find_single_byte_tokens(vocabulary));
   const bool adds_space_prefix = data.add_space_prefix.value_or(true);
   Hasher hasher = begin_tokenizer_digest("llama", vocabulary);
   hasher.u32(adds_space_prefix);

@@ -11,9 +11,9 @@
 namespace cairn {
 namespace {
 
-constexpr std::uint64_t kSmallShare = 10;  // the small queue gets one part in so many
-constexpr std::uint8_t kMostUses = 3;      // counted per block
-constexpr std::size_t kLeastGhosts = 16;   // so that an empty cache can learn
+constexpr std::uint64_t kSmallShare = 10;     // the small queue gets one part in so many
+constexpr std::uint8_t kMostUses = 3;         // counted per block
+constexpr std::size_t kGhostsWhenEmpty = 16;  // so that an empty cache can learn
 
 struct Block {
   Digest key;
@@ -84,7 +84,7 @@ class S3Fifo final : public EvictionPolicy {
   std::string_view name() const override { return "s3fifo"; }
 
  private:
-  std::size_t most_ghosts() const { return std::max(kLeastGhosts, blocks_.size()); }
+  std::size_t most_ghosts() const { return std::max(kGhostsWhenEmpty, blocks_.size()); }
 
   std::optional<Digest> from_small(const std::function<bool(const Digest&)>& may_go) {
     for (auto place = small_.end(); place != small_.begin();) {

@@ -7,16 +7,13 @@
 #include <utility>
 
 #include "cairn/base/check.h"
+#include "cairn/tune/refuse.h"
 
 namespace cairn {
 namespace {
 
 // Leaves room for a plan's bytes plus one more choice.
 constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 62;
-
-std::unexpected<Error> refuse(std::string message) {
-  return fail(ErrorCode::kInvalidArgument, std::move(message));
-}
 
 }  // namespace
 

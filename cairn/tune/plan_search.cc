@@ -9,13 +9,10 @@
 
 #include "cairn/tune/breeding.h"
 #include "cairn/tune/nsga2.h"
+#include "cairn/tune/refuse.h"
 
 namespace cairn {
 namespace {
-
-std::unexpected<Error> refuse(std::string message) {
-  return fail(ErrorCode::kInvalidArgument, std::move(message));
-}
 
 Status check_options(std::span<const Unit> units, const SearchOptions& options) {
   for (const Unit& unit : units) {

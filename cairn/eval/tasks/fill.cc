@@ -15,7 +15,7 @@ namespace {
 constexpr int kMaxProbes = 16;
 constexpr double kFullEnough = 0.99;
 // Short contexts hold few lines, and whether these fit and can be placed is a matter of luck: more than one draw.
-constexpr int kDraws = 16;
+constexpr int kDrawsOfAFill = 16;
 
 struct Probe {
   Draft draft;
@@ -111,7 +111,7 @@ Result<Session> fill_session(const SessionSpec& spec, const Material& material) 
     instruction = "Answer the questions from the text below.\n";
   }
   Result<Probe> found;
-  for (int i = 0; i < kDraws; ++i) {
+  for (int i = 0; i < kDrawsOfAFill; ++i) {
     found = search(spec, material, instruction, SeededRandom(random.next()));
     if (found) break;
   }
