@@ -226,9 +226,12 @@ TEST_P(StoredArrival, TheHeadIsComputedWhileTheTailLoads) {
   options.store = store_;
   options.tap = &tap;
   const auto slow = *load_tiny(model_, options);
+  const auto start = std::chrono::steady_clock::now();
   expect_cold(answer(*slow));
+  const auto computing = std::chrono::steady_clock::now() - start;  // however slow the machine is
   ASSERT_TRUE(store_->flush(deadline_in(std::chrono::seconds(20))));
-  tier_->per_block = std::chrono::milliseconds(8);
+  tier_->per_block =
+      std::chrono::duration_cast<std::chrono::microseconds>(0.6 * computing * kBlockTokens / double{kPrompt});
   std::set<std::size_t> reused;
   for (int round = 0; round < 4; ++round) {
     slow->cache().clear();
