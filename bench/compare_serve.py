@@ -26,6 +26,7 @@ import peer
 EXIT_FAILED = 4
 START_TIMEOUT_S = 600
 KV_BYTES = 8 << 30
+REQUEST_S = 1800  # sixteen long prompts at once take their time
 MEMORY_CODEC = "tok4"
 
 
@@ -120,7 +121,7 @@ class Comparison:
     def cairn_command(self, *more, parallel=16):
         a = self.arguments
         return lambda port, folder: [self.cairn, "serve", a.model, "--port", port, "-t", a.threads, "--kv-budget", KV_BYTES,
-                                     "--parallel", parallel, *more]
+                                     "--parallel", parallel, "--request-timeout", REQUEST_S, *more]
 
     def stored_command(self, port, folder):
         return [*self.cairn_command()(port, folder), "--store", folder / "store"]
@@ -132,7 +133,7 @@ class Comparison:
 
     def load(self, servers, workload, rounds=None, **options):
         command = [self.cairn, "load", "--workload", workload, "--rounds", rounds or self.arguments.rounds, "--ignore-eos", "--json",
-                   "--timeout", 1800, "--api", "completions"]
+                   "--timeout", REQUEST_S, "--api", "completions"]
         for name, value in options.items():
             command += [f"--{name.replace('_', '-')}"] + ([] if value is True else [value])
         for server in servers:
