@@ -53,6 +53,8 @@ MODULE_INCLUDE = re.compile(r"^cairn/([a-z_]+)/")
 STDOUT = re.compile(r"\bstd::cout\b|(?<![\w:])(?:std::)?(?:printf|puts|putchar)\s*\(|\bfprintf\s*\(\s*stdout\b")
 USING_NAMESPACE = re.compile(r"\busing\s+namespace\b")
 THROW = re.compile(r"\bthrow\b")
+# Not indented: code within a namespace is not, members are.
+TYPE_AT_NAMESPACE = re.compile(r"^(?:struct|class|enum(?: class)?) (?:alignas\(\d+\) )?(\w+)(?: final)?(?: : [^;]*)? ?\{")
 # Comments and literals, so that the rules above read code only.
 NOT_CODE = re.compile(r'//[^\n]*|/\*.*?\*/|R"([^()\\\s]{0,16})\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\'',
                       re.DOTALL)
@@ -181,6 +183,25 @@ def check_own_header(root, file):
             return
 
 
+def check_one_type_per_name(root):
+    """Two types of one name in a namespace make a program undefined, which no compiler says: a destructor of the one may
+    be linked for the other."""
+    places = {}
+    for folder in ("cairn", "apps"):
+        for file in sorted((root / folder).rglob("*")):
+            if file.suffix not in SUFFIXES or file.name.endswith("_test.cc"):
+                continue
+            unnamed = False
+            for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+                unnamed = (unnamed or line == "namespace {") and line != "}  // namespace"
+                type_of = TYPE_AT_NAMESPACE.match(line)
+                if type_of and not unnamed:
+                    places.setdefault(type_of[1], []).append(f"{file.relative_to(root).as_posix()}:{number}")
+    for name, (first, *others) in sorted(places.items()):
+        for other in others:
+            yield f"{other}: '{name}' is also a type of {first}"
+
+
 def check_tree(root):
     layers = read_layers(root / "layers.txt")
     problems = []
@@ -189,7 +210,7 @@ def check_tree(root):
             if file.suffix in SUFFIXES and file.is_file():
                 problems += check_file(root, file, layers)
                 problems += check_own_header(root, file)
-    return problems
+    return problems + list(check_one_type_per_name(root))
 
 
 def main(argv):

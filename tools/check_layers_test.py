@@ -134,6 +134,13 @@ class CheckLayers(unittest.TestCase):
         self.assert_clean("cairn/base/a.cc", 'std::snprintf(b, 9, "printf("); std::fprintf(stderr, "x");\n')
         self.assert_clean("apps/cairn/a.cc", "std::cout << 1;\n")
 
+    def test_two_types_of_a_name(self):
+        self.write("cairn/base/a.h", "namespace cairn {\nstruct Unit {\n  int x;\n};\n}  // namespace cairn\n")
+        self.assert_caught("cairn/codec/b.h", "namespace cairn {\nclass Unit final : public X {\n};\n",
+                           "cairn/codec/b.h:2", "'Unit' is also a type of cairn/base/a.h:2")
+        self.assert_clean("cairn/codec/b.h", "namespace cairn {\nnamespace {\nstruct Unit {\n};\n}  // namespace\n"
+                                             "struct Unit;\nstruct Units {\n  struct Unit {\n  };\n};\n")
+
     def test_throw(self):
         self.assert_caught("cairn/base/a.cc", "\nvoid f() { throw 1; }\n", "cairn/base/a.cc:2", "throw")
         self.assert_clean("cairn/base/a.cc", '/* may\nthrow */ auto s = "throw"; auto r = R"(throw)"; // throw\n')

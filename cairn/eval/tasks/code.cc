@@ -22,7 +22,7 @@ std::vector<std::size_t> draw_lengths(std::span<const std::size_t> choices, std:
 
 Draft draft_code(SeededRandom random, std::size_t count, std::size_t turns) {
   const std::vector<Function> functions = make_functions(draw_lengths(kBodyWords, turns, count, random), random);
-  std::vector<Unit> units;
+  std::vector<TextUnit> units;
   for (const Function& function : functions) units.push_back(unit_of(function_lines(function)));
   std::vector<Turn> questions;
   for (std::size_t turn = 0; turn < turns; ++turn) questions.push_back(ask_function(functions, turn));
@@ -37,7 +37,7 @@ Draft draft_code_key_value(SeededRandom random, std::size_t count, std::size_t t
   const std::size_t asked_codes = (turns + 1) / 2;
   const auto functions = make_functions(draw_lengths(kBodyWords, asked_codes, codes, random), random);
   const auto pairs = make_key_values(draw_lengths(kMixedWidths, turns / 2, count - codes, random), random);
-  std::vector<Unit> units;
+  std::vector<TextUnit> units;
   std::vector<Turn> questions;
   for (std::size_t i = 0, function = 0, pair = 0; i < count; ++i) {
     if (is_code(i)) {

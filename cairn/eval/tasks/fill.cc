@@ -90,7 +90,7 @@ void add_rule(const std::string& word, std::vector<Turn>& turns) {
 
 }  // namespace
 
-Draft draft_of(std::span<const Unit> units, std::vector<Turn> questions, SeededRandom& random) {
+Draft draft_of(std::span<const TextUnit> units, std::vector<Turn> questions, SeededRandom& random) {
   Draft draft{.context = {}, .turns = std::move(questions)};
   const std::optional<Placement> placement = place_questions(units, draft.turns.size(), random);
   draft.placed = placement.has_value();

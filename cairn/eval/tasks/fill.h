@@ -25,7 +25,7 @@ struct Draft {
 };
 
 // The units in an order in which question i, which asks for unit i, has its depth; a blank line ends the context.
-Draft draft_of(std::span<const Unit> units, std::vector<Turn> questions, SeededRandom& random);
+Draft draft_of(std::span<const TextUnit> units, std::vector<Turn> questions, SeededRandom& random);
 
 struct Material {
   std::string_view task;          // "S1"

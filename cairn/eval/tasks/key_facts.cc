@@ -95,7 +95,7 @@ Draft draft_documents(SeededRandom random, std::size_t lines, std::size_t turns,
   random.shuffle(places);
   std::set<std::string> taken;
   std::vector<Document> documents;
-  std::vector<Unit> units;
+  std::vector<TextUnit> units;
   for (const std::size_t size : draw_sizes(lines, count, random)) {
     const std::size_t i = documents.size();
     documents.push_back(draw_document(size, taken, random));

@@ -19,7 +19,7 @@ Draft draft_key_value(SeededRandom random, std::size_t lines, std::size_t turns)
   std::vector<std::size_t> widths = spread_choices(kValueWidths, turns, random);
   while (widths.size() < lines) widths.push_back(random.unit() < kSameWidth ? usual : random.pick(common));
   const std::vector<KeyValue> pairs = make_key_values(widths, random);
-  std::vector<Unit> units;
+  std::vector<TextUnit> units;
   for (const KeyValue& pair : pairs) units.push_back(unit_of(key_value_line(pair)));
   std::vector<Turn> questions;
   for (std::size_t turn = 0; turn < turns; ++turn) questions.push_back(ask_value(pairs[turn]));

@@ -36,12 +36,12 @@ bool safely_inside(std::size_t at, std::size_t size, std::uint32_t depth) {
   return share >= (depth == 0 ? 0 : low + kMargin) && share < (depth + 1 == kFifths ? 1 : high - kMargin);
 }
 
-Unit unit_of(std::string text) {
+TextUnit unit_of(std::string text) {
   const std::size_t middle = text.size() / 2;
   return {std::move(text), middle};
 }
 
-std::optional<std::vector<std::size_t>> try_place(std::span<const Unit> units,
+std::optional<std::vector<std::size_t>> try_place(std::span<const TextUnit> units,
                                                   std::span<const std::optional<std::uint32_t>> wanted,
                                                   SeededRandom& random) {
   CAIRN_CHECK(units.size() == wanted.size());
@@ -74,7 +74,7 @@ std::optional<std::vector<std::size_t>> try_place(std::span<const Unit> units,
   return order;
 }
 
-std::optional<Placement> place_questions(std::span<const Unit> units, std::size_t turns, SeededRandom& random) {
+std::optional<Placement> place_questions(std::span<const TextUnit> units, std::size_t turns, SeededRandom& random) {
   CAIRN_CHECK(turns <= units.size());
   std::vector<std::optional<std::uint32_t>> wanted(units.size());
   for (int i = 0; i < kPlacementTries; ++i) {

@@ -25,16 +25,16 @@ std::uint32_t depth_of(std::size_t at, std::size_t size);
 bool safely_inside(std::size_t at, std::size_t size, std::uint32_t depth);
 
 // A piece of a context that is not torn apart. `focus` is the byte of it that decides its depth.
-struct Unit {
+struct TextUnit {
   std::string text;
   std::size_t focus = 0;
 };
 // With the focus in its middle.
-Unit unit_of(std::string text);
+TextUnit unit_of(std::string text);
 
 // An order of the units in which unit i stands at depth wanted[i], safely inside its fifth, if that is not empty. The
 // others spread evenly. One random try, which fails more often the fewer units there are.
-std::optional<std::vector<std::size_t>> try_place(std::span<const Unit> units,
+std::optional<std::vector<std::size_t>> try_place(std::span<const TextUnit> units,
                                                   std::span<const std::optional<std::uint32_t>> wanted,
                                                   SeededRandom& random);
 
@@ -43,7 +43,7 @@ struct Placement {
   std::vector<std::uint32_t> depths;  // of the first `turns` units, in their order
 };
 // Places the first `turns` units, one question each, at depths of draw_depths. Empty: too few units for that.
-std::optional<Placement> place_questions(std::span<const Unit> units, std::size_t turns, SeededRandom& random);
+std::optional<Placement> place_questions(std::span<const TextUnit> units, std::size_t turns, SeededRandom& random);
 
 inline constexpr int kPlacementTries = 400;
 

@@ -35,7 +35,7 @@ TEST(Layout, PlacesQuestionsAndKeepsEveryUnitOnce) {
   EXPECT_TRUE(rc::check([] {
     const auto count = *rc::gen::inRange<std::size_t>(15, 60);
     const auto turns = *rc::gen::inRange<std::size_t>(1, 6);
-    std::vector<Unit> units;
+    std::vector<TextUnit> units;
     for (std::size_t i = 0; i < count; ++i) units.push_back(unit_of(std::string(*rc::gen::inRange(20, 41), 'x')));
     SeededRandom random(*rc::gen::arbitrary<std::uint64_t>());
     const auto placement = place_questions(units, turns, random);
@@ -43,7 +43,7 @@ TEST(Layout, PlacesQuestionsAndKeepsEveryUnitOnce) {
     RC_ASSERT(std::set(placement->order.begin(), placement->order.end()).size() == count);
     RC_ASSERT(placement->order.size() == count);
     std::size_t total = 0, at = 0;
-    for (const Unit& unit : units) total += unit.text.size();
+    for (const TextUnit& unit : units) total += unit.text.size();
     for (const std::size_t unit : placement->order) {
       if (unit < turns) RC_ASSERT(depth_of(at + units[unit].focus, total) == placement->depths[unit]);
       at += units[unit].text.size();
@@ -53,7 +53,7 @@ TEST(Layout, PlacesQuestionsAndKeepsEveryUnitOnce) {
 
 TEST(Layout, SaysWhereItCannotPlace) {
   SeededRandom random(3);
-  std::vector<Unit> units(5, unit_of("x"));
+  std::vector<TextUnit> units(5, unit_of("x"));
   units[0] = unit_of(std::string(100, 'x'));  // as long as four fifths and more: the others cannot have theirs
   EXPECT_FALSE(place_questions(units, 5, random));
 }

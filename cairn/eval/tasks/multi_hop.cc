@@ -64,7 +64,7 @@ struct Places {
 };
 
 // The first link of a turn's chain lies in the fifth that is asked for, the others there or anywhere behind.
-std::optional<Places> place_chains(std::span<const Unit> units, std::size_t chains, std::size_t turns,
+std::optional<Places> place_chains(std::span<const TextUnit> units, std::size_t chains, std::size_t turns,
                                    SeededRandom& random) {
   std::vector<std::optional<std::uint32_t>> wanted(units.size());
   for (int i = 0; i < kPlacementTries; ++i) {
@@ -83,7 +83,7 @@ std::optional<Places> place_chains(std::span<const Unit> units, std::size_t chai
 }
 
 // Sentences that follow each other make a paragraph, which is a line of its own.
-std::string text_of(std::span<const Unit> units, std::span<const std::size_t> order, std::size_t links) {
+std::string text_of(std::span<const TextUnit> units, std::span<const std::size_t> order, std::size_t links) {
   std::string text;
   for (const std::size_t unit : order) {
     if (unit < links && text.ends_with(' ')) text.back() = '\n';
@@ -102,7 +102,7 @@ Turn ask_names(const Chain& chain) {
 Draft draft_multi_hop(SeededRandom random, std::size_t sentences, const SessionSpec& spec) {
   const std::size_t roomy = std::min<std::size_t>(kMaxChains, spec.context_tokens / kTokensPerChain);
   const std::vector<Chain> chains = draw_chains(std::max<std::size_t>(spec.turns, roomy), random);
-  std::vector<Unit> units;
+  std::vector<TextUnit> units;
   for (const Chain& chain : chains) {
     for (std::size_t link = 0; link < kLinks; ++link) units.push_back(unit_of(link_line(chain, link)));
   }

@@ -101,7 +101,7 @@ Draft draft_prefix_suffix(SeededRandom random, std::size_t lines, std::size_t lo
     const Words prefix = draw_end(prefixes, random), suffix = draw_end(suffixes, random);
     all.push_back(line_between(prefix, suffix, longest, random));
   }
-  std::vector<Unit> units;
+  std::vector<TextUnit> units;
   for (const Words& line : all) units.push_back(unit_of("- " + text_of(line) + "\n"));
   return draft_of(units, std::move(questions), random);
 }

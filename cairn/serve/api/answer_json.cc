@@ -113,11 +113,12 @@ OrderedJson usage_json(const GenerationUsage& usage) {
           {"prompt_tokens_details", {{"cached_tokens", usage.cached_tokens}, {"stored_tokens", usage.stored_tokens}}}};
 }
 
-std::string answer_json(const AnswerHead& head, const std::vector<Choice>& choices, const GenerationUsage& usage) {
+std::string answer_json(const AnswerHead& head, const std::vector<AnswerChoice>& choices,
+                        const GenerationUsage& usage) {
   OrderedJson json = head_json(head, "chat.completion");
   json["choices"] = OrderedJson::array();
   for (std::size_t index = 0; index < choices.size(); ++index) {
-    const Choice& from = choices[index];
+    const AnswerChoice& from = choices[index];
     OrderedJson choice = {{"index", index}};
     if (head.chat) {
       choice["message"] = {{"role", "assistant"}, {"content", from.text}, {"refusal", nullptr}};

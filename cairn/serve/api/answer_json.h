@@ -24,7 +24,7 @@ struct AnswerHead {
 };
 
 // One choice as it has come so far.
-struct Choice {
+struct AnswerChoice {
   std::string text;
   std::vector<GeneratedPiece> tokens;  // those with log probabilities, if asked for
   FinishReason reason = FinishReason::kStop;
@@ -34,7 +34,7 @@ std::size_t utf8_length(std::string_view text);  // characters
 OrderedJson usage_json(const GenerationUsage& usage);
 const char* finish_name(FinishReason reason);
 
-std::string answer_json(const AnswerHead& head, const std::vector<Choice>& choices, const GenerationUsage& usage);
+std::string answer_json(const AnswerHead& head, const std::vector<AnswerChoice>& choices, const GenerationUsage& usage);
 
 // "data: {...}\n\n"
 std::string sse_event(const OrderedJson& value);

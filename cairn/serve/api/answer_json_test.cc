@@ -51,9 +51,9 @@ TEST_F(AnswerJsonTest, AStreamBeginsAndEnds) {
 }
 
 TEST_F(AnswerJsonTest, LogprobsHaveTheFormOfTheirEndpoint) {
-  const std::vector<Choice> choices = {{.text = "h\xC3\xA9!",
-                                        .tokens = {piece("h\xC3\xA9", 3, -0.5F), piece("!", 5, -INFINITY)},
-                                        .reason = FinishReason::kStop}};
+  const std::vector<AnswerChoice> choices = {{.text = "h\xC3\xA9!",
+                                              .tokens = {piece("h\xC3\xA9", 3, -0.5F), piece("!", 5, -INFINITY)},
+                                              .reason = FinishReason::kStop}};
   const OrderedJson chat = OrderedJson::parse(answer_json(head(true), choices, {}));
   const OrderedJson& content = chat["choices"][0]["logprobs"]["content"];
   ASSERT_EQ(content.size(), 2u);

@@ -86,13 +86,13 @@ std::optional<ApiError> sum_up(Exchange& exchange, RunEnd end) {
   return error;
 }
 
-void keep_piece(Choice& choice, GeneratedPiece& piece) {
+void keep_piece(AnswerChoice& choice, GeneratedPiece& piece) {
   choice.text += piece.text;
   if (piece.logprob) choice.tokens.push_back(std::move(piece));
 }
 
 HttpReply whole_answer(Exchange& exchange, const std::function<bool()>& client_gone) {
-  std::vector<Choice> choices(exchange.generations.size());
+  std::vector<AnswerChoice> choices(exchange.generations.size());
   if (!exchange.request.echo.empty()) {
     for (std::size_t i = 0; i < choices.size(); ++i)
       choices[i].text = exchange.request.echo[i / exchange.request.choices];
