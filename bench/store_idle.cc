@@ -19,6 +19,7 @@
 #include <thread>
 #include <vector>
 
+#include "cairn/base/deadline.h"
 #include "cairn/engine/engine.h"
 #include "cairn/store/open_store.h"
 
@@ -118,8 +119,11 @@ class Side {
     });
   }
   void settle() const {
-    while (store_ != nullptr && store_->stats().queued_bytes != 0)
+    const Deadline deadline = deadline_in(std::chrono::seconds(60));
+    while (store_ != nullptr && store_->stats().queued_bytes != 0) {
+      if (passed(deadline)) fail_with("the store does not come to the end of its writes");
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
   }
 
  private:
