@@ -13,8 +13,8 @@ static_assert(std::endian::native == std::endian::little);
 
 constexpr std::string_view kMagic = "_logits_";
 constexpr std::size_t kHeaderBytes = kMagic.size() + 3 * sizeof(std::int32_t);
-constexpr std::int32_t kMostOfAnything = 1 << 24;  // keeps every product below 2^63
-constexpr std::size_t kRowPrefix = 4;              // u16 units of scale and floor
+constexpr std::int32_t kMaxOfAnything = 1 << 24;  // keeps every product below 2^63
+constexpr std::size_t kRowPrefix = 4;             // u16 units of scale and floor
 
 std::size_t row_units(std::uint32_t vocab) {
   return 2 * ((std::size_t{vocab} + 1) / 2) + kRowPrefix;
@@ -44,8 +44,8 @@ Result<LogitsFile> LogitsFile::open(const std::string& path) {
   std::int32_t numbers[3];
   std::memcpy(numbers, header + kMagic.size(), sizeof numbers);
   const auto [window, vocab, windows] = numbers;
-  if (window < 3 || vocab < 1 || windows < 1 || window > kMostOfAnything || vocab > kMostOfAnything ||
-      windows > kMostOfAnything)
+  if (window < 3 || vocab < 1 || windows < 1 || window > kMaxOfAnything || vocab > kMaxOfAnything ||
+      windows > kMaxOfAnything)
     return corrupt("has impossible sizes in its header");
   result.window_ = static_cast<std::uint32_t>(window);
   result.vocab_ = static_cast<std::uint32_t>(vocab);

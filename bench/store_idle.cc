@@ -178,7 +178,7 @@ void run(const Options& options) {
                     {"stretch_tokens", options.stretch},
                     {"threads", options.threads},
                     {"blocks_written", stats.writes},
-                    {"copying_s", (*with)->store_link()->stats().write_seconds},
+                    {"copying_s", (*with)->connector()->stats().write_seconds},
                     {"prefill", prefill.json(options.prompt)},
                     {"decode", decode.json(options.stretch)}}
                    .dump(2)

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "cairn/base/random.h"
-#include "cairn/store/redis_tier.h"
+#include "cairn/store/redis/redis_tier.h"
 
 namespace {
 

@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "cairn/base/random.h"
-#include "cairn/store/disk_tier.h"
+#include "cairn/store/disk/disk_tier.h"
 #include "cairn/store/open_store.h"
 #include "cairn/store/ram_tier.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Two questions about one text: the second finds most of its keys and values in the cache.
 #include <cairn/engine/engine.h>
-#include <cairn/engine/sampler.h>
+#include <cairn/text/sampler.h>
 
 #include <iostream>
 

@@ -12,7 +12,7 @@
 #include "cairn/base/check.h"
 #include "cairn/base/checksum.h"
 #include "cairn/base/file.h"
-#include "cairn/store/disk_tier.h"
+#include "cairn/store/disk/disk_tier.h"
 #include "cairn/testing/stored_blocks.h"
 
 namespace cairn {

@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "cairn/base/check.h"
-#include "cairn/engine/chat_template.h"
-#include "cairn/engine/gguf.h"
 #include "cairn/engine/model_config.h"
-#include "cairn/engine/tokenizer.h"
+#include "cairn/gguf/gguf.h"
+#include "cairn/text/chat_template.h"
+#include "cairn/text/tokenizer.h"
 
 namespace cairn {
 namespace {

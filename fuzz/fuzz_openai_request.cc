@@ -31,10 +31,10 @@ void check(ApiResult<ApiRequest> request) {
     return;
   }
   const auto each = generate_requests(*request, "id", "tenant", 1);
-  CAIRN_CHECK(!each.empty() && each.size() <= kMostPrompts);
+  CAIRN_CHECK(!each.empty() && each.size() <= kMaxPrompts);
   for (const GenerateRequest& one : each) {
     CAIRN_CHECK(Sampler::make(one.sampler).has_value());
-    CAIRN_CHECK(one.tenant == "tenant" && one.stop.size() <= kMostStops);
+    CAIRN_CHECK(one.tenant == "tenant" && one.stop.size() <= kMaxStops);
     for (const TokenId id : one.prompt)
       CAIRN_CHECK(id >= 0 && static_cast<std::size_t>(id) < model().tokenizer->size());
   }

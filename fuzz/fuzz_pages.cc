@@ -26,7 +26,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   codec.decode(format, page.data(), kBlockTokens, decoded.data());
   const std::vector<float> q(rows * shape.head_dim, 0.3f), p(rows * kBlockTokens, 0.01f), correction(rows, 1.0f);
   std::vector<float> scores(rows * kBlockTokens), acc(rows * shape.head_dim);
-  const Upcoming part = codec.head_part(format, page.data(), head);
+  const PrefetchHint part = codec.head_part(format, page.data(), head);
   if (side == Side::kKey) {
     codec.scores(format, page.data(), head, q.data(), rows, part, scores.data());
   } else {

@@ -10,9 +10,9 @@
 
 #include "cairn/base/check.h"
 #include "cairn/base/checksum.h"
-#include "cairn/store/block_record.h"
-#include "cairn/store/part_compression.h"
-#include "cairn/store/record_header.h"
+#include "cairn/store/record/block_record.h"
+#include "cairn/store/record/part_compression.h"
+#include "cairn/store/record/record_header.h"
 
 namespace cairn {
 namespace {
@@ -43,7 +43,7 @@ void run(std::span<const std::byte> input, Seal seal) {
     if (seal == Seal::kParts) seal_parts(bytes, header_bytes);
   }
   const auto length = BlockRecord::length_of(bytes.span());
-  if (length) CAIRN_CHECK(*length <= kMostRecordBytes);
+  if (length) CAIRN_CHECK(*length <= kMaxRecordBytes);
   (void)BlockRecord::parse_header(bytes.span(), 0);
   const auto record = BlockRecord::parse(std::move(bytes), 0);
   if (!record) {

@@ -20,12 +20,12 @@ TEST_FILES = re.compile(r"_test\.cc$|^cairn/testing/|^fuzz/")
 # External headers have one owner each, so that replacing a library touches one file.
 # (what is included, where it may be: a path, or a folder ending in "/", or a pattern, why)
 OWNERS = [
-    (re.compile(r"^sodium(\.h|/)"), ["cairn/base/hash.cc", "cairn/store/store_key.cc"]),
+    (re.compile(r"^sodium(\.h|/)"), ["cairn/base/hash.cc", "cairn/store/record/store_key.cc"]),
     (re.compile(r"^(xxhash|xxh3)"), ["cairn/base/checksum-inl.h"]),
-    (re.compile(r"^zstd"), ["cairn/store/part_compression.cc"]),
-    (re.compile(r"^liburing"), ["cairn/store/disk_io_uring.cc"]),
-    (re.compile(r"^hiredis"), ["cairn/store/redis_connect.cc"]),
-    (re.compile(r"^pcre2"), ["cairn/engine/pretokenizer.cc"]),
+    (re.compile(r"^zstd"), ["cairn/store/record/part_compression.cc"]),
+    (re.compile(r"^liburing"), ["cairn/store/disk/disk_io_uring.cc"]),
+    (re.compile(r"^hiredis"), ["cairn/store/redis/redis_connect.cc"]),
+    (re.compile(r"^pcre2"), ["cairn/text/pretokenizer.cc"]),
     (re.compile(r"^(dnnl|oneapi/)"), ["cairn/engine/dense_onednn.cc"]),
     (re.compile(r"^faiss/"), ["cairn/train/kmeans.cc"]),
     # To tell libraries to stay on one thread.
@@ -42,7 +42,7 @@ OWNERS = [
     (re.compile(r"^spdlog/"), ["cairn/serve/api/access_log.cc"]),
     (re.compile(r"^(immintrin|x86intrin|cpuid|xmmintrin|emmintrin|arm_neon)\.h$"),
      ["cairn/kernels/", "cairn/base/thread_pool.cc"]),  # the pool spins with a pause
-    (re.compile(r"^sys/mman\.h$"), ["cairn/engine/mapped_file.cc", "cairn/base/", "cairn/block/"]),
+    (re.compile(r"^sys/mman\.h$"), ["cairn/gguf/mapped_file.cc", "cairn/base/", "cairn/block/"]),
     (re.compile(r"^(gtest|gmock|rapidcheck)(\.h|/)"), [TEST_FILES]),
     (re.compile(r"^benchmark/"), ["bench/"]),
 ]

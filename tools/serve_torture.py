@@ -27,7 +27,7 @@ SETTLED = 60
 # rings. A leak of 10 KiB in each of 10,000 requests is 100 MiB.
 MOST_GROWTH = 48 << 20
 PUBLIC = DOCUMENT[:1500]  # what every tenant's cache holds
-# More than admission counts on, from more than there is room for together: some have to be parked.
+# More than admission counts on, from more than there is room for together: some have to be preempted.
 LONG = [(f"The story of number {i}. " * 8, 700) for i in range(8)]
 
 
@@ -112,7 +112,7 @@ def run_clients(mix, numbers, clients):
         thread.join()
 
 
-def park(mix, answers):
+def preempt(mix, answers):
     """Long answers at once, for one tenant."""
     def ask(prompt, tokens):
         status, got = Client(mix.port, None).post(
@@ -140,7 +140,7 @@ def main(requests=10000, clients=24, seed=1, codec="raw_f16"):
             server.settle()
             resident, descriptors = server.resident(), server.descriptors()
             run_clients(mix, range(warm, requests), clients)
-            park(mix, long_answers)
+            preempt(mix, long_answers)
             loop = server.settle()
             problems = mix.failures + mix.shortfalls(loop["cancelled"])
             grown = server.resident() - resident
@@ -152,8 +152,8 @@ def main(requests=10000, clients=24, seed=1, codec="raw_f16"):
             for tenant, state in tenants.items():
                 if state["kv_high_water"] > state["kv_budget"]:
                     problems.append(f"{tenant} held {state['kv_high_water']} bytes of {state['kv_budget']}")
-            if not loop["parked"]:
-                problems.append("nothing was parked, so parking was not tried")
+            if not loop["preempted"]:
+                problems.append("nothing was preempted, so preempting was not tried")
             if loop["failed"]:
                 problems.append(f"{loop['failed']} requests failed inside")
             server.process.send_signal(signal.SIGTERM)
@@ -171,7 +171,7 @@ def main(requests=10000, clients=24, seed=1, codec="raw_f16"):
             server.process.wait()
         for (kind, outcome), count in sorted(mix.counts.items(), key=str):
             print(f"{count:7d}  {kind}: {outcome}")
-        print(f"{requests} requests, {loop['parked']} times parked, {loop['cancelled']} cancelled; resident memory "
+        print(f"{requests} requests, {loop['preempted']} times preempted, {loop['cancelled']} cancelled; resident memory "
               f"{resident / 2**20:.1f} MiB after {warm}, {grown / 2**20:+.1f} MiB since; KV "
               + ", ".join(f"{t} at most {s['kv_high_water'] / 2**20:.1f} of {s['kv_budget'] / 2**20:.1f} MiB"
                           for t, s in tenants.items()))

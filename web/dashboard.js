@@ -82,7 +82,7 @@ function drawFacts({loop, tenant, uptime_s: uptime, store}) {
   const rows = [
     ['Answered', 'finished', loop.finished, count], ['Cancelled', 'cancelled', loop.cancelled, count],
     ['Failed', 'failed', loop.failed, count], ['Refused', 'refused', loop.refused, count],
-    ['Parked', 'parked', loop.parked, count], ['Prompt tokens', 'prompt_tokens', tenant?.prompt_tokens ?? 0, count],
+    ['Preempted', 'preempted', loop.preempted, count], ['Prompt tokens', 'prompt_tokens', tenant?.prompt_tokens ?? 0, count],
     ['Cached tokens', 'cached_tokens', tenant?.cached_tokens ?? 0, count],
     ['Stored tokens', 'stored_tokens', tenant?.stored_tokens ?? 0, count],
     ['Answer tokens', 'generated_tokens', tenant?.generated_tokens ?? 0, count],

@@ -6,7 +6,7 @@
 
 #include "apps/cairn/generation.h"
 #include "cairn/base/result.h"
-#include "cairn/engine/tokenizer.h"
+#include "cairn/text/tokenizer.h"
 
 namespace cairn {
 

@@ -63,7 +63,7 @@ Spread spread_of(std::vector<double> values) {
   return {.median = median, .min = values.front(), .max = values.back()};
 }
 
-Result<DepthRates> measure_depth(Engine& engine, std::uint32_t depth, const BenchPlan& plan) {
+Result<DepthRates> measure_depth(Engine& engine, std::uint32_t depth, const BenchSettings& plan) {
   const std::vector<TokenId> ids = filler(depth + plan.prefill + plan.decode + 1, engine.config().vocab);
   const std::span<const TokenId> after = std::span(ids).subspan(depth);
   CAIRN_TRY(Sequence base, filled(engine, std::span(ids).first(depth)));
@@ -82,7 +82,7 @@ Result<DepthRates> measure_depth(Engine& engine, std::uint32_t depth, const Benc
   return rates;
 }
 
-Result<PacedDecode> PacedDecode::prepare(Engine& engine, std::uint32_t depth, const BenchPlan& plan) {
+Result<PacedDecode> PacedDecode::prepare(Engine& engine, std::uint32_t depth, const BenchSettings& plan) {
   const std::vector<TokenId> ids = filler(depth + plan.decode + 1, engine.config().vocab);
   CAIRN_TRY(Sequence base, filled(engine, std::span(ids).first(depth)));
   PacedDecode paced(engine, std::move(base));

@@ -24,7 +24,7 @@ struct DepthRates {
   std::vector<double> decode;
 };
 
-struct BenchPlan {
+struct BenchSettings {
   std::uint32_t prefill = 512;  // tokens, 0: do not measure
   std::uint32_t decode = 32;    // tokens, 0: do not measure
   std::uint32_t repeat = 3;
@@ -32,13 +32,13 @@ struct BenchPlan {
 
 // Fills a sequence with `depth` tokens once, then times every repetition on a fork of it. The first, untimed step
 // warms caches and threads. Errors: those of Engine::prefill and Engine::decode.
-Result<DepthRates> measure_depth(Engine& engine, std::uint32_t depth, const BenchPlan& plan);
+Result<DepthRates> measure_depth(Engine& engine, std::uint32_t depth, const BenchSettings& plan);
 
 // Decoding at one depth whose repetitions somebody else times: other programs may have their turn in between.
 class PacedDecode {
  public:
   // Fills a sequence with `depth` tokens and decodes once, untimed. Errors: those of Engine::prefill and decode.
-  static Result<PacedDecode> prepare(Engine& engine, std::uint32_t depth, const BenchPlan& plan);
+  static Result<PacedDecode> prepare(Engine& engine, std::uint32_t depth, const BenchSettings& plan);
 
   // Tokens per second of plan.decode tokens on a fork of the filled sequence.
   Result<double> measure();

@@ -4,8 +4,8 @@
 
 #include "apps/cairn/run_options.h"
 #include "cairn/base/result.h"
-#include "cairn/engine/chat_template.h"
 #include "cairn/engine/engine.h"
+#include "cairn/text/chat_template.h"
 
 namespace cairn {
 

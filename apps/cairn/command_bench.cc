@@ -22,7 +22,7 @@ using Json = nlohmann::ordered_json;
 
 struct BenchOptions {
   ModelOptions model;
-  BenchPlan plan;
+  BenchSettings plan;
   std::vector<std::uint32_t> depths = {0};
   bool json = false;
   bool paced = false;

@@ -14,7 +14,7 @@
 #include "apps/cairn/progress.h"
 #include "apps/cairn/table.h"
 #include "apps/cairn/text.h"
-#include "cairn/engine/sampler.h"
+#include "cairn/text/sampler.h"
 
 namespace cairn {
 namespace {

@@ -9,7 +9,7 @@
 #include "apps/cairn/commands.h"
 #include "apps/cairn/inspect_report.h"
 #include "apps/cairn/text.h"
-#include "cairn/engine/gguf.h"
+#include "cairn/gguf/gguf.h"
 
 namespace cairn {
 namespace {

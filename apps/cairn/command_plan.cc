@@ -90,7 +90,7 @@ Status check_options(const PlanOptions& options, const PlanInputs& inputs) {
 Result<std::vector<PlannedRow>> compare_levers(const PlanInputs& inputs) {
   std::vector<PlannedRow> planned;
   for (const auto& [name, levers] : lever_rows(inputs.levers)) {
-    CAIRN_TRY(ServingPlan plan, plan_serving(inputs.model, inputs.hardware, inputs.workload, levers));
+    CAIRN_TRY(ServingEstimate plan, plan_serving(inputs.model, inputs.hardware, inputs.workload, levers));
     planned.push_back({name, levers, plan});
   }
   return planned;
@@ -119,7 +119,7 @@ Status run_plan(const PlanOptions& options) {
       report.at("plans").push_back(std::move(entry));
     }
   } else {
-    CAIRN_TRY(const ServingPlan plan, plan_serving(inputs.model, inputs.hardware, inputs.workload, inputs.levers));
+    CAIRN_TRY(const ServingEstimate plan, plan_serving(inputs.model, inputs.hardware, inputs.workload, inputs.levers));
     if (!options.json) return std::cout << plan_text(inputs, plan), Status();
     report["plan"] = plan_json(plan);
   }

@@ -16,7 +16,7 @@
 #include "apps/cairn/run_options.h"
 #include "apps/cairn/store_options.h"
 #include "apps/cairn/text.h"
-#include "cairn/engine/gguf.h"
+#include "cairn/gguf/gguf.h"
 
 namespace cairn {
 namespace {
@@ -72,7 +72,7 @@ Status answer_prompt(Engine& engine, const RunOptions& options, ChatFamily famil
   }
   if (options.stats) {
     std::cerr << '[' << answer_figures(answer, sequence.bytes_held()) << "]\n";
-    if (engine.store_link() != nullptr) std::cerr << '[' << store_figures(*engine.store_link()) << "]\n";
+    if (engine.connector() != nullptr) std::cerr << '[' << store_figures(*engine.connector()) << "]\n";
   }
   if (answer.stop == Stop::kInterrupted) return fail(ErrorCode::kCancelled, "interrupted");
   return {};

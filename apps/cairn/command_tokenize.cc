@@ -9,8 +9,8 @@
 
 #include "apps/cairn/commands.h"
 #include "apps/cairn/text.h"
-#include "cairn/engine/gguf.h"
-#include "cairn/engine/tokenizer.h"
+#include "cairn/gguf/gguf.h"
+#include "cairn/text/tokenizer.h"
 
 namespace cairn {
 namespace {

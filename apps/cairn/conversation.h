@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "cairn/engine/chat_template.h"
-#include "cairn/engine/tokenizer.h"
+#include "cairn/text/chat_template.h"
+#include "cairn/text/tokenizer.h"
 
 namespace cairn {
 

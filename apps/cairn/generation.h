@@ -11,7 +11,7 @@
 
 #include "cairn/base/result.h"
 #include "cairn/engine/engine.h"
-#include "cairn/engine/sampler.h"
+#include "cairn/text/sampler.h"
 
 namespace cairn {
 

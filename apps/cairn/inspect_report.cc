@@ -9,10 +9,10 @@
 #include "cairn/base/thread_pool.h"
 #include "cairn/block/shape.h"
 #include "cairn/codec/codec.h"
-#include "cairn/engine/chat_template.h"
 #include "cairn/engine/model_config.h"
 #include "cairn/engine/model_digest.h"
-#include "cairn/engine/tokenizer.h"
+#include "cairn/text/chat_template.h"
+#include "cairn/text/tokenizer.h"
 
 namespace cairn {
 namespace {

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "cairn/engine/gguf.h"
+#include "cairn/gguf/gguf.h"
 
 namespace cairn {
 

@@ -24,11 +24,11 @@ CLI::Validator number_between(double least, double most) {
 }
 
 CLI::Validator byte_size() {
-  constexpr std::size_t kMostDigits = 19;  // what is longer would be taken for the largest number
+  constexpr std::size_t kMaxDigits = 19;  // what is longer would be taken for the largest number
   const CLI::AsSizeValue with_unit(/*kb_is_1000=*/false);
   const auto convert = [with_unit](std::string& text) {
     const std::size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
-    if (digits == 0 || digits > kMostDigits) return "'" + text + "' is no size: write 512MiB or 10GiB";
+    if (digits == 0 || digits > kMaxDigits) return "'" + text + "' is no size: write 512MiB or 10GiB";
     return with_unit(text);
   };
   return CLI::Validator(convert, "SIZE");

@@ -7,8 +7,8 @@
 #include "apps/cairn/bench_measure.h"
 #include "apps/cairn/machine.h"
 #include "apps/cairn/model_options.h"
-#include "cairn/engine/gguf.h"
 #include "cairn/engine/model_config.h"
+#include "cairn/gguf/gguf.h"
 
 namespace cairn {
 namespace {

@@ -80,7 +80,7 @@ std::string head(const PlanInputs& inputs) {
   return text;
 }
 
-std::string no_room(const ServingPlan& plan) {
+std::string no_room(const ServingEstimate& plan) {
   return "Not one session fits: weights of " + format_bytes(plan.weight_bytes) + " and KV of " +
          format_bytes(plan.kv_bytes_per_session) + " need " +
          format_bytes(plan.weight_bytes + plan.kv_bytes_per_session) + ", the memory has " +
@@ -90,7 +90,7 @@ std::string no_room(const ServingPlan& plan) {
          " would help.\n";
 }
 
-std::string doubling(const ServingPlan& plan) {
+std::string doubling(const ServingEstimate& plan) {
   std::vector<std::vector<std::string>> rows = {{"twice the", "sessions per hour"}};
   for (const Resource resource : kResources) {
     const double gain = plan.sessions_per_hour_if_doubled[static_cast<std::size_t>(resource)];
@@ -134,7 +134,7 @@ Json inputs_json(const PlanInputs& inputs) {
   return json;
 }
 
-Json plan_json(const ServingPlan& plan) {
+Json plan_json(const ServingEstimate& plan) {
   const bool fits = plan.concurrency > 0;
   Json json = {{"fits", fits},
                {"memory_bytes", plan.memory_bytes},
@@ -157,7 +157,7 @@ Json plan_json(const ServingPlan& plan) {
   return json;
 }
 
-std::string plan_text(const PlanInputs& inputs, const ServingPlan& plan) {
+std::string plan_text(const PlanInputs& inputs, const ServingEstimate& plan) {
   const auto& [model, hardware, read, workload, levers] = inputs;
   const std::string changed = lever_list(levers);
   std::string text = head(inputs) + (changed.empty() ? "" : "with " + changed + "\n") + "\n";

@@ -22,13 +22,13 @@ struct PlanInputs {
 struct PlannedRow {
   std::string name;
   Levers levers;
-  ServingPlan plan;
+  ServingEstimate plan;
 };
 
 nlohmann::ordered_json inputs_json(const PlanInputs& inputs);
-nlohmann::ordered_json plan_json(const ServingPlan& plan);
+nlohmann::ordered_json plan_json(const ServingEstimate& plan);
 
-std::string plan_text(const PlanInputs& inputs, const ServingPlan& plan);
+std::string plan_text(const PlanInputs& inputs, const ServingEstimate& plan);
 // One line per row, each with its sessions per hour beside those of the first.
 std::string comparison_text(const PlanInputs& inputs, const std::vector<PlannedRow>& rows);
 

@@ -7,7 +7,7 @@
 
 #include "apps/cairn/generation.h"
 #include "apps/cairn/model_options.h"
-#include "cairn/engine/sampler.h"
+#include "cairn/text/sampler.h"
 
 namespace cairn {
 

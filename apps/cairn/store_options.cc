@@ -7,8 +7,8 @@
 #include "apps/cairn/model_options.h"
 #include "apps/cairn/option_checks.h"
 #include "apps/cairn/text.h"
-#include "cairn/cache/store_link.h"
-#include "cairn/policy/eviction.h"
+#include "cairn/cache/kv_connector.h"
+#include "cairn/eviction/eviction.h"
 
 namespace cairn {
 
@@ -71,9 +71,9 @@ Status check_store_room(const StoreConfig& config, const Store& store, std::size
   return {};
 }
 
-std::string store_figures(StoreLink& link) {
+std::string store_figures(KvConnector& link) {
   (void)link.store().flush(deadline_in(link.store().options().write_deadline));
-  const StoreLinkStats cache = link.stats();
+  const KvConnectorStats cache = link.stats();
   const StoreStats store = link.store().stats();
   std::string text = "store: " + std::to_string(cache.blocks_loaded) + " blocks loaded in " +
                      format_number(cache.load_seconds, 3) + " s, " + std::to_string(cache.blocks_written) +

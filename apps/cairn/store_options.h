@@ -11,7 +11,7 @@
 
 namespace cairn {
 
-class StoreLink;
+class KvConnector;
 
 // --store and what belongs to it.
 void add_store_options(CLI::App& command, StoreConfig& config);
@@ -23,6 +23,6 @@ Result<std::shared_ptr<Store>> open_configured(const StoreConfig& config);
 Status check_store_room(const StoreConfig& config, const Store& store, std::size_t block_bytes);
 
 // One line on what the store did for a command, for --stats.
-std::string store_figures(StoreLink& link);
+std::string store_figures(KvConnector& link);
 
 }  // namespace cairn

@@ -8,7 +8,7 @@
 
 #include "cairn/attention/page_sharing.h"
 #include "cairn/base/check.h"
-#include "cairn/codec/basis.h"
+#include "cairn/codec/hadamard.h"
 #include "cairn/kernels/kernels.h"
 
 namespace cairn {
@@ -60,7 +60,7 @@ void copy_state(const SoftmaxState& from, const SoftmaxState& to, std::uint32_t 
   std::copy_n(from.acc, std::size_t{rows} * head_dim, to.acc);
 }
 
-Upcoming head_part(const PageFormat& format, const std::byte* page, std::uint32_t kv_head) {
+PrefetchHint head_part(const PageFormat& format, const std::byte* page, std::uint32_t kv_head) {
   return format.codec->head_part(format, page, kv_head);
 }
 
@@ -254,7 +254,7 @@ void Attention::attend_item(const Item& item, unsigned thread) {
     }
   }
   const std::int32_t last_position = *std::max_element(positions.begin(), positions.begin() + tokens);
-  if (basis_.rotated_keys) turn_heads({tile.q, std::size_t{rows} * head_dim}, head_dim);
+  if (basis_.hadamard_keys) turn_heads({tile.q, std::size_t{rows} * head_dim}, head_dim);
   for (std::uint32_t split = item.first_split; split < item.last_split; ++split) {
     reset(tile.part, rows, head_dim);
     const std::size_t end = std::min(pages.page_count(), std::size_t{split + 1} * kSplitPages);
@@ -269,8 +269,8 @@ void Attention::attend_item(const Item& item, unsigned thread) {
       const PageView* next_page = p + 1 < end ? &pages.page(p + 1) : nullptr;
       for (std::uint32_t h = 0; h < item.head_count; ++h) {
         const std::uint32_t head = item.first_head + h;
-        const Upcoming next = h + 1 < item.head_count ? head_part(keys, page.keys, head + 1)
-                                                      : head_part(values, page.values, item.first_head);
+        const PrefetchHint next = h + 1 < item.head_count ? head_part(keys, page.keys, head + 1)
+                                                          : head_part(values, page.values, item.first_head);
         keys.codec->scores(keys, page.keys, head, tile.q + std::size_t{h} * head_rows * head_dim, head_rows, next,
                            tile.scores + std::size_t{h} * head_rows * kBlockTokens);
       }
@@ -278,7 +278,7 @@ void Attention::attend_item(const Item& item, unsigned thread) {
       for (std::uint32_t h = 0; h < item.head_count; ++h) {
         const std::uint32_t head = item.first_head + h;
         const std::size_t first = std::size_t{h} * head_rows;
-        Upcoming next;
+        PrefetchHint next;
         if (h + 1 < item.head_count) {
           next = head_part(values, page.values, head + 1);
         } else if (next_page != nullptr) {
@@ -337,7 +337,7 @@ void Attention::finish(const Source& source, const Item& item, const SoftmaxStat
     float* out = source.rows->out + (token * heads_ + head) * head_dim;
     const float* acc = state.acc + std::size_t{r} * head_dim;
     for (std::uint32_t d = 0; d < head_dim; ++d) out[d] = acc[d] / state.sum[r];
-    if (basis_.rotated_values) turn_heads({out, head_dim}, head_dim);
+    if (basis_.hadamard_values) turn_heads({out, head_dim}, head_dim);
     if (source.rows->softmax == nullptr) continue;
     float* softmax = source.rows->softmax + (token * heads_ + head) * 2;
     softmax[0] = state.max[r];

@@ -41,8 +41,8 @@ struct AttendRows {
 
 // Which sides of a layer lie in the basis of rotated codecs (codec/basis.h).
 struct LayerBasis {
-  bool rotated_keys = false;
-  bool rotated_values = false;
+  bool hadamard_keys = false;
+  bool hadamard_values = false;
 };
 
 // Computes attention for several sequences at once. Holds scratch memory between calls; thread-compatible.

@@ -32,12 +32,12 @@ bool sees_all(const AttendRows& rows, std::size_t first) {
 
 }  // namespace
 
-std::vector<SharedSplit> shared_splits(std::span<const AttendRows> batch, std::uint32_t most_rows) {
+std::vector<SharedSplit> shared_splits(std::span<const AttendRows> batch, std::uint32_t max_rows) {
   std::vector<SharedSplit> shared;
   if (batch.size() < 2) return shared;
   std::vector<std::uint32_t> left;
   for (std::uint32_t i = 0; i < batch.size(); ++i) {
-    if (2 * batch[i].rows <= most_rows) left.push_back(i);
+    if (2 * batch[i].rows <= max_rows) left.push_back(i);
   }
   for (std::uint32_t split = 0; left.size() > 1; ++split) {
     const std::size_t first = std::size_t{split} * kSplitPages;
@@ -50,7 +50,7 @@ std::vector<SharedSplit> shared_splits(std::span<const AttendRows> batch, std::u
       const auto fits = std::ranges::find_if(groups, [&](const SharedSplit& group) {
         std::uint32_t rows = batch[i].rows;
         for (const std::uint32_t member : group.members) rows += batch[member].rows;
-        return rows <= most_rows && same_split(batch[group.members.front()], batch[i], first);
+        return rows <= max_rows && same_split(batch[group.members.front()], batch[i], first);
       });
       if (fits != groups.end()) {
         fits->members.push_back(i);

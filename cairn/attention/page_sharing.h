@@ -16,7 +16,7 @@ struct SharedSplit {
   std::vector<std::uint32_t> members;  // at least two
 };
 
-// Looks at those with few rows: others fill a tile by themselves. At most `most_rows` rows together.
-std::vector<SharedSplit> shared_splits(std::span<const AttendRows> batch, std::uint32_t most_rows);
+// Looks at those with few rows: others fill a tile by themselves. At most `max_rows` rows together.
+std::vector<SharedSplit> shared_splits(std::span<const AttendRows> batch, std::uint32_t max_rows);
 
 }  // namespace cairn

@@ -34,15 +34,15 @@ std::unexpected<Error> cannot_read(const std::string& path, int reason) {
   return fail(code, "cannot read '" + path + "': " + std::strerror(reason));
 }
 
-Result<std::vector<std::byte>> read_open(int file, const std::string& path, std::size_t most_bytes) {
+Result<std::vector<std::byte>> read_open(int file, const std::string& path, std::size_t max_bytes) {
   struct stat info {};
   if (::fstat(file, &info) != 0) return cannot_read(path, errno);
   if (S_ISDIR(info.st_mode)) return cannot_read(path, EISDIR);
   if (!S_ISREG(info.st_mode)) return fail(ErrorCode::kIo, "'" + path + "' is no regular file");
   const auto size = static_cast<std::size_t>(info.st_size);
-  if (size > most_bytes) {
+  if (size > max_bytes) {
     return fail(ErrorCode::kCorrupt, "'" + path + "' has " + std::to_string(size) + " bytes, and no more than " +
-                                         std::to_string(most_bytes) + " make sense");
+                                         std::to_string(max_bytes) + " make sense");
   }
   std::vector<std::byte> bytes(size);
   for (std::size_t done = 0; done < size;) {
@@ -67,11 +67,11 @@ void sync_folder_of(const std::string& path) {
 
 }  // namespace
 
-Result<std::vector<std::byte>> read_file(const std::string& path, std::size_t most_bytes) {
+Result<std::vector<std::byte>> read_file(const std::string& path, std::size_t max_bytes) {
   // Non-blocking, so that a named pipe is refused instead of waiting for its writer.
   const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (file < 0) return cannot_read(path, errno);
-  Result<std::vector<std::byte>> bytes = read_open(file, path, most_bytes);
+  Result<std::vector<std::byte>> bytes = read_open(file, path, max_bytes);
   ::close(file);
   return bytes;
 }

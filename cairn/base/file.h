@@ -13,8 +13,8 @@
 namespace cairn {
 
 // The bytes of a regular file. Errors: kNotFound, kIo (a directory or device, no permission, the system refuses),
-// kCorrupt when it is larger than `most_bytes`, before anything is allocated.
-Result<std::vector<std::byte>> read_file(const std::string& path, std::size_t most_bytes);
+// kCorrupt when it is larger than `max_bytes`, before anything is allocated.
+Result<std::vector<std::byte>> read_file(const std::string& path, std::size_t max_bytes);
 
 // Writes beside `path` and renames: readers see the old file or the new one. A symbolic link stays and its target is
 // replaced. Errors: kIo (path is a directory or a device, no permission, full disk); then `path` is as it was and

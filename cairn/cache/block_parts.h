@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include "cairn/cache/cache_core.h"
-#include "cairn/store/block_record.h"
+#include "cairn/store/record/block_record.h"
 
 namespace cairn {
 

@@ -18,15 +18,15 @@
 
 namespace cairn {
 
-class StoreLink;
+class KvConnector;
 
 struct KvCacheOptions {
   CodecPlan plan;
   PageShape shape;
-  Digest root;                         // chain_root(recipe, tenant)
-  std::size_t budget_bytes = 0;        // of all pages, those of the index included
-  std::size_t index_budget_bytes = 0;  // how much of it finished blocks may hold for reuse; 0 turns reuse off
-  std::shared_ptr<StoreLink> store{};  // where prefixes outlive the cache; needs reuse
+  Digest root;                           // chain_root(recipe, tenant)
+  std::size_t budget_bytes = 0;          // of all pages, those of the index included
+  std::size_t index_budget_bytes = 0;    // how much of it finished blocks may hold for reuse; 0 turns reuse off
+  std::shared_ptr<KvConnector> store{};  // where prefixes outlive the cache; needs reuse
 };
 
 // Both forms that a block's K or V takes in turn. Immutable.

@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "cairn/cache/block_parts.h"
-#include "cairn/cache/incoming.h"
-#include "cairn/cache/store_link.h"
+#include "cairn/cache/kv_connector.h"
+#include "cairn/cache/pending_load.h"
 
 namespace cairn {
 

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "cairn/cache/store_link.h"
+#include "cairn/cache/kv_connector.h"
 
 namespace cairn {
 

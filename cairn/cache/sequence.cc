@@ -10,9 +10,9 @@
 
 #include "cairn/base/check.h"
 #include "cairn/cache/encoding.h"
-#include "cairn/cache/incoming.h"
+#include "cairn/cache/pending_load.h"
 #include "cairn/cache/sealing.h"
-#include "cairn/codec/basis.h"
+#include "cairn/codec/hadamard.h"
 
 namespace cairn {
 namespace {

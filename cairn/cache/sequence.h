@@ -20,7 +20,7 @@
 
 namespace cairn {
 
-class Incoming;
+class PendingLoad;
 
 // Thread-compatible: one thread at a time, save for store(). Sequences of one cache may be used from different threads.
 // Keeps what it needs of the cache alive and may outlive the KvCache itself. Moved-from sequences may only be destroyed
@@ -46,8 +46,8 @@ class Sequence {
   // of it, waiting for their first layer only: size() grows, arrive() is to be called for a layer before anything
   // attends at it, and nothing else but reserve, store, encode_due, commit and rollback may follow until a commit.
   bool awaits_blocks() const { return incoming_ != nullptr && !joined_; }
-  bool joined_blocks() const { return joined_; }           // since the last commit
-  const Incoming& incoming() const { return *incoming_; }  // requires: awaits_blocks()
+  bool joined_blocks() const { return joined_; }              // since the last commit
+  const PendingLoad& incoming() const { return *incoming_; }  // requires: awaits_blocks()
   bool at_awaited_blocks() const;
   void join_incoming();
   void drop_incoming();  // goes on without them
@@ -152,7 +152,7 @@ class Sequence {
   bool intact_ = true;
   bool attended_ = false;  // since reserve(): blocks may be encoded and attention counted
   std::size_t reused_ = 0;
-  std::unique_ptr<Incoming> incoming_;
+  std::unique_ptr<PendingLoad> incoming_;
   std::size_t joined_at_ = 0;  // the number of the first block that came with incoming_
   bool joined_ = false, lost_ = false;
 };

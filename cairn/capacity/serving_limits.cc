@@ -45,11 +45,11 @@ Status check_hardware(const Hardware& hardware) {
 }
 
 Status check_workload(const Workload& workload) {
-  constexpr std::uint64_t kMost = 1'000'000'000;
-  CAIRN_TRY_VOID(in_range("the context in tokens", workload.context, kMost));
-  CAIRN_TRY_VOID(in_range("the number of users", workload.users, kMost));
-  CAIRN_TRY_VOID(in_range("the tokens of an answer", workload.answer_tokens, kMost));
-  return in_range("the rounds of a session", workload.rounds, kMost);
+  constexpr std::uint64_t kMax = 1'000'000'000;
+  CAIRN_TRY_VOID(in_range("the context in tokens", workload.context, kMax));
+  CAIRN_TRY_VOID(in_range("the number of users", workload.users, kMax));
+  CAIRN_TRY_VOID(in_range("the tokens of an answer", workload.answer_tokens, kMax));
+  return in_range("the rounds of a session", workload.rounds, kMax);
 }
 
 Status check_levers(const Levers& levers, const ServedModel& model) {

@@ -7,7 +7,7 @@
 
 namespace cairn {
 
-inline constexpr double kMostConcurrency = 1e15;
+inline constexpr double kMaxConcurrency = 1e15;
 
 // Each: kInvalidArgument, naming the number, its value and its range.
 Status check_model(const ServedModel& model);

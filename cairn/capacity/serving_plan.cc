@@ -60,14 +60,14 @@ Hardware replica_of(Hardware hardware, const Levers& levers) {
   return hardware;
 }
 
-ServingPlan plan_replica(const ServedModel& model, const Hardware& replica, const Workload& workload,
-                         const Levers& levers) {
-  ServingPlan plan;
+ServingEstimate plan_replica(const ServedModel& model, const Hardware& replica, const Workload& workload,
+                             const Levers& levers) {
+  ServingEstimate plan;
   plan.memory_bytes = replica.memory_bytes;
   plan.weight_bytes = model.weight_bytes;
   plan.kv_bytes_per_session = kv_bytes_per_session(model, workload, levers);
   const double places = (plan.memory_bytes - plan.weight_bytes) / plan.kv_bytes_per_session;
-  plan.concurrency = static_cast<std::uint64_t>(std::clamp(std::floor(places), 0.0, kMostConcurrency));
+  plan.concurrency = static_cast<std::uint64_t>(std::clamp(std::floor(places), 0.0, kMaxConcurrency));
   plan.batch = std::min(workload.users, plan.concurrency);
   plan.switches = plan.batch > 0 && workload.users > plan.concurrency;
   plan.prefill = prefill_phase(model, replica, workload, plan.kv_bytes_per_session);
@@ -84,14 +84,14 @@ ServingPlan plan_replica(const ServedModel& model, const Hardware& replica, cons
 
 }  // namespace
 
-Result<ServingPlan> plan_serving(const ServedModel& model, const Hardware& hardware, const Workload& workload,
-                                 const Levers& levers) {
+Result<ServingEstimate> plan_serving(const ServedModel& model, const Hardware& hardware, const Workload& workload,
+                                     const Levers& levers) {
   CAIRN_TRY_VOID(check_model(model));
   CAIRN_TRY_VOID(check_hardware(hardware));
   CAIRN_TRY_VOID(check_workload(workload));
   CAIRN_TRY_VOID(check_levers(levers, model));
   const Hardware replica = replica_of(hardware, levers);
-  ServingPlan plan = plan_replica(model, replica, workload, levers);
+  ServingEstimate plan = plan_replica(model, replica, workload, levers);
   for (const Resource resource : kResources) {
     plan.sessions_per_hour_if_doubled[static_cast<std::size_t>(resource)] =
         plan_replica(model, doubled(replica, resource), workload, levers).sessions_per_hour;

@@ -61,7 +61,7 @@ struct Phase {
 };
 
 // Immutable value; every number is finite.
-struct ServingPlan {
+struct ServingEstimate {
   double memory_bytes = 0;          // of all devices of the replica
   double weight_bytes = 0;          // of the model
   double kv_bytes_per_session = 0;  // K
@@ -78,7 +78,7 @@ struct ServingPlan {
 };
 
 // Errors: kInvalidArgument when a number is not finite or outside its range.
-Result<ServingPlan> plan_serving(const ServedModel& model, const Hardware& hardware, const Workload& workload,
-                                 const Levers& levers = {});
+Result<ServingEstimate> plan_serving(const ServedModel& model, const Hardware& hardware, const Workload& workload,
+                                     const Levers& levers = {});
 
 }  // namespace cairn

@@ -18,14 +18,14 @@ constexpr double kGib = 1024.0 * 1024 * 1024;
 const ServedModel kSmall{"small", 5e6, 10e6, 2, 4, 2, 4};
 const Hardware kDevice{"device", 11e6, 1e9, 1e8, 1e6};
 
-ServingPlan plan_of(const Workload& workload, const Levers& levers = {}, const Hardware& device = kDevice) {
-  const Result<ServingPlan> plan = plan_serving(kSmall, device, workload, levers);
+ServingEstimate plan_of(const Workload& workload, const Levers& levers = {}, const Hardware& device = kDevice) {
+  const Result<ServingEstimate> plan = plan_serving(kSmall, device, workload, levers);
   EXPECT_TRUE(plan.has_value()) << plan.error().message;
   return *plan;
 }
 
 // The running example of arXiv 2405.08944: Yi-34B of 50,000 tokens on an A100, an answer of 250 tokens.
-TEST(ServingPlan, ReproducesThePaper) {
+TEST(ServingEstimate, ReproducesThePaper) {
   const auto plan = plan_serving(*find_model("yi-34b"), *find_hardware("a100-80g"), {.context = 50'000});
   ASSERT_TRUE(plan);
   EXPECT_EQ(plan->weight_bytes, 68e9);
@@ -39,7 +39,7 @@ TEST(ServingPlan, ReproducesThePaper) {
   EXPECT_EQ(plan->decode.binds, Resource::kBandwidth);
 }
 
-TEST(ServingPlan, ReproducesThePaperAt4K) {
+TEST(ServingEstimate, ReproducesThePaperAt4K) {
   const auto plan = plan_serving(*find_model("yi-34b"), *find_hardware("a100-80g"), {.context = 4'000});
   ASSERT_TRUE(plan);
   EXPECT_NEAR(plan->kv_bytes_per_session / kGib, 0.91, 0.05 * 0.91);
@@ -48,7 +48,7 @@ TEST(ServingPlan, ReproducesThePaperAt4K) {
   EXPECT_NEAR(plan->swap.seconds, 0.09, 0.05 * 0.09);
 }
 
-TEST(ServingPlan, BothProductsOfAttentionCostTwiceThePapersOne) {
+TEST(ServingEstimate, BothProductsOfAttentionCostTwiceThePapersOne) {
   ServedModel model = *find_model("yi-34b");
   const Hardware device = *find_hardware("a100-80g");
   const double once = plan_serving(model, device, {.context = 50'000})->prefill.ops;
@@ -57,8 +57,8 @@ TEST(ServingPlan, BothProductsOfAttentionCostTwiceThePapersOne) {
   EXPECT_EQ(both - once, 50'000.0 * 50'000 * 60 * 56 * 128);
 }
 
-TEST(ServingPlan, ByHand) {
-  const ServingPlan plan = plan_of({.context = 5000, .users = 2, .answer_tokens = 10, .rounds = 3});
+TEST(ServingEstimate, ByHand) {
+  const ServingEstimate plan = plan_of({.context = 5000, .users = 2, .answer_tokens = 10, .rounds = 3});
   EXPECT_EQ(plan.kv_bytes_per_session, 320e3);
   EXPECT_EQ(plan.concurrency, 3u);  // 1 MB of room
   EXPECT_EQ(plan.batch, 2u);
@@ -73,32 +73,32 @@ TEST(ServingPlan, ByHand) {
   EXPECT_EQ(plan.binds, Resource::kFlops);
 }
 
-TEST(ServingPlan, SwitchesOnlyWithMoreUsersThanPlaces) {
+TEST(ServingEstimate, SwitchesOnlyWithMoreUsersThanPlaces) {
   EXPECT_FALSE(plan_of({.context = 5000, .users = 3}).switches);
-  const ServingPlan plan = plan_of({.context = 5000, .users = 4, .rounds = 2});
+  const ServingEstimate plan = plan_of({.context = 5000, .users = 4, .rounds = 2});
   EXPECT_TRUE(plan.switches);
   EXPECT_EQ(plan.batch, 3u);
   EXPECT_DOUBLE_EQ(plan.session_s, plan.prefill.seconds + 2 * (plan.decode.seconds / 3 + plan.swap.seconds));
 }
 
-TEST(ServingPlan, WeightsAreReadOnceForAllWhoDecode) {
+TEST(ServingEstimate, WeightsAreReadOnceForAllWhoDecode) {
   const double alone = plan_of({.context = 5000, .users = 1, .answer_tokens = 10}).decode.bytes;
   const double three = plan_of({.context = 5000, .users = 3, .answer_tokens = 10}).decode.bytes;
   EXPECT_DOUBLE_EQ(three - alone, 10 * 2 * 320e3);
 }
 
-TEST(ServingPlan, LargeBatchesAreBoundByArithmetic) {
+TEST(ServingEstimate, LargeBatchesAreBoundByArithmetic) {
   Hardware device = kDevice;
   device.memory_bytes = 1e12;
   EXPECT_EQ(plan_of({.context = 10, .users = 1}, {}, device).decode.binds, Resource::kBandwidth);
-  const ServingPlan many = plan_of({.context = 10, .users = 1000}, {}, device);
+  const ServingEstimate many = plan_of({.context = 10, .users = 1000}, {}, device);
   EXPECT_EQ(many.decode.binds, Resource::kFlops);
   EXPECT_EQ(many.batch, 1000u);
 }
 
-TEST(ServingPlan, TensorParallelMultipliesAllButTheLink) {
-  const ServingPlan one = plan_of({.context = 5000});
-  const ServingPlan four = plan_of({.context = 5000}, {.tensor_parallel = 4});
+TEST(ServingEstimate, TensorParallelMultipliesAllButTheLink) {
+  const ServingEstimate one = plan_of({.context = 5000});
+  const ServingEstimate four = plan_of({.context = 5000}, {.tensor_parallel = 4});
   EXPECT_EQ(four.memory_bytes, 4 * one.memory_bytes);
   EXPECT_EQ(four.concurrency, 106u);  // 34 MB of room
   EXPECT_DOUBLE_EQ(four.prefill.seconds, one.prefill.seconds / 4);
@@ -107,12 +107,12 @@ TEST(ServingPlan, TensorParallelMultipliesAllButTheLink) {
   EXPECT_DOUBLE_EQ(four.sessions_per_hour_per_device, four.sessions_per_hour / 4);
 }
 
-TEST(ServingPlan, EachLeverActsWhereItShould) {
+TEST(ServingEstimate, EachLeverActsWhereItShould) {
   const Workload workload{.context = 5000, .users = 2, .answer_tokens = 10};
-  const ServingPlan plain = plan_of(workload);
+  const ServingEstimate plain = plan_of(workload);
   for (const Levers& halved :
        {Levers{.kv_heads = 1}, Levers{.kv_layers = 1}, Levers{.bits_per_value = 8}, Levers{.keep_ratio = 0.5}}) {
-    const ServingPlan plan = plan_of(workload, halved);
+    const ServingEstimate plan = plan_of(workload, halved);
     EXPECT_EQ(plan.kv_bytes_per_session, 160e3);
     EXPECT_EQ(plan.concurrency, 6u);
     EXPECT_EQ(plan.prefill.ops, plain.prefill.ops);
@@ -120,7 +120,7 @@ TEST(ServingPlan, EachLeverActsWhereItShould) {
     EXPECT_DOUBLE_EQ(plain.decode.bytes - plan.decode.bytes, 10 * 2 * 160e3);
     EXPECT_DOUBLE_EQ(plan.swap.seconds, plain.swap.seconds / 2);
   }
-  const ServingPlan read = plan_of(workload, {.read_fraction = 0.5});
+  const ServingEstimate read = plan_of(workload, {.read_fraction = 0.5});
   EXPECT_EQ(read.kv_bytes_per_session, plain.kv_bytes_per_session);
   EXPECT_EQ(read.concurrency, plain.concurrency);
   EXPECT_EQ(read.prefill.seconds, plain.prefill.seconds);
@@ -129,14 +129,14 @@ TEST(ServingPlan, EachLeverActsWhereItShould) {
   EXPECT_DOUBLE_EQ(plan_of(workload, {.swap_bytes_per_s = 4e6}).swap.seconds, plain.swap.seconds / 4);
 }
 
-TEST(ServingPlan, AttentionMayHaveItsOwnRate) {
+TEST(ServingEstimate, AttentionMayHaveItsOwnRate) {
   Hardware device = kDevice;
   device.attention_flops = kDevice.flops / 10;
   EXPECT_DOUBLE_EQ(plan_of({.context = 5000}, {}, device).prefill.seconds, 50 + 8);
 }
 
-TEST(ServingPlan, NothingFits) {
-  const ServingPlan plan = plan_of({.context = 50'000});
+TEST(ServingEstimate, NothingFits) {
+  const ServingEstimate plan = plan_of({.context = 50'000});
   EXPECT_EQ(plan.concurrency, 0u);
   EXPECT_EQ(plan.sessions_per_hour, 0);
   EXPECT_EQ(plan.session_s, 0);
@@ -147,7 +147,7 @@ TEST(ServingPlan, NothingFits) {
   EXPECT_EQ(plan_of({.context = 1}, {}, device).concurrency, 0u);
 }
 
-TEST(ServingPlan, RefusesWhatMakesNoSense) {
+TEST(ServingEstimate, RefusesWhatMakesNoSense) {
   const double nan = std::numeric_limits<double>::quiet_NaN(), inf = std::numeric_limits<double>::infinity();
   const auto refused = [](const Workload& workload, const Levers& levers, const Hardware& device) {
     const auto plan = plan_serving(kSmall, device, workload, levers);

@@ -16,7 +16,7 @@ struct Case {
   Workload workload;
   Levers levers;
 
-  ServingPlan plan() const {
+  ServingEstimate plan() const {
     const auto made = plan_serving(model, hardware, workload, levers);
     RC_ASSERT(made.has_value());
     return *made;
@@ -58,14 +58,14 @@ bool no_more(double a, double b) {
   return a <= b * (1 + 1e-9);
 }
 
-void expect_no_better(const ServingPlan& worse, const ServingPlan& better) {
+void expect_no_better(const ServingEstimate& worse, const ServingEstimate& better) {
   RC_ASSERT(worse.concurrency <= better.concurrency);
   RC_ASSERT(no_more(worse.sessions_per_hour, better.sessions_per_hour));
 }
 
 TEST(ServingProperties, EveryNumberIsFinite) {
   ASSERT_TRUE(rc::check([] {
-    const ServingPlan plan = any_case().plan();
+    const ServingEstimate plan = any_case().plan();
     for (const double value : {plan.kv_bytes_per_session, plan.prefill.seconds, plan.decode.seconds, plan.swap.seconds,
                                plan.session_s, plan.sessions_per_hour, plan.sessions_per_hour_per_device}) {
       RC_ASSERT(std::isfinite(value) && value >= 0);
@@ -84,7 +84,7 @@ TEST(ServingProperties, MoreBytesPerTokenAreNeverBetter) {
       case 1: less.levers.keep_ratio *= any_share(); break;
       default: more.workload.context += any<std::uint64_t>(1, 1'000'000); break;
     }
-    const ServingPlan small = less.plan(), large = more.plan();
+    const ServingEstimate small = less.plan(), large = more.plan();
     expect_no_better(large, small);
     RC_ASSERT(small.swap.seconds <= large.swap.seconds);
     RC_ASSERT(small.prefill.ops <= large.prefill.ops);
@@ -94,12 +94,12 @@ TEST(ServingProperties, MoreBytesPerTokenAreNeverBetter) {
 TEST(ServingProperties, MoreOfAResourceIsNeverWorse) {
   ASSERT_TRUE(rc::check([] {
     const Case c = any_case();
-    const ServingPlan plan = c.plan();
+    const ServingEstimate plan = c.plan();
     double best = 0;
     for (const Resource resource : kResources) {
       Case richer = c;
       richer.hardware = doubled(c.hardware, resource);
-      const ServingPlan doubled_plan = richer.plan();
+      const ServingEstimate doubled_plan = richer.plan();
       expect_no_better(plan, doubled_plan);
       const double gain = plan.sessions_per_hour_if_doubled[static_cast<std::size_t>(resource)];
       RC_ASSERT(no_more(gain, doubled_plan.sessions_per_hour) && no_more(doubled_plan.sessions_per_hour, gain));
@@ -126,7 +126,7 @@ TEST(ServingProperties, ReadingLessChangesDecodingOnly) {
     Case all = any_case();
     Case some = all;
     some.levers.read_fraction *= any_share();
-    const ServingPlan a = all.plan(), b = some.plan();
+    const ServingEstimate a = all.plan(), b = some.plan();
     RC_ASSERT(a.kv_bytes_per_session == b.kv_bytes_per_session && a.concurrency == b.concurrency);
     RC_ASSERT(a.prefill.seconds == b.prefill.seconds && a.swap.seconds == b.swap.seconds);
     RC_ASSERT(b.decode.seconds <= a.decode.seconds);

@@ -15,8 +15,8 @@ namespace {
 constexpr std::array<char, 8> kMagic = {'C', 'A', 'I', 'R', 'N', 'C', 'B', 'K'};
 constexpr std::uint32_t kVersion = 1;
 // More is a mistake, and sums of sizes within these limits cannot overflow.
-constexpr std::uint32_t kMostLayers = 1 << 16, kMostHeads = 1 << 16, kMostTableBytes = 1 << 28;
-constexpr std::size_t kMostFileBytes = std::size_t{1} << 32;
+constexpr std::uint32_t kMaxLayers = 1 << 16, kMaxHeads = 1 << 16, kMaxTableBytes = 1 << 28;
+constexpr std::size_t kMaxFileBytes = std::size_t{1} << 32;
 
 static_assert(std::endian::native == std::endian::little, "fields are stored as they lie in memory");
 
@@ -46,13 +46,13 @@ std::string problem(const Head& head) {
   const auto out_of = [](const char* what, std::uint32_t value, std::uint32_t most) {
     return std::string(what) + " must be 1 to " + std::to_string(most) + ", not " + std::to_string(value);
   };
-  if (head.layers == 0 || head.layers > kMostLayers) return out_of("layers", head.layers, kMostLayers);
-  if (head.kv_heads == 0 || head.kv_heads > kMostHeads) return out_of("KV heads", head.kv_heads, kMostHeads);
-  if (head.head_dim == 0 || head.head_dim > kMostHeads) return out_of("channels of a head", head.head_dim, kMostHeads);
-  if (head.table_bytes == 0 || head.table_bytes > kMostTableBytes) {
-    return out_of("bytes of a table", head.table_bytes, kMostTableBytes);
+  if (head.layers == 0 || head.layers > kMaxLayers) return out_of("layers", head.layers, kMaxLayers);
+  if (head.kv_heads == 0 || head.kv_heads > kMaxHeads) return out_of("KV heads", head.kv_heads, kMaxHeads);
+  if (head.head_dim == 0 || head.head_dim > kMaxHeads) return out_of("channels of a head", head.head_dim, kMaxHeads);
+  if (head.table_bytes == 0 || head.table_bytes > kMaxTableBytes) {
+    return out_of("bytes of a table", head.table_bytes, kMaxTableBytes);
   }
-  return file_bytes(head) > kMostFileBytes ? "the tables are too large altogether" : "";
+  return file_bytes(head) > kMaxFileBytes ? "the tables are too large altogether" : "";
 }
 
 Head head_of(const Codebooks& books) {
@@ -78,12 +78,12 @@ Result<Codebooks> Codebooks::make(Digest model, std::uint32_t codec_id, PageShap
                                   std::vector<std::vector<std::byte>> tables) {
   const auto refuse = [](const std::string& why) { return fail(ErrorCode::kInvalidArgument, "codebooks: " + why); };
   if (tables.empty() || tables.size() % 2 != 0) return refuse("each layer needs two tables");
-  if (tables.size() / 2 > kMostLayers) return refuse("there are too many layers");
+  if (tables.size() / 2 > kMaxLayers) return refuse("there are too many layers");
   const std::size_t size = tables.front().size();
   if (!std::ranges::all_of(tables, [&](const auto& table) { return table.size() == size; })) {
     return refuse("the tables have different sizes");
   }
-  if (size > kMostTableBytes) return refuse("a table is too large");
+  if (size > kMaxTableBytes) return refuse("a table is too large");
   Codebooks books;
   books.model_ = model;
   books.codec_id_ = codec_id;
@@ -129,7 +129,7 @@ Result<Codebooks> Codebooks::parse(std::span<const std::byte> bytes) {
 }
 
 Result<Codebooks> Codebooks::read(const std::string& path) {
-  CAIRN_TRY(const std::vector<std::byte> bytes, read_file(path, kMostFileBytes));
+  CAIRN_TRY(const std::vector<std::byte> bytes, read_file(path, kMaxFileBytes));
   Result<Codebooks> books = parse(bytes);
   if (!books) return fail(books.error().code, "'" + path + "': " + books.error().message);
   return books;

@@ -73,16 +73,16 @@ struct Codec {
   // scores[r, t] = sum over d of q[r, d] * K[d, t] for one head of a key page; q is [rows, head_dim] with the softmax
   // scale folded in, scores is [rows, kBlockTokens]. `next` is what the caller reads afterwards.
   void (*scores)(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* q,
-                 std::uint32_t rows, Upcoming next, float* scores);
+                 std::uint32_t rows, PrefetchHint next, float* scores);
 
   // acc[r, d] = acc[r, d] * correction[r] + sum over t < count of p[r, t] * V[t, d], tokens in order; p is
   // [rows, kBlockTokens] with zeros beyond count, acc is [rows, head_dim]. Pages of codecs without store_token are
   // full.
   void (*accumulate)(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* p,
-                     const float* correction, std::uint32_t rows, std::uint32_t count, Upcoming next, float* acc);
+                     const float* correction, std::uint32_t rows, std::uint32_t count, PrefetchHint next, float* acc);
 
   // The part of a page that scores and accumulate read for one head.
-  Upcoming (*head_part)(const PageFormat& format, const std::byte* page, std::uint32_t kv_head);
+  PrefetchHint (*head_part)(const PageFormat& format, const std::byte* page, std::uint32_t kv_head);
 };
 
 // Every codec of this build, by ascending id.

@@ -86,7 +86,7 @@ TEST_P(CodecConformance, PagesFitTheirAlignment) {
       EXPECT_EQ(bytes % 64, 0u);
       for (std::uint32_t h = 0; h < shape.kv_heads; ++h) {
         const PageMemory page(bytes);
-        const Upcoming part = GetParam()->head_part(page_format, page.data(), h);
+        const PrefetchHint part = GetParam()->head_part(page_format, page.data(), h);
         const auto* begin = static_cast<const std::byte*>(part.data);
         EXPECT_GE(begin, page.data());
         EXPECT_LE(begin + part.bytes, page.data() + bytes);

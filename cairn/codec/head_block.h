@@ -23,8 +23,8 @@ class HeadBlock {
   const float* by_token() const { return by_token_; }      // [kBlockTokens, head_dim]
 
  private:
-  alignas(64) float by_channel_[kMostChannels * kBlockTokens];
-  alignas(64) float by_token_[kMostChannels * kBlockTokens];
+  alignas(64) float by_channel_[kMaxChannels * kBlockTokens];
+  alignas(64) float by_token_[kMaxChannels * kBlockTokens];
 };
 
 // The byte or code in place; the definition of the packed form, for decoding and tests.
@@ -80,7 +80,7 @@ constexpr Codec head_codec(std::uint32_t id, std::string_view name) {
           .head_part =
               [](const PageFormat& format, const std::byte* page, std::uint32_t kv_head) {
                 const std::size_t head_bytes = typename Scheme::Layout(format).bytes;
-                return Upcoming{page + kv_head * head_bytes, head_bytes};
+                return PrefetchHint{page + kv_head * head_bytes, head_bytes};
               }};
 }
 

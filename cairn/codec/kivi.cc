@@ -13,15 +13,15 @@ namespace {
 
 // Scales and zero points are f16, and codes are chosen for what these round to.
 struct Affine {
-  float scale[kMostChannels];
-  float inverse[kMostChannels];
-  float zero[kMostChannels];
+  float scale[kMaxChannels];
+  float inverse[kMaxChannels];
+  float zero[kMaxChannels];
 
   // From the ranges of `count` groups.
-  Affine(const float* low, const float* high, std::uint32_t count, std::uint32_t most_code, std::uint16_t* scales,
+  Affine(const float* low, const float* high, std::uint32_t count, std::uint32_t max_code, std::uint16_t* scales,
          std::uint16_t* zeros) {
     for (std::uint32_t i = 0; i < count; ++i) {
-      scales[i] = f32_to_f16((high[i] - low[i]) / static_cast<float>(most_code));
+      scales[i] = f32_to_f16((high[i] - low[i]) / static_cast<float>(max_code));
       zeros[i] = f32_to_f16(low[i]);
       scale[i] = f16_to_f32(scales[i]);
       zero[i] = f16_to_f32(zeros[i]);
@@ -32,7 +32,7 @@ struct Affine {
 
 template <std::uint32_t kBits, std::uint32_t kGroup>
 struct Kivi {
-  static constexpr std::uint32_t kMostCode = (1u << kBits) - 1;
+  static constexpr std::uint32_t kMaxCode = (1u << kBits) - 1;
   static constexpr std::uint32_t kTokenGroups = kBlockTokens / kGroup;  // of keys
 
   // Of one head. Keys: scales and zeros [token groups, head_dim], codes of each token group. Values: scales and zeros
@@ -66,28 +66,28 @@ struct Kivi {
   }
 
   static void encode_keys(std::uint32_t dim, const HeadBlock& head, const Layout& layout, std::byte* page) {
-    float low[kMostChannels], high[kMostChannels];
-    std::uint8_t codes[kGroup * kMostChannels];
+    float low[kMaxChannels], high[kMaxChannels];
+    std::uint8_t codes[kGroup * kMaxChannels];
     for (std::uint32_t g = 0; g < kTokenGroups; ++g) {
       const float* rows = head.by_token() + std::size_t{g} * kGroup * dim;
       kernels().column_range(rows, kGroup, dim, low, high);
-      const Affine affine(low, high, dim, kMostCode, halves(page + layout.scales) + g * dim,
+      const Affine affine(low, high, dim, kMaxCode, halves(page + layout.scales) + g * dim,
                           halves(page + layout.zeros) + g * dim);
-      kernels().quantise_columns(rows, kGroup, dim, affine.zero, affine.inverse, kMostCode, codes);
+      kernels().quantise_columns(rows, kGroup, dim, affine.zero, affine.inverse, kMaxCode, codes);
       kernels().pack_codes(codes, 1, dim, kGroup, dim, kBits, bytes(page + layout.codes) + g * layout.code_group_bytes);
     }
   }
 
   static void encode_values(std::uint32_t dim, const HeadBlock& head, const Layout& layout, std::byte* page) {
     float low[kBlockTokens], high[kBlockTokens];
-    std::uint8_t codes[kMostChannels * kBlockTokens];
+    std::uint8_t codes[kMaxChannels * kBlockTokens];
     for (std::uint32_t g = 0; g < groups_of(dim, kGroup); ++g) {
       const std::uint32_t rows = std::min(kGroup, dim - g * kGroup);
       const float* channels = head.by_channel() + std::size_t{g} * kGroup * kBlockTokens;
       kernels().column_range(channels, rows, kBlockTokens, low, high);
-      const Affine affine(low, high, kBlockTokens, kMostCode, halves(page + layout.scales) + g * kBlockTokens,
+      const Affine affine(low, high, kBlockTokens, kMaxCode, halves(page + layout.scales) + g * kBlockTokens,
                           halves(page + layout.zeros) + g * kBlockTokens);
-      kernels().quantise_columns(channels, rows, kBlockTokens, affine.zero, affine.inverse, kMostCode,
+      kernels().quantise_columns(channels, rows, kBlockTokens, affine.zero, affine.inverse, kMaxCode,
                                  codes + std::size_t{g} * kGroup * kBlockTokens);
     }
     kernels().pack_codes(codes, 1, kBlockTokens, dim, kBlockTokens, kBits, bytes(page + layout.codes));
@@ -112,29 +112,29 @@ struct Kivi {
   }
 
   static void scores(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* q,
-                     std::uint32_t rows, Upcoming next, float* out) {
+                     std::uint32_t rows, PrefetchHint next, float* out) {
     const Layout layout(format);
     const std::uint32_t dim = format.shape.head_dim;
     page += kv_head * layout.bytes;
-    alignas(64) float scale[kMostChannels], zero[kMostChannels];
+    alignas(64) float scale[kMaxChannels], zero[kMaxChannels];
     for (std::uint32_t g = 0; g < kTokenGroups; ++g) {
       kernels().widen_f16(halves(page + layout.scales) + g * dim, dim, scale);
       kernels().widen_f16(halves(page + layout.zeros) + g * dim, dim, zero);
       // Counted from the middle, codes are half as large, and so is what rounding the query costs.
-      for (std::uint32_t d = 0; d < dim; ++d) zero[d] += scale[d] * (kMostCode / 2.0f);
+      for (std::uint32_t d = 0; d < dim; ++d) zero[d] += scale[d] * (kMaxCode / 2.0f);
       const CodeKeys keys = {
-          .codes = key_codes(dim, layout, page, g), .twice_middle = kMostCode, .channel_scale = scale, .offset = zero};
-      kernels().code_scores(keys, q, rows, g == 0 ? next : Upcoming{}, out + g * kGroup);
+          .codes = key_codes(dim, layout, page, g), .twice_middle = kMaxCode, .channel_scale = scale, .offset = zero};
+      kernels().code_scores(keys, q, rows, g == 0 ? next : PrefetchHint{}, out + g * kGroup);
     }
   }
 
   static void accumulate(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* p,
-                         const float* correction, std::uint32_t rows, std::uint32_t, Upcoming next, float* acc) {
+                         const float* correction, std::uint32_t rows, std::uint32_t, PrefetchHint next, float* acc) {
     const Layout layout(format);
     const std::uint32_t dim = format.shape.head_dim;
     page += kv_head * layout.bytes;
-    constexpr std::size_t kMost = kMostChannels / kGroup * kBlockTokens;
-    alignas(64) float scale[kMost], zero[kMost];
+    constexpr std::size_t kMax = kMaxChannels / kGroup * kBlockTokens;
+    alignas(64) float scale[kMax], zero[kMax];
     const std::size_t groups = std::size_t{groups_of(dim, kGroup)} * kBlockTokens;
     kernels().widen_f16(halves(page + layout.scales), groups, scale);
     kernels().widen_f16(halves(page + layout.zeros), groups, zero);

@@ -44,12 +44,12 @@ Result<LayerPlan> named_codecs(std::string_view text) {
 }
 
 Result<std::uint32_t> block_count(std::string_view part, std::string_view number) {
-  constexpr std::uint32_t kMost = 1u << 20;
+  constexpr std::uint32_t kMax = 1u << 20;
   std::uint32_t count = 0;
   const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), count);
-  if (error != std::errc() || end != number.data() + number.size() || count > kMost) {
+  if (error != std::errc() || end != number.data() + number.size() || count > kMax) {
     return fail(ErrorCode::kInvalidArgument,
-                "plan part '" + std::string(part) + "': write a number of blocks from 0 to " + std::to_string(kMost));
+                "plan part '" + std::string(part) + "': write a number of blocks from 0 to " + std::to_string(kMax));
   }
   return count;
 }

@@ -111,9 +111,9 @@ class Keys {
     if (node == nullptr) return fail(ErrorCode::kInvalidArgument, "the list " + in_quotes(key) + " is missing");
     const toml::array* list = node->as_array();
     if (list == nullptr) return wrong(*node, key, "a list of codecs, one for each layer");
-    if (list->empty() || list->size() > kMostPlanLayers) {
+    if (list->empty() || list->size() > kMaxPlanLayers) {
       return refuse_line(line_of(*node), in_quotes(key) + " has " + std::to_string(list->size()) + " layers; 1 to " +
-                                             std::to_string(kMostPlanLayers) + " make sense");
+                                             std::to_string(kMaxPlanLayers) + " make sense");
     }
     std::vector<std::string> names;
     for (const toml::node& element : *list) {
@@ -200,8 +200,8 @@ Result<PlanFile> read_plan(const toml::table& root) {
   CAIRN_TRY_VOID(read_version(keys));
   PlanFile plan;
   CAIRN_TRY(plan.model, keys.digest("model"));
-  CAIRN_TRY(const std::optional<std::uint32_t> sinks, keys.count("sinks", kMostPlanBlocks));
-  CAIRN_TRY(const std::optional<std::uint32_t> recent, keys.count("recent", kMostPlanBlocks));
+  CAIRN_TRY(const std::optional<std::uint32_t> sinks, keys.count("sinks", kMaxPlanBlocks));
+  CAIRN_TRY(const std::optional<std::uint32_t> recent, keys.count("recent", kMaxPlanBlocks));
   plan.sink_blocks = sinks.value_or(0);
   plan.recent_blocks = recent.value_or(0);
   CAIRN_TRY(plan.exact_prefill, keys.either("prefill", "exact", "encoded"));
@@ -233,7 +233,7 @@ Result<PlanFile> parse_plan_file(std::string_view text) {
 }
 
 Result<PlanFile> read_plan_file(const std::string& path) {
-  CAIRN_TRY(const std::vector<std::byte> bytes, read_file(path, kMostPlanFileBytes));
+  CAIRN_TRY(const std::vector<std::byte> bytes, read_file(path, kMaxPlanFileBytes));
   Result<PlanFile> plan = parse_plan_file({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   if (!plan) return fail(plan.error().code, "'" + path + "': " + plan.error().message);
   return plan;

@@ -60,7 +60,7 @@ Status check_line(std::string_view line, std::size_t number) {
       return refuse_line(number, "what begins with '[' must be a table as [found]");
     }
   }
-  constexpr int kMostDots = 16;
+  constexpr int kMaxDots = 16;
   int dots = 0;
   for (std::size_t i = 0; i < line.size() && line[i] != '#'; ++i) {
     const char c = line[i];
@@ -80,7 +80,7 @@ Status check_line(std::string_view line, std::size_t number) {
       return refuse_line(number, "'" + printable_start(letter, 1) + "' has no place outside of quotes");
     }
     dots += c == '.';
-    if (dots > kMostDots) return refuse_line(number, "there are too many points outside of quotes");
+    if (dots > kMaxDots) return refuse_line(number, "there are too many points outside of quotes");
   }
   return {};
 }
@@ -88,7 +88,7 @@ Status check_line(std::string_view line, std::size_t number) {
 }  // namespace
 
 Status check_plan_lines(std::string_view text) {
-  if (text.size() > kMostPlanFileBytes) return refuse_line(1, "the text is far too long for a plan");
+  if (text.size() > kMaxPlanFileBytes) return refuse_line(1, "the text is far too long for a plan");
   for (std::size_t number = 1; !text.empty(); ++number) {
     const std::size_t length = std::min(text.find('\n'), text.size());
     const std::string_view line = text.substr(0, length);

@@ -14,7 +14,7 @@ std::unexpected<Error> refuse(std::string message) {
 }
 
 Status check_names(const std::vector<std::string>& names) {
-  if (names.empty() || names.size() > kMostPlanLayers) return refuse("it has too few or too many layers");
+  if (names.empty() || names.size() > kMaxPlanLayers) return refuse("it has too few or too many layers");
   for (const std::string& name : names) {
     if (!is_codec_name(name)) return refuse("'" + printable_start(name, 60) + "' cannot be the name of a codec");
   }
@@ -25,7 +25,7 @@ Status check_plan(const PlanFile& plan) {
   CAIRN_TRY_VOID(check_names(plan.keys));
   CAIRN_TRY_VOID(check_names(plan.values));
   if (plan.keys.size() != plan.values.size()) return refuse("keys and values have different numbers of layers");
-  if (std::max(plan.sink_blocks, plan.recent_blocks) > kMostPlanBlocks) return refuse("it keeps too many blocks");
+  if (std::max(plan.sink_blocks, plan.recent_blocks) > kMaxPlanBlocks) return refuse("it keeps too many blocks");
   if (plan.codebooks && (plan.codebooks->path.empty() || !is_plan_text(plan.codebooks->path))) {
     return refuse("the name of the codebooks is empty, too long or has characters that do not print");
   }
@@ -53,7 +53,7 @@ std::string harmless(std::string_view text) {
     const std::string_view next = length == 0                ? kReplacementCharacter
                                   : is_control(text.front()) ? " "
                                                              : text.substr(0, length);
-    if (out.size() + next.size() > kMostPlanText) break;
+    if (out.size() + next.size() > kMaxPlanText) break;
     out += next;
     text.remove_prefix(std::max<std::size_t>(length, 1));
   }

@@ -13,10 +13,10 @@
 namespace cairn {
 
 inline constexpr std::uint32_t kPlanFileVersion = 1;
-inline constexpr std::size_t kMostPlanLayers = 4096;
-inline constexpr std::uint32_t kMostPlanBlocks = 1u << 20;  // of sinks and recent blocks
-inline constexpr std::size_t kMostPlanText = 4096;          // bytes of a text in quotes
-inline constexpr std::size_t kMostPlanFileBytes = std::size_t{1} << 20;
+inline constexpr std::size_t kMaxPlanLayers = 4096;
+inline constexpr std::uint32_t kMaxPlanBlocks = 1u << 20;  // of sinks and recent blocks
+inline constexpr std::size_t kMaxPlanText = 4096;          // bytes of a text in quotes
+inline constexpr std::size_t kMaxPlanFileBytes = std::size_t{1} << 20;
 
 // Small letters, digits, "-", "_" and "."; they end up in messages and recipes.
 constexpr bool is_codec_name(std::string_view text) {
@@ -31,9 +31,9 @@ constexpr bool is_control(char c) {
   return static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
 }
 
-// Well-formed UTF-8 without control characters, not longer than kMostPlanText.
+// Well-formed UTF-8 without control characters, not longer than kMaxPlanText.
 constexpr bool is_plan_text(std::string_view text) {
-  if (text.size() > kMostPlanText) return false;
+  if (text.size() > kMaxPlanText) return false;
   while (!text.empty()) {
     const std::size_t length = utf8_char_length(text);
     if (length == 0 || is_control(text.front())) return false;

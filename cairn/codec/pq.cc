@@ -34,7 +34,7 @@ struct Channels {
   static void encode(const PqTable& table, std::uint32_t dim, bool keys, PqHead& head, std::uint8_t* out) {
     const PqLevels levels(table, dim);
     head.choose_gains(levels);
-    std::uint8_t codes[kMostChannels * kBlockTokens];
+    std::uint8_t codes[kMaxChannels * kBlockTokens];
     head.write_codes(levels, codes);
     if (keys) {
       kernels().pack_codes(codes, kBlockTokens, 1, kBlockTokens, dim, 4, out);
@@ -172,7 +172,7 @@ struct Pq {
     const bool keys = format.side == Side::kKey;
     for (std::uint32_t h = 0; h < format.shape.kv_heads; ++h, page += layout.bytes) {
       const PqTable table = pq_table(Form::kForm, dim, h, format.codebook);
-      alignas(64) std::uint8_t expanded[kMostExpanded];
+      alignas(64) std::uint8_t expanded[kMaxExpanded];
       const CodeMatrix matrix = Form::matrix(table, dim, keys, bytes(page + layout.codes), expanded);
       float gains[kBlockTokens];
       widen_small_scales(bytes(page + layout.gains), kBlockTokens, gains);
@@ -187,12 +187,12 @@ struct Pq {
   }
 
   static void scores(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* q,
-                     std::uint32_t rows, Upcoming next, float* out) {
+                     std::uint32_t rows, PrefetchHint next, float* out) {
     const Layout layout(format);
     const std::uint32_t dim = format.shape.head_dim;
     const PqTable table = pq_table(Form::kForm, dim, kv_head, format.codebook);
     page += kv_head * layout.bytes;
-    alignas(64) std::uint8_t expanded[kMostExpanded];
+    alignas(64) std::uint8_t expanded[kMaxExpanded];
     alignas(64) float gains[kBlockTokens];
     widen_small_scales(bytes(page + layout.gains), kBlockTokens, gains);
     const CodeKeys keys = {.codes = Form::matrix(table, dim, true, bytes(page + layout.codes), expanded),
@@ -205,12 +205,12 @@ struct Pq {
   }
 
   static void accumulate(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* p,
-                         const float* correction, std::uint32_t rows, std::uint32_t, Upcoming next, float* acc) {
+                         const float* correction, std::uint32_t rows, std::uint32_t, PrefetchHint next, float* acc) {
     const Layout layout(format);
     const std::uint32_t dim = format.shape.head_dim;
     const PqTable table = pq_table(Form::kForm, dim, kv_head, format.codebook);
     page += kv_head * layout.bytes;
-    alignas(64) std::uint8_t expanded[kMostExpanded];
+    alignas(64) std::uint8_t expanded[kMaxExpanded];
     alignas(64) float gains[kBlockTokens];
     widen_small_scales(bytes(page + layout.gains), kBlockTokens, gains);
     const CodeValues values = {.codes = Form::matrix(table, dim, false, bytes(page + layout.codes), expanded),
@@ -237,8 +237,8 @@ struct Pq {
     for (std::uint32_t d = 0; d < dim; ++d) acc[d] += sums[0] * mean[d];
   }
 
-  static constexpr std::size_t kMostExpanded =
-      Form::kForm == PqForm::kPairs ? code_bytes(kMostChannels, kBlockTokens, 8) : 64;
+  static constexpr std::size_t kMaxExpanded =
+      Form::kForm == PqForm::kPairs ? code_bytes(kMaxChannels, kBlockTokens, 8) : 64;
 
   static constexpr Codec codec(std::uint32_t id, std::string_view name) {
     Codec row = head_codec<Pq>(id, name);

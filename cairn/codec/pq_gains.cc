@@ -61,7 +61,7 @@ void PqHead::choose(int below, int above, const Error& error_of) {
   std::copy_n(gains_, kBlockTokens, start);
   for (int step = -below; step <= above; ++step) {
     for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
-      tried[t] = static_cast<std::uint8_t>(std::clamp(start[t] + step, 0, int{kMostSmallScale}));
+      tried[t] = static_cast<std::uint8_t>(std::clamp(start[t] + step, 0, int{kMaxSmallScale}));
     }
     error_of(Scales(tried), error);
     for (std::uint32_t t = 0; t < kBlockTokens; ++t) {

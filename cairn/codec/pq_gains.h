@@ -13,8 +13,8 @@ namespace cairn {
 
 // Of pq4: the levels of each channel and where the nearest changes, in units of the gain.
 struct PqLevels {
-  alignas(64) float levels[kMostChannels * kPqLevels];
-  alignas(64) float bounds[kMostChannels * (kPqLevels - 1)];
+  alignas(64) float levels[kMaxChannels * kPqLevels];
+  alignas(64) float bounds[kMaxChannels * (kPqLevels - 1)];
 
   PqLevels(const PqTable& table, std::uint32_t head_dim);
 };
@@ -45,7 +45,7 @@ class PqHead {
 
   std::uint32_t dim_;
   std::uint8_t gains_[kBlockTokens];
-  alignas(64) float centred_[kMostChannels * kBlockTokens];
+  alignas(64) float centred_[kMaxChannels * kBlockTokens];
 };
 
 }  // namespace cairn

@@ -57,19 +57,20 @@ struct Raw {
   }
 
   static void scores(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* q,
-                     std::uint32_t rows, Upcoming next, float* out) {
+                     std::uint32_t rows, PrefetchHint next, float* out) {
     const PageShape shape = format.shape;
     kernels().scores[kElement](page + kv_head * head_bytes(shape), shape.head_dim, q, rows, next, out);
   }
 
   static void accumulate(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* p,
-                         const float* correction, std::uint32_t rows, std::uint32_t count, Upcoming next, float* acc) {
+                         const float* correction, std::uint32_t rows, std::uint32_t count, PrefetchHint next,
+                         float* acc) {
     const PageShape shape = format.shape;
     kernels().accumulate[kElement](page + kv_head * head_bytes(shape), shape.head_dim, p, correction, rows, count, next,
                                    acc);
   }
 
-  static Upcoming head_part(const PageFormat& format, const std::byte* page, std::uint32_t kv_head) {
+  static PrefetchHint head_part(const PageFormat& format, const std::byte* page, std::uint32_t kv_head) {
     const PageShape shape = format.shape;
     return {page + kv_head * head_bytes(shape), head_bytes(shape)};
   }

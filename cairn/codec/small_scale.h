@@ -12,7 +12,7 @@
 
 namespace cairn {
 
-inline constexpr std::uint8_t kMostSmallScale = 0xf7;  // 61440; what lies above is not finite
+inline constexpr std::uint8_t kMaxSmallScale = 0xf7;  // 61440; what lies above is not finite
 
 inline float small_scale(std::uint8_t code) {
   return f16_to_f32(static_cast<std::uint16_t>(code << 7));
@@ -22,8 +22,8 @@ inline float small_scale(std::uint8_t code) {
 inline std::uint8_t small_scale_above(float wanted) {
   const std::uint32_t half = f32_to_f16(wanted > 0.0f ? wanted : 0.0f);
   std::uint32_t code = half >> 7;
-  while (code < kMostSmallScale && small_scale(static_cast<std::uint8_t>(code)) < wanted) ++code;
-  return static_cast<std::uint8_t>(code < kMostSmallScale ? code : kMostSmallScale);
+  while (code < kMaxSmallScale && small_scale(static_cast<std::uint8_t>(code)) < wanted) ++code;
+  return static_cast<std::uint8_t>(code < kMaxSmallScale ? code : kMaxSmallScale);
 }
 
 // The scale next to `wanted`; what is not above zero gives none, and what is too large the greatest there is.
@@ -31,7 +31,7 @@ inline std::uint8_t small_scale_nearest(float wanted) {
   if (!(wanted > 0.0f)) return 0;
   const float held = wanted < 61440.0f ? wanted : 61440.0f;
   const std::uint32_t code = (f32_to_f16(held) + 64u) >> 7;
-  return static_cast<std::uint8_t>(code < kMostSmallScale ? code : kMostSmallScale);
+  return static_cast<std::uint8_t>(code < kMaxSmallScale ? code : kMaxSmallScale);
 }
 
 // Any byte becomes a finite scale.
@@ -42,7 +42,7 @@ inline void widen_small_scales(const std::uint8_t* codes, std::size_t count, flo
     const std::size_t n = count - done < kPiece ? count - done : kPiece;
     for (std::size_t i = 0; i < n; ++i) {
       const std::uint8_t code = codes[done + i];
-      halves[i] = static_cast<std::uint16_t>((code < kMostSmallScale ? code : kMostSmallScale) << 7);
+      halves[i] = static_cast<std::uint16_t>((code < kMaxSmallScale ? code : kMaxSmallScale) << 7);
     }
     kernels().widen_f16(halves, n, out + done);
   }

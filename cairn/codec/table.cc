@@ -26,10 +26,10 @@ Result<const Codec*> find_codec(std::string_view name) {
 }
 
 Status check_shape(const Codec& codec, PageShape shape) {
-  if (codec.encode == nullptr || (shape.head_dim % 8 == 0 && shape.head_dim <= kMostChannels)) return {};
+  if (codec.encode == nullptr || (shape.head_dim % 8 == 0 && shape.head_dim <= kMaxChannels)) return {};
   return fail(ErrorCode::kUnsupported, "codec '" + std::string(codec.name) +
                                            "' takes heads of a multiple of 8 and at most " +
-                                           std::to_string(kMostChannels) + " channels, not " +
+                                           std::to_string(kMaxChannels) + " channels, not " +
                                            std::to_string(shape.head_dim) + "; choose a raw codec");
 }
 

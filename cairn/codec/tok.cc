@@ -7,9 +7,9 @@
 #include <cstring>
 
 #include "cairn/base/half.h"
-#include "cairn/codec/even_steps.h"
 #include "cairn/codec/head_block.h"
 #include "cairn/codec/small_scale.h"
+#include "cairn/codec/symmetric_quantizer.h"
 #include "cairn/codec/table.h"
 #include "cairn/kernels/kernels.h"
 
@@ -29,8 +29,8 @@ void channel_means(const float* x, std::uint32_t channels, float* means) {
 
 template <std::uint32_t kBits, bool kMean, bool kRotated>
 struct Tok {
-  static constexpr std::uint32_t kMostCode = (1u << kBits) - 1;
-  static constexpr float kMiddle = kMostCode / 2.0f;
+  static constexpr std::uint32_t kMaxCode = (1u << kBits) - 1;
+  static constexpr float kMiddle = kMaxCode / 2.0f;
   // How many scales below the one that reaches the greatest value are tried. At 8 bits clipping never pays.
   static constexpr int kCandidates = kBits == 8 ? 1 : 5;
 
@@ -55,13 +55,13 @@ struct Tok {
     const bool keys = format.side == Side::kKey;
     for (std::uint32_t h = 0; h < format.shape.kv_heads; ++h, page += layout.bytes) {
       const HeadBlock head(format, block.page, h);
-      alignas(64) float rows[kMostChannels * kBlockTokens];
+      alignas(64) float rows[kMaxChannels * kBlockTokens];
       std::memcpy(rows, head.by_channel(), std::size_t{dim} * kBlockTokens * sizeof(float));
       if (keys && kMean) take_off_means(rows, dim, halves(page + layout.means));
-      std::uint8_t codes[kMostChannels * kBlockTokens];
+      std::uint8_t codes[kMaxChannels * kBlockTokens];
       for (std::uint32_t g = 0; g < groups_of(dim, kGroup); ++g) {
         const std::size_t first = std::size_t{g} * kGroup * kBlockTokens;
-        const EvenCodes group{rows + first, std::min(kGroup, dim - g * kGroup), kMostCode};
+        const SymmetricQuantizer group{rows + first, std::min(kGroup, dim - g * kGroup), kMaxCode};
         const std::span<std::uint8_t> scales(bytes(page + layout.scales) + g * kBlockTokens, kBlockTokens);
         choose_scales({&group, 1}, kCandidates, scales);
         group.quantise(scales, codes + first);
@@ -76,7 +76,7 @@ struct Tok {
 
   // The means are rounded first, so that nothing of them is lost twice.
   static void take_off_means(float* rows, std::uint32_t dim, std::uint16_t* stored) {
-    float means[kMostChannels];
+    float means[kMaxChannels];
     channel_means(rows, dim, means);
     for (std::uint32_t d = 0; d < dim; ++d) {
       stored[d] = f32_to_f16(means[d]);
@@ -91,7 +91,7 @@ struct Tok {
     const bool keys = format.side == Side::kKey;
     for (std::uint32_t h = 0; h < format.shape.kv_heads; ++h, page += layout.bytes) {
       const CodeMatrix matrix = codes_of(format, layout, page);
-      float scales[kMostScales];
+      float scales[kMaxScales];
       widen_small_scales(bytes(page + layout.scales), std::size_t{groups_of(dim, kGroup)} * kBlockTokens, scales);
       const auto* means = halves(page + layout.means);
       for (std::uint32_t t = 0; t < count; ++t) {
@@ -106,15 +106,15 @@ struct Tok {
   }
 
   static void scores(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* q,
-                     std::uint32_t rows, Upcoming next, float* out) {
+                     std::uint32_t rows, PrefetchHint next, float* out) {
     const Layout layout(format);
     const std::uint32_t dim = format.shape.head_dim;
     page += kv_head * layout.bytes;
-    alignas(64) float scales[kMostScales], means[kMostChannels];
+    alignas(64) float scales[kMaxScales], means[kMaxChannels];
     widen_small_scales(bytes(page + layout.scales), std::size_t{groups_of(dim, kGroup)} * kBlockTokens, scales);
     if (kMean) kernels().widen_f16(halves(page + layout.means), dim, means);
     const CodeKeys keys = {.codes = codes_of(format, layout, page),
-                           .twice_middle = kMostCode,
+                           .twice_middle = kMaxCode,
                            .channel_scale = nullptr,
                            .offset = kMean ? means : nullptr,
                            .token_scale = scales,
@@ -123,14 +123,14 @@ struct Tok {
   }
 
   static void accumulate(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* p,
-                         const float* correction, std::uint32_t rows, std::uint32_t, Upcoming next, float* acc) {
+                         const float* correction, std::uint32_t rows, std::uint32_t, PrefetchHint next, float* acc) {
     const Layout layout(format);
     const std::uint32_t dim = format.shape.head_dim;
     page += kv_head * layout.bytes;
-    alignas(64) float scales[kMostScales];
+    alignas(64) float scales[kMaxScales];
     widen_small_scales(bytes(page + layout.scales), std::size_t{groups_of(dim, kGroup)} * kBlockTokens, scales);
     const CodeValues values = {.codes = codes_of(format, layout, page),
-                               .twice_middle = kMostCode,
+                               .twice_middle = kMaxCode,
                                .group = kGroup,
                                .token_scale = scales,
                                .token_offset = nullptr,
@@ -147,7 +147,7 @@ struct Tok {
             .depth = keys ? dim : kBlockTokens};
   }
 
-  static constexpr std::size_t kMostScales = kMostChannels / kGroup * kBlockTokens;
+  static constexpr std::size_t kMaxScales = kMaxChannels / kGroup * kBlockTokens;
 
   static constexpr Codec codec(std::uint32_t id, std::string_view name) {
     Codec row = head_codec<Tok>(id, name);

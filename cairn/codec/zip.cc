@@ -14,9 +14,9 @@
 #include <numeric>
 
 #include "cairn/base/half.h"
-#include "cairn/codec/even_steps.h"
 #include "cairn/codec/head_block.h"
 #include "cairn/codec/small_scale.h"
+#include "cairn/codec/symmetric_quantizer.h"
 #include "cairn/codec/table.h"
 #include "cairn/kernels/kernels.h"
 
@@ -95,8 +95,8 @@ struct Zip {
 
   static void encode_keys(std::uint32_t dim, const HeadBlock& head, const Order& order, const Layout& layout,
                           std::byte* page) {
-    alignas(64) float rows[kMostChannels * kBlockTokens];  // [tokens in order, channels], without the mean
-    float mean[kMostChannels] = {};
+    alignas(64) float rows[kMaxChannels * kBlockTokens];  // [tokens in order, channels], without the mean
+    float mean[kMaxChannels] = {};
     for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
       for (std::uint32_t d = 0; d < dim; ++d) mean[d] += head.by_token()[t * dim + d];
     }
@@ -108,11 +108,12 @@ struct Zip {
     for (std::uint32_t i = 0; i < kBlockTokens; ++i) {
       for (std::uint32_t d = 0; d < dim; ++d) rows[i * dim + d] = head.by_token()[order[i] * dim + d] - mean[d];
     }
-    const EvenCodes classes[] = {{rows, kKeyHigh, kHighMost},
-                                 {rows + std::size_t{kKeyHigh} * dim, kBlockTokens - kKeyHigh, kLowMost, kLowOverHigh}};
+    const SymmetricQuantizer classes[] = {
+        {rows, kKeyHigh, kHighMost},
+        {rows + std::size_t{kKeyHigh} * dim, kBlockTokens - kKeyHigh, kLowMost, kLowOverHigh}};
     const std::span<std::uint8_t> scales(bytes(page + layout.channel_scales), dim);
     choose_scales(classes, kCandidates, scales);
-    std::uint8_t codes[kMostChannels * kBlockTokens];
+    std::uint8_t codes[kMaxChannels * kBlockTokens];
     classes[0].quantise(scales, codes);
     kernels().pack_codes(codes, 1, dim, kKeyHigh, dim, kHighBits, bytes(page + layout.codes_high));
     classes[1].quantise(scales, codes);
@@ -122,9 +123,9 @@ struct Zip {
   static void encode_values(std::uint32_t dim, const HeadBlock& head, const Order& order, const Layout& layout,
                             std::byte* page) {
     std::uint8_t* channel_scales = bytes(page + layout.channel_scales);
-    alignas(64) float part[kMostChannels * kBlockTokens];  // [channels, tokens of the class]
-    std::uint8_t codes[kMostChannels * kBlockTokens];
-    float inverse[kMostChannels];
+    alignas(64) float part[kMaxChannels * kBlockTokens];  // [channels, tokens of the class]
+    std::uint8_t codes[kMaxChannels * kBlockTokens];
+    float inverse[kMaxChannels];
     for (std::uint32_t d = 0; d < dim; ++d) {
       float most = 0;
       for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
@@ -141,7 +142,7 @@ struct Zip {
           part[d * count + i] = head.by_channel()[d * kBlockTokens + order[first + i]] * inverse[d];
         }
       }
-      const EvenCodes values{part, dim, high ? kHighMost : kLowMost};
+      const SymmetricQuantizer values{part, dim, high ? kHighMost : kLowMost};
       const std::span<std::uint8_t> scales(bytes(page + layout.token_scales) + first, count);
       choose_scales({&values, 1}, kCandidates, scales);
       values.quantise(scales, codes);
@@ -157,7 +158,7 @@ struct Zip {
     for (std::uint32_t h = 0; h < format.shape.kv_heads; ++h, page += layout.bytes) {
       const Order order = order_of(class_bits(layout, page), high);
       const CodeMatrix matrices[] = {codes_of(format, layout, page, true), codes_of(format, layout, page, false)};
-      float channel_scales[kMostChannels], token_scales[kBlockTokens];
+      float channel_scales[kMaxChannels], token_scales[kBlockTokens];
       widen_small_scales(bytes(page + layout.channel_scales), dim, channel_scales);
       if (!keys) widen_small_scales(bytes(page + layout.token_scales), kBlockTokens, token_scales);
       const auto* means = halves(page + layout.means);
@@ -177,11 +178,11 @@ struct Zip {
   }
 
   static void scores(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* q,
-                     std::uint32_t rows, Upcoming next, float* out) {
+                     std::uint32_t rows, PrefetchHint next, float* out) {
     const Layout layout(format);
     const std::uint32_t dim = format.shape.head_dim;
     page += kv_head * layout.bytes;
-    alignas(64) float scale[kMostChannels], low_scale[kMostChannels], mean[kMostChannels];
+    alignas(64) float scale[kMaxChannels], low_scale[kMaxChannels], mean[kMaxChannels];
     widen_small_scales(bytes(page + layout.channel_scales), dim, scale);
     for (std::uint32_t d = 0; d < dim; ++d) low_scale[d] = kLowOverHigh * scale[d];
     kernels().widen_f16(halves(page + layout.means), dim, mean);
@@ -197,7 +198,7 @@ struct Zip {
     for (std::uint32_t r = 0; r < rows; r += kRowsAtOnce) {
       const std::uint32_t n = std::min(kRowsAtOnce, rows - r);
       alignas(64) float ordered[kRowsAtOnce * kBlockTokens];
-      kernels().code_scores(high, q + std::size_t{r} * dim, n, r == 0 ? next : Upcoming{}, ordered);
+      kernels().code_scores(high, q + std::size_t{r} * dim, n, r == 0 ? next : PrefetchHint{}, ordered);
       kernels().code_scores(low, q + std::size_t{r} * dim, n, {}, ordered + kKeyHigh);
       for (std::uint32_t i = 0; i < n; ++i) {
         float* row = out + std::size_t{r + i} * kBlockTokens;
@@ -207,11 +208,11 @@ struct Zip {
   }
 
   static void accumulate(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* p,
-                         const float* correction, std::uint32_t rows, std::uint32_t, Upcoming next, float* acc) {
+                         const float* correction, std::uint32_t rows, std::uint32_t, PrefetchHint next, float* acc) {
     const Layout layout(format);
     const std::uint32_t dim = format.shape.head_dim;
     page += kv_head * layout.bytes;
-    alignas(64) float channel_scales[kMostChannels], token_scales[kBlockTokens];
+    alignas(64) float channel_scales[kMaxChannels], token_scales[kBlockTokens];
     widen_small_scales(bytes(page + layout.channel_scales), dim, channel_scales);
     widen_small_scales(bytes(page + layout.token_scales), kBlockTokens, token_scales);
     const std::uint32_t all = groups_of(dim, kCodeLanes) * kCodeLanes;
@@ -241,7 +242,7 @@ struct Zip {
         for (std::uint32_t t = 0; t < kBlockTokens; ++t) ordered[i * kBlockTokens + t] = row[order[t]];
       }
       float* into = acc + std::size_t{r} * dim;
-      kernels().code_accumulate(high, ordered, correction + r, n, r == 0 ? next : Upcoming{}, into);
+      kernels().code_accumulate(high, ordered, correction + r, n, r == 0 ? next : PrefetchHint{}, into);
       kernels().code_accumulate(low, ordered + kValueHigh, kKeep.data(), n, {}, into);
     }
   }

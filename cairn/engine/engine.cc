@@ -12,7 +12,7 @@ namespace cairn {
 namespace {
 
 // More would only wait for each other.
-constexpr unsigned kMostThreads = 512;
+constexpr unsigned kMaxThreads = 512;
 
 // `model` is null while the digest of the weights is not known.
 Result<KvCacheOptions> cache_options(const ModelConfig& config, const Digest* model, const EngineOptions& options) {
@@ -34,9 +34,9 @@ Result<KvCacheOptions> cache_options(const ModelConfig& config, const Digest* mo
 
 Result<std::unique_ptr<Engine>> Engine::load(const std::string& path, const EngineOptions& options) {
   if (!forced_isa_error().empty()) return fail(ErrorCode::kUnsupported, std::string(forced_isa_error()));
-  if (options.threads > kMostThreads) {
+  if (options.threads > kMaxThreads) {
     return fail(ErrorCode::kInvalidArgument, std::to_string(options.threads) + " threads are too many: at most " +
-                                                 std::to_string(kMostThreads) + ", 0 for one per core");
+                                                 std::to_string(kMaxThreads) + ", 0 for one per core");
   }
   CAIRN_TRY(GgufFile file, GgufFile::open(path));
   CAIRN_TRY(const ModelConfig config, ModelConfig::from_gguf(file));
@@ -76,12 +76,12 @@ Status Engine::open_cache(const EngineOptions& options) {
   if (options.tap != nullptr) recipe_.codec_plan += " tap=" + options.tap->name();
   cache.root = chain_root(recipe_fingerprint(recipe_), options.tenant);
   if (options.store != nullptr && options.reuse) {
-    store_link_ = std::make_shared<StoreLink>(StoreLinkOptions{.store = options.store,
-                                                               .recipe = recipe_fingerprint(recipe_),
-                                                               .recipe_text = recipe_text(recipe_),
-                                                               .tenant = options.tenant,
-                                                               .break_even = options.break_even});
-    cache.store = store_link_;
+    connector_ = std::make_shared<KvConnector>(KvConnectorOptions{.store = options.store,
+                                                                  .recipe = recipe_fingerprint(recipe_),
+                                                                  .recipe_text = recipe_text(recipe_),
+                                                                  .tenant = options.tenant,
+                                                                  .break_even = options.break_even});
+    cache.store = connector_;
   }
   CAIRN_TRY(cache_, KvCache::create(cache));
   forward_ = std::make_unique<Forward>(*weights_, *pool_, options.tap);

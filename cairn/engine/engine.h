@@ -15,11 +15,11 @@
 #include "cairn/base/thread_pool.h"
 #include "cairn/block/recipe.h"
 #include "cairn/cache/kv_cache.h"
-#include "cairn/cache/store_link.h"
+#include "cairn/cache/kv_connector.h"
 #include "cairn/engine/forward.h"
-#include "cairn/engine/gguf.h"
-#include "cairn/engine/tokenizer.h"
 #include "cairn/engine/weights.h"
+#include "cairn/gguf/gguf.h"
+#include "cairn/text/tokenizer.h"
 
 namespace cairn {
 
@@ -60,7 +60,7 @@ class Engine {
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   const Recipe& recipe() const { return recipe_; }
   KvCache& cache() { return *cache_; }
-  StoreLink* store_link() const { return store_link_.get(); }  // null without a store
+  KvConnector* connector() const { return connector_.get(); }  // null without a store
   std::uint32_t context() const { return context_; }
   unsigned threads() const { return pool_->size(); }
   ThreadPool& pool() { return *pool_; }  // idle between calls of this engine and its siblings
@@ -98,7 +98,7 @@ class Engine {
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::shared_ptr<ModelWeights> weights_;
   Recipe recipe_;
-  std::shared_ptr<StoreLink> store_link_;
+  std::shared_ptr<KvConnector> connector_;
   std::unique_ptr<KvCache> cache_;
   std::unique_ptr<Forward> forward_;
   std::uint32_t context_ = 0;

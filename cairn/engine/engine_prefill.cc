@@ -22,13 +22,13 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 void Engine::take_incoming(Sequence& sequence) {
   if (!sequence.at_awaited_blocks()) return;
   const auto start = std::chrono::steady_clock::now();
-  StoreLink::Advice advice;
+  KvConnector::Advice advice;
   do {
-    advice = store_link_->advise(sequence.incoming(), sequence.size(), Forward::kMaxRows, kLook);
-  } while (advice == StoreLink::Advice::kWait);
-  if (advice == StoreLink::Advice::kJoin) sequence.join_incoming();
-  if (advice == StoreLink::Advice::kAbandon) sequence.drop_incoming();
-  store_link_->count_load_time(start);
+    advice = connector_->advise(sequence.incoming(), sequence.size(), Forward::kMaxRows, kLook);
+  } while (advice == KvConnector::Advice::kWait);
+  if (advice == KvConnector::Advice::kJoin) sequence.join_incoming();
+  if (advice == KvConnector::Advice::kAbandon) sequence.drop_incoming();
+  connector_->count_load_time(start);
 }
 
 Result<std::span<const float>> Engine::prefill(Sequence& sequence, std::span<const TokenId> tokens,
@@ -38,7 +38,7 @@ Result<std::span<const float>> Engine::prefill(Sequence& sequence, std::span<con
   CAIRN_TRY_VOID(check_context(end));
   CAIRN_TRY_VOID(check_budget(end));
   sequence.begin_prefill();
-  std::size_t most_rows = Forward::kMaxRows;
+  std::size_t max_rows = Forward::kMaxRows;
   while (sequence.size() < end) {
     if (control.cancel != nullptr && control.cancel->load(std::memory_order_relaxed)) {
       return fail(ErrorCode::kCancelled, "stopped after " + std::to_string(sequence.size() - base) + " of " +
@@ -46,14 +46,14 @@ Result<std::span<const float>> Engine::prefill(Sequence& sequence, std::span<con
     }
     take_incoming(sequence);
     const std::span<const TokenId> left = tokens.subspan(sequence.size() - base);
-    const std::size_t count = chunk_rows(sequence.size(), left.size(), most_rows);
+    const std::size_t count = chunk_rows(sequence.size(), left.size(), max_rows);
     const ForwardRows rows[] = {{&sequence, left.first(count), count == left.size() ? 1u : 0u, logits_.data()}};
     const auto start = std::chrono::steady_clock::now();
     if (Status computed = forward_->run(rows); !computed) {
       if (sequence.lost_blocks()) {
         sequence.recover_from_loss(*pool_);
       } else if (computed.error().code == ErrorCode::kOutOfBudget && count > 1) {
-        most_rows = count / 2;  // the blocks that a pass touches are all open in it
+        max_rows = count / 2;  // the blocks that a pass touches are all open in it
       } else {
         if (sequence.joined_blocks()) sequence.recover_from_loss(*pool_);
         return std::unexpected(std::move(computed).error());
@@ -61,7 +61,7 @@ Result<std::span<const float>> Engine::prefill(Sequence& sequence, std::span<con
       continue;
     }
     // Shorter pieces say little about prefill.
-    if (store_link_ != nullptr && count >= kBlockTokens) store_link_->observe_prefill(count, seconds_since(start));
+    if (connector_ != nullptr && count >= kBlockTokens) connector_->observe_prefill(count, seconds_since(start));
     if (control.on_progress) control.on_progress(sequence.size() - base, tokens.size());
   }
   CAIRN_TRY_VOID(sequence.finish_prefill(*pool_));

@@ -23,13 +23,13 @@ constexpr std::array<ArchInfo, 3> kArchs{{
 
 // Far above any model of these families. They keep products of two of them within 64 bits, and hostile numbers from
 // asking for memory before the tensors are compared with them.
-constexpr std::uint32_t kMostLayers = 1024;
-constexpr std::uint32_t kMostWidth = 1 << 18;
-constexpr std::uint32_t kMostFfn = 1 << 20;
-constexpr std::uint32_t kMostHeads = 4096;
-constexpr std::uint32_t kMostHeadDim = 512;
-constexpr std::uint32_t kMostVocab = 1 << 22;
-constexpr std::uint32_t kMostContext = 1 << 27;
+constexpr std::uint32_t kMaxLayers = 1024;
+constexpr std::uint32_t kMaxWidth = 1 << 18;
+constexpr std::uint32_t kMaxFfn = 1 << 20;
+constexpr std::uint32_t kMaxHeads = 4096;
+constexpr std::uint32_t kMaxHeadDim = 512;
+constexpr std::uint32_t kMaxVocab = 1 << 22;
+constexpr std::uint32_t kMaxContext = 1 << 27;
 
 Result<ArchInfo> read_arch(const GgufFile& file) {
   CAIRN_TRY(const std::string_view name, file.get<std::string_view>("general.architecture"));
@@ -91,24 +91,24 @@ Status refuse_other_kinds(const GgufFile& file, const std::string& arch) {
 }
 
 Status read_heads(const Reader& reader, ModelConfig& config) {
-  CAIRN_TRY(config.heads, reader.count("attention.head_count", kMostHeads));
-  CAIRN_TRY(config.kv_heads, reader.count_or("attention.head_count_kv", kMostHeads, config.heads));
+  CAIRN_TRY(config.heads, reader.count("attention.head_count", kMaxHeads));
+  CAIRN_TRY(config.kv_heads, reader.count_or("attention.head_count_kv", kMaxHeads, config.heads));
   if (config.heads % config.kv_heads != 0) {
     return fail(ErrorCode::kCorrupt, std::to_string(config.heads) + " heads cannot share " +
                                          std::to_string(config.kv_heads) + " KV heads evenly");
   }
   const std::uint32_t even_split = config.width / config.heads;
-  CAIRN_TRY(config.head_dim, reader.count_or("attention.key_length", kMostHeadDim, even_split));
-  CAIRN_TRY(const std::uint32_t value_dim, reader.count_or("attention.value_length", kMostHeadDim, even_split));
+  CAIRN_TRY(config.head_dim, reader.count_or("attention.key_length", kMaxHeadDim, even_split));
+  CAIRN_TRY(const std::uint32_t value_dim, reader.count_or("attention.value_length", kMaxHeadDim, even_split));
   if (value_dim != config.head_dim) {
     return fail(ErrorCode::kUnsupported, "keys of " + std::to_string(config.head_dim) + " and values of " +
                                              std::to_string(value_dim) +
                                              " channels; heads with differing lengths are not supported");
   }
-  if (config.head_dim == 0 || config.head_dim % 8 != 0 || config.head_dim > kMostHeadDim) {
+  if (config.head_dim == 0 || config.head_dim % 8 != 0 || config.head_dim > kMaxHeadDim) {
     return fail(ErrorCode::kUnsupported, "heads of " + std::to_string(config.head_dim) +
                                              " channels are not supported; a multiple of 8 up to " +
-                                             std::to_string(kMostHeadDim) + " is");
+                                             std::to_string(kMaxHeadDim) + " is");
   }
   config.attention_scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim)));
   return {};
@@ -118,7 +118,7 @@ Status read_heads(const Reader& reader, ModelConfig& config) {
 Status read_vocab(const GgufFile& file, ModelConfig& config) {
   const GgufTensor* embedding = file.find_tensor("token_embd.weight");
   if (embedding == nullptr) return fail(ErrorCode::kNotFound, "the model lacks tensor 'token_embd.weight'");
-  if (embedding->rows() == 0 || embedding->rows() > kMostVocab) {
+  if (embedding->rows() == 0 || embedding->rows() > kMaxVocab) {
     return fail(ErrorCode::kCorrupt,
                 "a vocabulary of " + std::to_string(embedding->rows()) + " tokens is out of range");
   }
@@ -147,10 +147,10 @@ Result<ModelConfig> ModelConfig::from_gguf(const GgufFile& file) {
   ModelConfig config;
   config.arch = arch.arch;
   CAIRN_TRY(config.name, file.get_or<std::string>("general.name", ""));
-  CAIRN_TRY(config.layers, reader.count("block_count", kMostLayers));
-  CAIRN_TRY(config.width, reader.count("embedding_length", kMostWidth));
-  CAIRN_TRY(config.ffn, reader.count("feed_forward_length", kMostFfn));
-  CAIRN_TRY(config.context, reader.count("context_length", kMostContext));
+  CAIRN_TRY(config.layers, reader.count("block_count", kMaxLayers));
+  CAIRN_TRY(config.width, reader.count("embedding_length", kMaxWidth));
+  CAIRN_TRY(config.ffn, reader.count("feed_forward_length", kMaxFfn));
+  CAIRN_TRY(config.context, reader.count("context_length", kMaxContext));
   CAIRN_TRY(config.rms_eps, reader.epsilon("attention.layer_norm_rms_epsilon"));
   CAIRN_TRY_VOID(read_heads(reader, config));
   CAIRN_TRY_VOID(read_vocab(file, config));

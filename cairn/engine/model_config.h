@@ -7,8 +7,8 @@
 #include <string_view>
 
 #include "cairn/base/result.h"
-#include "cairn/engine/gguf.h"
 #include "cairn/engine/rope_spec.h"
+#include "cairn/gguf/gguf.h"
 
 namespace cairn {
 

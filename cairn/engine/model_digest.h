@@ -8,8 +8,8 @@
 
 #include "cairn/base/hash.h"
 #include "cairn/base/thread_pool.h"
-#include "cairn/engine/gguf.h"
 #include "cairn/engine/model_config.h"
+#include "cairn/gguf/gguf.h"
 
 namespace cairn {
 

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "cairn/base/result.h"
-#include "cairn/engine/gguf.h"
 #include "cairn/engine/model_config.h"
+#include "cairn/gguf/gguf.h"
 
 namespace cairn {
 

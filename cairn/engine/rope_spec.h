@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "cairn/base/result.h"
-#include "cairn/engine/gguf.h"
+#include "cairn/gguf/gguf.h"
 
 namespace cairn {
 

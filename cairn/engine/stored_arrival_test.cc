@@ -174,7 +174,7 @@ TEST_P(StoredArrival, EverythingComes) {
   const Answer got = answer(*warm);
   EXPECT_EQ(got.reused, 960u);
   expect_cold(got);
-  EXPECT_EQ(warm->store_link()->stats().blocks_loaded, 15u);
+  EXPECT_EQ(warm->connector()->stats().blocks_loaded, 15u);
 }
 
 // In a server everybody waits for whoever opens a sequence.
@@ -241,7 +241,7 @@ TEST_P(StoredArrival, TheHeadIsComputedWhileTheTailLoads) {
   }
   EXPECT_TRUE(std::ranges::any_of(reused, [](std::size_t tokens) { return tokens > 0 && tokens < 960; }))
       << ::testing::PrintToString(reused);
-  EXPECT_GT(slow->store_link()->stats().heads_computed, 0u);
+  EXPECT_GT(slow->connector()->stats().heads_computed, 0u);
 }
 
 // Only as many blocks as fit are taken; the cache's budget holds throughout.

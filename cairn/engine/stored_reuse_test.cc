@@ -9,7 +9,7 @@
 #include <filesystem>
 
 #include "cairn/engine/engine.h"
-#include "cairn/store/disk_tier.h"
+#include "cairn/store/disk/disk_tier.h"
 #include "cairn/store/ram_tier.h"
 #include "cairn/testing/stored_blocks.h"
 #include "cairn/testing/tiny_engine.h"
@@ -88,14 +88,14 @@ TEST_P(StoredReuse, AnotherProcessFindsThePrefix) {
   const Answer warm = answer(*second, tokens);
   EXPECT_EQ(warm.reused, 256u);
   expect_same(warm, cold);
-  EXPECT_EQ(second->store_link()->stats().blocks_loaded, 4u);
+  EXPECT_EQ(second->connector()->stats().blocks_loaded, 4u);
   // Gone from the cache, it comes from the store's memory.
   second->cache().clear();
-  ASSERT_TRUE(second->store_link()->store().flush(deadline_in(std::chrono::seconds(20))));
+  ASSERT_TRUE(second->connector()->store().flush(deadline_in(std::chrono::seconds(20))));
   const Answer again = answer(*second, tokens);
   EXPECT_EQ(again.reused, 256u);
   expect_same(again, cold);
-  EXPECT_GT(second->store_link()->store().stats().tiers[0].stats.hits, 0u);
+  EXPECT_GT(second->connector()->store().stats().tiers[0].stats.hits, 0u);
   const Answer whole = answer(*engine(store()), tokens, /*whole=*/true);
   EXPECT_EQ(whole.reused, 256u);
   expect_same(whole, cold);
@@ -144,13 +144,13 @@ TEST_P(StoredReuse, ASlowTierIsNotWaitedFor) {
   options.codec = GetParam();
   options.store = store();
   const auto guarded = *load_tiny(model_bytes(), options);
-  guarded->store_link()->observe_prefill(1000000000, 1.0);  // computing costs nothing
-  (void)answer(*guarded, prompt(4));                        // the first load measures the tier
+  guarded->connector()->observe_prefill(1000000000, 1.0);  // computing costs nothing
+  (void)answer(*guarded, prompt(4));                       // the first load measures the tier
   guarded->cache().clear();
-  guarded->store_link()->observe_prefill(1000000000, 1.0);
-  const std::uint64_t before = guarded->store_link()->stats().loads_skipped;
+  guarded->connector()->observe_prefill(1000000000, 1.0);
+  const std::uint64_t before = guarded->connector()->stats().loads_skipped;
   EXPECT_EQ(answer(*guarded, tokens).reused, 0u);
-  EXPECT_GT(guarded->store_link()->stats().loads_skipped, before);
+  EXPECT_GT(guarded->connector()->stats().loads_skipped, before);
 }
 
 INSTANTIATE_TEST_SUITE_P(Codecs, StoredReuse, testing::Values("raw_f16", "tok4", "kivi2-g32", "raw_f32/tok8", "zip"),

@@ -13,9 +13,9 @@
 #include "cairn/base/hash.h"
 #include "cairn/base/result.h"
 #include "cairn/base/thread_pool.h"
-#include "cairn/engine/gguf.h"
 #include "cairn/engine/linear.h"
 #include "cairn/engine/model_config.h"
+#include "cairn/gguf/gguf.h"
 
 namespace cairn {
 

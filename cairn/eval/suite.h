@@ -10,9 +10,9 @@
 
 #include "cairn/base/result.h"
 #include "cairn/codec/plan.h"
-#include "cairn/engine/tokenizer.h"
 #include "cairn/eval/recipe.h"
 #include "cairn/eval/session.h"
+#include "cairn/text/tokenizer.h"
 
 namespace cairn {
 

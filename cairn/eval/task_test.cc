@@ -23,9 +23,9 @@ using ::testing::HasSubstr;
 
 constexpr std::uint32_t kSmall = 288;  // here even the longest of the smallest sessions fits
 
-SessionSpec any_spec(std::uint32_t most_tokens = 2048) {
+SessionSpec any_spec(std::uint32_t max_tokens = 2048) {
   SessionSpec spec = spec_of(*rc::gen::arbitrary<std::uint64_t>(), *rc::gen::inRange(0u, 1000u),
-                             *rc::gen::inRange(kSmall, most_tokens + 1));
+                             *rc::gen::inRange(kSmall, max_tokens + 1));
   if (*rc::gen::arbitrary<bool>()) spec.count_tokens = count_by_bytes;
   return spec;
 }

@@ -7,7 +7,7 @@
 
 namespace cairn {
 
-Result<Windows> Windows::make(std::vector<TokenId> text, std::optional<TokenId> begin_token, const WindowPlan& plan) {
+Result<Windows> Windows::make(std::vector<TokenId> text, std::optional<TokenId> begin_token, const WindowSlices& plan) {
   if (plan.context < 2) return fail(ErrorCode::kInvalidArgument, "a window needs a context of at least 2 tokens");
   const bool overlap = plan.stride > 0 && plan.stride < plan.context;
   const std::uint32_t skip = plan.skip.value_or(overlap ? plan.context - plan.stride : plan.context / 2);
@@ -26,7 +26,7 @@ Result<Windows> Windows::make(std::vector<TokenId> text, std::optional<TokenId> 
   windows.stride_ = plan.stride == 0 ? plan.context : plan.stride;
   windows.skip_ = skip;
   windows.begin_token_ = begin_token;
-  windows.count_ = std::min((text.size() - plan.context) / windows.stride_ + 1, plan.most_windows);
+  windows.count_ = std::min((text.size() - plan.context) / windows.stride_ + 1, plan.max_windows);
   windows.text_ = std::move(text);
   return windows;
 }

@@ -15,18 +15,18 @@ namespace cairn {
 
 // Tokens of a window: [0, skip] are context only, each of (skip, context) is predicted from those before it. With a
 // stride of `context` and a skip of half of it these are the windows of llama.cpp's perplexity tool.
-struct WindowPlan {
+struct WindowSlices {
   std::uint32_t context = 512;
   std::uint32_t stride = 0;             // from the begin of one window to that of the next; 0: context
   std::optional<std::uint32_t> skip{};  // default: context / 2
-  std::size_t most_windows = static_cast<std::size_t>(-1);
+  std::size_t max_windows = static_cast<std::size_t>(-1);
 };
 
 // Views and copies of one text; immutable.
 class Windows {
  public:
   // Errors: kInvalidArgument (context below 2, skip that leaves nothing to predict, text shorter than one window).
-  static Result<Windows> make(std::vector<TokenId> text, std::optional<TokenId> begin_token, const WindowPlan& plan);
+  static Result<Windows> make(std::vector<TokenId> text, std::optional<TokenId> begin_token, const WindowSlices& plan);
 
   std::size_t size() const { return count_; }
   std::uint32_t context() const { return context_; }

@@ -34,7 +34,7 @@ TEST(Windows, StrideSkipAndLimit) {
   EXPECT_EQ(windows->predictions(), 5u);
   EXPECT_EQ(windows->tokens(18).back(), 199);
   EXPECT_EQ(windows->tokens(1).front(), 105);
-  EXPECT_EQ(Windows::make(text(100), 1, {.context = 10, .most_windows = 3})->size(), 3u);
+  EXPECT_EQ(Windows::make(text(100), 1, {.context = 10, .max_windows = 3})->size(), 3u);
 }
 
 TEST(Windows, RefusesWhatLeavesNothing) {

@@ -50,7 +50,7 @@ struct MatmulArgs {
 
 // Memory that the caller is going to read next. Pages lie anywhere, so the processor cannot foresee them: a kernel asks
 // for them line by line while it works. A hint: may be empty.
-struct Upcoming {
+struct PrefetchHint {
   const void* data = nullptr;
   std::size_t bytes = 0;
 };

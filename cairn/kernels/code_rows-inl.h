@@ -9,17 +9,17 @@
 namespace cairn {
 namespace {
 
-inline constexpr std::uint32_t kMostSegments = kMostChannels / kQuerySegment;
+inline constexpr std::uint32_t kMaxSegments = kMaxChannels / kQuerySegment;
 
 // Weights are rounded to 15 bits: 127 * 256 + 127, so that they are two signed bytes as well as one signed word.
-inline constexpr float kMostWeight = 32639.0f;
+inline constexpr float kMaxWeight = 32639.0f;
 
 // One query row as code_scores needs it: q'[d] = code * 2 * half_scale of its segment.
 struct RoundedQuery {
   float base;  // of the offsets
-  float half_scales[kMostSegments];
-  std::int32_t biases[kMostSegments];            // -twice_middle * sum of the segment's codes
-  alignas(64) std::int8_t codes[kMostChannels];  // zero from depth up to the next multiple of kQuerySegment
+  float half_scales[kMaxSegments];
+  std::int32_t biases[kMaxSegments];            // -twice_middle * sum of the segment's codes
+  alignas(64) std::int8_t codes[kMaxChannels];  // zero from depth up to the next multiple of kQuerySegment
 };
 
 // One row of weights for one group of channels as code_accumulate needs it.
@@ -99,9 +99,9 @@ inline void round_weights(const CodeValues& values, std::uint32_t group, const f
   float folded[kPageTokens] = {};
   for (std::uint32_t t = 0; t < depth; ++t) folded[t] = p[t] * values.token_scale[at + t];
   const float largest = largest_magnitude(folded);
-  const float inverse = largest > 0.0f ? kMostWeight / largest : 0.0f;
-  const std::int32_t sum = round_values(folded, depth, inverse, 0.0f, kMostWeight, to.codes);
-  to.half_scale = 0.5f * (largest / kMostWeight);
+  const float inverse = largest > 0.0f ? kMaxWeight / largest : 0.0f;
+  const std::int32_t sum = round_values(folded, depth, inverse, 0.0f, kMaxWeight, to.codes);
+  to.half_scale = 0.5f * (largest / kMaxWeight);
   to.bias = -values.twice_middle * sum;
 }
 

@@ -18,7 +18,7 @@ inline constexpr std::uint32_t kCodeQuad = 4;
 // The summed axis of a score is cut into segments of so many channels, each with a scale of its own for the query.
 inline constexpr std::uint32_t kQuerySegment = 32;
 // Longest head that the kernels take.
-inline constexpr std::uint32_t kMostChannels = 512;
+inline constexpr std::uint32_t kMaxChannels = 512;
 
 // Unsigned codes of `bits` (2, 4 or 8) each, packed without gaps. Lanes are outputs, depth is summed over:
 // keys have tokens as lanes and channels as depth, values channels as lanes and tokens as depth.

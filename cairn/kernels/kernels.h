@@ -20,10 +20,10 @@ inline constexpr std::size_t kElements = 3;
 
 // Raw pages of one KV head; see codec.h for layouts and meanings. `elements` keys are [head_dim, 64], values
 // [64, head_dim]. head_dim is a multiple of 8.
-using ScoresFn = void (*)(const void* keys, std::uint32_t head_dim, const float* q, std::uint32_t rows, Upcoming next,
-                          float* scores);
+using ScoresFn = void (*)(const void* keys, std::uint32_t head_dim, const float* q, std::uint32_t rows,
+                          PrefetchHint next, float* scores);
 using AccumulateFn = void (*)(const void* values, std::uint32_t head_dim, const float* p, const float* correction,
-                              std::uint32_t rows, std::uint32_t count, Upcoming next, float* acc);
+                              std::uint32_t rows, std::uint32_t count, PrefetchHint next, float* acc);
 
 // Immutable, lives for ever. All functions are pure, allocate nothing and may run concurrently on distinct outputs.
 struct Kernels {
@@ -45,11 +45,11 @@ struct Kernels {
 
   // out[r, t] = sum over d of q[r, d] * K[t, d] for `rows` query rows [rows, depth] and all lanes of `keys`; out has a
   // stride of 64. Each row is folded with the channel scales and rounded to signed bytes, one scale per kQuerySegment.
-  void (*code_scores)(const CodeKeys& keys, const float* q, std::uint32_t rows, Upcoming next, float* out);
+  void (*code_scores)(const CodeKeys& keys, const float* q, std::uint32_t rows, PrefetchHint next, float* out);
   // acc[r, d] = acc[r, d] * correction[r] + sum over t < depth of p[r, t] * V[t, d]; p is not negative and has a stride
   // of 64, acc is [rows, lanes]. Each row is folded with the token scales and rounded to 15 bits, one scale per group.
   void (*code_accumulate)(const CodeValues& values, const float* p, const float* correction, std::uint32_t rows,
-                          Upcoming next, float* acc);
+                          PrefetchHint next, float* acc);
 
   // The steps of an encoder over x [rows, cols], a result per column.
   void (*column_range)(const float* x, std::uint32_t rows, std::uint32_t cols, float* low, float* high);

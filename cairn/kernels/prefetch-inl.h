@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Spreads the prefetches of an Upcoming evenly over the steps of a loop.
+// Spreads the prefetches of an PrefetchHint evenly over the steps of a loop.
 #pragma once
 
 #include <xmmintrin.h>
@@ -11,7 +11,7 @@ namespace {
 
 class Prefetcher {
  public:
-  Prefetcher(Upcoming next, std::uint32_t steps)
+  Prefetcher(PrefetchHint next, std::uint32_t steps)
       : at_(static_cast<const char*>(next.data)), end_(at_ + next.bytes), per_step_((next.bytes + steps - 1) / steps) {}
 
   void step() {

@@ -9,7 +9,7 @@ namespace cairn {
 namespace {
 
 // That a server may put around what was sent: a template, a system message of its own.
-constexpr std::size_t kMostAdded = 65536;
+constexpr std::size_t kMaxAdded = 65536;
 
 // What there can be at most: tokens, and pieces of text.
 struct AnswerLimits {
@@ -19,9 +19,9 @@ struct AnswerLimits {
 // A token stands for a byte of the prompt or more. An honest server sends about a piece for each; a stream of pieces
 // alone would go on until the time is over.
 AnswerLimits limits_of(const LoadQuestion& question) {
-  return {.prompt = question.body.size() + kMostAdded,
+  return {.prompt = question.body.size() + kMaxAdded,
           .completion = question.max_tokens,
-          .pieces = 64 * std::min(question.max_tokens, kMostBody) + 1024};
+          .pieces = 64 * std::min(question.max_tokens, kMaxBody) + 1024};
 }
 
 // What cannot be, in words; else empty.
@@ -74,7 +74,7 @@ class AnswerReader {
     }
     record_.usage = usage;
     if (event.text.empty()) return;
-    if (text_.size() + event.text.size() > kMostBody) return set_error("too long", longer_than_most());
+    if (text_.size() + event.text.size() > kMaxBody) return set_error("too long", longer_than_most());
     if (record_.piece_s.size() >= most_.pieces) {
       return set_error("too long", "more than " + std::to_string(most_.pieces) + " pieces for " +
                                        std::to_string(most_.completion) + " tokens");

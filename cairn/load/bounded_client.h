@@ -14,15 +14,15 @@ class ClientImpl;
 
 namespace cairn {
 
-constexpr std::size_t kMostUnseen = std::size_t{64} << 10;
+constexpr std::size_t kMaxUnseen = std::size_t{64} << 10;
 
 // Bytes read since something was last handed on. Used by the thread of one exchange.
 class UnseenBytes {
  public:
   void handed_on() { bytes_ = 0; }
   // False: too many.
-  bool read(std::size_t bytes) { return (bytes_ += bytes) <= kMostUnseen; }
-  bool too_many() const { return bytes_ > kMostUnseen; }
+  bool read(std::size_t bytes) { return (bytes_ += bytes) <= kMaxUnseen; }
+  bool too_many() const { return bytes_ > kMaxUnseen; }
 
  private:
   std::size_t bytes_ = 0;

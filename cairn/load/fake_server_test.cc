@@ -60,7 +60,7 @@ class FakeServerTest : public testing::Test {
         return;
       }
       auto at = std::make_shared<std::size_t>(0);
-      auto count = std::make_shared<Count>(running_, most_running_);
+      auto count = std::make_shared<Count>(running_, max_running_);
       const auto provider = [this, script = script_, at, count](std::size_t, httplib::DataSink& sink) {
         for (milliseconds slept{0}; slept < script.pause && !ending_; slept += milliseconds(5)) {
           std::this_thread::sleep_for(milliseconds(5));
@@ -133,7 +133,7 @@ class FakeServerTest : public testing::Test {
     }
     return conversation;
   }
-  std::vector<LoadRecord> run(const RoundPlan& plan, RoundOptions options = {}) {
+  std::vector<LoadRecord> run(const RoundSpec& plan, RoundOptions options = {}) {
     auto records = run_round(client(), watch_, plan, options);
     EXPECT_TRUE(records) << records.error().message;
     return records ? *records : std::vector<LoadRecord>();
@@ -154,7 +154,7 @@ class FakeServerTest : public testing::Test {
   int status_ = 200;
   std::vector<std::string> bodies_, keys_;
   std::atomic<bool> ending_{false}, has_facts_{false};
-  std::atomic<int> running_{0}, most_running_{0};
+  std::atomic<int> running_{0}, max_running_{0};
   httplib::Server server_;
   int port_ = 0;
   LoadTarget target_;
@@ -220,28 +220,28 @@ TEST_F(FakeServerTest, EndlessAnswersEndInTime) {
 
 TEST_F(FakeServerTest, AllClientsAskAtOnce) {
   slow_down(milliseconds(50));
-  RoundPlan plan;
+  RoundSpec plan;
   for (std::size_t i = 0; i < 5; ++i) plan.conversations.push_back(asks(i));
   plan.warm_up.push_back(asks(0).turns[0]);
   const RoundSummary summary = summarize_round(run(plan), {.first_token_s = 10, .token_s = {}});
   EXPECT_EQ(summary.succeeded, 5u);
   EXPECT_EQ(summary.goodput, 1);
   EXPECT_EQ(summary.output_tokens, 20u);
-  EXPECT_GE(most_running_, 5);
+  EXPECT_GE(max_running_, 5);
   EXPECT_EQ(bodies().size(), 6u);
 }
 
 TEST_F(FakeServerTest, AnOpenLoopDoesNotWaitForAnswers) {
   slow_down(milliseconds(100));
-  RoundPlan plan;
+  RoundSpec plan;
   for (std::size_t i = 0; i < 8; ++i) plan.conversations.push_back(asks(i, 1, 0.02 * static_cast<double>(i)));
   EXPECT_EQ(summarize_round(run(plan), {}).late, 0u);
-  EXPECT_GE(most_running_, 4);
+  EXPECT_GE(max_running_, 4);
   ASSERT_TRUE(becomes([this] { return running_ == 0; }));
-  most_running_ = 0;
+  max_running_ = 0;
   const RoundSummary bounded = summarize_round(run(plan, {.ask = {}, .connections = 2, .tick = {}}), {});
   EXPECT_EQ(bounded.succeeded, 8u);
-  EXPECT_LE(most_running_, 3);  // the server may still be closing one
+  EXPECT_LE(max_running_, 3);  // the server may still be closing one
   EXPECT_GT(bounded.late, 0u);
   EXPECT_GT(*bounded.first_token_s.most, 0.3);
 }
@@ -264,7 +264,7 @@ TEST_F(FakeServerTest, AfterAFailureTheOtherTurnsAreNotSent) {
 
 TEST_F(FakeServerTest, TheLongPromptWaitsForTheStreams) {
   slow_down(milliseconds(50));
-  RoundPlan plan{.conversations = {asks(0), asks(1), asks(2)}, .lead_pieces = 2};
+  RoundSpec plan{.conversations = {asks(0), asks(1), asks(2)}, .lead_pieces = 2};
   plan.conversations[2].long_prompt = true;
   const std::vector<LoadRecord> records = run(plan);
   EXPECT_GE(records[2].sent_s, std::max(records[0].piece_s[1], records[1].piece_s[1]));
@@ -273,7 +273,7 @@ TEST_F(FakeServerTest, TheLongPromptWaitsForTheStreams) {
 
 TEST_F(FakeServerTest, TheLongPromptIsSentAlsoWhenStreamsFail) {
   fail_with(500);
-  RoundPlan plan{.conversations = {asks(0), asks(1)}, .lead_pieces = 2};
+  RoundSpec plan{.conversations = {asks(0), asks(1)}, .lead_pieces = 2};
   plan.conversations[1].long_prompt = true;
   EXPECT_EQ(run(plan)[1].error, "status 500");
 }
@@ -295,7 +295,7 @@ TEST_F(FakeServerTest, ServersTakeTurnsAndAreAskedTheSame) {
 TEST_F(FakeServerTest, AnInterruptEndsTheRound) {
   slow_down(milliseconds(60000));
   const RoundOptions options{.ask = {}, .connections = 4, .tick = [](std::size_t, std::size_t) { return false; }};
-  const RoundPlan plan{.conversations = {asks(0), asks(1, 1, 3600)}};
+  const RoundSpec plan{.conversations = {asks(0), asks(1, 1, 3600)}};
   const auto records = run_round(client(), watch_, plan, options);
   ASSERT_FALSE(records);
   EXPECT_EQ(records.error().code, ErrorCode::kCancelled);

@@ -43,7 +43,7 @@ std::string reason_of(HttpOutcome outcome, httplib::Error error) {
 }  // namespace
 
 std::string longer_than_most() {
-  return "the answer is longer than " + std::to_string(kMostBody) + " bytes";
+  return "the answer is longer than " + std::to_string(kMaxBody) + " bytes";
 }
 
 HttpAnswer HttpClient::get(const std::string& path, std::chrono::milliseconds timeout) const {
@@ -92,7 +92,7 @@ HttpAnswer HttpClient::exchange(const char* method, const std::string& path, std
       enough = !(*on_bytes)({data, size});
     } else {
       answer.body.append(data, size);
-      too_long = answer.body.size() > kMostBody;
+      too_long = answer.body.size() > kMaxBody;
     }
     return !enough && !too_long;
   };
@@ -120,7 +120,7 @@ HttpAnswer HttpClient::exchange(const char* method, const std::string& path, std
   }
   answer.reason = reason_of(answer.outcome, error);
   if (unseen.too_many()) {
-    answer.reason = "more than " + std::to_string(kMostUnseen) + " bytes of " + (in_head ? "head" : "framing");
+    answer.reason = "more than " + std::to_string(kMaxUnseen) + " bytes of " + (in_head ? "head" : "framing");
   }
   return answer;
 }

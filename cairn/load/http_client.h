@@ -14,8 +14,8 @@
 
 namespace cairn {
 
-constexpr std::size_t kMostBody = std::size_t{64} << 20;  // bytes that are kept of an answer
-std::string longer_than_most();                           // that it has more, in words
+constexpr std::size_t kMaxBody = std::size_t{64} << 20;  // bytes that are kept of an answer
+std::string longer_than_most();                          // that it has more, in words
 
 enum class HttpOutcome : std::uint8_t {
   kAnswered,  // a whole answer, of whatever status

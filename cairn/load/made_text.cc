@@ -10,7 +10,7 @@
 namespace cairn {
 namespace {
 
-constexpr int kMostTries = 6;
+constexpr int kMaxTries = 6;
 
 constexpr std::array<std::string_view, 96> kWords = {
     "the",   "of",    "and",   "to",    "in",    "is",    "was",   "for",   "that",  "with",  "as",     "on",
@@ -36,19 +36,19 @@ std::string made_words(SeededRandom random, std::size_t words) {
   return text;
 }
 
-Result<SizedText> sized_text(const TextOfWords& text, std::size_t most_words, std::size_t tokens,
-                             double tokens_per_word, const TokenCounter& count) {
+Result<SizedText> sized_text(const TextOfWords& text, std::size_t max_words, std::size_t tokens, double tokens_per_word,
+                             const TokenCounter& count) {
   CAIRN_CHECK(tokens_per_word > 0);
   const auto words_for = [&](double per_word) {
     const double words = std::round(static_cast<double>(tokens) / per_word);
-    return static_cast<std::size_t>(std::clamp(words, 1.0, static_cast<double>(std::max<std::size_t>(most_words, 1))));
+    return static_cast<std::size_t>(std::clamp(words, 1.0, static_cast<double>(std::max<std::size_t>(max_words, 1))));
   };
   SizedText best;
   const auto error_of = [&](const SizedText& sized) {
     return sized.tokens > tokens ? sized.tokens - tokens : tokens - sized.tokens;
   };
   std::size_t words = words_for(tokens_per_word);
-  for (int tries = 0; tries < kMostTries; ++tries) {
+  for (int tries = 0; tries < kMaxTries; ++tries) {
     SizedText now{.text = text(words), .words = words, .tokens = tokens};
     if (!count) return now;
     CAIRN_TRY(now.tokens, count(now.text));

@@ -28,11 +28,11 @@ struct SizedText {
   std::size_t tokens = 0;
 };
 
-// A prefix of about `tokens` tokens, at most a hundredth off unless words are that long; fewer when `most_words` words
+// A prefix of about `tokens` tokens, at most a hundredth off unless words are that long; fewer when `max_words` words
 // are not enough. `tokens_per_word` is a first guess; without a counter it is all there is. Requires:
 // tokens_per_word > 0.
-Result<SizedText> sized_text(const TextOfWords& text, std::size_t most_words, std::size_t tokens,
-                             double tokens_per_word, const TokenCounter& count);
+Result<SizedText> sized_text(const TextOfWords& text, std::size_t max_words, std::size_t tokens, double tokens_per_word,
+                             const TokenCounter& count);
 
 // The first words of `text` with what stands between them; all of it when it has no more.
 std::string first_words(std::string_view text, std::size_t words);

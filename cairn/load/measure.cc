@@ -15,7 +15,7 @@ Result<std::vector<MeasuredServer>> measure(std::span<const LoadTarget> targets,
     return !options.progress || options.progress((finished + part) / runs);
   };
   for (std::size_t round = 0; round < options.rounds; ++round) {
-    const RoundPlan plan = workload.round(made_words({0, "cairn.load.salt" + options.salt, round}, 6));
+    const RoundSpec plan = workload.round(made_words({0, "cairn.load.salt" + options.salt, round}, 6));
     for (std::size_t turn = 0; turn < targets.size(); ++turn, finished += 1) {
       const std::size_t s = round % 2 == 0 ? turn : targets.size() - 1 - turn;
       const HttpClient client(targets[s], watch);

@@ -24,7 +24,7 @@ struct LoadConversation {
   std::vector<LoadTurn> turns{};
 };
 
-struct RoundPlan {
+struct RoundSpec {
   std::vector<LoadTurn> warm_up{};  // asked before, one after the other; not measured
   std::vector<LoadConversation> conversations{};
   std::size_t lead_pieces = 0;

@@ -67,7 +67,7 @@ RoundSummary summarize_round(std::span<const LoadRecord> records, const LatencyT
     end = std::max(end, record.done_s);
     ++summary.requests;
     if (record.late_s() > kLateSeconds) ++summary.late;
-    summary.most_late_s = std::max(summary.most_late_s, record.late_s());
+    summary.max_late_s = std::max(summary.max_late_s, record.late_s());
     if (!record.ok()) {
       if (summary.errors.empty()) {
         summary.first_error = record.error + (record.detail.empty() ? "" : ": " + record.detail);

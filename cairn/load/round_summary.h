@@ -34,7 +34,7 @@ struct RoundSummary {
   std::size_t prompt_tokens = 0, output_tokens = 0, cached_tokens = 0;  // of those that succeeded
   std::size_t pieces = 0;
   std::size_t late = 0;  // sent more than 0.1 s after they were due
-  double most_late_s = 0;
+  double max_late_s = 0;
   std::size_t uncounted = 0;  // succeeded without usage: their tokens are missing above
 
   // Without the long prompt of the interference.

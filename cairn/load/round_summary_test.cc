@@ -43,7 +43,7 @@ TEST(RoundSummary, WaitingForAConnectionCounts) {
   const RoundSummary summary = summarize_round(std::vector{late}, {});
   EXPECT_EQ(summary.first_token_s.p50, 3);
   EXPECT_EQ(summary.late, 1u);
-  EXPECT_EQ(summary.most_late_s, 2);
+  EXPECT_EQ(summary.max_late_s, 2);
 }
 
 TEST(RoundSummary, FailuresAreCountedAndAreNotGood) {

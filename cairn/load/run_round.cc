@@ -37,7 +37,7 @@ class Lead {
   std::size_t missing_;  // guarded by mutex_
 };
 
-std::size_t streams_of(const RoundPlan& plan) {
+std::size_t streams_of(const RoundSpec& plan) {
   return static_cast<std::size_t>(std::ranges::count(plan.conversations, false, &LoadConversation::long_prompt));
 }
 
@@ -53,7 +53,7 @@ bool start_thread(std::vector<std::jthread>& threads, const Work& work) {
 
 class Round {
  public:
-  Round(const HttpClient& client, DeadlineWatch& watch, const RoundPlan& plan, const RoundOptions& options)
+  Round(const HttpClient& client, DeadlineWatch& watch, const RoundSpec& plan, const RoundOptions& options)
       : client_(client), watch_(watch), plan_(plan), options_(options), lead_(streams_of(plan)) {
     records_.resize(plan.requests());
     for (std::size_t c = 0, first = 0; c < plan.conversations.size(); first += plan.conversations[c++].turns.size()) {
@@ -161,7 +161,7 @@ class Round {
 
   const HttpClient& client_;
   DeadlineWatch& watch_;
-  const RoundPlan& plan_;
+  const RoundSpec& plan_;
   const RoundOptions& options_;
   Clock::time_point start_;
   std::vector<LoadRecord> records_;  // each written by one worker
@@ -183,7 +183,7 @@ Status warm_up(const HttpClient& client, const DeadlineWatch& watch, const LoadT
 
 }  // namespace
 
-Result<std::vector<LoadRecord>> run_round(const HttpClient& client, DeadlineWatch& watch, const RoundPlan& plan,
+Result<std::vector<LoadRecord>> run_round(const HttpClient& client, DeadlineWatch& watch, const RoundSpec& plan,
                                           const RoundOptions& options) {
   for (const LoadTurn& turn : plan.warm_up) CAIRN_TRY_VOID(warm_up(client, watch, turn, options));
   return Round(client, watch, plan, options).run();

@@ -22,7 +22,7 @@ struct RoundOptions {
 // One record per request of the plan, by conversation and turn. Conversations are sent when they are due, whatever is
 // outstanding, while connections are left; then as soon as one is free. A turn that is not reached because one before
 // it failed has the error "not sent". Errors: kIo when a warm-up request fails, kCancelled.
-Result<std::vector<LoadRecord>> run_round(const HttpClient& client, DeadlineWatch& watch, const RoundPlan& plan,
+Result<std::vector<LoadRecord>> run_round(const HttpClient& client, DeadlineWatch& watch, const RoundSpec& plan,
                                           const RoundOptions& options);
 
 }  // namespace cairn

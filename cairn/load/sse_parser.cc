@@ -13,7 +13,7 @@ bool SseParser::feed(std::string_view bytes, const OnData& on_data) {
       continue;
     }
     const std::size_t end = std::min(bytes.find_first_of("\r\n"), bytes.size());
-    if (line_.size() + data_.size() + end > most_bytes_) {
+    if (line_.size() + data_.size() + end > max_bytes_) {
       too_long_ = true;
       break;
     }

@@ -15,15 +15,15 @@ class SseParser {
  public:
   using OnData = std::function<void(std::string_view data)>;
 
-  explicit SseParser(std::size_t most_bytes = std::size_t{16} << 20) : most_bytes_(most_bytes) {}
+  explicit SseParser(std::size_t max_bytes = std::size_t{16} << 20) : max_bytes_(max_bytes) {}
 
-  // False: an event or a line is longer than `most_bytes`; nothing more is read.
+  // False: an event or a line is longer than `max_bytes`; nothing more is read.
   bool feed(std::string_view bytes, const OnData& on_data);
 
  private:
   void end_line(const OnData& on_data);
 
-  const std::size_t most_bytes_;
+  const std::size_t max_bytes_;
   std::string line_, data_;
   bool has_data_ = false, after_cr_ = false, too_long_ = false;
 };

@@ -8,10 +8,10 @@
 namespace cairn {
 namespace {
 
-constexpr double kMost = 1 << 30;  // of seconds and of words: traces may say anything
+constexpr double kMax = 1 << 30;  // of seconds and of words: traces may say anything
 
 std::size_t words_of(double tokens, double scale, double tokens_per_word) {
-  return static_cast<std::size_t>(std::clamp(std::round(tokens * scale / tokens_per_word), 1.0, kMost));
+  return static_cast<std::size_t>(std::clamp(std::round(tokens * scale / tokens_per_word), 1.0, kMax));
 }
 
 SeededRandom random_of(const std::string& salt, const Digest& key) {
@@ -44,8 +44,8 @@ struct TraceText {
 
 }  // namespace
 
-RoundPlan LoadWorkload::trace_round(const std::string& salt) const {
-  RoundPlan plan;
+RoundSpec LoadWorkload::trace_round(const std::string& salt) const {
+  RoundSpec plan;
   const auto& requests = trace_->requests;
   const std::size_t count = options_.limit == 0 ? requests.size() : std::min(options_.limit, requests.size());
   double first_s = requests.front().arrival_s;
@@ -54,7 +54,7 @@ RoundPlan LoadWorkload::trace_round(const std::string& salt) const {
     const std::uint64_t told = requests[i].output_tokens;
     const std::size_t output = told == 0 ? options_.max_tokens : words_of(static_cast<double>(told), options_.scale, 1);
     plan.conversations.push_back({.client = i,
-                                  .due_s = std::min((requests[i].arrival_s - first_s) / options_.speed, kMost),
+                                  .due_s = std::min((requests[i].arrival_s - first_s) / options_.speed, kMax),
                                   .turns = {{TraceText{trace_, i, salt, options_.scale, tokens_per_word_}, output}}});
   }
   std::ranges::stable_sort(plan.conversations, {}, &LoadConversation::due_s);

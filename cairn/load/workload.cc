@@ -8,7 +8,7 @@
 namespace cairn {
 namespace {
 
-constexpr std::size_t kMostWords = std::size_t{1} << 24;
+constexpr std::size_t kMaxWords = std::size_t{1} << 24;
 
 std::string question(std::uint64_t seed, std::size_t client) {
   return "\n\nQuestion " + std::to_string(client + 1) + ": what does the text say about" +
@@ -35,7 +35,7 @@ Result<LoadWorkload> LoadWorkload::make(LoadWorkloadOptions options, double toke
 Status LoadWorkload::make_documents(const TokenCounter& count) {
   const auto add = [&](const char* purpose, std::size_t number, std::size_t tokens) -> Status {
     const TextOfWords text = [&](std::size_t words) { return made_words({options_.seed, purpose, number}, words); };
-    CAIRN_TRY(SizedText sized, sized_text(text, kMostWords, tokens, tokens_per_word_, count));
+    CAIRN_TRY(SizedText sized, sized_text(text, kMaxWords, tokens, tokens_per_word_, count));
     documents_.push_back(std::move(sized.text));
     document_tokens_ = sized.tokens;
     return {};
@@ -68,7 +68,7 @@ Status LoadWorkload::make_documents(const TokenCounter& count) {
   return {};
 }
 
-RoundPlan LoadWorkload::round(const std::string& salt) const {
+RoundSpec LoadWorkload::round(const std::string& salt) const {
   switch (options_.kind) {
     case LoadKind::kDocument:
     case LoadKind::kSeparate: return document_round(salt);
@@ -79,8 +79,8 @@ RoundPlan LoadWorkload::round(const std::string& salt) const {
   return trace_round(salt);
 }
 
-RoundPlan LoadWorkload::document_round(const std::string& salt) const {
-  RoundPlan plan;
+RoundSpec LoadWorkload::document_round(const std::string& salt) const {
+  RoundSpec plan;
   const bool shared = documents_.size() == 1 && options_.kind == LoadKind::kDocument;
   for (std::size_t client = 0; client < options_.clients; ++client) {
     const std::string& document = documents_[shared ? 0 : client];
@@ -95,8 +95,8 @@ RoundPlan LoadWorkload::document_round(const std::string& salt) const {
   return plan;
 }
 
-RoundPlan LoadWorkload::chat_round(const std::string& salt) const {
-  RoundPlan plan;
+RoundSpec LoadWorkload::chat_round(const std::string& salt) const {
+  RoundSpec plan;
   const auto words =
       static_cast<std::size_t>(std::max(1.0, static_cast<double>(options_.turn_tokens) / tokens_per_word_));
   for (std::size_t client = 0; client < options_.clients; ++client) {
@@ -112,8 +112,8 @@ RoundPlan LoadWorkload::chat_round(const std::string& salt) const {
   return plan;
 }
 
-RoundPlan LoadWorkload::interference_round(const std::string& salt) const {
-  RoundPlan plan{.lead_pieces = options_.lead_tokens};
+RoundSpec LoadWorkload::interference_round(const std::string& salt) const {
+  RoundSpec plan{.lead_pieces = options_.lead_tokens};
   for (std::size_t client = 0; client < options_.clients; ++client) {
     plan.conversations.push_back({.client = client,
                                   .turns = {turn_of(salt + made_words({options_.seed, "cairn.load.own", client}, 32) +

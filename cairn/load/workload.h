@@ -10,7 +10,7 @@
 #include "cairn/base/result.h"
 #include "cairn/load/made_text.h"
 #include "cairn/load/round_plan.h"
-#include "cairn/policy/trace.h"
+#include "cairn/trace/trace.h"
 
 namespace cairn {
 
@@ -48,17 +48,17 @@ class LoadWorkload {
                                    std::shared_ptr<const Trace> trace);
 
   // Rounds of different salts share no beginning.
-  RoundPlan round(const std::string& salt) const;
+  RoundSpec round(const std::string& salt) const;
 
   // Of the documents that were made or cut; 0 where there is none.
   std::size_t document_tokens() const { return document_tokens_; }
 
  private:
   Status make_documents(const TokenCounter& count);
-  RoundPlan document_round(const std::string& salt) const;
-  RoundPlan chat_round(const std::string& salt) const;
-  RoundPlan interference_round(const std::string& salt) const;
-  RoundPlan trace_round(const std::string& salt) const;
+  RoundSpec document_round(const std::string& salt) const;
+  RoundSpec chat_round(const std::string& salt) const;
+  RoundSpec interference_round(const std::string& salt) const;
+  RoundSpec trace_round(const std::string& salt) const;
 
   LoadWorkloadOptions options_;
   double tokens_per_word_ = 1;

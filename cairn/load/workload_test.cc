@@ -23,7 +23,7 @@ std::size_t common_prefix(const std::string& a, const std::string& b) {
 
 TEST(Workload, ADocumentIsSharedAndQuestionsAreNot) {
   const LoadWorkload workload = make({.clients = 3, .max_tokens = 7, .document_tokens = 500, .warm = true});
-  const RoundPlan plan = workload.round("salt");
+  const RoundSpec plan = workload.round("salt");
   ASSERT_EQ(plan.conversations.size(), 3u);
   ASSERT_EQ(plan.warm_up.size(), 1u);
   EXPECT_EQ(plan.conversations[1].turns[0].max_tokens, 7u);
@@ -35,7 +35,7 @@ TEST(Workload, ADocumentIsSharedAndQuestionsAreNot) {
 }
 
 TEST(Workload, SeparateDocumentsShareTheSaltAlone) {
-  const RoundPlan plan = make({.kind = LoadKind::kSeparate, .clients = 3, .document_tokens = 500}).round("salt");
+  const RoundSpec plan = make({.kind = LoadKind::kSeparate, .clients = 3, .document_tokens = 500}).round("salt");
   EXPECT_LT(common_prefix(text_of(plan.conversations[0]), text_of(plan.conversations[1])), 12u);
 }
 
@@ -51,7 +51,7 @@ TEST(Workload, AGivenDocumentIsCutOnlyWhenAskedTo) {
 }
 
 TEST(Workload, ChatsHaveTurnsAndMayShareASystemMessage) {
-  const RoundPlan plan =
+  const RoundSpec plan =
       make({.kind = LoadKind::kChat, .clients = 2, .turns = 3, .turn_tokens = 5, .system_tokens = 100}).round("salt");
   EXPECT_EQ(plan.requests(), 6u);
   EXPECT_EQ(plan.conversations[0].system, plan.conversations[1].system);
@@ -60,7 +60,7 @@ TEST(Workload, ChatsHaveTurnsAndMayShareASystemMessage) {
 }
 
 TEST(Workload, TheLongPromptComesLastAndWaits) {
-  const RoundPlan plan =
+  const RoundSpec plan =
       make({.kind = LoadKind::kInterference, .clients = 2, .long_tokens = 300, .lead_tokens = 9}).round("salt");
   ASSERT_EQ(plan.conversations.size(), 3u);
   EXPECT_EQ(plan.lead_pieces, 9u);
@@ -91,7 +91,7 @@ TEST(Workload, EqualBlocksOfATraceAreEqualText) {
     const auto prompt = rc::gen::container<std::vector<std::uint32_t>>(block);
     const std::vector<std::vector<std::uint32_t>> prompts = {*prompt, *prompt};
     const double scale = *rc::gen::elementOf(std::vector<double>{0.1, 0.5, 1, 2});
-    const RoundPlan plan = make({.kind = LoadKind::kTrace, .scale = scale}, trace_of(prompts)).round("salt");
+    const RoundSpec plan = make({.kind = LoadKind::kTrace, .scale = scale}, trace_of(prompts)).round("salt");
     const auto words = static_cast<std::size_t>(10 * scale);
     const auto shared =
         static_cast<std::size_t>(std::ranges::mismatch(prompts[0], prompts[1]).in1 - prompts[0].begin());
@@ -106,7 +106,7 @@ TEST(Workload, EqualBlocksOfATraceAreEqualText) {
 
 TEST(Workload, TracesKeepTheirTimesAndLengths) {
   const auto trace = trace_of({{1}, {2}, {3}});
-  const RoundPlan plan = make({.kind = LoadKind::kTrace, .speed = 2, .scale = 0.5, .limit = 2}, trace).round("salt");
+  const RoundSpec plan = make({.kind = LoadKind::kTrace, .speed = 2, .scale = 0.5, .limit = 2}, trace).round("salt");
   ASSERT_EQ(plan.conversations.size(), 2u);
   EXPECT_EQ(plan.conversations[0].due_s, 0);
   EXPECT_EQ(plan.conversations[1].due_s, 0.5);
@@ -118,7 +118,7 @@ TEST(Workload, AbsurdTracesAreBounded) {
   Trace trace = *trace_of({{1}, {2}});
   trace.requests[0].arrival_s = 1e300;
   trace.requests[0].output_tokens = UINT64_MAX;
-  const RoundPlan plan =
+  const RoundSpec plan =
       make({.kind = LoadKind::kTrace, .speed = 1e-6}, std::make_shared<const Trace>(trace)).round("s");
   EXPECT_EQ(plan.conversations[0].client, 1u);
   EXPECT_LT(plan.conversations[1].due_s, 2e9);

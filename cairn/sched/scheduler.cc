@@ -12,19 +12,19 @@ namespace cairn {
 namespace {
 
 // Waiting requests whose cached prefixes are looked up in one step, or one of each tenant where there are more tenants.
-constexpr std::size_t kMostSorted = 128;
+constexpr std::size_t kMaxSorted = 128;
 
 }  // namespace
 
 std::size_t Scheduler::bytes_alone(const SchedRequest& request) const {
-  return bytes_beyond(request, request.prompt_tokens + request.most_new, options_.tenants[request.tenant].held);
+  return bytes_beyond(request, request.prompt_tokens + request.max_new, options_.tenants[request.tenant].held);
 }
 
 void Scheduler::submit(SchedRequest request) {
   CAIRN_CHECK(could_fit(request) && request.prompt_tokens > 0);
   const std::size_t known = request.prompt_tokens;
   Entries& waiting = waiting_[request.tenant];
-  waiting.push_back({.request = std::move(request), .held = 0, .known = known, .parked = false});
+  waiting.push_back({.request = std::move(request), .held = 0, .known = known, .preempted = false});
 }
 
 void Scheduler::remove(RequestId id) {
@@ -86,33 +86,34 @@ std::size_t Scheduler::count_bytes(const SchedRequest& request, std::size_t toke
 }
 
 std::size_t Scheduler::growth_end(const Entry& entry) const {
-  return std::min(entry.known + options_.growth_tokens, entry.request.prompt_tokens + entry.request.most_new);
+  return std::min(entry.known + options_.growth_tokens, entry.request.prompt_tokens + entry.request.max_new);
 }
 
-StepPlan Scheduler::plan(double now_s, const Cached& cached) {
-  StepPlan plan;
+BatchStep Scheduler::plan(double now_s, const Cached& cached) {
+  BatchStep plan;
   make_room(plan);
   share_rows(plan);
   start_some(plan, now_s, cached);
   return plan;
 }
 
-void Scheduler::park(Entries::iterator entry) {
+void Scheduler::preempt(Entries::iterator entry) {
   entry->held = 0;
-  entry->parked = true;
-  // Among the parked, the one that arrived first is resumed first.
+  entry->preempted = true;
+  // Among the preempted, the one that arrived first is resumed first.
   Entries& waiting = waiting_[entry->request.tenant];
-  const auto place = std::ranges::find_if(
-      waiting, [&](const Entry& other) { return !other.parked || other.request.arrival_s > entry->request.arrival_s; });
+  const auto place = std::ranges::find_if(waiting, [&](const Entry& other) {
+    return !other.preempted || other.request.arrival_s > entry->request.arrival_s;
+  });
   waiting.splice(place, running_, entry);
 }
 
-RequestId Scheduler::park_newest(std::size_t tenant) {
+RequestId Scheduler::preempt_newest(std::size_t tenant) {
   for (auto entry = running_.end(); entry != running_.begin();) {
     --entry;
     if (entry->request.tenant != tenant) continue;
     const RequestId id = entry->request.id;
-    park(entry);
+    preempt(entry);
     if (running(tenant) > 0) short_.insert(tenant);
     return id;
   }
@@ -120,7 +121,7 @@ RequestId Scheduler::park_newest(std::size_t tenant) {
 }
 
 // What the next pass needs is there before it begins.
-void Scheduler::make_room(StepPlan& plan) {
+void Scheduler::make_room(BatchStep& plan) {
   for (std::size_t tenant = 0; tenant < options_.tenants.size(); ++tenant) {
     while (running(tenant) > 1) {
       KeySet counted = options_.tenants[tenant].held;
@@ -130,12 +131,12 @@ void Scheduler::make_room(StepPlan& plan) {
         bytes += count_bytes(entry.request, std::min(entry.known, entry.held + options_.pass_rows), counted);
       }
       if (bytes <= options_.tenants[tenant].kv_bytes) break;
-      plan.park.push_back(park_newest(tenant));
+      plan.preempt.push_back(preempt_newest(tenant));
     }
   }
 }
 
-void Scheduler::share_rows(StepPlan& plan) const {
+void Scheduler::share_rows(BatchStep& plan) const {
   std::size_t left = options_.pass_rows;
   for (const Entry& entry : running_) {
     if (entry.wanted() != 1 || left == 0) continue;
@@ -161,12 +162,12 @@ Scheduler::KeySet Scheduler::being_computed() const {
   return keys;
 }
 
-void Scheduler::start_some(StepPlan& plan, double now_s, const Cached& cached) {
-  if (running_.size() >= options_.most_running) return;
+void Scheduler::start_some(BatchStep& plan, double now_s, const Cached& cached) {
+  if (running_.size() >= options_.max_running) return;
   std::vector<Turn> all = turns(now_s, cached);
   if (all.empty()) return;
   KeySet computing = being_computed();
-  while (running_.size() < options_.most_running) {
+  while (running_.size() < options_.max_running) {
     // Between tenants nothing counts but what each of them got: how long its queue is, or how old, gives it no right to
     // the places of the others.
     const auto next = std::ranges::min_element(all, {}, [&](const Turn& turn) {
@@ -182,10 +183,10 @@ std::vector<Scheduler::Turn> Scheduler::turns(double now_s, const Cached& cached
   for (std::size_t tenant = 0; tenant < options_.tenants.size(); ++tenant) {
     if (waiting_[tenant].empty() || short_.contains(tenant)) continue;
     const std::size_t running = this->running(tenant);
-    if (running < options_.tenants[tenant].most_running) found.push_back({.tenant = tenant, .running = running});
+    if (running < options_.tenants[tenant].max_running) found.push_back({.tenant = tenant, .running = running});
   }
   for (Turn& turn : found) {
-    turn.candidates = candidates(turn.tenant, std::max<std::size_t>(1, kMostSorted / found.size()), now_s, cached);
+    turn.candidates = candidates(turn.tenant, std::max<std::size_t>(1, kMaxSorted / found.size()), now_s, cached);
     turn.counted = options_.tenants[turn.tenant].held;
     for (const Entry& entry : running_) {
       if (entry.request.tenant == turn.tenant)
@@ -202,7 +203,7 @@ std::vector<Scheduler::Candidate> Scheduler::candidates(std::size_t tenant, std:
   Entries& waiting = waiting_[tenant];
   for (auto entry = waiting.begin(); entry != waiting.end() && found.size() < most; ++entry) {
     found.push_back({entry, cached(tenant, entry->request.keys),
-                     entry->parked || now_s - entry->request.arrival_s > options_.patience_s});
+                     entry->preempted || now_s - entry->request.arrival_s > options_.patience_s});
   }
   std::ranges::stable_sort(found, [](const Candidate& a, const Candidate& b) {
     if (a.first != b.first) return a.first;
@@ -213,7 +214,7 @@ std::vector<Scheduler::Candidate> Scheduler::candidates(std::size_t tenant, std:
   return found;
 }
 
-void Scheduler::try_next(Turn& turn, KeySet& computing, StepPlan& plan) {
+void Scheduler::try_next(Turn& turn, KeySet& computing, BatchStep& plan) {
   const Candidate candidate = turn.candidates.back();
   turn.candidates.pop_back();
   const SchedRequest& request = candidate.entry->request;
@@ -232,7 +233,7 @@ void Scheduler::try_next(Turn& turn, KeySet& computing, StepPlan& plan) {
   candidate.entry->held = 0;
   running_.splice(running_.end(), waiting_[turn.tenant], candidate.entry);
   last_start_[turn.tenant] = ++starts_;
-  if (++turn.running >= tenant.most_running) turn.candidates.clear();
+  if (++turn.running >= tenant.max_running) turn.candidates.clear();
 }
 
 }  // namespace cairn

@@ -15,20 +15,20 @@
 #include <vector>
 
 #include "cairn/base/hash.h"
-#include "cairn/sched/step_plan.h"
+#include "cairn/sched/batch_step.h"
 
 namespace cairn {
 
 struct SchedulerOptions {
-  std::size_t most_running = 16;
+  std::size_t max_running = 16;
   std::size_t pass_rows = 256;      // of a pass
   std::size_t prefill_rows = 64;    // of a pass in which somebody decodes
   double patience_s = 5;            // after which a request goes before all of its tenant that arrived later
-  std::size_t growth_tokens = 256;  // of an answer that admission counts on; what comes after may cost a parking
+  std::size_t growth_tokens = 256;  // of an answer that admission counts on; what comes after may cost a preempting
   using KeySet = std::unordered_set<Digest, DigestHash>;
   struct Tenant {
     std::size_t kv_bytes = 0;  // for requests; what `held` takes comes on top
-    std::size_t most_running = SIZE_MAX;
+    std::size_t max_running = SIZE_MAX;
     KeySet held{};  // blocks that are there whoever runs
   };
   std::vector<Tenant> tenants{};                          // SchedRequest::tenant is an index
@@ -40,7 +40,7 @@ struct SchedRequest {
   RequestId id = 0;
   std::size_t tenant = 0;
   std::size_t prompt_tokens = 0;  // at least one
-  std::size_t most_new = 0;       // tokens of the answer, at most
+  std::size_t max_new = 0;        // tokens of the answer, at most
   double arrival_s = 0;
   std::vector<Digest> keys{};  // of the prompt's whole blocks
 };
@@ -64,7 +64,7 @@ class Scheduler {
   // Ended, or given up, in any state. Unknown ids do nothing.
   void remove(RequestId id);
 
-  StepPlan plan(double now_s, const Cached& cached);
+  BatchStep plan(double now_s, const Cached& cached);
 
   // After a start: how many tokens the sequence holds. After a pass: that, and how many tokens the request has by now,
   // prompt and answer. Requires: running; held < known.
@@ -72,7 +72,7 @@ class Scheduler {
   void advanced(RequestId id, std::size_t held, std::size_t known);
   // Memory was short after all: the newest running request of the tenant goes back to wait, and nothing of the tenant
   // starts before one of the others has ended. Returns it; 0 when none runs.
-  RequestId park_newest(std::size_t tenant);
+  RequestId preempt_newest(std::size_t tenant);
 
   std::size_t running() const { return running_.size(); }
   std::size_t waiting() const;
@@ -82,9 +82,9 @@ class Scheduler {
  private:
   struct Entry {
     SchedRequest request;
-    std::size_t held = 0;   // tokens in its sequence
-    std::size_t known = 0;  // tokens that it has
-    bool parked = false;    // has run before
+    std::size_t held = 0;    // tokens in its sequence
+    std::size_t known = 0;   // tokens that it has
+    bool preempted = false;  // has run before
     std::size_t wanted() const { return known - held; }
   };
   using Entries = std::list<Entry>;
@@ -93,7 +93,7 @@ class Scheduler {
   struct Candidate {
     Entries::iterator entry;
     std::size_t cached_blocks = 0;
-    bool first = false;  // parked, or out of patience
+    bool first = false;  // preempted, or out of patience
   };
   // A tenant in which something may start in this step.
   struct Turn {
@@ -107,19 +107,19 @@ class Scheduler {
   std::size_t bytes_beyond(const SchedRequest& request, std::size_t tokens, const KeySet& counted) const;
   std::size_t count_bytes(const SchedRequest& request, std::size_t tokens, KeySet& counted) const;
   std::size_t growth_end(const Entry& entry) const;
-  void share_rows(StepPlan& plan) const;
-  void make_room(StepPlan& plan);
-  void start_some(StepPlan& plan, double now_s, const Cached& cached);
+  void share_rows(BatchStep& plan) const;
+  void make_room(BatchStep& plan);
+  void start_some(BatchStep& plan, double now_s, const Cached& cached);
   std::vector<Turn> turns(double now_s, const Cached& cached);
   std::vector<Candidate> candidates(std::size_t tenant, std::size_t most, double now_s, const Cached& cached);
-  void try_next(Turn& turn, KeySet& computing, StepPlan& plan);
+  void try_next(Turn& turn, KeySet& computing, BatchStep& plan);
   KeySet being_computed() const;
-  void park(Entries::iterator entry);
+  void preempt(Entries::iterator entry);
 
   SchedulerOptions options_;
   Entries running_;                        // in the order in which they started
   std::unordered_set<std::size_t> short_;  // tenants in which nothing starts
-  std::vector<Entries> waiting_;           // by tenant; parked ones first, then in the order of arrival
+  std::vector<Entries> waiting_;           // by tenant; preempted ones first, then in the order of arrival
   std::vector<std::uint64_t> last_start_;  // by tenant, a number of starts_
   std::uint64_t starts_ = 0;
 };

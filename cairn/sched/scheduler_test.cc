@@ -33,7 +33,7 @@ std::vector<Digest> keys_of(std::uint64_t document, std::size_t shared, std::uin
 
 struct Plan {
   std::uint64_t document = 0;
-  std::size_t shared_blocks = 0, prompt = 1, most_new = 1, tenant = 0;
+  std::size_t shared_blocks = 0, prompt = 1, max_new = 1, tenant = 0;
   double arrival_s = 0;
 };
 
@@ -53,7 +53,7 @@ class Machine {
     SchedRequest request{.id = id,
                          .tenant = plan.tenant,
                          .prompt_tokens = plan.prompt,
-                         .most_new = plan.most_new,
+                         .max_new = plan.max_new,
                          .arrival_s = plan.arrival_s,
                          .keys = keys_of(plan.document, plan.shared_blocks, id, plan.prompt)};
     if (!scheduler_.could_fit(request)) return;
@@ -65,37 +65,37 @@ class Machine {
 
   // One pass; false when there was nothing to do.
   bool step() {
-    const StepPlan plan = scheduler_.plan(now_s_, [&](std::size_t, const std::vector<Digest>& keys) {
+    const BatchStep plan = scheduler_.plan(now_s_, [&](std::size_t, const std::vector<Digest>& keys) {
       ++looked_up_;
       std::size_t held = 0;
       while (held < keys.size() && cache_.contains(keys[held])) ++held;
       return held;
     });
-    for (const RequestId id : plan.park) {
+    for (const RequestId id : plan.preempt) {
       EXPECT_TRUE(requests_.at(id).running);
       requests_.at(id).running = false;
       requests_.at(id).held = 0;
-      ++parked_;
+      ++preempted_;
     }
     for (const RequestId id : plan.start) start(id);
     std::size_t rows = 0;
     std::set<RequestId> seen;
-    for (const StepPlan::Rows& part : plan.rows) {
+    for (const BatchStep::Rows& part : plan.rows) {
       EXPECT_TRUE(seen.insert(part.id).second) << "two parts of one request";
       advance(part, rows);
       rows += part.count;
     }
     EXPECT_LE(rows, options_.pass_rows);
     now_s_ += 0.001 * static_cast<double>(rows + 1);
-    for (const StepPlan::Rows& part : plan.rows) finish_rows(part.id);
+    for (const BatchStep::Rows& part : plan.rows) finish_rows(part.id);
     expect_budgets();
-    return rows > 0 || !plan.start.empty() || !plan.park.empty();
+    return rows > 0 || !plan.start.empty() || !plan.preempt.empty();
   }
 
   Scheduler& scheduler() { return scheduler_; }
   std::map<RequestId, Request>& requests() { return requests_; }
   double now_s() const { return now_s_; }
-  std::size_t parked() const { return parked_; }
+  std::size_t preempted() const { return preempted_; }
   std::size_t computed() const { return computed_; }
   std::size_t looked_up() const { return looked_up_; }  // prefixes, of waiting requests
 
@@ -112,7 +112,7 @@ class Machine {
     scheduler_.opened(id, request.held);
   }
 
-  void advance(const StepPlan::Rows& part, std::size_t) {
+  void advance(const BatchStep::Rows& part, std::size_t) {
     Request& request = requests_.at(part.id);
     EXPECT_TRUE(request.running);
     EXPECT_GE(part.count, 1u);
@@ -131,7 +131,7 @@ class Machine {
         request.longest_gap_s = std::max(request.longest_gap_s, now_s_ - request.last_token_s);
       }
       request.last_token_s = now_s_;
-      if (++request.known == request.what.prompt_tokens + request.what.most_new) {
+      if (++request.known == request.what.prompt_tokens + request.what.max_new) {
         request.done_s = now_s_;
         request.running = false;
         return scheduler_.remove(id);
@@ -154,9 +154,9 @@ class Machine {
         }
       }
       EXPECT_LE(bytes, options_.tenants[tenant].kv_bytes);
-      EXPECT_LE(running, options_.tenants[tenant].most_running);
+      EXPECT_LE(running, options_.tenants[tenant].max_running);
     }
-    EXPECT_LE(scheduler_.running(), options_.most_running);
+    EXPECT_LE(scheduler_.running(), options_.max_running);
   }
 
   SchedulerOptions options_;
@@ -164,7 +164,7 @@ class Machine {
   std::map<RequestId, Request> requests_;
   std::set<Digest> cache_;
   double now_s_ = 0;
-  std::size_t parked_ = 0, computed_ = 0, looked_up_ = 0;
+  std::size_t preempted_ = 0, computed_ = 0, looked_up_ = 0;
 };
 
 SchedulerOptions roomy() {
@@ -179,9 +179,9 @@ RC_GTEST_PROP(SchedulerModel, EverybodyEndsWithinTheBudgets, ()) {
   const auto tenants = *rc::gen::inRange<std::size_t>(1, 4);
   for (std::size_t t = 0; t < tenants; ++t) {
     options.tenants.push_back({.kv_bytes = *rc::gen::inRange<std::size_t>(2, 40) * kBlockBytes,
-                               .most_running = *rc::gen::inRange<std::size_t>(1, 8)});
+                               .max_running = *rc::gen::inRange<std::size_t>(1, 8)});
   }
-  options.most_running = *rc::gen::inRange<std::size_t>(1, 12);
+  options.max_running = *rc::gen::inRange<std::size_t>(1, 12);
   options.growth_tokens = *rc::gen::inRange<std::size_t>(0, 600);
   options.patience_s = *rc::gen::element(0.0, 0.1, 5.0);
   Machine machine(options);
@@ -190,7 +190,7 @@ RC_GTEST_PROP(SchedulerModel, EverybodyEndsWithinTheBudgets, ()) {
     const Plan plan{.document = *rc::gen::inRange<std::uint64_t>(0, 3),
                     .shared_blocks = *rc::gen::inRange<std::size_t>(0, 10),
                     .prompt = *rc::gen::inRange<std::size_t>(1, 1200),
-                    .most_new = *rc::gen::inRange<std::size_t>(1, 400),
+                    .max_new = *rc::gen::inRange<std::size_t>(1, 400),
                     .tenant = *rc::gen::inRange<std::size_t>(0, tenants),
                     .arrival_s = machine.now_s()};
     machine.submit(id, plan);
@@ -208,14 +208,14 @@ RC_GTEST_PROP(SchedulerModel, EverybodyEndsWithinTheBudgets, ()) {
   }
   RC_ASSERT(machine.scheduler().running() + machine.scheduler().waiting() == 0);
   for (const auto& [id, request] : machine.requests()) RC_ASSERT(request.done_s >= 0);
-  if (options.growth_tokens >= 400) RC_ASSERT(machine.parked() == 0);  // admission counts on all there will be
+  if (options.growth_tokens >= 400) RC_ASSERT(machine.preempted() == 0);  // admission counts on all there will be
 }
 
 TEST(Scheduler, ALongPromptDelaysTheOthersByOneChunk) {
   Machine machine(roomy());
-  for (RequestId id = 1; id <= 4; ++id) machine.submit(id, {.document = id, .prompt = 64, .most_new = 200});
+  for (RequestId id = 1; id <= 4; ++id) machine.submit(id, {.document = id, .prompt = 64, .max_new = 200});
   for (int i = 0; i < 10; ++i) machine.step();
-  machine.submit(9, {.document = 9, .prompt = 8192, .most_new = 10, .arrival_s = machine.now_s()});
+  machine.submit(9, {.document = 9, .prompt = 8192, .max_new = 10, .arrival_s = machine.now_s()});
   while (machine.requests().at(9).done_s < 0 && machine.step()) {
   }
   for (RequestId id = 1; id <= 4; ++id) {
@@ -226,7 +226,7 @@ TEST(Scheduler, ALongPromptDelaysTheOthersByOneChunk) {
 TEST(Scheduler, ASharedPrefixIsComputedOnce) {
   Machine machine(roomy());
   for (RequestId id = 1; id <= 8; ++id) {
-    machine.submit(id, {.document = 1, .shared_blocks = 16, .prompt = 16 * kBlockTokens + 10, .most_new = 5});
+    machine.submit(id, {.document = 1, .shared_blocks = 16, .prompt = 16 * kBlockTokens + 10, .max_new = 5});
   }
   while (machine.step()) {
   }
@@ -235,20 +235,20 @@ TEST(Scheduler, ASharedPrefixIsComputedOnce) {
 
 TEST(Scheduler, LongerPrefixesGoFirstUntilSomebodyHasWaitedTooLong) {
   SchedulerOptions options = roomy();
-  options.most_running = 1;
+  options.max_running = 1;
   options.patience_s = 3;
   Machine machine(options);
-  machine.submit(1, {.document = 1, .shared_blocks = 4, .prompt = 300, .most_new = 1});
+  machine.submit(1, {.document = 1, .shared_blocks = 4, .prompt = 300, .max_new = 1});
   while (machine.requests().at(1).done_s < 0) machine.step();
   const double start_s = machine.now_s();
-  machine.submit(100, {.document = 2, .prompt = 300, .most_new = 1, .arrival_s = start_s});
+  machine.submit(100, {.document = 2, .prompt = 300, .max_new = 1, .arrival_s = start_s});
   // A stream of requests that know their prefix would keep it waiting for ever.
   RequestId next = 200;
   while (machine.requests().at(100).first_start_s < 0) {
     ASSERT_LT(machine.now_s(), start_s + 4) << "it starves";
     if (machine.scheduler().waiting() < 3) {
       machine.submit(next++,
-                     {.document = 1, .shared_blocks = 4, .prompt = 300, .most_new = 1, .arrival_s = machine.now_s()});
+                     {.document = 1, .shared_blocks = 4, .prompt = 300, .max_new = 1, .arrival_s = machine.now_s()});
     }
     machine.step();
   }
@@ -262,11 +262,11 @@ TEST(Scheduler, TheNewestMakesRoomAndComesBack) {
   options.growth_tokens = 64;
   Machine machine(options);
   for (RequestId id = 1; id <= 3; ++id) {
-    machine.submit(id, {.document = id, .prompt = 128, .most_new = 1000, .arrival_s = static_cast<double>(id)});
+    machine.submit(id, {.document = id, .prompt = 128, .max_new = 1000, .arrival_s = static_cast<double>(id)});
   }
   while (machine.step()) {
   }
-  EXPECT_GT(machine.parked(), 0u);
+  EXPECT_GT(machine.preempted(), 0u);
   EXPECT_EQ(machine.requests().at(1).starts, 1u) << "the oldest never makes room";
   EXPECT_LT(machine.requests().at(1).done_s, machine.requests().at(3).done_s);
   for (RequestId id = 1; id <= 3; ++id) EXPECT_GE(machine.requests().at(id).done_s, 0);
@@ -275,11 +275,11 @@ TEST(Scheduler, TheNewestMakesRoomAndComesBack) {
 TEST(Scheduler, TenantsTakeTurns) {
   SchedulerOptions options = roomy();
   options.tenants.push_back(options.tenants.front());
-  options.most_running = 4;
+  options.max_running = 4;
   Machine machine(options);
-  for (RequestId id = 1; id <= 20; ++id) machine.submit(id, {.document = id, .prompt = 100, .most_new = 50});
+  for (RequestId id = 1; id <= 20; ++id) machine.submit(id, {.document = id, .prompt = 100, .max_new = 50});
   machine.step();
-  machine.submit(50, {.document = 50, .prompt = 100, .most_new = 50, .tenant = 1});
+  machine.submit(50, {.document = 50, .prompt = 100, .max_new = 50, .tenant = 1});
   while (machine.requests().at(50).first_start_s < 0) ASSERT_TRUE(machine.step());
   double first_end_s = machine.now_s();
   for (RequestId id = 1; id <= 4; ++id) {
@@ -292,12 +292,12 @@ TEST(Scheduler, TenantsTakeTurns) {
 std::vector<double> starts_beside(std::size_t queued, const SchedulerOptions& options, std::size_t steps) {
   Machine machine(options);
   for (RequestId id = 1; id <= 2 * queued; ++id) {
-    machine.submit(id, {.document = id, .prompt = 100, .most_new = 20 + id % 2 * 20, .tenant = id % 2});
+    machine.submit(id, {.document = id, .prompt = 100, .max_new = 20 + id % 2 * 20, .tenant = id % 2});
   }
   for (std::size_t s = 0; s < steps; ++s) machine.step();
   std::vector<double> starts;
   for (RequestId id = 10001; id <= 10003; ++id) {
-    machine.submit(id, {.document = id, .prompt = 70, .most_new = 5, .tenant = 2, .arrival_s = machine.now_s()});
+    machine.submit(id, {.document = id, .prompt = 70, .max_new = 5, .tenant = 2, .arrival_s = machine.now_s()});
     while (machine.requests().at(id).done_s < 0) {
       if (!machine.step()) return {};
     }
@@ -309,10 +309,10 @@ std::vector<double> starts_beside(std::size_t queued, const SchedulerOptions& op
 RC_GTEST_PROP(SchedulerModel, HowLongATenantWaitsDoesNotDependOnTheQueuesOfOthers, ()) {
   SchedulerOptions options = roomy();
   options.tenants.resize(3, options.tenants.front());
-  options.most_running = *rc::gen::inRange<std::size_t>(1, 6);
+  options.max_running = *rc::gen::inRange<std::size_t>(1, 6);
   options.patience_s = *rc::gen::element(0.0, 0.1, 5.0);
   for (std::size_t t = 0; t < 2; ++t) {
-    options.tenants[t].most_running = *rc::gen::element<std::size_t>(1, 3, SIZE_MAX);
+    options.tenants[t].max_running = *rc::gen::element<std::size_t>(1, 3, SIZE_MAX);
     options.tenants[t].kv_bytes = *rc::gen::element<std::size_t>(3, 1000) * kBlockBytes;
   }
   const auto steps = *rc::gen::inRange<std::size_t>(0, 100);
@@ -324,12 +324,12 @@ RC_GTEST_PROP(SchedulerModel, HowLongATenantWaitsDoesNotDependOnTheQueuesOfOther
 TEST(Scheduler, ATenantAtItsLimitKeepsNoPlaceFree) {
   SchedulerOptions options = roomy();
   options.tenants.resize(2, options.tenants.front());
-  options.tenants[0].most_running = 1;
-  options.most_running = 4;
+  options.tenants[0].max_running = 1;
+  options.max_running = 4;
   Machine machine(options);
-  for (RequestId id = 1; id <= 200; ++id) machine.submit(id, {.document = id, .prompt = 100, .most_new = 400});
+  for (RequestId id = 1; id <= 200; ++id) machine.submit(id, {.document = id, .prompt = 100, .max_new = 400});
   machine.step();
-  machine.submit(500, {.document = 500, .prompt = 100, .most_new = 4, .tenant = 1, .arrival_s = machine.now_s()});
+  machine.submit(500, {.document = 500, .prompt = 100, .max_new = 4, .tenant = 1, .arrival_s = machine.now_s()});
   machine.step();
   EXPECT_TRUE(machine.requests().at(500).running);
 }
@@ -337,15 +337,15 @@ TEST(Scheduler, ATenantAtItsLimitKeepsNoPlaceFree) {
 TEST(Scheduler, TenantsTakeTurnsAlsoWhenAllHaveWaitedTooLong) {
   SchedulerOptions options = roomy();
   options.tenants.resize(2, options.tenants.front());
-  options.most_running = 1;
+  options.max_running = 1;
   options.patience_s = 0;
   Machine machine(options);
-  for (RequestId id = 1; id <= 150; ++id) machine.submit(id, {.document = id, .prompt = 100, .most_new = 5});
+  for (RequestId id = 1; id <= 150; ++id) machine.submit(id, {.document = id, .prompt = 100, .max_new = 5});
   for (int i = 0; i < 20; ++i) machine.step();
   std::size_t before = 0;
   for (const auto& [id, request] : machine.requests()) before += request.starts;
   for (RequestId id = 501; id <= 503; ++id) {
-    machine.submit(id, {.document = id, .prompt = 100, .most_new = 5, .tenant = 1, .arrival_s = machine.now_s()});
+    machine.submit(id, {.document = id, .prompt = 100, .max_new = 5, .tenant = 1, .arrival_s = machine.now_s()});
   }
   while (machine.requests().at(503).first_start_s < 0) ASSERT_TRUE(machine.step());
   std::size_t after = 0;
@@ -359,7 +359,7 @@ TEST(Scheduler, AStepLooksAtFewOfManyWhoWait) {
   for (std::size_t t = 0; t < 3; ++t) options.tenants[t].kv_bytes = 5 * kBlockBytes;  // places are free, bytes are not
   Machine machine(options);
   for (RequestId id = 1; id <= 600; ++id) {
-    machine.submit(id, {.document = id, .prompt = 200, .most_new = 100, .tenant = id % 3});
+    machine.submit(id, {.document = id, .prompt = 200, .max_new = 100, .tenant = id % 3});
   }
   for (int i = 0; i < 30; ++i) {
     const std::size_t before = machine.looked_up();

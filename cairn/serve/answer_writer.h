@@ -5,9 +5,9 @@
 #include <memory>
 #include <span>
 
-#include "cairn/engine/tokenizer.h"
 #include "cairn/serve/generation.h"
 #include "cairn/serve/stop_matcher.h"
+#include "cairn/text/tokenizer.h"
 
 namespace cairn {
 

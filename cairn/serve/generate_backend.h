@@ -12,9 +12,9 @@
 #include "cairn/base/result.h"
 #include "cairn/cache/kv_cache.h"
 #include "cairn/engine/model_config.h"
-#include "cairn/engine/tokenizer.h"
 #include "cairn/serve/generation.h"
 #include "cairn/store/store.h"
+#include "cairn/text/tokenizer.h"
 
 namespace cairn {
 
@@ -29,11 +29,11 @@ struct TenantState {
 };
 
 struct LoopState {
-  std::size_t running = 0, waiting = 0, most_running = 0;
+  std::size_t running = 0, waiting = 0, max_running = 0;
   std::uint64_t passes = 0, rows = 0, prefill_rows = 0, decode_rows = 0;
-  std::uint64_t parked = 0, finished = 0, cancelled = 0, failed = 0, refused = 0;
+  std::uint64_t preempted = 0, finished = 0, cancelled = 0, failed = 0, refused = 0;
   std::size_t last_batch = 0;  // requests in the last pass
-  std::size_t most_rows = 0;   // of a pass
+  std::size_t max_rows = 0;    // of a pass
   std::string codec;
   std::vector<TenantState> tenants;
 };
@@ -50,7 +50,7 @@ class GenerateBackend {
   // draining).
   virtual Result<std::shared_ptr<Generation>> submit(GenerateRequest request) = 0;
   // How many of a tenant may be submitted at once when nobody else waits.
-  virtual std::size_t most_at_once(const std::string& tenant) const = 0;
+  virtual std::size_t max_at_once(const std::string& tenant) const = 0;
 
   // Takes no more requests and waits for those that run; the others end as kCancelled at the deadline. Flushes the
   // store.

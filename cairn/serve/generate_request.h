@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "cairn/block/block_key.h"
-#include "cairn/engine/sampler.h"
+#include "cairn/text/sampler.h"
 
 namespace cairn {
 
@@ -58,7 +58,7 @@ struct GenerationUsage {
   std::size_t cached_tokens = 0;  // of the prompt, not computed: from memory or a store
   std::size_t stored_tokens = 0;  // of these, from the store
   std::size_t completion_tokens = 0;
-  std::size_t parked = 0;  // how often it had to make room
+  std::size_t preempted = 0;  // how often it had to make room
 };
 
 struct GenerationResult {

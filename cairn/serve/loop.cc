@@ -55,7 +55,7 @@ Result<std::unique_ptr<ServeLoop>> ServeLoop::create(std::unique_ptr<Engine> eng
 }
 
 Status ServeLoop::Impl::open_tenants() {
-  SchedulerOptions sched{.most_running = options.most_running,
+  SchedulerOptions sched{.max_running = options.max_running,
                          .pass_rows = Forward::kMaxRows,
                          .prefill_rows = options.prefill_rows,
                          .patience_s = std::chrono::duration<double>(options.patience).count()};
@@ -76,7 +76,7 @@ Status ServeLoop::Impl::open_tenants() {
     sched.block_bytes = [&cache](std::size_t number) { return cache.block_bytes(number); };
     CAIRN_TRY(tenant.held, hold_prefixes(*tenant.engine, options.public_prefixes));
     sched.tenants.push_back({.kv_bytes = limits.kv_bytes - tenant.held.bytes,
-                             .most_running = limits.most_running == 0 ? SIZE_MAX : limits.most_running,
+                             .max_running = limits.max_running == 0 ? SIZE_MAX : limits.max_running,
                              .held = {tenant.held.keys.begin(), tenant.held.keys.end()}});
     tenant.counts.name = name;
     tenant.counts.kv_budget = limits.kv_bytes;
@@ -118,21 +118,21 @@ Result<std::shared_ptr<Generation>> ServeLoop::submit(GenerateRequest request) {
   }
   SchedRequest scheduled{.tenant = found->second,
                          .prompt_tokens = prompt,
-                         .most_new = request.max_tokens != 0 ? request.max_tokens : context - prompt,
+                         .max_new = request.max_tokens != 0 ? request.max_tokens : context - prompt,
                          .arrival_s = impl.now_s(),
                          .keys = block_keys(tenant.engine->cache().options().root, request.prompt)};
   const Scheduler& scheduler = *impl.scheduler;
   if (request.max_tokens == 0 && !scheduler.could_fit(scheduled)) {  // as many as there is room for
-    const std::size_t most = std::exchange(scheduled.most_new, 1);
+    const std::size_t most = std::exchange(scheduled.max_new, 1);
     for (std::size_t step = std::bit_floor(most); step > 0; step /= 2) {
-      if (scheduled.most_new + step >= most) continue;
-      scheduled.most_new += step;
-      if (!scheduler.could_fit(scheduled)) scheduled.most_new -= step;
+      if (scheduled.max_new + step >= most) continue;
+      scheduled.max_new += step;
+      if (!scheduler.could_fit(scheduled)) scheduled.max_new -= step;
     }
   }
   if (!scheduler.could_fit(scheduled)) {
     return fail(ErrorCode::kOutOfBudget,
-                "the keys and values of " + std::to_string(prompt + scheduled.most_new) + " tokens take " +
+                "the keys and values of " + std::to_string(prompt + scheduled.max_new) + " tokens take " +
                     std::to_string(scheduler.bytes_alone(scheduled)) + " bytes, more than the " +
                     std::to_string(tenant.limits.kv_bytes - tenant.held.bytes) + " that there are");
   }
@@ -141,7 +141,7 @@ Result<std::shared_ptr<Generation>> ServeLoop::submit(GenerateRequest request) {
     const std::lock_guard lock(impl.mutex);
     std::size_t waiting = 0;
     for (const ServeTenant& each : impl.tenants) waiting += each.waiting;
-    if (impl.draining || tenant.waiting >= tenant.limits.most_waiting || waiting >= impl.options.most_waiting) {
+    if (impl.draining || tenant.waiting >= tenant.limits.max_waiting || waiting >= impl.options.max_waiting) {
       ++impl.counts.refused;
       return fail(ErrorCode::kBusy,
                   impl.draining ? "the server is stopping" : "too many requests wait; try again later");
@@ -155,10 +155,10 @@ Result<std::shared_ptr<Generation>> ServeLoop::submit(GenerateRequest request) {
   return generation;
 }
 
-std::size_t ServeLoop::most_at_once(const std::string& tenant) const {
+std::size_t ServeLoop::max_at_once(const std::string& tenant) const {
   const auto found = impl_->tenant_numbers.find(tenant);
   if (found == impl_->tenant_numbers.end()) return 0;
-  return std::min(impl_->tenants[found->second].limits.most_waiting, impl_->options.most_waiting);
+  return std::min(impl_->tenants[found->second].limits.max_waiting, impl_->options.max_waiting);
 }
 
 void ServeLoop::drain(Deadline deadline) {
@@ -186,8 +186,8 @@ bool ServeLoop::draining() const {
 LoopState ServeLoop::state() const {
   const std::lock_guard lock(impl_->mutex);
   LoopState state = impl_->counts;
-  state.most_running = impl_->options.most_running;
-  state.most_rows = Forward::kMaxRows;
+  state.max_running = impl_->options.max_running;
+  state.max_rows = Forward::kMaxRows;
   state.codec = impl_->codec;
   for (const ServeTenant& tenant : impl_->tenants) {
     state.tenants.push_back(tenant.counts);

@@ -17,15 +17,15 @@
 namespace cairn {
 
 struct TenantLimits {
-  std::size_t kv_bytes = 0;      // of its cache; 0: an equal share of what no tenant has been given
-  std::size_t most_running = 0;  // at a time; 0: as many as all
-  std::size_t most_waiting = 64;
+  std::size_t kv_bytes = 0;     // of its cache; 0: an equal share of what no tenant has been given
+  std::size_t max_running = 0;  // at a time; 0: as many as all
+  std::size_t max_waiting = 64;
 };
 
 struct LoopOptions {
   std::size_t kv_budget_bytes = std::size_t{2} << 30;  // of all tenants together
-  std::size_t most_running = 16;
-  std::size_t most_waiting = 256;
+  std::size_t max_running = 16;
+  std::size_t max_waiting = 256;
   std::uint32_t prefill_rows = 64;  // in a pass in which somebody decodes
   std::chrono::milliseconds patience{5000};
   std::map<std::string, TenantLimits> tenants{{"", {}}};  // all there are; "" is who has no key
@@ -44,7 +44,7 @@ class ServeLoop final : public GenerateBackend {
   ServeLoop& operator=(const ServeLoop&) = delete;
 
   Result<std::shared_ptr<Generation>> submit(GenerateRequest request) override;
-  std::size_t most_at_once(const std::string& tenant) const override;
+  std::size_t max_at_once(const std::string& tenant) const override;
   void drain(Deadline deadline) override;
   bool draining() const override;
   LoopState state() const override;

@@ -28,7 +28,7 @@ struct ActiveRequest {
   Sampler sampler;
   AnswerWriter writer;
   std::size_t tenant = 0;
-  std::size_t most_new = 0;
+  std::size_t max_new = 0;
   std::vector<TokenId> tokens{};       // prompt and answer
   std::optional<Sequence> sequence{};  // while it runs
   std::vector<float> logits{};
@@ -84,17 +84,17 @@ struct ServeLoop::Impl {
   bool step();
   void take_inbox();
   void drop_cancelled();
-  void park(RequestId id);
+  void preempt(RequestId id);
   void open(RequestId id);
   bool has_sequence(RequestId id) const {
     const auto found = active.find(id);
     return found != active.end() && found->second.sequence.has_value();
   }
   bool may_compute(RequestId id, ActiveRequest& request, bool alone);
-  void compute(std::vector<StepPlan::Rows> rows);
-  Status pass(std::span<const StepPlan::Rows> rows);
-  void recover(std::span<const StepPlan::Rows> rows, const Error& error);
-  void take_tokens(std::span<const StepPlan::Rows> rows);
+  void compute(std::vector<BatchStep::Rows> rows);
+  Status pass(std::span<const BatchStep::Rows> rows);
+  void recover(std::span<const BatchStep::Rows> rows, const Error& error);
+  void take_tokens(std::span<const BatchStep::Rows> rows);
   void take_token(RequestId id, Result<TokenId> token);
   void finish(RequestId id, FinishReason reason, std::string error = {});
   void publish(std::size_t batch, std::size_t decode_rows, std::size_t prefill_rows);

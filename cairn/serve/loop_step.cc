@@ -34,13 +34,13 @@ void ServeLoop::Impl::run() {
 bool ServeLoop::Impl::step() {
   take_inbox();
   drop_cancelled();
-  const StepPlan plan = scheduler->plan(now_s(), [this](std::size_t tenant, const std::vector<Digest>& keys) {
+  const BatchStep plan = scheduler->plan(now_s(), [this](std::size_t tenant, const std::vector<Digest>& keys) {
     return tenants[tenant].engine->cache().known(keys);
   });
-  for (const RequestId id : plan.park) park(id);
+  for (const RequestId id : plan.preempt) preempt(id);
   for (const RequestId id : plan.start) open(id);
-  std::vector<StepPlan::Rows> rows;
-  for (const StepPlan::Rows& part : plan.rows) {
+  std::vector<BatchStep::Rows> rows;
+  for (const BatchStep::Rows& part : plan.rows) {
     const auto found = active.find(part.id);
     if (found != active.end() && may_compute(part.id, found->second, plan.rows.size() == 1)) rows.push_back(part);
   }
@@ -64,7 +64,7 @@ void ServeLoop::Impl::take_inbox() {
                                              std::move(submitted.sampler));
     ActiveRequest& taken_on = entry->second;
     taken_on.tenant = submitted.request.tenant;
-    taken_on.most_new = submitted.request.most_new;
+    taken_on.max_new = submitted.request.max_new;
     taken_on.tokens = request.prompt;
     taken_on.usage.prompt_tokens = request.prompt.size();
     taken_on.arrived = begun + std::chrono::duration_cast<ServeClock::duration>(
@@ -85,12 +85,12 @@ void ServeLoop::Impl::drop_cancelled() {
 }
 
 // Its full blocks stay in the prefix index and in the store for as long as there is room for them.
-void ServeLoop::Impl::park(RequestId id) {
+void ServeLoop::Impl::preempt(RequestId id) {
   ActiveRequest& request = active.at(id);
   request.sequence.reset();
-  ++request.usage.parked;
+  ++request.usage.preempted;
   const std::lock_guard lock(mutex);
-  ++counts.parked;
+  ++counts.preempted;
 }
 
 void ServeLoop::Impl::open(RequestId id) {
@@ -109,19 +109,19 @@ void ServeLoop::Impl::open(RequestId id) {
 bool ServeLoop::Impl::may_compute(RequestId id, ActiveRequest& request, bool alone) {
   Sequence& sequence = *request.sequence;
   if (!sequence.at_awaited_blocks()) return true;
-  const StoreLink& link = *tenants[request.tenant].engine->store_link();
+  const KvConnector& link = *tenants[request.tenant].engine->connector();
   const auto look = alone ? kBlocksOnTheWay : std::chrono::milliseconds(0);
-  const Incoming& incoming = sequence.incoming();
+  const PendingLoad& incoming = sequence.incoming();
   switch (link.advise(incoming, sequence.size(), Forward::kMaxRows, look)) {
-    case StoreLink::Advice::kWait: return false;
-    case StoreLink::Advice::kCompute: return true;
-    case StoreLink::Advice::kAbandon: sequence.drop_incoming(); return true;
-    case StoreLink::Advice::kJoin: break;
+    case KvConnector::Advice::kWait: return false;
+    case KvConnector::Advice::kCompute: return true;
+    case KvConnector::Advice::kAbandon: sequence.drop_incoming(); return true;
+    case KvConnector::Advice::kJoin: break;
   }
   if (!alone && !incoming.all_here() && !incoming.late()) return false;
   const std::size_t before = sequence.size();
   sequence.join_incoming();
-  if (request.generated() == 0) {  // what a parked answer loads is no part of its prompt
+  if (request.generated() == 0) {  // what a preempted answer loads is no part of its prompt
     request.usage.stored_tokens = sequence.size() - before;
     request.timing.load_s = seconds_since(request.reopened);
   }
@@ -129,27 +129,27 @@ bool ServeLoop::Impl::may_compute(RequestId id, ActiveRequest& request, bool alo
   return false;  // the next plan knows how much is left
 }
 
-void ServeLoop::Impl::compute(std::vector<StepPlan::Rows> rows) {
+void ServeLoop::Impl::compute(std::vector<BatchStep::Rows> rows) {
   std::size_t decode_rows = 0, prefill_rows = 0;
-  for (const StepPlan::Rows& part : rows) (part.count == 1 ? decode_rows : prefill_rows) += part.count;
+  for (const BatchStep::Rows& part : rows) (part.count == 1 ? decode_rows : prefill_rows) += part.count;
   const std::size_t batch = rows.size();
   // A pass that blocks from a store may end is computed apart, so that it costs nobody else anything.
   const auto joined = std::ranges::stable_partition(
-      rows, [&](const StepPlan::Rows& part) { return !active.at(part.id).sequence->joined_blocks(); });
+      rows, [&](const BatchStep::Rows& part) { return !active.at(part.id).sequence->joined_blocks(); });
   const auto others = std::span(rows).first(rows.size() - joined.size());
   for (const auto part : {others, std::span(joined.begin(), joined.end())}) {
-    std::vector<StepPlan::Rows> left(part.begin(), part.end());
-    std::erase_if(left, [&](const StepPlan::Rows& each) { return !has_sequence(each.id); });  // made room for others
+    std::vector<BatchStep::Rows> left(part.begin(), part.end());
+    std::erase_if(left, [&](const BatchStep::Rows& each) { return !has_sequence(each.id); });  // made room for others
     if (left.empty()) continue;
     if (const Status status = pass(left); !status) recover(left, status.error());
   }
   publish(batch, decode_rows, prefill_rows);
 }
 
-Status ServeLoop::Impl::pass(std::span<const StepPlan::Rows> rows) {
+Status ServeLoop::Impl::pass(std::span<const BatchStep::Rows> rows) {
   std::vector<ForwardRows> batch;
   std::size_t count = 0;
-  for (const StepPlan::Rows& part : rows) {
+  for (const BatchStep::Rows& part : rows) {
     ActiveRequest& request = active.at(part.id);
     const std::size_t held = request.sequence->size(), end = held + part.count;
     batch.push_back({.sequence = &*request.sequence,
@@ -161,8 +161,8 @@ Status ServeLoop::Impl::pass(std::span<const StepPlan::Rows> rows) {
   const auto start = ServeClock::now();
   CAIRN_TRY_VOID(engine->forward(batch));
   if (count >= kBlockTokens && count > 2 * rows.size()) {
-    for (const StepPlan::Rows& part : rows) {
-      StoreLink* link = tenants[active.at(part.id).tenant].engine->store_link();
+    for (const BatchStep::Rows& part : rows) {
+      KvConnector* link = tenants[active.at(part.id).tenant].engine->connector();
       if (link != nullptr && part.count > 1) link->observe_prefill(count, seconds_since(start));
     }
   }
@@ -171,9 +171,9 @@ Status ServeLoop::Impl::pass(std::span<const StepPlan::Rows> rows) {
 }
 
 // A pass failed and changed nothing: each part is tried by itself, so that one cannot fail the others.
-void ServeLoop::Impl::recover(std::span<const StepPlan::Rows> rows, const Error& error) {
+void ServeLoop::Impl::recover(std::span<const BatchStep::Rows> rows, const Error& error) {
   if (rows.size() > 1) {
-    for (const StepPlan::Rows& part : rows) {
+    for (const BatchStep::Rows& part : rows) {
       if (!has_sequence(part.id)) continue;  // made room for one before it
       if (const Status status = pass({&part, 1}); !status) recover({&part, 1}, status.error());
     }
@@ -188,12 +188,12 @@ void ServeLoop::Impl::recover(std::span<const StepPlan::Rows> rows, const Error&
   } else if (error.code != ErrorCode::kOutOfBudget) {
     finish(id, FinishReason::kError, error.message);
   } else if (rows.front().count > 1) {  // all blocks that a pass touches are open in it, so a shorter one takes less
-    const StepPlan::Rows fewer{id, rows.front().count / 2};
+    const BatchStep::Rows fewer{id, rows.front().count / 2};
     if (const Status status = pass({&fewer, 1}); !status) recover({&fewer, 1}, status.error());
   } else if (scheduler->running(request.tenant) > 1) {
-    const RequestId newest = scheduler->park_newest(request.tenant);
-    park(newest);
-    // At once: what was parked may be back in the next step, and stand in the way again.
+    const RequestId newest = scheduler->preempt_newest(request.tenant);
+    preempt(newest);
+    // At once: what was preempted may be back in the next step, and stand in the way again.
     if (newest == id) return;
     if (const Status status = pass(rows); !status) recover(rows, status.error());
   } else if (request.sequence->awaits_blocks()) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whatever company a request has, however it is parked, cancelled beside, loaded or shared: its answer is that of a
+// Whatever company a request has, however it is preempted, cancelled beside, loaded or shared: its answer is that of a
 // single user, byte for byte.
 #include "cairn/serve/loop.h"
 
@@ -122,7 +122,7 @@ TEST_P(Loop, ManyAtOnceGetWhatEachWouldGetAlone) {
   EXPECT_EQ(cached, 4 * 320u) << "the document is computed once";
 }
 
-TEST_P(Loop, ParkedAnswersGoOnWithTheSameBits) {
+TEST_P(Loop, PreemptedAnswersGoOnWithTheSameBits) {
   LoopOptions options;
   const auto engine = load_tiny(model_, engine_options(GetParam()));
   options.kv_budget_bytes = (*engine)->cache().bytes_for(1100);
@@ -133,16 +133,16 @@ TEST_P(Loop, ParkedAnswersGoOnWithTheSameBits) {
     requests.push_back(request(random_prompt(20 + i, 100), 500, 0.8f, i));
     running.push_back(*served->submit(requests.back()));
   }
-  std::size_t parked = 0;
+  std::size_t preempted = 0;
   for (std::size_t i = 0; i < requests.size(); ++i) {
     const Answer answer = collect(*running[i]);
     EXPECT_EQ(answer.result.reason, FinishReason::kLength) << answer.result.error;
     EXPECT_EQ(answer.ids, alone(requests[i])) << i;
-    parked += answer.result.usage.parked;
+    preempted += answer.result.usage.preempted;
   }
-  EXPECT_GT(parked, 0u);
+  EXPECT_GT(preempted, 0u);
   const LoopState state = served->state();
-  EXPECT_EQ(state.parked, parked);
+  EXPECT_EQ(state.preempted, preempted);
   EXPECT_LE(state.tenants[0].cache.high_water, options.kv_budget_bytes);
 }
 
@@ -213,7 +213,7 @@ TEST_P(Loop, AStoreAndLittleRoomKeepNobodyWaitingForEver) {
       EXPECT_EQ(answer.ids, alone(asked[i]));
       EXPECT_LE(answer.result.usage.stored_tokens, answer.result.usage.prompt_tokens);
     }
-    EXPECT_LT(served->state().parked, 20u);
+    EXPECT_LT(served->state().preempted, 20u);
   }
 }
 
@@ -325,8 +325,8 @@ TEST_P(Loop, AnswersWithoutALimitEndWhereTheBudgetDoes) {
 TEST_P(Loop, RefusesWhatItCannotDo) {
   LoopOptions options;
   options.kv_budget_bytes = std::size_t{1} << 20;
-  options.tenants = {{"", {.most_waiting = 2}}};
-  options.most_running = 1;
+  options.tenants = {{"", {.max_waiting = 2}}};
+  options.max_running = 1;
   const auto served = loop(options);
   EXPECT_EQ(served->submit(request({}, 1)).error().code, ErrorCode::kInvalidArgument);
   EXPECT_EQ(served->submit(request({-1}, 1)).error().code, ErrorCode::kInvalidArgument);

@@ -14,9 +14,9 @@ double seconds_between(ServeClock::time_point a, ServeClock::time_point b) {
 
 }  // namespace
 
-void ServeLoop::Impl::take_tokens(std::span<const StepPlan::Rows> rows) {
+void ServeLoop::Impl::take_tokens(std::span<const BatchStep::Rows> rows) {
   std::vector<RequestId> drawing;
-  for (const StepPlan::Rows& part : rows) {
+  for (const BatchStep::Rows& part : rows) {
     const ActiveRequest& request = active.at(part.id);
     if (request.sequence->size() == request.tokens.size()) {
       drawing.push_back(part.id);
@@ -60,7 +60,7 @@ void ServeLoop::Impl::take_token(RequestId id, Result<TokenId> token) {
     ++tenants[request.tenant].counts.generated_tokens;
   }
   if (request.writer.stopped()) return finish(id, FinishReason::kStop);
-  if (request.generated() >= request.most_new) return finish(id, FinishReason::kLength);
+  if (request.generated() >= request.max_new) return finish(id, FinishReason::kLength);
   scheduler->advanced(id, request.sequence->size(), request.tokens.size());
 }
 

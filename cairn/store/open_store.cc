@@ -4,9 +4,9 @@
 #include <charconv>
 #include <utility>
 
-#include "cairn/store/disk_tier.h"
+#include "cairn/store/disk/disk_tier.h"
 #include "cairn/store/ram_tier.h"
-#include "cairn/store/redis_tier.h"
+#include "cairn/store/redis/redis_tier.h"
 
 namespace cairn {
 

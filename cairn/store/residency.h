@@ -15,8 +15,8 @@
 #include "cairn/base/deadline.h"
 #include "cairn/base/hash.h"
 #include "cairn/base/result.h"
-#include "cairn/policy/eviction.h"
-#include "cairn/store/block_record.h"
+#include "cairn/eviction/eviction.h"
+#include "cairn/store/record/block_record.h"
 
 namespace cairn {
 

@@ -8,7 +8,7 @@
 #include <fstream>
 #include <thread>
 
-#include "cairn/store/disk_tier.h"
+#include "cairn/store/disk/disk_tier.h"
 #include "cairn/store/ram_tier.h"
 #include "cairn/store/store.h"
 #include "cairn/testing/stored_blocks.h"

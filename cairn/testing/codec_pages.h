@@ -7,8 +7,8 @@
 #include <span>
 #include <vector>
 
-#include "cairn/codec/basis.h"
 #include "cairn/codec/codec.h"
+#include "cairn/codec/hadamard.h"
 #include "cairn/testing/normal_codebook.h"
 
 namespace cairn::testing {

@@ -28,7 +28,7 @@ class FakeBackend final : public GenerateBackend {
   FinishReason reason = FinishReason::kStop;
   std::string error;
   std::optional<Error> refusal;
-  std::size_t most_waiting = 64;
+  std::size_t max_waiting = 64;
   std::unique_ptr<Store> tiers;
 
   FakeBackend() : engine_(*load_tiny(TinyModel().builder().build(), small())) {}
@@ -46,7 +46,7 @@ class FakeBackend final : public GenerateBackend {
     workers_.emplace_back([this, generation] { answer(*generation); });
     return generation;
   }
-  std::size_t most_at_once(const std::string& /*tenant*/) const override { return most_waiting; }
+  std::size_t max_at_once(const std::string& /*tenant*/) const override { return max_waiting; }
   void drain(Deadline /*deadline*/) override { draining_ = true; }
   bool draining() const override { return draining_; }
 

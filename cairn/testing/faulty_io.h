@@ -8,8 +8,8 @@
 #include <memory>
 #include <string>
 
-#include "cairn/store/disk_io.h"
-#include "cairn/store/record_bytes.h"
+#include "cairn/store/disk/disk_io.h"
+#include "cairn/store/record/record_bytes.h"
 
 namespace cairn {
 

@@ -22,7 +22,7 @@
 #include <thread>
 #include <vector>
 
-#include "cairn/store/redis_connect.h"
+#include "cairn/store/redis/redis_connect.h"
 #include "cairn/testing/test_folder.h"
 
 namespace cairn::testing {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "cairn/base/random.h"
-#include "cairn/store/block_record.h"
+#include "cairn/store/record/block_record.h"
 #include "cairn/testing/test_folder.h"
 
 namespace cairn {

@@ -9,9 +9,9 @@
 #include <ostream>
 #include <string>
 
-#include "cairn/store/disk_tier.h"
+#include "cairn/store/disk/disk_tier.h"
 #include "cairn/store/ram_tier.h"
-#include "cairn/store/redis_tier.h"
+#include "cairn/store/redis/redis_tier.h"
 #include "cairn/testing/redis_server.h"
 #include "cairn/testing/stored_blocks.h"
 

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "cairn/engine/tokenizer.h"
+#include "cairn/text/tokenizer.h"
 
 namespace cairn::testing {
 

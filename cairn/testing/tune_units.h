@@ -22,13 +22,13 @@ T any(T low, T high) {
 
 // Bytes have a common step, as pages do; errors are ordinary, of few values so that ties are common, or so far apart
 // that small ones vanish in a sum. In most units more bytes mean less error.
-inline std::vector<Unit> any_units(int most_units = 5, int most_choices = 4) {
+inline std::vector<Unit> any_units(int max_units = 5, int max_choices = 4) {
   const auto step = *rc::gen::element<std::uint64_t>(1, 64, 4096);
   const int kind = any(0, 3);
-  std::vector<Unit> units(static_cast<std::size_t>(any(1, most_units + 1)));
+  std::vector<Unit> units(static_cast<std::size_t>(any(1, max_units + 1)));
   for (std::size_t u = 0; u < units.size(); ++u) {
     std::vector<double> errors;
-    for (int c = any(1, most_choices + 1); c > 0; --c) {
+    for (int c = any(1, max_choices + 1); c > 0; --c) {
       const int raw = any(0, kind == 1 ? 4 : 1000);
       errors.push_back(kind == 2 ? std::ldexp(raw, any(-70, 1)) : raw / 7.0);
     }
@@ -63,9 +63,9 @@ inline std::uint64_t any_cap(const std::vector<Unit>& units) {
 }
 
 // By ascending error, then bytes.
-inline std::vector<Allocation> plans_that_fit(const std::vector<Unit>& units, std::uint64_t most_bytes) {
+inline std::vector<Allocation> plans_that_fit(const std::vector<Unit>& units, std::uint64_t max_bytes) {
   std::vector<Allocation> plans = every_plan(units);
-  std::erase_if(plans, [&](const Allocation& plan) { return plan.cost.bytes > most_bytes; });
+  std::erase_if(plans, [&](const Allocation& plan) { return plan.cost.bytes > max_bytes; });
   std::ranges::stable_sort(plans, [](const Allocation& a, const Allocation& b) {
     return a.cost.error != b.cost.error ? a.cost.error < b.cost.error : a.cost.bytes < b.cost.bytes;
   });

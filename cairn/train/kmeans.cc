@@ -24,7 +24,7 @@ class OneThread {
   int before_;
 };
 
-faiss::ClusteringParameters parameters(const KmeansPlan& plan) {
+faiss::ClusteringParameters parameters(const KmeansShape& plan) {
   faiss::ClusteringParameters p;
   p.niter = plan.iterations;
   p.seed = static_cast<int>(plan.seed & 0x7fffffff);
@@ -55,7 +55,7 @@ std::vector<float> balanced(std::span<const float> weights) {
 
 }  // namespace
 
-std::vector<float> kmeans(const KmeansPlan& plan, std::span<const float> points, std::span<const float> weights,
+std::vector<float> kmeans(const KmeansShape& plan, std::span<const float> points, std::span<const float> weights,
                           std::vector<float> start) {
   const OneThread one_thread;
   faiss::Clustering clustering(static_cast<int>(plan.dimensions), static_cast<int>(plan.centroids), parameters(plan));

@@ -8,7 +8,7 @@
 
 namespace cairn {
 
-struct KmeansPlan {
+struct KmeansShape {
   std::uint32_t dimensions = 1;
   std::uint32_t centroids = 16;
   int iterations = 25;
@@ -19,7 +19,7 @@ struct KmeansPlan {
 // where they begin; when it is empty, at points of the seed's choice, or, in one dimension, at quantiles. In one
 // dimension they come in ascending order. Requires: n >= 2 * centroids, finite points and weights, none of which is
 // negative. Computes on the calling thread alone.
-std::vector<float> kmeans(const KmeansPlan& plan, std::span<const float> points, std::span<const float> weights,
+std::vector<float> kmeans(const KmeansShape& plan, std::span<const float> points, std::span<const float> weights,
                           std::vector<float> start = {});
 
 }  // namespace cairn

@@ -38,7 +38,7 @@ TEST(Kmeans, EndsWhenClustersAreEmptyAndWeightsSmall) {
 TEST(Kmeans, IsDeterministicAndGoesOnFromAStart) {
   const auto points = testing::random_floats(2 * 4000, 1);
   const std::vector<float> weights(4000, 1.0f);
-  const KmeansPlan plan = {.dimensions = 2, .centroids = 64, .iterations = 5};
+  const KmeansShape plan = {.dimensions = 2, .centroids = 64, .iterations = 5};
   const auto first = kmeans(plan, points, weights);
   EXPECT_EQ(first, kmeans(plan, points, weights));
   EXPECT_NE(first, kmeans(plan, points, weights, first));

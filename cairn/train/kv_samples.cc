@@ -44,7 +44,7 @@ Result<KvSamples> KvSamples::collect(const Engine& engine, std::span<const Token
   const std::uint32_t window = plan.window == 0 ? engine.context() : plan.window;
   const Tokenizer& tokenizer = engine.tokenizer();
   const bool begins = tokenizer.adds_bos() && tokenizer.bos().has_value();
-  const std::size_t total = std::min(plan.most_tokens, text.size());
+  const std::size_t total = std::min(plan.max_tokens, text.size());
   if (total < kFewest) {
     return fail(ErrorCode::kInvalidArgument,
                 std::to_string(total) + " tokens are too few to train on; give at least " + std::to_string(kFewest));

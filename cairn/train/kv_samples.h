@@ -16,12 +16,12 @@ namespace cairn {
 // Immutable once made; thread-safe.
 class KvSamples {
  public:
-  // All that the text may add up to `most_tokens`, in windows of `window` tokens (0: the engine's context) that are
+  // All that the text may add up to `max_tokens`, in windows of `window` tokens (0: the engine's context) that are
   // spread evenly over it, each after the begin token that the model wants. Errors: kInvalidArgument (a text of fewer
   // than kFewest tokens, a window of fewer than 2), kTooLong (one beyond the engine's
   // context), those of Engine::sibling and of prefill; kCancelled.
   struct Plan {
-    std::size_t most_tokens = 8192;
+    std::size_t max_tokens = 8192;
     std::uint32_t window = 0;
   };
   static Result<KvSamples> collect(const Engine& engine, std::span<const TokenId> text, const Plan& plan,

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "cairn/codec/basis.h"
+#include "cairn/codec/hadamard.h"
 #include "cairn/codec/pq_gains.h"
 #include "cairn/codec/pq_table.h"
 #include "cairn/codec/small_scale.h"
@@ -42,9 +42,9 @@ class HeadTraining {
   // Centroids for the gains as they are.
   void place_centroids() {
     const std::uint32_t width = form_ == PqForm::kChannels ? 1 : 2;
-    const KmeansPlan plan = {.dimensions = width,
-                             .centroids = form_ == PqForm::kChannels ? kPqLevels : kPqCentroids,
-                             .iterations = kIterations};
+    const KmeansShape plan = {.dimensions = width,
+                              .centroids = form_ == PqForm::kChannels ? kPqLevels : kPqCentroids,
+                              .iterations = kIterations};
     std::vector<float> points(n_ * width), weights(n_);
     // The error of a token grows with its gain.
     for (std::size_t t = 0; t < n_; ++t) weights[t] = gains_[t] * gains_[t];

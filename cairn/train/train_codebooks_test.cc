@@ -87,7 +87,7 @@ TEST(TrainCodebooks, AreTheSameForAnyNumberOfThreads) {
 TEST(TrainCodebooks, SamplesAreKeysAndValuesOfTheWindows) {
   const auto engine = tiny_engine();
   const auto text = some_text(5000, 4);
-  const auto samples = KvSamples::collect(*engine, text, {.most_tokens = 1024, .window = 128}).value();
+  const auto samples = KvSamples::collect(*engine, text, {.max_tokens = 1024, .window = 128}).value();
   EXPECT_EQ(samples.tokens(), 1024u);
   // Windows begin alike when their tokens do; all begin with the begin token.
   const auto head = samples.head(0, Side::kValue, 0);

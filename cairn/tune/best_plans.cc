@@ -32,7 +32,7 @@ struct Worse {
 // is therefore the next best of all; taking it out splits what is left of its set by the first unit that differs.
 class Enumeration {
  public:
-  Enumeration(const Frontier& frontier, std::uint64_t most_bytes) : frontier_(frontier), most_bytes_(most_bytes) {
+  Enumeration(const Frontier& frontier, std::uint64_t max_bytes) : frontier_(frontier), max_bytes_(max_bytes) {
     for (std::size_t o = 0; o < frontier.options(0).size(); ++o) push({}, 0, 0, o);
   }
 
@@ -45,7 +45,7 @@ class Enumeration {
     if (from.unit > 0) plan.assign(known_[from.of].begin(), known_[from.of].begin() + std::ptrdiff_t(from.unit));
     plan.push_back(from.option);
     const std::uint64_t used = bytes_of(plan, plan.size());
-    frontier_.append_options(plan.size(), *frontier_.best_rest(plan.size(), most_bytes_ - used), plan);
+    frontier_.append_options(plan.size(), *frontier_.best_rest(plan.size(), max_bytes_ - used), plan);
     known_.push_back(std::move(plan));
     cost_ = from.best;
     branch(from.unit + 1);
@@ -73,8 +73,8 @@ class Enumeration {
   void push(const Options& plan, std::size_t of, std::size_t unit, std::size_t option) {
     const Cost& own = frontier_.options(unit)[option].cost;
     const std::uint64_t used = bytes_of(plan, unit) + own.bytes;
-    if (used > most_bytes_) return;
-    const Cost* rest = frontier_.best_rest(unit + 1, most_bytes_ - used);
+    if (used > max_bytes_) return;
+    const Cost* rest = frontier_.best_rest(unit + 1, max_bytes_ - used);
     if (rest == nullptr) return;
     double error = own.error + rest->error;
     for (std::size_t u = unit; u-- > 0;) error = frontier_.options(u)[plan[u]].cost.error + error;
@@ -82,7 +82,7 @@ class Enumeration {
   }
 
   const Frontier& frontier_;
-  const std::uint64_t most_bytes_;
+  const std::uint64_t max_bytes_;
   std::vector<Options> known_;
   std::priority_queue<Deviation, std::vector<Deviation>, Worse> queue_;
   Cost cost_;
@@ -96,12 +96,12 @@ std::size_t differences(const std::vector<std::size_t>& a, const std::vector<std
 
 }  // namespace
 
-Result<std::vector<Allocation>> best_plans(const Frontier& frontier, std::uint64_t most_bytes,
+Result<std::vector<Allocation>> best_plans(const Frontier& frontier, std::uint64_t max_bytes,
                                            const BestPlansOptions& options) {
-  if (frontier.best_rest(0, most_bytes) == nullptr) return nothing_fits(most_bytes, frontier.points().front().bytes);
+  if (frontier.best_rest(0, max_bytes) == nullptr) return nothing_fits(max_bytes, frontier.points().front().bytes);
   std::vector<Allocation> plans;
-  Enumeration enumeration(frontier, most_bytes);
-  for (std::size_t tried = 0; tried < options.most_tried && plans.size() < options.count; ++tried) {
+  Enumeration enumeration(frontier, max_bytes);
+  for (std::size_t tried = 0; tried < options.max_tried && plans.size() < options.count; ++tried) {
     const Options* next = enumeration.next();
     if (next == nullptr) break;
     Allocation plan{{}, enumeration.cost()};

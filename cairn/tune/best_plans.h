@@ -18,13 +18,13 @@ struct BestPlansOptions {
   // change, and measuring those teaches little.
   std::size_t differ_in = 1;
   // Plans looked at before giving up on finding `count` that differ so much; each costs some kilobytes.
-  std::size_t most_tried = 2000;
+  std::size_t max_tried = 2000;
 };
 
-// By ascending error, beginning with that of least_error(most_bytes): with differ_in 1 exactly the `count` plans of
+// By ascending error, beginning with that of least_error(max_bytes): with differ_in 1 exactly the `count` plans of
 // least error among those that fit and take no dominated choice. Fewer when there are not so many. Errors:
 // kOutOfBudget.
-Result<std::vector<Allocation>> best_plans(const Frontier& frontier, std::uint64_t most_bytes,
+Result<std::vector<Allocation>> best_plans(const Frontier& frontier, std::uint64_t max_bytes,
                                            const BestPlansOptions& options = {});
 
 }  // namespace cairn

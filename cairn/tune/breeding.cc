@@ -40,7 +40,7 @@ std::vector<Picks> Breeding::all_that_fit(std::size_t most) const {
   for (std::size_t u = units_.size(); u-- > 0;) {
     listing.floor[u] = listing.floor[u + 1] + units_[u].choices.front().bytes;
   }
-  if (!listing.list(most_bytes_)) return {};
+  if (!listing.list(max_bytes_)) return {};
   return std::move(listing.found);
 }
 
@@ -78,7 +78,7 @@ Picks Breeding::stepped(Picks picks) {
 
 Picks Breeding::shrunk(Picks picks) {
   std::uint64_t bytes = total_cost(units_, picks).bytes;
-  while (bytes > most_bytes_) {
+  while (bytes > max_bytes_) {
     const std::size_t u = random_.below(picks.size());
     if (picks[u] == 0) continue;
     bytes -= units_[u].choices[picks[u]].bytes;

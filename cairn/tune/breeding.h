@@ -19,8 +19,8 @@ using Picks = std::vector<std::size_t>;
 // Thread-compatible.
 class Breeding {
  public:
-  Breeding(std::span<const Unit> units, std::uint64_t most_bytes, std::uint64_t seed)
-      : units_(units), most_bytes_(most_bytes), random_(seed, "plan search") {}
+  Breeding(std::span<const Unit> units, std::uint64_t max_bytes, std::uint64_t seed)
+      : units_(units), max_bytes_(max_bytes), random_(seed, "plan search") {}
 
   // Every plan that fits, in lexicographic order; empty when there are more than `most`.
   std::vector<Picks> all_that_fit(std::size_t most) const;
@@ -38,7 +38,7 @@ class Breeding {
 
  private:
   std::span<const Unit> units_;
-  std::uint64_t most_bytes_;
+  std::uint64_t max_bytes_;
   SeededRandom random_;
 };
 

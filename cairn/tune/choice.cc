@@ -13,7 +13,7 @@ namespace cairn {
 namespace {
 
 // Leaves room for a plan's bytes plus one more choice.
-constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 62;
+constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 62;
 
 }  // namespace
 
@@ -33,7 +33,7 @@ Status check_units(std::span<const Unit> units) {
       most = std::max(most, choice.bytes);
       worst = std::max(worst, choice.error);
     }
-    if (most > kMostBytes - bytes) return refuse("the bytes of all units add up to more than 2^62");
+    if (most > kMaxBytes - bytes) return refuse("the bytes of all units add up to more than 2^62");
     bytes += most;
     error += worst;
   }
@@ -91,8 +91,8 @@ std::uint64_t fewest_bytes(std::span<const Unit> units) {
   return bytes;
 }
 
-std::unexpected<Error> nothing_fits(std::uint64_t most_bytes, std::uint64_t fewest_bytes) {
-  return fail(ErrorCode::kOutOfBudget, "no plan fits into " + std::to_string(most_bytes) +
+std::unexpected<Error> nothing_fits(std::uint64_t max_bytes, std::uint64_t fewest_bytes) {
+  return fail(ErrorCode::kOutOfBudget, "no plan fits into " + std::to_string(max_bytes) +
                                            " bytes; the smallest needs " + std::to_string(fewest_bytes));
 }
 

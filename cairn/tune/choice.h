@@ -73,6 +73,6 @@ std::vector<Unit> pruned(std::span<const Unit> units);
 std::uint64_t fewest_bytes(std::span<const Unit> units);
 
 // kOutOfBudget with the least that works.
-std::unexpected<Error> nothing_fits(std::uint64_t most_bytes, std::uint64_t fewest_bytes);
+std::unexpected<Error> nothing_fits(std::uint64_t max_bytes, std::uint64_t fewest_bytes);
 
 }  // namespace cairn

@@ -48,7 +48,7 @@ std::string precise(double value) {
 
 }  // namespace
 
-Result<Frontier> Frontier::make(std::span<const Unit> units, std::size_t most_points) {
+Result<Frontier> Frontier::make(std::span<const Unit> units, std::size_t max_points) {
   CAIRN_TRY_VOID(check_units(units));
   Frontier frontier;
   for (const Unit& unit : units) frontier.options_.push_back(options_of(unit));
@@ -63,9 +63,9 @@ Result<Frontier> Frontier::make(std::span<const Unit> units, std::size_t most_po
       shifted.clear();
       for (const Cost& cost : rest) shifted.push_back(sum(option.cost, cost));
       points = merge_undominated(points, shifted);
-      if (held + points.size() > most_points) {
+      if (held + points.size() > max_points) {
         return fail(ErrorCode::kOutOfBudget,
-                    "the exact search would hold more than " + std::to_string(most_points) +
+                    "the exact search would hold more than " + std::to_string(max_points) +
                         " partial plans; fewer choices, or bytes in larger steps, keep it small");
       }
     }
@@ -75,9 +75,9 @@ Result<Frontier> Frontier::make(std::span<const Unit> units, std::size_t most_po
   return frontier;
 }
 
-const Cost* Frontier::best_rest(std::size_t first, std::uint64_t most_bytes) const {
+const Cost* Frontier::best_rest(std::size_t first, std::uint64_t max_bytes) const {
   const std::vector<Cost>& points = partial_[first];
-  const auto beyond = std::ranges::upper_bound(points, most_bytes, {}, &Cost::bytes);
+  const auto beyond = std::ranges::upper_bound(points, max_bytes, {}, &Cost::bytes);
   return beyond == points.begin() ? nullptr : &*std::prev(beyond);
 }
 
@@ -105,17 +105,17 @@ Allocation Frontier::plan(std::size_t point) const {
   return plan;
 }
 
-Result<Allocation> Frontier::least_error(std::uint64_t most_bytes) const {
-  const Cost* best = best_rest(0, most_bytes);
-  if (best == nullptr) return nothing_fits(most_bytes, points().front().bytes);
+Result<Allocation> Frontier::least_error(std::uint64_t max_bytes) const {
+  const Cost* best = best_rest(0, max_bytes);
+  if (best == nullptr) return nothing_fits(max_bytes, points().front().bytes);
   return plan(static_cast<std::size_t>(best - points().data()));
 }
 
-Result<Allocation> Frontier::least_bytes(double most_error) const {
-  if (std::isnan(most_error)) return fail(ErrorCode::kInvalidArgument, "the most error allowed is not a number");
-  const auto good = std::ranges::find_if(points(), [&](const Cost& cost) { return cost.error <= most_error; });
+Result<Allocation> Frontier::least_bytes(double max_error) const {
+  if (std::isnan(max_error)) return fail(ErrorCode::kInvalidArgument, "the most error allowed is not a number");
+  const auto good = std::ranges::find_if(points(), [&](const Cost& cost) { return cost.error <= max_error; });
   if (good == points().end()) {
-    return fail(ErrorCode::kInvalidArgument, "no plan has an error of " + precise(most_error) +
+    return fail(ErrorCode::kInvalidArgument, "no plan has an error of " + precise(max_error) +
                                                  " or less; the best has " + precise(points().back().error));
   }
   return plan(static_cast<std::size_t>(good - points().begin()));

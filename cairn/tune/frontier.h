@@ -21,11 +21,11 @@ namespace cairn {
 // Immutable once made; thread-safe. Picks are places in the choices of the units that it was made from.
 class Frontier {
  public:
-  static constexpr std::size_t kMostPoints = std::size_t{1} << 24;
+  static constexpr std::size_t kMaxPoints = std::size_t{1} << 24;
 
-  // Errors: those of check_units; kOutOfBudget when more than `most_points` partial plans would have to be held, 16
+  // Errors: those of check_units; kOutOfBudget when more than `max_points` partial plans would have to be held, 16
   // bytes each: bytes without a common divisor let their number double with each unit.
-  static Result<Frontier> make(std::span<const Unit> units, std::size_t most_points = kMostPoints);
+  static Result<Frontier> make(std::span<const Unit> units, std::size_t max_points = kMaxPoints);
 
   // By ascending bytes and strictly descending errors; not empty.
   std::span<const Cost> points() const { return partial_.front(); }
@@ -33,9 +33,9 @@ class Frontier {
   Allocation plan(std::size_t point) const;
 
   // The least error that fits; of several plans with this error the smallest. kOutOfBudget with the least that works.
-  Result<Allocation> least_error(std::uint64_t most_bytes) const;
-  // The fewest bytes whose error is no more than `most_error`. kInvalidArgument with the least error that can be had.
-  Result<Allocation> least_bytes(double most_error) const;
+  Result<Allocation> least_error(std::uint64_t max_bytes) const;
+  // The fewest bytes whose error is no more than `max_error`. kInvalidArgument with the least error that can be had.
+  Result<Allocation> least_bytes(double max_error) const;
 
   // For searches that deviate from the best plan:
   struct Option {
@@ -45,8 +45,8 @@ class Frontier {
   std::size_t units() const { return options_.size(); }
   // What a unit can take: its Pareto front.
   std::span<const Option> options(std::size_t unit) const { return options_[unit]; }
-  // The best of the units from `first` on within `most_bytes`, or null when they need more. first == units(): nothing.
-  const Cost* best_rest(std::size_t first, std::uint64_t most_bytes) const;
+  // The best of the units from `first` on within `max_bytes`, or null when they need more. first == units(): nothing.
+  const Cost* best_rest(std::size_t first, std::uint64_t max_bytes) const;
   // Appends to `chosen` the options, as places in options(), that cost `rest`. Requires: a result of best_rest(first,
   // ).
   void append_options(std::size_t first, Cost rest, std::vector<std::size_t>& chosen) const;

@@ -35,11 +35,11 @@ struct Step {
 
 }  // namespace
 
-Result<ThresholdPlan> one_threshold(std::span<const Unit> units, std::uint64_t most_bytes) {
+Result<ThresholdCodecs> one_threshold(std::span<const Unit> units, std::uint64_t max_bytes) {
   CAIRN_TRY_VOID(check_units(units));
   const std::uint64_t fewest = fewest_bytes(units);
-  if (fewest > most_bytes) return nothing_fits(most_bytes, fewest);
-  ThresholdPlan result;
+  if (fewest > max_bytes) return nothing_fits(max_bytes, fewest);
+  ThresholdCodecs result;
   std::vector<Step> steps;
   for (std::size_t u = 0; u < units.size(); ++u) {
     const std::vector<Cost> costs = costs_of(units[u]);
@@ -51,7 +51,7 @@ Result<ThresholdPlan> one_threshold(std::span<const Unit> units, std::uint64_t m
   }
   std::ranges::stable_sort(steps, std::ranges::greater{}, &Step::slope);
 
-  std::uint64_t left = most_bytes - fewest;
+  std::uint64_t left = max_bytes - fewest;
   bool all_fitted = true;
   for (const Step& step : steps) {
     std::size_t& pick = result.plan.picks[step.unit];

@@ -12,7 +12,7 @@
 namespace cairn {
 
 // A value.
-struct ThresholdPlan {
+struct ThresholdCodecs {
   Allocation plan;
   // The error that a byte saves in the first step that did not fit; 0 when all did. Steps that save more were taken,
   // those that save less only where they filled what was left.
@@ -24,6 +24,6 @@ struct ThresholdPlan {
 
 // Only choices on the lower convex hull of a unit's bytes and errors are ever taken. O(n log n) in the choices.
 // Errors: those of check_units; kOutOfBudget with the least that works.
-Result<ThresholdPlan> one_threshold(std::span<const Unit> units, std::uint64_t most_bytes);
+Result<ThresholdCodecs> one_threshold(std::span<const Unit> units, std::uint64_t max_bytes);
 
 }  // namespace cairn

@@ -20,7 +20,7 @@ Status check_options(std::span<const Unit> units, const SearchOptions& options) 
       return refuse("the choices of " + unit.name + " are not by ascending bytes");
     }
   }
-  if (options.most_judged == 0) return refuse("a search must judge at least one plan");
+  if (options.max_judged == 0) return refuse("a search must judge at least one plan");
   if (options.population < 4) return refuse("a population must have at least 4 plans");
   for (const Picks& picks : options.first) {
     bool good = picks.size() == units.size();
@@ -28,7 +28,7 @@ Status check_options(std::span<const Unit> units, const SearchOptions& options) 
     if (!good) return refuse("a plan to begin with has picks that the units do not have");
   }
   const std::uint64_t fewest = fewest_bytes(units);
-  if (fewest > options.most_bytes) return nothing_fits(options.most_bytes, fewest);
+  if (fewest > options.max_bytes) return nothing_fits(options.max_bytes, fewest);
   return {};
 }
 
@@ -41,10 +41,10 @@ std::string text_of(const Picks& picks) {
 class Search {
  public:
   Search(std::span<const Unit> units, const Judge& judge, const SearchOptions& options)
-      : units_(units), judge_(judge), options_(options), breeding_(units, options.most_bytes, options.seed) {}
+      : units_(units), judge_(judge), options_(options), breeding_(units, options.max_bytes, options.seed) {}
 
   Result<SearchResult> run() {
-    const std::vector<Picks> all = breeding_.all_that_fit(options_.most_judged);
+    const std::vector<Picks> all = breeding_.all_that_fit(options_.max_judged);
     Status done;
     if (!all.empty()) {
       for (std::size_t i = 0; done && i < all.size(); ++i) done = judge(all[i]);
@@ -70,7 +70,7 @@ class Search {
     return {};
   }
 
-  bool spent() const { return result_.judged.size() >= options_.most_judged; }
+  bool spent() const { return result_.judged.size() >= options_.max_judged; }
 
   // Adds the plan to `population` if it is a new one.
   Status consider(const Picks& picks, std::vector<std::size_t>& population) {

@@ -19,9 +19,9 @@ namespace cairn {
 using Judge = std::function<Result<double>(std::span<const std::size_t> picks)>;
 
 struct SearchOptions {
-  std::uint64_t most_bytes = std::numeric_limits<std::uint64_t>::max();
+  std::uint64_t max_bytes = std::numeric_limits<std::uint64_t>::max();
   // Calls of the judge. When there are no more plans that fit, all of them are judged; else NSGA-II looks for the best.
-  std::size_t most_judged = 100;
+  std::size_t max_judged = 100;
   std::size_t population = 24;  // of NSGA-II; at least 4
   std::uint64_t seed = 1;
   // Picks to begin with, as those that Frontier predicts to be good; what does not fit is made smaller.

@@ -63,7 +63,7 @@ TEST(PlanSearch, JudgesAllOfASmallSpace) {
     const std::uint64_t cap = any_cap(units);
     const auto fitting = plans_that_fit(units, cap);
     const auto judge = [&](std::span<const std::size_t> picks) -> Result<double> { return measured(units, picks); };
-    const auto result = search_plans(units, judge, {.most_bytes = cap, .most_judged = 256});
+    const auto result = search_plans(units, judge, {.max_bytes = cap, .max_judged = 256});
     RC_ASSERT(result.has_value() == !fitting.empty());
     if (!result) return;
     RC_ASSERT(result->exhaustive && !result->cancelled);
@@ -84,7 +84,7 @@ TEST(PlanSearch, JudgesNothingTwiceAndNothingTooLarge) {
       RC_ASSERT(total_cost(units, picks).bytes <= cap);
       return measured(units, picks);
     };
-    SearchOptions options{.most_bytes = cap, .most_judged = budget, .population = 4};
+    SearchOptions options{.max_bytes = cap, .max_judged = budget, .population = 4};
     options.seed = *rc::gen::arbitrary<std::uint64_t>();
     const auto result = search_plans(units, judge, options);
     RC_ASSERT(result.has_value());
@@ -114,7 +114,7 @@ TEST(PlanSearch, FindsTheFrontOfALargerSpace) {
     for (std::uint64_t seed = 1; seed <= 10; ++seed) {
       const auto judge = [&](std::span<const std::size_t> picks) -> Result<double> { return measured(units, picks); };
       const auto result =
-          search_plans(units, judge, {.most_bytes = cap, .most_judged = 600, .population = 40, .seed = seed});
+          search_plans(units, judge, {.max_bytes = cap, .max_judged = 600, .population = 40, .seed = seed});
       ASSERT_TRUE(result);
       EXPECT_FALSE(result->exhaustive);
       EXPECT_EQ(result->judged.size(), 600u);
@@ -135,7 +135,7 @@ TEST(PlanSearch, FindsTheWholeFrontGivenTime) {
   const std::vector<Unit> units = clusters(4);
   const auto judge = [&](std::span<const std::size_t> picks) -> Result<double> { return measured(units, picks); };
   for (std::uint64_t seed = 1; seed <= 5; ++seed) {
-    const auto result = search_plans(units, judge, {.most_judged = 600, .seed = seed});
+    const auto result = search_plans(units, judge, {.max_judged = 600, .seed = seed});
     ASSERT_TRUE(result);
     EXPECT_FALSE(result->exhaustive);
     EXPECT_EQ(front_costs(*result), true_front(units, UINT64_MAX)) << "seed " << seed;
@@ -147,7 +147,7 @@ TEST(PlanSearch, DoesNotStopWhereNeighboursAreKnown) {
   std::vector<Unit> units(1);
   for (std::uint64_t c = 0; c < 400; ++c) units[0].choices.push_back({"c", c, 0, 400 - double(c)});
   const auto judge = [&](std::span<const std::size_t> picks) -> Result<double> { return measured(units, picks); };
-  const auto result = search_plans(units, judge, {.most_judged = 399, .population = 4});
+  const auto result = search_plans(units, judge, {.max_judged = 399, .population = 4});
   ASSERT_TRUE(result);
   EXPECT_EQ(result->front.size(), 399u);
 }
@@ -174,7 +174,7 @@ TEST(PlanSearch, BeginsWithWhatIsPredicted) {
   const Allocation best = *Frontier::make(units)->least_error(cap);
   const auto judge = [&](std::span<const std::size_t> picks) -> Result<double> { return measured(units, picks); };
   const auto result =
-      search_plans(units, judge, {.most_bytes = cap, .most_judged = 10, .first = {best.picks, Picks(6, 4)}});
+      search_plans(units, judge, {.max_bytes = cap, .max_judged = 10, .first = {best.picks, Picks(6, 4)}});
   ASSERT_TRUE(result);
   EXPECT_EQ(result->judged[1].picks, best.picks);
   EXPECT_EQ(result->judged[result->front.back()].picks, best.picks);
@@ -208,12 +208,12 @@ TEST(PlanSearch, SaysWhatIsWrong) {
         of, [&](std::span<const std::size_t>) -> Result<double> { return loss; }, options);
     return result ? Error{ErrorCode::kInternal, "no error"} : result.error();
   };
-  EXPECT_EQ(refusal(units, {.most_bytes = 767}).message, "no plan fits into 767 bytes; the smallest needs 768");
-  EXPECT_EQ(refusal(units, {.most_bytes = 767}).code, ErrorCode::kOutOfBudget);
+  EXPECT_EQ(refusal(units, {.max_bytes = 767}).message, "no plan fits into 767 bytes; the smallest needs 768");
+  EXPECT_EQ(refusal(units, {.max_bytes = 767}).code, ErrorCode::kOutOfBudget);
   for (const double bad : {std::nan(""), HUGE_VAL, -HUGE_VAL}) {
     EXPECT_THAT(refusal(units, {}, bad).message, HasSubstr("the measured loss of plan 0 0 0 is not a finite number"));
   }
-  EXPECT_THAT(refusal(units, {.most_judged = 0}).message, HasSubstr("at least one"));
+  EXPECT_THAT(refusal(units, {.max_judged = 0}).message, HasSubstr("at least one"));
   EXPECT_THAT(refusal(units, {.population = 3}).message, HasSubstr("at least 4"));
   EXPECT_THAT(refusal(units, {.first = {{0, 0}}}).message, HasSubstr("picks"));
   EXPECT_THAT(refusal(units, {.first = {{0, 0, 5}}}).message, HasSubstr("picks"));

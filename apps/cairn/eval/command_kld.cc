@@ -98,9 +98,9 @@ Status run_kld(const KldOptions& options) {
   Json report = result_head("cairn.eval.kld.v1", *bench.engine, options.text.model.model);
   report["text"] = {{"file", options.text.text}, {"tokens", bench.tokens.size()}};
   report["settings"] = {
-      {"exact", options.text.model.codec},    {"contexts", options.text.contexts},
-      {"stride", options.text.stride},        {"skip", options.text.skip ? Json(*options.text.skip) : Json("half")},
-      {"windows", options.text.most_windows}, {"seed", options.text.seed}};
+      {"exact", options.text.model.codec},   {"contexts", options.text.contexts},
+      {"stride", options.text.stride},       {"skip", options.text.skip ? Json(*options.text.skip) : Json("half")},
+      {"windows", options.text.max_windows}, {"seed", options.text.seed}};
   report["rows"] = Json::array();
   Status outcome;
   for (const std::uint32_t context : bench.contexts) {

@@ -25,7 +25,7 @@ namespace cairn {
 namespace {
 
 // Data sessions have contexts of their own; their cells carry the longest context of the run.
-void add_data_cells(SuitePlan& plan) {
+void add_data_cells(SuiteRunSettings& plan) {
   std::vector<Cell> cells;
   for (std::size_t c = 0; c < plan.contenders.size(); ++c) {
     std::ranges::copy_if(plan.cells, std::back_inserter(cells), [c](const Cell& cell) { return cell.contender == c; });
@@ -45,7 +45,7 @@ constexpr std::uint32_t kTriedSessions = 8;
 
 // Whatever cannot be asked with this tokenizer is found before anything is computed, and the rest is asked. An error
 // when nothing is left.
-Status leave_out_impossible(SuitePlan& plan, const Tokenizer& tokenizer) {
+Status leave_out_impossible(SuiteRunSettings& plan, const Tokenizer& tokenizer) {
   std::map<std::pair<std::string, std::uint32_t>, std::string> why;  // by task and context
   std::set<std::tuple<std::string, std::uint32_t, std::uint32_t, Control>> made;
   for (const Cell& cell : plan.cells) {
@@ -67,7 +67,7 @@ Status leave_out_impossible(SuitePlan& plan, const Tokenizer& tokenizer) {
 }
 
 // Recipes that this model cannot follow and a budget that a session cannot live in are found at the start.
-Status check_contenders(const SuitePlan& plan, const ModelOptions& model, const Engine& engine) {
+Status check_contenders(const SuiteRunSettings& plan, const ModelOptions& model, const Engine& engine) {
   // Forks copy the open tail and add a block or two for the question and the answer of every turn in both modes.
   const std::size_t blocks = plan.settings.contexts.back() / kBlockTokens + 1 + 2 * 3 * plan.settings.turns;
   for (const Contender& contender : plan.contenders) {
@@ -94,8 +94,9 @@ Status check_output(const std::string& out) {
   return {};
 }
 
-Result<SuitePlan> make_plan(const SuiteOptions& options, const std::vector<EvalRecipe>& recipes, const Engine& engine) {
-  SuitePlan plan;
+Result<SuiteRunSettings> make_plan(const SuiteOptions& options, const std::vector<EvalRecipe>& recipes,
+                                   const Engine& engine) {
+  SuiteRunSettings plan;
   CAIRN_TRY(plan.settings, suite_settings(options, engine.context()));
   const PageShape shape{engine.config().kv_heads, engine.config().head_dim};
   CAIRN_TRY(plan.contenders,
@@ -122,7 +123,7 @@ Status run_suite_command(const SuiteOptions& options) {
   CAIRN_TRY(const std::vector<EvalRecipe> recipes, suite_recipes(options));
   if (!options.out.empty()) CAIRN_TRY_VOID(check_output(options.out));
   CAIRN_TRY(std::unique_ptr<Engine> engine, load_engine(options.model, /*reuse=*/false));
-  CAIRN_TRY(const SuitePlan plan, make_plan(options, recipes, *engine));
+  CAIRN_TRY(const SuiteRunSettings plan, make_plan(options, recipes, *engine));
   const Json head = suite_head(plan, *engine, options.model.model);
   const std::string model_name = engine->config().name.empty() ? options.model.model : engine->config().name;
   std::unique_ptr<SuiteJournal> journal;

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "cairn/base/result.h"
-#include "cairn/engine/tokenizer.h"
 #include "cairn/eval/session.h"
+#include "cairn/text/tokenizer.h"
 
 namespace cairn {
 

@@ -28,11 +28,11 @@ std::string dump_json(const Json& json) {
 }
 
 std::optional<Json> parse_json(std::string_view text) {
-  constexpr int kMostNested = 64;
+  constexpr int kMaxNested = 64;
   bool too_deep = false;
   const auto shallow = [&too_deep](int depth, Json::parse_event_t, Json&) {
-    too_deep |= depth > kMostNested;
-    return depth <= kMostNested;
+    too_deep |= depth > kMaxNested;
+    return depth <= kMaxNested;
   };
   Json json = Json::parse(text.begin(), text.end(), shallow, /*allow_exceptions=*/false);
   if (too_deep || json.is_discarded()) return std::nullopt;

@@ -87,8 +87,8 @@ std::string shorten(std::string_view text, std::size_t most) {
 }
 
 std::string code_name(std::string_view name) {
-  constexpr std::size_t kMost = 44;
-  const std::string shown = shorten(name, kMost);
+  constexpr std::size_t kMax = 44;
+  const std::string shown = shorten(name, kMax);
   return "<code" + (shown == name ? "" : " title=\"" + html(name) + "\"") + ">" + html(shown) + "</code>";
 }
 

@@ -19,7 +19,7 @@ constexpr double kLeft = 74, kRight = kWidth - 16, kTop = 42, kBottom = kHeight 
 constexpr double kZeroBand = 34, kRadius = 5;
 constexpr double kLabelHeight = 15, kColumnWidth = 7.3;  // of the label font
 constexpr double kSmallestBytes = 1e-3, kSmallestDivergence = 1e-12;
-constexpr std::size_t kLabelLength = 36, kMostLabels = 60;
+constexpr std::size_t kLabelLength = 36, kMaxLabels = 60;
 
 // A point on its way to the paper.
 struct Mark {
@@ -195,7 +195,7 @@ class Scatter {
   void draw_labels() {
     std::vector<LabelRequest> requests;
     for (const Mark& mark : marks_) {
-      if (requests.size() == kMostLabels) break;
+      if (requests.size() == kMaxLabels) break;
       const std::size_t columns = text_columns(shorten(mark.point->name, kLabelLength));
       requests.push_back({mark.x, mark.y, static_cast<double>(columns) * kColumnWidth, kLabelHeight});
     }

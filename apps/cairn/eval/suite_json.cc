@@ -70,7 +70,7 @@ bool is_whole(const AnsweredCell& answered) {
 
 }  // namespace
 
-std::string cell_key(const SuitePlan& plan, const Cell& cell) {
+std::string cell_key(const SuiteRunSettings& plan, const Cell& cell) {
   return contender_label(plan.contenders[cell.contender]) + "|" + cell.task + "|" + std::to_string(cell.context) + "|" +
          std::to_string(cell.index);
 }
@@ -122,7 +122,7 @@ std::optional<AnsweredCell> answered_from_json(const Json& json, const Cell& cel
   }
 }
 
-Json suite_head(const SuitePlan& plan, const Engine& engine, const std::string& model_file) {
+Json suite_head(const SuiteRunSettings& plan, const Engine& engine, const std::string& model_file) {
   Json head = result_head("cairn.eval.suite.v1", engine, model_file);
   Json labels = Json::array(), data = Json::object(), modes = Json::array();
   for (const Contender& contender : plan.contenders) labels.push_back(contender_label(contender));
@@ -135,7 +135,7 @@ Json suite_head(const SuitePlan& plan, const Engine& engine, const std::string& 
   return head;
 }
 
-Json suite_json(Json head, const SuitePlan& plan, const std::vector<AnsweredCell>& answers) {
+Json suite_json(Json head, const SuiteRunSettings& plan, const std::vector<AnsweredCell>& answers) {
   Json recipes = Json::array();
   for (std::size_t c = 0; c < plan.contenders.size(); ++c) {
     const Contender& contender = plan.contenders[c];

@@ -12,16 +12,16 @@
 namespace cairn {
 
 // Names a cell within a journal.
-std::string cell_key(const SuitePlan& plan, const Cell& cell);
+std::string cell_key(const SuiteRunSettings& plan, const Cell& cell);
 
 Json answered_json(const AnsweredCell& answered);
 // Nothing when the JSON is not what answered_json writes.
 std::optional<AnsweredCell> answered_from_json(const Json& json, const Cell& cell);
 
 // Everything that a journal must agree on to be continued; also the head of the result.
-Json suite_head(const SuitePlan& plan, const Engine& engine, const std::string& model_file);
+Json suite_head(const SuiteRunSettings& plan, const Engine& engine, const std::string& model_file);
 
 // `answers` in the order of plan.cells (docs/evaluation.md, "Result files").
-Json suite_json(Json head, const SuitePlan& plan, const std::vector<AnsweredCell>& answers);
+Json suite_json(Json head, const SuiteRunSettings& plan, const std::vector<AnsweredCell>& answers);
 
 }  // namespace cairn

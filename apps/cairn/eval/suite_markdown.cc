@@ -63,7 +63,7 @@ struct Judged {
   std::span<const AnsweredCell> answers;
 };
 
-std::vector<Judged> judge(const SuitePlan& plan, const std::vector<AnsweredCell>& answers) {
+std::vector<Judged> judge(const SuiteRunSettings& plan, const std::vector<AnsweredCell>& answers) {
   std::vector<Judged> judged;
   for (std::size_t c = 0; c < plan.contenders.size(); ++c) {
     judged.push_back({plan.contenders[c],
@@ -98,7 +98,7 @@ std::string title_of(const std::string& task, const std::string& column) {
   return column.empty() ? title : title + ", " + column;
 }
 
-std::string task_table_text(const std::vector<Judged>& all, const SuitePlan& plan) {
+std::string task_table_text(const std::vector<Judged>& all, const SuiteRunSettings& plan) {
   std::vector<Row> rows = {{"task", "context", "exact, multi-turn", "exact, multi-request"}};
   std::vector<const Judged*> others;
   for (const Judged& judged : all) {
@@ -126,7 +126,7 @@ std::string task_table_text(const std::vector<Judged>& all, const SuitePlan& pla
   return markdown_table(rows);
 }
 
-std::string turn_table(const std::vector<Judged>& all, const SuitePlan& plan) {
+std::string turn_table(const std::vector<Judged>& all, const SuiteRunSettings& plan) {
   std::vector<Row> rows = {{"accuracy by turn", "mode"}};
   for (std::uint32_t turn = 0; turn < plan.settings.turns; ++turn) rows.front().push_back(std::to_string(turn + 1));
   for (const Judged& judged : all) {
@@ -166,7 +166,7 @@ std::string control_table(const std::vector<Judged>& all) {
 
 }  // namespace
 
-std::string suite_markdown(const SuitePlan& plan, const std::vector<AnsweredCell>& answers,
+std::string suite_markdown(const SuiteRunSettings& plan, const std::vector<AnsweredCell>& answers,
                            const std::string& model_name) {
   const std::vector<Judged> all = judge(plan, answers);
   std::string text = "# Shared-context suite: " + model_name + "\n\nSeed " + std::to_string(plan.settings.seed) + ", " +

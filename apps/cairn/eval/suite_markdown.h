@@ -9,7 +9,7 @@
 
 namespace cairn {
 
-std::string suite_markdown(const SuitePlan& plan, const std::vector<AnsweredCell>& answers,
+std::string suite_markdown(const SuiteRunSettings& plan, const std::vector<AnsweredCell>& answers,
                            const std::string& model_name);
 
 }  // namespace cairn

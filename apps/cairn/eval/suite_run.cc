@@ -19,7 +19,7 @@ namespace {
 // The cells are handed out in order; what they give is kept by index, so that nobody can tell who did which.
 class SuiteRunner {
  public:
-  SuiteRunner(const SuitePlan& plan, const SuiteResources& resources, SuiteJournal* journal)
+  SuiteRunner(const SuiteRunSettings& plan, const SuiteResources& resources, SuiteJournal* journal)
       : plan_(plan), resources_(resources), journal_(journal), answers_(plan.cells.size()) {}
 
   Result<std::vector<AnsweredCell>> run(std::unique_ptr<Engine> engine) {
@@ -118,7 +118,7 @@ class SuiteRunner {
     return answered;
   }
 
-  const SuitePlan& plan_;
+  const SuiteRunSettings& plan_;
   const SuiteResources& resources_;
   SuiteJournal* journal_;
   std::vector<std::size_t> open_;  // cells to answer
@@ -148,7 +148,7 @@ SuiteResources suite_resources(const SuiteOptions& options, Engine& engine, std:
   return resources;
 }
 
-Result<std::vector<AnsweredCell>> run_suite(const SuitePlan& plan, const SuiteResources& resources,
+Result<std::vector<AnsweredCell>> run_suite(const SuiteRunSettings& plan, const SuiteResources& resources,
                                             std::unique_ptr<Engine> engine, SuiteJournal* journal) {
   return SuiteRunner(plan, resources, journal).run(std::move(engine));
 }

@@ -15,7 +15,7 @@
 namespace cairn {
 
 // Everything that decides the answers.
-struct SuitePlan {
+struct SuiteRunSettings {
   std::vector<Contender> contenders;
   SuiteSettings settings;
   std::map<std::string, std::vector<Session>> data;  // sessions of data files, by the task name of their cells
@@ -35,7 +35,7 @@ SuiteResources suite_resources(const SuiteOptions& options, Engine& engine, std:
 // `engine` is used where one job suffices, and freed otherwise. The answers in the order of plan.cells, which does not
 // depend on jobs, threads or earlier interruptions. `journal` may be nullptr. Errors: those of run_session; kCancelled
 // on Ctrl-C, with how much is done.
-Result<std::vector<AnsweredCell>> run_suite(const SuitePlan& plan, const SuiteResources& resources,
+Result<std::vector<AnsweredCell>> run_suite(const SuiteRunSettings& plan, const SuiteResources& resources,
                                             std::unique_ptr<Engine> engine, SuiteJournal* journal);
 
 }  // namespace cairn

@@ -39,7 +39,7 @@ void add_text_options(CLI::App& command, TextOptions& options) {
   command.add_option("--stride", options.stride, "Tokens from one window to the next; 0: the context")
       ->capture_default_str();
   command.add_option("--skip", options.skip, "Tokens of a window that are context only; default: half of it");
-  command.add_option("--windows", options.most_windows, "At most so many windows; 0: all of the text")
+  command.add_option("--windows", options.max_windows, "At most so many windows; 0: all of the text")
       ->capture_default_str();
   command.add_option("--seed", options.seed, "Of the bootstrap intervals")
       ->check(not_negative())
@@ -81,8 +81,8 @@ Status outcome_of(const Result<TextRun>& run) {
 
 Result<Windows> windows_of(const TextBench& bench, const TextOptions& options, std::uint32_t context) {
   const Tokenizer& tokenizer = bench.engine->tokenizer();
-  WindowPlan plan{.context = context, .stride = options.stride, .skip = options.skip};
-  if (options.most_windows != 0) plan.most_windows = options.most_windows;
+  WindowSlices plan{.context = context, .stride = options.stride, .skip = options.skip};
+  if (options.max_windows != 0) plan.max_windows = options.max_windows;
   return Windows::make(bench.tokens, tokenizer.adds_bos() ? tokenizer.bos() : std::nullopt, plan);
 }
 

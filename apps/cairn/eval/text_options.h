@@ -24,7 +24,7 @@ struct TextOptions {
   std::vector<std::uint32_t> contexts = {512};
   std::uint32_t stride = 0;
   std::optional<std::uint32_t> skip{};
-  std::size_t most_windows = 0;  // 0: all
+  std::size_t max_windows = 0;  // 0: all
   std::uint64_t seed = 1;
   bool json = false;
 };

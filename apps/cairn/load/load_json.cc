@@ -30,7 +30,7 @@ Json round_json(const RoundSummary& round) {
                {"cached_tokens", round.cached_tokens},
                {"pieces", round.pieces},
                {"late", round.late},
-               {"most_late_s", round.most_late_s},
+               {"most_late_s", round.max_late_s},
                {"without_usage", round.uncounted},
                {"streams_ended_early", round.streams_ended_early}};
   for (const LoadFigure& figure : load_figures()) {

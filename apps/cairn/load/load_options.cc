@@ -12,7 +12,7 @@
 namespace cairn {
 namespace {
 
-constexpr std::size_t kMostTokens = std::size_t{1} << 24;
+constexpr std::size_t kMaxTokens = std::size_t{1} << 24;
 constexpr double kDay = 86400;
 
 using Kind = LoadKind;
@@ -85,16 +85,16 @@ void add_workload_options(CLI::App& command, LoadWorkloadOptions& workload, Load
       ->transform(CLI::CheckedTransformer(kKinds).description(""))
       ->group(group);
   count("--clients", workload.clients, "Users, all at once; of interference: streams", 1, 1024);
-  count("--max-tokens", workload.max_tokens, "New tokens of an answer", 1, kMostTokens);
+  count("--max-tokens", workload.max_tokens, "New tokens of an answer", 1, kMaxTokens);
   command.add_option("--document", options.document_file, "Text that all ask about; - is standard input")->group(group);
   count("--document-tokens", workload.document_tokens, "Length of made-up documents, or where to cut --document", 1,
-        kMostTokens);
+        kMaxTokens);
   command.add_flag("--warm", workload.warm, "Ask about the shared document once before each round")->group(group);
   count("--turns", workload.turns, "Questions of a chat", 1, 1000);
-  count("--turn-tokens", workload.turn_tokens, "Length of each", 1, kMostTokens);
-  count("--system-tokens", workload.system_tokens, "Length of a system message that all chats share", 0, kMostTokens);
-  count("--long-tokens", workload.long_tokens, "Length of the prompt that interferes", 1, kMostTokens);
-  count("--lead-tokens", workload.lead_tokens, "Pieces of text that each stream has got by then", 1, kMostTokens);
+  count("--turn-tokens", workload.turn_tokens, "Length of each", 1, kMaxTokens);
+  count("--system-tokens", workload.system_tokens, "Length of a system message that all chats share", 0, kMaxTokens);
+  count("--long-tokens", workload.long_tokens, "Length of the prompt that interferes", 1, kMaxTokens);
+  count("--lead-tokens", workload.lead_tokens, "Pieces of text that each stream has got by then", 1, kMaxTokens);
   command.add_option("--trace", options.trace_file, "Requests at recorded times: Mooncake or ShareGPT, JSON lines")
       ->group(group);
   factor("--speed", workload.speed, "Of the trace's clock: 2 is twice as fast");

@@ -79,7 +79,7 @@ std::string notes_of(const MeasuredServer& server) {
     for (const auto& [kind, count] : round.errors) sum.errors[kind] += count;
     if (sum.first_error.empty()) sum.first_error = round.first_error;
     sum.late += round.late;
-    sum.most_late_s = std::max(sum.most_late_s, round.most_late_s);
+    sum.max_late_s = std::max(sum.max_late_s, round.max_late_s);
     sum.uncounted += round.uncounted;
     sum.output_tokens += round.output_tokens;
     sum.pieces += round.pieces;
@@ -94,7 +94,7 @@ std::string notes_of(const MeasuredServer& server) {
   if (!errors.empty())
     note("of " + plural(sum.requests, "request") + " failed " + errors + "; first: " + sum.first_error);
   if (sum.late > 0) {
-    note(plural(sum.late, "request") + " sent late, up to " + format_number(sum.most_late_s, 1) +
+    note(plural(sum.late, "request") + " sent late, up to " + format_number(sum.max_late_s, 1) +
          " s: all connections were in use; waiting counts, see --connections, --speed");
   }
   if (sum.uncounted > 0) note(plural(sum.uncounted, "answer") + " without usage: their tokens are not counted");

@@ -14,8 +14,8 @@
 #include "apps/cairn/replay/replay_report.h"
 #include "apps/cairn/replay/trace_file.h"
 #include "cairn/base/file.h"
-#include "cairn/policy/clairvoyant.h"
-#include "cairn/policy/replay.h"
+#include "cairn/trace/clairvoyant.h"
+#include "cairn/trace/replay.h"
 
 namespace cairn {
 namespace {

@@ -61,7 +61,7 @@ nlohmann::ordered_json replay_json(const TraceReplay& replay) {
     entry["blocks_written"] = counts.inserted;
     entry["blocks_evicted"] = counts.evicted;
     entry["blocks_refused"] = counts.refused;
-    entry["most_resident_blocks"] = counts.most_resident;
+    entry["most_resident_blocks"] = counts.max_resident;
     json["rows"].push_back(std::move(entry));
   }
   return json;

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "cairn/policy/replay.h"
+#include "cairn/trace/replay.h"
 
 namespace cairn {
 

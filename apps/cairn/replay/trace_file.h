@@ -10,7 +10,7 @@
 #include <string>
 
 #include "cairn/base/result.h"
-#include "cairn/policy/trace.h"
+#include "cairn/trace/trace.h"
 
 namespace cairn {
 

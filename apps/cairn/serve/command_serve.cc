@@ -37,8 +37,8 @@ std::map<std::string, TenantLimits> tenant_limits(const std::optional<ApiKeys>& 
   for (const auto& [name, limits] : keys->tenants()) {
     TenantLimits& of = tenants[name];
     of.kv_bytes = limits.kv_bytes;
-    of.most_running = limits.most_running;
-    if (limits.most_waiting > 0) of.most_waiting = limits.most_waiting;
+    of.max_running = limits.max_running;
+    if (limits.max_waiting > 0) of.max_waiting = limits.max_waiting;
   }
   return tenants;
 }

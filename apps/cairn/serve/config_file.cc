@@ -16,7 +16,7 @@
 namespace cairn {
 namespace {
 
-constexpr std::size_t kMostBytes = std::size_t{1} << 20;
+constexpr std::size_t kMaxBytes = std::size_t{1} << 20;
 
 std::string number_text(double value) {
   char text[32];
@@ -75,7 +75,7 @@ Status apply(CLI::App& command, const std::string& key, const toml::node& node, 
 }  // namespace
 
 Status apply_config_file(CLI::App& command, const std::string& path) {
-  CAIRN_TRY(const std::vector<std::byte> bytes, read_file(path, kMostBytes));
+  CAIRN_TRY(const std::vector<std::byte> bytes, read_file(path, kMaxBytes));
   const toml::parse_result parsed =
       toml::parse(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
   if (!parsed) {

@@ -7,7 +7,7 @@
 namespace cairn {
 namespace {
 
-constexpr std::size_t kMostBytes = std::size_t{16} << 20;
+constexpr std::size_t kMaxBytes = std::size_t{16} << 20;
 
 ApiResult<ApiRequest> parse(std::string_view body, const ApiModel& model) {
   CAIRN_TRY(const Json json, parse_object(body));
@@ -22,7 +22,7 @@ Result<std::vector<std::vector<TokenId>>> read_public_prefixes(const std::vector
                                                                const ApiModel& model) {
   std::vector<std::vector<TokenId>> prefixes;
   for (const std::string& path : paths) {
-    CAIRN_TRY(const std::vector<std::byte> bytes, read_file(path, kMostBytes));
+    CAIRN_TRY(const std::vector<std::byte> bytes, read_file(path, kMaxBytes));
     ApiResult<ApiRequest> request = parse({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, model);
     if (!request) return fail(ErrorCode::kInvalidArgument, path + ": " + request.error().message);
     for (std::vector<TokenId>& prompt : request->prompts) {

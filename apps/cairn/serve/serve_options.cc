@@ -6,7 +6,7 @@
 
 #include "apps/cairn/option_checks.h"
 #include "apps/cairn/store_options.h"
-#include "cairn/engine/gguf.h"
+#include "cairn/gguf/gguf.h"
 #include "cairn/serve/http/listener.h"
 
 namespace cairn {
@@ -33,7 +33,7 @@ void add_network_options(CLI::App& command, ServeOptions& options) {
       ->check(CLI::Range(0, 4096))
       ->capture_default_str()
       ->group(group);
-  command.add_option("--max-body", options.most_body, "Longest request [16MiB]")
+  command.add_option("--max-body", options.max_body, "Longest request [16MiB]")
       ->transform(byte_size())
       ->check(CLI::Range(std::uint64_t{1024}, std::uint64_t{1} << 30))
       ->default_str("16MiB")
@@ -80,11 +80,11 @@ void add_generation_options(CLI::App& command, ServeOptions& options) {
       .add_option("--chat-template", options.chat_template,
                   "chatml, llama3, mistral, zephyr or plain; default: what the file says")
       ->group(group);
-  command.add_option("--parallel", options.loop.most_running, "Requests that are computed at a time")
+  command.add_option("--parallel", options.loop.max_running, "Requests that are computed at a time")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str()
       ->group(group);
-  command.add_option("--max-waiting", options.loop.most_waiting, "Requests that wait at a time; more are refused")
+  command.add_option("--max-waiting", options.loop.max_waiting, "Requests that wait at a time; more are refused")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str()
       ->group(group);
@@ -135,9 +135,9 @@ Status check_serve_options(ServeOptions& options) {
   }
   if (const auto sampler = Sampler::make(options.sampler); !sampler) return std::unexpected(sampler.error());
   if (options.served_name.empty()) options.served_name = std::filesystem::path(options.model.model).stem().string();
-  options.http.most_body_bytes = options.most_body;
+  options.http.max_body_bytes = options.max_body;
   options.http.threads =
-      options.http_threads != 0 ? options.http_threads : options.loop.most_running + options.loop.most_waiting + 32;
+      options.http_threads != 0 ? options.http_threads : options.loop.max_running + options.loop.max_waiting + 32;
   options.loop.patience = milliseconds(options.patience_s);
   options.loop.kv_budget_bytes = options.model.kv_budget;
   options.loop.engine.codec = options.model.codec;

@@ -24,7 +24,7 @@ struct ServeOptions {
 
   HttpServerOptions http;
   std::size_t http_threads = 0;  // 0: as many as requests may run and wait, and some
-  std::uint64_t most_body = std::uint64_t{16} << 20;
+  std::uint64_t max_body = std::uint64_t{16} << 20;
   double request_timeout_s = 600;
   double drain_s = 30;
 

@@ -11,7 +11,7 @@
 #include "apps/cairn/store/store_commands.h"
 #include "apps/cairn/text.h"
 #include "cairn/base/thread_pool.h"
-#include "cairn/store/compress_record.h"
+#include "cairn/store/record/compress_record.h"
 #include "cairn/store/residency.h"
 
 namespace cairn {
@@ -175,7 +175,7 @@ void add_store_compress_command(CLI::App& app, Status& outcome) {
   command->add_option("--older-than", options->older_than, "Only blocks stored so long ago: 90s, 30m, 12h, 7d")
       ->capture_default_str();
   command->add_option("--level", options->level, "zstd's: higher is slower and seldom much smaller")
-      ->check(CLI::Range(kLeastCompressionLevel, kMostCompressionLevel))
+      ->check(CLI::Range(kLeastCompressionLevel, kMaxCompressionLevel))
       ->capture_default_str();
   command->add_option("--store-key", options->config.key_file, "The key of encrypted blocks; they stay encrypted");
   command->callback([options, &outcome] { outcome = compress(*options); });

@@ -11,7 +11,7 @@
 #include "apps/cairn/store/store_commands.h"
 #include "apps/cairn/table.h"
 #include "apps/cairn/text.h"
-#include "cairn/engine/gguf.h"
+#include "cairn/gguf/gguf.h"
 
 namespace cairn {
 namespace {

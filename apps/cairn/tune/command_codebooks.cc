@@ -26,7 +26,7 @@ struct CodebookOptions {
   std::string text;
   std::string codec = "pq4";
   std::string output;
-  std::size_t tokens = KvSamples::Plan{}.most_tokens;
+  std::size_t tokens = KvSamples::Plan{}.max_tokens;
   std::uint32_t window = 0;
   bool json = false;
 };
@@ -46,7 +46,7 @@ Status run_codebooks(const CodebookOptions& options) {
 
   Progress sampling("Sampling");
   const Result<KvSamples> samples =
-      KvSamples::collect(*engine, tokens, {.most_tokens = options.tokens, .window = options.window},
+      KvSamples::collect(*engine, tokens, {.max_tokens = options.tokens, .window = options.window},
                          {.on_progress = sampling.counter(), .cancel = &interrupt_flag()});
   sampling.finish();
   if (!samples) return std::unexpected(samples.error());

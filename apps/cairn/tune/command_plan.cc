@@ -40,7 +40,7 @@ std::string command_text(const TuneOptions& options) {
 }
 
 PlanFile file_of(const TuneOptions& options, const TuneResult& result) {
-  const MeasuredPlan& best = result.plans[result.best];
+  const MeasuredPoint& best = result.plans[result.best];
   PlanFile file;
   file.model = result.model;
   for (const LayerPlan& layer : best.plan.layers) {
@@ -63,7 +63,7 @@ PlanFile file_of(const TuneOptions& options, const TuneResult& result) {
   return file;
 }
 
-Json plan_json(const MeasuredPlan& plan) {
+Json plan_json(const MeasuredPoint& plan) {
   Json keys = Json::array(), values = Json::array();
   for (const LayerPlan& layer : plan.plan.layers) {
     keys.push_back(layer.keys->name);
@@ -82,7 +82,7 @@ void print(const TuneOptions& options, const TuneResult& result) {
   std::vector<std::vector<std::string>> table = {
       {"plan", "bytes/token", "bits/value", "predicted KL", "measured KL", "written"}};
   for (std::size_t i = 0; i < result.plans.size(); ++i) {
-    const MeasuredPlan& plan = result.plans[i];
+    const MeasuredPoint& plan = result.plans[i];
     table.push_back({plan.name, format_number(static_cast<double>(plan.block_bytes) / kBlockTokens, 0),
                      format_number(plan.bits, 2), plan.predicted_kl ? format_number(*plan.predicted_kl, 5) : "",
                      format_number(plan.measured_kl, 5), i == result.best ? options.out : ""});
@@ -111,7 +111,7 @@ Status run_plan(const TuneOptions& options) {
   Json report = {{"format", "cairn.tune.plan.v1"}, {"file", options.out}, {"calibration", result.calibration}};
   report["best"] = result.plans[result.best].name;
   report["plans"] = Json::array();
-  for (const MeasuredPlan& plan : result.plans) report["plans"].push_back(plan_json(plan));
+  for (const MeasuredPoint& plan : result.plans) report["plans"].push_back(plan_json(plan));
   std::cout << dump_json(report);
   return {};
 }

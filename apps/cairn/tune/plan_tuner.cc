@@ -77,11 +77,11 @@ class Tuner {
                   options_.text + " has " + std::to_string(tokens.size()) + " tokens, but " + std::to_string(wanted) +
                       " are needed: give a longer text, a shorter --context, or fewer --prompts and --validation");
     }
-    WindowPlan plan{.context = options_.context, .most_windows = options_.prompts};
+    WindowSlices plan{.context = options_.context, .max_windows = options_.prompts};
     CAIRN_TRY(const Windows calibration, Windows::make(tokens, begin, plan));
     for (std::size_t w = 0; w < calibration.size(); ++w) prompts_.push_back(calibration.tokens(w));
     calibration_ = calibration;
-    plan.most_windows = options_.validation;
+    plan.max_windows = options_.validation;
     const auto rest = static_cast<std::ptrdiff_t>(options_.prompts * options_.context);
     CAIRN_TRY(Windows validation, Windows::make({tokens.begin() + rest, tokens.end()}, begin, plan));
     validation_ = std::move(validation);
@@ -132,7 +132,7 @@ class Tuner {
     return codec->needs_codebook ? codebooks_ : nullptr;
   }
 
-  std::uint64_t most_bytes() const {
+  std::uint64_t max_bytes() const {
     if (options_.bits == 0) return std::numeric_limits<std::uint64_t>::max();
     const double values = static_cast<double>(shape_.values_per_token()) * kBlockTokens * 2 * engine_->config().layers;
     return static_cast<std::uint64_t>(options_.bits * values / 8);
@@ -151,8 +151,8 @@ class Tuner {
 
   void add(std::string name, std::span<const std::size_t> picks) {
     CodecPlan plan = plan_of(picks);
-    const bool there =
-        std::ranges::any_of(result_.plans, [&](const MeasuredPlan& other) { return other.plan.layers == plan.layers; });
+    const bool there = std::ranges::any_of(
+        result_.plans, [&](const MeasuredPoint& other) { return other.plan.layers == plan.layers; });
     if (there) return;
     const Cost cost = total_cost(units_, picks);
     const double bits = plan.mean_bits(shape_);
@@ -161,7 +161,7 @@ class Tuner {
 
   Status allocate() {
     CAIRN_TRY(const Frontier frontier, Frontier::make(units_));
-    std::uint64_t cap = most_bytes();
+    std::uint64_t cap = max_bytes();
     if (options_.kl > 0) {
       CAIRN_TRY(const Allocation fewest, frontier.least_bytes(options_.kl));
       cap = std::min(cap, fewest.cost.bytes);
@@ -173,7 +173,7 @@ class Tuner {
     }
     CAIRN_TRY(const auto best, best_plans(frontier, cap, {.count = options_.validated, .differ_in = 2}));
     for (std::size_t i = 0; i < best.size(); ++i) add("dynamic programming " + std::to_string(i + 1), best[i].picks);
-    CAIRN_TRY(const ThresholdPlan threshold, one_threshold(units_, cap));
+    CAIRN_TRY(const ThresholdCodecs threshold, one_threshold(units_, cap));
     add("one threshold", threshold.plan.picks);
     return {};
   }
@@ -207,9 +207,9 @@ class Tuner {
       progress.update(static_cast<double>(++judged) / static_cast<double>(options_.judged));
       return kl.front();
     };
-    CAIRN_TRY(const SearchResult found,
-              search_plans(spaces, judge,
-                           {.most_bytes = most_bytes(), .most_judged = options_.judged, .seed = options_.seed}));
+    CAIRN_TRY(
+        const SearchResult found,
+        search_plans(spaces, judge, {.max_bytes = max_bytes(), .max_judged = options_.judged, .seed = options_.seed}));
     progress.finish();
     std::vector<Allocation> best(found.judged);
     std::ranges::sort(best, {}, [](const Allocation& plan) { return plan.cost.error; });
@@ -228,13 +228,13 @@ class Tuner {
       add("uniform " + options_.candidates[c], std::vector<std::size_t>(units_.size(), c));
     }
     std::vector<CodecPlan> plans;
-    for (const MeasuredPlan& plan : result_.plans) plans.push_back(plan.plan);
+    for (const MeasuredPoint& plan : result_.plans) plans.push_back(plan.plan);
     Progress progress("Measuring the best plans");
     CAIRN_TRY(const std::vector<double> kl, measure_.mean_kl(plans, *validation_, progress.counter()));
     progress.finish();
     for (std::size_t i = 0; i < kl.size(); ++i) result_.plans[i].measured_kl = kl[i];
     const std::span tuned_plans = std::span(result_.plans).first(tuned);
-    auto best = std::ranges::min_element(tuned_plans, {}, &MeasuredPlan::measured_kl);
+    auto best = std::ranges::min_element(tuned_plans, {}, &MeasuredPoint::measured_kl);
     if (options_.kl > 0) {
       if (best->measured_kl > options_.kl) {
         return fail(ErrorCode::kNotFound, "no plan was measured within --kl " + format_number(options_.kl, 5) +

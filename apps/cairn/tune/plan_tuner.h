@@ -34,7 +34,7 @@ struct TuneOptions {
 };
 
 // A plan that was measured end to end on the validation windows.
-struct MeasuredPlan {
+struct MeasuredPoint {
   std::string name;  // "uniform tok4", "one threshold", "dynamic programming 2", ...
   CodecPlan plan;
   double bits = 0;  // true
@@ -44,8 +44,8 @@ struct MeasuredPlan {
 };
 
 struct TuneResult {
-  std::vector<MeasuredPlan> plans;  // what was found, then every candidate used throughout, for comparison
-  std::size_t best = 0;             // of what was found: the least KL, or under a cap on KL the fewest bytes
+  std::vector<MeasuredPoint> plans;  // what was found, then every candidate used throughout, for comparison
+  std::size_t best = 0;              // of what was found: the least KL, or under a cap on KL the fewest bytes
   Digest model;
   std::string calibration;
 };

@@ -21,7 +21,7 @@ constexpr std::size_t kPerLine = 12;
 constexpr std::size_t kPerTurn = 10;
 constexpr int kMaxCopies = 5;  // of a number that is counted
 
-enum class Kind { kLargest, kSmallest, kMostCommon, kCount };
+enum class Kind { kLargest, kSmallest, kMaxCommon, kCount };
 
 Turn ask(const std::string& question, int answer) {
   const std::string number = std::to_string(answer);
@@ -105,7 +105,7 @@ class Numbers {
 };
 
 Draft draft_numbers(SeededRandom random, std::size_t count, std::size_t turns) {
-  std::vector<Kind> kinds = {Kind::kLargest, Kind::kSmallest, Kind::kMostCommon};
+  std::vector<Kind> kinds = {Kind::kLargest, Kind::kSmallest, Kind::kMaxCommon};
   kinds.resize(std::max<std::size_t>(kFifths, turns), Kind::kCount);
   random.shuffle(kinds);
   kinds.resize(turns);
@@ -128,11 +128,11 @@ Draft draft_numbers(SeededRandom random, std::size_t count, std::size_t turns) {
         draft.turns.push_back(ask("How many times does " + std::to_string(value) + " appear?", copies));
         break;
       }
-      case Kind::kMostCommon: draft.turns.push_back({}); break;
+      case Kind::kMaxCommon: draft.turns.push_back({}); break;
     }
   }
   for (std::size_t turn = 0; turn < turns; ++turn) {
-    if (kinds[turn] == Kind::kMostCommon) {  // last, since planting other answers changes what is common
+    if (kinds[turn] == Kind::kMaxCommon) {  // last, since planting other answers changes what is common
       const int value = numbers.next_special();
       draft.placed &= numbers.make_most_common(value);
       draft.turns[turn] = ask("What is the most common number?", value);

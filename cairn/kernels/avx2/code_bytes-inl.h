@@ -18,7 +18,7 @@ inline __m256i load_bytes(const std::uint8_t* p) {
 struct ByteCodes {
   explicit ByteCodes(const CodeMatrix& m) : quads((m.depth + 32 / m.bits - 1) / (32 / m.bits) * (8 / m.bits)) {}
   std::uint32_t quads;
-  alignas(64) std::uint8_t bytes[kMostChannels * kPageTokens];
+  alignas(64) std::uint8_t bytes[kMaxChannels * kPageTokens];
 };
 
 template <std::uint32_t Bits>

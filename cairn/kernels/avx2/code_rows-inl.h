@@ -11,9 +11,9 @@ namespace {
 // Words with each quad as its values 0, 2, 1, 3: even and odd bytes of codes are what widens cheaply.
 struct QueryWords {
   float base;
-  float half_scales[kMostSegments];
-  std::int32_t biases[kMostSegments];
-  alignas(32) std::int16_t words[kMostChannels];
+  float half_scales[kMaxSegments];
+  std::int32_t biases[kMaxSegments];
+  alignas(32) std::int16_t words[kMaxChannels];
 };
 struct WeightWords {
   float half_scale;
@@ -83,9 +83,9 @@ inline void weight_words(const CodeValues& values, std::uint32_t group, const fl
   __m256 v[8];
   for (std::uint32_t i = 0; i < 8; ++i) v[i] = _mm256_mul_ps(load(p, i * 8), load(scales, i * 8));
   const float largest = largest_magnitude(v);
-  const float inverse = largest > 0.0f ? kMostWeight / largest : 0.0f;
-  const std::int32_t sum = round_to_words(v, 8, inverse, 0.0f, kMostWeight, to.words);
-  to.half_scale = 0.5f * (largest / kMostWeight);
+  const float inverse = largest > 0.0f ? kMaxWeight / largest : 0.0f;
+  const std::int32_t sum = round_to_words(v, 8, inverse, 0.0f, kMaxWeight, to.words);
+  to.half_scale = 0.5f * (largest / kMaxWeight);
   to.bias = -values.twice_middle * sum;
   to.zero_term =
       values.token_offset != nullptr ? dot_lanes(p, values.token_offset + std::size_t{group} * depth, depth) : 0.0f;

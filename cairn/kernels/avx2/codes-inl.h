@@ -72,7 +72,7 @@ void score_rows(const CodeKeys& keys, const ByteCodes& codes, const float* q, Pr
   }
 }
 
-void code_scores(const CodeKeys& keys, const float* q, std::uint32_t rows, Upcoming next, float* out) {
+void code_scores(const CodeKeys& keys, const float* q, std::uint32_t rows, PrefetchHint next, float* out) {
   ByteCodes codes(keys.codes);
   expand_codes(keys.codes, codes);
   if (keys.codes.levels != nullptr) look_up_keys(keys.codes, codes);
@@ -108,7 +108,7 @@ void accumulate_code_rows(const CodeValues& values, const ByteCodes& codes, cons
 }
 
 void code_accumulate(const CodeValues& values, const float* p, const float* correction, std::uint32_t rows,
-                     Upcoming next, float* acc) {
+                     PrefetchHint next, float* acc) {
   ByteCodes codes(values.codes);
   expand_codes(values.codes, codes);
   if (values.codes.levels != nullptr) look_up_values(values.codes, codes);

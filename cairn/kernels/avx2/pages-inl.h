@@ -43,7 +43,8 @@ void scores_half(const typename E::Type* k, std::uint32_t head_dim, const float*
 }
 
 template <class E>
-void scores(const void* keys, std::uint32_t head_dim, const float* q, std::uint32_t rows, Upcoming next, float* out) {
+void scores(const void* keys, std::uint32_t head_dim, const float* q, std::uint32_t rows, PrefetchHint next,
+            float* out) {
   const auto* k = static_cast<const typename E::Type*>(keys);
   Prefetcher prefetcher(next, head_dim);
   for (std::uint32_t half = 0; half < kPageTokens; half += 32) {
@@ -80,7 +81,7 @@ void accumulate_rows(const typename E::Type* values, std::uint32_t head_dim, con
 
 template <class E>
 void accumulate(const void* values, std::uint32_t head_dim, const float* p, const float* correction, std::uint32_t rows,
-                std::uint32_t count, Upcoming next, float* acc) {
+                std::uint32_t count, PrefetchHint next, float* acc) {
   Prefetcher prefetcher(next, count * ((head_dim + 31) / 32));
   const auto* v = static_cast<const typename E::Type*>(values);
   const auto visit = [&]<std::uint32_t R>(std::uint32_t r) {

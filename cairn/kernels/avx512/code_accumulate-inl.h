@@ -95,7 +95,7 @@ void accumulate_code_rows(const CodeValues& values, const float* p, const float*
 
 template <class C>
 void accumulate_codes(const CodeValues& values, const float* p, const float* correction, std::uint32_t rows,
-                      Upcoming next, float* acc) {
+                      PrefetchHint next, float* acc) {
   Prefetcher prefetcher(next, vectors_of(values.codes) * ((values.codes.lanes + 31) / 32));
   const std::size_t lanes = values.codes.lanes;
   const auto visit = [&]<std::uint32_t R>(std::uint32_t r) {
@@ -112,11 +112,11 @@ void accumulate_codes(const CodeValues& values, const float* p, const float* cor
 }
 
 void code_accumulate(const CodeValues& values, const float* p, const float* correction, std::uint32_t rows,
-                     Upcoming next, float* acc) {
+                     PrefetchHint next, float* acc) {
   with_codes<Levels::kOfLane>(values.codes, [&]<class C>() {
     if constexpr (C::kLevels != Levels::kNone) {
       if (rows > 4) {
-        alignas(64) std::uint8_t bytes[kMostCodes];
+        alignas(64) std::uint8_t bytes[kMaxCodes];
         CodeValues expanded = values;
         expanded.codes = expand<C::kLevels>(values.codes, bytes);
         return accumulate_codes<Codes<8, Levels::kNone>>(expanded, p, correction, rows, next, acc);

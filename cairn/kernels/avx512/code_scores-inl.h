@@ -109,7 +109,7 @@ void score_rows(const CodeKeys& keys, const float* q, Prefetcher& next, float* o
 }
 
 template <class C>
-void score_codes(const CodeKeys& keys, const float* q, std::uint32_t rows, Upcoming next, float* out) {
+void score_codes(const CodeKeys& keys, const float* q, std::uint32_t rows, PrefetchHint next, float* out) {
   Prefetcher prefetcher(next, (keys.codes.depth + kQuerySegment - 1) / kQuerySegment * ((keys.codes.lanes + 31) / 32));
   const std::size_t depth = keys.codes.depth;
   std::uint32_t r = 0;
@@ -122,11 +122,11 @@ void score_codes(const CodeKeys& keys, const float* q, std::uint32_t rows, Upcom
   }
 }
 
-void code_scores(const CodeKeys& keys, const float* q, std::uint32_t rows, Upcoming next, float* out) {
+void code_scores(const CodeKeys& keys, const float* q, std::uint32_t rows, PrefetchHint next, float* out) {
   with_codes<Levels::kOfDepth>(keys.codes, [&]<class C>() {
     if constexpr (C::kLevels != Levels::kNone) {
       if (rows > 4) {
-        alignas(64) std::uint8_t bytes[kMostCodes];
+        alignas(64) std::uint8_t bytes[kMaxCodes];
         CodeKeys expanded = keys;
         expanded.codes = expand<C::kLevels>(keys.codes, bytes);
         return score_codes<Codes<8, Levels::kNone>>(expanded, q, rows, next, out);

@@ -84,7 +84,7 @@ inline __m512i look_up(const LevelTables& t, __m512i codes) {
 }
 
 // Bytes that hold any expanded matrix.
-inline constexpr std::size_t kMostCodes = kMostChannels * kPageTokens;
+inline constexpr std::size_t kMaxCodes = kMaxChannels * kPageTokens;
 
 // Levels as codes that stand for themselves: worth the stores where many rows read them. (To unpack codes costs
 // nothing: it is done in the shadow of the products.)

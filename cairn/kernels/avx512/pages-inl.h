@@ -62,7 +62,8 @@ void scores_rows(const typename E::Type* k, std::uint32_t head_dim, const float*
 }
 
 template <class E>
-void scores(const void* keys, std::uint32_t head_dim, const float* q, std::uint32_t rows, Upcoming next, float* out) {
+void scores(const void* keys, std::uint32_t head_dim, const float* q, std::uint32_t rows, PrefetchHint next,
+            float* out) {
   const auto* k = static_cast<const typename E::Type*>(keys);
   Prefetcher prefetcher(next, head_dim);
   std::uint32_t r = 0;
@@ -126,7 +127,7 @@ void accumulate_channels(const typename E::Type* values, std::uint32_t head_dim,
 
 template <class E>
 void accumulate(const void* values, std::uint32_t head_dim, const float* p, const float* correction, std::uint32_t rows,
-                std::uint32_t count, Upcoming next, float* acc) {
+                std::uint32_t count, PrefetchHint next, float* acc) {
   Prefetcher prefetcher(next, count * ((head_dim + 63) / 64));
   const auto* v = static_cast<const typename E::Type*>(values);
   std::uint32_t r = 0;

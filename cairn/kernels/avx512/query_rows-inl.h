@@ -14,9 +14,9 @@ struct RoundedQueries {
   float bases[4];
   // Twice half_scale and half the bias of a RoundedQuery, whose product with the dot product is the same, and exact up
   // to its one rounding. The two values of a segment are equal.
-  alignas(64) float scales[kMostChannels / kChunk][4][2][2];  // [chunk][row][segment][2]
-  alignas(64) float biases[kMostChannels / kChunk][4][2][2];
-  alignas(64) std::int8_t codes[kMostChannels / kChunk][4][kChunk];
+  alignas(64) float scales[kMaxChannels / kChunk][4][2][2];  // [chunk][row][segment][2]
+  alignas(64) float biases[kMaxChannels / kChunk][4][2][2];
+  alignas(64) std::int8_t codes[kMaxChannels / kChunk][4][kChunk];
 };
 
 // The definition, for rows that are not ordinary.

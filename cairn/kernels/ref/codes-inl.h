@@ -20,7 +20,7 @@ inline std::int32_t level_at(const CodeMatrix& m, std::uint32_t channel, std::in
   return m.levels != nullptr ? m.levels[channel * 16 + static_cast<std::uint32_t>(code)] : code;
 }
 
-void code_scores(const CodeKeys& keys, const float* q, std::uint32_t rows, Upcoming, float* out) {
+void code_scores(const CodeKeys& keys, const float* q, std::uint32_t rows, PrefetchHint, float* out) {
   const CodeMatrix& m = keys.codes;
   RoundedQuery query;
   for (std::uint32_t r = 0; r < rows; ++r) {
@@ -41,8 +41,8 @@ void code_scores(const CodeKeys& keys, const float* q, std::uint32_t rows, Upcom
   }
 }
 
-void code_accumulate(const CodeValues& values, const float* p, const float* correction, std::uint32_t rows, Upcoming,
-                     float* acc) {
+void code_accumulate(const CodeValues& values, const float* p, const float* correction, std::uint32_t rows,
+                     PrefetchHint, float* acc) {
   const CodeMatrix& m = values.codes;
   for (std::uint32_t r = 0; r < rows; ++r) {
     for (std::uint32_t group = 0; group * values.group < m.lanes; ++group) {

@@ -73,7 +73,7 @@ void quantise_tile(const float* x, std::size_t x_stride, ActivationTiles out, st
 }
 
 template <class E>
-void scores(const void* keys, std::uint32_t head_dim, const float* q, std::uint32_t rows, Upcoming, float* out) {
+void scores(const void* keys, std::uint32_t head_dim, const float* q, std::uint32_t rows, PrefetchHint, float* out) {
   const auto* k = static_cast<const typename E::Type*>(keys);
   for (std::uint32_t r = 0; r < rows; ++r) {
     for (std::uint32_t t = 0; t < kPageTokens; ++t) {
@@ -87,7 +87,7 @@ void scores(const void* keys, std::uint32_t head_dim, const float* q, std::uint3
 
 template <class E>
 void accumulate(const void* values, std::uint32_t head_dim, const float* p, const float* correction, std::uint32_t rows,
-                std::uint32_t count, Upcoming, float* acc) {
+                std::uint32_t count, PrefetchHint, float* acc) {
   const auto* v = static_cast<const typename E::Type*>(values);
   for (std::uint32_t r = 0; r < rows; ++r) {
     for (std::uint32_t d = 0; d < head_dim; ++d) {

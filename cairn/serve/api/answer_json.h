@@ -8,9 +8,9 @@
 #include <string_view>
 #include <vector>
 
-#include "cairn/engine/tokenizer.h"
 #include "cairn/serve/api/json_text.h"
 #include "cairn/serve/generate_request.h"
+#include "cairn/text/tokenizer.h"
 
 namespace cairn {
 

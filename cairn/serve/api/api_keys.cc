@@ -12,7 +12,7 @@
 namespace cairn {
 namespace {
 
-constexpr std::size_t kMostFileBytes = std::size_t{16} << 20;
+constexpr std::size_t kMaxFileBytes = std::size_t{16} << 20;
 constexpr std::size_t kLongestTenant = 64;
 
 // Tenants appear in logs, metrics and store keys.
@@ -55,7 +55,7 @@ bool read_limit(std::string_view word, KeyLimits& limits) {
   std::size_t limit = 0;
   const auto [end, wrong] = std::from_chars(value.data(), value.data() + value.size(), limit);
   return wrong == std::errc() && end == value.data() + value.size() &&
-         agree(name == "running" ? limits.most_running : limits.most_waiting, limit);
+         agree(name == "running" ? limits.max_running : limits.max_waiting, limit);
 }
 
 }  // namespace
@@ -94,7 +94,7 @@ Result<ApiKeys> ApiKeys::parse(std::string_view text, const std::string& name) {
 }
 
 Result<ApiKeys> ApiKeys::read(const std::string& path) {
-  CAIRN_TRY(const std::vector<std::byte> bytes, read_file(path, kMostFileBytes));
+  CAIRN_TRY(const std::vector<std::byte> bytes, read_file(path, kMaxFileBytes));
   return parse({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path);
 }
 

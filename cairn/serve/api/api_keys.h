@@ -16,7 +16,7 @@ namespace cairn {
 
 // As a line of the file gives them; 0: what the server gives to all.
 struct KeyLimits {
-  std::size_t most_running = 0, most_waiting = 0, kv_bytes = 0;
+  std::size_t max_running = 0, max_waiting = 0, kv_bytes = 0;
   bool operator==(const KeyLimits&) const = default;
 };
 

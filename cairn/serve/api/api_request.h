@@ -9,22 +9,22 @@
 #include <string_view>
 #include <vector>
 
-#include "cairn/engine/chat_template.h"
-#include "cairn/engine/tokenizer.h"
 #include "cairn/serve/api/json_text.h"
 #include "cairn/serve/generate_request.h"
+#include "cairn/text/chat_template.h"
+#include "cairn/text/tokenizer.h"
 
 namespace cairn {
 
-inline constexpr std::int64_t kMostChoices = 16;  // n
-inline constexpr std::size_t kMostPrompts = 64;   // of one request, times n
-inline constexpr std::size_t kMostStops = 16;
+inline constexpr std::int64_t kMaxChoices = 16;  // n
+inline constexpr std::size_t kMaxPrompts = 64;   // of one request, times n
+inline constexpr std::size_t kMaxStops = 16;
 inline constexpr std::size_t kLongestStop = 1024;  // bytes
-inline constexpr std::int64_t kMostTopLogprobs = 20;
+inline constexpr std::int64_t kMaxTopLogprobs = 20;
 // Bytes of text for /tokenize and from /detokenize, and of text whose pieces are asked for: an answer has up to seven
 // bytes per byte of the first, and up to thirty per byte of the second.
-inline constexpr std::size_t kMostTokenized = std::size_t{4} << 20;
-inline constexpr std::size_t kMostInPieces = std::size_t{1} << 20;
+inline constexpr std::size_t kMaxTokenized = std::size_t{4} << 20;
+inline constexpr std::size_t kMaxInPieces = std::size_t{1} << 20;
 
 // What a request is read against. The tokenizer must outlive it.
 struct ApiModel {

@@ -83,7 +83,7 @@ TEST_F(ApiServerTest, AChatIsAnsweredAsAWhole) {
   EXPECT_EQ(record.json["request_id"], "mine-1");
   EXPECT_EQ(record.json["usage"], [&] {
     OrderedJson usage = reply.json["usage"];
-    usage["parked"] = 0;
+    usage["preempted"] = 0;
     return usage;
   }());
   EXPECT_THAT(record.json["explanation"].get<std::string>(), HasSubstr("prompt tokens were taken from the cache"));
@@ -166,7 +166,7 @@ TEST_F(ApiServerTest, ErrorsOfTheBackendHaveTheirStatus) {
 }
 
 TEST_F(ApiServerTest, MoreAnswersThanMayWaitAreRefusedForGood) {
-  server_.backend.most_waiting = 3;
+  server_.backend.max_waiting = 3;
   server_.start();
   EXPECT_EQ(post("/v1/chat/completions", kChat + R"(,"n":3})").status, 200);
   const Got refused = post("/v1/completions", R"({"prompt":["t3","t4"],"n":2})");

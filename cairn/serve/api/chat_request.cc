@@ -4,7 +4,7 @@
 namespace cairn {
 namespace {
 
-constexpr std::size_t kMostMessages = 4096;
+constexpr std::size_t kMaxMessages = 4096;
 
 // A string, or a list of {"type": "text", "text": ...} whose texts follow on each other.
 ApiResult<std::string> read_content(const Json& content, const std::string& path) {
@@ -53,15 +53,15 @@ ApiResult<ApiRequest> parse_chat_request(std::string_view body, const ApiModel& 
   CAIRN_TRY_VOID(read_common_fields(fields, model, request));
   request.each.chat = true;
   CAIRN_TRY(const auto logprobs, fields.flag("logprobs"));
-  CAIRN_TRY(const auto top, fields.integer("top_logprobs", 0, kMostTopLogprobs));
+  CAIRN_TRY(const auto top, fields.integer("top_logprobs", 0, kMaxTopLogprobs));
   if (top.value_or(0) > 0 && !logprobs.value_or(false)) return bad_field("top_logprobs", "needs 'logprobs': true");
   if (logprobs.value_or(false)) request.each.logprobs = static_cast<std::uint32_t>(top.value_or(0));
 
   const Json* messages = fields.find("messages");
   if (messages == nullptr) return bad_field("messages", "is missing");
   if (!messages->is_array() || messages->empty()) return bad_field("messages", "must be a list of messages");
-  if (messages->size() > kMostMessages) {
-    return bad_field("messages", "has more than " + std::to_string(kMostMessages) + " messages");
+  if (messages->size() > kMaxMessages) {
+    return bad_field("messages", "has more than " + std::to_string(kMaxMessages) + " messages");
   }
   std::vector<ChatMessage> chat;
   std::size_t bytes = 0;

@@ -28,8 +28,8 @@ ApiResult<void> read_prompts(const Json& value, const ApiModel& model, const Enc
   if (!value.is_array()) return bad_field("prompt", "must be a string, a list of strings or lists of token ids");
   if (value.empty()) return bad_field("prompt", "is empty");
   if (value[0].is_number()) return add_ids(value, "prompt");
-  if (value.size() > kMostPrompts) {
-    return bad_field("prompt", "has more than " + std::to_string(kMostPrompts) + " entries");
+  if (value.size() > kMaxPrompts) {
+    return bad_field("prompt", "has more than " + std::to_string(kMaxPrompts) + " entries");
   }
   for (std::size_t i = 0; i < value.size(); ++i) {
     const std::string path = "prompt[" + std::to_string(i) + "]";
@@ -52,7 +52,7 @@ ApiResult<ApiRequest> parse_completion_request(std::string_view body, const ApiM
   ApiRequest request;
   CAIRN_TRY_VOID(read_common_fields(fields, model, request));
   if (request.each.max_tokens == 0) request.each.max_tokens = kDefaultMaxTokens;
-  CAIRN_TRY(const auto logprobs, fields.integer("logprobs", 0, kMostTopLogprobs));
+  CAIRN_TRY(const auto logprobs, fields.integer("logprobs", 0, kMaxTopLogprobs));
   if (logprobs) request.each.logprobs = static_cast<std::uint32_t>(*logprobs);
   CAIRN_TRY(const auto echo, fields.flag("echo"));
   if (echo.value_or(false) && logprobs) return bad_field("echo", "does not go together with 'logprobs' here");
@@ -65,8 +65,8 @@ ApiResult<ApiRequest> parse_completion_request(std::string_view body, const ApiM
   const Json* prompt = fields.find("prompt");
   if (prompt == nullptr) return bad_field("prompt", "is missing");
   CAIRN_TRY_VOID(read_prompts(*prompt, model, encode, echo.value_or(false), request));
-  if (request.prompts.size() * request.choices > kMostPrompts) {
-    return bad_field("n", "times the prompts is more than " + std::to_string(kMostPrompts));
+  if (request.prompts.size() * request.choices > kMaxPrompts) {
+    return bad_field("n", "times the prompts is more than " + std::to_string(kMaxPrompts));
   }
   return request;
 }

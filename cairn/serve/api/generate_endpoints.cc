@@ -32,7 +32,7 @@ struct Exchange {
 
 Status submit_all(Exchange& exchange) {
   const std::size_t answers = exchange.request.prompts.size() * exchange.request.choices;
-  const std::size_t most = exchange.context.backend.most_at_once(exchange.record.tenant);
+  const std::size_t most = exchange.context.backend.max_at_once(exchange.record.tenant);
   if (answers > most) {
     return fail(ErrorCode::kInvalidArgument, "prompts times 'n' are " + std::to_string(answers) + " answers; at most " +
                                                  std::to_string(most) + " may wait here");
@@ -60,7 +60,7 @@ std::optional<ApiError> sum_up(Exchange& exchange, RunEnd end) {
     if (!has_finished(*exchange.generations[index])) continue;
     const GenerationResult& result = exchange.generations[index]->result();
     record.usage.completion_tokens += result.usage.completion_tokens;
-    record.usage.parked += result.usage.parked;
+    record.usage.preempted += result.usage.preempted;
     if (index % exchange.request.choices == 0) {
       record.usage.prompt_tokens += result.usage.prompt_tokens;
       record.usage.cached_tokens += result.usage.cached_tokens;

@@ -25,9 +25,9 @@ ApiResult<void> check_bounds(std::string_view text) {
     if (depth > kDeepestJson) {
       return refuse({.message = "the JSON nests deeper than " + std::to_string(kDeepestJson), .code = "invalid_json"});
     }
-    if (values > kMostJsonValues) {
+    if (values > kMaxJsonValues) {
       return refuse(
-          {.message = "the JSON has more than " + std::to_string(kMostJsonValues) + " values", .code = "invalid_json"});
+          {.message = "the JSON has more than " + std::to_string(kMaxJsonValues) + " values", .code = "invalid_json"});
     }
   }
   return {};

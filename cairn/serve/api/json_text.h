@@ -17,7 +17,7 @@ using Json = nlohmann::json;
 using OrderedJson = nlohmann::ordered_json;
 
 inline constexpr std::size_t kDeepestJson = 32;
-inline constexpr std::size_t kMostJsonValues = std::size_t{1} << 20;
+inline constexpr std::size_t kMaxJsonValues = std::size_t{1} << 20;
 
 // An object; 400 for everything else, and for what nests deeper or has more values than the bounds above.
 ApiResult<Json> parse_object(std::string_view text);

@@ -58,7 +58,7 @@ void copy_loop(const LoopState& state, Copied& to) {
   to.counter("passes_total", "Passes over the weights", state.passes);
   to.counter("prefill_rows_total", "Rows of passes that computed prompts", state.prefill_rows);
   to.counter("decode_rows_total", "Rows of passes that computed answers", state.decode_rows);
-  to.counter("num_preemptions_total", "Requests that were parked to make room", state.parked);
+  to.counter("num_preemptions_total", "Requests that were preempted to make room", state.preempted);
   to.counter("requests_finished_total", "Requests that ended by themselves", state.finished);
   to.counter("requests_cancelled_total", "Requests whose client went away", state.cancelled);
   to.counter("requests_failed_total", "Requests that ended with an error", state.failed);

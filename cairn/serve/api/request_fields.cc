@@ -124,7 +124,7 @@ ApiResult<void> read_stop(const Fields& fields, std::vector<std::string>& stop) 
   const Json* value = fields.find("stop");
   if (value == nullptr) return {};
   const Json list = value->is_array() ? *value : Json::array({*value});
-  if (list.size() > kMostStops) return bad_field("stop", "has more than " + std::to_string(kMostStops) + " strings");
+  if (list.size() > kMaxStops) return bad_field("stop", "has more than " + std::to_string(kMaxStops) + " strings");
   for (const Json& entry : list) {
     if (!entry.is_string()) return bad_field("stop", "must be a string or a list of strings");
     std::string text = entry.get<std::string>();
@@ -187,7 +187,7 @@ ApiResult<void> read_common_fields(const Fields& fields, const ApiModel& model, 
     CAIRN_TRY(const auto tokens, fields.integer(name, 1, INT32_MAX));
     if (tokens) request.each.max_tokens = static_cast<std::size_t>(*tokens);
   }
-  CAIRN_TRY(const auto choices, fields.integer("n", 1, kMostChoices));
+  CAIRN_TRY(const auto choices, fields.integer("n", 1, kMaxChoices));
   request.choices = static_cast<std::size_t>(choices.value_or(1));
   CAIRN_TRY(const auto ignore_eos, fields.flag("ignore_eos"));
   request.each.ignore_eos = ignore_eos.value_or(false);

@@ -27,7 +27,7 @@ std::string explanation(const RequestRecord& record) {
           " were computed. It waited " + seconds(timing.queued_s) + ", loaded for " + seconds(timing.load_s) +
           ", computed the prompt in " + seconds(timing.prefill_s) + "; the first token came after " +
           seconds(timing.first_token_s) + ", the end after " + seconds(timing.total_s) + ".";
-  if (usage.parked > 0) text += " It made room for others " + std::to_string(usage.parked) + " times.";
+  if (usage.preempted > 0) text += " It made room for others " + std::to_string(usage.preempted) + " times.";
   if (record.client_gone) text += " The client went away.";
   return text;
 }
@@ -35,7 +35,7 @@ std::string explanation(const RequestRecord& record) {
 OrderedJson record_json(const RequestRecord& record) {
   const GenerationTiming& timing = record.timing;
   OrderedJson usage = usage_json(record.usage);
-  usage["parked"] = record.usage.parked;
+  usage["preempted"] = record.usage.preempted;
   return {{"id", record.id},
           {"request_id", record.request_id},
           {"endpoint", record.endpoint},

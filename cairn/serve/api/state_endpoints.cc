@@ -10,21 +10,21 @@
 namespace cairn {
 namespace {
 
-constexpr std::size_t kMostBlocks = 20000;
+constexpr std::size_t kMaxBlocks = 20000;
 constexpr std::size_t kPreviewChars = 160;
 constexpr std::chrono::milliseconds kTierTime{300};  // for all tiers to say which blocks they have
 
 OrderedJson loop_json(const LoopState& state) {
   return {{"running", state.running},
           {"waiting", state.waiting},
-          {"most_running", state.most_running},
+          {"most_running", state.max_running},
           {"passes", state.passes},
           {"rows", state.rows},
           {"prefill_rows", state.prefill_rows},
           {"decode_rows", state.decode_rows},
           {"last_batch", state.last_batch},
-          {"most_rows", state.most_rows},
-          {"parked", state.parked},
+          {"most_rows", state.max_rows},
+          {"preempted", state.preempted},
           {"finished", state.finished},
           {"cancelled", state.cancelled},
           {"failed", state.failed},
@@ -34,7 +34,7 @@ OrderedJson loop_json(const LoopState& state) {
 
 // What the whole server does tells one tenant what the others do: their passes, and what they hit.
 OrderedJson loop_json_for(const LoopState& state, const std::string& tenant) {
-  OrderedJson json = {{"running", 0}, {"waiting", 0}, {"most_running", state.most_running}, {"codec", state.codec}};
+  OrderedJson json = {{"running", 0}, {"waiting", 0}, {"most_running", state.max_running}, {"codec", state.codec}};
   for (const TenantState& one : state.tenants) {
     if (one.name != tenant) continue;
     json["running"] = one.running;
@@ -197,7 +197,7 @@ HttpReply held_block_list(ApiContext& context, ApiCall& call) {
                         .code = "other_tenant"});
   }
   OrderedJson blocks = OrderedJson::array();
-  const std::size_t most = count_in(call.http, "most", 2000, kMostBlocks);
+  const std::size_t most = count_in(call.http, "most", 2000, kMaxBlocks);
   const std::vector<HeldBlock> held = context.backend.held_blocks(call.record.tenant, most);
   for (const HeldBlock& block : held) blocks.push_back(block_json(block, context.backend.tokenizer()));
   OrderedJson json = {{"tenant", call.record.tenant}};

@@ -62,9 +62,9 @@ ApiResult<std::string> tokenize_body(const ApiModel& model, std::string_view bod
   CAIRN_TRY(const auto parse_special, fields.flag("parse_special"));
   CAIRN_TRY(const auto with_pieces, fields.flag("with_pieces"));
   const bool pieces = with_pieces.value_or(false);
-  if (content.size() > kMostTokenized) return bad_field("content", "has more than " + mib(kMostTokenized));
-  if (pieces && content.size() > kMostInPieces) {
-    return bad_field("content", "has more than " + mib(kMostInPieces) + ", which is too much for 'with_pieces'");
+  if (content.size() > kMaxTokenized) return bad_field("content", "has more than " + mib(kMaxTokenized));
+  if (pieces && content.size() > kMaxInPieces) {
+    return bad_field("content", "has more than " + mib(kMaxInPieces) + ", which is too much for 'with_pieces'");
   }
   const std::vector<TokenId> ids = model.tokenizer->encode(
       content, {.add_bos = add_special.value_or(false), .parse_special = parse_special.value_or(true)});
@@ -81,7 +81,7 @@ ApiResult<std::string> detokenize_body(const ApiModel& model, std::string_view b
   for (const TokenId id : ids) {
     bytes += std::max(model.tokenizer->token_bytes(id).size(), model.tokenizer->token_text(id).size());
   }
-  if (bytes > kMostTokenized) return bad_field("tokens", "stand for more than " + mib(kMostTokenized) + " of text");
+  if (bytes > kMaxTokenized) return bad_field("tokens", "stand for more than " + mib(kMaxTokenized) + " of text");
   return json_text({{"content", model.tokenizer->decode(ids, {.show_control = true})}});
 }
 

@@ -72,16 +72,16 @@ TEST_F(TextEndpointsTest, TokensAreWrittenAsTheyWere) {
 }
 
 TEST_F(TextEndpointsTest, TextsHaveABound) {
-  EXPECT_EQ(ask(tokenize, content(kMostTokenized)).reply.status, 200);
-  const Got long_text = ask(tokenize, content(kMostTokenized + 1));
+  EXPECT_EQ(ask(tokenize, content(kMaxTokenized)).reply.status, 200);
+  const Got long_text = ask(tokenize, content(kMaxTokenized + 1));
   EXPECT_EQ(long_text.reply.status, 400);
   EXPECT_EQ(long_text.error()["param"], "content");
-  EXPECT_EQ(ask(tokenize, content(kMostInPieces, R"(,"with_pieces":true)")).reply.status, 200);
-  const Got in_pieces = ask(tokenize, content(kMostInPieces + 1, R"(,"with_pieces":true)"));
+  EXPECT_EQ(ask(tokenize, content(kMaxInPieces, R"(,"with_pieces":true)")).reply.status, 200);
+  const Got in_pieces = ask(tokenize, content(kMaxInPieces + 1, R"(,"with_pieces":true)"));
   EXPECT_EQ(in_pieces.reply.status, 400);
   EXPECT_THAT(in_pieces.error()["message"].get<std::string>(), HasSubstr("'content' has more than 1 MiB"));
   std::string ids = R"({"tokens":[1)";
-  for (std::size_t bytes = 0; bytes <= kMostTokenized; bytes += 5) ids += ",0";  // <unk>
+  for (std::size_t bytes = 0; bytes <= kMaxTokenized; bytes += 5) ids += ",0";  // <unk>
   EXPECT_EQ(ask(detokenize, ids + "]}").error()["param"], "tokens");
 }
 

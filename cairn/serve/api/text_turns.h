@@ -27,7 +27,7 @@ enum class NoTurn : std::uint8_t { kClientGone, kTooLate };
 // In rotation among the tenants that wait; within a tenant, first come, first served. Thread-safe.
 class TextTurns {
  public:
-  explicit TextTurns(std::size_t most_at_once) : free_(most_at_once) {}
+  explicit TextTurns(std::size_t max_at_once) : free_(max_at_once) {}
 
   // Lasts as long as it lives; at most as long as the TextTurns.
   class Turn {

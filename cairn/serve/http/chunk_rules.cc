@@ -8,7 +8,7 @@
 namespace cairn {
 namespace {
 
-constexpr std::size_t kMostDigits = 8;  // a chunk of 4 GiB; bodies have a lower bound of their own
+constexpr std::size_t kMaxDigits = 8;  // a chunk of 4 GiB; bodies have a lower bound of their own
 
 constexpr std::string_view kBadSize = "a chunk's size is not valid";
 constexpr std::string_view kBadEnd = "a chunk does not end where its size says";
@@ -61,7 +61,7 @@ void ChunkRules::step(char c) {
 
 void ChunkRules::size_byte(char c) {
   const int digit = hex_digit(c);
-  if (digit >= 0 && digits_ < kMostDigits) {
+  if (digit >= 0 && digits_ < kMaxDigits) {
     ++digits_;
     left_ = left_ * 16 + static_cast<unsigned>(digit);
   } else if (digits_ > 0 && c == ';') {

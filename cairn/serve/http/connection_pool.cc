@@ -5,8 +5,8 @@
 
 namespace cairn {
 
-ConnectionPool::ConnectionPool(std::size_t threads, std::size_t most_waiting, std::function<void(Arrival)> serve)
-    : most_waiting_(most_waiting), serve_(std::move(serve)) {
+ConnectionPool::ConnectionPool(std::size_t threads, std::size_t max_waiting, std::function<void(Arrival)> serve)
+    : max_waiting_(max_waiting), serve_(std::move(serve)) {
   for (std::size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
 }
 
@@ -22,7 +22,7 @@ ConnectionPool::~ConnectionPool() {
 bool ConnectionPool::push(Arrival& arrival) {
   {
     const std::lock_guard lock(mutex_);
-    if (waiting_.size() >= most_waiting_) return false;
+    if (waiting_.size() >= max_waiting_) return false;
     waiting_.push_back(std::move(arrival));
   }
   changed_.notify_one();

@@ -25,7 +25,7 @@ struct Arrival {
 class ConnectionPool {
  public:
   // What `serve` throws ends its connection alone.
-  ConnectionPool(std::size_t threads, std::size_t most_waiting, std::function<void(Arrival)> serve);
+  ConnectionPool(std::size_t threads, std::size_t max_waiting, std::function<void(Arrival)> serve);
   ~ConnectionPool();  // waits for the connections that are being served; drops those that wait
 
   // False, and `arrival` stays, when the queue is full.
@@ -36,7 +36,7 @@ class ConnectionPool {
  private:
   void work();
 
-  const std::size_t most_waiting_;
+  const std::size_t max_waiting_;
   const std::function<void(Arrival)> serve_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;

@@ -62,7 +62,7 @@ std::optional<HeadRefusal> refuse_lines(std::string_view head) {
   return std::nullopt;
 }
 
-std::optional<HeadRefusal> refuse_head(const HttpRequest& request, std::size_t most_body_bytes) {
+std::optional<HeadRefusal> refuse_head(const HttpRequest& request, std::size_t max_body_bytes) {
   for (const char* once : {"Host", "Origin", "Authorization", "Content-Type", "Transfer-Encoding"}) {
     if (request.headers.count(once) > 1) return HeadRefusal{400, std::string(once) + " is given twice"};
   }
@@ -78,8 +78,8 @@ std::optional<HeadRefusal> refuse_head(const HttpRequest& request, std::size_t m
     const std::string text = request.header("Content-Length");
     const auto [end, wrong] = std::from_chars(text.data(), text.data() + text.size(), length);
     if (end != text.data() + text.size() || text.empty()) return HeadRefusal{400, "Content-Length is not a number"};
-    if (wrong != std::errc() || length > most_body_bytes) {
-      return HeadRefusal{413, "the body has more than " + std::to_string(most_body_bytes) + " bytes"};
+    if (wrong != std::errc() || length > max_body_bytes) {
+      return HeadRefusal{413, "the body has more than " + std::to_string(max_body_bytes) + " bytes"};
     }
   }
   if (request.method == "POST") {

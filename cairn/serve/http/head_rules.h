@@ -31,6 +31,6 @@ std::optional<HeadRefusal> refuse_target(std::string_view target);
 std::optional<HeadRefusal> refuse_lines(std::string_view head);
 
 // Of what the head says about the body and about itself.
-std::optional<HeadRefusal> refuse_head(const HttpRequest& request, std::size_t most_body_bytes);
+std::optional<HeadRefusal> refuse_head(const HttpRequest& request, std::size_t max_body_bytes);
 
 }  // namespace cairn

@@ -31,13 +31,13 @@ class RequestStream final : public httplib::Stream {
     too_long_ = false;
     chunks_.reset();
     deadline_ = deadline_in(options_.head_time);
-    allowed_ = options_.most_head_bytes;
+    allowed_ = options_.max_head_bytes;
   }
   void begin_body(bool chunked) {
     in_head_ = false;
     if (chunked) chunks_.emplace();
     deadline_ = deadline_in(options_.body_time);
-    allowed_ = options_.most_body_bytes * 2 + options_.most_head_bytes;  // marks between chunks count too
+    allowed_ = options_.max_body_bytes * 2 + options_.max_head_bytes;  // marks between chunks count too
   }
   bool has_buffered() const { return next_ < end_; }
   // What has been read of the head, as it came: the library drops lines that it does not understand.
@@ -182,12 +182,12 @@ struct HttpServer::Impl : private httplib::Server {
       const bool too_long = current->stream.head_too_long();
       put_reply(
           handler.refuse(take_request(request), too_long ? 431 : response.status,
-                         too_long ? "the headers have more than " + std::to_string(options.most_head_bytes) + " bytes"
+                         too_long ? "the headers have more than " + std::to_string(options.max_head_bytes) + " bytes"
                                   : "the request is not valid HTTP"),
           request, response);
       return HandlerResponse::Handled;
     }));
-    pool.emplace(options.threads, options.most_waiting, [this](Arrival arrival) { serve(std::move(arrival)); });
+    pool.emplace(options.threads, options.max_waiting, [this](Arrival arrival) { serve(std::move(arrival)); });
     acceptor = std::jthread([this] { accept_clients(); });
   }
 
@@ -263,7 +263,7 @@ struct HttpServer::Impl : private httplib::Server {
     const HttpRequest& request = current->request;
     std::optional<HeadRefusal> refusal = refuse_target(from.target);
     if (!refusal) refusal = refuse_lines(current->stream.head());
-    if (!refusal) refusal = refuse_head(request, options.most_body_bytes);
+    if (!refusal) refusal = refuse_head(request, options.max_body_bytes);
     if (refusal) {
       put_last_reply(handler.refuse(request, refusal->status, refusal->why), from, response);
       return HandlerResponse::Handled;
@@ -283,13 +283,13 @@ struct HttpServer::Impl : private httplib::Server {
     current->stream.begin_body(request.headers.contains("Transfer-Encoding"));
     bool too_large = false;
     const bool read = reader([&](const char* bytes, std::size_t size) {
-      too_large = request.body.size() + size > options.most_body_bytes;
+      too_large = request.body.size() + size > options.max_body_bytes;
       if (!too_large) request.body.append(bytes, size);
       return !too_large;
     });
     if (too_large) {
       put_last_reply(
-          handler.refuse(request, 413, "the body has more than " + std::to_string(options.most_body_bytes) + " bytes"),
+          handler.refuse(request, 413, "the body has more than " + std::to_string(options.max_body_bytes) + " bytes"),
           from, response);
     } else if (const std::string_view wrong = current->stream.chunk_error(); !wrong.empty()) {
       put_last_reply(handler.refuse(request, 400, std::string(wrong)), from, response);

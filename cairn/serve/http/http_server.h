@@ -16,11 +16,11 @@ namespace cairn {
 
 struct HttpServerOptions {
   std::string host = "127.0.0.1";
-  int port = 8080;                 // 0: any that is free
-  std::size_t threads = 64;        // connections that are served at a time
-  std::size_t most_waiting = 256;  // connections that wait for a thread; more get 503
-  std::size_t most_body_bytes = std::size_t{16} << 20;
-  std::size_t most_head_bytes = std::size_t{64} << 10;
+  int port = 8080;                // 0: any that is free
+  std::size_t threads = 64;       // connections that are served at a time
+  std::size_t max_waiting = 256;  // connections that wait for a thread; more get 503
+  std::size_t max_body_bytes = std::size_t{16} << 20;
+  std::size_t max_head_bytes = std::size_t{64} << 10;
   std::chrono::milliseconds head_time{10000};   // from the first byte of a request to the end of its head
   std::chrono::milliseconds body_time{60000};   // for all of the body
   std::chrono::milliseconds write_time{30000};  // for one write: a client must take some of the answer in it

@@ -108,7 +108,7 @@ TEST_F(HttpServerTest, TargetsHaveABound) {
 }
 
 TEST_F(HttpServerTest, TheBodyIsBoundedHoweverItComes) {
-  server_.http.most_body_bytes = 1000;
+  server_.http.max_body_bytes = 1000;
   server_.start();
   const std::string length = talk(post("/tokenize", std::string(1001, ' ')));
   EXPECT_THAT(length, StartsWith("HTTP/1.1 413"));
@@ -264,7 +264,7 @@ TEST_F(HttpServerTest, AnIdleConnectionGivesWay) {
 
 TEST_F(HttpServerTest, AFullQueueTurnsClientsAway) {
   server_.http.threads = 1;
-  server_.http.most_waiting = 1;
+  server_.http.max_waiting = 1;
   server_.backend.silent = true;
   server_.start();
   const RawClient busy(server_.port());

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// Mutated model files: whatever their bytes say, opening one gives a model or one line of error.
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "cairn/engine/model_config.h"
+#include "cairn/gguf/gguf.h"
+#include "cairn/testing/gguf_builder.h"
+#include "cairn/testing/tiny_model.h"
+
+namespace cairn {
+namespace {
+
+GgufBuilder small_file() {
+  const std::vector<float> values = {1, 2, 3};
+  return GgufBuilder()
+      .set("general.alignment", std::uint32_t{32})
+      .set("text", "value")
+      .array("list", std::vector<std::string>{"a", "bc"})
+      .array("ints", std::vector<std::int32_t>{1, 2})
+      .tensor_f32("first", {3}, values)
+      .tensor_f32("second", {1, 3}, values);
+}
+
+// Changes a few bytes, favouring the places and values that hurt parsers.
+void mutate(std::vector<std::byte>& bytes, std::mt19937_64& random) {
+  const std::size_t edits = 1 + random() % 4;
+  for (std::size_t edit = 0; edit < edits && bytes.size() > 8; ++edit) {
+    const std::size_t at = random() % bytes.size();
+    switch (random() % 6) {
+      case 0: bytes[at] ^= static_cast<std::byte>(1u << (random() % 8)); break;
+      case 1: bytes[at] = static_cast<std::byte>(random()); break;
+      case 2: {
+        constexpr std::uint64_t kValues[] = {0,         1, UINT64_MAX, std::uint64_t{1} << 63, std::uint64_t{1} << 32,
+                                             0x7fffffff};
+        const std::uint64_t value = kValues[random() % std::size(kValues)];
+        std::memcpy(bytes.data() + random() % (bytes.size() - 7), &value, sizeof value);
+        break;
+      }
+      case 3: bytes.resize(at); break;
+      case 4: bytes.erase(bytes.begin() + static_cast<std::ptrdiff_t>(at)); break;
+      case 5: bytes.insert(bytes.begin() + static_cast<std::ptrdiff_t>(at), static_cast<std::byte>(random())); break;
+    }
+  }
+}
+
+bool load(const std::vector<std::byte>& bytes) {
+  const auto file = GgufFile::parse(bytes);
+  return file && ModelConfig::from_gguf(*file);
+}
+
+// Everything that inspect and the loader do to a file.
+void use(const std::vector<std::byte>& bytes, int& parsed, int& loaded) {
+  const auto file = GgufFile::parse(bytes);
+  if (!file) {
+    ASSERT_FALSE(file.error().message.empty());
+    ASSERT_EQ(file.error().message.find('\n'), std::string::npos);
+    return;
+  }
+  ++parsed;
+  for (const GgufValue& value : file->metadata()) ASSERT_FALSE(value.preview().empty());
+  for (const GgufTensor& tensor : file->tensors()) {
+    if (tensor.data.size() < 4096 && tensor.format()) static_cast<void>(tensor.to_f32());
+  }
+  const auto config = ModelConfig::from_gguf(*file);
+  if (!config) {
+    ASSERT_FALSE(config.error().message.empty());
+    ASSERT_EQ(config.error().message.find('\n'), std::string::npos) << config.error().message;
+    return;
+  }
+  ++loaded;
+  ASSERT_EQ(config->rope.inverse_frequencies().size(), config->rope.dims / 2);
+}
+
+TEST(ModelFile, MutatedFilesNeverCrash) {
+  std::vector<std::vector<std::byte>> seeds;
+  for (const char* arch : {"llama", "qwen2", "qwen3"}) {
+    const TinyModel model{.arch = arch, .layers = 1, .width = 16, .ffn = 16, .heads = 2, .kv_heads = 1, .vocab = 8};
+    GgufBuilder builder = model.builder();
+    builder.set(std::string(arch) + ".rope.scaling.type", "yarn");
+    builder.set(std::string(arch) + ".rope.scaling.factor", 4.0f);
+    // All tensors share the bytes of one, so that most of the file is description.
+    for (GgufBuilder::Tensor& tensor : builder.tensors()) {
+      tensor.offset = 0;
+      tensor.data.clear();
+    }
+    builder.tensors()[0].data.resize(16 * 16 * sizeof(float));
+    seeds.push_back(builder.build());
+    ASSERT_TRUE(load(seeds.back()));
+  }
+  seeds.push_back(small_file().build());
+  std::mt19937_64 random(20240601);
+  int parsed = 0;
+  int loaded = 0;
+  for (int round = 0; round < 20000; ++round) {
+    std::vector<std::byte> bytes = seeds[random() % seeds.size()];
+    mutate(bytes, random);
+    bytes.shrink_to_fit();
+    use(bytes, parsed, loaded);
+    if (HasFatalFailure()) FAIL() << "round " << round;
+  }
+  // The mutations must reach past the first check, or this test says nothing.
+  EXPECT_GT(parsed, 2000);
+  EXPECT_GT(loaded, 500);
+}
+
+}  // namespace
+}  // namespace cairn

@@ -1,0 +1,389 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is particular to a disk: restarts, damage, two processes, a disk that fails.
+#include "cairn/store/disk/disk_tier.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <fstream>
+
+#include "cairn/store/disk/checkpoint.h"
+#include "cairn/testing/faulty_io.h"
+#include "cairn/testing/stored_blocks.h"
+
+namespace cairn {
+namespace {
+
+constexpr std::uint64_t kRecord = 8192;
+
+Deadline soon() {
+  return deadline_in(std::chrono::seconds(20));
+}
+
+class DiskTierTest : public testing::Test {
+ protected:
+  Result<std::unique_ptr<DiskTier>> open(std::uint64_t budget = 100 * kRecord, std::unique_ptr<DiskIo> io = nullptr,
+                                         bool read_only = false) {
+    DiskTierOptions options{.folder = path(), .residency = {.budget_bytes = budget}};
+    options.segment_bytes = 10 * kRecord;
+    options.min_free_bytes = 0;
+    options.io = std::move(io);
+    options.read_only = read_only;
+    return DiskTier::open(std::move(options));
+  }
+  std::string path() const { return folder_.path() + "/store"; }
+  static BlockStatus put(Tier& tier, std::uint64_t number) {
+    const auto record = TestBlock{.number = number}.record();
+    return tier.put({&record, 1}, soon())[0];
+  }
+  static BlockStatus get(Tier& tier, std::uint64_t number) {
+    BlockStatus result = BlockStatus::kBroken;
+    const Digest key = test_key(number);
+    tier.get({&key, 1}, soon(), [&](std::size_t, BlockStatus status, std::shared_ptr<const BlockRecord> record) {
+      const bool right = status != BlockStatus::kOk || TestBlock{.number = number}.equals(*record);
+      EXPECT_TRUE(right || !record->intact()) << "wrong bytes that look right";
+      result = right ? status : BlockStatus::kCorrupt;
+    });
+    return result;
+  }
+  std::vector<std::string> segments() const {
+    std::vector<std::string> files;
+    for (const auto& entry : std::filesystem::directory_iterator(path() + "/segments")) files.push_back(entry.path());
+    std::ranges::sort(files);
+    return files;
+  }
+  TestFolder folder_;
+};
+
+TEST_F(DiskTierTest, BlocksOutliveTheTier) {
+  {
+    const auto tier = open();
+    for (std::uint64_t i = 0; i < 25; ++i) EXPECT_EQ(put(**tier, i), BlockStatus::kOk);
+    EXPECT_EQ((*tier)->pin(test_key(3), unix_seconds() + 1000), BlockStatus::kOk);
+  }
+  for (const bool checkpoint : {true, false}) {
+    if (!checkpoint) std::filesystem::remove(path() + "/checkpoint");
+    const auto tier = open();
+    ASSERT_TRUE(tier);
+    for (std::uint64_t i = 0; i < 25; ++i) EXPECT_EQ(get(**tier, i), BlockStatus::kOk) << i;
+    EXPECT_EQ((*tier)->stats().bytes, 25 * kRecord);
+  }
+}
+
+TEST_F(DiskTierTest, ADamagedCheckpointCostsAScan) {
+  {
+    const auto tier = open();
+    for (std::uint64_t i = 0; i < 25; ++i) EXPECT_EQ(put(**tier, i), BlockStatus::kOk);
+    const Digest gone = test_key(7);
+    (*tier)->erase({&gone, 1}, soon());
+  }
+  const std::string checkpoint = path() + "/checkpoint";
+  const auto size = std::filesystem::file_size(checkpoint);
+  for (std::uintmax_t byte = 0; byte < size; byte += 97) {
+    std::fstream file(checkpoint, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekg(static_cast<std::streamoff>(byte));
+    const char old = static_cast<char>(file.get());
+    file.seekp(static_cast<std::streamoff>(byte));
+    file.put(static_cast<char>(old ^ 0x10));
+    file.close();
+    const auto tier = open(100 * kRecord, nullptr, /*read_only=*/true);
+    ASSERT_TRUE(tier);
+    EXPECT_NE((*tier)->stats().note.find("the checkpoint is damaged"), std::string::npos);
+    EXPECT_EQ((*tier)->stats().blocks, 24u);
+    EXPECT_EQ(get(**tier, 24), BlockStatus::kOk);
+    std::fstream again(checkpoint, std::ios::in | std::ios::out | std::ios::binary);
+    again.seekp(static_cast<std::streamoff>(byte));
+    again.put(old);
+  }
+}
+
+TEST_F(DiskTierTest, ACheckpointThatMakesNoSenseCostsAScan) {
+  {
+    const auto tier = open();
+    for (std::uint64_t i = 0; i < 5; ++i) EXPECT_EQ(put(**tier, i), BlockStatus::kOk);
+  }
+  const std::string path_of_it = path() + "/checkpoint";
+  const Checkpoint good = *read_checkpoint(path_of_it);
+  for (const auto& [offset, bytes] : std::vector<std::pair<std::uint64_t, std::uint64_t>>{
+           {0, 0}, {0, 100}, {1, kRecord}, {0, kRecord + 1}, {0, std::uint64_t{40} << 30}, {UINT64_MAX, kRecord}}) {
+    Checkpoint bad = good;
+    for (CheckpointBlock& block : bad.blocks) {
+      block.offset = offset == 0 ? block.offset : offset;
+      block.bytes = bytes;
+    }
+    ASSERT_TRUE(write_checkpoint(path_of_it, bad));
+    const auto tier = open();
+    ASSERT_TRUE(tier);
+    for (std::uint64_t i = 0; i < 5; ++i) EXPECT_EQ(get(**tier, i), BlockStatus::kOk) << offset << ", " << bytes;
+  }
+}
+
+TEST_F(DiskTierTest, DamagedRecordsAreMisses) {
+  {
+    const auto tier = open();
+    for (std::uint64_t i = 0; i < 10; ++i) EXPECT_EQ(put(**tier, i), BlockStatus::kOk);
+  }
+  const int fd = ::open(segments()[0].c_str(), O_RDWR);
+  for (std::uint64_t i = 0; i < 10; ++i) {  // a byte of the header, of the first part, of the last, in turns
+    const off_t at = static_cast<off_t>(i * kRecord + (i % 3 == 0 ? 40 + i : i % 3 == 1 ? 4100 : 4096 + 1700));
+    char byte;
+    ASSERT_EQ(pread(fd, &byte, 1, at), 1);
+    byte ^= 4;
+    ASSERT_EQ(pwrite(fd, &byte, 1, at), 1);
+  }
+  ::close(fd);
+  const auto tier = open();
+  for (std::uint64_t i = 0; i < 10; ++i) EXPECT_NE(get(**tier, i), BlockStatus::kOk) << i;
+}
+
+TEST_F(DiskTierTest, WhatWasLeftUnfinishedGoes) {
+  { ASSERT_TRUE(open()); }
+  const std::string left = path() + "/checkpoint.tmp-1-0";
+  const std::string recipe = path() + "/recipes/abc.tmp-1-0", marker = path() + "/cairn-store.tmp-1-0";
+  for (const std::string& file : {left, recipe, marker}) std::ofstream(file) << "half";
+  {
+    const auto writer = open();
+    EXPECT_FALSE(std::filesystem::exists(left));
+    EXPECT_FALSE(std::filesystem::exists(recipe));
+    EXPECT_TRUE(std::filesystem::exists(marker)) << "others make the folder at the same time";
+    std::ofstream(left) << "somebody else's";
+    const auto reader = open();
+    EXPECT_TRUE(std::filesystem::exists(left)) << "it does not hold the lock";
+  }
+}
+
+TEST_F(DiskTierTest, ARemovedFolderIsSaid) {
+  const auto tier = open();
+  EXPECT_EQ(put(**tier, 1), BlockStatus::kOk);
+  std::filesystem::remove_all(path());
+  EXPECT_EQ(put(**tier, 2), BlockStatus::kBroken);
+  EXPECT_NE((*tier)->stats().note.find("was removed"), std::string::npos);
+  const Status flushed = (*tier)->flush(soon());
+  ASSERT_FALSE(flushed);
+  EXPECT_NE(flushed.error().message.find("was removed"), std::string::npos);
+}
+
+TEST_F(DiskTierTest, AMovedFolderIsSaid) {
+  const auto tier = open();
+  EXPECT_EQ(put(**tier, 1), BlockStatus::kOk);
+  std::filesystem::rename(path(), path() + "-elsewhere");
+  EXPECT_EQ(put(**tier, 2), BlockStatus::kBroken);
+  EXPECT_NE((*tier)->stats().note.find("moved"), std::string::npos);
+  EXPECT_EQ(get(**tier, 1), BlockStatus::kOk) << "what is open can be read";
+  std::filesystem::rename(path() + "-elsewhere", path());
+  EXPECT_EQ(put(**tier, 2), BlockStatus::kOk);
+}
+
+TEST_F(DiskTierTest, WhatIsLeasedStaysUntilItIsRead) {
+  const auto tier = open(5 * kRecord);
+  for (std::uint64_t i = 0; i < 5; ++i) EXPECT_EQ(put(**tier, i), BlockStatus::kOk);
+  std::vector<Digest> keys;
+  for (std::uint64_t i = 0; i < 5; ++i) keys.push_back(test_key(i));
+  EXPECT_EQ((*tier)->lease(keys, soon()), std::vector(5, BlockStatus::kOk));
+  EXPECT_EQ(put(**tier, 10), BlockStatus::kFull);
+  EXPECT_EQ(get(**tier, 3), BlockStatus::kOk);
+  EXPECT_EQ(put(**tier, 10), BlockStatus::kOk);
+  EXPECT_EQ(get(**tier, 3), BlockStatus::kMiss);
+}
+
+TEST_F(DiskTierTest, OneWriterAndReadersThatFollowIt) {
+  const auto writer = open();
+  EXPECT_EQ(put(**writer, 1), BlockStatus::kOk);
+  const auto reader = open();  // the lock belongs to the open file, so this process is as good as another
+  ASSERT_TRUE(reader);
+  EXPECT_EQ((*reader)->read_only(), ReadOnly::kInUse);
+  EXPECT_NE((*reader)->stats().note.find("another process writes"), std::string::npos);
+  EXPECT_EQ(get(**reader, 1), BlockStatus::kOk);
+  EXPECT_EQ(put(**reader, 2), BlockStatus::kReadOnly);
+  EXPECT_EQ(put(**writer, 2), BlockStatus::kOk);
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));
+  EXPECT_EQ(get(**reader, 2), BlockStatus::kOk) << "a reader sees what is written later";
+  const Digest gone = test_key(1);
+  (*writer)->erase({&gone, 1}, soon());
+  EXPECT_EQ(get(**reader, 1), BlockStatus::kMiss);
+}
+
+TEST_F(DiskTierTest, NumbersOfSegmentsAreNotUsedAgain) {
+  { EXPECT_EQ(put(**open(), 1), BlockStatus::kOk); }
+  const std::string checkpoint = path() + "/checkpoint";
+  for (const std::string& segment : segments()) std::filesystem::remove(segment);
+  std::filesystem::copy_file(checkpoint, checkpoint + ".old");
+  { EXPECT_EQ(put(**open(), 2), BlockStatus::kOk); }
+  // As if killed before the second checkpoint.
+  std::filesystem::copy_file(checkpoint + ".old", checkpoint, std::filesystem::copy_options::overwrite_existing);
+  const auto tier = open();
+  EXPECT_EQ(get(**tier, 2), BlockStatus::kOk);
+  EXPECT_EQ(get(**tier, 1), BlockStatus::kMiss);
+}
+
+TEST_F(DiskTierTest, WhatDamageLeavesBehindDoesNotCountForEver) {
+  {  // one sound block among damaged headers, and no checkpoint
+    const auto tier = open();
+    for (std::uint64_t i = 0; i < 8; ++i) EXPECT_EQ(put(**tier, i), BlockStatus::kOk);
+  }
+  std::filesystem::remove(path() + "/checkpoint");
+  const int fd = ::open(segments()[0].c_str(), O_RDWR);
+  for (std::uint64_t i = 1; i < 8; ++i) ASSERT_EQ(pwrite(fd, "damage", 6, static_cast<off_t>(i * kRecord)), 6);
+  ::close(fd);
+  const auto tier = open();
+  EXPECT_EQ((*tier)->stats().blocks, 1u);
+  struct stat info {};
+  ASSERT_EQ(stat(segments()[0].c_str(), &info), 0);
+  EXPECT_LE(static_cast<std::uint64_t>(info.st_blocks) * 512, 2 * kRecord);
+}
+
+TEST_F(DiskTierTest, ASmallerBudgetKeepsWhatThePolicyAndPinsWant) {
+  {
+    const auto tier = open();
+    for (std::uint64_t i = 0; i < 20; ++i) EXPECT_EQ(put(**tier, i), BlockStatus::kOk);
+    EXPECT_EQ((*tier)->pin(test_key(3), unix_seconds() + 1000), BlockStatus::kOk);
+  }
+  const auto tier = open(5 * kRecord);
+  EXPECT_EQ((*tier)->stats().blocks, 5u);
+  EXPECT_EQ(get(**tier, 3), BlockStatus::kOk);
+}
+
+TEST_F(DiskTierTest, AFolderThatWasOnlyBegunIsTaken) {
+  std::filesystem::create_directories(path() + "/segments");
+  std::filesystem::create_directories(path() + "/lost+found");
+  EXPECT_TRUE(open());
+}
+
+TEST_F(DiskTierTest, RemembersWhatBecameOfBlocks) {
+  {
+    const auto tier = open(10 * kRecord);
+    for (std::uint64_t i = 0; i < 15; ++i) EXPECT_EQ(put(**tier, i), BlockStatus::kOk);
+    const Digest last = test_key(14);
+    (*tier)->erase({&last, 1}, soon());
+    (*tier)->report_corrupt(test_key(13));
+  }
+  const auto tier = open(10 * kRecord);
+  EXPECT_EQ((*tier)->what_became_of(test_key(14)), Gone::kErased);
+  EXPECT_EQ((*tier)->what_became_of(test_key(13)), Gone::kDamaged);
+  EXPECT_EQ((*tier)->what_became_of(test_key(99)), Gone::kUnknown);
+  std::size_t evicted = 0;
+  for (std::uint64_t i = 0; i < 13; ++i) evicted += (*tier)->what_became_of(test_key(i)) == Gone::kEvicted;
+  EXPECT_EQ(evicted, 5u);
+  EXPECT_EQ(put(**tier, 14), BlockStatus::kOk);
+  EXPECT_EQ((*tier)->what_became_of(test_key(14)), Gone::kUnknown) << "it is there again";
+}
+
+TEST_F(DiskTierTest, RefusesWhatIsNoStore) {
+  std::filesystem::create_directories(path());
+  std::ofstream(path() + "/letters.txt") << "dear";
+  EXPECT_NE(open().error().message.find("not a store"), std::string::npos);
+  std::filesystem::remove(path() + "/letters.txt");
+  std::ofstream(path() + "/cairn-store") << "cairn store 9\n";
+  EXPECT_EQ(open().error().code, ErrorCode::kUnsupported);
+  std::ofstream(path() + "/cairn-store") << "something\n";
+  EXPECT_EQ(open().error().code, ErrorCode::kCorrupt);
+}
+
+// Every operation of a short life fails once, with each error: nothing wrong is ever read, and what was acknowledged
+// before is there.
+TEST_F(DiskTierTest, AFailingDiskLosesNothingThatWasAcknowledged) {
+  for (const int error : {EIO, ENOSPC}) {
+    for (const bool tear : {false, true}) {
+      for (std::int64_t after = 0; after < 24; ++after) {
+        std::filesystem::remove_all(path());
+        auto plan = std::make_shared<FaultyIo::Plan>(FaultyIo::Plan{error, after, tear});
+        std::vector<BlockStatus> acknowledged;
+        {
+          const auto tier = open(100 * kRecord, std::make_unique<FaultyIo>(plan));
+          ASSERT_TRUE(tier);
+          for (std::uint64_t i = 0; i < 8; ++i) acknowledged.push_back(put(**tier, i));
+          EXPECT_NE(std::ranges::find_if(acknowledged, [](BlockStatus s) { return s != BlockStatus::kOk; }),
+                    acknowledged.end());
+          plan->error = 0;  // the disk is well again
+          EXPECT_EQ(put(**tier, 20), BlockStatus::kOk) << error << ' ' << after;
+          for (std::uint64_t i = 0; i < 8; ++i) {
+            EXPECT_EQ(get(**tier, i), acknowledged[i] == BlockStatus::kOk ? BlockStatus::kOk : BlockStatus::kMiss);
+          }
+        }
+        const auto tier = open();
+        for (std::uint64_t i = 0; i < 8; ++i) {
+          if (acknowledged[i] != BlockStatus::kOk) continue;
+          EXPECT_EQ(get(**tier, i), BlockStatus::kOk);
+        }
+        EXPECT_EQ(get(**tier, 20), BlockStatus::kOk);
+      }
+    }
+  }
+}
+
+TEST_F(DiskTierTest, WithoutHolesTheBudgetHoldsToo) {
+  auto plan = std::make_shared<FaultyIo::Plan>();
+  plan->no_holes = true;
+  const auto tier = open(30 * kRecord, std::make_unique<FaultyIo>(plan));
+  std::uint64_t files = 0;
+  for (std::uint64_t i = 0; i < 200; ++i) {
+    (void)put(**tier, i);
+    files = 0;
+    for (const std::string& segment : segments()) files += std::filesystem::file_size(segment);
+    EXPECT_LE(files, 30 * kRecord + 10 * kRecord) << "more than the budget and a segment being emptied";
+  }
+  EXPECT_EQ(get(**tier, 199), BlockStatus::kOk);
+}
+
+// A process that writes is killed; what it said was written must be there. The pipe is its memory of that.
+TEST_F(DiskTierTest, KillingTheWriterLosesNothingThatWasAcknowledged) {
+  const char* rounds_text = std::getenv("CAIRN_KILL_ROUNDS");
+  const int rounds = rounds_text != nullptr ? std::atoi(rounds_text) : 12;
+  SeededRandom random(42);
+  std::uint64_t next = 0, acknowledged = 0, killed_early = 0;
+  for (int round = 0; round < rounds; ++round) {
+    int ends[2];
+    ASSERT_EQ(pipe(ends), 0);
+    const pid_t child = fork();
+    if (child == 0) {
+      ::close(ends[0]);
+      DiskTierOptions options{.folder = path(), .residency = {.budget_bytes = 40 * kRecord}};
+      options.segment_bytes = 8 * kRecord;
+      options.min_free_bytes = 0;
+      options.checkpoint_bytes = 5 * kRecord;
+      options.io = make_disk_io(round % 2 == 0 ? DiskIoKind::kBest : DiskIoKind::kThreads);
+      const auto tier = DiskTier::open(std::move(options));
+      if (!tier) _exit(1);
+      for (std::uint64_t i = next;; ++i) {
+        if (put(**tier, i) == BlockStatus::kOk && ::write(ends[1], &i, sizeof i) != sizeof i) _exit(1);
+      }
+    }
+    ::close(ends[1]);
+    usleep(static_cast<useconds_t>(5000 + random.below(60000)));
+    ASSERT_EQ(kill(child, SIGKILL), 0);
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFSIGNALED(status)) << "the writer ended by itself";
+    std::vector<std::uint64_t> written;
+    std::uint64_t number = 0;
+    while (read(ends[0], &number, sizeof number) == sizeof number) written.push_back(number);
+    ::close(ends[0]);
+    killed_early += written.empty();
+    acknowledged += written.size();
+    if (!written.empty()) next = written.back() + 2;  // one more may have been on its way
+
+    const auto tier = open(40 * kRecord);
+    ASSERT_TRUE(tier) << tier.error().message;
+    EXPECT_LE((*tier)->stats().bytes, 40 * kRecord);
+    // Those that the budget cannot have evicted yet. LRU or not: the last ten of forty are among the youngest.
+    std::uint64_t present = 0;
+    for (const std::uint64_t i : written) {
+      const BlockStatus got = get(**tier, i);
+      EXPECT_TRUE(got == BlockStatus::kOk || got == BlockStatus::kMiss) << i << ' ' << block_status_name(got);
+      present += got == BlockStatus::kOk;
+    }
+    EXPECT_GE(present, std::min<std::uint64_t>(written.size(), 39) / 2) << "round " << round;
+    if (next < 40) {
+      EXPECT_EQ(present, written.size()) << "nothing had to go yet";
+    }
+  }
+  EXPECT_LT(killed_early, static_cast<std::uint64_t>(rounds));
+  RecordProperty("acknowledged", std::to_string(acknowledged));
+}
+
+}  // namespace
+}  // namespace cairn

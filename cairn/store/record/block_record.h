@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// One block as it is stored anywhere: a self-describing header, then its parts. docs/block-format.md gives the bytes.
+//
+// Part 0 is the block's tokens; part 1 + l is K then V of layer l. Parts carry their own checksums, so that a layer can
+// be used as soon as it has been read. Bytes leave a record through copy_part alone, which verifies what it copies.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cairn/base/hash.h"
+#include "cairn/base/result.h"
+#include "cairn/store/record/part_compression.h"
+#include "cairn/store/record/record_bytes.h"
+#include "cairn/store/record/store_key.h"
+
+namespace cairn {
+
+inline constexpr std::uint32_t kRecordVersion = 1;
+inline constexpr std::uint32_t kMaxParts = 4096;
+inline constexpr std::size_t kMaxRecordBytes = std::size_t{1} << 30;
+
+// Whether a record could take so many bytes.
+constexpr bool is_record_length(std::uint64_t bytes) {
+  return bytes >= kDirectIoPage && bytes <= kMaxRecordBytes && bytes % kDirectIoPage == 0;
+}
+
+struct PartMeta {
+  std::uint32_t bytes =
+      0;                  // as the owner knows the part; stored it may be longer (encryption) or shorter (compression)
+  std::uint32_t tag = 0;  // the owner's: which form the part has
+
+  bool operator==(const PartMeta&) const = default;
+};
+
+struct BlockMeta {
+  Digest key;
+  Digest parent;  // key of the block before, or the chain's root
+  Digest recipe;
+  std::uint64_t tenant = 0;       // a tag, 0 for none: see tenant_tag()
+  std::uint32_t depth = 0;        // blocks before it in its sequence
+  std::int64_t created_s = 0;     // Unix time
+  std::int64_t expires_s = 0;     // Unix time, 0 never
+  bool compressed = false;        // parts may be stored compressed; says nothing of what they are
+  std::vector<PartMeta> parts{};  // at least one, at most kMaxParts
+
+  bool operator==(const BlockMeta&) const = default;
+};
+
+// Tenants are told apart by a hash in the store, so that names do not lie on disks.
+std::uint64_t tenant_tag(std::string_view tenant);
+
+// Why stored bytes are not the block that was asked for; one line.
+using Refusal = std::string;
+
+// A part as it lies in a record.
+struct StoredPart {
+  PartMeta meta;
+  std::uint32_t stored_bytes = 0;
+  PartForm form = PartForm::kPlain;
+  std::uint64_t checksum = 0;  // of the stored bytes
+};
+
+// Immutable and thread-safe.
+class BlockRecord {
+ public:
+  // What a record of these parts takes, header included; a multiple of kDirectIoPage.
+  static std::size_t bytes_for(std::span<const PartMeta> parts, bool encrypted);
+
+  // `contents` are the parts, as long as `meta` says. With a key the parts are encrypted. With `forms`, one for each
+  // part, those that are not kPlain are what compress_part made of them. Requires: sensible meta.
+  static std::shared_ptr<const BlockRecord> build(BlockMeta meta, std::span<const std::span<const std::byte>> contents,
+                                                  const StoreKey* key = nullptr, std::span<const PartForm> forms = {});
+
+  // Takes what a tier read. Verifies the header, not yet the parts. Refused: another key, format, place or length,
+  // damage. `place` is what the tier gave to stamp(), 0 elsewhere. Never trusts a byte.
+  static std::expected<std::shared_ptr<const BlockRecord>, Refusal> parse(RecordBytes bytes, std::uint64_t place,
+                                                                          const Digest* key = nullptr);
+
+  // How long a record is that begins with this header; an error if it is not the header of one.
+  static std::expected<std::size_t, Refusal> length_of(std::span<const std::byte> first_page);
+  // Only the header; the payload need not be there. `bytes` must hold all of it.
+  static std::expected<BlockMeta, Refusal> parse_header(std::span<const std::byte> bytes, std::uint64_t place);
+
+  const BlockMeta& meta() const { return meta_; }
+  std::size_t size() const { return bytes_.size(); }
+  // What it takes without compression, as bytes_for() says.
+  std::size_t plain_size() const { return bytes_for(meta_.parts, encrypted_); }
+  bool encrypted() const { return encrypted_; }
+  std::span<const std::byte> bytes() const { return bytes_.span(); }
+
+  // A copy whose header names the place it is written to, so that misdirected reads are noticed.
+  RecordBytes stamped(std::uint64_t place) const;
+
+  // Decompresses what is compressed; what comes out is what build() was given, as a checksum proves. False when the
+  // part is damaged, encrypted with another key than `key`, or not encrypted though there is one; then `out` holds
+  // nothing of use. Requires: i < meta().parts.size() and out.size() == meta().parts[i].bytes.
+  bool copy_part(std::size_t i, std::span<std::byte> out, const StoreKey* key = nullptr) const;
+  // Whether the checksum of the part's stored bytes holds; of all parts. Needs no key and decompresses nothing.
+  bool part_intact(std::size_t i) const;
+  bool intact() const;
+  // The same, and parts that are not encrypted come out as they were put in.
+  bool sound() const;
+  // Why somebody with this key, or with none (null), does not take the block; empty when that is no reason.
+  std::string_view unreadable_with(const StoreKey* key) const;
+  // Whether both hold the same stored bytes; their headers may differ in times and places.
+  bool same_parts(const BlockRecord& other) const;
+  // Where the part ends, from the record's first byte. Tiers may give a record before all its parts are there.
+  std::size_t part_end(std::size_t i) const { return offsets_[i + 1]; }
+
+ private:
+  BlockRecord() = default;
+  std::span<const std::byte> stored_part(std::size_t i) const;
+  bool copy_open_part(std::size_t i, std::span<std::byte> out) const;  // of a record that is not encrypted
+  bool open_part(std::size_t i, std::span<std::byte> out, const StoreKey& key) const;
+
+  BlockMeta meta_;
+  RecordBytes bytes_;
+  std::vector<std::uint64_t> offsets_;
+  std::vector<StoredPart> parts_;
+  bool encrypted_ = false;
+};
+
+}  // namespace cairn

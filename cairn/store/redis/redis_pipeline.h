@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// Many commands over one connection, as many in flight as the credit window allows, replies in order.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cairn/store/credit_window.h"
+#include "cairn/store/record/block_record.h"
+#include "cairn/store/redis/redis_keys.h"
+#include "cairn/store/redis/redis_link.h"
+#include "cairn/store/redis/redis_node.h"
+#include "cairn/store/tier.h"
+
+namespace cairn {
+
+// One block of an operation.
+struct RedisTask {
+  std::size_t index = 0;
+  Digest key;
+  std::shared_ptr<RedisNode> ask;  // a slot that is just moving: where this block is asked for, for once
+  std::uint16_t slot = 0;
+  bool settled = false;
+  bool again = false;  // this try came to nothing, the next begins anew
+  BlockStatus status = BlockStatus::kMiss;
+  int tries = 0;      // that came to nothing
+  bool wait = false;  // before the next: the server asked for patience
+
+  const BlockRecord* from = nullptr;  // of a put
+  RecordBytes header;                 // of a put: the header region to write
+  bool absent = false;                // of a put: the server has said so; of a get: a slice is
+  std::int64_t lives_ms = 0;          // of a replacement: how long what is there does; -1 for ever
+  std::string value;                  // the header's value, as written or received
+  RedisCommit commit;
+  std::uint32_t slices_done = 0;
+  RecordBytes bytes;  // of a get, being filled
+  std::shared_ptr<const BlockRecord> record;
+
+  bool over() const { return settled || again; }
+  void settle(BlockStatus with) {
+    settled = true;
+    status = with;
+  }
+};
+
+struct RedisRequest {
+  enum class Kind : std::uint8_t { kHeader, kSlice, kExists, kIgnored };
+
+  RedisTask* task = nullptr;  // once it is over, its requests are not sent
+  Kind kind = Kind::kIgnored;
+  std::vector<std::string> words = {};
+  std::string_view value = {};     // third word of the command when it is not empty; lives until the pipeline has run
+  std::span<std::byte> into = {};  // where the reply's string goes
+  std::size_t bytes = 64;          // about, in flight
+  bool asking = false;             // as the task does that it is for
+};
+
+// Thread-compatible.
+class RedisPipeline {
+ public:
+  RedisPipeline(RedisLink& link, CreditWindow& window, Deadline deadline)
+      : link_(link), window_(window), deadline_(deadline) {}
+  ~RedisPipeline() {
+    for (const Flight& flight : flights_) window_.give(flight.cost);
+  }
+
+  void add(RedisRequest request) { ready_.push_back(std::move(request)); }
+  // Until all is answered. `take` may add more. False when the connection failed or the deadline came first.
+  bool run(const std::function<void(RedisRequest&, RedisReply&)>& take) {
+    while (send_ready()) {
+      if (flights_.empty()) return true;
+      Flight& flight = flights_.front();
+      if (flight.asking && !link_.receive(deadline_)) return false;  // the answer to ASKING
+      auto reply = link_.receive(deadline_, flight.request.into);
+      if (!reply) return false;
+      RedisRequest request = std::move(flight.request);
+      window_.give(flight.cost);
+      flights_.pop_front();
+      take(request, *reply);
+    }
+    return false;
+  }
+
+ private:
+  struct Flight {
+    RedisRequest request;
+    std::size_t cost;
+    bool asking;
+  };
+
+  // False when there is no credit in time.
+  bool send_ready() {
+    while (!ready_.empty()) {
+      RedisRequest& request = ready_.front();
+      if (request.task != nullptr && request.task->over()) {
+        ready_.pop_front();
+        continue;
+      }
+      const std::size_t cost = window_.cost(request.bytes);
+      if (!window_.try_take(cost)) {
+        if (!flights_.empty()) return true;  // what comes back makes room
+        if (!window_.take(cost, deadline_)) return false;
+      }
+      const bool asking = request.asking || (request.task != nullptr && request.task->ask != nullptr);
+      if (asking) link_.command({"ASKING"});
+      std::vector<std::string_view> words(request.words.begin(), request.words.end());
+      if (!request.value.empty()) words.insert(words.begin() + 2, request.value);
+      link_.command(words);
+      flights_.push_back({std::move(request), cost, asking});
+      ready_.pop_front();
+    }
+    return true;
+  }
+
+  RedisLink& link_;
+  CreditWindow& window_;
+  const Deadline deadline_;
+  std::deque<RedisRequest> ready_;
+  std::deque<Flight> flights_;
+};
+
+}  // namespace cairn

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reading blocks from Redis: headers of a group in one go, then the slices of as many blocks as the window holds.
+#include <cstring>
+#include <utility>
+
+#include "cairn/store/record/record_header.h"
+#include "cairn/store/redis/redis_tier.h"
+#include "cairn/store/residency.h"
+
+namespace cairn {
+namespace {
+
+using Kind = RedisRequest::Kind;
+
+// A header's value is asked for before its length is known.
+constexpr std::size_t kUsualHeaderBytes = 2 * kDirectIoPage;
+
+std::size_t header_bytes_of(const RedisTask& task) {
+  return task.value.size() - RedisCommit::kBytes;
+}
+
+}  // namespace
+
+std::vector<BlockStatus> RedisTier::contains(std::span<const Digest> keys, Deadline deadline) {
+  std::vector<BlockStatus> statuses(keys.size(), BlockStatus::kMiss);
+  std::vector<RedisTask> tasks(keys.size());
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    tasks[i].index = i;
+    tasks[i].key = keys[i];
+  }
+  const Step step = [&](RedisNode& node, RedisPipeline& pipeline, const Tasks& group) {
+    for (RedisTask* const task : group) {
+      pipeline.add({.task = task, .kind = Kind::kExists, .words = {"EXISTS", redis_header_key(task->key)}});
+    }
+    pipeline.run([&](RedisRequest& request, RedisReply& reply) {
+      RedisTask& task = *request.task;
+      if (reply.is(RedisReply::Kind::kError)) return refused(node, task, reply);
+      const bool there = reply.is(RedisReply::Kind::kInteger) && reply.integer == 1;
+      const bool absent = reply.is(RedisReply::Kind::kInteger) && reply.integer == 0;
+      task.settle(there ? BlockStatus::kOk : absent ? BlockStatus::kMiss : BlockStatus::kBroken);
+    });
+  };
+  work(tasks, deadline, step, [&](RedisTask& task) {
+    statuses[task.index] = task.status;
+    if (task.status == BlockStatus::kTimeout || task.status == BlockStatus::kBroken) finished(task, false);
+  });
+  return statuses;
+}
+
+void RedisTier::get(std::span<const Digest> keys, Deadline deadline, const GetSink& sink) {
+  std::vector<RedisTask> tasks(keys.size());
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    tasks[i].index = i;
+    tasks[i].key = keys[i];
+  }
+  const Step step = [&](RedisNode& node, RedisPipeline& pipeline, const Tasks& group) {
+    get_step(node, pipeline, group);
+  };
+  work(tasks, deadline, step, [&](RedisTask& task) {
+    finished(task, true);
+    if (task.record != nullptr) {
+      const std::lock_guard lock(mutex_);
+      stats_.bytes_read += task.record->size();
+    }
+    sink(task.index, task.status, std::move(task.record));
+  });
+}
+
+// A header's value has come: it is verified before anything is allocated by it.
+void RedisTier::take_header(RedisTask& task, RedisPipeline& pipeline, RedisReply& reply) {
+  if (reply.is(RedisReply::Kind::kNil)) return task.settle(BlockStatus::kMiss);
+  if (!reply.is(RedisReply::Kind::kString)) return task.settle(BlockStatus::kBroken);
+  const std::span<const std::byte> value = std::as_bytes(std::span(reply.text));
+  const auto damaged = [&](BlockStatus status) {
+    task.settle(status);
+    drop_keys(pipeline, task, true);
+  };
+  if (value.size() < kDirectIoPage + RedisCommit::kBytes) return damaged(BlockStatus::kCorrupt);
+  const auto header_bytes = value.size() - RedisCommit::kBytes;
+  const auto commit = RedisCommit::read(value.last(RedisCommit::kBytes));
+  const auto length = BlockRecord::length_of(value.first(header_bytes));
+  const auto meta = BlockRecord::parse_header(value.first(header_bytes), 0);
+  if (!commit || !length || !meta) return damaged(BlockStatus::kCorrupt);
+  const std::uint64_t payload = *length - std::min<std::uint64_t>(*length, header_bytes);
+  std::uint64_t seal;
+  std::memcpy(&seal, value.data() + header_bytes - sizeof seal, sizeof seal);
+  if (meta->key != task.key || commit->record_bytes != *length || commit->tag != seal ||
+      header_bytes != record_header_bytes(meta->parts.size()) ||
+      commit->slices != (payload + commit->slice_bytes - 1) / commit->slice_bytes) {
+    return damaged(BlockStatus::kCorrupt);
+  }
+  task.commit = *commit;
+  if (meta->expires_s != 0 && meta->expires_s <= unix_seconds()) return damaged(BlockStatus::kExpired);
+  task.value = std::move(reply.text);
+}
+
+void RedisTier::get_step(RedisNode& node, RedisPipeline& pipeline, const Tasks& tasks) {
+  for (RedisTask* const task : tasks) {
+    if (!task->value.empty()) continue;
+    task->bytes = {};
+    task->absent = false;
+    pipeline.add({.task = task,
+                  .kind = Kind::kHeader,
+                  .words = {"GET", redis_header_key(task->key)},
+                  .bytes = kUsualHeaderBytes});
+  }
+  const bool answered = pipeline.run([&](RedisRequest& request, RedisReply& reply) {
+    if (request.kind != Kind::kHeader) return;
+    RedisTask& task = *request.task;
+    if (reply.is(RedisReply::Kind::kError)) {
+      refused(node, task, reply);
+      // A name that holds something else would keep every put from writing.
+      if (task.settled && task.status == BlockStatus::kMiss) drop_keys(pipeline, task, true);
+      return;
+    }
+    take_header(task, pipeline, reply);
+  });
+  if (!answered) return;
+
+  std::size_t bytes = 0;
+  for (RedisTask* const task : tasks) {
+    if (task->settled || task->value.empty()) continue;
+    const std::size_t record_bytes = task->commit.record_bytes, header_bytes = header_bytes_of(*task);
+    if (bytes > 0 && bytes + record_bytes > window_.size()) break;  // next time
+    bytes += record_bytes;
+    task->bytes = RecordBytes(record_bytes);
+    task->slices_done = 0;
+    std::memcpy(task->bytes.data(), task->value.data(), header_bytes);
+    const RedisCommit& commit = task->commit;
+    for (std::uint32_t slice = 0; slice < commit.slices; ++slice) {
+      const std::size_t at = header_bytes + std::size_t{slice} * commit.slice_bytes;
+      const std::span<std::byte> into =
+          task->bytes.span().subspan(at, std::min<std::size_t>(commit.slice_bytes, record_bytes - at));
+      pipeline.add({.task = task,
+                    .kind = Kind::kSlice,
+                    .words = {"GET", redis_slice_key(task->key, commit.tag, slice)},
+                    .into = into,
+                    .bytes = into.size()});
+    }
+  }
+  const auto finish = [&](RedisTask& task) {
+    auto record = BlockRecord::parse(std::move(task.bytes), 0, &task.key);
+    task.settle(record ? BlockStatus::kOk : BlockStatus::kCorrupt);
+    if (record) task.record = *std::move(record);
+  };
+  for (RedisTask* const task : tasks) {
+    if (!task->settled && task->bytes.size() > 0 && task->commit.slices == 0) finish(*task);
+  }
+  pipeline.run([&](RedisRequest& request, RedisReply& reply) {
+    if (request.task == nullptr || request.task->over()) return;
+    RedisTask& task = *request.task;
+    if (reply.is(RedisReply::Kind::kError)) {
+      refused(node, task, reply);
+      if (task.again) task.value.clear();  // from the start, perhaps elsewhere
+    } else if (request.kind == Kind::kExists) {
+      const auto now = RedisCommit::read(std::as_bytes(std::span(reply.text)));
+      if (now && now->tag != task.commit.tag) {
+        task.value.clear();
+        retry(task, false);
+      } else {
+        task.settle(BlockStatus::kMiss);
+      }
+    } else if (reply.is(RedisReply::Kind::kNil)) {
+      // Evicted, or of a record that another one has replaced since: then its header is another.
+      if (!std::exchange(task.absent, true)) {
+        pipeline.add({.task = &task, .kind = Kind::kExists, .words = redis_commit_command(task.key)});
+      }
+    } else if (!reply.is(RedisReply::Kind::kString)) {
+      return task.settle(BlockStatus::kBroken);
+    } else if (!reply.placed || reply.bytes != request.into.size()) {
+      task.settle(BlockStatus::kCorrupt);
+    } else if (++task.slices_done == task.commit.slices) {
+      finish(task);
+    }
+    // What can be read no more makes room, and lets the next put write the block anew.
+    const bool unreadable = task.status == BlockStatus::kMiss || task.status == BlockStatus::kCorrupt;
+    if (task.settled && unreadable) drop_keys(pipeline, task, true);
+  });
+}
+
+}  // namespace cairn

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/store/redis/redis_url.h"
+
+#include <charconv>
+
+namespace cairn {
+namespace {
+
+constexpr std::size_t kMaxUrlBytes = 4096;
+constexpr std::size_t kMaxSocketPath = 107;  // of sockaddr_un
+constexpr std::int64_t kMaxTtlSeconds = std::int64_t{100} * 365 * 86400;
+
+template <class T>
+std::optional<T> number(std::string_view text) {
+  T value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+std::optional<std::string> percent_decoded(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      out += text[i];
+      continue;
+    }
+    unsigned value = 0;
+    if (i + 2 >= text.size()) return std::nullopt;
+    const char* const end = text.data() + i + 3;
+    const auto [at, error] = std::from_chars(text.data() + i + 1, end, value, 16);
+    if (error != std::errc{} || at != end) return std::nullopt;
+    out += static_cast<char>(value);
+    i += 2;
+  }
+  return out;
+}
+
+std::unexpected<Error> refuse(const std::string& why) {
+  return fail(ErrorCode::kInvalidArgument, "Redis URL: " + why);
+}
+
+Status read_parameters(std::string_view query, RedisUrl& url) {
+  while (!query.empty()) {
+    const std::string_view item = query.substr(0, query.find('&'));
+    query.remove_prefix(std::min(query.size(), item.size() + 1));
+    const std::string_view name = item.substr(0, item.find('='));
+    const std::string_view value = name.size() < item.size() ? item.substr(name.size() + 1) : std::string_view();
+    if (name == "ttl") {
+      const auto seconds = number<std::int64_t>(value);
+      if (!seconds || *seconds < 0 || *seconds > kMaxTtlSeconds) return refuse("ttl takes seconds, 0 for none");
+      url.ttl_s = *seconds;
+    } else if (name == "cluster") {
+      if (value != "0" && value != "1") return refuse("cluster takes 0 or 1");
+      url.cluster = value == "1";
+    } else if (name == "db") {
+      const auto database = number<std::uint32_t>(value);
+      if (!database) return refuse("db takes a number");
+      url.login.database = *database;
+    } else {
+      return refuse("its parameters are ttl, cluster and db");
+    }
+  }
+  return {};
+}
+
+Status read_login(std::string_view text, RedisLogin& login) {
+  const std::size_t colon = text.find(':');
+  const auto user = percent_decoded(text.substr(0, colon));
+  const auto password = percent_decoded(colon == std::string_view::npos ? "" : text.substr(colon + 1));
+  if (!user || !password) return refuse("a % in user or password begins two hexadecimal digits");
+  login.user = *user;
+  login.password = *password;
+  return {};
+}
+
+}  // namespace
+
+std::string RedisAddress::text() const {
+  if (!socket.empty()) return "unix://" + socket;
+  const bool v6 = host.find(':') != std::string::npos;
+  return "redis://" + (v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
+}
+
+std::optional<RedisAddress> parse_redis_endpoint(std::string_view text) {
+  const std::size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos) return std::nullopt;
+  const auto port = number<std::uint16_t>(text.substr(colon + 1));
+  std::string_view host = text.substr(0, colon);
+  if (!port || *port == 0 || host.size() > 255) return std::nullopt;
+  if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+  for (const char c : host) {
+    if (c <= ' ' || c > '~') return std::nullopt;
+  }
+  return RedisAddress{.host = std::string(host), .port = *port, .socket = {}};
+}
+
+Result<RedisUrl> parse_redis_url(std::string_view text) {
+  if (text.size() > kMaxUrlBytes || text.find('\0') != std::string_view::npos) return refuse("too long, or not text");
+  const std::size_t scheme_end = text.find("://");
+  const std::string_view scheme = scheme_end == std::string_view::npos ? "" : text.substr(0, scheme_end);
+  if (scheme == "rediss") {
+    return fail(ErrorCode::kUnsupported,
+                "Redis URL: rediss:// needs TLS, which hiredis 0.14 lacks; use redis:// through a TLS tunnel");
+  }
+  if (scheme != "redis" && scheme != "unix") return refuse("it begins with redis:// or unix://");
+  text.remove_prefix(scheme_end + 3);
+  RedisUrl url;
+  // A ? in a password is written %3F, and so is an @ as %40.
+  const std::size_t question = text.find('?');
+  if (question != std::string_view::npos) {
+    CAIRN_TRY_VOID(read_parameters(text.substr(question + 1), url));
+    text = text.substr(0, question);
+  }
+  if (scheme == "unix") {
+    if (text.empty() || text.front() != '/' || text.size() > kMaxSocketPath) {
+      return refuse("unix:// takes an absolute path of at most 107 bytes");
+    }
+    if (url.cluster) return refuse("a cluster is not reached through a unix socket");
+    url.address.socket = text;
+    return url;
+  }
+  if (const std::size_t at = text.rfind('@'); at != std::string_view::npos) {
+    CAIRN_TRY_VOID(read_login(text.substr(0, at), url.login));
+    text.remove_prefix(at + 1);
+  }
+  if (const std::size_t slash = text.find('/'); slash != std::string_view::npos) {
+    if (slash + 1 < text.size()) {
+      const auto database = number<std::uint32_t>(text.substr(slash + 1));
+      if (!database) return refuse("what follows the host's / is a database number");
+      url.login.database = *database;
+    }
+    text = text.substr(0, slash);
+  }
+  const bool has_port = !text.empty() && text.back() != ']' && text.find(':') != std::string_view::npos;
+  const auto endpoint = parse_redis_endpoint(has_port ? std::string(text) : std::string(text) + ":6379");
+  if (!endpoint || endpoint->host.empty()) return refuse("no host, or a port that is none");
+  if (url.cluster && url.login.database != 0) return refuse("a cluster has database 0 alone");
+  url.address = *endpoint;
+  return url;
+}
+
+}  // namespace cairn

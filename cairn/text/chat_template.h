@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Turns a conversation into the text that a chat model was trained on, keeping the users' words apart from the markup.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cairn/base/result.h"
+#include "cairn/text/tokenizer.h"
+
+namespace cairn {
+
+enum class ChatFamily : std::uint8_t { kChatML, kLlama3, kMistral, kZephyr, kPlain };
+
+std::string_view chat_family_name(ChatFamily family);  // as --chat-template takes it
+// Errors: kInvalidArgument, listing the names.
+Result<ChatFamily> parse_chat_family(std::string_view name);
+// From tokenizer.chat_template by the marks that each family writes; no template at all is kPlain.
+// Errors: kUnsupported, quoting the template's beginning and naming the flag that selects a family.
+Result<ChatFamily> detect_chat_family(std::optional<std::string_view> chat_template);
+
+enum class ChatRole : std::uint8_t { kSystem, kUser, kAssistant };
+
+// "system" (also "developer"), "user", "assistant". Errors: kInvalidArgument.
+Result<ChatRole> parse_chat_role(std::string_view name);
+
+struct ChatMessage {
+  ChatRole role = ChatRole::kUser;
+  std::string content;  // any bytes, used verbatim
+};
+
+enum class ChatSegmentKind : std::uint8_t {
+  kMarkup,   // written by the template: its special tokens count
+  kContent,  // written by someone else: nothing in it is a special token
+  kEnd,      // the end-of-sequence token; `text` is empty
+};
+
+struct ChatSegment {
+  ChatSegmentKind kind = ChatSegmentKind::kMarkup;
+  std::string text;
+  bool spaced = false;  // one space lies between this and plain text before it
+
+  bool operator==(const ChatSegment&) const = default;
+};
+
+// The rendering of n messages is a prefix of the rendering of n + 1, also with the generation prompt where the next
+// message is the assistant's. `add_generation_prompt` opens the assistant's turn. No messages: that opening alone.
+std::vector<ChatSegment> render_chat(ChatFamily family, std::span<const ChatMessage> messages,
+                                     bool add_generation_prompt);
+
+// Each segment becomes tokens of its own, so a prefix of the segments gives a prefix of the ids, and no content can
+// become, or join with, a mark of the template. Begins with the begin token if the model wants one. Markup that a
+// vocabulary has no special token for is plain text to it.
+std::vector<TokenId> encode_chat(const Tokenizer& tokenizer, std::span<const ChatSegment> segments);
+
+}  // namespace cairn
