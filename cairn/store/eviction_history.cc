@@ -76,7 +76,7 @@ void EvictionHistory::load(const std::string& path) {
     std::uint64_t id;
     std::memcpy(&id, entries.data() + at, sizeof id);
     const auto why = static_cast<std::uint8_t>(entries[at + 8]);
-    if (why <= static_cast<std::uint8_t>(Gone::kErased)) add(id, static_cast<Gone>(why));
+    if (why <= static_cast<std::uint8_t>(Gone::kForeign)) add(id, static_cast<Gone>(why));
   }
 }
 

@@ -14,7 +14,8 @@
 
 namespace cairn {
 
-enum class Gone : std::uint8_t { kUnknown, kEvicted, kExpired, kDamaged, kErased };
+// As stored: never change a number. kForeign: it has another format version than this build reads.
+enum class Gone : std::uint8_t { kUnknown, kEvicted, kExpired, kDamaged, kErased, kForeign };
 
 // Thread-compatible. Goes by the first 8 bytes of keys: a wrong explanation is unlikely, and does no harm.
 class EvictionHistory {

@@ -17,6 +17,12 @@ std::string_view block_status_name(BlockStatus status) {
   return "unknown";
 }
 
+std::string foreign_text(const TierStats& stats) {
+  if (stats.foreign == 0) return {};
+  return std::to_string(stats.foreign) + (stats.foreign == 1 ? " block has " : " blocks have ") +
+         format_version_text(stats.foreign_version);
+}
+
 std::string_view read_only_text(ReadOnly why) {
   switch (why) {
     case ReadOnly::kNo: break;

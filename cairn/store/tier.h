@@ -47,8 +47,13 @@ struct TierStats {
   std::uint64_t hits = 0, misses = 0, expired = 0, corrupt = 0;
   std::uint64_t puts = 0, refused = 0, evictions = 0, timeouts = 0, failures = 0;
   std::uint64_t bytes_read = 0, bytes_written = 0;
-  std::string note;  // what a person should know: "io_uring", "threads: io_uring is not permitted"
+  std::uint64_t foreign = 0;          // records of another format version that were met: misses
+  std::uint32_t foreign_version = 0;  // of the last of them
+  std::string note;                   // what a person should know: "io_uring", "threads: io_uring is not permitted"
 };
+
+// "3 blocks have format version 1; this build reads version 2"; empty when none was met.
+std::string foreign_text(const TierStats& stats);
 
 // Why a tier takes no blocks.
 enum class ReadOnly : std::uint8_t { kNo, kAsked, kNotPermitted, kInUse };

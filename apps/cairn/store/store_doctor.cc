@@ -88,6 +88,7 @@ Status doctor(const DoctorOptions& options) {
       findings.push_back({Verdict::kWarning, "it holds " + format_bytes(static_cast<double>(stats.bytes)) +
                                                  ", more than the budget: the rest will be evicted when it is used"});
     }
+    if (stats.foreign > 0) findings.push_back({Verdict::kWarning, foreign_text(stats)});
     std::int64_t newest = 0;
     (void)(*tier)->list(
         [&](const StoredBlock& block) {

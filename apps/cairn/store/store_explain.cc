@@ -42,12 +42,15 @@ std::string first_difference(const std::string& here, const std::string& there) 
   return "its description is the same";
 }
 
-const char* gone_text(Gone gone) {
+std::string gone_text(Gone gone, const TierStats& stats) {
   switch (gone) {
     case Gone::kEvicted: return "evicted to make room";
     case Gone::kExpired: return "its time had come";
     case Gone::kDamaged: return "it was damaged, and erased";
     case Gone::kErased: return "erased or moved on request";
+    case Gone::kForeign:
+      return stats.foreign > 0 ? format_version_text(stats.foreign_version)
+                               : "another format version; this build reads version " + std::to_string(kRecordVersion);
     case Gone::kUnknown: break;
   }
   return "never stored, as far as the store remembers";
@@ -109,8 +112,10 @@ Status explain(ExplainOptions& options) {
         usable += reachable;
         continue;
       case BlockStatus::kMiss:
-        block.why = other_recipe(*tier, *engine, options, tokens, block.block);
-        if (block.why.empty()) block.why = gone_text(tier->what_became_of(block.key));
+        if (tier->what_became_of(block.key) != Gone::kForeign) {
+          block.why = other_recipe(*tier, *engine, options, tokens, block.block);
+        }
+        if (block.why.empty()) block.why = gone_text(tier->what_became_of(block.key), tier->stats());
         break;
       case BlockStatus::kExpired: block.why = "its time had come"; break;
       case BlockStatus::kCorrupt: block.why = "a checksum does not hold: it will be computed and stored anew"; break;

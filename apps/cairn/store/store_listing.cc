@@ -50,7 +50,7 @@ Status stat(const StoreCommand& options) {
   if (options.json) {
     Json json{{"store", tier->name()}, {"blocks", blocks.size()},  {"bytes", bytes},
               {"pinned", pinned},      {"compressed", compressed}, {"compressed_bytes", compressed_bytes},
-              {"note", stats.note},    {"recipes", Json::array()}};
+              {"note", stats.note},    {"foreign", stats.foreign}, {"recipes", Json::array()}};
     for (const auto& [id, group] : groups) {
       const auto text = recipes.find(id.first);
       json["recipes"].push_back({{"recipe", id.first.hex()},
@@ -67,6 +67,7 @@ Status stat(const StoreCommand& options) {
             << pinned << " pinned, " << compressed << " compressed ("
             << format_bytes(static_cast<double>(compressed_bytes)) << ")"
             << (stats.note.empty() ? "" : " [" + stats.note + "]") << '\n';
+  if (stats.foreign > 0) std::cout << foreign_text(stats) << '\n';
   std::vector<std::vector<std::string>> rows = {{"recipe", "tenant", "blocks", "bytes", "longest, tokens"}};
   for (const auto& [id, group] : groups) {
     char tenant[20] = "-";

@@ -46,15 +46,17 @@ Status verify(const StoreCommand& options) {
                     static_cast<double>(blocks.size()));
   }
   progress.finish();
+  const TierStats stats = tier->stats();
   if (options.json) {
-    Json json{
-        {"store", tier->name()}, {"bytes", bytes}, {"damaged", damaged}, {"torn", torn}, {"blocks", Json::object()}};
+    Json json{{"store", tier->name()}, {"bytes", bytes},           {"damaged", damaged},
+              {"torn", torn},          {"foreign", stats.foreign}, {"blocks", Json::object()}};
     for (const auto& [status, count] : counts) json["blocks"][std::string(block_status_name(status))] = count;
     std::cout << json.dump(2) << '\n';
   } else {
     std::cout << tier->name() << ": " << counts[BlockStatus::kOk] << " of " << blocks.size() << " blocks sound, "
               << format_bytes(static_cast<double>(bytes)) << " read\n";
     if (torn > 0) std::cout << torn << " torn blocks were erased when the store was opened\n";
+    if (stats.foreign > 0) std::cout << foreign_text(stats) << "; erased\n";
     for (const std::string& key : damaged) std::cout << "damaged and erased: " << key << '\n';
     for (const auto& [status, count] : counts) {
       if (status != BlockStatus::kOk && status != BlockStatus::kCorrupt) {

@@ -14,7 +14,7 @@ namespace cairn {
 namespace {
 
 constexpr char kCheckpointMagic[] = {'C', 'A', 'I', 'R', 'N', 'I', 'D', 'X'};
-constexpr std::uint32_t kVersion = 2;  // 1 had no flags
+constexpr std::uint32_t kVersion = 3;  // earlier ones name records of format version 1
 constexpr std::uint64_t kCompressed = 1;
 constexpr std::size_t kMaxBytes = std::size_t{4} << 30;
 
@@ -96,12 +96,10 @@ Result<Checkpoint> read_checkpoint(const std::string& path) {
   std::span<const std::byte> in = content;
   const Head head = take<Head>(in);
   if (std::memcmp(head.magic, kCheckpointMagic, sizeof kCheckpointMagic) != 0) return damaged();
-  if (head.version == 0 || head.version > kVersion)
-    return fail(ErrorCode::kCorrupt, "'" + path + "' is of another version");
+  if (head.version != kVersion) return fail(ErrorCode::kUnsupported, "'" + path + "' is of another version");
   if (head.segments > in.size() / sizeof(SegmentEnd)) return damaged();
   const std::size_t entry_bytes = in.size() - head.segments * sizeof(SegmentEnd);
-  const std::size_t one = head.version == 1 ? offsetof(Entry, flags) : sizeof(Entry);
-  if (entry_bytes % one != 0 || entry_bytes / one != head.blocks) return damaged();
+  if (entry_bytes % sizeof(Entry) != 0 || entry_bytes / sizeof(Entry) != head.blocks) return damaged();
   Checkpoint checkpoint;
   for (std::uint32_t i = 0; i < head.segments; ++i) {
     const auto segment = take<SegmentEnd>(in);
@@ -109,9 +107,7 @@ Result<Checkpoint> read_checkpoint(const std::string& path) {
   }
   checkpoint.blocks.reserve(head.blocks);
   for (std::uint64_t i = 0; i < head.blocks; ++i) {
-    Entry entry{};
-    std::memcpy(&entry, in.data(), one);
-    in = in.subspan(one);
+    const auto entry = take<Entry>(in);
     CheckpointBlock block;
     std::memcpy(block.meta.key.bytes.data(), entry.key, 32);
     std::memcpy(block.meta.parent.bytes.data(), entry.parent, 32);

@@ -27,7 +27,7 @@ struct Checkpoint {
 };
 
 Status write_checkpoint(const std::string& path, const Checkpoint& checkpoint);
-// kNotFound, kIo, kCorrupt (damaged, or another version).
+// kNotFound, kIo, kCorrupt, kUnsupported (another version).
 Result<Checkpoint> read_checkpoint(const std::string& path);
 
 }  // namespace cairn

@@ -105,6 +105,10 @@ BlockStatus DiskTier::judge(const Digest& key, Read& read, std::shared_ptr<const
   if (read.op.error != 0) return read.op.error == ENODATA ? BlockStatus::kCorrupt : BlockStatus::kBroken;
   // A header of nothing but zeros was given back to the file system, by a process whose last checkpoint is older.
   if (is_zero(read.bytes.span().first(kDirectIoPage))) return BlockStatus::kMiss;
+  if (const auto foreign = foreign_record(read.op.bytes)) {  // a lying index: a scan does not list it
+    read.foreign_version = foreign->version;
+    return BlockStatus::kMiss;
+  }
   const std::uint64_t place = record_place(read.place.segment->id(), read.place.offset);
   auto parsed = BlockRecord::parse(std::move(read.bytes), place, &key);
   if (!parsed) return BlockStatus::kCorrupt;
@@ -178,6 +182,7 @@ std::shared_ptr<const BlockRecord> DiskTier::deliver(const Digest& key, Read& re
       if (moved || !writes()) status = BlockStatus::kMiss;
       ++(status == BlockStatus::kMiss ? stats_.misses : stats_.corrupt);
       if (!moved) forget(key, status == BlockStatus::kCorrupt ? Gone::kDamaged : Gone::kEvicted);
+      if (!moved && read.foreign_version != 0) note_foreign(key, read.foreign_version);
     }
   }
   sink(read.index, status, record);

@@ -102,6 +102,7 @@ class DiskTier final : public Tier {
     Use use;
     RecordBytes bytes;
     IoOp op;
+    std::uint32_t foreign_version = 0;  // of what lies there, when another version wrote it
 
     void make_room() {
       bytes = RecordBytes(place.bytes);
@@ -138,6 +139,7 @@ class DiskTier final : public Tier {
   BlockStatus judge(const Digest& key, Read& read, std::shared_ptr<const BlockRecord>& record) const;
   bool follow(const Digest& key, Read& read);
   std::shared_ptr<const BlockRecord> deliver(const Digest& key, Read& read, bool whole, const GetSink& sink);
+  void note_foreign(const Digest& key, std::uint32_t version);
   void index_found(SegmentState& state, std::uint64_t offset, std::uint64_t bytes, const BlockMeta& meta);
   void forget(const Digest& key, Gone why);
   void release(const Place& place);

@@ -10,7 +10,7 @@
 namespace cairn {
 namespace {
 
-// Holds the headers of blocks with up to some 300 layers; longer ones are read whole at once.
+// Holds the headers of blocks with up to some 160 layers; longer ones are read whole at once.
 constexpr std::size_t kHeadBytes = 2 * kDirectIoPage;
 
 }  // namespace

@@ -273,11 +273,20 @@ Status DiskTier::scan_segments() {
     const auto found_record = [&](std::uint64_t offset, std::uint64_t bytes, const BlockMeta& meta) {
       index_found(state, offset, bytes, meta);
     };
-    CAIRN_TRY(const Segment::Scanned scanned, state.segment->scan(state.end, found_record));
+    // They are of no use to this build: the process that writes gives their space back.
+    const auto found_foreign = [&](const ForeignRecord& record) { note_foreign(record.key, record.version); };
+    CAIRN_TRY(const Segment::Scanned scanned, state.segment->scan(state.end, found_record, found_foreign));
     // A reader looks again at what the writer may just be writing.
     state.end = writes() ? scanned.end : scanned.certain;
   }
   return {};
+}
+
+// Requires: mutex_ is held.
+void DiskTier::note_foreign(const Digest& key, std::uint32_t version) {
+  ++stats_.foreign;
+  stats_.foreign_version = version;
+  gone_.note(key, Gone::kForeign);
 }
 
 // Requires: mutex_ is held.

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <fstream>
 
+#include "cairn/base/file.h"
 #include "cairn/store/disk/checkpoint.h"
 #include "cairn/testing/faulty_io.h"
 #include "cairn/testing/stored_blocks.h"
@@ -327,6 +328,56 @@ TEST_F(DiskTierTest, WithoutHolesTheBudgetHoldsToo) {
     EXPECT_LE(files, 30 * kRecord + 10 * kRecord) << "more than the budget and a segment being emptied";
   }
   EXPECT_EQ(get(**tier, 199), BlockStatus::kOk);
+}
+
+// A record of format version 1 at the beginning of a segment.
+std::vector<std::byte> version_one() {
+  return *read_file(std::string(CAIRN_SOURCE_DIR) + "/cairn/store/golden/segment_v1.seg", 1 << 20);
+}
+
+TEST_F(DiskTierTest, ARecordOfAnotherVersionIsACountedMiss) {
+  { (void)open(); }
+  std::filesystem::remove(path() + "/checkpoint");
+  std::vector<std::byte> segment = version_one();
+  const std::uint64_t behind = segment.size();
+  const RecordBytes ours = TestBlock{.number = 7}.record()->stamped(record_place(1, behind));
+  segment.insert(segment.end(), ours.data(), ours.data() + ours.size());
+  ASSERT_TRUE(write_file(path() + "/segments/00000001.seg", segment));
+  for (const bool read_only : {true, false}) {
+    const auto tier = open(100 * kRecord, nullptr, read_only);
+    ASSERT_TRUE(tier) << tier.error().message;
+    EXPECT_EQ(foreign_text((*tier)->stats()), "1 block has format version 1; this build reads version 2");
+    EXPECT_EQ((*tier)->stats().blocks, 1u);
+    EXPECT_EQ(get(**tier, 41), BlockStatus::kMiss);
+    EXPECT_EQ((*tier)->what_became_of(test_key(41)), Gone::kForeign);
+    EXPECT_EQ(get(**tier, 7), BlockStatus::kOk);
+    EXPECT_EQ((*tier)->stats().corrupt, 0u);
+  }
+  const auto tier = open();  // the first that wrote has given its space back, and remembers it
+  EXPECT_EQ((*tier)->stats().foreign, 0u);
+  EXPECT_EQ((*tier)->what_became_of(test_key(41)), Gone::kForeign);
+  EXPECT_EQ(get(**tier, 7), BlockStatus::kOk);
+  EXPECT_EQ(put(**tier, 41), BlockStatus::kOk);
+  EXPECT_EQ(get(**tier, 41), BlockStatus::kOk);
+  EXPECT_EQ((*tier)->what_became_of(test_key(41)), Gone::kUnknown);
+}
+
+TEST_F(DiskTierTest, AnIndexThatNamesARecordOfAnotherVersionIsNotBelieved) {
+  { (void)open(); }
+  const std::vector<std::byte> segment = version_one();
+  ASSERT_TRUE(write_file(path() + "/segments/00000001.seg", segment));
+  BlockMeta meta;
+  meta.key = test_key(41);
+  const Checkpoint checkpoint{.segment_ends = {{1, segment.size()}},
+                              .blocks = {{.meta = meta, .segment = 1, .offset = 0, .bytes = segment.size()}}};
+  ASSERT_TRUE(write_checkpoint(path() + "/checkpoint", checkpoint));
+  const auto tier = open(100 * kRecord, nullptr, /*read_only=*/true);
+  ASSERT_TRUE(tier) << tier.error().message;
+  EXPECT_EQ(get(**tier, 41), BlockStatus::kMiss);
+  EXPECT_EQ((*tier)->stats().foreign, 1u);
+  EXPECT_EQ((*tier)->stats().foreign_version, 1u);
+  EXPECT_EQ((*tier)->what_became_of(test_key(41)), Gone::kForeign);
+  EXPECT_EQ((*tier)->stats().blocks, 0u);
 }
 
 // A process that writes is killed; what it said was written must be there. The pipe is its memory of that.

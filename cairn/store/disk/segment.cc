@@ -73,7 +73,7 @@ bool Segment::is_hole(std::uint64_t offset) const {
   return lseek(fd_, static_cast<off_t>(offset), SEEK_DATA) != static_cast<off_t>(offset);
 }
 
-Result<Segment::Scanned> Segment::scan(std::uint64_t from, const Found& found) const {
+Result<Segment::Scanned> Segment::scan(std::uint64_t from, const Found& found, const FoundForeign& foreign) const {
   struct stat info {};
   if (fstat(fd_, &info) != 0) return cannot("look at", path_);
   const std::uint64_t end = static_cast<std::uint64_t>(info.st_size) / kDirectIoPage * kDirectIoPage;
@@ -104,15 +104,20 @@ Result<Segment::Scanned> Segment::scan(std::uint64_t from, const Found& found) c
         std::span<const std::byte>(window.span()).subspan(at - window_at, window_at + window_bytes - at);
     const auto length = BlockRecord::length_of(page);
     if (length && *length <= end - at) {
-      auto meta = BlockRecord::parse_header(page, record_place(id_, at));
-      if (!meta) {  // the header may be longer than what was read
+      const std::uint64_t place = record_place(id_, at);
+      auto meta = BlockRecord::parse_header(page, place);
+      std::optional<ForeignRecord> other = meta ? std::nullopt : foreign_record(page);
+      if (!meta && !other) {  // the header may be longer than what was read
         RecordBytes whole(std::min<std::uint64_t>(*length, round_to_io_page(kMaxParts * 24 + kDirectIoPage)));
         IoOp op{.fd = fd_, .offset = at, .bytes = whole.span()};
         run_plainly(op);
-        if (op.error == 0) meta = BlockRecord::parse_header(whole.span(), record_place(id_, at));
+        if (op.error == 0) meta = BlockRecord::parse_header(whole.span(), place);
+        if (op.error == 0 && !meta) other = foreign_record(whole.span());
       }
-      if (meta) {
-        found(at, *length, *meta);
+      if (other && other->place != place) other.reset();
+      if (meta) found(at, *length, *meta);
+      if (other) foreign(*other);
+      if (meta || other) {
         at += *length;
         last = at;
         continue;

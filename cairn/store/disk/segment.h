@@ -45,9 +45,11 @@ class Segment {
     std::uint64_t end = 0;      // of the last record
     std::uint64_t certain = 0;  // up to there all is records and holes: nothing that may yet become a record
   };
-  // Calls back for every record whose header holds, from byte `from` on. Steps over holes and damage.
+  // Calls back for every record whose header holds, from byte `from` on, and for those of other format versions. Steps
+  // over holes and damage.
   using Found = std::function<void(std::uint64_t offset, std::uint64_t bytes, const BlockMeta& meta)>;
-  Result<Scanned> scan(std::uint64_t from, const Found& found) const;
+  using FoundForeign = std::function<void(const ForeignRecord&)>;
+  Result<Scanned> scan(std::uint64_t from, const Found& found, const FoundForeign& foreign) const;
 
  private:
   Segment(std::string path, std::uint32_t id, int fd, bool direct)

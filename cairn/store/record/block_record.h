@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // One block as it is stored anywhere: a self-describing header, then its parts. docs/block-format.md gives the bytes.
 //
-// Part 0 is the block's tokens; part 1 + l is K then V of layer l. Parts carry their own checksums, so that a layer can
-// be used as soon as it has been read. Bytes leave a record through copy_part alone, which verifies what it copies.
+// Part 0 is the block's tokens; then comes one part per slot of a page, layer by layer: K, then V. Parts carry their
+// own checksums, so that a layer can be used as soon as it has been read. Bytes leave a record through copy_part alone,
+// which verifies what it copies.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <expected>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -21,8 +23,8 @@
 
 namespace cairn {
 
-inline constexpr std::uint32_t kRecordVersion = 1;
-inline constexpr std::uint32_t kMaxParts = 4096;
+inline constexpr std::uint32_t kRecordVersion = 2;
+inline constexpr std::uint32_t kMaxParts = 8192;  // tokens and two slots of 4095 layers
 inline constexpr std::size_t kMaxRecordBytes = std::size_t{1} << 30;
 
 // Whether a record could take so many bytes.
@@ -57,6 +59,19 @@ std::uint64_t tenant_tag(std::string_view tenant);
 
 // Why stored bytes are not the block that was asked for; one line.
 using Refusal = std::string;
+
+// "format version 1; this build reads version 2".
+std::string format_version_text(std::uint32_t version);
+
+// A sound record that another version of the format wrote.
+struct ForeignRecord {
+  std::uint32_t version = 0;
+  Digest key;
+  std::uint64_t place = 0;
+  std::size_t bytes = 0;
+};
+// Nothing for records of this version, and for what is no record or is damaged. `header` may be longer than it is.
+std::optional<ForeignRecord> foreign_record(std::span<const std::byte> header);
 
 // A part as it lies in a record.
 struct StoredPart {

@@ -74,9 +74,9 @@ TEST(BlockRecord, RefusesOtherBlocksPlacesAndLengths) {
 TEST(BlockRecord, NamesANewerFormat) {
   const auto record = TestBlock{.number = 1}.record();
   RecordBytes bytes = copy_of(*record);
-  bytes.data()[8] = std::byte{2};
+  bytes.data()[8] = std::byte{3};
   stamp_place(bytes.span().first(kDirectIoPage), 0);  // seals the header anew
-  EXPECT_EQ(BlockRecord::parse(std::move(bytes), 0).error(), "format version 2, this build reads 1");
+  EXPECT_EQ(BlockRecord::parse(std::move(bytes), 0).error(), "format version 3; this build reads version 2");
 }
 
 TEST(BlockRecord, EncryptedPartsNeedTheirKey) {
@@ -95,12 +95,42 @@ TEST(BlockRecord, EncryptedPartsNeedTheirKey) {
   EXPECT_NE(block.record(&right)->bytes()[kNonceAt], record->bytes()[kNonceAt]) << "a nonce was used twice";
 }
 
-// Records that version 1 wrote; the files never change. docs/block-format.md says what is in them.
+// A record that version 1 wrote: it is named, and none of its bytes comes out.
+TEST(BlockRecord, NamesARecordOfVersionOne) {
+  const auto file = read_file(std::string(CAIRN_SOURCE_DIR) + "/cairn/store/golden/block_v1.rec", 1 << 20);
+  ASSERT_TRUE(file) << file.error().message;
+  RecordBytes bytes(file->size());
+  std::memcpy(bytes.data(), file->data(), file->size());
+  const auto foreign = foreign_record(bytes.span());
+  ASSERT_TRUE(foreign);
+  EXPECT_EQ(foreign->version, 1u);
+  EXPECT_EQ(foreign->key, test_key(41));
+  EXPECT_EQ(foreign->bytes, file->size());
+  EXPECT_EQ(BlockRecord::parse_header(bytes.span(), 0).error(), "format version 1; this build reads version 2");
+  for (std::size_t bit = 0; bit < 8 * kDirectIoPage; ++bit) {  // what is damaged is not a record of any version
+    bytes.data()[bit / 8] ^= std::byte{1} << bit % 8;
+    EXPECT_FALSE(foreign_record(bytes.span())) << bit;
+    bytes.data()[bit / 8] ^= std::byte{1} << bit % 8;
+  }
+  EXPECT_FALSE(foreign_record(bytes.span().first(100)));
+  EXPECT_EQ(BlockRecord::parse(std::move(bytes), 0).error(), "format version 1; this build reads version 2");
+  EXPECT_FALSE(foreign_record(TestBlock{.number = 1}.record()->bytes())) << "it is one of this version";
+}
+
+TEST(BlockRecord, HoldsTwoSlotsOfAsManyLayersAsEver) {
+  const TestBlock block{.number = 9, .part_bytes = std::vector<std::uint32_t>(1 + 2 * 4095, 3)};
+  const auto record = block.record();
+  const auto parsed = BlockRecord::parse(copy_of(*record), 0);
+  ASSERT_TRUE(parsed) << parsed.error();
+  EXPECT_TRUE(block.equals(**parsed));
+}
+
+// Records that version 2 wrote; the files never change. docs/block-format.md says what is in them.
 TEST(BlockRecord, ReadsTheGoldenFiles) {
   const std::string folder = std::string(CAIRN_SOURCE_DIR) + "/cairn/store/golden/";
   const StoreKey key = a_key(7);
   for (const bool encrypted : {false, true}) {
-    const std::string path = folder + (encrypted ? "block_v1_encrypted.rec" : "block_v1.rec");
+    const std::string path = folder + (encrypted ? "block_v2_encrypted.rec" : "block_v2.rec");
     const TestBlock block{
         .number = 41, .part_bytes = {256, 100, 300}, .tenant = 5, .expires_s = 77, .parent = 40, .depth = 3};
     if (std::getenv("CAIRN_WRITE_GOLDEN") != nullptr) {

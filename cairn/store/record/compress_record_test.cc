@@ -282,7 +282,7 @@ TEST(CompressRecord, ReadsTheGoldenFiles) {
   const TestBlock block = dull_block();
   for (const StoreKey* key : {static_cast<const StoreKey*>(nullptr), &a_key()}) {
     const std::string path =
-        folder + (key != nullptr ? "block_v1_compressed_encrypted.rec" : "block_v1_compressed.rec");
+        folder + (key != nullptr ? "block_v2_compressed_encrypted.rec" : "block_v2_compressed.rec");
     if (std::getenv("CAIRN_WRITE_GOLDEN") != nullptr) {
       ASSERT_TRUE(write_file(path, compressed(block, key)->bytes()));
     }

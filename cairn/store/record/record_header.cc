@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::size_t kFixedBytes = 192;
 constexpr std::size_t kPartBytes = 24;
-constexpr std::size_t kPlaceAt = 160;
+constexpr std::size_t kKeyAt = 32, kPlaceAt = 160;
 constexpr std::size_t kPartAlignment = 64;
 constexpr std::uint32_t kEncrypted = 1, kCompressed = 2;
 
@@ -139,8 +139,7 @@ std::expected<RecordHeader, Refusal> RecordHeader::read(std::span<const std::byt
     return std::unexpected("its header is damaged: the checksum differs");
   }
   if (version != kRecordVersion) {
-    return std::unexpected("format version " + std::to_string(version) + ", this build reads " +
-                           std::to_string(kRecordVersion));
+    return std::unexpected(format_version_text(version));
   }
   if ((flags & ~(kEncrypted | kCompressed)) != 0) return std::unexpected("unknown flags: a newer build wrote it");
   RecordHeader header;
@@ -181,6 +180,31 @@ std::expected<RecordHeader, Refusal> RecordHeader::read(std::span<const std::byt
   if (header.offsets().back() != record_bytes) return std::unexpected("its parts do not fill it");
   if (plain_bytes > kMaxRecordBytes) return std::unexpected("its parts are longer than a record may be");
   return header;
+}
+
+std::string format_version_text(std::uint32_t version) {
+  return "format version " + std::to_string(version) + "; this build reads version " + std::to_string(kRecordVersion);
+}
+
+// All versions agree on where the lengths, the key, the place and the seal are.
+std::optional<ForeignRecord> foreign_record(std::span<const std::byte> header) {
+  if (header.size() < kDirectIoPage || std::memcmp(header.data(), kRecordMagic, sizeof kRecordMagic) != 0) {
+    return std::nullopt;
+  }
+  Reader reader(header.subspan(sizeof kRecordMagic));
+  ForeignRecord record;
+  record.version = reader.get<std::uint32_t>();
+  const auto header_bytes = reader.get<std::uint32_t>();
+  record.bytes = reader.get<std::uint64_t>();
+  if (record.version == kRecordVersion || header_bytes < kDirectIoPage || header_bytes > header.size() ||
+      !is_record_length(record.bytes) || header_bytes > record.bytes) {
+    return std::nullopt;
+  }
+  const std::span<const std::byte> all = header.first(header_bytes);
+  if (Reader(all.last(sizeof(std::uint64_t))).get<std::uint64_t>() != seal_of(all)) return std::nullopt;
+  std::memcpy(record.key.bytes.data(), header.data() + kKeyAt, record.key.bytes.size());
+  record.place = Reader(header.subspan(kPlaceAt)).get<std::uint64_t>();
+  return record;
 }
 
 std::array<std::byte, 144> part_context(const BlockMeta& meta, std::size_t part, PartForm form) {

@@ -179,6 +179,18 @@ void RedisTier::finished(RedisTask& task, bool reading) {
   }
 }
 
+void RedisTier::note_foreign(const Digest& key, std::uint32_t version) {
+  const std::lock_guard lock(mutex_);
+  ++stats_.foreign;
+  stats_.foreign_version = version;
+  gone_.note(key, Gone::kForeign);
+}
+
+Gone RedisTier::what_became_of(const Digest& key) {
+  const std::lock_guard lock(mutex_);
+  return gone_.find(key);
+}
+
 // The TTL of what is written now, as PX takes it; empty for none.
 std::string RedisTier::expiry_ms(std::int64_t expires_s, std::int64_t extra_s) const {
   std::int64_t seconds = options_.ttl.count();

@@ -60,6 +60,8 @@ class RedisTier final : public Tier {
   // Kept twice as long as blocks.
   void describe_recipe(const Digest& recipe, const std::string& text) override;
   std::map<Digest, std::string> recipes() override;
+  // Only what this process has met: another format version.
+  Gone what_became_of(const Digest& key) override;
   // How many blocks others keep there is not known: blocks, bytes and budget are 0.
   TierStats stats() const override;
 
@@ -77,6 +79,7 @@ class RedisTier final : public Tier {
   void retry(RedisTask& task, bool wait);
   std::string expiry_ms(std::int64_t expires_s, std::int64_t extra_s) const;
   void finished(RedisTask& task, bool reading);
+  void note_foreign(const Digest& key, std::uint32_t version);
 
   void get_step(RedisNode& node, RedisPipeline& pipeline, const Tasks& tasks);
   void take_header(RedisTask& task, RedisPipeline& pipeline, RedisReply& reply);
@@ -96,7 +99,9 @@ class RedisTier final : public Tier {
   RedisCluster cluster_;
   CreditWindow window_;
   mutable std::mutex mutex_;
-  TierStats stats_;  // guarded by mutex_
+  // Guarded by mutex_.
+  TierStats stats_;
+  EvictionHistory gone_;
 };
 
 }  // namespace cairn

@@ -80,6 +80,11 @@ void RedisTier::take_header(RedisTask& task, RedisPipeline& pipeline, RedisReply
   const auto commit = RedisCommit::read(value.last(RedisCommit::kBytes));
   const auto length = BlockRecord::length_of(value.first(header_bytes));
   const auto meta = BlockRecord::parse_header(value.first(header_bytes), 0);
+  if (const auto foreign = foreign_record(value.first(header_bytes)); foreign && foreign->key == task.key) {
+    if (commit) task.commit = *commit;  // its slices go as well
+    note_foreign(task.key, foreign->version);
+    return damaged(BlockStatus::kMiss);
+  }
   if (!commit || !length || !meta) return damaged(BlockStatus::kCorrupt);
   const std::uint64_t payload = *length - std::min<std::uint64_t>(*length, header_bytes);
   std::uint64_t seal;

@@ -117,6 +117,11 @@ Status RedisTier::list(const std::function<bool(const StoredBlock&)>& visitor, D
         if (!reply.is(RedisReply::Kind::kString) || value.size() < RedisCommit::kBytes) return;
         const auto commit = RedisCommit::read(value.last(RedisCommit::kBytes));
         auto meta = BlockRecord::parse_header(value.first(value.size() - RedisCommit::kBytes), 0);
+        if (!meta) {
+          if (const auto foreign = foreign_record(value.first(value.size() - RedisCommit::kBytes))) {
+            note_foreign(foreign->key, foreign->version);
+          }
+        }
         if (!commit || !meta || redis_header_key(meta->key) != request.words[1]) return;
         blocks.push_back({*std::move(meta), commit->record_bytes + RedisCommit::kBytes, 0});
         shown = true;

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "cairn/base/file.h"
 #include "cairn/store/residency.h"
 #include "cairn/testing/redis_records.h"
 #include "cairn/testing/redis_server.h"
@@ -221,6 +222,27 @@ TEST_F(RedisTierTest, DamageIsNeverTakenForABlock) {
   EXPECT_EQ(harmless, 2);  // the last slice ends in padding, which belongs to no part
   ASSERT_EQ(put(record), BlockStatus::kOk);
   EXPECT_EQ(get(key).status, BlockStatus::kOk);
+}
+
+TEST_F(RedisTierTest, ARecordOfAnotherVersionIsACountedMissAndGoes) {
+  const auto file = read_file(std::string(CAIRN_SOURCE_DIR) + "/cairn/store/golden/block_v1.rec", 1 << 20);
+  ASSERT_TRUE(file) << file.error().message;
+  const std::string_view record(reinterpret_cast<const char*>(file->data()), file->size());
+  const std::string_view header = record.substr(0, kDirectIoPage), payload = record.substr(kDirectIoPage);
+  RedisCommit commit{.record_bytes = record.size(), .tag = 0, .slice_bytes = 10'000, .slices = 1};
+  std::memcpy(&commit.tag, header.data() + header.size() - sizeof commit.tag, sizeof commit.tag);
+  const auto end = commit.bytes();
+  const Digest key = foreign_record(std::as_bytes(std::span(header)))->key;
+  server_->call({"SET", redis_header_key(key),
+                 std::string(header) + std::string(reinterpret_cast<const char*>(end.data()), end.size())});
+  server_->call({"SET", redis_slice_key(key, commit.tag, 0), std::string(payload)});
+  EXPECT_TRUE(tier_->list([](const StoredBlock&) { return ADD_FAILURE() << "it is not listed", true; }, soon()));
+  EXPECT_EQ(tier_->stats().foreign, 1u);
+  EXPECT_EQ(get(key).status, BlockStatus::kMiss);
+  EXPECT_EQ(foreign_text(tier_->stats()), "2 blocks have format version 1; this build reads version 2");
+  EXPECT_EQ(tier_->what_became_of(key), Gone::kForeign);
+  EXPECT_EQ(tier_->stats().corrupt, 0u);
+  EXPECT_TRUE(server_->keys("*").empty()) << "it would stand in the way of the block that is written anew";
 }
 
 TEST_F(RedisTierTest, AnotherBlocksHeaderIsCorrupt) {
