@@ -1,5 +1,6 @@
 # Writes OUT, a source file that holds the files of FOLDER. Usage: cmake -DFOLDER=... -DOUT=... -P embed_page.cmake
 file(GLOB_RECURSE files RELATIVE ${FOLDER} ${FOLDER}/*)
+list(FILTER files EXCLUDE REGEX "^report/")  # the page of `cairn eval report`: cmake/embed_report.cmake
 list(SORT files)
 set(type_html "text/html; charset=utf-8")
 set(type_js "text/javascript; charset=utf-8")

@@ -50,7 +50,8 @@ add_test(NAME page COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/page
 add_test(NAME page_views COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/page_views_test.py)
 set_tests_properties(page page_views PROPERTIES TIMEOUT 300 ENVIRONMENT "CAIRN_BINARY=$<TARGET_FILE:cairn_cli>")
 add_test(NAME eval_report COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/eval_report_test.py)
-set_tests_properties(eval_report PROPERTIES TIMEOUT 600 ENVIRONMENT "CAIRN_BINARY=$<TARGET_FILE:cairn_cli>")
+add_test(NAME eval_report_input COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/eval_report_input_test.py)
+set_tests_properties(eval_report eval_report_input PROPERTIES TIMEOUT 600 ENVIRONMENT "CAIRN_BINARY=$<TARGET_FILE:cairn_cli>")
 if(NOT CAIRN_SANITIZE)
   add_test(NAME isa_symbols COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/check_isa_symbols.py
            $<TARGET_FILE:cairn_kernels> avx2 avx512)

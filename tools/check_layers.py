@@ -32,7 +32,7 @@ OWNERS = [
     (re.compile(r"^omp\.h"), ["cairn/engine/dense_onednn.cc", "cairn/train/kmeans.cc"]),
     (re.compile(r"^toml"), ["cairn/codec/plan_file.cc", "apps/cairn/serve/config_file.cc"]),
     (re.compile(r"^CLI/"), ["apps/", "bench/"]),
-    (re.compile(r"^nlohmann/"), ["apps/", "bench/", "cairn/serve/api/json_text.h", "cairn/load/ask_body.cc",
+    (re.compile(r"^nlohmann/"), ["apps/", "bench/", "cairn/serve/api/json_text.h", "cairn/eval/json_fields.h", "cairn/load/ask_body.cc",
                                  "cairn/load/server_facts.cc", "cairn/load/stream_event.cc"]),
     (re.compile(r"^httplib\.h$"), ["cairn/serve/http/http_server.cc", "cairn/serve/api/api_server_test.cc",
                                    "cairn/serve/api/state_endpoints_test.cc", "cairn/load/http_client.cc",

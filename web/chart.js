@@ -1,6 +1,7 @@
 // A small line chart of the last minutes: axes, units, the value under the pointer or the arrow keys, and its text.
 import {el, svg} from './dom.js';
 import {duration} from './format.js';
+import {Choice, levelLine, linear, pathThrough} from './plot.js';
 
 const HEIGHT = 132, LEFT = 46, RIGHT = 10, TOP = 10, BOTTOM = 20;
 const BROKEN = 6000;  // milliseconds without a sample: the line is not drawn across
@@ -17,7 +18,6 @@ export class Chart {
   constructor(title, {id, series, format, most = 0, whole = false, binary = false, note = ''}) {
     Object.assign(this, {title, series, format, most, whole, binary});
     this.points = [];
-    this.at = -1;
     this.figure = el('p', {class: 'figure', id: `figure-${id}`});
     this.legend = el('ul', {class: 'legend'}, series.map(({name, hue}) => {
       const value = el('b', {});
@@ -28,28 +28,19 @@ export class Chart {
     this.readout = el('p', {class: 'readout note', 'aria-live': 'off'});
     this.quiet = note;
     this.element = el('section', {class: 'card'}, el('h2', {}, title), this.figure, this.plot, this.legend, this.readout);
-    this.plot.addEventListener('pointermove', event => this.point(this.nearest(event.offsetX)));
-    this.plot.addEventListener('pointerleave', () => this.point(-1));
-    this.plot.addEventListener('blur', () => this.point(-1));
-    this.plot.addEventListener('keydown', event => this.onKey(event));
+    this.choice = new Choice(this.plot, {
+      count: () => this.points.length, nearest: x => this.nearest(x),
+      changed: byKey => {
+        if (byKey) this.readout.setAttribute('aria-live', 'polite');
+        this.draw();
+      }});
     new ResizeObserver(() => this.draw()).observe(this.plot);
-  }
-
-  onKey(event) {
-    const last = this.points.length - 1;
-    const from = this.at < 0 ? last + 1 : this.at;
-    const to = {ArrowLeft: Math.max(from - 1, 0), ArrowRight: Math.min(from + 1, last), Home: 0, End: last, Escape: -1}[event.key];
-    if (to === undefined) return;
-    event.preventDefault();
-    event.stopPropagation();
-    this.readout.setAttribute('aria-live', 'polite');
-    this.point(to);
   }
 
   // points: [{t, values}], a value of null is not known.
   update(points) {
     const moved = this.points.length - points.length;
-    if (this.at >= 0 && moved > 0) this.at -= moved;
+    if (moved > 0) this.choice.at = Math.max(this.choice.at - moved, -1);
     this.points = points;
     this.draw();
   }
@@ -63,11 +54,6 @@ export class Chart {
     return best;
   }
 
-  point(index) {
-    this.at = index < this.points.length ? index : -1;
-    this.draw();
-  }
-
   frame() {
     const known = this.points.flatMap(({values}) => values).filter(value => value !== null);
     this.end = this.points.at(-1)?.t ?? 0;
@@ -76,33 +62,26 @@ export class Chart {
     this.highest = Math.max(this.most, niceMost(Math.max(0, ...known), this.binary));
     if (this.whole) this.highest = Math.max(2, Math.ceil(this.highest / 2) * 2);
     this.width = Math.max(this.plot.clientWidth, 160);
+    this.x = linear(this.end - this.span, this.end, LEFT, this.width - RIGHT);
+    this.y = linear(0, this.highest, HEIGHT - BOTTOM, TOP);
   }
 
-  x(t) { return this.width - RIGHT - (this.end - t) / this.span * (this.width - LEFT - RIGHT); }
-  y(value) { return HEIGHT - BOTTOM - value / this.highest * (HEIGHT - TOP - BOTTOM); }
-
   path(number) {
-    let path = '', before = null;
+    const line = [];
+    let before = null;
     for (const {t, values} of this.points) {
       const value = values[number];
-      if (value === null) {
-        before = null;
-        continue;
-      }
-      path += `${before !== null && t - before < BROKEN ? 'L' : 'M'}${this.x(t).toFixed(1)} ${this.y(value).toFixed(1)}`;
-      before = t;
+      if (value === null || (before !== null && t - before >= BROKEN)) line.push(null);
+      if (value !== null) line.push({x: this.x(t), y: this.y(value)});
+      before = value === null ? null : t;
     }
-    // A lone point is drawn as a dot by its round cap.
-    return path.replace(/M([^ML]+)(?=M|$)/g, 'M$1h.01');
+    return pathThrough(line);
   }
 
   axes() {
     const parts = [];
-    for (const share of [0, 0.5, 1]) {
-      const y = this.y(share * this.highest);
-      parts.push(svg('line', {class: 'grid', x1: LEFT, x2: this.width - RIGHT, y1: y, y2: y}),
-                 svg('text', {class: 'tick end', x: LEFT - 6, y: y + 4}, this.format(share * this.highest, true)));
-    }
+    for (const value of [0, this.highest / 2, this.highest])
+      parts.push(...levelLine(this.y(value), LEFT, this.width - RIGHT, this.format(value, true)));
     parts.push(svg('text', {class: 'tick', x: LEFT, y: HEIGHT - 5}, `${duration(this.span / 1000)} ago`),
                svg('text', {class: 'tick end', x: this.width - RIGHT, y: HEIGHT - 5}, 'now'));
     return parts;
@@ -117,7 +96,7 @@ export class Chart {
     this.frame();
     const lines = this.series.map(({hue}, number) => svg('path', {class: `line hue-${hue}${number > 0 ? ' dashed' : ''}`, d: this.path(number)}));
     const marks = [];
-    const chosen = this.points[this.at];
+    const chosen = this.points[this.choice.at];
     if (chosen) {
       const x = this.x(chosen.t);
       marks.push(svg('line', {class: 'cursor', x1: x, x2: x, y1: TOP, y2: HEIGHT - BOTTOM}));

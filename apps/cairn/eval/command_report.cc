@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "apps/cairn/eval/eval_commands.h"
-#include "apps/cairn/eval/report_data.h"
-#include "apps/cairn/eval/report_page.h"
+#include "apps/cairn/text.h"
 #include "cairn/base/file.h"
+#include "cairn/eval/report.h"
 
 namespace cairn {
 namespace {
@@ -20,15 +20,19 @@ struct ReportOptions {
 };
 
 Status run_report(const ReportOptions& options) {
-  ReportData data;
+  eval::Report report;
   for (const std::string& path : options.results) {
     std::error_code none;
     if (std::filesystem::equivalent(path, options.output, none)) {
       return fail(ErrorCode::kInvalidArgument, "'" + path + "' is a result; write the report to another file");
     }
-    CAIRN_TRY_VOID(read_report_file(path, data));
+    if (const auto size = std::filesystem::file_size(path, none); !none && size > eval::kMaxResultBytes) {
+      return fail(ErrorCode::kUnsupported, "'" + path + "' is larger than 256 MiB, which no result of cairn eval is");
+    }
+    CAIRN_TRY(const std::string text, read_text(path));
+    CAIRN_TRY_VOID(report.add(path, text));
   }
-  return write_file(options.output, report_page(data));
+  return write_file(options.output, report.page());
 }
 
 }  // namespace

@@ -27,18 +27,6 @@ std::string dump_json(const Json& json) {
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
-std::optional<Json> parse_json(std::string_view text) {
-  constexpr int kMaxNested = 64;
-  bool too_deep = false;
-  const auto shallow = [&too_deep](int depth, Json::parse_event_t, Json&) {
-    too_deep |= depth > kMaxNested;
-    return depth <= kMaxNested;
-  };
-  Json json = Json::parse(text.begin(), text.end(), shallow, /*allow_exceptions=*/false);
-  if (too_deep || json.is_discarded()) return std::nullopt;
-  return json;
-}
-
 std::string format_estimate(const Estimate& estimate, int digits) {
   return format_number(estimate.value, digits) + " [" + format_number(estimate.low, digits) + ", " +
          format_number(estimate.high, digits) + "]";

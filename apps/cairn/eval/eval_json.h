@@ -2,25 +2,22 @@
 // What every result file of `cairn eval` says in the same words (docs/evaluation.md, "Result files").
 #pragma once
 
-#include <nlohmann/json.hpp>
-#include <optional>
 #include <string>
 #include <string_view>
 
 #include "cairn/engine/engine.h"
+#include "cairn/eval/json_fields.h"
 #include "cairn/eval/statistics.h"
 
 namespace cairn {
 
-using Json = nlohmann::ordered_json;
+using eval::Json;
+using eval::parse_json;
 
 // {"format", "version", "commit", "model": {...}}
 Json result_head(std::string_view format, const Engine& engine, const std::string& file);
 Json estimate_json(const Estimate& estimate);  // {"value", "low", "high"}
 std::string dump_json(const Json& json);       // indented, ends with a newline; bytes that are no UTF-8 are replaced
-
-// JSON from outside, or nothing when it is none or nested more than 64 deep: the library copies and writes recursively.
-std::optional<Json> parse_json(std::string_view text);
 
 // "1.234 [1.2, 1.3]" for tables.
 std::string format_estimate(const Estimate& estimate, int digits);

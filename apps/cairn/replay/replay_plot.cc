@@ -2,9 +2,8 @@
 #include <algorithm>
 #include <map>
 
-#include "apps/cairn/eval/axis.h"
-#include "apps/cairn/eval/svg_canvas.h"
 #include "apps/cairn/replay/replay_report.h"
+#include "apps/cairn/replay/svg_plot.h"
 
 namespace cairn {
 namespace {
@@ -12,25 +11,19 @@ namespace {
 constexpr double kWidth = 720, kHeight = 420, kLeft = 62, kRight = 600, kTop = 40, kBottom = 360;
 constexpr std::size_t kColours = 6;
 
-// The canvas writes for a page; alone, a file needs its name space and its own style sheet.
-std::string stand_alone(std::string svg) {
-  static constexpr std::string_view kStyle =
-      "<style>svg{background:#fff}text{fill:#1b1f24;font:12px system-ui,sans-serif}.grid{stroke:#eaecef}"
-      ".axis{stroke:#5b6470}polyline{fill:none;stroke-width:2}circle{stroke:none}"
-      ".p0{stroke:#7a828c}circle.p0{fill:#7a828c}.p1{stroke:#c2571a}circle.p1{fill:#c2571a}"
-      ".p2{stroke:#1f6fb2}circle.p2{fill:#1f6fb2}.p3{stroke:#2e8b57}circle.p3{fill:#2e8b57}"
-      ".p4{stroke:#8a4fb0}circle.p4{fill:#8a4fb0}.p5{stroke:#b0a000}circle.p5{fill:#b0a000}</style>\n";
-  svg.insert(svg.find('\n') + 1, kStyle);
-  svg.insert(svg.find("<svg") + 4, " xmlns=\"http://www.w3.org/2000/svg\"");
-  return svg;
-}
+constexpr std::string_view kStyle =
+    "svg{background:#fff}text{fill:#1b1f24;font:12px system-ui,sans-serif}.grid{stroke:#eaecef}"
+    ".axis{stroke:#5b6470}polyline{fill:none;stroke-width:2}circle{stroke:none}"
+    ".p0{stroke:#7a828c}circle.p0{fill:#7a828c}.p1{stroke:#c2571a}circle.p1{fill:#c2571a}"
+    ".p2{stroke:#1f6fb2}circle.p2{fill:#1f6fb2}.p3{stroke:#2e8b57}circle.p3{fill:#2e8b57}"
+    ".p4{stroke:#8a4fb0}circle.p4{fill:#8a4fb0}.p5{stroke:#b0a000}circle.p5{fill:#b0a000}";
 
 }  // namespace
 
 std::string replay_plot(const TraceReplay& replay) {
   std::vector<std::string> policies;
   std::map<std::string, std::vector<std::pair<double, double>>> lines;  // capacity, hit rate
-  double low = 0, high = 0, most = 0, least = 1;
+  double low = 0, high = 0, highest = 0, lowest = 1;
   for (const ReplayRow& row : replay.rows) {
     if (row.capacity_blocks == 0) continue;
     if (!lines.contains(row.policy)) policies.push_back(row.policy);
@@ -39,15 +32,15 @@ std::string replay_plot(const TraceReplay& replay) {
     lines[row.policy].emplace_back(capacity, hits);
     low = low == 0 ? capacity : std::min(low, capacity);
     high = std::max(high, capacity);
-    most = std::max(most, hits);
-    least = std::min(least, hits);
+    highest = std::max(highest, hits);
+    lowest = std::min(lowest, hits);
   }
-  SvgCanvas canvas("replay", kWidth, kHeight, "Hit rate over capacity",
-                   "Block hit rate of eviction policies on " + replay.file);
+  SvgCanvas canvas(kWidth, kHeight, "Hit rate over capacity", "Block hit rate of eviction policies on " + replay.file,
+                   kStyle);
   canvas.text({kLeft, 22}, replay.file, "title");
   if (!lines.empty()) {
     const Axis x = decade_axis(low, std::max(high, low * 2), kLeft, kRight);
-    const Axis y = share_axis(std::min(least, 0.99), most, kBottom, kTop);
+    const Axis y = share_axis(std::min(lowest, 0.99), highest, kBottom, kTop);
     for (const Tick& tick : y.ticks) {
       canvas.line({kLeft, y.at(tick.value)}, {kRight, y.at(tick.value)}, "grid");
       canvas.text({kLeft - 8, y.at(tick.value) + 4}, tick.label, "tick", Anchor::kEnd);
@@ -67,7 +60,7 @@ std::string replay_plot(const TraceReplay& replay) {
     canvas.text({(kLeft + kRight) / 2, kBottom + 42}, "capacity in blocks", "axis-title", Anchor::kMiddle);
     canvas.vertical_text({16, (kTop + kBottom) / 2}, "block hit rate", "axis-title");
   }
-  return stand_alone(canvas.finish());
+  return canvas.finish();
 }
 
 }  // namespace cairn

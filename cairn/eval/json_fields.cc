@@ -1,26 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "apps/cairn/eval/json_fields.h"
+#include "cairn/eval/json_fields.h"
 
 #include <cmath>
 
-#include "apps/cairn/eval/html_text.h"
-#include "apps/cairn/text.h"
-
-namespace cairn {
+namespace cairn::eval {
 namespace {
 
 std::string short_number(double value) {
   const bool whole = value == std::floor(value) && std::fabs(value) < 1e6;
-  return whole ? format_number(value, 0) : ReportJson(value).dump();
-}
-
-std::string scalar_text(const ReportJson& json) {
-  return json.is_string() ? json.get<std::string>() : json.dump();
+  return whole ? std::to_string(static_cast<long>(value)) : Json(value).dump();
 }
 
 }  // namespace
 
-JsonFields::JsonFields(const ReportJson& json, std::string where, std::string& problem)
+std::optional<Json> parse_json(std::string_view text) {
+  constexpr int kMaxNested = 64;
+  bool too_deep = false;
+  const auto shallow = [&too_deep](int depth, Json::parse_event_t, Json&) {
+    too_deep |= depth > kMaxNested;
+    return depth <= kMaxNested;
+  };
+  Json json = Json::parse(text.begin(), text.end(), shallow, /*allow_exceptions=*/false);
+  if (too_deep || json.is_discarded()) return std::nullopt;
+  return json;
+}
+
+std::string quote(std::string_view text) {
+  std::string out = "'";
+  for (const char c : text.substr(0, 60)) out += c >= 0x20 && c < 0x7F && c != '\'' ? c : '?';
+  return out + (text.size() > 60 ? "...'" : "'");
+}
+
+JsonFields::JsonFields(const Json& json, std::string where, std::string& problem)
     : json_(&json), where_(std::move(where)), problem_(&problem) {
   if (!json.is_object()) complain("", "is no object");
 }
@@ -33,7 +44,7 @@ void JsonFields::complain(std::string_view name, const std::string& what) const 
   *problem_ = (place.empty() ? "the whole" : place) + " " + what;
 }
 
-const ReportJson* JsonFields::find(const char* name) const {
+const Json* JsonFields::find(const char* name) const {
   if (failed()) return nullptr;
   const auto found = json_->find(name);
   if (found != json_->end()) return &*found;
@@ -42,12 +53,12 @@ const ReportJson* JsonFields::find(const char* name) const {
 }
 
 bool JsonFields::null(const char* name) const {
-  const ReportJson* field = find(name);
+  const Json* field = find(name);
   return field == nullptr || field->is_null();
 }
 
 std::string JsonFields::text(const char* name) const {
-  const ReportJson* field = find(name);
+  const Json* field = find(name);
   if (field == nullptr) return {};
   if (field->is_string() && field->get_ref<const std::string&>().size() <= 4096) return field->get<std::string>();
   complain(name, field->is_string() ? "is longer than 4096 bytes" : "is no text");
@@ -55,7 +66,7 @@ std::string JsonFields::text(const char* name) const {
 }
 
 double JsonFields::number(const char* name, NumberRange range) const {
-  const ReportJson* field = find(name);
+  const Json* field = find(name);
   if (field == nullptr) return 0;
   if (!field->is_number()) {
     complain(name, "is no number");
@@ -97,7 +108,7 @@ std::optional<Estimate> JsonFields::interval_or_null(const char* name, NumberRan
 }
 
 JsonFields JsonFields::object(const char* name) const {
-  const ReportJson* field = find(name);
+  const Json* field = find(name);
   return {field == nullptr ? *json_ : *field, where_.empty() ? name : where_ + "." + name, *problem_};
 }
 
@@ -106,12 +117,12 @@ std::optional<JsonFields> JsonFields::object_or_null(const char* name) const {
   return object(name);
 }
 
-std::vector<JsonFields> JsonFields::objects(const char* name, std::size_t most) const {
+std::vector<JsonFields> JsonFields::objects(const char* name, std::size_t max_entries) const {
   std::vector<JsonFields> all;
-  const ReportJson* field = find(name);
+  const Json* field = find(name);
   if (field == nullptr) return all;
   if (!field->is_array()) complain(name, "is no list");
-  if (field->size() > most) complain(name, "holds more than " + std::to_string(most) + " entries");
+  if (field->size() > max_entries) complain(name, "holds more than " + std::to_string(max_entries) + " entries");
   for (std::size_t i = 0; i < field->size() && !failed(); ++i) {
     const std::string place = std::string(name) + "[" + std::to_string(i) + "]";
     all.emplace_back((*field)[i], where_.empty() ? place : where_ + "." + place, *problem_);
@@ -119,21 +130,15 @@ std::vector<JsonFields> JsonFields::objects(const char* name, std::size_t most) 
   return all;
 }
 
-std::vector<std::pair<std::string, std::string>> JsonFields::scalars(const char* name) const {
-  std::vector<std::pair<std::string, std::string>> all;
+void JsonFields::plain_object(const char* name) const {
   const JsonFields fields = object(name);
-  if (failed()) return all;
+  if (failed()) return;
   for (const auto& [key, value] : fields.json_->items()) {
-    std::string text;
-    const ReportJson entries = value.is_structured() ? value : ReportJson::array({value});
-    for (const auto& [part, entry] : entries.items()) {
+    if (!value.is_structured()) continue;
+    for (const Json& entry : value) {
       if (entry.is_structured()) fields.complain(quote(key), "is neither a value nor a list of values");
-      if (failed()) return all;
-      text += (text.empty() ? "" : ", ") + (value.is_object() ? part + " " : "") + scalar_text(entry);
     }
-    if (!text.empty() && !value.is_null()) all.emplace_back(key, text);
   }
-  return all;
 }
 
-}  // namespace cairn
+}  // namespace cairn::eval

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Typed access to JSON from outside. The first thing that is wrong is kept and everything after it reads as empty, so
-// that a reader is a plain list of fields and asks once at the end.
+// JSON from outside: parsed within bounds, then read field by field with its type. The first thing that is wrong is
+// kept and everything after it reads as empty, so that a reader is a plain list of fields and asks once at the end.
 #pragma once
 
 #include <cstddef>
@@ -13,9 +13,15 @@
 
 #include "cairn/eval/statistics.h"
 
-namespace cairn {
+namespace cairn::eval {
 
-using ReportJson = nlohmann::ordered_json;
+using Json = nlohmann::ordered_json;
+
+// Nothing when it is no JSON or nested more than 64 deep: the library copies and writes recursively.
+std::optional<Json> parse_json(std::string_view text);
+
+// For error messages: printable ASCII, at most 60 characters.
+std::string quote(std::string_view text);
 
 struct NumberRange {
   double low, high;
@@ -29,7 +35,7 @@ inline constexpr std::uint64_t kMaxCount = std::uint64_t{1} << 50;
 // Thread-compatible. Refers to the JSON and to `problem`, which must outlive it.
 class JsonFields {
  public:
-  JsonFields(const ReportJson& json, std::string where, std::string& problem);
+  JsonFields(const Json& json, std::string where, std::string& problem);
 
   std::string text(const char* name) const;
   double number(const char* name, NumberRange range) const;
@@ -39,22 +45,23 @@ class JsonFields {
   Estimate interval(const char* name, NumberRange range) const;
   std::optional<Estimate> interval_or_null(const char* name, NumberRange range) const;
   JsonFields object(const char* name) const;
-  std::vector<JsonFields> objects(const char* name, std::size_t most) const;
+  std::vector<JsonFields> objects(const char* name, std::size_t max_entries) const;
   // null instead of an object is nothing.
   std::optional<JsonFields> object_or_null(const char* name) const;
-  // Members that are scalars, or lists or objects of scalars, as text. Those that are null or empty are left out.
-  std::vector<std::pair<std::string, std::string>> scalars(const char* name) const;
+  // Every member must be a scalar, or a list or object of scalars.
+  void plain_object(const char* name) const;
+  const Json& json() const { return *json_; }
 
   bool failed() const { return !problem_->empty(); }
   void complain(std::string_view name, const std::string& what) const;  // unless something was wrong before
 
  private:
-  const ReportJson* find(const char* name) const;  // null: missing, and said so
+  const Json* find(const char* name) const;  // null: missing, and said so
   bool null(const char* name) const;
 
-  const ReportJson* json_;
+  const Json* json_;
   std::string where_;
   std::string* problem_;
 };
 
-}  // namespace cairn
+}  // namespace cairn::eval
