@@ -21,6 +21,7 @@
 
 #include "cairn/attention/attend.h"
 #include "cairn/base/aligned_buffer.h"
+#include "cairn/base/clock.h"
 #include "cairn/kernels/kernels.h"
 
 namespace cairn {
@@ -111,10 +112,6 @@ class Pages {
   std::vector<std::int32_t> positions_;
   std::vector<std::vector<PageView>> views_;
 };
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 double time_attention(Attention& attention, const Options& options, const Pages& pages, ThreadPool& pool,
                       const std::vector<float>& q, std::vector<float>& out) {

@@ -19,7 +19,7 @@
 #include <thread>
 #include <vector>
 
-#include "cairn/base/deadline.h"
+#include "cairn/base/clock.h"
 #include "cairn/engine/engine.h"
 #include "cairn/store/open_store.h"
 

@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "cairn/base/clock.h"
 #include "cairn/base/random.h"
 #include "cairn/store/disk/disk_tier.h"
 #include "cairn/store/open_store.h"
@@ -29,10 +30,6 @@ struct Options {
   std::uint64_t record = 1 << 20, total = std::uint64_t{512} << 20;
   int rounds = 7;
 };
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 double median(std::vector<double> values) {
   std::ranges::sort(values);

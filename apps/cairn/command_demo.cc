@@ -14,6 +14,7 @@
 #include "apps/cairn/progress.h"
 #include "apps/cairn/table.h"
 #include "apps/cairn/text.h"
+#include "cairn/base/clock.h"
 #include "cairn/text/sampler.h"
 
 namespace cairn {
@@ -38,10 +39,6 @@ struct Answer {
   double first_token_s = 0;
   double decode_rate = 0;
 };
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // The likeliest tokens up to the end of the line.
 Result<Answer> ask(Engine& engine, const std::string& prompt) {

@@ -6,15 +6,12 @@
 
 #include "apps/cairn/interrupt.h"
 #include "apps/cairn/progress.h"
+#include "cairn/base/clock.h"
 
 namespace cairn {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 }  // namespace
 

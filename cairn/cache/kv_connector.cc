@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "cairn/base/clock.h"
 #include "cairn/cache/block_parts.h"
 
 namespace cairn {
@@ -16,10 +17,6 @@ namespace {
 constexpr std::uint32_t kProbeEvery = 16;
 // A head is computed in whole prefill chunks: parts of one cost as much.
 constexpr std::size_t kChunkBlocks = 4;
-
-std::uint64_t nanoseconds_since(std::chrono::steady_clock::time_point start) {
-  return static_cast<std::uint64_t>(std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count());
-}
 
 }  // namespace
 

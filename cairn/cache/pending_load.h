@@ -12,7 +12,7 @@
 #include <span>
 #include <vector>
 
-#include "cairn/base/deadline.h"
+#include "cairn/base/clock.h"
 #include "cairn/base/hash.h"
 #include "cairn/base/thread_pool.h"
 #include "cairn/block/block_key.h"

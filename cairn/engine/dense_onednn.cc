@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cairn/engine/dense_onednn.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -15,6 +13,7 @@
 #include "cairn/base/aligned_buffer.h"
 #include "cairn/base/check.h"
 #include "cairn/base/half.h"
+#include "cairn/base/single_openmp_thread.h"
 #include "cairn/kernels/kernels.h"
 
 namespace cairn {
@@ -33,22 +32,10 @@ dnnl::stream& stream() {
   return own;
 }
 
-// While it lives, OpenMP gives this thread no helpers. The library plans a product for as many threads as there are
-// when it is made, and asks for that many whenever it runs, so this must hold at both times; before and after, the
-// number belongs to the program that we are part of.
-class OneThread {
- public:
-  OneThread() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
-  OneThread(const OneThread&) = delete;
-  OneThread& operator=(const OneThread&) = delete;
-  ~OneThread() { omp_set_num_threads(before_); }
-
- private:
-  int before_;
-};
-
+// Every call below runs under SingleOpenMpThread: the library plans a product for as many threads as there are when it
+// is made, and asks for that many whenever it runs, so the guard must hold at both times.
 void reorder(memory& from, memory& to) {
-  const OneThread alone;
+  const SingleOpenMpThread alone;
   dnnl::reorder(from, to).execute(stream(), from, to);
   stream().wait();
 }
@@ -69,7 +56,7 @@ struct Product {
 };
 
 Product make_product(const Shape& shape) {
-  const OneThread alone;
+  const SingleOpenMpThread alone;
   const auto type = shape.bf16 ? memory::data_type::bf16 : memory::data_type::f32;
   const memory::desc weights({shape.cols, shape.outputs}, type,
                              shape.packed ? memory::format_tag::any : memory::format_tag::ba);
@@ -84,7 +71,7 @@ Product make_product(const Shape& shape) {
 }
 
 void execute(const Product& product, const memory& weights, const void* input, float* out) {
-  const OneThread alone;
+  const SingleOpenMpThread alone;
   // The library takes inputs through non-const handles but does not write to them.
   memory source(product.description.src_desc(), cpu(), const_cast<void*>(input));
   memory target(product.description.dst_desc(), cpu(), out);

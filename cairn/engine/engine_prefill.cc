@@ -4,6 +4,7 @@
 #include <chrono>
 #include <string>
 
+#include "cairn/base/clock.h"
 #include "cairn/block/chunk.h"
 #include "cairn/engine/engine.h"
 
@@ -12,10 +13,6 @@ namespace {
 
 // Between looks at how fast blocks come.
 constexpr std::chrono::milliseconds kLook(50);
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 }  // namespace
 

@@ -9,7 +9,7 @@
 #include <mutex>
 #include <thread>
 
-#include "cairn/base/deadline.h"
+#include "cairn/base/clock.h"
 #include "cairn/load/measure.h"
 #include "cairn/load/server_facts.h"
 

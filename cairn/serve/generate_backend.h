@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "cairn/base/deadline.h"
+#include "cairn/base/clock.h"
 #include "cairn/base/result.h"
 #include "cairn/cache/kv_cache.h"
 #include "cairn/engine/model_config.h"

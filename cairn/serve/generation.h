@@ -8,7 +8,7 @@
 #include <mutex>
 #include <optional>
 
-#include "cairn/base/deadline.h"
+#include "cairn/base/clock.h"
 #include "cairn/serve/generate_request.h"
 
 namespace cairn {

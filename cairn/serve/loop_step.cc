@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "cairn/base/clock.h"
 #include "cairn/serve/loop_impl.h"
 
 namespace cairn {
@@ -10,10 +11,6 @@ namespace {
 
 constexpr std::chrono::milliseconds kNothingToDo(200);  // until the loop looks for cancelled requests again
 constexpr std::chrono::milliseconds kBlocksOnTheWay(5);
-
-double seconds_since(ServeClock::time_point start) {
-  return std::chrono::duration<double>(ServeClock::now() - start).count();
-}
 
 }  // namespace
 

@@ -3,17 +3,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "cairn/base/clock.h"
 #include "cairn/serve/loop_impl.h"
 
 namespace cairn {
-namespace {
-
-double seconds_between(ServeClock::time_point a, ServeClock::time_point b) {
-  return std::chrono::duration<double>(b - a).count();
-}
-
-}  // namespace
-
 void ServeLoop::Impl::take_tokens(std::span<const BatchStep::Rows> rows) {
   std::vector<RequestId> drawing;
   for (const BatchStep::Rows& part : rows) {

@@ -6,7 +6,7 @@
 #include <chrono>
 #include <deque>
 
-#include "cairn/base/deadline.h"
+#include "cairn/base/clock.h"
 
 namespace cairn {
 

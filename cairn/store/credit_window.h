@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <mutex>
 
-#include "cairn/base/deadline.h"
+#include "cairn/base/clock.h"
 
 namespace cairn {
 

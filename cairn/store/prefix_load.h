@@ -13,7 +13,7 @@
 #include <optional>
 #include <vector>
 
-#include "cairn/base/deadline.h"
+#include "cairn/base/clock.h"
 #include "cairn/store/tier.h"
 
 namespace cairn {

@@ -12,7 +12,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "cairn/base/deadline.h"
+#include "cairn/base/clock.h"
 #include "cairn/base/hash.h"
 #include "cairn/base/result.h"
 #include "cairn/eviction/eviction.h"

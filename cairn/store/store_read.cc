@@ -4,6 +4,7 @@
 #include <numeric>
 #include <utility>
 
+#include "cairn/base/clock.h"
 #include "cairn/store/store.h"
 
 namespace cairn {
@@ -13,10 +14,6 @@ namespace {
 constexpr std::size_t kReadBlocks = 8;
 // Of each block at a time, when loading by part: smaller reads would cost more than they bring forward.
 constexpr std::size_t kStripeBytes = std::size_t{128} << 10;
-
-double seconds_since(Deadline start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 }  // namespace
 

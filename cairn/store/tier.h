@@ -16,7 +16,7 @@
 #include <string_view>
 #include <vector>
 
-#include "cairn/base/deadline.h"
+#include "cairn/base/clock.h"
 #include "cairn/store/eviction_history.h"
 #include "cairn/store/record/block_record.h"
 

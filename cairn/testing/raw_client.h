@@ -12,7 +12,7 @@
 #include <string_view>
 
 #include "cairn/base/check.h"
-#include "cairn/base/deadline.h"
+#include "cairn/base/clock.h"
 
 namespace cairn {
 

@@ -7,6 +7,8 @@
 #include <limits>
 #include <string>
 
+#include "cairn/base/random.h"
+
 namespace cairn {
 namespace {
 
@@ -22,12 +24,8 @@ constexpr auto kMoreLikely = [](const auto& a, const auto& b) {
 }  // namespace
 
 SamplerRandom::SamplerRandom(std::uint64_t seed) {
-  for (std::uint64_t& word : state_) {  // splitmix64 spreads even a small seed over the whole state
-    std::uint64_t z = seed += 0x9E3779B97F4A7C15u;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    word = z ^ (z >> 31);
-  }
+  SeededRandom spread(seed);  // even a small seed over the whole state
+  for (std::uint64_t& word : state_) word = spread.next();
 }
 
 double SamplerRandom::next_unit() {

@@ -3,26 +3,15 @@
 
 #include <faiss/Clustering.h>
 #include <faiss/IndexFlat.h>
-#include <omp.h>
 
 #include <algorithm>
 #include <limits>
 #include <utility>
 
+#include "cairn/base/single_openmp_thread.h"
+
 namespace cairn {
 namespace {
-
-// Several threads would add up centroids in any order. The number belongs to the program that we are part of.
-class OneThread {
- public:
-  OneThread() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
-  OneThread(const OneThread&) = delete;
-  OneThread& operator=(const OneThread&) = delete;
-  ~OneThread() { omp_set_num_threads(before_); }
-
- private:
-  int before_;
-};
 
 faiss::ClusteringParameters parameters(const KmeansShape& plan) {
   faiss::ClusteringParameters p;
@@ -57,7 +46,7 @@ std::vector<float> balanced(std::span<const float> weights) {
 
 std::vector<float> kmeans(const KmeansShape& plan, std::span<const float> points, std::span<const float> weights,
                           std::vector<float> start) {
-  const OneThread one_thread;
+  const SingleOpenMpThread alone;  // several threads would add up centroids in any order
   faiss::Clustering clustering(static_cast<int>(plan.dimensions), static_cast<int>(plan.centroids), parameters(plan));
   if (start.empty() && plan.dimensions == 1) start = quantiles(points, plan.centroids);
   clustering.centroids = std::move(start);

@@ -7,7 +7,7 @@
 #include <memory>
 #include <vector>
 
-#include "cairn/base/deadline.h"
+#include "cairn/base/clock.h"
 #include "cairn/serve/generation.h"
 
 namespace cairn {

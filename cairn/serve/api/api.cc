@@ -5,6 +5,7 @@
 #include <exception>
 #include <random>
 
+#include "cairn/base/clock.h"
 #include "cairn/serve/api/endpoints.h"
 
 namespace cairn {
@@ -198,10 +199,6 @@ void ApiContext::note(const RequestRecord& record) {
   static constexpr std::string_view kUnlogged[] = {"/health", "/ready", "/metrics", "/api/state", "/api/blocks"};
   if (record.status < 400 && std::ranges::find(kUnlogged, record.endpoint) != std::end(kUnlogged)) return;
   log.request(record);
-}
-
-double seconds_since(std::chrono::steady_clock::time_point began) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
 }
 
 std::int64_t unix_now() {

@@ -2,6 +2,7 @@
 // /v1/chat/completions and /v1/completions: submit, wait, answer.
 #include <charconv>
 
+#include "cairn/base/clock.h"
 #include "cairn/serve/api/answer_json.h"
 #include "cairn/serve/api/answer_run.h"
 #include "cairn/serve/api/endpoints.h"

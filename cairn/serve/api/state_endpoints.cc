@@ -3,6 +3,7 @@
 #include <charconv>
 #include <map>
 
+#include "cairn/base/clock.h"
 #include "cairn/base/utf8.h"
 #include "cairn/serve/api/endpoints.h"
 #include "cairn/serve/api/page.h"

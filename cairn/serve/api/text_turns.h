@@ -15,7 +15,7 @@
 #include <string_view>
 #include <utility>
 
-#include "cairn/base/deadline.h"
+#include "cairn/base/clock.h"
 
 namespace cairn {
 

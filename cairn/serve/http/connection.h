@@ -6,7 +6,7 @@
 #include <memory>
 #include <utility>
 
-#include "cairn/base/deadline.h"
+#include "cairn/base/clock.h"
 
 namespace cairn {
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "cairn/base/deadline.h"
+#include "cairn/base/clock.h"
 #include "cairn/base/result.h"
 #include "cairn/store/redis/redis_link.h"
 #include "cairn/store/redis/redis_url.h"
