@@ -14,6 +14,10 @@
 
 namespace cairn::testing {
 
+using tune::Allocation;
+using tune::Choice;
+using tune::Unit;
+
 // In the whole range, however small RapidCheck would like to begin.
 template <class T>
 T any(T low, T high) {

@@ -7,9 +7,8 @@
 #include <utility>
 
 #include "cairn/base/check.h"
-#include "cairn/tune/refuse.h"
 
-namespace cairn {
+namespace cairn::tune {
 namespace {
 
 // Leaves room for a plan's bytes plus one more choice.
@@ -91,9 +90,13 @@ std::uint64_t fewest_bytes(std::span<const Unit> units) {
   return bytes;
 }
 
+std::unexpected<Error> refuse(std::string message) {
+  return fail(ErrorCode::kInvalidArgument, std::move(message));
+}
+
 std::unexpected<Error> nothing_fits(std::uint64_t max_bytes, std::uint64_t fewest_bytes) {
   return fail(ErrorCode::kOutOfBudget, "no plan fits into " + std::to_string(max_bytes) +
                                            " bytes; the smallest needs " + std::to_string(fewest_bytes));
 }
 
-}  // namespace cairn
+}  // namespace cairn::tune

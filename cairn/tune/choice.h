@@ -11,7 +11,7 @@
 
 #include "cairn/base/result.h"
 
-namespace cairn {
+namespace cairn::tune {
 
 // The two things that are weighed against each other; less is better of both.
 struct Cost {
@@ -37,9 +37,11 @@ struct Unit {
   std::vector<Choice> choices;
 };
 
-// Which choice each unit takes, by its place in Unit::choices, and what all of them cost together. A value.
+using Picks = std::vector<std::size_t>;  // for each unit the place of its choice in Unit::choices
+
+// Which choice each unit takes, and what all of them cost together. A value.
 struct Allocation {
-  std::vector<std::size_t> picks;
+  Picks picks;
   Cost cost;
 
   bool operator==(const Allocation&) const = default;
@@ -72,7 +74,10 @@ std::vector<Unit> pruned(std::span<const Unit> units);
 // Bytes of the plan that needs fewest. Requires: checked units.
 std::uint64_t fewest_bytes(std::span<const Unit> units);
 
+// kInvalidArgument: what the module was given and cannot use.
+std::unexpected<Error> refuse(std::string message);
+
 // kOutOfBudget with the least that works.
 std::unexpected<Error> nothing_fits(std::uint64_t max_bytes, std::uint64_t fewest_bytes);
 
-}  // namespace cairn
+}  // namespace cairn::tune

@@ -9,7 +9,7 @@
 
 #include "cairn/testing/tune_units.h"
 
-namespace cairn {
+namespace cairn::tune {
 namespace {
 
 using testing::any;
@@ -80,4 +80,4 @@ TEST(TotalCost, AddsFromTheLastToTheFirst) {
 }
 
 }  // namespace
-}  // namespace cairn
+}  // namespace cairn::tune

@@ -8,7 +8,7 @@
 
 #include "cairn/base/check.h"
 
-namespace cairn {
+namespace cairn::tune {
 namespace {
 
 constexpr double kFar = std::numeric_limits<double>::infinity();
@@ -159,4 +159,4 @@ std::vector<std::size_t> member_picks(std::span<const Cluster> clusters, std::sp
   return of_units;
 }
 
-}  // namespace cairn
+}  // namespace cairn::tune

@@ -10,7 +10,7 @@
 #include "cairn/base/result.h"
 #include "cairn/tune/choice.h"
 
-namespace cairn {
+namespace cairn::tune {
 
 // One unit of a layer's two: every pair of choices, named "keys/values", at [k * values + v]. `errors`, in this order,
 // are those of both sides at once, so that nothing is assumed to add up within a layer; empty: the sums of the sides'.
@@ -39,4 +39,4 @@ Result<std::vector<Cluster>> cluster_units(std::span<const Unit> units, const Cl
 // Picks for the units behind the clusters. Requires: a pick for each cluster.
 std::vector<std::size_t> member_picks(std::span<const Cluster> clusters, std::span<const std::size_t> picks);
 
-}  // namespace cairn
+}  // namespace cairn::tune

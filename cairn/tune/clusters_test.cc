@@ -9,7 +9,7 @@
 
 #include "cairn/testing/tune_units.h"
 
-namespace cairn {
+namespace cairn::tune {
 namespace {
 
 using testing::any;
@@ -114,4 +114,4 @@ TEST(ClusterUnits, RefusesWhatMakesNoSense) {
 }
 
 }  // namespace
-}  // namespace cairn
+}  // namespace cairn::tune

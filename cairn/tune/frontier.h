@@ -16,7 +16,7 @@
 #include "cairn/base/result.h"
 #include "cairn/tune/choice.h"
 
-namespace cairn {
+namespace cairn::tune {
 
 // Immutable once made; thread-safe. Picks are places in the choices of the units that it was made from.
 class Frontier {
@@ -56,4 +56,37 @@ class Frontier {
   std::vector<std::vector<Cost>> partial_;  // [units + 1]: undominated sums of the units from u on
 };
 
-}  // namespace cairn
+// What best_plans() looks for: the few best plans are measured end to end, since predicted errors are sums, and at two
+// bits what is measured is not.
+struct BestPlansOptions {
+  std::size_t count = 5;
+  // Each plan differs from every other one in at least so many units: the next best are mostly the best with one small
+  // change, and measuring those teaches little.
+  std::size_t differ_in = 1;
+  // Plans looked at before giving up on finding `count` that differ so much; each costs some kilobytes.
+  std::size_t max_tried = 2000;
+};
+
+// By ascending error, beginning with that of least_error(max_bytes): with differ_in 1 exactly the `count` plans of
+// least error among those that fit and take no dominated choice. Fewer when there are not so many. Errors:
+// kOutOfBudget.
+Result<std::vector<Allocation>> best_plans(const Frontier& frontier, std::uint64_t max_bytes,
+                                           const BestPlansOptions& options = {});
+
+// One threshold for all units, as PrefixKV uses one for all layers: each unit takes more bytes as long as a byte saves
+// at least so much error. The cheap baseline of Frontier, and a bound on what any plan can reach. A value.
+struct ThresholdCodecs {
+  Allocation plan;
+  // The error that a byte saves in the first step that did not fit; 0 when all did. Steps that save more were taken,
+  // those that save less only where they filled what was left.
+  double threshold = 0;
+  // No plan of these bytes has less error, roundings aside. plan.cost.error exceeds it by less than what that one step
+  // would have saved.
+  double bound = 0;
+};
+
+// Only choices on the lower convex hull of a unit's bytes and errors are ever taken. O(n log n) in the choices.
+// Errors: those of check_units; kOutOfBudget with the least that works.
+Result<ThresholdCodecs> one_threshold(std::span<const Unit> units, std::uint64_t max_bytes);
+
+}  // namespace cairn::tune

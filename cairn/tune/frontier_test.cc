@@ -9,9 +9,8 @@
 #include <limits>
 
 #include "cairn/testing/tune_units.h"
-#include "cairn/tune/best_plans.h"
 
-namespace cairn {
+namespace cairn::tune {
 namespace {
 
 using testing::any;
@@ -170,4 +169,4 @@ TEST(Frontier, RefusesToGrowWithoutEnd) {
 }
 
 }  // namespace
-}  // namespace cairn
+}  // namespace cairn::tune

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cairn/tune/one_threshold.h"
-
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
 #include "cairn/testing/tune_units.h"
 #include "cairn/tune/frontier.h"
 
-namespace cairn {
+namespace cairn::tune {
 namespace {
 
 using testing::any_cap;
@@ -62,4 +60,4 @@ TEST(OneThreshold, FillsWhatIsLeftWithSmallerSteps) {
 }
 
 }  // namespace
-}  // namespace cairn
+}  // namespace cairn::tune

@@ -7,11 +7,9 @@
 #include <string>
 #include <utility>
 
-#include "cairn/tune/breeding.h"
-#include "cairn/tune/nsga2.h"
-#include "cairn/tune/refuse.h"
+#include "cairn/tune/genetic.h"
 
-namespace cairn {
+namespace cairn::tune {
 namespace {
 
 Status check_options(std::span<const Unit> units, const SearchOptions& options) {
@@ -143,4 +141,4 @@ Result<SearchResult> search_plans(std::span<const Unit> units, const Judge& judg
   return Search(units, judge, options).run();
 }
 
-}  // namespace cairn
+}  // namespace cairn::tune

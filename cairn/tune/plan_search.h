@@ -13,7 +13,7 @@
 #include "cairn/base/result.h"
 #include "cairn/tune/choice.h"
 
-namespace cairn {
+namespace cairn::tune {
 
 // The measured loss of a plan, a finite number; less is better. Any error ends the search.
 using Judge = std::function<Result<double>(std::span<const std::size_t> picks)>;
@@ -42,4 +42,4 @@ struct SearchResult {
 // first plan.
 Result<SearchResult> search_plans(std::span<const Unit> units, const Judge& judge, const SearchOptions& options);
 
-}  // namespace cairn
+}  // namespace cairn::tune

@@ -12,7 +12,7 @@
 #include "cairn/testing/tune_units.h"
 #include "cairn/tune/frontier.h"
 
-namespace cairn {
+namespace cairn::tune {
 namespace {
 
 using testing::any;
@@ -21,7 +21,6 @@ using testing::any_units;
 using testing::plans_that_fit;
 
 using ::testing::HasSubstr;
-using Picks = std::vector<std::size_t>;
 
 // `units` units of five choices, as KVTuner's clusters have.
 std::vector<Unit> clusters(std::size_t units) {
@@ -224,4 +223,4 @@ TEST(PlanSearch, SaysWhatIsWrong) {
 }
 
 }  // namespace
-}  // namespace cairn
+}  // namespace cairn::tune

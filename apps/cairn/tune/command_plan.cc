@@ -11,7 +11,7 @@
 #include "apps/cairn/option_checks.h"
 #include "apps/cairn/table.h"
 #include "apps/cairn/text.h"
-#include "apps/cairn/tune/plan_tuner.h"
+#include "apps/cairn/tune/tune_plan.h"
 #include "apps/cairn/tune/tune_commands.h"
 #include "cairn/codec/plan_file.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a plan is worth, measured: the mean KL divergence that it causes on windows of a text.
+// What a codec plan costs, measured: the mean KL divergence that it causes on windows of a text.
 #pragma once
 
 #include <atomic>
@@ -17,9 +17,9 @@
 namespace cairn {
 
 // Thread-compatible; `engine` must outlive it.
-class PlanMeasure {
+class PlanDivergence {
  public:
-  PlanMeasure(const Engine& engine, EngineOptions options, const std::atomic<bool>& cancel)
+  PlanDivergence(const Engine& engine, EngineOptions options, const std::atomic<bool>& cancel)
       : engine_(engine), options_(std::move(options)), cancel_(cancel) {}
 
   // Nats per predicted token, against raw_f16, of each plan on the same windows. Errors: those of JudgedEngine::make

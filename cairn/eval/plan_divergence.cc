@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "apps/cairn/tune/plan_measure.h"
+#include "cairn/eval/plan_divergence.h"
 
 #include <algorithm>
 
@@ -23,7 +23,7 @@ double mean_of(std::span<const WindowScores> windows) {
 
 }  // namespace
 
-Result<std::vector<double>> PlanMeasure::mean_kl(
+Result<std::vector<double>> PlanDivergence::mean_kl(
     std::span<const CodecPlan> plans, const Windows& windows,
     const std::function<void(std::size_t, std::size_t)>& on_progress) const {
   std::vector<double> divergences;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// From candidates and a model to a plan: errors of units, how much each matters, search, and a last measurement.
+// The options of `cairn tune plan`, and what they come to on a model: measurements by cairn/eval, choices by
+// cairn/tune.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cairn/tune/nsga2.h"
+#include "cairn/tune/genetic.h"
 
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
@@ -7,7 +7,7 @@
 #include <cmath>
 #include <limits>
 
-namespace cairn {
+namespace cairn::tune {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -53,4 +53,4 @@ TEST(Fitness, HugeErrorsDoNotMakeNan) {
 }
 
 }  // namespace
-}  // namespace cairn
+}  // namespace cairn::tune
