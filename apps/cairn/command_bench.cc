@@ -10,10 +10,11 @@
 
 #include "apps/cairn/bench_measure.h"
 #include "apps/cairn/commands.h"
-#include "apps/cairn/machine.h"
 #include "apps/cairn/model_options.h"
 #include "apps/cairn/table.h"
 #include "apps/cairn/text.h"
+#include "cairn/capacity/machine.h"
+#include "cairn/kernels/kernels.h"
 
 namespace cairn {
 namespace {
@@ -39,11 +40,11 @@ double bytes_per_token(Engine& engine, std::uint32_t depth) {
 }
 
 Json report_json(Engine& engine, const BenchOptions& options, const std::vector<DepthRates>& depths, double bandwidth) {
-  const Machine machine = this_machine();
+  const capacity::Machine machine = capacity::this_machine();
   Json report = {{"version", CAIRN_VERSION}, {"commit", CAIRN_COMMIT}};
   report["machine"] = {{"cpu", machine.cpu},
                        {"cores", machine.cores},
-                       {"isa", machine.isa},
+                       {"isa", kernels().name},
                        {"threads", engine.threads()},
                        {"read_bytes_per_s", bandwidth}};
   report["model"] = {{"file", options.model.model},
@@ -123,13 +124,13 @@ Status run_bench(BenchOptions options) {
     options.model.context = deepest + std::max(options.plan.prefill, options.plan.decode + 1);
   CAIRN_TRY(const std::unique_ptr<Engine> engine, load_engine(options.model, /*reuse=*/false));
   if (options.paced) return run_paced(*engine, options);
-  double bandwidth = measure_read_bandwidth(engine->threads());
+  double bandwidth = capacity::measure_read_bandwidth(engine->threads());
   std::vector<DepthRates> depths;
   for (const std::uint32_t depth : options.depths) {
     CAIRN_TRY(DepthRates rates, measure_depth(*engine, depth, options.plan));
     depths.push_back(std::move(rates));
   }
-  bandwidth = std::max(bandwidth, measure_read_bandwidth(engine->threads()));
+  bandwidth = std::max(bandwidth, capacity::measure_read_bandwidth(engine->threads()));
   const Json report = report_json(*engine, options, depths, bandwidth);
   if (options.json) {
     std::cout << report.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';

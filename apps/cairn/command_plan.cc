@@ -11,8 +11,7 @@
 #include "apps/cairn/commands.h"
 #include "apps/cairn/plan_inputs.h"
 #include "apps/cairn/plan_report.h"
-#include "apps/cairn/swap_file.h"
-#include "cairn/capacity/serving_limits.h"
+#include "cairn/capacity/machine.h"
 
 namespace cairn {
 namespace {
@@ -31,8 +30,8 @@ struct PlanOptions {
   std::string model;
   HardwareOptions hardware;
   double attention_ops = 2;
-  Workload workload;
-  Levers levers;
+  capacity::Workload workload;
+  capacity::Levers levers;
   bool compare = false, json = false;
 };
 
@@ -46,7 +45,12 @@ Status read_hardware(const PlanOptions& options, PlanInputs& inputs) {
       return fail(ErrorCode::kInvalidArgument, "--measure runs the model: give a GGUF file with --model");
     }
     if (options.levers.swap_bytes_per_s == 0) {
-      CAIRN_TRY(inputs.hardware.swap_bytes_per_s, measure_swap_rate(wanted.swap_dir));
+      const Result<double> rate = capacity::measure_swap_rate(wanted.swap_dir);
+      if (!rate) {
+        return fail(rate.error().code,
+                    rate.error().message + "; name another folder with --swap-dir, or a rate with --swap-bandwidth");
+      }
+      inputs.hardware.swap_bytes_per_s = *rate;
     }
     CAIRN_TRY(const MeasuredHardware measured, measure_hardware(options.model, inputs.model, wanted.threads));
     const double swap_bytes_per_s = inputs.hardware.swap_bytes_per_s;
@@ -54,7 +58,7 @@ Status read_hardware(const PlanOptions& options, PlanInputs& inputs) {
     inputs.hardware.swap_bytes_per_s = swap_bytes_per_s;
     inputs.read_bytes_per_s = measured.read_bytes_per_s;
   } else if (!wanted.preset.empty()) {
-    CAIRN_TRY(inputs.hardware, find_hardware(wanted.preset));
+    CAIRN_TRY(inputs.hardware, capacity::find_hardware(wanted.preset));
   } else {
     inputs.hardware.name = "given hardware";
     if (!wanted.memory_bytes || !wanted.flops || !wanted.bandwidth_bytes_per_s ||
@@ -64,7 +68,7 @@ Status read_hardware(const PlanOptions& options, PlanInputs& inputs) {
                   "--memory, --flops, --bandwidth and --swap-bandwidth");
     }
   }
-  Hardware& hardware = inputs.hardware;
+  capacity::Hardware& hardware = inputs.hardware;
   if (hardware.swap_bytes_per_s == 0) {  // then the option describes the hardware and is no lever
     hardware.swap_bytes_per_s = std::exchange(inputs.levers.swap_bytes_per_s, 0);
   }
@@ -77,10 +81,10 @@ Status read_hardware(const PlanOptions& options, PlanInputs& inputs) {
 
 // What needs no measurement is refused before one is made.
 Status check_options(const PlanOptions& options, const PlanInputs& inputs) {
-  CAIRN_TRY_VOID(check_model(inputs.model));
-  CAIRN_TRY_VOID(check_workload(inputs.workload));
-  CAIRN_TRY_VOID(check_levers(inputs.levers, inputs.model));
-  if (options.compare && inputs.levers == Levers()) {
+  CAIRN_TRY_VOID(capacity::check_model(inputs.model));
+  CAIRN_TRY_VOID(capacity::check_workload(inputs.workload));
+  CAIRN_TRY_VOID(capacity::check_levers(inputs.levers, inputs.model));
+  if (options.compare && inputs.levers == capacity::Levers()) {
     return fail(ErrorCode::kInvalidArgument,
                 "--compare needs at least one lever, as --bits 4.5 or --keep 0.25; see 'cairn plan --help'");
   }
@@ -89,8 +93,9 @@ Status check_options(const PlanOptions& options, const PlanInputs& inputs) {
 
 Result<std::vector<PlannedRow>> compare_levers(const PlanInputs& inputs) {
   std::vector<PlannedRow> planned;
-  for (const auto& [name, levers] : lever_rows(inputs.levers)) {
-    CAIRN_TRY(ServingEstimate plan, plan_serving(inputs.model, inputs.hardware, inputs.workload, levers));
+  for (const auto& [name, levers] : capacity::lever_rows(inputs.levers)) {
+    CAIRN_TRY(capacity::ServingEstimate plan,
+              capacity::plan_serving(inputs.model, inputs.hardware, inputs.workload, levers));
     planned.push_back({name, levers, plan});
   }
   return planned;
@@ -119,7 +124,8 @@ Status run_plan(const PlanOptions& options) {
       report.at("plans").push_back(std::move(entry));
     }
   } else {
-    CAIRN_TRY(const ServingEstimate plan, plan_serving(inputs.model, inputs.hardware, inputs.workload, inputs.levers));
+    CAIRN_TRY(const capacity::ServingEstimate plan,
+              capacity::plan_serving(inputs.model, inputs.hardware, inputs.workload, inputs.levers));
     if (!options.json) return std::cout << plan_text(inputs, plan), Status();
     report["plan"] = plan_json(plan);
   }
@@ -141,7 +147,7 @@ void add_hardware_options(CLI::App& command, HardwareOptions& options) {
   command.add_option("-t,--threads", options.threads, "Threads of --measure; 0 is one per core")->group(group);
 }
 
-void add_lever_options(CLI::App& command, Levers& levers) {
+void add_lever_options(CLI::App& command, capacity::Levers& levers) {
   const char* group = "Levers";
   command.add_option("--kv-heads", levers.kv_heads, "Heads that keys and values are kept for; 0: the model's")
       ->group(group);

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/cairn/plan_inputs.h"
 
-#include <algorithm>
 #include <filesystem>
 
 #include "apps/cairn/bench_measure.h"
-#include "apps/cairn/machine.h"
 #include "apps/cairn/model_options.h"
+#include "cairn/capacity/machine.h"
 #include "cairn/engine/model_config.h"
 #include "cairn/gguf/gguf.h"
 
@@ -15,24 +14,6 @@ namespace {
 
 constexpr std::uint32_t kPrefillTokens = 128, kDecodeTokens = 8, kDepth = 1024;
 
-// Operations of attention per token of a prefill of `tokens` at `depth`.
-double attention_ops_per_token(const ServedModel& model, double depth, double tokens) {
-  return (depth + tokens / 2) * model.attention_ops * model.layers * model.attention_width();
-}
-
-// Two prefills of equal length, one at the start and one deep, and two unknowns: the rates of products and of
-// attention.
-void solve_rates(const ServedModel& model, double short_s, double deep_s, Hardware& hardware) {
-  const double products = 2 * model.params;
-  const double few = attention_ops_per_token(model, 0, kPrefillTokens);
-  const double many = attention_ops_per_token(model, kDepth, kPrefillTokens);
-  // Noise may make the deep one look as fast as the short one; attention is then taken for as fast as products.
-  const double attention_s_per_op = std::max((deep_s - short_s) / (many - few), short_s / (products + few));
-  const double products_s = std::max(short_s - few * attention_s_per_op, 0.1 * short_s);
-  hardware.flops = products / products_s;
-  hardware.attention_flops = 1 / attention_s_per_op;
-}
-
 }  // namespace
 
 bool names_a_file(const std::string& model) {
@@ -40,11 +21,11 @@ bool names_a_file(const std::string& model) {
   return model.ends_with(".gguf") || model.contains('/') || std::filesystem::exists(model, ignored);
 }
 
-Result<ServedModel> read_served_model(const std::string& model) {
-  if (!names_a_file(model)) return find_model(model);
+Result<capacity::ServedModel> read_served_model(const std::string& model) {
+  if (!names_a_file(model)) return capacity::find_model(model);
   CAIRN_TRY(const GgufFile file, GgufFile::open(model));
   CAIRN_TRY(const ModelConfig config, ModelConfig::from_gguf(file));
-  ServedModel served;
+  capacity::ServedModel served;
   served.name = std::filesystem::path(model).filename().string();
   for (const GgufTensor& tensor : file.tensors()) {
     served.weight_bytes += static_cast<double>(tensor.data.size());
@@ -58,11 +39,12 @@ Result<ServedModel> read_served_model(const std::string& model) {
   return served;
 }
 
-Result<MeasuredHardware> measure_hardware(const std::string& path, const ServedModel& model, unsigned threads) {
+Result<MeasuredHardware> measure_hardware(const std::string& path, const capacity::ServedModel& model,
+                                          unsigned threads) {
   MeasuredHardware measured;
-  Hardware& hardware = measured.hardware;
-  hardware.name = this_machine().cpu;
-  hardware.memory_bytes = available_memory();
+  capacity::Hardware& hardware = measured.hardware;
+  hardware.name = capacity::this_machine().cpu;
+  hardware.memory_bytes = capacity::available_memory();
   if (hardware.memory_bytes == 0) {
     return fail(ErrorCode::kIo, "cannot read MemAvailable from /proc/meminfo; give the memory with --memory");
   }
@@ -71,12 +53,17 @@ Result<MeasuredHardware> measure_hardware(const std::string& path, const ServedM
   options.threads = threads;
   options.context = kDepth + kPrefillTokens;
   CAIRN_TRY(const std::unique_ptr<Engine> engine, load_engine(options, /*reuse=*/false));
-  measured.read_bytes_per_s = measure_read_bandwidth(engine->threads());
+  measured.read_bytes_per_s = capacity::measure_read_bandwidth(engine->threads());
   CAIRN_TRY(const DepthRates shallow,
             measure_depth(*engine, 0, {.prefill = kPrefillTokens, .decode = kDecodeTokens, .repeat = 5}));
   CAIRN_TRY(const DepthRates deep,
             measure_depth(*engine, kDepth, {.prefill = kPrefillTokens, .decode = 0, .repeat = 5}));
-  solve_rates(model, 1 / spread_of(shallow.prefill).median, 1 / spread_of(deep.prefill).median, hardware);
+  fit_rates(model,
+            {.tokens = kPrefillTokens,
+             .depth = kDepth,
+             .at_start_s = kPrefillTokens / spread_of(shallow.prefill).median,
+             .at_depth_s = kPrefillTokens / spread_of(deep.prefill).median},
+            hardware);
   hardware.bandwidth_bytes_per_s = model.weight_bytes * spread_of(shallow.decode).median;
   return measured;
 }

@@ -5,8 +5,7 @@
 #include <string>
 
 #include "cairn/base/result.h"
-#include "cairn/capacity/hardware.h"
-#include "cairn/capacity/served_model.h"
+#include "cairn/capacity/serving_inputs.h"
 
 namespace cairn {
 
@@ -15,10 +14,10 @@ bool names_a_file(const std::string& model);
 
 // A preset's numbers, or those of a GGUF file, whose weights are not read.
 // Errors: kInvalidArgument (no such preset), those of GgufFile::open and ModelConfig.
-Result<ServedModel> read_served_model(const std::string& model);
+Result<capacity::ServedModel> read_served_model(const std::string& model);
 
 struct MeasuredHardware {
-  Hardware hardware;
+  capacity::Hardware hardware;
   double read_bytes_per_s = 0;  // of a plain sum over memory, which `bandwidth_bytes_per_s` is a share of
 };
 
@@ -26,6 +25,7 @@ struct MeasuredHardware {
 // short runs: prefills of 128 tokens at depths 0 and 1024 (flops, attention) and a decode of 8 (bandwidth). The swap
 // rate is left 0.
 // Errors: those of Engine::load and prefill.
-Result<MeasuredHardware> measure_hardware(const std::string& path, const ServedModel& model, unsigned threads);
+Result<MeasuredHardware> measure_hardware(const std::string& path, const capacity::ServedModel& model,
+                                          unsigned threads);
 
 }  // namespace cairn

@@ -47,11 +47,12 @@ std::string flush_left(const std::vector<std::vector<std::string>>& rows) {
 }
 
 // What one of `steps` equal steps costs, and the rate of it.
-std::string rate_of(const Phase& phase, std::uint64_t steps, const Hardware& hardware, const Levers& levers) {
+std::string rate_of(const capacity::Phase& phase, std::uint64_t steps, const capacity::Hardware& hardware,
+                    const capacity::Levers& levers) {
   const double parts = static_cast<double>(steps);
   const std::string prefix = steps == 1 ? "" : count(steps, "step") + " of ";
   const double devices = levers.tensor_parallel;
-  if (phase.binds == Resource::kFlops) {
+  if (phase.binds == capacity::Resource::kFlops) {
     const bool one_rate = hardware.attention_flops == 0;
     return prefix + decimal(phase.ops / parts, "op") + " at " + decimal(hardware.flops * devices, "op/s") +
            (one_rate ? "" : ", attention at " + decimal(hardware.attention_flops * devices, "op/s"));
@@ -59,9 +60,9 @@ std::string rate_of(const Phase& phase, std::uint64_t steps, const Hardware& har
   return prefix + format_bytes(phase.bytes / parts) + " at " + decimal(hardware.bandwidth_bytes_per_s * devices, "B/s");
 }
 
-std::string lever_list(const Levers& levers) {
+std::string lever_list(const capacity::Levers& levers) {
   std::string text;
-  for (const LeverRow& row : lever_rows(levers)) {
+  for (const capacity::LeverRow& row : capacity::lever_rows(levers)) {
     if (row.name == "baseline" || row.name == "all together") continue;
     text += (text.empty() ? "" : ", ") + row.name;
   }
@@ -80,7 +81,7 @@ std::string head(const PlanInputs& inputs) {
   return text;
 }
 
-std::string no_room(const ServingEstimate& plan) {
+std::string no_room(const capacity::ServingEstimate& plan) {
   return "Not one session fits: weights of " + format_bytes(plan.weight_bytes) + " and KV of " +
          format_bytes(plan.kv_bytes_per_session) + " need " +
          format_bytes(plan.weight_bytes + plan.kv_bytes_per_session) + ", the memory has " +
@@ -90,20 +91,22 @@ std::string no_room(const ServingEstimate& plan) {
          " would help.\n";
 }
 
-std::string doubling(const ServingEstimate& plan) {
+std::string doubling(const capacity::ServingEstimate& plan) {
   std::vector<std::vector<std::string>> rows = {{"twice the", "sessions per hour"}};
-  for (const Resource resource : kResources) {
+  for (const capacity::Resource resource : capacity::kResources) {
     const double gain = plan.sessions_per_hour_if_doubled[static_cast<std::size_t>(resource)];
-    rows.push_back({std::string(resource_name(resource)),
+    rows.push_back({std::string(capacity::resource_name(resource)),
                     brief(gain) + "  (x " + format_number(gain / plan.sessions_per_hour, 2) + ")"});
   }
-  return flush_left(rows) + "\nOverall " + std::string(resource_name(plan.binds)) +
+  return flush_left(rows) + "\nOverall " + std::string(capacity::resource_name(plan.binds)) +
          " binds: doubling it gains the most.\n";
 }
 
-Json phase_json(const Phase& phase) {
-  return {
-      {"seconds", phase.seconds}, {"ops", phase.ops}, {"bytes", phase.bytes}, {"bound_by", resource_name(phase.binds)}};
+Json phase_json(const capacity::Phase& phase) {
+  return {{"seconds", phase.seconds},
+          {"ops", phase.ops},
+          {"bytes", phase.bytes},
+          {"bound_by", capacity::resource_name(phase.binds)}};
 }
 
 }  // namespace
@@ -134,7 +137,7 @@ Json inputs_json(const PlanInputs& inputs) {
   return json;
 }
 
-Json plan_json(const ServingEstimate& plan) {
+Json plan_json(const capacity::ServingEstimate& plan) {
   const bool fits = plan.concurrency > 0;
   Json json = {{"fits", fits},
                {"memory_bytes", plan.memory_bytes},
@@ -149,15 +152,15 @@ Json plan_json(const ServingEstimate& plan) {
                {"session_s", fits ? Json(plan.session_s) : Json()},
                {"sessions_per_hour", plan.sessions_per_hour},
                {"sessions_per_hour_per_device", plan.sessions_per_hour_per_device},
-               {"bound_by", resource_name(plan.binds)}};
-  for (const Resource resource : kResources) {
-    json["sessions_per_hour_if_doubled"][std::string(resource_name(resource))] =
+               {"bound_by", capacity::resource_name(plan.binds)}};
+  for (const capacity::Resource resource : capacity::kResources) {
+    json["sessions_per_hour_if_doubled"][std::string(capacity::resource_name(resource))] =
         plan.sessions_per_hour_if_doubled[static_cast<std::size_t>(resource)];
   }
   return json;
 }
 
-std::string plan_text(const PlanInputs& inputs, const ServingEstimate& plan) {
+std::string plan_text(const PlanInputs& inputs, const capacity::ServingEstimate& plan) {
   const auto& [model, hardware, read, workload, levers] = inputs;
   const std::string changed = lever_list(levers);
   std::string text = head(inputs) + (changed.empty() ? "" : "with " + changed + "\n") + "\n";
@@ -165,10 +168,11 @@ std::string plan_text(const PlanInputs& inputs, const ServingEstimate& plan) {
   const double room = plan.memory_bytes - plan.weight_bytes;
   const double swap_rate = plan.swap.bytes / plan.swap.seconds;
   std::vector<std::vector<std::string>> rows = {{"metric", "value", "bound by", "from"}};
-  const auto add = [&](const char* metric, const std::string& value, Resource bound, const std::string& from) {
-    rows.push_back({metric, value, std::string(resource_name(bound)), from});
+  const auto add = [&](const char* metric, const std::string& value, capacity::Resource bound,
+                       const std::string& from) {
+    rows.push_back({metric, value, std::string(capacity::resource_name(bound)), from});
   };
-  add("concurrency", std::to_string(plan.concurrency), Resource::kMemorySize,
+  add("concurrency", std::to_string(plan.concurrency), capacity::Resource::kMemorySize,
       format_bytes(room) + " beside the weights, " + format_bytes(plan.kv_bytes_per_session) + " of KV per session");
   add("prefill", brief(plan.prefill.seconds) + " s", plan.prefill.binds, rate_of(plan.prefill, 1, hardware, levers));
   add("decode", brief(plan.decode.seconds) + " s", plan.decode.binds,
@@ -194,7 +198,7 @@ std::string comparison_text(const PlanInputs& inputs, const std::vector<PlannedR
                     brief(plan.prefill.seconds), fits ? brief(plan.decode.seconds) : "-", brief(plan.swap.seconds),
                     fits ? brief(plan.sessions_per_hour) : "-", fits ? brief(plan.sessions_per_hour_per_device) : "-",
                     fits && first > 0 ? "x " + format_number(plan.sessions_per_hour_per_device / first, 2) : "-",
-                    std::string(resource_name(plan.binds))});
+                    std::string(capacity::resource_name(plan.binds))});
   }
   std::string text = head(inputs) + "\n" + format_table(rows);
   const bool all_fit = std::ranges::all_of(planned, [](const PlannedRow& row) { return row.plan.concurrency > 0; });

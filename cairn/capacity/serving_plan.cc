@@ -4,9 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "cairn/capacity/serving_limits.h"
-
-namespace cairn {
+namespace cairn::capacity {
 namespace {
 
 double number(std::uint64_t value) {
@@ -103,4 +101,4 @@ Result<ServingEstimate> plan_serving(const ServedModel& model, const Hardware& h
   return plan;
 }
 
-}  // namespace cairn
+}  // namespace cairn::capacity

@@ -26,31 +26,9 @@
 #include <cstdint>
 
 #include "cairn/base/result.h"
-#include "cairn/capacity/hardware.h"
-#include "cairn/capacity/served_model.h"
+#include "cairn/capacity/serving_inputs.h"
 
-namespace cairn {
-
-struct Workload {
-  std::uint64_t context = 0;  // tokens of one session, 1 to 1e9
-  std::uint64_t users = 1;    // 1 to 1e9
-  std::uint64_t answer_tokens = 250;
-  std::uint64_t rounds = 1;  // answers per session
-};
-
-// What can be changed. The default changes nothing. None of them touches the arithmetic of a prefill but
-// tensor_parallel.
-struct Levers {
-  std::uint32_t kv_heads = 0;         // that keys and values are kept for; 0: the model's
-  std::uint32_t kv_layers = 0;        // that keep keys and values of their own; 0: all
-  double bits_per_value = 16;         // with all metadata, 0.01 to 64
-  double keep_ratio = 1;              // tokens that stay in the cache, 1e-6 to 1
-  double read_fraction = 1;           // of the kept KV that a decoding step reads, 1e-6 to 1
-  std::uint32_t tensor_parallel = 1;  // devices of one replica
-  double swap_bytes_per_s = 0;        // of the link; 0: the hardware's
-
-  bool operator==(const Levers&) const = default;
-};
+namespace cairn::capacity {
 
 // Seconds, what they are spent on, and which of the two takes longer. Immutable value.
 struct Phase {
@@ -81,4 +59,4 @@ struct ServingEstimate {
 Result<ServingEstimate> plan_serving(const ServedModel& model, const Hardware& hardware, const Workload& workload,
                                      const Levers& levers = {});
 
-}  // namespace cairn
+}  // namespace cairn::capacity

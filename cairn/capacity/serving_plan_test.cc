@@ -7,9 +7,7 @@
 #include <cmath>
 #include <limits>
 
-#include "cairn/capacity/lever_rows.h"
-
-namespace cairn {
+namespace cairn::capacity {
 namespace {
 
 constexpr double kGib = 1024.0 * 1024 * 1024;
@@ -178,6 +176,27 @@ TEST(Presets, UnknownNamesListTheKnown) {
   EXPECT_THAT(find_model("gpt-9").error().message, testing::HasSubstr("yi-34b, llama-3.1-8b"));
 }
 
+// The times that the model predicts for a device give that device back.
+TEST(FitRates, FindsTheDeviceBehindTwoPrefills) {
+  const ServedModel model = *find_model("llama-3.1-8b");
+  const double flops = 2e12, attention_flops = 5e11, tokens = 128, depth = 1024;
+  const auto seconds = [&](double behind) {
+    const double pairs = tokens * behind + tokens * tokens / 2;
+    return tokens * 2 * model.params / flops +
+           pairs * model.attention_ops * model.layers * model.attention_width() / attention_flops;
+  };
+  const PrefillTimes times{.tokens = tokens, .depth = depth, .at_start_s = seconds(0), .at_depth_s = seconds(depth)};
+  Hardware hardware;
+  fit_rates(model, times, hardware);
+  EXPECT_NEAR(hardware.flops / flops, 1, 1e-9);
+  EXPECT_NEAR(hardware.attention_flops / attention_flops, 1, 1e-9);
+
+  // A deep prefill that looks faster than the other gives no negative rate.
+  fit_rates(model, {.tokens = tokens, .depth = depth, .at_start_s = 2, .at_depth_s = 1.9}, hardware);
+  EXPECT_GT(hardware.flops, 0);
+  EXPECT_NEAR(hardware.attention_flops / hardware.flops, 1, 1e-9);
+}
+
 TEST(LeverRows, AloneAndTogether) {
   EXPECT_EQ(lever_rows({}).size(), 1u);
   EXPECT_EQ(lever_rows({.keep_ratio = 0.5}).size(), 2u);
@@ -193,4 +212,4 @@ TEST(LeverRows, AloneAndTogether) {
 }
 
 }  // namespace
-}  // namespace cairn
+}  // namespace cairn::capacity

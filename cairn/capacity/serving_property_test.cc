@@ -7,7 +7,7 @@
 
 #include "cairn/capacity/serving_plan.h"
 
-namespace cairn {
+namespace cairn::capacity {
 namespace {
 
 struct Case {
@@ -143,4 +143,4 @@ TEST(ServingProperties, CompressionLeavesThePrefillsArithmetic) {
 }
 
 }  // namespace
-}  // namespace cairn
+}  // namespace cairn::capacity

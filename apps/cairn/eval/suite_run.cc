@@ -10,8 +10,8 @@
 
 #include "apps/cairn/eval/suite_json.h"
 #include "apps/cairn/interrupt.h"
-#include "apps/cairn/machine.h"
 #include "apps/cairn/progress.h"
+#include "cairn/capacity/machine.h"
 
 namespace cairn {
 namespace {
@@ -142,7 +142,8 @@ SuiteResources suite_resources(const SuiteOptions& options, Engine& engine, std:
     // A session's own copies and activations come on top of weights and context.
     const double kv = 2.0 * longest_context * static_cast<double>(engine.cache().bytes_per_token());
     const double need = static_cast<double>(engine.weight_bytes()) + kv + 256e6;
-    resources.jobs = static_cast<unsigned>(std::clamp(available_memory() / need, 1.0, static_cast<double>(threads)));
+    resources.jobs =
+        static_cast<unsigned>(std::clamp(capacity::available_memory() / need, 1.0, static_cast<double>(threads)));
   }
   resources.threads_per_job = std::max(1u, threads / resources.jobs);
   return resources;

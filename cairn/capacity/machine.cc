@@ -1,20 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "apps/cairn/machine.h"
+#include "cairn/capacity/machine.h"
 
+#include <fcntl.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
+#include <cerrno>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
+#include <vector>
 
 #include "cairn/base/aligned_buffer.h"
+#include "cairn/base/clock.h"
 #include "cairn/base/thread_pool.h"
-#include "cairn/kernels/kernels.h"
 
-namespace cairn {
+namespace cairn::capacity {
 namespace {
 
 constexpr std::size_t kBufferBytes = std::size_t{512} << 20;
@@ -48,6 +53,32 @@ std::uint64_t sum_chunk(const std::byte* data) {
   return total;
 }
 
+constexpr std::size_t kSwapChunks = 64;  // of kChunkBytes
+
+struct Descriptor {
+  explicit Descriptor(int number) : descriptor(number) {}
+  ~Descriptor() {
+    if (descriptor >= 0) close(descriptor);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int descriptor;
+};
+
+bool write_and_read(int file, std::vector<char>& chunk) {
+  for (std::size_t i = 0; i < kSwapChunks; ++i) {
+    std::memset(chunk.data(), static_cast<int>(i), chunk.size());
+    if (write(file, chunk.data(), chunk.size()) != static_cast<ssize_t>(chunk.size())) return false;
+  }
+  // From the device, not from the copy that the system keeps in memory.
+  if (fdatasync(file) != 0 || posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED) != 0) return false;
+  if (lseek(file, 0, SEEK_SET) != 0) return false;
+  for (std::size_t i = 0; i < kSwapChunks; ++i) {
+    if (read(file, chunk.data(), chunk.size()) != static_cast<ssize_t>(chunk.size())) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 double available_memory() {
@@ -60,7 +91,7 @@ double available_memory() {
 }
 
 Machine this_machine() {
-  return {cpu_name(), available_cores(), kernels().name};
+  return {cpu_name(), available_cores()};
 }
 
 double measure_read_bandwidth(unsigned threads) {
@@ -78,12 +109,27 @@ double measure_read_bandwidth(unsigned threads) {
     pool.run(chunks, [&](std::size_t chunk, unsigned) {
       total.fetch_add(sum_chunk(buffer.data() + chunk * kChunkBytes), std::memory_order_relaxed);
     });
-    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+    best = std::max(best, static_cast<double>(kBufferBytes) / seconds_since(start));
     sink += total;
-    best = std::max(best, static_cast<double>(kBufferBytes) / elapsed.count());
   }
   // Reading the sum keeps the loop from being optimised away.
   return sink == 0 ? 0 : best;
 }
 
-}  // namespace cairn
+Result<double> measure_swap_rate(const std::string& folder) {
+  std::error_code ignored;
+  const std::string place = folder.empty() ? std::filesystem::temp_directory_path(ignored).string() : folder;
+  std::string path = place + "/cairn-swap-XXXXXX";
+  const Descriptor file(mkstemp(path.data()));
+  std::vector<char> chunk(kChunkBytes);
+  const auto start = std::chrono::steady_clock::now();
+  errno = 0;
+  const bool done = file.descriptor >= 0 && unlink(path.c_str()) == 0 && write_and_read(file.descriptor, chunk);
+  if (!done) {
+    return fail(ErrorCode::kIo, "cannot measure swapping in '" + place +
+                                    "': " + (errno != 0 ? std::strerror(errno) : "a short write or read"));
+  }
+  return 2.0 * kSwapChunks * kChunkBytes / seconds_since(start);
+}
+
+}  // namespace cairn::capacity
