@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "cairn/kernels/isa.h"
+#include "cairn/kernels/kernels.h"
 
 namespace cairn {
 namespace {

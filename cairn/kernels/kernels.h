@@ -108,4 +108,9 @@ const Kernels& kernels();
 // Empty, or one line saying why CAIRN_ISA could not be followed.
 std::string_view forced_isa_error();
 
+// The sets of this build, one per folder, whatever this processor has; for dispatch.cc.
+extern const Kernels kScalarKernels;
+extern const Kernels kAvx2Kernels;
+extern const Kernels kAvx512Kernels;
+
 }  // namespace cairn

@@ -4,7 +4,7 @@
 
 #include "cairn/base/half.h"
 #include "cairn/kernels/elementwise-inl.h"
-#include "cairn/kernels/unpack-inl.h"
+#include "cairn/kernels/matmul-inl.h"
 
 namespace cairn {
 namespace {

@@ -2,11 +2,9 @@
 #include "cairn/kernels/avx2/codes-inl.h"
 #include "cairn/kernels/avx2/dot-inl.h"
 #include "cairn/kernels/avx2/pages-inl.h"
-#include "cairn/kernels/avx2/quantise-inl.h"
 #include "cairn/kernels/encode-inl.h"
-#include "cairn/kernels/isa.h"
-#include "cairn/kernels/nearest-inl.h"
-#include "cairn/kernels/softmax-inl.h"
+#include "cairn/kernels/kernels.h"
+#include "cairn/kernels/plain_loops-inl.h"
 
 namespace cairn {
 

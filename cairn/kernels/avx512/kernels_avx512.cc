@@ -4,10 +4,8 @@
 #include "cairn/kernels/avx512/dot-inl.h"
 #include "cairn/kernels/avx512/nearest-inl.h"
 #include "cairn/kernels/avx512/pages-inl.h"
-#include "cairn/kernels/avx512/quantise-inl.h"
-#include "cairn/kernels/avx512/softmax-inl.h"
 #include "cairn/kernels/encode-inl.h"
-#include "cairn/kernels/isa.h"
+#include "cairn/kernels/kernels.h"
 
 namespace cairn {
 
