@@ -8,7 +8,7 @@
 
 #include "cairn/attention/page_sharing.h"
 #include "cairn/base/check.h"
-#include "cairn/codec/hadamard.h"
+#include "cairn/codec/codec.h"
 #include "cairn/kernels/kernels.h"
 
 namespace cairn {
@@ -254,7 +254,7 @@ void Attention::attend_item(const Item& item, unsigned thread) {
     }
   }
   const std::int32_t last_position = *std::max_element(positions.begin(), positions.begin() + tokens);
-  if (basis_.hadamard_keys) turn_heads({tile.q, std::size_t{rows} * head_dim}, head_dim);
+  if (basis_.hadamard_keys) hadamard_heads({tile.q, std::size_t{rows} * head_dim}, head_dim);
   for (std::uint32_t split = item.first_split; split < item.last_split; ++split) {
     reset(tile.part, rows, head_dim);
     const std::size_t end = std::min(pages.page_count(), std::size_t{split + 1} * kSplitPages);
@@ -337,7 +337,7 @@ void Attention::finish(const Source& source, const Item& item, const SoftmaxStat
     float* out = source.rows->out + (token * heads_ + head) * head_dim;
     const float* acc = state.acc + std::size_t{r} * head_dim;
     for (std::uint32_t d = 0; d < head_dim; ++d) out[d] = acc[d] / state.sum[r];
-    if (basis_.hadamard_values) turn_heads({out, head_dim}, head_dim);
+    if (basis_.hadamard_values) hadamard_heads({out, head_dim}, head_dim);
     if (source.rows->softmax == nullptr) continue;
     float* softmax = source.rows->softmax + (token * heads_ + head) * 2;
     softmax[0] = state.max[r];

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <vector>
 
-#include "cairn/codec/hadamard.h"
+#include "cairn/codec/codec.h"
 #include "cairn/kernels/kernels.h"
 
 namespace cairn {
@@ -24,7 +24,7 @@ void add_mass(const AttendRows& rows, const PageView& page, PageShape shape, std
         masks[r * group + g] = visible_slots(page, rows.positions[r]);
       }
     }
-    if (basis.hadamard_keys) turn_heads(q, dim);
+    if (basis.hadamard_keys) hadamard_heads(q, dim);
     page.key_format->codec->scores(*page.key_format, page.keys, static_cast<std::uint32_t>(h), q.data(), count, {},
                                    weights.data());
     // The greatest score is in `max` already, so that this step only takes the exponentials.

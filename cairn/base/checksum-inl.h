@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One checksum, compiled for several instruction sets; checksum.cc picks one when the program starts. All of xxHash is
-// static here, so that each object gets its own instructions.
+// The body of each copy_with_checksum_*. All of xxHash is static here, so that each object gets its own instructions.
 #pragma once
 
 #include <algorithm>
@@ -11,15 +10,9 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "cairn/base/checksum.h"
+
 namespace cairn {
-
-// Each copies to `to` unless it is null.
-using CopyWithChecksum = std::uint64_t (*)(std::byte* to, const std::byte* from, std::size_t bytes);
-
-std::uint64_t copy_with_checksum_base(std::byte* to, const std::byte* from, std::size_t bytes);
-std::uint64_t copy_with_checksum_avx2(std::byte* to, const std::byte* from, std::size_t bytes);
-std::uint64_t copy_with_checksum_avx512(std::byte* to, const std::byte* from, std::size_t bytes);
-
 namespace {
 
 // Small enough that a piece, and the next one that was asked for, lie in the first-level cache. Verified copies of 64

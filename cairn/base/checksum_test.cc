@@ -5,7 +5,6 @@
 
 #include <vector>
 
-#include "cairn/base/checksum_isa.h"
 #include "cairn/base/random.h"
 
 namespace cairn {

@@ -12,7 +12,7 @@
 #include "cairn/cache/encoding.h"
 #include "cairn/cache/pending_load.h"
 #include "cairn/cache/sealing.h"
-#include "cairn/codec/hadamard.h"
+#include "cairn/codec/codec.h"
 
 namespace cairn {
 namespace {
@@ -26,11 +26,11 @@ PageRef copy_page(const PageRef& page, std::size_t page_bytes, Reservation& room
 // A side that encodes gets its rows in the codec's basis, and notices what no code can stand for.
 void store_row(const SideForms& side, LayerTable::Entry& entry, const PageRef& page, std::uint32_t slot,
                std::span<const float> row) {
-  thread_local std::vector<float> turned;
-  if (side.settled.codec->rotated) {
-    turned.assign(row.begin(), row.end());
-    turn_heads(turned, side.open.shape.head_dim);
-    row = turned;
+  thread_local std::vector<float> transformed;
+  if (side.settled.codec->hadamard) {
+    transformed.assign(row.begin(), row.end());
+    hadamard_heads(transformed, side.open.shape.head_dim);
+    row = transformed;
   }
   if (side.encodes() && !fits_f16(row)) {
     std::atomic_ref(entry.unencodable).store(true, std::memory_order_relaxed);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How a page is encoded and attended over. One codec is one file and one row of the table in table.cc; docs/codecs.md
-// compares them.
+// How a page is encoded and attended over. A family of codecs is one file, which makes rows of codec_table();
+// docs/codecs.md compares them.
 //
 // A page holds the K or the V of one block at one layer, one KV head after the other. While a block is open its tokens
 // lie in raw pages. Codecs that can take one token at a time (the raw ones) keep that page; the others encode the full
@@ -41,14 +41,23 @@ struct OpenBlock {
   const float* mass = nullptr;
 };
 
+// How far a codec may be off, for normally distributed values: what the conformance test holds its row to. The defaults
+// are those of 4-bit codes that are attended with a rounded query.
+struct CodecBounds {
+  double stored = 0.13;   // root of the mean squared error of decoded values over that of the values
+  double scores = 2e-2;   // error of a fused score over the sum of the magnitudes of its products
+  double outputs = 3e-4;  // the same of an output of accumulate
+};
+
 // A value of function pointers; immutable, lives for ever. All hooks are pure and thread-safe for distinct memory.
 // Pages are 64-byte aligned. Any bytes are a page: reading one that was damaged gives wrong numbers and nothing worse.
 struct Codec {
   std::uint32_t id;       // persisted and part of recipes: changes when the bytes change
   std::string_view name;  // what the user types
   bool exact = false;     // storing rounds to the element type once and nothing else is lost
-  // Keys, values and queries are turned by a Hadamard transform of each head before they meet this codec.
-  bool rotated = false;
+  CodecBounds bounds = {};
+  // Keys, values and queries go through hadamard_heads() before they meet this codec: its basis is not the model's.
+  bool hadamard = false;
   bool needs_mass = false;      // encode reads OpenBlock::mass
   bool needs_codebook = false;  // PageFormat::codebook may not be null
 
@@ -88,6 +97,13 @@ struct Codec {
 // Every codec of this build, by ascending id.
 std::span<const Codec> codec_table();
 
+// The rows of each file of codecs, by ascending id.
+std::span<const Codec> raw_codecs();
+std::span<const Codec> kivi_codecs();
+std::span<const Codec> tok_codecs();
+std::span<const Codec> zip_codecs();
+std::span<const Codec> pq_codecs();
+
 // kUnsupported with the list of known names when there is no such codec.
 Result<const Codec*> find_codec(std::string_view name);
 
@@ -99,6 +115,11 @@ const Codec& open_codec(const Codec& codec);
 
 // The format of open blocks where full ones have `format`.
 PageFormat open_format(const PageFormat& format);
+
+// The basis of codecs with `hadamard`: a Hadamard transform of each head of `rows` [n, head_dim], in place. It spreads
+// outlier channels over all of them and leaves q K unchanged when both are transformed; twice gives back the start.
+// Requires: the size is a multiple of head_dim.
+void hadamard_heads(std::span<float> rows, std::uint32_t head_dim);
 
 // A full page over its values, metadata included.
 double bits_per_value(const PageFormat& format);

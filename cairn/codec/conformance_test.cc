@@ -44,13 +44,6 @@ void PrintTo(const Row& row, std::ostream* out) {
   *out << row->name;
 }
 
-// Bound on the root of the mean squared error over that of the values, for normal ones.
-double error_bound(const Codec& codec) {
-  if (codec.exact) return codec.name == "raw_bf16" ? 0x1p-8 : 0x1p-11;
-  if (codec.name == "tok8") return 0.02;
-  return codec.name.starts_with("kivi2") || codec.name.starts_with("zip") ? 0.6 : 0.13;
-}
-
 double rms(std::span<const float> values) {
   double sum = 0;
   for (const float value : values) sum += static_cast<double>(value) * value;
@@ -107,11 +100,11 @@ TEST_P(CodecConformance, DecodeReturnsWhatWasStoredWithinTheBound) {
           // Storing what was decoded changes nothing.
           EXPECT_EQ(make_page(page_format, out, tokens), page);
           for (std::size_t i = 0; i < rows.size(); ++i) {
-            ASSERT_NEAR(out[i], rows[i], error_bound(*GetParam().codec) * std::fabs(rows[i]) + 1e-7);
+            ASSERT_NEAR(out[i], rows[i], GetParam()->bounds.stored * std::fabs(rows[i]) + 1e-7);
           }
         }
         for (std::size_t i = 0; i < rows.size(); ++i) out[i] -= rows[i];
-        EXPECT_LE(rms(out), error_bound(*GetParam().codec) * rms(rows)) << shape.head_dim << " " << int(side);
+        EXPECT_LE(rms(out), GetParam()->bounds.stored * rms(rows)) << shape.head_dim << " " << int(side);
       }
     }
   }
@@ -119,7 +112,6 @@ TEST_P(CodecConformance, DecodeReturnsWhatWasStoredWithinTheBound) {
 
 // Rounding the query or the weights is part of a codec, so the bound is relative to the sums of magnitudes.
 TEST_P(CodecConformance, AttendingEqualsDecodingThenAttending) {
-  const double query_rounding = GetParam()->exact ? 2e-6 : 2e-2, rounding = GetParam()->exact ? 2e-6 : 3e-4;
   for (const PageShape shape : kShapes) {
     const std::uint32_t tokens = token_counts()[1 % token_counts().size()], rows = 3;
     const auto stored = random_floats(tokens * shape.values_per_token(), 1);
@@ -148,7 +140,7 @@ TEST_P(CodecConformance, AttendingEqualsDecodingThenAttending) {
             exact += q[r * shape.head_dim + d] * at(k, t, d);
             size += std::fabs(q[r * shape.head_dim + d] * at(k, t, d));
           }
-          ASSERT_NEAR(scores[r * kBlockTokens + t], exact, query_rounding * size + 1e-5);
+          ASSERT_NEAR(scores[r * kBlockTokens + t], exact, GetParam()->bounds.scores * size + 1e-5);
         }
         for (std::uint32_t d = 0; d < shape.head_dim; ++d) {
           double exact = static_cast<double>(before[r * shape.head_dim + d]) * correction[r], size = std::fabs(exact);
@@ -156,7 +148,7 @@ TEST_P(CodecConformance, AttendingEqualsDecodingThenAttending) {
             exact += p[r * kBlockTokens + t] * at(v, t, d);
             size += std::fabs(p[r * kBlockTokens + t] * at(v, t, d));
           }
-          ASSERT_NEAR(acc[r * shape.head_dim + d], exact, rounding * size + 1e-5);
+          ASSERT_NEAR(acc[r * shape.head_dim + d], exact, GetParam()->bounds.outputs * size + 1e-5);
         }
       }
     }

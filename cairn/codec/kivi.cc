@@ -4,11 +4,11 @@
 #include <algorithm>
 
 #include "cairn/base/half.h"
-#include "cairn/codec/head_block.h"
-#include "cairn/codec/table.h"
+#include "cairn/codec/head_quantizer.h"
 #include "cairn/kernels/kernels.h"
 
 namespace cairn {
+namespace codecs {
 namespace {
 
 // Scales and zero points are f16, and codes are chosen for what these round to.
@@ -146,6 +146,12 @@ struct Kivi {
     kernels().code_accumulate(values, p, correction, rows, next, acc);
   }
 
+  static constexpr Codec codec(std::uint32_t id, std::string_view name) {
+    Codec row = head_codec<Kivi>(id, name);
+    if (kBits == 2) row.bounds.stored = 0.6;
+    return row;
+  }
+
   static CodeMatrix key_codes(std::uint32_t dim, const Layout& layout, const std::byte* page, std::uint32_t group) {
     return {.codes = bytes(page + layout.codes) + group * layout.code_group_bytes,
             .bits = kBits,
@@ -159,10 +165,13 @@ struct Kivi {
 };
 
 }  // namespace
+}  // namespace codecs
 
-const Codec kKivi4G32 = head_codec<Kivi<4, 32>>(16, "kivi4-g32");
-const Codec kKivi4G64 = head_codec<Kivi<4, 64>>(17, "kivi4-g64");
-const Codec kKivi2G32 = head_codec<Kivi<2, 32>>(18, "kivi2-g32");
-const Codec kKivi2G64 = head_codec<Kivi<2, 64>>(19, "kivi2-g64");
+std::span<const Codec> kivi_codecs() {
+  static constexpr Codec kRows[] = {
+      codecs::Kivi<4, 32>::codec(16, "kivi4-g32"), codecs::Kivi<4, 64>::codec(17, "kivi4-g64"),
+      codecs::Kivi<2, 32>::codec(18, "kivi2-g32"), codecs::Kivi<2, 64>::codec(19, "kivi2-g64")};
+  return kRows;
+}
 
 }  // namespace cairn

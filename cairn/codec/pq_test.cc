@@ -6,7 +6,6 @@
 #include <random>
 #include <vector>
 
-#include "cairn/codec/pq_table.h"
 #include "cairn/testing/codec_pages.h"
 #include "cairn/testing/random.h"
 

@@ -5,10 +5,11 @@
 #include <type_traits>
 
 #include "cairn/base/half.h"
-#include "cairn/codec/table.h"
+#include "cairn/codec/codec.h"
 #include "cairn/kernels/kernels.h"
 
 namespace cairn {
+namespace codecs {
 namespace {
 
 static_assert(kPageTokens == kBlockTokens);
@@ -85,6 +86,7 @@ struct Raw {
     return {.id = id,
             .name = name,
             .exact = true,
+            .bounds = {.stored = E == Element::kBF16 ? 0x1p-8 : 0x1p-11, .scores = 2e-6, .outputs = 2e-6},
             .page_bytes = page_bytes,
             .store_token = store_token,
             .decode = decode,
@@ -95,9 +97,13 @@ struct Raw {
 };
 
 }  // namespace
+}  // namespace codecs
 
-const Codec kRawF16 = Raw<Element::kF16>::codec(1, "raw_f16");
-const Codec kRawBF16 = Raw<Element::kBF16>::codec(2, "raw_bf16");
-const Codec kRawF32 = Raw<Element::kF32>::codec(3, "raw_f32");
+std::span<const Codec> raw_codecs() {
+  static constexpr Codec kRows[] = {codecs::Raw<Element::kF16>::codec(1, "raw_f16"),
+                                    codecs::Raw<Element::kBF16>::codec(2, "raw_bf16"),
+                                    codecs::Raw<Element::kF32>::codec(3, "raw_f32")};
+  return kRows;
+}
 
 }  // namespace cairn

@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Token-wise codes: each token has a scale per group of 32 channels, and codes stand evenly around zero. The rival of
 // llama.cpp's q4_0 and q8_0 caches. Two remedies against outlier channels can be added: the mean of each channel over
-// the block is taken off the keys (one dot product per block at attention), and heads are turned by a Hadamard
-// transform (basis.h). Scales are one byte (small_scale.h), chosen by the error that they leave.
+// the block is taken off the keys (one dot product per block at attention), and heads go through a
+// Hadamard transform. Scales are one byte, chosen by the error that they leave.
 #include <algorithm>
 #include <cstring>
 
 #include "cairn/base/half.h"
-#include "cairn/codec/head_block.h"
-#include "cairn/codec/small_scale.h"
-#include "cairn/codec/symmetric_quantizer.h"
-#include "cairn/codec/table.h"
+#include "cairn/codec/head_quantizer.h"
 #include "cairn/kernels/kernels.h"
 
 namespace cairn {
+namespace codecs {
 namespace {
 
 constexpr std::uint32_t kGroup = kQuerySegment;
@@ -27,7 +25,7 @@ void channel_means(const float* x, std::uint32_t channels, float* means) {
   }
 }
 
-template <std::uint32_t kBits, bool kMean, bool kRotated>
+template <std::uint32_t kBits, bool kMean, bool kHadamard>
 struct Tok {
   static constexpr std::uint32_t kMaxCode = (1u << kBits) - 1;
   static constexpr float kMiddle = kMaxCode / 2.0f;
@@ -151,17 +149,21 @@ struct Tok {
 
   static constexpr Codec codec(std::uint32_t id, std::string_view name) {
     Codec row = head_codec<Tok>(id, name);
-    row.rotated = kRotated;
+    row.hadamard = kHadamard;
+    if (kBits == 8) row.bounds.stored = 0.02;
     return row;
   }
 };
 
 }  // namespace
+}  // namespace codecs
 
-const Codec kTok4Plain = Tok<4, false, false>::codec(32, "tok4-plain");
-const Codec kTok4Mean = Tok<4, true, false>::codec(33, "tok4-mean");
-const Codec kTok4Turned = Tok<4, false, true>::codec(34, "tok4-turned");
-const Codec kTok4 = Tok<4, true, true>::codec(35, "tok4");
-const Codec kTok8 = Tok<8, true, true>::codec(36, "tok8");
+std::span<const Codec> tok_codecs() {
+  static constexpr Codec kRows[] = {
+      codecs::Tok<4, false, false>::codec(32, "tok4-plain"), codecs::Tok<4, true, false>::codec(33, "tok4-mean"),
+      codecs::Tok<4, false, true>::codec(34, "tok4-turned"), codecs::Tok<4, true, true>::codec(35, "tok4"),
+      codecs::Tok<8, true, true>::codec(36, "tok8")};
+  return kRows;
+}
 
 }  // namespace cairn

@@ -14,13 +14,11 @@
 #include <numeric>
 
 #include "cairn/base/half.h"
-#include "cairn/codec/head_block.h"
-#include "cairn/codec/small_scale.h"
-#include "cairn/codec/symmetric_quantizer.h"
-#include "cairn/codec/table.h"
+#include "cairn/codec/head_quantizer.h"
 #include "cairn/kernels/kernels.h"
 
 namespace cairn {
+namespace codecs {
 namespace {
 
 using Order = std::array<std::uint8_t, kBlockTokens>;  // tokens of the high class, then of the low one
@@ -48,7 +46,7 @@ Order order_of(std::uint64_t bits, std::uint32_t high) {
 }
 
 constexpr std::uint32_t kHighBits = 4, kLowBits = 2;
-constexpr std::uint32_t kHighMost = 15, kLowMost = 3;  // codes
+constexpr std::uint32_t kHighMax = 15, kLowMax = 3;  // the greatest codes
 // What the best scale of 2 bits is to that of 4 for normal values.
 constexpr float kLowOverHigh = 3.0f;
 // How many scales below the greatest that makes sense are tried; twelve are a factor of three.
@@ -109,8 +107,8 @@ struct Zip {
       for (std::uint32_t d = 0; d < dim; ++d) rows[i * dim + d] = head.by_token()[order[i] * dim + d] - mean[d];
     }
     const SymmetricQuantizer classes[] = {
-        {rows, kKeyHigh, kHighMost},
-        {rows + std::size_t{kKeyHigh} * dim, kBlockTokens - kKeyHigh, kLowMost, kLowOverHigh}};
+        {rows, kKeyHigh, kHighMax},
+        {rows + std::size_t{kKeyHigh} * dim, kBlockTokens - kKeyHigh, kLowMax, kLowOverHigh}};
     const std::span<std::uint8_t> scales(bytes(page + layout.channel_scales), dim);
     choose_scales(classes, kCandidates, scales);
     std::uint8_t codes[kMaxChannels * kBlockTokens];
@@ -127,11 +125,11 @@ struct Zip {
     std::uint8_t codes[kMaxChannels * kBlockTokens];
     float inverse[kMaxChannels];
     for (std::uint32_t d = 0; d < dim; ++d) {
-      float most = 0;
+      float reach = 0;
       for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
-        most = std::max(most, std::fabs(head.by_channel()[d * kBlockTokens + t]));
+        reach = std::max(reach, std::fabs(head.by_channel()[d * kBlockTokens + t]));
       }
-      channel_scales[d] = small_scale_above(std::sqrt(most));
+      channel_scales[d] = small_scale_above(std::sqrt(reach));
       const float scale = small_scale(channel_scales[d]);
       inverse[d] = scale > 0.0f ? 1.0f / scale : 0.0f;
     }
@@ -142,7 +140,7 @@ struct Zip {
           part[d * count + i] = head.by_channel()[d * kBlockTokens + order[first + i]] * inverse[d];
         }
       }
-      const SymmetricQuantizer values{part, dim, high ? kHighMost : kLowMost};
+      const SymmetricQuantizer values{part, dim, high ? kHighMax : kLowMax};
       const std::span<std::uint8_t> scales(bytes(page + layout.token_scales) + first, count);
       choose_scales({&values, 1}, kCandidates, scales);
       values.quantise(scales, codes);
@@ -169,7 +167,7 @@ struct Zip {
         float* row = out + (std::size_t{order[i]} * format.shape.kv_heads + h) * dim;
         for (std::uint32_t d = 0; d < dim; ++d) {
           const std::uint8_t code = keys ? code_at(matrices[low], slot, d) : code_at(matrices[low], d, slot);
-          const float step = static_cast<float>(code) - (low ? kLowMost : kHighMost) / 2.0f;
+          const float step = static_cast<float>(code) - (low ? kLowMax : kHighMax) / 2.0f;
           const float scale = channel_scales[d] * (keys ? (low ? kLowOverHigh : 1.0f) : token_scales[i]);
           row[d] = step * scale + (keys ? f16_to_f32(means[d]) : 0.0f);
         }
@@ -187,11 +185,11 @@ struct Zip {
     for (std::uint32_t d = 0; d < dim; ++d) low_scale[d] = kLowOverHigh * scale[d];
     kernels().widen_f16(halves(page + layout.means), dim, mean);
     const CodeKeys high = {.codes = codes_of(format, layout, page, true),
-                           .twice_middle = kHighMost,
+                           .twice_middle = kHighMax,
                            .channel_scale = scale,
                            .offset = mean};
     const CodeKeys low = {.codes = codes_of(format, layout, page, false),
-                          .twice_middle = kLowMost,
+                          .twice_middle = kLowMax,
                           .channel_scale = low_scale,
                           .offset = mean};
     const Order order = order_of(class_bits(layout, page), kKeyHigh);
@@ -217,13 +215,13 @@ struct Zip {
     widen_small_scales(bytes(page + layout.token_scales), kBlockTokens, token_scales);
     const std::uint32_t all = groups_of(dim, kCodeLanes) * kCodeLanes;
     const CodeValues high = {.codes = codes_of(format, layout, page, true),
-                             .twice_middle = kHighMost,
+                             .twice_middle = kHighMax,
                              .group = all,
                              .token_scale = token_scales,
                              .token_offset = nullptr,
                              .channel_scale = channel_scales};
     const CodeValues low = {.codes = codes_of(format, layout, page, false),
-                            .twice_middle = kLowMost,
+                            .twice_middle = kLowMax,
                             .group = all,
                             .token_scale = token_scales + kValueHigh,
                             .token_offset = nullptr,
@@ -268,13 +266,17 @@ struct Zip {
   static constexpr Codec codec(std::uint32_t id, std::string_view name) {
     Codec row = head_codec<Zip>(id, name);
     row.needs_mass = true;
+    row.bounds.stored = 0.6;  // most tokens have 2 bits
     return row;
   }
 };
 
 }  // namespace
+}  // namespace codecs
 
-const Codec kZip = Zip<48, 16>::codec(48, "zip");
-const Codec kZipLow = Zip<32, 16>::codec(49, "zip-low");
+std::span<const Codec> zip_codecs() {
+  static constexpr Codec kRows[] = {codecs::Zip<48, 16>::codec(48, "zip"), codecs::Zip<32, 16>::codec(49, "zip-low")};
+  return kRows;
+}
 
 }  // namespace cairn

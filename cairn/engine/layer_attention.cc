@@ -10,7 +10,7 @@ namespace {
 constexpr std::size_t kProbeEvery = 10;
 
 LayerBasis basis_of(const LayerForms& forms) {
-  return {.hadamard_keys = forms.keys.settled.codec->rotated, .hadamard_values = forms.values.settled.codec->rotated};
+  return {.hadamard_keys = forms.keys.settled.codec->hadamard, .hadamard_values = forms.values.settled.codec->hadamard};
 }
 
 }  // namespace

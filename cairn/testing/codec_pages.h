@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "cairn/codec/codec.h"
-#include "cairn/codec/hadamard.h"
 #include "cairn/testing/normal_codebook.h"
 
 namespace cairn::testing {

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "cairn/codec/codec.h"
-#include "cairn/codec/pq_table.h"
+#include "cairn/codec/pq_head.h"
 
 namespace cairn::testing {
 
@@ -23,18 +23,18 @@ inline constexpr std::array<float, 16> kNormalLevels = {-2.733f, -2.069f, -1.618
                                                         1.256f,  1.618f,  2.069f,  2.733f};
 
 inline std::vector<std::byte> make_normal_codebook(const Codec& codec, PageShape shape) {
-  const PqForm form = pq_form(codec.id).value();
+  const codecs::PqForm form = codecs::pq_form(codec.id).value();
   const std::uint32_t dim = shape.head_dim;
   std::vector<float> floats(2 * std::size_t{dim});  // means stay zero
-  std::fill_n(floats.begin() + dim, dim, 2.733f / kPqMiddle);
+  std::fill_n(floats.begin() + dim, dim, 2.733f / codecs::kPqMiddle);
   const auto level = [](std::size_t code) {
-    return static_cast<std::byte>(std::lround((kNormalLevels[code] / 2.733f + 1.0f) * kPqMiddle));
+    return static_cast<std::byte>(std::lround((kNormalLevels[code] / 2.733f + 1.0f) * codecs::kPqMiddle));
   };
   std::vector<std::byte> levels;
-  while (levels.size() < pq_level_bytes(form, dim)) {
-    for (std::size_t c = 0; c < (form == PqForm::kChannels ? kPqLevels : kPqCentroids); ++c) {
-      levels.push_back(level(c % kPqLevels));
-      if (form == PqForm::kPairs) levels.push_back(level(c / kPqLevels));
+  while (levels.size() < codecs::pq_level_bytes(form, dim)) {
+    for (std::size_t c = 0; c < (form == codecs::PqForm::kChannels ? codecs::kPqLevels : codecs::kPqCentroids); ++c) {
+      levels.push_back(level(c % codecs::kPqLevels));
+      if (form == codecs::PqForm::kPairs) levels.push_back(level(c / codecs::kPqLevels));
     }
   }
   std::vector<std::byte> table;

@@ -8,10 +8,9 @@
 #include <utility>
 #include <vector>
 
-#include "cairn/codec/hadamard.h"
-#include "cairn/codec/pq_gains.h"
-#include "cairn/codec/pq_table.h"
-#include "cairn/codec/small_scale.h"
+#include "cairn/codec/codec.h"
+#include "cairn/codec/head_quantizer.h"
+#include "cairn/codec/pq_head.h"
 #include "cairn/train/kmeans.h"
 
 namespace cairn {
@@ -23,28 +22,29 @@ constexpr int kRounds = 5, kIterations = 5;
 // The table of one head in the making, over rows [n, head_dim] in the basis of the codec.
 class HeadTraining {
  public:
-  HeadTraining(PqForm form, std::uint32_t dim, std::vector<float> rows)
+  HeadTraining(codecs::PqForm form, std::uint32_t dim, std::vector<float> rows)
       : form_(form),
         dim_(dim),
         n_(rows.size() / dim),
         rows_(std::move(rows)),
         gains_(n_),
         centroids_(dim),
-        table_(pq_head_bytes(form, dim)) {
+        table_(codecs::pq_head_bytes(form, dim)) {
     take_off_means();
     for (std::size_t t = 0; t < n_; ++t) {
       double sum = 0;
       for (std::uint32_t d = 0; d < dim; ++d) sum += rows_[t * dim + d] * rows_[t * dim + d];
-      gains_[t] = small_scale(small_scale_nearest(static_cast<float>(std::sqrt(sum / dim))));
+      gains_[t] = codecs::small_scale(codecs::small_scale_nearest(static_cast<float>(std::sqrt(sum / dim))));
     }
   }
 
   // Centroids for the gains as they are.
   void place_centroids() {
-    const std::uint32_t width = form_ == PqForm::kChannels ? 1 : 2;
-    const KmeansShape plan = {.dimensions = width,
-                              .centroids = form_ == PqForm::kChannels ? kPqLevels : kPqCentroids,
-                              .iterations = kIterations};
+    const std::uint32_t width = form_ == codecs::PqForm::kChannels ? 1 : 2;
+    const KmeansShape plan = {
+        .dimensions = width,
+        .centroids = form_ == codecs::PqForm::kChannels ? codecs::kPqLevels : codecs::kPqCentroids,
+        .iterations = kIterations};
     std::vector<float> points(n_ * width), weights(n_);
     // The error of a token grows with its gain.
     for (std::size_t t = 0; t < n_; ++t) weights[t] = gains_[t] * gains_[t];
@@ -62,7 +62,7 @@ class HeadTraining {
 
   // The gains that the codec chooses for the table as it is.
   void choose_gains() {
-    const PqTable table = pq_table(form_, dim_, 0, table_.data());
+    const codecs::PqTable table = codecs::pq_table(form_, dim_, 0, table_.data());
     std::vector<float> block(std::size_t{dim_} * kBlockTokens);
     for (std::size_t first = 0; first < n_; first += kBlockTokens) {
       const std::size_t count = std::min<std::size_t>(kBlockTokens, n_ - first);
@@ -72,13 +72,13 @@ class HeadTraining {
           block[d * kBlockTokens + t] = rows_[(first + t) * dim_ + d] + table.mean[d];
         }
       }
-      PqHead head(table, dim_, block.data());
-      if (form_ == PqForm::kChannels) {
-        head.choose_gains(PqLevels(table, dim_));
+      codecs::PqHead head(table, dim_, block.data());
+      if (form_ == codecs::PqForm::kChannels) {
+        head.choose_gains(codecs::PqLevels(table, dim_));
       } else {
         head.choose_gains(table);
       }
-      for (std::size_t t = 0; t < count; ++t) gains_[first + t] = small_scale(head.gains()[t]);
+      for (std::size_t t = 0; t < count; ++t) gains_[first + t] = codecs::small_scale(head.gains()[t]);
     }
   }
 
@@ -103,14 +103,14 @@ class HeadTraining {
     const std::size_t count = centroids.size() / width;
     float largest = 0;
     for (std::size_t c = 0; c < count; ++c) largest = std::max(largest, std::fabs(centroids[c * width + i]));
-    scales()[d + i] = largest / kPqMiddle;
+    scales()[d + i] = largest / codecs::kPqMiddle;
     for (std::size_t c = 0; c < count; ++c) {
       const float share = largest > 0.0f ? centroids[c * width + i] / largest : 0.0f;
-      levels()[d * count + c * width + i] = static_cast<std::uint8_t>(std::lround((share + 1.0f) * kPqMiddle));
+      levels()[d * count + c * width + i] = static_cast<std::uint8_t>(std::lround((share + 1.0f) * codecs::kPqMiddle));
     }
   }
 
-  PqForm form_;
+  codecs::PqForm form_;
   std::uint32_t dim_;
   std::size_t n_;
   std::vector<float> rows_;  // without the means
@@ -119,7 +119,7 @@ class HeadTraining {
   std::vector<std::byte> table_;
 };
 
-std::vector<std::byte> train_head(PqForm form, std::uint32_t dim, std::vector<float> rows) {
+std::vector<std::byte> train_head(codecs::PqForm form, std::uint32_t dim, std::vector<float> rows) {
   HeadTraining head(form, dim, std::move(rows));
   head.place_centroids();
   for (int round = 1; round < kRounds; ++round) {
@@ -133,7 +133,7 @@ std::vector<std::byte> train_head(PqForm form, std::uint32_t dim, std::vector<fl
 
 Result<Codebooks> train_codebooks(const Codec& codec, const Digest& model, const KvSamples& samples, ThreadPool& pool,
                                   const std::function<void(std::size_t done, std::size_t total)>& on_progress) {
-  const std::optional<PqForm> form = pq_form(codec.id);
+  const std::optional<codecs::PqForm> form = codecs::pq_form(codec.id);
   if (!form) {
     return fail(ErrorCode::kUnsupported,
                 "codec '" + std::string(codec.name) + "' has no codebooks; pq4 and pq4-256 do");
@@ -147,7 +147,7 @@ Result<Codebooks> train_codebooks(const Codec& codec, const Digest& model, const
     const auto table = static_cast<std::uint32_t>(item / shape.kv_heads);
     const auto head = static_cast<std::uint32_t>(item % shape.kv_heads);
     std::vector<float> rows = samples.head(table / 2, table % 2 == 0 ? Side::kKey : Side::kValue, head);
-    if (codec.rotated) turn_heads(rows, shape.head_dim);
+    if (codec.hadamard) hadamard_heads(rows, shape.head_dim);
     const std::vector<std::byte> trained = train_head(*form, shape.head_dim, std::move(rows));
     std::ranges::copy(trained, tables[table].begin() + static_cast<std::ptrdiff_t>(head * trained.size()));
     const std::size_t so_far = done.fetch_add(1) + 1;

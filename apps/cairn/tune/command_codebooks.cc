@@ -14,7 +14,6 @@
 #include "apps/cairn/text.h"
 #include "apps/cairn/tune/tune_commands.h"
 #include "cairn/codec/codebooks.h"
-#include "cairn/codec/pq_table.h"
 #include "cairn/train/kv_samples.h"
 #include "cairn/train/train_codebooks.h"
 
@@ -33,7 +32,7 @@ struct CodebookOptions {
 
 Result<const Codec*> trained_codec(const std::string& name) {
   CAIRN_TRY(const Codec* codec, find_codec(name));
-  if (codec->needs_codebook && pq_form(codec->id)) return codec;
+  if (codec->needs_codebook) return codec;
   return fail(ErrorCode::kUnsupported, "codec '" + name + "' has no codebooks to train; pq4 and pq4-256 do");
 }
 

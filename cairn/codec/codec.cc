@@ -1,18 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cairn/codec/table.h"
+#include "cairn/codec/codec.h"
 
 #include <algorithm>
 #include <string>
 #include <vector>
 
 #include "cairn/kernels/codes.h"
+#include "cairn/kernels/kernels.h"
 
 namespace cairn {
 
 std::span<const Codec> codec_table() {
-  static const std::vector<Codec> table = {kRawF16,   kRawBF16,   kRawF32,   kKivi4G32,   kKivi4G64, kKivi2G32,
-                                           kKivi2G64, kTok4Plain, kTok4Mean, kTok4Turned, kTok4,     kTok8,
-                                           kZip,      kZipLow,    kPq4,      kPq4Pairs};
+  static const std::vector<Codec> table = [] {
+    std::vector<Codec> rows;
+    for (const auto& family : {raw_codecs, kivi_codecs, tok_codecs, zip_codecs, pq_codecs}) {
+      rows.insert(rows.end(), family().begin(), family().end());
+    }
+    return rows;
+  }();
   return table;
 }
 
@@ -34,13 +39,19 @@ Status check_shape(const Codec& codec, PageShape shape) {
 }
 
 const Codec& open_codec(const Codec& codec) {
-  return codec.store_token != nullptr ? codec : kRawF16;
+  return codec.store_token != nullptr ? codec : raw_codecs().front();
 }
 
 PageFormat open_format(const PageFormat& format) {
   PageFormat open = format;
   open.codec = &open_codec(*format.codec);
   return open;
+}
+
+void hadamard_heads(std::span<float> rows, std::uint32_t head_dim) {
+  for (std::size_t first = 0; first < rows.size(); first += head_dim) {
+    kernels().hadamard(rows.data() + first, head_dim);
+  }
 }
 
 double bits_per_value(const PageFormat& format) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The codebook of the codecs of pq.cc, for one layer and side. For each KV head, in turn:
+// The codebook of the codecs of pq.cc, and a head of a block on its way into them. The codebook of one layer and side
+// has for each KV head, in turn:
 //
 //   mean   [head_dim] f32    K[t, d] = mean[d] + gain[t] * scale[d] * (level - 127.5)
 //   scale  [head_dim] f32
@@ -15,8 +16,9 @@
 #include <optional>
 
 #include "cairn/block/shape.h"
+#include "cairn/kernels/codes.h"
 
-namespace cairn {
+namespace cairn::codecs {
 
 inline constexpr std::uint32_t kPqLevels = 16;      // centroids of a channel in pq4
 inline constexpr std::uint32_t kPqCentroids = 256;  // centroids of a pair of channels in pq4-256
@@ -68,4 +70,43 @@ inline void pq_points(const PqTable& table, std::uint32_t pair, float* points) {
   for (std::uint32_t i = 0; i < 2 * kPqCentroids; ++i) points[i] = table.scale[2 * pair + i % 2] * pq_level(levels[i]);
 }
 
-}  // namespace cairn
+// Of pq4: the levels of each channel and where the nearest changes, in units of the gain.
+struct PqLevels {
+  alignas(64) float levels[kMaxChannels * kPqLevels];
+  alignas(64) float bounds[kMaxChannels * (kPqLevels - 1)];
+
+  PqLevels(const PqTable& table, std::uint32_t head_dim);
+};
+
+// A head without its means, and the gain of each token. The trainer makes the same, so that centroids are made for the
+// gains they will meet. A norm says too little about a gain: tokens with a few large channels, as the first of a text,
+// need one that reaches them, so several are tried, and the one with the least error stays. Large; on the stack of an
+// encoder.
+class PqHead {
+ public:
+  // by_channel: [head_dim, kBlockTokens].
+  PqHead(const PqTable& table, std::uint32_t head_dim, const float* by_channel);
+
+  void choose_gains(const PqLevels& levels);  // for pq4
+  void choose_gains(const PqTable& table);    // for pq4-256
+
+  // Codes [head_dim, kBlockTokens] of pq4, for the gains that were chosen.
+  void write_codes(const PqLevels& levels, std::uint8_t* codes) const;
+  // Codes [kBlockTokens] of one pair of channels of pq4-256.
+  void write_codes(const PqTable& table, std::uint32_t pair, std::uint8_t* codes) const;
+
+  const std::uint8_t* gains() const { return gains_; }  // [kBlockTokens], small scales
+
+ private:
+  template <class Error>
+  void choose(int below, int above, const Error& error_of);
+  // Squared distances of one pair from its nearest centroids, in units of the gain.
+  void nearest(const PqTable& table, std::uint32_t pair, const float* inverse, std::uint8_t* codes,
+               float* distance) const;
+
+  std::uint32_t dim_;
+  std::uint8_t gains_[kBlockTokens];
+  alignas(64) float centred_[kMaxChannels * kBlockTokens];
+};
+
+}  // namespace cairn::codecs

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cairn/codec/pq_gains.h"
+#include "cairn/codec/pq_head.h"
 
 #include <algorithm>
 #include <cmath>
 
-#include "cairn/codec/small_scale.h"
+#include "cairn/codec/head_quantizer.h"
 #include "cairn/kernels/kernels.h"
 
-namespace cairn {
+namespace cairn::codecs {
 namespace {
 
 // Gains are tried around the norm, or around what brings the largest value this near to the outermost centroid: steps
-// of small_scale.h, 6 to 13 % each. Half as many cost a tenth of the mean KL on the demo model; a search among 256
+// of small scales, 6 to 13 % each. Half as many cost a tenth of the mean KL on the demo model; a search among 256
 // centroids takes its time.
 constexpr float kReach = 0.8f;
 constexpr int kBelow = 2, kAbove = 3, kBelowPairs = 1, kAbovePairs = 2;
@@ -110,4 +110,4 @@ void PqHead::nearest(const PqTable& table, std::uint32_t pair, const float* inve
   kernels().nearest_points(units[0], units[1], kBlockTokens, points, kPqCentroids, codes, distance);
 }
 
-}  // namespace cairn
+}  // namespace cairn::codecs

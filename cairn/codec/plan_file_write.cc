@@ -3,8 +3,8 @@
 #include <charconv>
 #include <cmath>
 
+#include "cairn/base/file.h"
 #include "cairn/codec/plan_file.h"
-#include "cairn/codec/plan_file_rules.h"
 
 namespace cairn {
 namespace {
@@ -125,6 +125,11 @@ Result<std::string> render_plan_file(const PlanFile& plan) {
     text += "\n# How it was found. Nothing is decided by what follows.\n[found]\n" + found;
   }
   return text;
+}
+
+Status write_plan_file(const std::string& path, const PlanFile& plan) {
+  CAIRN_TRY(const std::string text, render_plan_file(plan));
+  return write_file(path, text);
 }
 
 }  // namespace cairn
