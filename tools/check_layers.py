@@ -27,7 +27,7 @@ OWNERS = [
     (re.compile(r"^hiredis"), ["cairn/store/redis/redis_connect.cc"]),
     (re.compile(r"^pcre2"), ["cairn/text/pretokenizer.cc"]),
     (re.compile(r"^(dnnl|oneapi/)"), ["cairn/engine/dense_onednn.cc"]),
-    (re.compile(r"^faiss/"), ["cairn/train/kmeans.cc"]),
+    (re.compile(r"^faiss/"), ["cairn/train/train_codebooks.cc"]),
     # To tell libraries to stay on one thread.
     (re.compile(r"^omp\.h"), ["cairn/base/single_openmp_thread.h"]),
     (re.compile(r"^toml"), ["cairn/codec/plan_file.cc", "apps/cairn/serve/config_file.cc"]),

@@ -12,7 +12,8 @@ struct ExitCode {
   const char* meaning;
 };
 
-// One status per error code, so that scripts need not read messages. 0 is success.
+// One status per error code that a command can end with, so that scripts need not read messages. 0 is success. A code
+// that is not listed (kBusy, which servers answer over HTTP) would be a bug of a command and ends as one.
 inline constexpr ExitCode kExitCodes[] = {
     {ErrorCode::kInternal, 1, "a bug, or a check of ours that failed"},
     {ErrorCode::kInvalidArgument, 2, "a wrong flag or value"},

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cairn/base/result.h"
 
+#include <cstdio>
+#include <cstdlib>
+
+#include "cairn/base/check.h"
+
 namespace cairn {
 
 std::string_view error_code_name(ErrorCode code) {
@@ -17,6 +22,11 @@ std::string_view error_code_name(ErrorCode code) {
     case ErrorCode::kInternal: return "internal error";
   }
   return "unknown";
+}
+
+void check_failed(const char* condition, const char* file, int line) {
+  std::fprintf(stderr, "cairn: broken invariant: %s (%s:%d); please report this\n", condition, file, line);
+  std::abort();
 }
 
 }  // namespace cairn

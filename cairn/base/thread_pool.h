@@ -15,7 +15,7 @@ namespace cairn {
 // run() is to be called from one thread at a time and not from inside a body. Bodies must not throw.
 class ThreadPool {
  public:
-  // `threads` counts the caller; 0 means one per available core. Where the system refuses to start so many, size()
+  // `threads` counts the caller; 0 means one per available core. Where the system refuses to start them all, size()
   // is smaller.
   explicit ThreadPool(unsigned threads);
   ~ThreadPool();

@@ -15,7 +15,7 @@
 //
 // b = min(users, c) sessions decode together: a step reads the weights once and each one's KV. `decode` is how long one
 // answer of a tokens takes to come, and decode / b the device's time for it. A session is one prefill and S rounds of
-// question and answer; with more users than places, someone else has been served before each round, so each costs a
+// question and answer; with more users than places, another user was served before each round, so each costs a
 // switch. Prefills and switches overlap with nothing.
 //
 // Assumptions: every device and the link reach their rates; tensor parallelism is ideal, costs no communication, and

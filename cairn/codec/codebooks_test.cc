@@ -49,7 +49,7 @@ void set(Bytes& bytes, std::size_t at, T value) {
   std::memcpy(bytes.data() + at, &value, sizeof value);
 }
 
-// Makes the digest right again, as somebody who forges a file would.
+// Makes the digest right again, as a forger of a file would.
 Bytes sealed(Bytes bytes) {
   const std::size_t before = bytes.size() - kDigestBytes;
   const Digest digest = Hasher("cairn.codebooks").bytes(std::span(bytes).first(before)).finish();
@@ -125,7 +125,7 @@ TEST(Codebooks, EveryFlippedBitIsNoticed) {
   }
 }
 
-// With a digest that fits, since a digest keeps nobody from writing nonsense.
+// With a digest that fits, since nonsense can have a digest too.
 TEST(Codebooks, SizesThatMakeNoSenseAreRefusedBeforeAllocating) {
   const Bytes whole = small_books().bytes();
   for (const std::size_t at : {48, 52, 56, 60}) {  // KV heads, channels, layers, bytes of a table

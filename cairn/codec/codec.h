@@ -61,7 +61,7 @@ struct Codec {
   bool needs_mass = false;      // encode reads OpenBlock::mass
   bool needs_codebook = false;  // PageFormat::codebook may not be null
 
-  // Bytes of one table of its codebooks, for one layer and side. Null unless needs_codebook; any so many bytes will do,
+  // Bytes of one table of its codebooks, for one layer and side. Null unless needs_codebook; any bytes will do,
   // aligned for floats.
   std::size_t (*codebook_bytes)(PageShape shape) = nullptr;
 

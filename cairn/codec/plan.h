@@ -26,8 +26,8 @@ struct LayerPlan {
 // A value.
 struct CodecPlan {
   std::vector<LayerPlan> layers;
-  std::uint32_t sink_blocks = 0;    // the first so many blocks of a sequence are never encoded
-  std::uint32_t recent_blocks = 0;  // nor are so many full blocks before the open one
+  std::uint32_t sink_blocks = 0;    // number of first blocks of a sequence that are never encoded
+  std::uint32_t recent_blocks = 0;  // number of full blocks before the open one that are not either
   // Queries of a prompt see all of it as it was computed, and it is encoded afterwards, as the papers do. Otherwise a
   // query sees the blocks before its own as they are stored.
   bool exact_prefill = false;

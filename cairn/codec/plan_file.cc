@@ -140,7 +140,7 @@ std::optional<Digest> digest_of(std::string_view hex) {
   return digest;
 }
 
-// Takes keys of a table, each at most once, and knows in the end which nobody asked for. Absent keys are empty
+// Reads keys of a table, each at most once, and knows in the end which of them were not read. Absent keys are empty
 // optionals.
 class Keys {
  public:

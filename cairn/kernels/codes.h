@@ -15,7 +15,7 @@ namespace cairn {
 // Values of a code matrix side by side in one 64-byte vector: 16 lanes, 4 deep.
 inline constexpr std::uint32_t kCodeLanes = 16;
 inline constexpr std::uint32_t kCodeQuad = 4;
-// The summed axis of a score is cut into segments of so many channels, each with a scale of its own for the query.
+// The summed axis of a score is cut into segments of this many channels, each with a scale of its own for the query.
 inline constexpr std::uint32_t kQuerySegment = 32;
 // Longest head that the kernels take.
 inline constexpr std::uint32_t kMaxChannels = 512;

@@ -108,7 +108,7 @@ const Kernels& kernels();
 // Empty, or one line saying why CAIRN_ISA could not be followed.
 std::string_view forced_isa_error();
 
-// The sets of this build, one per folder, whatever this processor has; for dispatch.cc.
+// The sets of this build, one per folder, also those that this processor lacks; for dispatch.cc.
 extern const Kernels kScalarKernels;
 extern const Kernels kAvx2Kernels;
 extern const Kernels kAvx512Kernels;

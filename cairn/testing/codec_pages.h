@@ -1,16 +1,62 @@
 // SPDX-License-Identifier: Apache-2.0
-// Test support: pages of any codec from rows of floats.
+// Test support: pages of any codec from rows of floats, and codebooks without training, for normal values of any
+// variance.
 #pragma once
 
+#include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <map>
+#include <mutex>
 #include <span>
+#include <tuple>
 #include <vector>
 
 #include "cairn/codec/codec.h"
-#include "cairn/testing/normal_codebook.h"
+#include "cairn/codec/pq_head.h"
 
 namespace cairn::testing {
+
+// The 16 levels with the least squared error for a standard normal variable (Max, 1960).
+inline constexpr std::array<float, 16> kNormalLevels = {-2.733f, -2.069f, -1.618f, -1.256f, -0.942f, -0.657f,
+                                                        -0.388f, -0.128f, 0.128f,  0.388f,  0.657f,  0.942f,
+                                                        1.256f,  1.618f,  2.069f,  2.733f};
+
+inline std::vector<std::byte> make_normal_codebook(const Codec& codec, PageShape shape) {
+  const codecs::PqForm form = codecs::pq_form(codec.id).value();
+  const std::uint32_t dim = shape.head_dim;
+  std::vector<float> floats(2 * std::size_t{dim});  // means stay zero
+  std::fill_n(floats.begin() + dim, dim, 2.733f / codecs::kPqMiddle);
+  const auto level = [](std::size_t code) {
+    return static_cast<std::byte>(std::lround((kNormalLevels[code] / 2.733f + 1.0f) * codecs::kPqMiddle));
+  };
+  std::vector<std::byte> levels;
+  while (levels.size() < codecs::pq_level_bytes(form, dim)) {
+    for (std::size_t c = 0; c < (form == codecs::PqForm::kChannels ? codecs::kPqLevels : codecs::kPqCentroids); ++c) {
+      levels.push_back(level(c % codecs::kPqLevels));
+      if (form == codecs::PqForm::kPairs) levels.push_back(level(c / codecs::kPqLevels));
+    }
+  }
+  std::vector<std::byte> table;
+  for (std::uint32_t h = 0; h < shape.kv_heads; ++h) {
+    const auto bytes = std::as_bytes(std::span(floats));
+    table.insert(table.end(), bytes.begin(), bytes.end());
+    table.insert(table.end(), levels.begin(), levels.end());
+  }
+  return table;
+}
+
+// The same table for the life of the program.
+inline const std::byte* normal_codebook(const Codec& codec, PageShape shape) {
+  static std::mutex mutex;
+  static std::map<std::tuple<std::uint32_t, std::uint32_t, std::uint32_t>, std::vector<std::byte>> tables;
+  const std::lock_guard lock(mutex);
+  auto& table = tables[{codec.id, shape.kv_heads, shape.head_dim}];
+  if (table.empty()) table = make_normal_codebook(codec, shape);
+  return table.data();
+}
 
 // 64-byte aligned, as pages are.
 class PageMemory {

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cairn/train/kmeans.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <vector>
 
 #include "cairn/testing/random.h"
+#include "cairn/train/train_codebooks.h"
 
-namespace cairn {
+namespace cairn::train {
 namespace {
 
 TEST(Kmeans, FindsSeparateClustersInOrder) {
@@ -45,4 +44,4 @@ TEST(Kmeans, IsDeterministicAndGoesOnFromAStart) {
 }
 
 }  // namespace
-}  // namespace cairn
+}  // namespace cairn::train

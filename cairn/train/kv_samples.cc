@@ -7,7 +7,7 @@
 #include "cairn/engine/kv_tap.h"
 #include "cairn/kernels/kernels.h"
 
-namespace cairn {
+namespace cairn::train {
 namespace {
 
 // Copies what passes and leaves it as it is.
@@ -39,15 +39,15 @@ KvSamples::KvSamples(std::uint32_t layers, PageShape shape, std::size_t tokens)
   for (auto& rows : rows_) rows.resize(tokens * shape.values_per_token());
 }
 
-Result<KvSamples> KvSamples::collect(const Engine& engine, std::span<const TokenId> text, const Plan& plan,
+Result<KvSamples> KvSamples::collect(const Engine& engine, std::span<const TokenId> text, const Options& wanted,
                                      const PrefillControl& control) {
-  const std::uint32_t window = plan.window == 0 ? engine.context() : plan.window;
+  const std::uint32_t window = wanted.window == 0 ? engine.context() : wanted.window;
   const Tokenizer& tokenizer = engine.tokenizer();
   const bool begins = tokenizer.adds_bos() && tokenizer.bos().has_value();
-  const std::size_t total = std::min(plan.max_tokens, text.size());
-  if (total < kFewest) {
+  const std::size_t total = std::min(wanted.max_tokens, text.size());
+  if (total < kMinTokens) {
     return fail(ErrorCode::kInvalidArgument,
-                std::to_string(total) + " tokens are too few to train on; give at least " + std::to_string(kFewest));
+                std::to_string(total) + " tokens are too few to train on; give at least " + std::to_string(kMinTokens));
   }
   if (window < 2) return fail(ErrorCode::kInvalidArgument, "a window needs at least 2 tokens");
   if (window > engine.context()) {
@@ -88,4 +88,4 @@ std::vector<float> KvSamples::head(std::uint32_t layer, Side side, std::uint32_t
   return out;
 }
 
-}  // namespace cairn
+}  // namespace cairn::train

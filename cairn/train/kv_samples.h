@@ -11,22 +11,22 @@
 #include "cairn/block/shape.h"
 #include "cairn/engine/engine.h"
 
-namespace cairn {
+namespace cairn::train {
 
 // Immutable once made; thread-safe.
 class KvSamples {
  public:
-  // All that the text may add up to `max_tokens`, in windows of `window` tokens (0: the engine's context) that are
+  // Up to `max_tokens` tokens of the text, in windows of `window` tokens (0: the engine's context) that are
   // spread evenly over it, each after the begin token that the model wants. Errors: kInvalidArgument (a text of fewer
-  // than kFewest tokens, a window of fewer than 2), kTooLong (one beyond the engine's
+  // than kMinTokens tokens, a window of fewer than 2), kTooLong (one beyond the engine's
   // context), those of Engine::sibling and of prefill; kCancelled.
-  struct Plan {
+  struct Options {
     std::size_t max_tokens = 8192;
     std::uint32_t window = 0;
   };
-  static Result<KvSamples> collect(const Engine& engine, std::span<const TokenId> text, const Plan& plan,
+  static Result<KvSamples> collect(const Engine& engine, std::span<const TokenId> text, const Options& wanted,
                                    const PrefillControl& control = {});
-  static constexpr std::size_t kFewest = 1024;
+  static constexpr std::size_t kMinTokens = 1024;
 
   std::size_t tokens() const { return tokens_; }
   std::uint32_t layers() const { return layers_; }
@@ -45,4 +45,4 @@ class KvSamples {
   std::vector<std::vector<std::uint16_t>> rows_;
 };
 
-}  // namespace cairn
+}  // namespace cairn::train

@@ -17,7 +17,7 @@
 #include "cairn/testing/tiny_engine.h"
 #include "cairn/testing/tiny_model.h"
 
-namespace cairn {
+namespace cairn::train {
 namespace {
 
 std::unique_ptr<Engine> tiny_engine(unsigned threads = 1) {
@@ -136,4 +136,4 @@ TEST_F(PlanOfCodebooks, RefusesThoseOfAnotherCodecShapeOrSize) {
 }
 
 }  // namespace
-}  // namespace cairn
+}  // namespace cairn::train

@@ -18,10 +18,10 @@ namespace cairn::tune {
 Result<Unit> pair_unit(const Unit& keys, const Unit& values, std::span<const double> errors = {});
 
 struct ClusterOptions {
-  // Two units are neighbours when no choice's error in one is more than so many times that in the other.
+  // Two units are neighbours when no choice's error in one is more than this many times that in the other.
   double factor = 1.5;
-  // A unit with so many neighbours, itself among them, belongs to the core of a cluster. With 1 or 2, clusters are
-  // whatever is connected.
+  // A unit with this many neighbours, itself among them, belongs to the core of a cluster. With 1 or 2, clusters are
+  // all that is connected.
   std::size_t core_neighbours = 2;
 };
 

@@ -56,7 +56,7 @@ struct Fitness {
 // Requires: finite errors.
 std::vector<Fitness> fitness(std::span<const Cost> costs);
 
-// The `count` fittest in order, of equally fit ones the first; all when there are not so many.
+// The `count` fittest in order, of equally fit ones the first; all when there are fewer.
 std::vector<std::size_t> fittest(std::span<const Cost> costs, std::size_t count);
 
 }  // namespace cairn::tune

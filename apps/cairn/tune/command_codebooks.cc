@@ -14,7 +14,6 @@
 #include "apps/cairn/text.h"
 #include "apps/cairn/tune/tune_commands.h"
 #include "cairn/codec/codebooks.h"
-#include "cairn/train/kv_samples.h"
 #include "cairn/train/train_codebooks.h"
 
 namespace cairn {
@@ -25,7 +24,7 @@ struct CodebookOptions {
   std::string text;
   std::string codec = "pq4";
   std::string output;
-  std::size_t tokens = KvSamples::Plan{}.max_tokens;
+  std::size_t tokens = train::KvSamples::Options{}.max_tokens;
   std::uint32_t window = 0;
   bool json = false;
 };
@@ -44,15 +43,15 @@ Status run_codebooks(const CodebookOptions& options) {
   const std::vector<TokenId> tokens = engine->tokenizer().encode(text);
 
   Progress sampling("Sampling");
-  const Result<KvSamples> samples =
-      KvSamples::collect(*engine, tokens, {.max_tokens = options.tokens, .window = options.window},
-                         {.on_progress = sampling.counter(), .cancel = &interrupt_flag()});
+  const Result<train::KvSamples> samples =
+      train::KvSamples::collect(*engine, tokens, {.max_tokens = options.tokens, .window = options.window},
+                                {.on_progress = sampling.counter(), .cancel = &interrupt_flag()});
   sampling.finish();
   if (!samples) return std::unexpected(samples.error());
 
   Progress training("Training");
   const Result<Codebooks> books =
-      train_codebooks(*codec, engine->recipe().weights, *samples, engine->pool(), training.counter());
+      train::train_codebooks(*codec, engine->recipe().weights, *samples, engine->pool(), training.counter());
   training.finish();
   if (!books) return std::unexpected(books.error());
   if (interrupted()) return fail(ErrorCode::kCancelled, "interrupted; nothing was written");

@@ -1,11 +1,164 @@
 // SPDX-License-Identifier: Apache-2.0
-// cairn tune: artifacts that fit codecs to a model.
+// cairn tune: artifacts that fit codecs to a model. Here `cairn tune plan`: a codec for the keys and one for the values
+// of each layer, under a cap.
 #include <CLI/CLI.hpp>
+#include <ctime>
+#include <filesystem>
+#include <iostream>
+#include <memory>
 
 #include "apps/cairn/commands.h"
+#include "apps/cairn/eval/eval_json.h"
+#include "apps/cairn/interrupt.h"
+#include "apps/cairn/option_checks.h"
+#include "apps/cairn/table.h"
+#include "apps/cairn/text.h"
 #include "apps/cairn/tune/tune_commands.h"
+#include "apps/cairn/tune/tune_plan.h"
+#include "cairn/codec/plan_file.h"
 
 namespace cairn {
+namespace {
+
+std::string today() {
+  const std::time_t now = std::time(nullptr);
+  char text[16];
+  std::strftime(text, sizeof text, "%Y-%m-%d", std::gmtime(&now));
+  return text;
+}
+
+std::string command_text(const TuneOptions& options) {
+  std::string text = "cairn tune plan -m " + options.model.model + " " + options.text;
+  if (options.bits > 0) text += " --bits " + format_number(options.bits, 3);
+  if (options.kl > 0) text += " --kl " + format_number(options.kl, 5);
+  text += " --candidates ";
+  for (const std::string& name : options.candidates) text += (name == options.candidates.front() ? "" : ",") + name;
+  if (!options.codebooks.empty()) text += " --codebooks " + options.codebooks;
+  if (options.method == "search") {
+    text += " --judged " + std::to_string(options.judged) + " --seed " + std::to_string(options.seed);
+  }
+  return text + " --method " + options.method + " --context " + std::to_string(options.context) + " --prompts " +
+         std::to_string(options.prompts) + " --validation " + std::to_string(options.validation);
+}
+
+PlanFile file_of(const TuneOptions& options, const TuneResult& result) {
+  const MeasuredPoint& best = result.plans[result.best];
+  PlanFile file;
+  file.model = result.model;
+  for (const LayerPlan& layer : best.plan.layers) {
+    file.keys.emplace_back(layer.keys->name);
+    file.values.emplace_back(layer.values->name);
+  }
+  if (best.plan.codebooks != nullptr) {
+    const auto folder = std::filesystem::absolute(options.out).parent_path();
+    file.codebooks = {.path = std::filesystem::relative(std::filesystem::absolute(options.codebooks), folder).string(),
+                      .digest = best.plan.codebooks->digest()};
+  }
+  file.found = {.method = best.name,
+                .calibration = result.calibration,
+                .command = command_text(options),
+                .date = today(),
+                .bytes_per_token = static_cast<double>(best.block_bytes) / kBlockTokens,
+                .bits_per_value = best.bits,
+                .predicted_error = best.predicted_kl,
+                .measured_kl = best.measured_kl};
+  return file;
+}
+
+Json plan_json(const MeasuredPoint& plan) {
+  Json keys = Json::array(), values = Json::array();
+  for (const LayerPlan& layer : plan.plan.layers) {
+    keys.push_back(layer.keys->name);
+    values.push_back(layer.values->name);
+  }
+  return {{"name", plan.name},
+          {"bits_per_value", plan.bits},
+          {"bytes_per_token", static_cast<double>(plan.block_bytes) / kBlockTokens},
+          {"predicted_kl", plan.predicted_kl ? Json(*plan.predicted_kl) : Json()},
+          {"measured_kl", plan.measured_kl},
+          {"keys", keys},
+          {"values", values}};
+}
+
+void print(const TuneOptions& options, const TuneResult& result) {
+  std::vector<std::vector<std::string>> table = {
+      {"plan", "bytes/token", "bits/value", "predicted KL", "measured KL", "written"}};
+  for (std::size_t i = 0; i < result.plans.size(); ++i) {
+    const MeasuredPoint& plan = result.plans[i];
+    table.push_back({plan.name, format_number(static_cast<double>(plan.block_bytes) / kBlockTokens, 0),
+                     format_number(plan.bits, 2), plan.predicted_kl ? format_number(*plan.predicted_kl, 5) : "",
+                     format_number(plan.measured_kl, 5), i == result.best ? options.out : ""});
+  }
+  std::cout << format_table(table) << "Use it as --codec " << options.out << '\n';
+}
+
+Status run_plan(const TuneOptions& options) {
+  if (!options.out.ends_with(".toml")) {
+    return fail(ErrorCode::kInvalidArgument, "--output '" + options.out + "': a plan file is named *.toml");
+  }
+  if (options.bits == 0 && options.kl == 0) {
+    return fail(ErrorCode::kInvalidArgument,
+                "give a cap: --bits N (true bits per value) or --kl N (mean KL divergence)");
+  }
+  if (options.kl > 0 && options.method == "search") {
+    return fail(ErrorCode::kInvalidArgument, "--method search takes --bits; --kl goes with --method dp");
+  }
+  const InterruptScope interrupt;
+  CAIRN_TRY(const TuneResult result, tune_plan(options));
+  CAIRN_TRY_VOID(write_plan_file(options.out, file_of(options, result)));
+  if (!options.json) {
+    print(options, result);
+    return {};
+  }
+  Json report = {{"format", "cairn.tune.plan.v1"}, {"file", options.out}, {"calibration", result.calibration}};
+  report["best"] = result.plans[result.best].name;
+  report["plans"] = Json::array();
+  for (const MeasuredPoint& plan : result.plans) report["plans"].push_back(plan_json(plan));
+  std::cout << dump_json(report);
+  return {};
+}
+
+void add_tune_plan_command(CLI::App& tune, Status& outcome) {
+  CLI::App* command = tune.add_subcommand("plan", "Choose a codec for each layer's keys and values, under a cap");
+  auto options = std::make_shared<TuneOptions>();
+  options->candidates = {"kivi2-g64", "kivi2-g32", "tok4", "kivi4-g32", "tok8", "raw_f16"};
+  add_model_options(*command, options->model);
+  command->add_option("text", options->text, "Prompts to measure on, a UTF-8 file; - for standard input")->required();
+  command->add_option("-o,--output", options->out, "The plan to write, as plan.toml")->required();
+  command->add_option("--bits", options->bits, "Most true bits per value, metadata included")
+      ->check(number_between(0.5, 32.0));
+  command->add_option("--kl", options->kl, "Most mean KL divergence; then the fewest bytes")
+      ->check(number_between(1e-9, 100.0));
+  command->add_option("--candidates", options->candidates, "Codecs to choose from")
+      ->delimiter(',')
+      ->capture_default_str();
+  command->add_option("--codebooks", options->codebooks, "Of candidates that need them, see 'cairn tune codebooks'");
+  command
+      ->add_option("--method", options->method,
+                   "dp: measure units, add errors up, choose exactly. search: KVTuner's, plans judged end to end")
+      ->check(CLI::IsMember({"dp", "search"}))
+      ->capture_default_str();
+  command->add_option("--context", options->context, "Tokens of a window")
+      ->check(CLI::Range(128, 1 << 20))
+      ->capture_default_str();
+  command->add_option("--prompts", options->prompts, "Windows that units, and the plans of a search, are measured on")
+      ->check(CLI::Range(1, 10000))
+      ->capture_default_str();
+  command->add_option("--validation", options->validation, "Windows after those that the best plans are measured on")
+      ->check(CLI::Range(1, 10000))
+      ->capture_default_str();
+  command->add_option("--validated", options->validated, "Best plans that are measured end to end")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  command->add_option("--judged", options->judged, "Plans that a search may measure")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
+  command->add_option("--seed", options->seed, "Of the search")->capture_default_str();
+  command->add_flag("--json", options->json, "Print JSON");
+  command->callback([options, &outcome] { outcome = run_plan(*options); });
+}
+
+}  // namespace
 
 void add_tune_command(CLI::App& app, Status& outcome) {
   CLI::App* command = app.add_subcommand("tune", "Fit the codecs of the KV cache to a model");

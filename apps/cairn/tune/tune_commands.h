@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The subcommands of `cairn tune`.
+// The subcommand of `cairn tune` that has a file of its own.
 #pragma once
 
 #include "apps/cairn/cli_fwd.h"
@@ -7,7 +7,6 @@
 
 namespace cairn {
 
-void add_tune_plan_command(CLI::App& tune, Status& outcome);
 void add_tune_codebooks_command(CLI::App& tune, Status& outcome);
 
 }  // namespace cairn
