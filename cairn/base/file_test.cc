@@ -47,8 +47,8 @@ TEST_F(File, ALinkStaysALink) {
 }
 
 TEST_F(File, WhatCannotBeReadSaysWhy) {
-  const auto error = [](const fs::path& path, std::size_t most = 100) {
-    return read_file(path.string(), most).error();
+  const auto error = [](const fs::path& path, std::size_t max_bytes = 100) {
+    return read_file(path.string(), max_bytes).error();
   };
   EXPECT_EQ(error(path_).code, ErrorCode::kNotFound);
   EXPECT_EQ(error(folder_).code, ErrorCode::kIo);

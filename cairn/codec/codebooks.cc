@@ -43,8 +43,8 @@ std::uint64_t file_bytes(const Head& head) {
 
 // Empty, or what is wrong.
 std::string problem(const Head& head) {
-  const auto out_of = [](const char* what, std::uint32_t value, std::uint32_t most) {
-    return std::string(what) + " must be 1 to " + std::to_string(most) + ", not " + std::to_string(value);
+  const auto out_of = [](const char* what, std::uint32_t value, std::uint32_t max) {
+    return std::string(what) + " must be 1 to " + std::to_string(max) + ", not " + std::to_string(value);
   };
   if (head.layers == 0 || head.layers > kMaxLayers) return out_of("layers", head.layers, kMaxLayers);
   if (head.kv_heads == 0 || head.kv_heads > kMaxHeads) return out_of("KV heads", head.kv_heads, kMaxHeads);

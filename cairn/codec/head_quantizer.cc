@@ -102,8 +102,8 @@ void choose_scales(std::span<const SymmetricQuantizer> parts, int candidates, st
   for (const SymmetricQuantizer& part : parts) {
     float low[kMaxChannels], high[kMaxChannels];
     kernels().column_range(part.x, part.rows, static_cast<std::uint32_t>(cols), low, high);
-    const float most = part.factor * static_cast<float>(part.max_code) / 2.0f;
-    for (std::size_t c = 0; c < cols; ++c) reach[c] = std::max(reach[c], std::max(-low[c], high[c]) / most);
+    const float reached = part.factor * static_cast<float>(part.max_code) / 2.0f;
+    for (std::size_t c = 0; c < cols; ++c) reach[c] = std::max(reach[c], std::max(-low[c], high[c]) / reached);
   }
   std::uint8_t tried[kMaxChannels];
   for (std::size_t c = 0; c < cols; ++c) tried[c] = scales[c] = small_scale_above(reach[c]);

@@ -190,14 +190,14 @@ class Keys {
     return value;
   }
 
-  Result<std::optional<std::uint32_t>> count(std::string_view key, std::uint32_t most) {
+  Result<std::optional<std::uint32_t>> count(std::string_view key, std::uint32_t max) {
     const toml::node* node = find(key);
     if (node == nullptr) return std::nullopt;
     const auto value = node->value_exact<std::int64_t>();
     if (!value) return wrong(*node, key, "a whole number");
-    if (*value < 0 || *value > most) {
+    if (*value < 0 || *value > max) {
       return refuse_line(line_of(*node),
-                         in_quotes(key) + " must be 0 to " + std::to_string(most) + ", not " + std::to_string(*value));
+                         in_quotes(key) + " must be 0 to " + std::to_string(max) + ", not " + std::to_string(*value));
     }
     return static_cast<std::uint32_t>(*value);
   }

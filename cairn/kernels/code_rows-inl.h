@@ -46,16 +46,16 @@ inline float largest_magnitude(const float (&x)[Count]) {
   return lanes[0];
 }
 
-// The first `count` values times `inverse`, at most `most`, at least `least`, which not-a-number becomes too, and their
-// sum; zeros in the rest.
+// The first `count` values times `inverse`, at most `max_value`, at least `least`, which not-a-number becomes too,
+// and their sum; zeros in the rest.
 template <std::uint32_t Count, class Code>
-inline std::int32_t round_values(const float (&x)[Count], std::uint32_t count, float inverse, float least, float most,
-                                 Code* to) {
+inline std::int32_t round_values(const float (&x)[Count], std::uint32_t count, float inverse, float least,
+                                 float max_value, Code* to) {
   std::int32_t codes[Count];
   for (std::uint32_t i = 0; i < Count; ++i) {
     float value = x[i] * inverse;
     value = value > least ? value : least;
-    value = value < most ? value : most;
+    value = value < max_value ? value : max_value;
     codes[i] = static_cast<std::int32_t>(__builtin_nearbyintf(value));
   }
   for (std::uint32_t i = count; i < Count; ++i) codes[i] = 0;

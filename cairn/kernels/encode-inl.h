@@ -24,15 +24,15 @@ void column_range(const float* x, std::uint32_t rows, std::uint32_t cols, float*
 }
 
 // An integer as a float; not-a-number becomes 0.
-inline float nearest_code(float x, float offset, float inverse, float most) {
+inline float nearest_code(float x, float offset, float inverse, float max_code) {
   float value = (x - offset) * inverse;
   value = value > 0.0f ? value : 0.0f;
-  return __builtin_nearbyintf(value < most ? value : most);
+  return __builtin_nearbyintf(value < max_code ? value : max_code);
 }
 
 void quantise_columns(const float* x, std::uint32_t rows, std::uint32_t cols, const float* offset, const float* inverse,
-                      std::uint32_t most, std::uint8_t* codes) {
-  const auto top = static_cast<float>(most);
+                      std::uint32_t max_code, std::uint8_t* codes) {
+  const auto top = static_cast<float>(max_code);
   for (std::uint32_t r = 0; r < rows; ++r) {
     const float* row = x + std::size_t{r} * cols;
     std::uint8_t* to = codes + std::size_t{r} * cols;
@@ -43,8 +43,8 @@ void quantise_columns(const float* x, std::uint32_t rows, std::uint32_t cols, co
 }
 
 void column_error(const float* x, std::uint32_t rows, std::uint32_t cols, const float* offset, const float* inverse,
-                  const float* scale, std::uint32_t most, float* error) {
-  const auto top = static_cast<float>(most);
+                  const float* scale, std::uint32_t max_code, float* error) {
+  const auto top = static_cast<float>(max_code);
   for (std::uint32_t c = 0; c < cols; ++c) error[c] = 0.0f;
   for (std::uint32_t r = 0; r < rows; ++r) {
     const float* row = x + std::size_t{r} * cols;

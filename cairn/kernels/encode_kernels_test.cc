@@ -84,7 +84,7 @@ struct Encoded {
 };
 
 Encoded encode(const Kernels& set, const std::vector<float>& x, std::uint32_t rows, std::uint32_t cols,
-               std::uint32_t most, const std::vector<float>& bounds) {
+               std::uint32_t max_code, const std::vector<float>& bounds) {
   Encoded e = {std::vector<float>(cols),
                std::vector<float>(cols),
                std::vector<float>(cols),
@@ -94,11 +94,11 @@ Encoded encode(const Kernels& set, const std::vector<float>& x, std::uint32_t ro
   set.column_range(x.data(), rows, cols, e.low.data(), e.high.data());
   std::vector<float> scale(cols), inverse(cols);
   for (std::uint32_t c = 0; c < cols; ++c) {
-    scale[c] = (e.high[c] - e.low[c]) / static_cast<float>(most) * 0.8f;  // so that some codes are held at the top
+    scale[c] = (e.high[c] - e.low[c]) / static_cast<float>(max_code) * 0.8f;  // so that some codes are held at the top
     inverse[c] = 1.0f / scale[c];
   }
-  set.quantise_columns(x.data(), rows, cols, e.low.data(), inverse.data(), most, e.codes.data());
-  set.column_error(x.data(), rows, cols, e.low.data(), inverse.data(), scale.data(), most, e.error.data());
+  set.quantise_columns(x.data(), rows, cols, e.low.data(), inverse.data(), max_code, e.codes.data());
+  set.column_error(x.data(), rows, cols, e.low.data(), inverse.data(), scale.data(), max_code, e.error.data());
   set.quantise_levels(x.data(), rows, cols, bounds.data(), inverse.data(), e.levels.data());
   set.transpose(x.data(), rows, cols, e.transposed.data());
   return e;
@@ -107,11 +107,11 @@ Encoded encode(const Kernels& set, const std::vector<float>& x, std::uint32_t ro
 TEST(EncodeKernels, FollowTheirDefinitionsInEverySet) {
   for (const std::uint32_t rows : {1u, 4u, 33u, 64u}) {
     for (const std::uint32_t cols : {1u, 8u, 24u, 64u, 80u, 130u}) {
-      for (const std::uint32_t most : {3u, 15u, 255u}) {
+      for (const std::uint32_t max_code : {3u, 15u, 255u}) {
         const auto x = random_floats(std::size_t{rows} * cols, rows + cols);
         auto bounds = random_floats(std::size_t{15} * rows, 3);
         for (std::uint32_t r = 0; r < rows; ++r) std::sort(bounds.begin() + r * 15, bounds.begin() + r * 15 + 15);
-        const Encoded expected = encode(*find_kernels("scalar"), x, rows, cols, most, bounds);
+        const Encoded expected = encode(*find_kernels("scalar"), x, rows, cols, max_code, bounds);
         for (std::uint32_t c = 0; c < cols; ++c) {
           float low = x[c], high = x[c];
           double error = 0;
@@ -123,13 +123,13 @@ TEST(EncodeKernels, FollowTheirDefinitionsInEverySet) {
           }
           EXPECT_EQ(expected.low[c], low);
           EXPECT_EQ(expected.high[c], high);
-          const float scale = (high - low) / static_cast<float>(most) * 0.8f, inverse = 1.0f / scale;
+          const float scale = (high - low) / static_cast<float>(max_code) * 0.8f, inverse = 1.0f / scale;
           for (std::uint32_t r = 0; rows > 1 && r < rows; ++r) {  // a single row has no range
             const float value = x[r * cols + c];
             int below = 0;
             for (int k = 0; k < 15; ++k) below += bounds[r * 15 + k] < value * inverse;
             EXPECT_EQ(expected.levels[r * cols + c], below);
-            const float code = std::min(std::nearbyint((value - low) * inverse), static_cast<float>(most));
+            const float code = std::min(std::nearbyint((value - low) * inverse), static_cast<float>(max_code));
             EXPECT_EQ(expected.codes[r * cols + c], code);
             const double distance = value - (static_cast<double>(low) + static_cast<double>(scale) * code);
             error += distance * distance;
@@ -139,7 +139,7 @@ TEST(EncodeKernels, FollowTheirDefinitionsInEverySet) {
           }
         }
         for (const Kernels* set : available_kernels()) {
-          const Encoded got = encode(*set, x, rows, cols, most, bounds);
+          const Encoded got = encode(*set, x, rows, cols, max_code, bounds);
           EXPECT_TRUE(same_bits(got.low, expected.low)) << set->name;
           EXPECT_TRUE(same_bits(got.high, expected.high)) << set->name;
           EXPECT_TRUE(rows == 1 || same_bits(got.error, expected.error)) << set->name;

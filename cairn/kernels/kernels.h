@@ -53,12 +53,12 @@ struct Kernels {
 
   // The steps of an encoder over x [rows, cols], a result per column.
   void (*column_range)(const float* x, std::uint32_t rows, std::uint32_t cols, float* low, float* high);
-  // codes[r, c] = (x - offset[c]) * inverse[c], rounded to nearest even and held within [0, most].
+  // codes[r, c] = (x - offset[c]) * inverse[c], rounded to nearest even and held within [0, max_code].
   void (*quantise_columns)(const float* x, std::uint32_t rows, std::uint32_t cols, const float* offset,
-                           const float* inverse, std::uint32_t most, std::uint8_t* codes);
+                           const float* inverse, std::uint32_t max_code, std::uint8_t* codes);
   // error[c] = sum over r of the squared distance of x[r, c] from offset[c] + scale[c] * its code, as above.
   void (*column_error)(const float* x, std::uint32_t rows, std::uint32_t cols, const float* offset,
-                       const float* inverse, const float* scale, std::uint32_t most, float* error);
+                       const float* inverse, const float* scale, std::uint32_t max_code, float* error);
   // The step from values to 16 levels for each row: codes[r, c] = how many of the 15 ascending bounds[r, k] lie below
   // inverse[c] * x[r, c].
   void (*quantise_levels)(const float* x, std::uint32_t rows, std::uint32_t cols, const float* bounds,

@@ -61,9 +61,9 @@ inline std::vector<Allocation> every_plan(const std::vector<Unit>& units) {
 
 // A cap that some plans exceed and others do not, now and then none or all.
 inline std::uint64_t any_cap(const std::vector<Unit>& units) {
-  std::uint64_t most = 0;
-  for (const Unit& unit : units) most += std::ranges::max(unit.choices, {}, &Choice::bytes).bytes;
-  return any<std::uint64_t>(0, most + 2);
+  std::uint64_t max_bytes = 0;
+  for (const Unit& unit : units) max_bytes += std::ranges::max(unit.choices, {}, &Choice::bytes).bytes;
+  return any<std::uint64_t>(0, max_bytes + 2);
 }
 
 // By ascending error, then bytes.

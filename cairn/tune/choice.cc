@@ -22,18 +22,18 @@ Status check_units(std::span<const Unit> units) {
   double error = 0;
   for (const Unit& unit : units) {
     if (unit.choices.empty()) return refuse(unit.name + " has no choices");
-    std::uint64_t most = 0;
+    std::uint64_t max_bytes = 0;
     double worst = 0;
     for (const Choice& choice : unit.choices) {
       if (!std::isfinite(choice.error) || choice.error < 0) {
         return refuse("the error of '" + choice.name + "' for " + unit.name + " is " + std::to_string(choice.error) +
                       "; it must be a finite number and not negative");
       }
-      most = std::max(most, choice.bytes);
+      max_bytes = std::max(max_bytes, choice.bytes);
       worst = std::max(worst, choice.error);
     }
-    if (most > kMaxBytes - bytes) return refuse("the bytes of all units add up to more than 2^62");
-    bytes += most;
+    if (max_bytes > kMaxBytes - bytes) return refuse("the bytes of all units add up to more than 2^62");
+    bytes += max_bytes;
     error += worst;
   }
   // The order of summation is the other one; an upper bound that may round differently must not be near the limit.

@@ -17,12 +17,12 @@ constexpr std::size_t kNone = static_cast<std::size_t>(-1);
 // The greatest ratio of two errors of the same choice. Zeros are alike among themselves and like nothing else.
 double ratio(const Unit& a, const Unit& b) {
   if (!std::ranges::equal(a.choices, b.choices, {}, &Choice::name, &Choice::name)) return kFar;
-  double most = 1;
+  double max_value = 1;
   for (std::size_t c = 0; c < a.choices.size(); ++c) {
     const auto [low, high] = std::minmax(a.choices[c].error, b.choices[c].error);
-    if (high > 0) most = std::max(most, low > 0 ? high / low : kFar);
+    if (high > 0) max_value = std::max(max_value, low > 0 ? high / low : kFar);
   }
-  return most;
+  return max_value;
 }
 
 class Density {

@@ -63,16 +63,16 @@ TEST(Frontier, FewestBytesUnderAnError) {
     const std::vector<Unit> units = any_units();
     const auto plans = every_plan(units);
     // An error that occurs, so that "no more than" is met with equality, or any other.
-    const double most = *rc::gen::arbitrary<bool>() ? (*rc::gen::elementOf(plans)).cost.error : any(0, 600) / 3.0;
+    const double max_error = *rc::gen::arbitrary<bool>() ? (*rc::gen::elementOf(plans)).cost.error : any(0, 600) / 3.0;
     std::uint64_t fewest = UINT64_MAX;
     for (const Allocation& plan : plans) {
-      if (plan.cost.error <= most) fewest = std::min(fewest, plan.cost.bytes);
+      if (plan.cost.error <= max_error) fewest = std::min(fewest, plan.cost.bytes);
     }
-    const auto plan = frontier_of(units).least_bytes(most);
+    const auto plan = frontier_of(units).least_bytes(max_error);
     RC_ASSERT(plan.has_value() == (fewest != UINT64_MAX));
     if (plan) {
       RC_ASSERT(plan->cost.bytes == fewest);
-      RC_ASSERT(plan->cost.error <= most);
+      RC_ASSERT(plan->cost.error <= max_error);
       RC_ASSERT(total_cost(units, plan->picks) == plan->cost);
     } else {
       RC_ASSERT(plan.error().code == ErrorCode::kInvalidArgument);

@@ -118,13 +118,13 @@ inline float largest_magnitude(const __m256 (&v)[N]) {
 
 // The first `count` vectors; zeros in the rest. Gives the sum.
 template <std::uint32_t N>
-inline std::int32_t round_to_words(const __m256 (&v)[N], std::uint32_t count, float inverse, float least, float most,
-                                   std::int16_t* words) {
+inline std::int32_t round_to_words(const __m256 (&v)[N], std::uint32_t count, float inverse, float least,
+                                   float max_value, std::int16_t* words) {
   __m256i sum = _mm256_setzero_si256();
   const auto round = [&](std::uint32_t i) {
     if (i >= count) return _mm256_setzero_si256();
     const __m256 x = _mm256_max_ps(_mm256_mul_ps(v[i], _mm256_set1_ps(inverse)), _mm256_set1_ps(least));
-    const __m256i code = _mm256_cvtps_epi32(_mm256_min_ps(x, _mm256_set1_ps(most)));
+    const __m256i code = _mm256_cvtps_epi32(_mm256_min_ps(x, _mm256_set1_ps(max_value)));
     sum = _mm256_add_epi32(sum, code);
     return code;
   };

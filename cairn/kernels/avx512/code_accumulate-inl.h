@@ -62,9 +62,9 @@ inline void round_weight_rows(const CodeValues& values, const float* p, std::uin
   }
   // As integers, -0 would be the smallest of all.
   const __m512i bits = _mm512_max_epi32(fold_pairs<MaxWords>(fold_halves<MaxWords>(fold_rows<MaxWords>(rows))), zero);
-  const __m512 largest = _mm512_castsi512_ps(bits), most = _mm512_set1_ps(kMaxWeight);
-  const __m512 inverses = _mm512_maskz_div_ps(_mm512_test_epi32_mask(bits, bits), most, largest);
-  _mm512_store_ps(&to.half_scales[0][0], _mm512_mul_ps(_mm512_set1_ps(0.5f), _mm512_div_ps(largest, most)));
+  const __m512 largest = _mm512_castsi512_ps(bits), max_value = _mm512_set1_ps(kMaxWeight);
+  const __m512 inverses = _mm512_maskz_div_ps(_mm512_test_epi32_mask(bits, bits), max_value, largest);
+  _mm512_store_ps(&to.half_scales[0][0], _mm512_mul_ps(_mm512_set1_ps(0.5f), _mm512_div_ps(largest, max_value)));
 #pragma GCC unroll 4
   for (std::uint32_t r = 0; r < R; ++r) {
     const __m512 inverse = every_quad(inverses, r);

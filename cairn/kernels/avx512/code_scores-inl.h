@@ -61,10 +61,10 @@ inline bool round_chunk(const CodeKeys& keys, const float* q, std::uint32_t chun
     rows[r] = _mm512_max_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
   }
   const __m512i bits = fold_pairs<MaxWords>(fold_rows<MaxWords>(rows));
-  const __m512 largest = _mm512_castsi512_ps(bits), most = _mm512_set1_ps(127.0f);
-  const __m512 inverse = _mm512_maskz_div_ps(_mm512_test_epi32_mask(bits, bits), most, largest);
+  const __m512 largest = _mm512_castsi512_ps(bits), max_value = _mm512_set1_ps(127.0f);
+  const __m512 inverse = _mm512_maskz_div_ps(_mm512_test_epi32_mask(bits, bits), max_value, largest);
   const __m512 inverses[2] = {_mm512_permute_ps(inverse, 0x00), _mm512_permute_ps(inverse, 0xaa)};
-  _mm512_store_ps(&to.scales[chunk][0][0][0], _mm512_div_ps(largest, most));
+  _mm512_store_ps(&to.scales[chunk][0][0][0], _mm512_div_ps(largest, max_value));
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
 #pragma GCC unroll 4
   for (std::uint32_t r = 0; r < R; ++r) {
