@@ -180,7 +180,8 @@ Result<TuneResult> tune_plan(const TuneOptions& options) {
                                           "; the closest came to " + format_number(tuned.plans[tuned.best].loss, 5) +
                                           ": raise it, or give finer candidates");
   }
-  TuneResult result{.best = tuned.best,
+  TuneResult result{.plans = {},
+                    .best = tuned.best,
                     .model = engine->recipe().weights,
                     .calibration = std::to_string(text.calibration.size()) + " prompts of " +
                                    std::to_string(options.context) + " tokens from " + options.text};
