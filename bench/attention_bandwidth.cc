@@ -124,7 +124,7 @@ double time_attention(Attention& attention, const Options& options, const Pages&
                              .pages = pages.of_layer(l),
                              .more_pages = {},
                              .out = out.data()};
-    attention.attend({&rows, 1}, {}, pool);
+    attention.attend({&rows, 1}, {.shape = options.shape, .heads = options.heads}, pool);
   }
   return seconds_since(start);
 }
@@ -212,7 +212,7 @@ Result<std::vector<Subject>> make_subjects(const Options& options) {
 Result<Json> measure(const Options& options) {
   CAIRN_TRY(std::vector<Subject> subjects, make_subjects(options));
   ThreadPool pool(options.threads);
-  Attention attention(options.shape, options.heads);
+  Attention attention;
   const std::vector<float> q(std::size_t{options.heads} * options.shape.head_dim, 0.1f);
   std::vector<float> out(q.size());
   std::atomic<std::uint64_t> sink{0};

@@ -32,7 +32,8 @@ def H(domain, *parts):
 def fingerprint(r):
     return H("cairn.recipe.fingerprint.v1", u32(BLOCK_TOKENS), r["weights"], u64(len(r["adapters"])), *r["adapters"],
              text(r["rope"]), r["tokenizer"], u32(r["layers"]), u32(r["kv_heads"]), u32(r["head_dim"]),
-             text(r["codec_plan"]), text(r["retention"]), text(r["arithmetic"]))
+             text(r["codec_plan"]), text(r["retention"]), text(r["arithmetic"]),
+             text(r["unlike_layers"]) if r.get("unlike_layers") else b"")
 
 
 def root(recipe_fingerprint, tenant):
@@ -58,6 +59,7 @@ RECIPES = {
     "adapters-swapped": BASE | dict(adapters=[named("adapter b"), named("adapter a")]),
     "other-rope": BASE | dict(rope="interleaved dims=64 base=500000 scaling=yarn factor=4"),
     "other-geometry": BASE | dict(layers=32, kv_heads=8, head_dim=128, codec_plan="k2v1*32"),
+    "unlike-layers": BASE | dict(unlike_layers="1 shape=1x128 window=512; 3 kv=2"),
     "all-empty": dict(weights=bytes(32), adapters=[], rope="", tokenizer=bytes(32), layers=0, kv_heads=0, head_dim=0,
                       codec_plan="", retention="", arithmetic=""),
 }
@@ -78,6 +80,7 @@ CHAINS = [
     ("adapters swapped", "adapters-swapped", "alice", 1, 1, 1),
     ("other rope", "other-rope", "alice", 1, 1, 1),
     ("other geometry", "other-geometry", "alice", 151643, -3, 3),
+    ("unlike layers", "unlike-layers", "alice", 1, 1, 1),
     ("all fields empty", "all-empty", "", 1, 1, 1),
 ]
 
@@ -90,6 +93,7 @@ def vectors():
         lines += [f"rope {r['rope']}".rstrip(), f"tokenizer {r['tokenizer'].hex()}"]
         lines += [f"{field} {r[field]}".rstrip()
                   for field in ("layers", "kv_heads", "head_dim", "codec_plan", "retention", "arithmetic")]
+        lines += [f"unlike_layers {r['unlike_layers']}"] if "unlike_layers" in r else []
         lines += [f"fingerprint {fingerprint(r).hex()}", ""]
     for name, recipe, tenant, first, step, blocks in CHAINS:
         parent = root(fingerprint(RECIPES[recipe]), tenant)

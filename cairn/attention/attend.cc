@@ -104,17 +104,15 @@ struct Attention::Item {
   std::uint32_t merged_head;  // the first head of the item that merges it
 };
 
-Attention::Attention(PageShape shape, std::uint32_t heads) : shape_(shape), heads_(heads) {
-  CAIRN_CHECK(shape.kv_heads > 0 && heads % shape.kv_heads == 0);
-}
-
+Attention::Attention() = default;
 Attention::~Attention() = default;
 
-void Attention::attend(std::span<const AttendRows> batch, LayerBasis basis, ThreadPool& pool) {
-  basis_ = basis;
+void Attention::attend(std::span<const AttendRows> batch, const AttendLayer& layer, ThreadPool& pool) {
+  CAIRN_CHECK(layer.shape.kv_heads > 0 && layer.heads % layer.shape.kv_heads == 0);
+  layer_ = layer;
   plan(batch, pool.size());
   thread_scratch_.resize(pool.size());
-  for (auto& scratch : thread_scratch_) scratch.ensure(Tile::floats(max_rows_, shape_.head_dim));
+  for (auto& scratch : thread_scratch_) scratch.ensure(Tile::floats(max_rows_, layer_.shape.head_dim));
   if (parts_.empty()) {
     pool.run(items_.size(), [this](std::size_t i, unsigned thread) { attend_item(items_[i], thread); });
     return;
@@ -125,7 +123,7 @@ void Attention::attend(std::span<const AttendRows> batch, LayerBasis basis, Thre
 
 void Attention::add_item(const AttendRows& rows, std::uint32_t first_row, std::uint32_t row_count,
                          std::uint32_t first_head, std::uint32_t head_count) {
-  const std::uint32_t state_rows = row_count * head_count * (heads_ / shape_.kv_heads);
+  const std::uint32_t state_rows = row_count * head_count * (layer_.heads / layer_.shape.kv_heads);
   max_rows_ = std::max(max_rows_, state_rows);
   items_.push_back(
       {static_cast<std::uint32_t>(sources_.size()), 1, first_head, head_count, 0, splits_of(rows), first_head});
@@ -135,13 +133,13 @@ void Attention::add_item(const AttendRows& rows, std::uint32_t first_row, std::u
 // Cuts the work into items. Few rows take all heads of a page at once, since a page is one stretch of memory; where
 // that leaves threads idle, the keys are divided at the splits, or the heads if there are too few splits.
 void Attention::plan(std::span<const AttendRows> batch, unsigned threads) {
-  const std::uint32_t group = heads_ / shape_.kv_heads;
+  const std::uint32_t group = layer_.heads / layer_.shape.kv_heads;
   const std::uint32_t tile_tokens = std::max(1u, kTileQueryRows / group);
   items_.clear();
   parts_.clear();
   sources_.clear();
   max_rows_ = 0;
-  const std::vector<SharedSplit> shared = shared_splits(batch, tile_tokens);
+  const std::vector<SharedSplit> shared = shared_splits(batch, layer_.window, tile_tokens);
   std::vector<bool> shares(batch.size(), false);
   for (const SharedSplit& split : shared) {
     for (const std::uint32_t i : split.members) shares[i] = true;
@@ -153,17 +151,17 @@ void Attention::plan(std::span<const AttendRows> batch, unsigned threads) {
     const std::uint32_t splits = splits_of(rows);
     if (shares[i]) {
       item_of[i] = static_cast<std::uint32_t>(items_.size());
-      add_item(rows, 0, rows.rows, 0, shape_.kv_heads);
+      add_item(rows, 0, rows.rows, 0, layer_.shape.kv_heads);
       units += splits;
       continue;
     }
     for (std::uint32_t first = 0; first < rows.rows; first += tile_tokens) {
       const std::uint32_t count = std::min(tile_tokens, rows.rows - first);
-      const std::uint32_t fair =
-          splits * batch.size() >= 2 * threads ? shape_.kv_heads : (shape_.kv_heads + threads - 1) / threads;
+      const std::uint32_t fair = splits * batch.size() >= 2 * threads ? layer_.shape.kv_heads
+                                                                      : (layer_.shape.kv_heads + threads - 1) / threads;
       const std::uint32_t heads = std::clamp(kTileQueryRows / (count * group), 1u, fair);
-      for (std::uint32_t h = 0; h < shape_.kv_heads; h += heads) {
-        add_item(rows, first, count, h, std::min(heads, shape_.kv_heads - h));
+      for (std::uint32_t h = 0; h < layer_.shape.kv_heads; h += heads) {
+        add_item(rows, first, count, h, std::min(heads, layer_.shape.kv_heads - h));
         units += splits;
       }
     }
@@ -185,7 +183,7 @@ void Attention::divide(std::span<const SharedSplit> shared, std::span<const std:
   std::size_t floats = 0;
   for (std::size_t i = 0; i < items_.size(); ++i) {
     if (!all && covered[i].empty()) continue;
-    floats += items_[i].last_split * state_floats(sources_[items_[i].first_source].state_rows, shape_.head_dim);
+    floats += items_[i].last_split * state_floats(sources_[items_[i].first_source].state_rows, layer_.shape.head_dim);
   }
   float* memory = partials_.ensure(floats);
   for (std::size_t i = 0; i < items_.size(); ++i) {
@@ -198,7 +196,7 @@ void Attention::divide(std::span<const SharedSplit> shared, std::span<const std:
     sources_[part.first_source].partial = source.partial = memory;
     for (std::uint32_t split = 0; split < items_[i].last_split; ++split) {
       source.partial = memory;
-      memory += state_floats(source.state_rows, shape_.head_dim);
+      memory += state_floats(source.state_rows, layer_.shape.head_dim);
       if (!covered[i].empty() && covered[i][split]) continue;
       part.first_split = split;
       part.last_split = split + 1;
@@ -216,24 +214,24 @@ void Attention::divide(std::span<const SharedSplit> shared, std::span<const std:
 
 // As many heads at a time as one tile has room for.
 void Attention::add_shared_parts(std::uint32_t split, std::span<const std::uint32_t> items) {
-  const std::uint32_t group = heads_ / shape_.kv_heads;
+  const std::uint32_t group = layer_.heads / layer_.shape.kv_heads;
   std::uint32_t tokens = 0;
   for (const std::uint32_t i : items) tokens += sources_[items_[i].first_source].row_count;
-  const std::uint32_t heads = std::clamp(kTileQueryRows / (tokens * group), 1u, shape_.kv_heads);
+  const std::uint32_t heads = std::clamp(kTileQueryRows / (tokens * group), 1u, layer_.shape.kv_heads);
   max_rows_ = std::max(max_rows_, tokens * group * heads);
-  for (std::uint32_t h = 0; h < shape_.kv_heads; h += heads) {
+  for (std::uint32_t h = 0; h < layer_.shape.kv_heads; h += heads) {
     parts_.push_back({static_cast<std::uint32_t>(sources_.size()), static_cast<std::uint32_t>(items.size()), h,
-                      std::min(heads, shape_.kv_heads - h), split, split + 1, 0});
+                      std::min(heads, layer_.shape.kv_heads - h), split, split + 1, 0});
     for (const std::uint32_t i : items) {
       Source source = sources_[items_[i].first_source];
-      source.partial += split * state_floats(source.state_rows, shape_.head_dim);
+      source.partial += split * state_floats(source.state_rows, layer_.shape.head_dim);
       sources_.push_back(source);
     }
   }
 }
 
 void Attention::attend_item(const Item& item, unsigned thread) {
-  const std::uint32_t group = heads_ / shape_.kv_heads, head_dim = shape_.head_dim;
+  const std::uint32_t group = layer_.heads / layer_.shape.kv_heads, head_dim = layer_.shape.head_dim;
   const auto sources = std::span<const Source>(sources_).subspan(item.first_source, item.source_count);
   const AttendRows& pages = *sources.front().rows;
   std::uint32_t tokens = 0;
@@ -248,13 +246,14 @@ void Attention::attend_item(const Item& item, unsigned thread) {
     const std::size_t row = source.first_row + t - first;
     positions[t] = source.rows->positions[row];
     for (std::uint32_t h = 0; h < item.head_count; ++h) {
-      const float* q = source.rows->q + (row * heads_ + (item.first_head + h) * group) * head_dim;
+      const float* q = source.rows->q + (row * layer_.heads + (item.first_head + h) * group) * head_dim;
       std::memcpy(tile.q + (std::size_t{h} * head_rows + t * group) * head_dim, q,
                   std::size_t{group} * head_dim * sizeof(float));
     }
   }
-  const std::int32_t last_position = *std::max_element(positions.begin(), positions.begin() + tokens);
-  if (basis_.hadamard_keys) hadamard_heads({tile.q, std::size_t{rows} * head_dim}, head_dim);
+  const auto [first_position, last_position] = std::minmax_element(positions.begin(), positions.begin() + tokens);
+  const std::int32_t oldest = oldest_visible(*first_position, layer_.window), newest = *last_position;
+  if (layer_.basis.hadamard_keys) hadamard_heads({tile.q, std::size_t{rows} * head_dim}, head_dim);
   for (std::uint32_t split = item.first_split; split < item.last_split; ++split) {
     reset(tile.part, rows, head_dim);
     const std::size_t end = std::min(pages.page_count(), std::size_t{split + 1} * kSplitPages);
@@ -262,9 +261,9 @@ void Attention::attend_item(const Item& item, unsigned thread) {
       const PageView& page = pages.page(p);
       const PageFormat& keys = *page.key_format;
       const PageFormat& values = *page.value_format;
-      if (page.min_position > last_position) continue;
+      if (page.min_position > newest || page.max_position < oldest) continue;
       for (std::uint32_t r = 0; r < rows; r += group) {
-        std::fill_n(tile.masks + r, group, visible_slots(page, positions[r % head_rows / group]));
+        std::fill_n(tile.masks + r, group, visible_slots(page, positions[r % head_rows / group], layer_.window));
       }
       const PageView* next_page = p + 1 < end ? &pages.page(p + 1) : nullptr;
       for (std::uint32_t h = 0; h < item.head_count; ++h) {
@@ -300,7 +299,7 @@ void Attention::attend_item(const Item& item, unsigned thread) {
 
 // What each source got of the split goes to where its item merges it.
 void Attention::leave(const Item& item, const SoftmaxState& state) const {
-  const std::uint32_t group = heads_ / shape_.kv_heads, head_dim = shape_.head_dim;
+  const std::uint32_t group = layer_.heads / layer_.shape.kv_heads, head_dim = layer_.shape.head_dim;
   const auto sources = std::span<const Source>(sources_).subspan(item.first_source, item.source_count);
   std::uint32_t head_rows = 0;
   for (const Source& source : sources) head_rows += source.row_count * group;
@@ -322,24 +321,24 @@ void Attention::merge_item(const Item& item) const {
   const std::uint32_t rows = source.state_rows;
   const SoftmaxState total = state_at(source.partial, rows);
   for (std::uint32_t split = 1; split < item.last_split; ++split) {
-    const std::size_t at = split * state_floats(rows, shape_.head_dim);
-    kernels().merge(total, state_at(source.partial + at, rows), rows, shape_.head_dim);
+    const std::size_t at = split * state_floats(rows, layer_.shape.head_dim);
+    kernels().merge(total, state_at(source.partial + at, rows), rows, layer_.shape.head_dim);
   }
   finish(source, item, total);
 }
 
 void Attention::finish(const Source& source, const Item& item, const SoftmaxState& state) const {
-  const std::uint32_t group = heads_ / shape_.kv_heads, head_dim = shape_.head_dim;
+  const std::uint32_t group = layer_.heads / layer_.shape.kv_heads, head_dim = layer_.shape.head_dim;
   const std::uint32_t head_rows = source.row_count * group;
   for (std::uint32_t r = 0; r < head_rows * item.head_count; ++r) {
     const std::size_t token = source.first_row + r % head_rows / group;
     const std::size_t head = (item.first_head + r / head_rows) * group + r % group;
-    float* out = source.rows->out + (token * heads_ + head) * head_dim;
+    float* out = source.rows->out + (token * layer_.heads + head) * head_dim;
     const float* acc = state.acc + std::size_t{r} * head_dim;
     for (std::uint32_t d = 0; d < head_dim; ++d) out[d] = acc[d] / state.sum[r];
-    if (basis_.hadamard_values) hadamard_heads({out, head_dim}, head_dim);
+    if (layer_.basis.hadamard_values) hadamard_heads({out, head_dim}, head_dim);
     if (source.rows->softmax == nullptr) continue;
-    float* softmax = source.rows->softmax + (token * heads_ + head) * 2;
+    float* softmax = source.rows->softmax + (token * layer_.heads + head) * 2;
     softmax[0] = state.max[r];
     softmax[1] = state.sum[r];
   }

@@ -12,9 +12,9 @@
 #include <span>
 #include <vector>
 
+#include "cairn/attention/page_view.h"
 #include "cairn/base/aligned_buffer.h"
 #include "cairn/base/thread_pool.h"
-#include "cairn/block/page_view.h"
 #include "cairn/codec/codec.h"
 #include "cairn/kernels/args.h"
 
@@ -24,8 +24,8 @@ struct SharedSplit;
 
 inline constexpr std::uint32_t kSplitPages = 16;
 
-// Query rows of one sequence at one layer. A row sees exactly the keys whose position is not greater than its own;
-// each row must see at least one.
+// Query rows of one sequence at one layer. A row sees exactly the keys whose position is not greater than its own, and
+// no further back than the layer's window; each row must see at least one.
 struct AttendRows {
   const float* q;                 // [rows, heads, head_dim], rotated, softmax scale folded in
   const std::int32_t* positions;  // [rows]
@@ -45,14 +45,22 @@ struct LayerBasis {
   bool hadamard_values = false;
 };
 
-// Computes attention for several sequences at once. Holds scratch memory between calls; thread-compatible.
+// What is the same for all rows and pages of a layer.
+struct AttendLayer {
+  PageShape shape{};
+  std::uint32_t heads = 0;   // of queries: a multiple of shape.kv_heads
+  std::uint32_t window = 0;  // a query sees so many positions, its own the last of them; 0: all up to its own
+  LayerBasis basis{};
+};
+
+// Computes attention for several sequences at once. Holds scratch memory between calls, as much as the widest layer
+// has taken; thread-compatible.
 class Attention {
  public:
-  // Requires: heads is a multiple of shape.kv_heads.
-  Attention(PageShape shape, std::uint32_t heads);
+  Attention();
   ~Attention();
 
-  void attend(std::span<const AttendRows> batch, LayerBasis basis, ThreadPool& pool);
+  void attend(std::span<const AttendRows> batch, const AttendLayer& layer, ThreadPool& pool);
 
  private:
   struct Source;
@@ -67,9 +75,7 @@ class Attention {
   void merge_item(const Item& item) const;
   void finish(const Source& source, const Item& item, const SoftmaxState& state) const;
 
-  PageShape shape_;
-  std::uint32_t heads_;
-  LayerBasis basis_;
+  AttendLayer layer_;
   // Of the call in progress: an item is computed whole, or its parts are, some together with those of others, and the
   // item merges them.
   std::vector<Item> items_;

@@ -60,9 +60,9 @@ std::vector<std::uint32_t> full_pages(std::size_t tokens) {
 }
 
 std::vector<float> attended(const Keys& keys, std::uint32_t heads, const std::vector<float>& q,
-                            const std::vector<std::int32_t>& positions, unsigned threads) {
+                            const std::vector<std::int32_t>& positions, unsigned threads, std::uint32_t window = 0) {
   ThreadPool pool(threads);
-  Attention attention(keys.shape, heads);
+  Attention attention;
   std::vector<float> out(q.size());
   const AttendRows rows[] = {{.q = q.data(),
                               .positions = positions.data(),
@@ -70,13 +70,13 @@ std::vector<float> attended(const Keys& keys, std::uint32_t heads, const std::ve
                               .pages = keys.pages,
                               .more_pages = {},
                               .out = out.data()}};
-  attention.attend(rows, {}, pool);
+  attention.attend(rows, {.shape = keys.shape, .heads = heads, .window = window}, pool);
   return out;
 }
 
 // Softmax attention in doubles, masked by position.
 std::vector<double> exact(const Keys& keys, std::uint32_t heads, const std::vector<float>& q,
-                          const std::vector<std::int32_t>& positions) {
+                          const std::vector<std::int32_t>& positions, std::uint32_t window = 0) {
   const std::uint32_t dim = keys.shape.head_dim, group = heads / keys.shape.kv_heads;
   std::vector<double> out(q.size());
   for (std::size_t row = 0; row < positions.size(); ++row) {
@@ -86,6 +86,7 @@ std::vector<double> exact(const Keys& keys, std::uint32_t heads, const std::vect
       std::vector<double> sum(dim);
       for (std::size_t t = 0; t < keys.positions.size(); ++t) {
         if (keys.positions[t] > positions[row]) continue;
+        if (window != 0 && positions[row] - keys.positions[t] >= static_cast<std::int64_t>(window)) continue;
         const std::size_t at = (t * keys.shape.kv_heads + h / group) * dim;
         double score = 0;
         for (std::uint32_t d = 0; d < dim; ++d) score += static_cast<double>(query[d]) * keys.k[at + d];
@@ -138,6 +139,52 @@ TEST(Attend, MasksByPositionNotBySlot) {
   const std::vector<std::int32_t> rows = {0, 10, 36, 100, 211};
   const auto q = random_floats(rows.size() * 2 * shape.head_dim, 4);
   expect_near(attended(keys, 2, q, rows, 1), exact(keys, 2, q, rows));
+}
+
+// A window masks by position too: pages wholly behind it, wholly inside it, cut by it, and positions out of order.
+TEST(Attend, AWindowHidesWhatLiesFurtherBack) {
+  const Codec& codec = **find_codec("raw_f32");
+  const PageShape shape{2, 16};
+  const std::size_t tokens = 2500;
+  auto shuffled = first_positions(tokens);
+  for (std::size_t t = 0; t < tokens; ++t) shuffled[t] = static_cast<std::int32_t>(t * 37 % tokens);
+  for (const auto& token_positions : {first_positions(tokens), shuffled}) {
+    const Keys keys(shape, codec, full_pages(tokens), token_positions);
+    const std::vector<std::int32_t> rows = {0, 63, 64, 130, 1023, 1024, 2000, 2300, 2499};
+    const auto q = random_floats(rows.size() * 4 * shape.head_dim, 9, 0.3f);
+    for (const std::uint32_t window : {1u, 2u, 63u, 64u, 65u, 1000u, 1024u, 2499u, 2500u, 4000000000u}) {
+      const auto got = attended(keys, 4, q, rows, 1, window);
+      expect_near(got, exact(keys, 4, q, rows, window));
+      EXPECT_TRUE(same_bits(attended(keys, 4, q, rows, 8, window), got)) << window;
+      for (std::size_t r = 0; r < rows.size(); ++r) {  // alone: whole pages are skipped that are masked in company
+        const std::vector<float> one(q.begin() + r * 4 * shape.head_dim, q.begin() + (r + 1) * 4 * shape.head_dim);
+        const std::span<const float> expected = std::span(got).subspan(r * 4 * shape.head_dim, one.size());
+        EXPECT_TRUE(same_bits(attended(keys, 4, one, {rows[r]}, 2, window), expected)) << window << ", row " << r;
+      }
+      if (window >= tokens) EXPECT_TRUE(same_bits(attended(keys, 4, q, rows, 2), got));
+    }
+  }
+}
+
+// One Attention over layers of several shapes: what a layer gives does not depend on what came before.
+TEST(Attend, UnlikeLayersShareTheScratchMemory) {
+  const Codec& codec = **find_codec("raw_f16");
+  ThreadPool pool(2);
+  Attention attention;
+  for (const PageShape shape : {PageShape{2, 16}, PageShape{8, 64}, PageShape{1, 128}, PageShape{2, 16}}) {
+    const Keys keys(shape, codec, full_pages(1300), first_positions(1300));
+    const std::vector<std::int32_t> positions = {100, 1299};
+    const auto q = random_floats(positions.size() * 8 * shape.head_dim, 11, 0.3f);
+    std::vector<float> out(q.size());
+    const AttendRows rows = {.q = q.data(),
+                             .positions = positions.data(),
+                             .rows = 2,
+                             .pages = keys.pages,
+                             .more_pages = {},
+                             .out = out.data()};
+    attention.attend({&rows, 1}, {.shape = shape, .heads = 8}, pool);
+    EXPECT_TRUE(same_bits(out, attended(keys, 8, q, positions, 1)));
+  }
 }
 
 // Hidden tokens count for nothing, be it one, a page, or everything of a split.
@@ -218,7 +265,8 @@ TEST(Attend, SharedPagesChangeNoBit) {
       }
       for (const unsigned threads : {1u, 2u, 5u}) {
         ThreadPool pool(threads);
-        Attention attention(shape, heads);
+        Attention attention;
+        const AttendLayer layer{.shape = shape, .heads = heads};
         std::vector<AttendRows> batch;
         for (Asked& asked : all) {
           std::ranges::fill(asked.out, -1.0f);
@@ -229,13 +277,13 @@ TEST(Attend, SharedPagesChangeNoBit) {
                            .more_pages = {},
                            .out = asked.out.data()});
         }
-        EXPECT_GE(shared_splits(batch, 64 / group).size(), 2u);
-        attention.attend(batch, {}, pool);
+        EXPECT_GE(shared_splits(batch, 0, 64 / group).size(), 2u);
+        attention.attend(batch, layer, pool);
         for (std::size_t i = 0; i < all.size(); ++i) {
           std::vector<float> alone(all[i].out.size());
           AttendRows rows = batch[i];
           rows.out = alone.data();
-          attention.attend({&rows, 1}, {}, pool);
+          attention.attend({&rows, 1}, layer, pool);
           EXPECT_EQ(std::memcmp(alone.data(), all[i].out.data(), alone.size() * sizeof(float)), 0)
               << name << " heads " << heads << " threads " << threads << " sequence " << i;
         }

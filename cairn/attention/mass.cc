@@ -8,10 +8,11 @@
 #include "cairn/kernels/kernels.h"
 
 namespace cairn {
-void add_mass(const AttendRows& rows, const PageView& page, PageShape shape, std::uint32_t heads, LayerBasis basis,
-              ThreadPool& pool, float* mass) {
-  const std::uint32_t group = heads / shape.kv_heads, dim = shape.head_dim, count = rows.rows * group;
-  pool.run(shape.kv_heads, [&](std::size_t h, unsigned) {
+
+void add_mass(const AttendRows& rows, const PageView& page, const AttendLayer& layer, ThreadPool& pool, float* mass) {
+  const std::uint32_t heads = layer.heads, group = heads / layer.shape.kv_heads, dim = layer.shape.head_dim;
+  const std::uint32_t count = rows.rows * group;
+  pool.run(layer.shape.kv_heads, [&](std::size_t h, unsigned) {
     std::vector<float> q(std::size_t{count} * dim), weights(std::size_t{count} * kBlockTokens);
     std::vector<float> max(count), sum(count), correction(count);
     std::vector<std::uint64_t> masks(count);
@@ -21,10 +22,10 @@ void add_mass(const AttendRows& rows, const PageView& page, PageShape shape, std
                   std::size_t{group} * dim * sizeof(float));
       for (std::uint32_t g = 0; g < group; ++g) {
         max[r * group + g] = rows.softmax[(first + g) * 2];
-        masks[r * group + g] = visible_slots(page, rows.positions[r]);
+        masks[r * group + g] = visible_slots(page, rows.positions[r], layer.window);
       }
     }
-    if (basis.hadamard_keys) hadamard_heads(q, dim);
+    if (layer.basis.hadamard_keys) hadamard_heads(q, dim);
     page.key_format->codec->scores(*page.key_format, page.keys, static_cast<std::uint32_t>(h), q.data(), count, {},
                                    weights.data());
     // The greatest score is in `max` already, so that this step only takes the exponentials.

@@ -14,7 +14,6 @@ namespace cairn {
 // one after the other, rows in order, so that it does not matter how rows are divided among calls. rows.softmax must be
 // what attend() left there; the weights are those of the whole softmax. Costs the scores of one page per row: attention
 // itself is not materialised. `mass` is [kv_heads, kBlockTokens].
-void add_mass(const AttendRows& rows, const PageView& page, PageShape shape, std::uint32_t heads, LayerBasis basis,
-              ThreadPool& pool, float* mass);
+void add_mass(const AttendRows& rows, const PageView& page, const AttendLayer& layer, ThreadPool& pool, float* mass);
 
 }  // namespace cairn

@@ -21,18 +21,20 @@ bool same_split(const AttendRows& a, const AttendRows& b, std::size_t first) {
 }
 
 // With every slot visible nothing but the pages enters into a row's arithmetic.
-bool sees_all(const AttendRows& rows, std::size_t first) {
-  const std::int32_t position = *std::min_element(rows.positions, rows.positions + rows.rows);
+bool sees_all(const AttendRows& rows, std::size_t first, std::uint32_t window) {
+  const auto [least, greatest] = std::minmax_element(rows.positions, rows.positions + rows.rows);
+  const std::int32_t position = *least, oldest = oldest_visible(*greatest, window);
   for (std::size_t p = first; p < first + kSplitPages; ++p) {
     const PageView& page = rows.page(p);
-    if (page.count != kBlockTokens || page.max_position > position) return false;
+    if (page.count != kBlockTokens || page.max_position > position || page.min_position < oldest) return false;
   }
   return true;
 }
 
 }  // namespace
 
-std::vector<SharedSplit> shared_splits(std::span<const AttendRows> batch, std::uint32_t max_rows) {
+std::vector<SharedSplit> shared_splits(std::span<const AttendRows> batch, std::uint32_t window,
+                                       std::uint32_t max_rows) {
   std::vector<SharedSplit> shared;
   if (batch.size() < 2) return shared;
   std::vector<std::uint32_t> left;
@@ -42,7 +44,7 @@ std::vector<SharedSplit> shared_splits(std::span<const AttendRows> batch, std::u
   for (std::uint32_t split = 0; left.size() > 1; ++split) {
     const std::size_t first = std::size_t{split} * kSplitPages;
     std::erase_if(left, [&](std::uint32_t i) {
-      return batch[i].page_count() < first + kSplitPages || !sees_all(batch[i], first);
+      return batch[i].page_count() < first + kSplitPages || !sees_all(batch[i], first, window);
     });
     std::map<const std::byte*, std::vector<SharedSplit>> by_page;  // first page of the split
     for (const std::uint32_t i : left) {

@@ -17,6 +17,6 @@ struct SharedSplit {
 };
 
 // Looks at those with few rows: others fill a tile by themselves. At most `max_rows` rows together.
-std::vector<SharedSplit> shared_splits(std::span<const AttendRows> batch, std::uint32_t max_rows);
+std::vector<SharedSplit> shared_splits(std::span<const AttendRows> batch, std::uint32_t window, std::uint32_t max_rows);
 
 }  // namespace cairn

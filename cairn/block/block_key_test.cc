@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "cairn/block/layer_spec.h"
 #include "cairn/block/recipe.h"
 
 namespace cairn {
@@ -55,6 +56,7 @@ Recipe recipe_of(const Fields& fields) {
     if (name == "layers") recipe.layers = static_cast<std::uint32_t>(std::stoul(value));
     if (name == "kv_heads") recipe.shape.kv_heads = static_cast<std::uint32_t>(std::stoul(value));
     if (name == "head_dim") recipe.shape.head_dim = static_cast<std::uint32_t>(std::stoul(value));
+    if (name == "unlike_layers") recipe.unlike_layers = value;
     if (name == "codec_plan") recipe.codec_plan = value;
     if (name == "retention") recipe.retention = value;
     if (name == "arithmetic") recipe.arithmetic = value;
@@ -122,6 +124,7 @@ TEST(BlockIdentity, EveryRecipeFieldMattersAndIsNamed) {
   change("layers", [](Recipe& r) { r.layers = 5; });
   change("kv_heads", [](Recipe& r) { r.shape.kv_heads = 1; });
   change("head_dim", [](Recipe& r) { r.shape.head_dim = 65; });
+  change("unlike_layers", [](Recipe& r) { r.unlike_layers = "1 window=64"; });
   change("codec_plan", [](Recipe& r) { r.codec_plan = "k2v1*4"; });
   change("retention", [](Recipe& r) { r.retention = "sink4+window1024"; });
   change("arithmetic", [](Recipe& r) { r.arithmetic = "f32.v2"; });
@@ -137,6 +140,38 @@ TEST(BlockIdentity, TextCannotMoveBetweenFields) {
   b.codec_plan = "x";
   b.retention = "y";
   EXPECT_NE(recipe_fingerprint(a), recipe_fingerprint(b));
+}
+
+TEST(LayerSpec, LikeLayersHaveNoTextAndEveryDifferenceHasOne) {
+  const auto like = like_layers(3, {.kv_heads = 2, .head_dim = 64}, {.dims = 64});
+  EXPECT_EQ(unlike_layers(like), "");
+  auto layers = like;
+  layers[1].window = 512;
+  EXPECT_EQ(unlike_layers(layers), "1 window=512");
+  layers[0].window = 4096;
+  layers[1].shape.head_dim = 128;
+  layers[2].kv_map = 0;
+  layers[2].weights = 1;
+  EXPECT_EQ(unlike_layers(layers), "0 window=4096; 1 shape=2x128 window=512; 2 kv=0 weights=1");
+  layers = like;
+  layers[2].rope.base = 1e6;
+  EXPECT_EQ(unlike_layers(layers), "2 rope(" + canonical_rope(layers[2].rope) + ")");
+}
+
+TEST(LayerSpec, RefusesLayersThatCannotBe) {
+  const auto like = like_layers(3, {.kv_heads = 2, .head_dim = 64});
+  EXPECT_TRUE(check_layers(like));
+  EXPECT_EQ(check_layers({}).error().code, ErrorCode::kInvalidArgument);
+  std::vector<std::vector<LayerSpec>> wrong(5, like);
+  wrong[0][1].shape.kv_heads = 0;
+  wrong[1][1].kv_map = 2;  // not there yet
+  wrong[2][1].kv_map = 7;
+  wrong[3][1].kv_map = 0, wrong[3][2].kv_map = 1;  // of a layer that has none
+  wrong[4][1].shape.head_dim = 32, wrong[4][1].kv_map = 0;
+  for (const auto& layers : wrong) EXPECT_EQ(check_layers(layers).error().code, ErrorCode::kInvalidArgument);
+  auto mapped = like;
+  mapped[1].kv_map = mapped[2].kv_map = 0;
+  EXPECT_TRUE(check_layers(mapped));
 }
 
 }  // namespace

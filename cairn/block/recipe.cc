@@ -18,7 +18,7 @@ std::string list_text(const std::vector<Digest>& digests) {
   return text;
 }
 
-// The fields in the order in which they are hashed, as a person reads them.
+// The fields as a person reads them.
 std::vector<std::pair<std::string_view, std::string>> readable_fields(const Recipe& recipe) {
   return {{"weights", recipe.weights.hex()},
           {"adapters", list_text(recipe.adapters)},
@@ -27,6 +27,7 @@ std::vector<std::pair<std::string_view, std::string>> readable_fields(const Reci
           {"layers", std::to_string(recipe.layers)},
           {"kv_heads", std::to_string(recipe.shape.kv_heads)},
           {"head_dim", std::to_string(recipe.shape.head_dim)},
+          {"unlike_layers", quoted(recipe.unlike_layers)},
           {"codec_plan", quoted(recipe.codec_plan)},
           {"retention", quoted(recipe.retention)},
           {"arithmetic", quoted(recipe.arithmetic)}};
@@ -41,12 +42,16 @@ Digest recipe_fingerprint(const Recipe& recipe) {
   hasher.text(recipe.rope).digest(recipe.tokenizer).u32(recipe.layers);
   hasher.u32(recipe.shape.kv_heads).u32(recipe.shape.head_dim);
   hasher.text(recipe.codec_plan).text(recipe.retention).text(recipe.arithmetic);
+  if (!recipe.unlike_layers.empty()) hasher.text(recipe.unlike_layers);
   return hasher.finish();
 }
 
 std::string recipe_text(const Recipe& recipe) {
   std::string text;
-  for (const auto& [name, value] : readable_fields(recipe)) text += std::string(name) + ": " + value + "\n";
+  for (const auto& [name, value] : readable_fields(recipe)) {
+    if (name == "unlike_layers" && recipe.unlike_layers.empty()) continue;
+    text += std::string(name) + ": " + value + "\n";
+  }
   return text;
 }
 

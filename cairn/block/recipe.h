@@ -19,10 +19,11 @@ struct Recipe {
   std::string rope;              // pairing, dims, bases, scaling: all that rotates a key
   Digest tokenizer;              // ids mean nothing without it
   std::uint32_t layers = 0;
-  PageShape shape;
-  std::string codec_plan;  // K and V codec ids of every layer, as "k1v1*32"
-  std::string retention;   // which tokens are kept; "all" without a policy
-  std::string arithmetic;  // version of the kernels' rounding, as "int8-g32.v1"
+  PageShape shape;              // of the first layer
+  std::string unlike_layers{};  // how others differ from it (layer_spec.h); empty in most models
+  std::string codec_plan;       // K and V codec ids of every layer, as "k1v1*32"
+  std::string retention;        // which tokens are kept; "all" without a policy
+  std::string arithmetic;       // version of the kernels' rounding, as "int8-g32.v1"
 
   bool operator==(const Recipe&) const = default;
 };

@@ -11,8 +11,8 @@ namespace {
 std::vector<LayerForms> layer_forms(const KvCacheOptions& options) {
   std::vector<LayerForms> layers;
   for (std::uint32_t l = 0; l < options.plan.layers.size(); ++l) {
-    layers.push_back({SideForms(options.plan, l, Side::kKey, options.shape),
-                      SideForms(options.plan, l, Side::kValue, options.shape)});
+    const PageShape shape = options.layers[l].shape;
+    layers.push_back({SideForms(options.plan, l, Side::kKey, shape), SideForms(options.plan, l, Side::kValue, shape)});
   }
   return layers;
 }
@@ -54,15 +54,20 @@ CacheCore::CacheCore(const KvCacheOptions& cache_options, std::unique_ptr<PagePo
 }
 
 Status CacheCore::check(const KvCacheOptions& options) {
-  if (options.plan.layers.empty() || options.shape.kv_heads == 0 || options.shape.head_dim == 0) {
-    return fail(ErrorCode::kInvalidArgument, "a KV cache needs at least one layer, one KV head and one channel");
+  CAIRN_TRY_VOID(check_layers(options.layers));
+  if (options.plan.layers.size() != options.layers.size()) {
+    return fail(ErrorCode::kInvalidArgument, "a KV cache of " + std::to_string(options.layers.size()) +
+                                                 " layers needs as many codecs for keys and values, not " +
+                                                 std::to_string(options.plan.layers.size()));
   }
-  for (const LayerPlan& layer : options.plan.layers) {
+  for (std::size_t l = 0; l < options.layers.size(); ++l) {
+    const LayerPlan& layer = options.plan.layers[l];
+    if (options.layers[l].kv_map != l) return fail(ErrorCode::kUnsupported, "layers that share keys and values");
     if (layer.keys == nullptr || layer.values == nullptr) {
       return fail(ErrorCode::kInvalidArgument, "a KV cache needs a codec for keys and one for values");
     }
     for (const Codec* codec : {layer.keys, layer.values}) {
-      CAIRN_TRY_VOID(check_shape(*codec, options.shape));
+      CAIRN_TRY_VOID(check_shape(*codec, options.layers[l].shape));
       if (codec->needs_codebook && options.plan.codebooks == nullptr) {
         return fail(ErrorCode::kInvalidArgument, "codec '" + std::string(codec->name) + "' needs codebooks");
       }

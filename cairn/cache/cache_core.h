@@ -11,8 +11,8 @@
 
 #include "cairn/base/hash.h"
 #include "cairn/base/result.h"
+#include "cairn/block/layer_spec.h"
 #include "cairn/block/page_pool.h"
-#include "cairn/block/shape.h"
 #include "cairn/codec/plan.h"
 #include "cairn/reuse/prefix_index.h"
 
@@ -22,7 +22,7 @@ class KvConnector;
 
 struct KvCacheOptions {
   CodecPlan plan;
-  PageShape shape;
+  std::vector<LayerSpec> layers;         // as many as the plan has
   Digest root;                           // chain_root(recipe, tenant)
   std::size_t budget_bytes = 0;          // of all pages, those of the index included
   std::size_t index_budget_bytes = 0;    // how much of it finished blocks may hold for reuse; 0 turns reuse off

@@ -19,8 +19,11 @@ inline constexpr PageShape kShape{.kv_heads = 2, .head_dim = 16};
 
 // Keys and values have pages of different sizes.
 inline KvCacheOptions make_options(std::size_t blocks, std::size_t index_blocks) {
-  KvCacheOptions options{
-      .plan = {}, .shape = kShape, .root = chain_root(Digest{}, "test"), .budget_bytes = 0, .index_budget_bytes = 0};
+  KvCacheOptions options{.plan = {},
+                         .layers = like_layers(kLayers, kShape),
+                         .root = chain_root(Digest{}, "test"),
+                         .budget_bytes = 0,
+                         .index_budget_bytes = 0};
   options.plan.layers.assign(kLayers, {*find_codec("raw_f32"), *find_codec("raw_f16")});
   const std::size_t pair = SideForms(options.plan, 0, Side::kKey, kShape).open_bytes +
                            SideForms(options.plan, 0, Side::kValue, kShape).open_bytes;

@@ -54,7 +54,7 @@ void encode_blocks(CacheCore& core, LayerTable& layer, std::span<const std::size
       core.blocks_kept_raw.fetch_add(1, std::memory_order_relaxed);
       continue;
     }
-    if (forms.needs_mass()) means[i] = mean_mass(entry, core.options.shape.kv_heads);
+    if (forms.needs_mass()) means[i] = mean_mass(entry, forms.keys.open.shape.kv_heads);
     const float* mass = means[i].empty() ? nullptr : means[i].data();
     for (const auto& [side, open] : {std::pair(&forms.keys, &entry.keys), std::pair(&forms.values, &entry.values)}) {
       if (!side->encodes()) continue;

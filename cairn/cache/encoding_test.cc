@@ -18,7 +18,7 @@ class EncodedCache : public ::testing::Test {
  protected:
   void make(const std::string& spec, std::size_t budget = std::size_t{4} << 20) {
     KvCacheOptions options{.plan = make_plan(spec, {kLayers, kShape, nullptr}).value(),
-                           .shape = kShape,
+                           .layers = like_layers(kLayers, kShape),
                            .root = {},
                            .budget_bytes = budget,
                            .index_budget_bytes = budget};
@@ -267,7 +267,7 @@ TEST(CacheCore, RefusesHeadsThatACodecCannotHold) {
   for (const std::uint32_t dim : {12u, 520u}) {
     const PageShape shape{1, dim};
     EXPECT_EQ(make_plan("tok4", {1, shape, nullptr}).error().code, ErrorCode::kUnsupported);
-    KvCacheOptions options{.plan = {}, .shape = shape, .root = {}, .budget_bytes = 1 << 24};
+    KvCacheOptions options{.plan = {}, .layers = like_layers(1, shape), .root = {}, .budget_bytes = 1 << 24};
     options.plan.layers = {{*find_codec("kivi4-g32"), *find_codec("raw_f16")}};
     EXPECT_EQ(KvCache::check(options).error().code, ErrorCode::kUnsupported);
   }

@@ -24,9 +24,13 @@ using testing::stream;
 TEST(KvCache, RefusesOptionsThatMakeNoSense) {
   KvCacheOptions options = make_options(1, 0);
   options.plan.layers.clear();
+  options.layers.clear();
   EXPECT_EQ(KvCache::create(options).error().code, ErrorCode::kInvalidArgument);
   options = make_options(1, 0);
-  options.shape.head_dim = 0;
+  options.plan.layers.pop_back();
+  EXPECT_EQ(KvCache::create(options).error().code, ErrorCode::kInvalidArgument);
+  options = make_options(1, 0);
+  options.layers[1].shape.head_dim = 0;
   EXPECT_EQ(KvCache::create(options).error().code, ErrorCode::kInvalidArgument);
   options = make_options(1, 0);
   options.plan.layers[0].values = nullptr;

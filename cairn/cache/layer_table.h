@@ -10,8 +10,8 @@
 #include <span>
 #include <vector>
 
+#include "cairn/attention/page_view.h"
 #include "cairn/block/page_pool.h"
-#include "cairn/block/page_view.h"
 #include "cairn/block/shape.h"
 #include "cairn/cache/cache_core.h"
 

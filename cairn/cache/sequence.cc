@@ -165,7 +165,7 @@ Status Sequence::reserve(std::span<const std::int32_t> positions) {
                                 .values = room->take(forms.values.open_bytes, kOpenForm),
                                 .positions = block,
                                 .first_token = tokens_.size() + done};
-        if (forms.needs_mass()) entry.mass.resize(core_->options.shape.kv_heads * kBlockTokens);
+        if (forms.needs_mass()) entry.mass.resize(forms.keys.open.shape.kv_heads * kBlockTokens);
         layer.append(std::move(entry), static_cast<std::uint32_t>(count));
       } else {
         layer.set_tail_count(static_cast<std::uint32_t>(tail + count));
@@ -188,7 +188,7 @@ void Sequence::own_tail(Reservation& room) {
 
 void Sequence::store(std::uint32_t layer, std::size_t first, std::size_t rows, const float* k, const float* v) {
   CAIRN_DCHECK(first + rows <= reserved_);
-  const std::size_t width = core_->options.shape.values_per_token();
+  const std::size_t width = core_->options.layers[layer].shape.values_per_token();
   const LayerForms& forms = layers_[layer].forms();
   for (std::size_t row = 0; row < rows; ++row) {
     const std::size_t token = tokens_.size() + first + row;

@@ -10,11 +10,11 @@
 #include <span>
 #include <vector>
 
+#include "cairn/attention/page_view.h"
 #include "cairn/base/hash.h"
 #include "cairn/base/result.h"
 #include "cairn/base/thread_pool.h"
 #include "cairn/block/block_key.h"
-#include "cairn/block/page_view.h"
 #include "cairn/cache/cache_core.h"
 #include "cairn/cache/layer_table.h"
 
@@ -77,6 +77,7 @@ class Sequence {
     return layers_[layer].seen(token / kBlockTokens, core_->options.plan.recent_blocks);
   }
 
+  const LayerSpec& layer_spec(std::uint32_t layer) const { return core_->options.layers[layer]; }
   const LayerForms& layer_forms(std::uint32_t layer) const { return layers_[layer].forms(); }
 
   // Where a layer that asks for it counts the attention that its tokens get: the block of `token`, or the p-th of

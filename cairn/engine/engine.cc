@@ -16,15 +16,15 @@ constexpr unsigned kMaxThreads = 512;
 
 // `model` is null while the digest of the weights is not known.
 Result<KvCacheOptions> cache_options(const ModelConfig& config, const Digest* model, const EngineOptions& options) {
-  const PageShape shape = {config.kv_heads, config.head_dim};
+  std::vector<LayerSpec> layers = model_layers(config);
   CodecPlan plan;
   if (options.plan != nullptr) {
     plan = *options.plan;
   } else {
-    CAIRN_TRY(plan, make_plan(options.codec, {config.layers, shape, model}));
+    CAIRN_TRY(plan, make_plan(options.codec, {config.layers, layers.front().shape, model}));
   }
   return KvCacheOptions{.plan = std::move(plan),
-                        .shape = shape,
+                        .layers = std::move(layers),
                         .root = {},
                         .budget_bytes = options.kv_budget_bytes,
                         .index_budget_bytes = options.reuse ? options.kv_budget_bytes : 0};

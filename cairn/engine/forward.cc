@@ -14,7 +14,7 @@ Forward::Forward(ModelWeights& weights, ThreadPool& pool, const KvTap* tap)
       pool_(pool),
       tap_(tap),
       linear_(pool),
-      attention_({config_.kv_heads, config_.head_dim}, config_.heads, pool),
+      attention_(config_.heads, pool),
       frequencies_(config_.rope.inverse_frequencies()) {}
 
 Status Forward::run(std::span<const ForwardRows> batch) {

@@ -27,7 +27,7 @@ struct LayerRows {
 // Holds scratch memory between calls; thread-compatible.
 class LayerAttention {
  public:
-  LayerAttention(PageShape shape, std::uint32_t heads, ThreadPool& pool);
+  LayerAttention(std::uint32_t heads, ThreadPool& pool);
 
   // Whether every new token must have a row, even where its output is not wanted.
   static bool needs_all_rows(const Sequence& sequence, std::uint32_t layer);
@@ -39,10 +39,10 @@ class LayerAttention {
  private:
   void attend_at_once(std::uint32_t layer, std::span<const LayerRows> batch);
   void attend_and_count(std::uint32_t layer, const LayerRows& rows);
-  void count_mass(std::uint32_t layer, Sequence& sequence, const AttendRows& rows, std::size_t first_token);
+  void count_mass(std::uint32_t layer, const AttendLayer& call, Sequence& sequence, const AttendRows& rows,
+                  std::size_t first_token);
   AttendRows rows_of_block(std::uint32_t layer, const LayerRows& rows, std::size_t first) const;
 
-  PageShape shape_;
   std::uint32_t heads_;
   ThreadPool& pool_;
   Attention attention_;

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "cairn/engine/model_tensors.h"
+#include "cairn/engine/read_rope.h"
 
 namespace cairn {
 namespace {

@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "cairn/base/result.h"
-#include "cairn/engine/rope_spec.h"
+#include "cairn/block/rope.h"
 #include "cairn/gguf/gguf.h"
 
 namespace cairn {

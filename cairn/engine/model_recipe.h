@@ -4,14 +4,16 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
+#include "cairn/block/layer_spec.h"
 #include "cairn/block/recipe.h"
 #include "cairn/engine/model_config.h"
 
 namespace cairn {
 
-// One text for one specification, numbers in hexadecimal floating point so that none is rounded.
-std::string canonical_rope(const RopeSpec& rope);
+// What each of the model's layers is to a KV cache.
+std::vector<LayerSpec> model_layers(const ModelConfig& config);
 
 // `codec_plan` as CodecPlan::canonical() writes it.
 Recipe model_recipe(const ModelConfig& config, const Digest& weights, const Digest& tokenizer, std::string codec_plan,

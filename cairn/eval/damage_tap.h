@@ -5,11 +5,10 @@
 
 #include <cstdint>
 #include <string>
-#include <vector>
 
+#include "cairn/block/rope.h"
 #include "cairn/block/shape.h"
 #include "cairn/engine/kv_tap.h"
-#include "cairn/engine/rope_spec.h"
 #include "cairn/eval/recipe.h"
 
 namespace cairn {
@@ -26,8 +25,7 @@ class DamageTap final : public KvTap {
  private:
   EvalRecipe recipe_;
   PageShape shape_;
-  RopePairing pairing_;
-  std::vector<float> cos_, sin_;  // of the shift, by pair
+  RopeShift shift_;
 };
 
 }  // namespace cairn

@@ -79,7 +79,7 @@ Status JudgedEngine::hide_share(Sequence& sequence, std::size_t first, std::size
 CacheCost JudgedEngine::cost(const Sequence& sequence) {
   const KvCacheOptions& options = engine_->cache().options();
   return {.bytes_per_token = static_cast<double>(sequence.bytes_held()) / static_cast<double>(sequence.size()),
-          .bits_per_value = options.plan.mean_bits(options.shape)};
+          .bits_per_value = options.plan.mean_bits(options.layers.front().shape)};
 }
 
 }  // namespace cairn

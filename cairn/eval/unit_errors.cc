@@ -55,13 +55,13 @@ class OneLayer {
         shape_{config.kv_heads, config.head_dim},
         q_width_(std::size_t{config.heads} * config.head_dim),
         pool_(pool),
-        attention_(shape_, config.heads, pool) {}
+        attention_(config.heads, pool) {}
 
   // `layer` is the one that the vectors and the codebooks are of.
   Result<std::vector<float>> outputs(const LayerVectors& vectors, LayerPlan codecs, std::uint32_t layer,
                                      const std::shared_ptr<const Codebooks>& codebooks) {
     // Codebooks are found by layer, so the layers before it are there too; nothing is stored in them.
-    KvCacheOptions options{.plan = {}, .shape = shape_, .root = {}};
+    KvCacheOptions options{.plan = {}, .layers = like_layers(layer + 1, shape_), .root = {}};
     options.plan.layers.assign(layer, {raw_, raw_});
     options.plan.layers.push_back(codecs);
     if (codecs.keys->needs_codebook || codecs.values->needs_codebook) options.plan.codebooks = codebooks;

@@ -4,11 +4,8 @@
 
 #include <cstdint>
 #include <span>
-#include <string_view>
+#include <string>
 #include <vector>
-
-#include "cairn/base/result.h"
-#include "cairn/gguf/gguf.h"
 
 namespace cairn {
 
@@ -43,10 +40,8 @@ struct RopeSpec {
   double magnitude() const;
 };
 
-// Reads `<arch>.rope.*` and the tensor rope_freqs.weight. `head_dim` is the default of dims, `context` of
-// original_context. Errors: kCorrupt (values without meaning), kUnsupported (a scaling other than none, linear, yarn).
-Result<RopeSpec> read_rope_spec(const GgufFile& file, std::string_view arch, RopePairing pairing,
-                                std::uint32_t head_dim, std::uint32_t context);
+// One text for one specification, numbers in hexadecimal floating point so that none is rounded.
+std::string canonical_rope(const RopeSpec& rope);
 
 // cos and sin of every pair at `position`, angles in double, results rounded once to float, times the magnitude.
 // Requires: cos and sin have one entry per entry of `frequencies`.
@@ -54,5 +49,21 @@ void rope_cos_sin(std::span<const double> frequencies, double magnitude, std::in
                   std::span<float> sin);
 // The same from a spec; computes the frequencies anew, so loops over positions keep them instead.
 void rope_cos_sin(const RopeSpec& spec, std::int64_t position, std::span<float> cos, std::span<float> sin);
+
+// Takes keys that were rotated at one position to another one, as if they had been rotated there: the rest of the angle
+// is computed in double from where the keys were rotated first, so that moving twice costs no more than moving once.
+// The magnitude stays: the keys have it already. Immutable and thread-safe.
+class RopeShift {
+ public:
+  RopeShift(const RopeSpec& spec, std::int64_t from, std::int64_t to);
+
+  // `keys` are heads [n, head_dim], in place; where from equals to, no bit changes. Requires: head_dim >= spec.dims.
+  void apply(std::span<float> keys, std::uint32_t head_dim) const;
+
+ private:
+  RopePairing pairing_;
+  bool moves_;
+  std::vector<float> cos_, sin_;  // of the way between, by pair
+};
 
 }  // namespace cairn

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Expected numbers were computed from the published formulas with 50 digits, apart from this code.
-#include "cairn/engine/rope_spec.h"
+#include "cairn/block/rope.h"
 
 #include <gtest/gtest.h>
 
-#include <string>
+#include <cmath>
+#include <cstring>
+#include <span>
+#include <utility>
 #include <vector>
 
-#include "cairn/testing/gguf_builder.h"
+#include "cairn/testing/random.h"
 
 namespace cairn {
 namespace {
@@ -100,72 +103,65 @@ TEST(RopeSpec, PositionZeroAndNegativePositions) {
   EXPECT_EQ(sin[1], -sin5[1]);
 }
 
-Result<RopeSpec> read(const GgufBuilder& builder) {
-  const std::vector<std::byte> bytes = builder.build();
-  const auto file = GgufFile::parse(bytes);
-  if (!file) return std::unexpected(file.error());
-  return read_rope_spec(*file, "llama", RopePairing::kNeighbours, 64, 2048);
-}
-
-TEST(RopeSpec, ReadsMetadata) {
-  const auto defaults = read(GgufBuilder());
-  ASSERT_TRUE(defaults);
-  EXPECT_EQ(*defaults, (RopeSpec{.dims = 64, .original_context = 2048}));
-
-  const auto yarn = read(GgufBuilder()
-                             .set("llama.rope.dimension_count", 32u)
-                             .set("llama.rope.freq_base", 5e5f)
-                             .set("llama.rope.scaling.type", "yarn")
-                             .set("llama.rope.scaling.factor", 8.0f)
-                             .set("llama.rope.scaling.attn_factor", 0.5f)
-                             .set("llama.rope.scaling.original_context_length", 512u)
-                             .set("llama.rope.scaling.yarn_beta_fast", 16.0f)
-                             .set("llama.rope.scaling.yarn_beta_slow", 2.0f));
-  ASSERT_TRUE(yarn) << yarn.error().message;
-  EXPECT_EQ(*yarn, (RopeSpec{.dims = 32,
-                             .base = 5e5,
-                             .scaling = RopeScaling::kYarn,
-                             .factor = 8,
-                             .original_context = 512,
-                             .attn_factor = 0.5,
-                             .beta_fast = 16,
-                             .beta_slow = 2}));
-
-  for (const char* key : {"llama.rope.scale_linear", "llama.rope.scaling.factor"}) {
-    const auto legacy = read(GgufBuilder().set(key, 2.0f));
-    ASSERT_TRUE(legacy);
-    EXPECT_EQ(*legacy, (RopeSpec{.dims = 64, .scaling = RopeScaling::kLinear, .factor = 2, .original_context = 2048}));
+// Rotates unrotated heads as the engine does, in doubles.
+std::vector<float> rotated(std::span<const float> heads, const RopeSpec& spec, std::int64_t position,
+                           std::uint32_t head_dim) {
+  const std::vector<double> frequencies = spec.inverse_frequencies();
+  std::vector<float> out(heads.begin(), heads.end());
+  for (std::size_t first = 0; first < heads.size(); first += head_dim) {
+    for (std::size_t i = 0; i < frequencies.size(); ++i) {
+      const bool neighbours = spec.pairing == RopePairing::kNeighbours;
+      const std::size_t a = first + (neighbours ? 2 * i : i), b = first + (neighbours ? 2 * i + 1 : i + spec.dims / 2);
+      const double angle = static_cast<double>(position) * frequencies[i];
+      const double cos = std::cos(angle) * spec.magnitude(), sin = std::sin(angle) * spec.magnitude();
+      out[a] = static_cast<float>(heads[a] * cos - heads[b] * sin);
+      out[b] = static_cast<float>(heads[a] * sin + heads[b] * cos);
+    }
   }
-  const auto none = read(GgufBuilder().set("llama.rope.scaling.type", "none").set("llama.rope.scaling.factor", 2.0f));
-  ASSERT_TRUE(none);
-  EXPECT_EQ(none->factor, 1.0);
-
-  std::vector<float> factors(32, 1.0f);
-  factors[31] = 32.0f;
-  const auto llama3 = read(GgufBuilder().tensor_f32("rope_freqs.weight", {32}, factors));
-  ASSERT_TRUE(llama3);
-  EXPECT_EQ(llama3->freq_factors, factors);
+  return out;
 }
 
-TEST(RopeSpec, RefusesWhatHasNoMeaning) {
-  const auto expect_code = [](const GgufBuilder& builder, ErrorCode code) {
-    const auto spec = read(builder);
-    ASSERT_FALSE(spec);
-    EXPECT_EQ(spec.error().code, code) << spec.error().message;
-  };
-  expect_code(GgufBuilder().set("llama.rope.scaling.type", "longrope"), ErrorCode::kUnsupported);
-  expect_code(GgufBuilder().set("llama.rope.dimension_count", 63u), ErrorCode::kCorrupt);
-  expect_code(GgufBuilder().set("llama.rope.dimension_count", 66u), ErrorCode::kCorrupt);
-  expect_code(GgufBuilder().set("llama.rope.dimension_count", 0u), ErrorCode::kCorrupt);
-  expect_code(GgufBuilder().set("llama.rope.freq_base", 1.0f), ErrorCode::kCorrupt);
-  expect_code(GgufBuilder().set("llama.rope.freq_base", -1.0f / 0.0f), ErrorCode::kCorrupt);
-  expect_code(GgufBuilder().set("llama.rope.scaling.factor", -2.0f), ErrorCode::kCorrupt);
-  expect_code(GgufBuilder().set("llama.rope.scaling.type", "yarn").set("llama.rope.scaling.yarn_beta_fast", 0.0f),
-              ErrorCode::kCorrupt);
-  expect_code(GgufBuilder().set("llama.rope.scaling.type", "yarn").set("llama.rope.scaling.yarn_log_multiplier", 0.1f),
-              ErrorCode::kUnsupported);
-  expect_code(GgufBuilder().tensor_f32("rope_freqs.weight", {31}, std::vector<float>(31, 1.0f)), ErrorCode::kCorrupt);
-  expect_code(GgufBuilder().tensor_f32("rope_freqs.weight", {32}, std::vector<float>(32, 0.0f)), ErrorCode::kCorrupt);
+std::vector<RopeSpec> all_kinds() {
+  std::vector<RopeSpec> specs;
+  for (const RopePairing pairing : {RopePairing::kNeighbours, RopePairing::kHalves}) {
+    for (const std::uint32_t dims : {32u, 24u}) {  // of 32 channels: all of them turn, or eight do not
+      specs.push_back({.dims = dims, .pairing = pairing});
+      specs.push_back({.dims = dims, .pairing = pairing, .scaling = RopeScaling::kLinear, .factor = 4});
+      specs.push_back({.dims = dims,
+                       .pairing = pairing,
+                       .base = 1e6,
+                       .scaling = RopeScaling::kYarn,
+                       .factor = 4,
+                       .original_context = 4096});
+      specs.push_back({.dims = dims, .pairing = pairing, .freq_factors = std::vector<float>(dims / 2, 2.5f)});
+    }
+  }
+  return specs;
+}
+
+TEST(RopeShift, AShiftedKeyIsTheKeyRotatedAtTheNewPosition) {
+  constexpr std::uint32_t kHeadDim = 32;
+  const auto plain = testing::random_floats(3 * kHeadDim, 7);
+  for (const RopeSpec& spec : all_kinds()) {
+    for (const auto& [from, to] : {std::pair{0, 5}, {5, 0}, {100, 90000}, {130001, 17}, {64, 65}}) {
+      auto key = rotated(plain, spec, from, kHeadDim);
+      RopeShift(spec, from, to).apply(key, kHeadDim);
+      const auto expected = rotated(plain, spec, to, kHeadDim);
+      for (std::size_t d = 0; d < key.size(); ++d) {
+        ASSERT_NEAR(key[d], expected[d], 2e-6) << canonical_rope(spec) << ", channel " << d;
+      }
+    }
+  }
+}
+
+TEST(RopeShift, NoDistanceChangesNoBit) {
+  for (const RopeSpec& spec : all_kinds()) {
+    auto key = rotated(testing::random_floats(64, 8), spec, 1000, 32);
+    key[0] = -0.0f;
+    const auto before = key;
+    RopeShift(spec, 1000, 1000).apply(key, 32);
+    EXPECT_EQ(std::memcmp(key.data(), before.data(), key.size() * sizeof(float)), 0);
+  }
 }
 
 }  // namespace

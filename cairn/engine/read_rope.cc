@@ -1,37 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cairn/engine/rope_spec.h"
+#include "cairn/engine/read_rope.h"
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 #include <string>
-
-#include "cairn/base/check.h"
 
 namespace cairn {
 namespace {
-
-// The pair index (not rounded) that turns `turns` times over the original context.
-double pair_of_turns(const RopeSpec& spec, double turns) {
-  return spec.dims * std::log(spec.original_context / (turns * 2.0 * std::numbers::pi)) / (2.0 * std::log(spec.base));
-}
-
-// YaRN: 1 where a pair keeps its angle, 0 where it is interpolated, a straight ramp between. The bounds are rounded
-// outwards, and clamped to channel numbers as the reference implementations do, although they count pairs.
-class YarnRamp {
- public:
-  explicit YarnRamp(const RopeSpec& spec)
-      : low_(std::max(0.0, std::floor(pair_of_turns(spec, spec.beta_fast)))),
-        high_(std::min(spec.dims - 1.0, std::ceil(pair_of_turns(spec, spec.beta_slow)))) {}
-
-  double at(std::uint32_t pair) const {
-    return 1.0 - std::clamp((pair - low_) / std::max(0.001, high_ - low_), 0.0, 1.0);
-  }
-
- private:
-  double low_;
-  double high_;
-};
 
 bool positive(double value) {
   return std::isfinite(value) && value > 0.0;
@@ -96,29 +71,6 @@ Status read_freq_factors(const GgufFile& file, RopeSpec& spec) {
 
 }  // namespace
 
-std::vector<double> RopeSpec::inverse_frequencies() const {
-  std::vector<double> frequencies(dims / 2);
-  for (std::uint32_t pair = 0; pair < frequencies.size(); ++pair) {
-    const double divisor = freq_factors.empty() ? 1.0 : static_cast<double>(freq_factors[pair]);
-    frequencies[pair] = std::pow(base, -2.0 * pair / dims) / divisor;
-  }
-  if (scaling == RopeScaling::kLinear) {
-    for (double& frequency : frequencies) frequency /= factor;
-  } else if (scaling == RopeScaling::kYarn) {
-    const YarnRamp ramp(*this);
-    for (std::uint32_t pair = 0; pair < frequencies.size(); ++pair) {
-      const double keep = ramp.at(pair) * ext_factor;
-      frequencies[pair] = frequencies[pair] / factor * (1.0 - keep) + frequencies[pair] * keep;
-    }
-  }
-  return frequencies;
-}
-
-double RopeSpec::magnitude() const {
-  if (scaling != RopeScaling::kYarn || ext_factor == 0.0) return attn_factor;
-  return attn_factor * (1.0 + 0.1 * std::log(factor));
-}
-
 Result<RopeSpec> read_rope_spec(const GgufFile& file, std::string_view arch, RopePairing pairing,
                                 std::uint32_t head_dim, std::uint32_t context) {
   const std::string prefix = std::string(arch) + ".rope.";
@@ -136,20 +88,6 @@ Result<RopeSpec> read_rope_spec(const GgufFile& file, std::string_view arch, Rop
   CAIRN_TRY_VOID(read_scaling(file, prefix, context, spec));
   CAIRN_TRY_VOID(read_freq_factors(file, spec));
   return spec;
-}
-
-void rope_cos_sin(std::span<const double> frequencies, double magnitude, std::int64_t position, std::span<float> cos,
-                  std::span<float> sin) {
-  CAIRN_CHECK(cos.size() == frequencies.size() && sin.size() == frequencies.size());
-  for (std::size_t pair = 0; pair < frequencies.size(); ++pair) {
-    const double angle = static_cast<double>(position) * frequencies[pair];
-    cos[pair] = static_cast<float>(std::cos(angle) * magnitude);
-    sin[pair] = static_cast<float>(std::sin(angle) * magnitude);
-  }
-}
-
-void rope_cos_sin(const RopeSpec& spec, std::int64_t position, std::span<float> cos, std::span<float> sin) {
-  rope_cos_sin(spec.inverse_frequencies(), spec.magnitude(), position, cos, sin);
 }
 
 }  // namespace cairn
