@@ -1,24 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Two questions about one text: the second finds most of its keys and values in the cache.
-#include <cairn/engine/engine.h>
-#include <cairn/text/sampler.h>
+#include <cairn/engine/generate.h>
 
 #include <iostream>
 
 cairn::Status ask(cairn::Engine& engine, const std::string& prompt) {
   const std::vector<cairn::TokenId> tokens = engine.tokenizer().encode(prompt);
-  cairn::Sequence sequence = engine.open(tokens);  // holds the longest known prefix already
-  std::cout << sequence.size() << " of " << tokens.size() << " tokens reused; answer:";
-
-  CAIRN_TRY(cairn::Sampler sampler, cairn::Sampler::make({.temperature = 0}));
-  CAIRN_TRY(std::span<const float> logits, engine.prefill(sequence, std::span(tokens).subspan(sequence.size())));
-  cairn::TokenStream text(engine.tokenizer(), {.continues_text = true});
-  for (int i = 0; i < 6; ++i) {
-    CAIRN_TRY(const cairn::TokenId token, sampler.sample(logits));
-    std::cout << text.feed(token);
-    CAIRN_TRY(logits, engine.decode(sequence, token));
-  }
-  std::cout << text.finish() << '\n';
+  CAIRN_TRY(const cairn::Generated answer,
+            cairn::generate(engine, tokens, {.temperature = 0}, {.max_tokens = 6, .continues_text = true}));
+  std::cout << answer.reused_tokens << " of " << tokens.size() << " tokens reused; answer:" << answer.text << '\n';
   return {};
 }
 

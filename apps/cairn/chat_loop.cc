@@ -22,7 +22,6 @@ class Chat {
   Chat(Engine& engine, const RunOptions& options, ChatFamily family, Sampler& sampler)
       : engine_(engine),
         options_(options),
-        raw_(family == ChatFamily::kPlain),
         sampler_(sampler),
         conversation_(engine.tokenizer(), family, options.system) {}
 
@@ -36,13 +35,12 @@ class Chat {
     conversation_.ask(std::move(text));
     if (!sequence_) sequence_ = engine_.open_while_loading(conversation_.tokens());
     for (; accepted_ < conversation_.tokens().size(); ++accepted_) sampler_.accept(conversation_.tokens()[accepted_]);
-    AnswerPrinter printer(engine_.tokenizer(), raw_, true);
-    Result<Answered> answer = generate(engine_, *sequence_, conversation_.tokens(), sampler_, options_.generation,
-                                       [&](TokenId id) { return printer.print(id); });
-    if (!answer) return std::unexpected(std::move(answer).error());
-    CAIRN_TRY_VOID(printer.finish());
-    if (options_.stats) std::cerr << '[' << answer_figures(*answer, sequence_->bytes_held()) << "]\n";
-    conversation_.answer(printer.text(), answer->ids);
+    AnswerView view(true);
+    CAIRN_TRY(const Generated answer,
+              generate(engine_, *sequence_, conversation_.tokens(), sampler_, options_.generation, view.hooks()));
+    CAIRN_TRY_VOID(view.finish());
+    if (options_.stats) std::cerr << '[' << answer_figures(answer) << "]\n";
+    conversation_.answer(answer.text, answer.ids);
     accepted_ = conversation_.tokens().size();
     return {};
   }
@@ -57,7 +55,6 @@ class Chat {
  private:
   Engine& engine_;
   const RunOptions& options_;
-  bool raw_;
   Sampler& sampler_;
   Conversation conversation_;
   std::optional<Sequence> sequence_;

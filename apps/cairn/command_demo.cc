@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // cairn demo: two questions about one document, and a check that the cache changed nothing but the time.
 #include <CLI/CLI.hpp>
-#include <chrono>
 #include <cstring>
 #include <iostream>
 #include <memory>
@@ -9,20 +8,17 @@
 #include <vector>
 
 #include "apps/cairn/commands.h"
-#include "apps/cairn/generation.h"
 #include "apps/cairn/model_options.h"
 #include "apps/cairn/progress.h"
 #include "apps/cairn/table.h"
 #include "apps/cairn/text.h"
 #include "cairn/base/clock.h"
-#include "cairn/text/sampler.h"
+#include "cairn/engine/generate.h"
 
 namespace cairn {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-constexpr std::size_t kLongestAnswer = 24;
+constexpr std::size_t kMaxAnswerTokens = 24;
 
 struct DemoOptions {
   ModelOptions model;
@@ -31,48 +27,22 @@ struct DemoOptions {
 };
 
 struct Answer {
-  std::string text;
-  std::vector<std::vector<float>> logits;  // of the prompt's last token and of each answer token that was fed back
-  std::size_t prompt_tokens = 0;
-  std::size_t reused_tokens = 0;
-  std::size_t kv_bytes = 0;
-  double first_token_s = 0;
-  double decode_rate = 0;
+  Generated generated;
+  std::string text;                        // without the space in front
+  std::vector<std::vector<float>> logits;  // that each token was drawn from
 };
 
 // The likeliest tokens up to the end of the line.
 Result<Answer> ask(Engine& engine, const std::string& prompt) {
-  CAIRN_TRY(Sampler sampler, Sampler::make({.temperature = 0}));
-  const std::vector<TokenId> tokens = engine.tokenizer().encode(prompt);
   Answer out;
-  out.prompt_tokens = tokens.size();
-  const Clock::time_point start = Clock::now();
-  Sequence sequence = engine.open(tokens);
-  out.reused_tokens = sequence.size();
   Progress progress("Reading the document");
-  CAIRN_TRY(std::span<const float> logits,
-            engine.prefill(sequence, std::span(tokens).subspan(sequence.size()), {.on_progress = progress.counter()}));
-  progress.finish();
-  TokenStream stream(engine.tokenizer(), {.continues_text = true});
-  Clock::time_point first_token;
-  std::size_t fed = 0;
-  while (true) {
-    out.logits.emplace_back(logits.begin(), logits.end());
-    CAIRN_TRY(const TokenId id, sampler.sample(logits));
-    if (fed == 0) {
-      out.first_token_s = seconds_since(start);
-      first_token = Clock::now();
-    }
-    if (engine.tokenizer().is_end_of_generation(id)) break;
-    const std::string piece = stream.feed(id);
-    if (piece.find('\n') != std::string::npos || fed == kLongestAnswer) break;
-    out.text += piece;
-    CAIRN_TRY(logits, engine.decode(sequence, id));
-    ++fed;
-  }
+  GenerationHooks hooks;
+  hooks.prefill.on_progress = progress.counter();
+  hooks.on_logits = [&](std::span<const float> logits) { out.logits.emplace_back(logits.begin(), logits.end()); };
+  CAIRN_TRY(out.generated, generate(engine, engine.tokenizer().encode(prompt), {.temperature = 0},
+                                    {.max_tokens = kMaxAnswerTokens, .stop = {"\n"}, .continues_text = true}, hooks));
+  out.text = out.generated.text;
   out.text.erase(0, out.text.find_first_not_of(' '));
-  out.decode_rate = static_cast<double>(fed) / seconds_since(first_token);
-  out.kv_bytes = sequence.bytes_held();
   return out;
 }
 
@@ -87,12 +57,12 @@ bool same_bits(const Answer& a, const Answer& b) {
   return true;
 }
 
-std::vector<std::string> table_row(const std::string& what, const Answer& answer) {
+std::vector<std::string> table_row(const std::string& what, const Generated& answer) {
   return {what,
           std::to_string(answer.prompt_tokens),
           std::to_string(answer.reused_tokens),
           format_number(answer.first_token_s * 1000, 1) + " ms",
-          format_number(answer.decode_rate, 0),
+          format_number(answer.decode_rate(), 0),
           format_bytes(static_cast<double>(answer.kv_bytes))};
 }
 
@@ -107,17 +77,17 @@ Status run_demo(const DemoOptions& options) {
     prompt = document + "Question: " + question + "\nAnswer:";
     CAIRN_TRY(warm, ask(*engine, prompt));
     std::cout << "Question: " << question << "\nAnswer:   " << warm.text << "\n\n";
-    rows.push_back(table_row(warm.reused_tokens == 0 ? "cold: " + question : "warm: " + question, warm));
+    rows.push_back(table_row((warm.generated.reused_tokens == 0 ? "cold: " : "warm: ") + question, warm.generated));
   }
-  if (warm.reused_tokens == 0) {
+  if (warm.generated.reused_tokens == 0) {
     return fail(ErrorCode::kInvalidArgument,
                 "nothing was reused: ask at least two questions about a document of at least " +
                     std::to_string(kBlockTokens) + " tokens");
   }
   engine->cache().clear();
   CAIRN_TRY(const Answer cold, ask(*engine, prompt));
-  if (cold.reused_tokens != 0) return fail(ErrorCode::kInternal, "the cleared cache still gave tokens");
-  rows.push_back(table_row("cold: " + options.questions.back(), cold));
+  if (cold.generated.reused_tokens != 0) return fail(ErrorCode::kInternal, "the cleared cache still gave tokens");
+  rows.push_back(table_row("cold: " + options.questions.back(), cold.generated));
   std::cout << format_table(rows) << '\n';
   if (!same_bits(warm, cold)) {
     std::cout << "MISMATCH: the logits of the last question differ with and without the cache.\n";
@@ -126,7 +96,7 @@ Status run_demo(const DemoOptions& options) {
   }
   std::cout << "The last question, answered from the cache and again from nothing: " << warm.logits.size() << " x "
             << warm.logits.front().size() << " logits compared byte for byte, all bit-identical.\n"
-            << "First token " << format_number(cold.first_token_s / warm.first_token_s, 1)
+            << "First token " << format_number(cold.generated.first_token_s / warm.generated.first_token_s, 1)
             << " times sooner with the document in the cache.\n";
   return {};
 }

@@ -2,7 +2,6 @@
 // cairn run: one answer to a prompt, or a chat.
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -40,45 +39,38 @@ std::vector<TokenId> prompt_tokens(const Tokenizer& tokenizer, ChatFamily family
   return conversation.tokens();
 }
 
-Json answer_json(const Answered& answer, const std::string& text, std::size_t kv_bytes, std::uint64_t seed) {
-  return {{"text", text},
-          {"stop", stop_name(answer.stop)},
+Json answer_json(const Generated& answer, std::uint64_t seed) {
+  return {{"text", answer.text},
+          {"stop", stop_reason_name(answer.stop)},
           {"prompt_tokens", answer.prompt_tokens},
           {"reused_tokens", answer.reused_tokens},
           {"generated_tokens", answer.ids.size()},
           {"ids", answer.ids},
           {"first_token_s", answer.first_token_s},
           {"tokens_per_s", answer.decode_rate()},
-          {"kv_bytes", kv_bytes},
+          {"kv_bytes", answer.kv_bytes},
           {"seed", seed}};
 }
 
-Status answer_prompt(Engine& engine, const RunOptions& options, ChatFamily family, Sampler& sampler,
-                     std::string prompt) {
+Status answer_prompt(Engine& engine, const RunOptions& options, ChatFamily family, std::string prompt) {
   const std::vector<TokenId> tokens = prompt_tokens(engine.tokenizer(), family, options, std::move(prompt));
-  const auto asked = std::chrono::steady_clock::now();
-  Sequence sequence = engine.open_while_loading(tokens);
-  const double open_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - asked).count();
-  for (const TokenId id : tokens) sampler.accept(id);
-  AnswerPrinter printer(engine.tokenizer(), family == ChatFamily::kPlain, !options.json);
+  AnswerView view(!options.json);
   InterruptScope scope;
-  CAIRN_TRY(Answered answer, generate(engine, sequence, tokens, sampler, options.generation,
-                                      [&](TokenId id) { return printer.print(id); }));
-  answer.first_token_s += open_s;  // loading from a store is part of the wait
-  CAIRN_TRY_VOID(printer.finish());
+  CAIRN_TRY(const Generated answer, generate(engine, tokens, options.sampler, options.generation, view.hooks()));
+  CAIRN_TRY_VOID(view.finish());
   if (options.json) {
-    const Json json = answer_json(answer, printer.text(), sequence.bytes_held(), options.sampler.seed);
+    const Json json = answer_json(answer, options.sampler.seed);
     std::cout << json.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
   }
   if (options.stats) {
-    std::cerr << '[' << answer_figures(answer, sequence.bytes_held()) << "]\n";
+    std::cerr << '[' << answer_figures(answer) << "]\n";
     if (engine.connector() != nullptr) std::cerr << '[' << store_figures(*engine.connector()) << "]\n";
   }
-  if (answer.stop == Stop::kInterrupted) return fail(ErrorCode::kCancelled, "interrupted");
+  if (answer.stop == StopReason::kCancelled) return fail(ErrorCode::kCancelled, "interrupted");
   return {};
 }
 
-Status run(const RunOptions& options) {
+Status run(RunOptions& options) {
   if (options.interactive() && options.json) {
     return fail(ErrorCode::kInvalidArgument, "--json needs a prompt: give -p or -f");
   }
@@ -91,9 +83,10 @@ Status run(const RunOptions& options) {
     return fail(ErrorCode::kInvalidArgument, "the prompt is empty: give some text with -p or -f");
   }
   CAIRN_TRY(const ChatFamily family, chat_family(options));
+  options.generation.continues_text = family == ChatFamily::kPlain;
   CAIRN_TRY(const std::unique_ptr<Engine> engine, load_engine(options.model));
   const Status status = options.interactive() ? chat_loop(*engine, options, family, sampler)
-                                              : answer_prompt(*engine, options, family, sampler, std::move(prompt));
+                                              : answer_prompt(*engine, options, family, std::move(prompt));
   if (const std::uint64_t kept = engine->cache().stats().blocks_kept_raw; kept > 0) {
     std::cerr << "cairn: " << kept
               << " blocks of a layer held infinities or not-a-numbers and were kept uncompressed\n";

@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <string>
 
-#include "apps/cairn/generation.h"
 #include "apps/cairn/model_options.h"
+#include "cairn/engine/generate.h"
 #include "cairn/text/sampler.h"
 
 namespace cairn {

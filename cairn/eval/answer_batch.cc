@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "cairn/engine/generate.h"
+
 namespace cairn {
 namespace {
 
@@ -35,13 +37,25 @@ Status compute_prompts(JudgedEngine& judged, std::span<PendingAnswer> pending, c
   }
 }
 
-// Whether the token ends the answer, which then keeps what stands before its newline: vocabularies have ".\n".
-bool ends_answer(const Tokenizer& tokenizer, TokenId token, std::string& last_bytes) {
-  if (tokenizer.is_end_of_generation(token)) return true;
-  const std::string_view bytes = tokenizer.token_bytes(token);
-  const std::size_t line_end = bytes.find('\n');
-  if (line_end == bytes.npos) return false;
-  last_bytes = bytes.substr(0, line_end);
+struct RunningAnswer {
+  PendingAnswer* pending;
+  GenerationState state;
+};
+
+// Greedy by hand: a damaged cache may give logits that a sampler refuses, and its answers are judged all the same.
+TokenId likeliest(const std::vector<float>& logits) {
+  return static_cast<TokenId>(std::ranges::max_element(logits) - logits.begin());
+}
+
+// Whether the answer has ended.
+bool advance(RunningAnswer& answer) {
+  PendingAnswer& pending = *answer.pending;
+  const GenerationStep step = answer.state.take(likeliest(pending.logits));
+  pending.text += step.text;
+  if (!step.stop) return false;
+  pending.text += answer.state.finish();
+  pending.num_tokens = answer.state.ids().size() - (step.stop == StopReason::kString ? 1 : 0);
+  pending.hit_cap = step.stop == StopReason::kLength;
   return true;
 }
 
@@ -51,26 +65,19 @@ Status answer_all(JudgedEngine& judged, std::span<PendingAnswer> pending, const 
   const Tokenizer& tokenizer = judged.engine().tokenizer();
   for (PendingAnswer& each : pending) each.logits.resize(tokenizer.size());
   CAIRN_TRY_VOID(compute_prompts(judged, pending, cancel));
-  std::vector<PendingAnswer*> active;
+  std::vector<RunningAnswer> active;
   for (PendingAnswer& each : pending) {
-    if (each.max_tokens > 0) active.push_back(&each);
+    if (each.max_tokens == 0) continue;
+    active.push_back({&each, {tokenizer, {.max_tokens = each.max_tokens, .stop = {"\n"}, .continues_text = true}}});
   }
   while (!active.empty()) {
     CAIRN_TRY_VOID(check(cancel));
-    std::vector<PendingAnswer*> going_on;
-    for (PendingAnswer* each : active) {
-      const auto token = static_cast<TokenId>(std::ranges::max_element(each->logits) - each->logits.begin());
-      each->ended = ends_answer(tokenizer, token, each->last_bytes);
-      if (each->ended) continue;
-      each->answer.push_back(token);
-      if (each->answer.size() < each->max_tokens) going_on.push_back(each);
-    }
-    active = std::move(going_on);
+    std::erase_if(active, advance);
     for (std::size_t first = 0; first < active.size(); first += Forward::kMaxRows) {
       std::vector<ForwardRows> batch;
       for (std::size_t i = first; i < std::min<std::size_t>(active.size(), first + Forward::kMaxRows); ++i) {
-        PendingAnswer& each = *active[i];
-        batch.push_back({&each.sequence, std::span(each.answer).last(1), 1, each.logits.data()});
+        PendingAnswer& each = *active[i].pending;
+        batch.push_back({&each.sequence, std::span(active[i].state.ids()).last(1), 1, each.logits.data()});
       }
       CAIRN_TRY_VOID(judged.forward(batch));
     }

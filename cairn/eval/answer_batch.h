@@ -18,9 +18,9 @@ struct PendingAnswer {
   std::vector<TokenId> prompt{};  // what the sequence still lacks
   std::size_t max_tokens = 0;     // 0: only the logits after the prompt are wanted
   std::vector<float> logits{};    // after the prompt, then after each answer token
-  std::vector<TokenId> answer{};  // without the token that ended it
-  std::string last_bytes{};       // what the ending token holds before its newline
-  bool ended = false;             // by the model, before max_tokens
+  std::string text{};             // up to a newline
+  std::size_t num_tokens = 0;     // of the answer, without one that ended it
+  bool hit_cap = false;           // the model did not end it before max_tokens
 };
 
 // Computes all prompts, then answers until each has ended or is at its cap. Answers end with a newline. Company does

@@ -49,8 +49,7 @@ std::vector<TokenId> joined(std::span<const TokenId> a, std::span<const TokenId>
   return all;
 }
 
-TurnOutcome outcome_of(const Tokenizer& tokenizer, const Turn& turn, const TurnTokens& tokens,
-                       const PendingAnswer& pending) {
+TurnOutcome outcome_of(const Turn& turn, const TurnTokens& tokens, const PendingAnswer& pending) {
   TurnOutcome outcome;
   if (turn.metric == Metric::kChoice) {
     const auto likeliest = std::ranges::max_element(
@@ -59,10 +58,10 @@ TurnOutcome outcome_of(const Tokenizer& tokenizer, const Turn& turn, const TurnT
     outcome.answer = turn.candidates[chosen];
     outcome.score = score_choice(turn, chosen);
   } else {
-    outcome.answer = tokenizer.decode(pending.answer, {.continues_text = true}) + pending.last_bytes;
+    outcome.answer = pending.text;
     outcome.score = score_answer(turn, outcome.answer);
-    outcome.answer_tokens = static_cast<std::uint32_t>(pending.answer.size());
-    outcome.hit_cap = !pending.ended;
+    outcome.answer_tokens = static_cast<std::uint32_t>(pending.num_tokens);
+    outcome.hit_cap = pending.hit_cap;
   }
   outcome.correct = is_correct(turn.metric, outcome.score);
   outcome.obeyed = begins_with_word(turn.begins_with, outcome.answer);
@@ -133,7 +132,7 @@ Result<SessionOutcome> run_session(JudgedEngine& judged, const Session& session,
   CAIRN_TRY_VOID(answer_all(judged, pending, control.cancel));
   for (std::size_t i = 0; i < pending.size(); ++i) {
     const std::size_t t = turn_of(i);
-    TurnOutcome& turn = outcome.turns.emplace_back(outcome_of(tokenizer, session.turns[t], turns[t], pending[i]));
+    TurnOutcome& turn = outcome.turns.emplace_back(outcome_of(session.turns[t], turns[t], pending[i]));
     turn.mode = i < turns.size() ? Mode::kMultiTurn : Mode::kMultiRequest;
     turn.turn = static_cast<std::uint32_t>(t);
   }

@@ -8,22 +8,24 @@
 
 namespace cairn {
 
-AnswerWriter::AnswerWriter(const Tokenizer& tokenizer, std::shared_ptr<Generation> generation)
+AnswerWriter::AnswerWriter(const Tokenizer& tokenizer, std::shared_ptr<Generation> generation, std::size_t max_tokens)
     : generation_(std::move(generation)),
-      stream_(tokenizer, {.continues_text = !generation_->request().chat}),
-      stop_(generation_->request().stop) {}
+      state_(tokenizer, {.max_tokens = max_tokens,
+                         .stop = generation_->request().stop,
+                         .ignore_eos = generation_->request().ignore_eos,
+                         .continues_text = !generation_->request().chat}) {}
 
-void AnswerWriter::write(TokenId id, std::span<const float> logits) {
-  GeneratedPiece piece{.text = stop_.feed(stream_.feed(id)), .id = id, .has_token = true};
+std::optional<StopReason> AnswerWriter::write(TokenId id, std::span<const float> logits) {
+  GenerationStep step = state_.take(id);
+  if (!step.id) return step.stop;
+  GeneratedPiece piece{.text = std::move(step.text), .id = id, .has_token = true};
   if (const auto most = generation_->request().logprobs) add_logprobs(logits, id, *most, piece);
   generation_->push(std::move(piece));
+  return step.stop;
 }
 
 void AnswerWriter::finish() {
-  if (stop_.stopped()) return;
-  std::string rest = stop_.feed(stream_.finish());
-  rest += stop_.finish();
-  if (!rest.empty()) generation_->push({.text = std::move(rest)});
+  if (std::string rest = state_.finish(); !rest.empty()) generation_->push({.text = std::move(rest)});
 }
 
 void add_logprobs(std::span<const float> logits, TokenId id, std::size_t most, GeneratedPiece& piece) {

@@ -3,30 +3,29 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 
+#include "cairn/engine/generate.h"
 #include "cairn/serve/generation.h"
-#include "cairn/serve/stop_matcher.h"
-#include "cairn/text/tokenizer.h"
 
 namespace cairn {
 
 // Thread-compatible; the tokenizer must outlive it.
 class AnswerWriter {
  public:
-  AnswerWriter(const Tokenizer& tokenizer, std::shared_ptr<Generation> generation);
+  // Requires: max_tokens > 0.
+  AnswerWriter(const Tokenizer& tokenizer, std::shared_ptr<Generation> generation, std::size_t max_tokens);
 
-  // The logits are those that the token was drawn from.
-  void write(TokenId id, std::span<const float> logits);
-  // Whether a stop string has come.
-  bool stopped() const { return stop_.stopped(); }
+  // Hands on a token that was drawn from these logits, unless the model ended the answer with it. Returns why the
+  // answer has ended, if it has.
+  std::optional<StopReason> write(TokenId id, std::span<const float> logits);
   // Gives out what was held back, unless a stop string came.
   void finish();
 
  private:
   std::shared_ptr<Generation> generation_;
-  TokenStream stream_;
-  StopMatcher stop_;
+  GenerationState state_;
 };
 
 // The logarithm of each token's probability, of `id` and of the `most` likeliest.

@@ -21,14 +21,13 @@ using ServeClock = std::chrono::steady_clock;
 
 // A request that the loop has taken on. Belongs to the loop's thread.
 struct ActiveRequest {
-  ActiveRequest(const Tokenizer& tokenizer, std::shared_ptr<Generation> from, Sampler with)
-      : generation(std::move(from)), sampler(std::move(with)), writer(tokenizer, generation) {}
+  ActiveRequest(const Tokenizer& tokenizer, std::shared_ptr<Generation> from, Sampler with, std::size_t max_tokens)
+      : generation(std::move(from)), sampler(std::move(with)), writer(tokenizer, generation, max_tokens) {}
 
   std::shared_ptr<Generation> generation;
   Sampler sampler;
   AnswerWriter writer;
   std::size_t tenant = 0;
-  std::size_t max_new = 0;
   std::vector<TokenId> tokens{};       // prompt and answer
   std::optional<Sequence> sequence{};  // while it runs
   std::vector<float> logits{};

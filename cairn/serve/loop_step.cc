@@ -58,10 +58,9 @@ void ServeLoop::Impl::take_inbox() {
   for (Submitted& submitted : taken) {
     const GenerateRequest& request = submitted.generation->request();
     auto [entry, added] = active.try_emplace(submitted.request.id, engine->tokenizer(), submitted.generation,
-                                             std::move(submitted.sampler));
+                                             std::move(submitted.sampler), submitted.request.max_new);
     ActiveRequest& taken_on = entry->second;
     taken_on.tenant = submitted.request.tenant;
-    taken_on.max_new = submitted.request.max_new;
     taken_on.tokens = request.prompt;
     taken_on.usage.prompt_tokens = request.prompt.size();
     taken_on.arrived = begun + std::chrono::duration_cast<ServeClock::duration>(

@@ -42,18 +42,15 @@ void ServeLoop::Impl::take_token(RequestId id, Result<TokenId> token) {
     request.timing.longest_gap_s = std::max(request.timing.longest_gap_s, seconds_between(request.last_token, now));
   }
   request.last_token = now;
-  if (!request.generation->request().ignore_eos && engine->tokenizer().is_end_of_generation(*token)) {
-    return finish(id, FinishReason::kStop);
-  }
+  const std::optional<StopReason> ended = request.writer.write(*token, request.logits);
+  if (ended == StopReason::kEnd) return finish(id, FinishReason::kStop);
   request.tokens.push_back(*token);
   request.sampler.accept(*token);
-  request.writer.write(*token, request.logits);
   {
     const std::lock_guard lock(mutex);
     ++tenants[request.tenant].counts.generated_tokens;
   }
-  if (request.writer.stopped()) return finish(id, FinishReason::kStop);
-  if (request.generated() >= request.max_new) return finish(id, FinishReason::kLength);
+  if (ended) return finish(id, ended == StopReason::kLength ? FinishReason::kLength : FinishReason::kStop);
   scheduler->advanced(id, request.sequence->size(), request.tokens.size());
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cairn/serve/stop_matcher.h"
+#include "cairn/text/text_stream.h"
 
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cairn/serve/stop_matcher.h"
+#include "cairn/text/text_stream.h"
 
 #include <algorithm>
 #include <utility>
@@ -16,6 +16,18 @@ std::size_t begun(std::string_view text, std::string_view stop) {
 }
 
 }  // namespace
+
+std::string_view TokenStream::next_bytes(TokenId id) {
+  std::string_view bytes = tokenizer_->token_bytes(id);
+  if (tokenizer_->is_special(id)) {
+    drop_space_ = true;
+    return options_.show_control ? tokenizer_->token_text(id) : bytes;
+  }
+  if (bytes.empty()) return bytes;
+  if (drop_space_ && tokenizer_->adds_space_prefix() && bytes.front() == ' ') bytes.remove_prefix(1);
+  drop_space_ = false;
+  return bytes;
+}
 
 std::string StopMatcher::feed(std::string_view text) {
   if (stopped_) return {};
@@ -39,10 +51,6 @@ std::string StopMatcher::feed(std::string_view text) {
   std::string certain = held_.substr(0, held_.size() - keep);
   held_.erase(0, certain.size());
   return certain;
-}
-
-std::string StopMatcher::finish() {
-  return std::exchange(held_, {});
 }
 
 }  // namespace cairn

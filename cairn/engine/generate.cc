@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/engine/generate.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+namespace cairn {
+namespace {
+
+using GenerateClock = std::chrono::steady_clock;
+
+double elapsed_s(GenerateClock::time_point start) {
+  return std::chrono::duration<double>(GenerateClock::now() - start).count();
+}
+
+bool is_set(const std::atomic<bool>* flag) {
+  return flag != nullptr && flag->load(std::memory_order_relaxed);
+}
+
+}  // namespace
+
+std::string_view stop_reason_name(StopReason reason) {
+  switch (reason) {
+    case StopReason::kEnd: return "end";
+    case StopReason::kString: return "string";
+    case StopReason::kLength: return "length";
+    case StopReason::kContext: return "context";
+    case StopReason::kCancelled: return "interrupted";
+  }
+  return "?";
+}
+
+GenerationState::GenerationState(const Tokenizer& tokenizer, const GenerationOptions& options)
+    : tokenizer_(&tokenizer),
+      max_tokens_(options.max_tokens),
+      ignore_eos_(options.ignore_eos),
+      stream_(tokenizer, {.continues_text = options.continues_text}),
+      matcher_(options.stop) {}
+
+Result<GenerationStep> GenerationState::next(std::span<const float> logits, Sampler& sampler) {
+  CAIRN_TRY(const TokenId id, sampler.sample(logits));
+  GenerationStep step = take(id);
+  if (step.id) sampler.accept(id);
+  return step;
+}
+
+GenerationStep GenerationState::take(TokenId id) {
+  if (!ignore_eos_ && tokenizer_->is_end_of_generation(id)) return {.stop = StopReason::kEnd};
+  ids_.push_back(id);
+  GenerationStep step{.id = id, .text = matcher_.feed(stream_.feed(id))};
+  if (matcher_.stopped()) {
+    step.stop = StopReason::kString;
+  } else if (ids_.size() >= max_tokens_) {
+    step.stop = StopReason::kLength;
+  }
+  return step;
+}
+
+std::string GenerationState::finish() {
+  if (matcher_.stopped()) return {};
+  std::string rest = matcher_.feed(stream_.finish());
+  return rest += matcher_.finish();
+}
+
+Result<Generated> generate(Engine& engine, Sequence& sequence, std::span<const TokenId> tokens, Sampler& sampler,
+                           const GenerationOptions& options, const GenerationHooks& hooks) {
+  const GenerateClock::time_point start = GenerateClock::now();
+  GenerationState state(engine.tokenizer(), options);
+  Generated out;
+  out.prompt_tokens = tokens.size();
+  const auto report = [&](const GenerationStep& step) -> Status {
+    out.text += step.text;
+    return hooks.on_step ? hooks.on_step(step) : Status{};
+  };
+  const std::size_t held = sequence.size();
+  Result<std::span<const float>> logits = engine.prefill(sequence, tokens.subspan(held), hooks.prefill);
+  // In a conversation the turns before are in the sequence, whether they were computed or reused.
+  out.reused_tokens = std::max(held, sequence.reused_tokens());
+  GenerateClock::time_point first_token;
+  while (true) {
+    if (is_set(hooks.prefill.cancel) || (!logits && logits.error().code == ErrorCode::kCancelled)) {
+      out.stop = StopReason::kCancelled;
+      break;
+    }
+    if (!logits) return std::unexpected(std::move(logits).error());
+    if (hooks.on_logits) hooks.on_logits(*logits);
+    CAIRN_TRY(const GenerationStep step, state.next(*logits, sampler));
+    if (first_token == GenerateClock::time_point{}) {
+      first_token = GenerateClock::now();
+      out.first_token_s = elapsed_s(start);
+    }
+    if (step.id) CAIRN_TRY_VOID(report(step));
+    if (step.stop || sequence.size() >= engine.context()) {
+      out.stop = step.stop.value_or(StopReason::kContext);
+      break;
+    }
+    logits = engine.decode(sequence, *step.id);
+  }
+  if (!state.ids().empty()) out.decode_s = elapsed_s(first_token);
+  if (std::string rest = state.finish(); !rest.empty()) CAIRN_TRY_VOID(report({.text = std::move(rest)}));
+  out.ids = state.ids();
+  out.kv_bytes = sequence.bytes_held();
+  return out;
+}
+
+Result<Generated> generate(Engine& engine, std::span<const TokenId> prompt, const SamplerOptions& sampler_options,
+                           const GenerationOptions& options, const GenerationHooks& hooks) {
+  CAIRN_TRY(Sampler sampler, Sampler::make(sampler_options));
+  for (const TokenId id : prompt) sampler.accept(id);
+  const GenerateClock::time_point start = GenerateClock::now();
+  Sequence sequence = engine.open_while_loading(prompt);
+  const double open_s = elapsed_s(start);
+  CAIRN_TRY(Generated out, generate(engine, sequence, prompt, sampler, options, hooks));
+  out.first_token_s += open_s;  // loading from a store is part of the wait
+  return out;
+}
+
+}  // namespace cairn
