@@ -5,7 +5,7 @@
 #include <memory>
 #include <span>
 
-#include "cairn/serve/generation.h"
+#include "cairn/serve/backend.h"
 #include "cairn/serve/stop_matcher.h"
 #include "cairn/text/tokenizer.h"
 
