@@ -27,7 +27,7 @@ foreach(file IN LISTS files)
   math(EXPR number "${number} + 1")
 endforeach()
 file(WRITE ${OUT} "#include \"cairn/serve/api/page.h\"
-namespace cairn {
+namespace cairn::api {
 namespace {
 ${arrays}}  // namespace
 std::span<const PageFile> page_files() {
@@ -35,5 +35,5 @@ std::span<const PageFile> page_files() {
 ${rows}  };
   return files;
 }
-}  // namespace cairn
+}  // namespace cairn::api
 ")

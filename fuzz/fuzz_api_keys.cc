@@ -5,11 +5,11 @@
 #include <string_view>
 
 #include "cairn/base/check.h"
-#include "cairn/serve/api/api_keys.h"
+#include "cairn/serve/api/access.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
-  const auto keys = cairn::ApiKeys::parse(text, "keys");
+  const auto keys = cairn::api::Keys::parse(text, "keys");
   if (!keys) {
     CAIRN_CHECK(keys.error().message.starts_with("keys:"));
     CAIRN_CHECK(keys.error().message.find('\n') == std::string::npos);

@@ -6,35 +6,35 @@
 #include <string_view>
 
 #include "cairn/base/check.h"
-#include "cairn/serve/api/api_request.h"
+#include "cairn/serve/api/request.h"
 #include "cairn/testing/tiny_engine.h"
 #include "cairn/testing/tiny_model.h"
 
 namespace cairn {
 namespace {
 
-const ApiModel& model() {
+const api::Model& model() {
   static const std::unique_ptr<Engine> engine = [] {
     EngineOptions options;
     options.threads = 1;
     options.kv_budget_bytes = std::size_t{16} << 20;
     return *load_tiny(TinyModel().builder().build(), options);
   }();
-  static const ApiModel model{.tokenizer = &engine->tokenizer(), .family = ChatFamily::kChatML, .name = "tiny"};
+  static const api::Model model{.tokenizer = &engine->tokenizer(), .family = ChatFamily::kChatML, .name = "tiny"};
   return model;
 }
 
-void check(ApiResult<ApiRequest> request) {
+void check(api::ApiResult<api::CompletionRequest> request) {
   if (!request) {
     CAIRN_CHECK(request.error().status >= 400 && request.error().status < 500);
-    CAIRN_CHECK(!Json::parse(error_body(request.error()), nullptr, false).is_discarded());
+    CAIRN_CHECK(!api::Json::parse(api::error_body(request.error()), nullptr, false).is_discarded());
     return;
   }
-  const auto each = generate_requests(*request, "id", "tenant", 1);
-  CAIRN_CHECK(!each.empty() && each.size() <= kMaxPrompts);
+  const auto each = api::generate_requests(*request, "id", "tenant", 1);
+  CAIRN_CHECK(!each.empty() && each.size() <= api::kMaxPrompts);
   for (const GenerateRequest& one : each) {
     CAIRN_CHECK(Sampler::make(one.sampler).has_value());
-    CAIRN_CHECK(one.tenant == "tenant" && one.stop.size() <= kMaxStops);
+    CAIRN_CHECK(one.tenant == "tenant" && one.stop.size() <= api::kMaxStops);
     for (const TokenId id : one.prompt)
       CAIRN_CHECK(id >= 0 && static_cast<std::size_t>(id) < model().tokenizer->size());
   }
@@ -45,7 +45,7 @@ void check(ApiResult<ApiRequest> request) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
-  cairn::check(cairn::parse_chat_request(text, cairn::model()));
-  cairn::check(cairn::parse_completion_request(text, cairn::model()));
+  cairn::check(cairn::api::parse_chat_request(text, cairn::model()));
+  cairn::check(cairn::api::parse_completion_request(text, cairn::model()));
   return 0;
 }

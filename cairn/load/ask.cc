@@ -2,10 +2,11 @@
 #include "cairn/load/ask.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
-#include "cairn/load/sse_parser.h"
+#include "cairn/load/stream.h"
 
-namespace cairn {
+namespace cairn::load {
 namespace {
 
 // That a server may put around what was sent: a template, a system message of its own.
@@ -18,14 +19,14 @@ struct AnswerLimits {
 
 // A token stands for a byte of the prompt or more. An honest server sends about a piece for each; a stream of pieces
 // alone would go on until the time is over.
-AnswerLimits limits_of(const LoadQuestion& question) {
+AnswerLimits limits_of(const Question& question) {
   return {.prompt = question.body.size() + kMaxAdded,
           .completion = question.max_tokens,
           .pieces = 64 * std::min(question.max_tokens, kMaxBody) + 1024};
 }
 
 // What cannot be, in words; else empty.
-std::string impossible(const LoadUsage& usage, const AnswerLimits& most) {
+std::string impossible(const Usage& usage, const AnswerLimits& most) {
   const auto more = [](std::size_t count, const char* of, std::size_t limit) {
     return std::to_string(count) + " tokens of " + of + " of at most " + std::to_string(limit);
   };
@@ -38,7 +39,7 @@ std::string impossible(const LoadUsage& usage, const AnswerLimits& most) {
 // The stream of one answer, event by event.
 class AnswerReader {
  public:
-  AnswerReader(const AnswerLimits& most, LoadRecord& record, const std::function<void()>& on_piece)
+  AnswerReader(const AnswerLimits& most, Record& record, const std::function<void()>& on_piece)
       : most_(most), record_(record), on_piece_(on_piece) {}
 
   // False: what follows is not worth reading.
@@ -65,7 +66,7 @@ class AnswerReader {
     done_ = event.done;
     if (event.finished && !record_.finished_s) record_.finished_s = now_s;
     if (!event.counted) return set_error("impossible usage", "a count that is no number of tokens");
-    LoadUsage usage = record_.usage;
+    Usage usage = record_.usage;
     if (event.usage.prompt) usage.prompt = event.usage.prompt;
     if (event.usage.completion) usage.completion = event.usage.completion;
     if (event.usage.cached) usage.cached = event.usage.cached;
@@ -86,13 +87,13 @@ class AnswerReader {
 
   SseParser parser_;
   AnswerLimits most_;
-  LoadRecord& record_;
+  Record& record_;
   const std::function<void()>& on_piece_;
   std::string text_;
   bool done_ = false;
 };
 
-void judge(const HttpAnswer& answer, AnswerReader& reader, LoadRecord& record) {
+void judge(const HttpAnswer& answer, AnswerReader& reader, Record& record) {
   if (!record.error.empty() || reader.whole()) return;
   switch (answer.outcome) {
     case HttpOutcome::kRefused: return reader.set_error("refused", answer.reason);
@@ -109,10 +110,22 @@ void judge(const HttpAnswer& answer, AnswerReader& reader, LoadRecord& record) {
   reader.set_error("closed early", "the stream ended before the answer did");
 }
 
+using Json = nlohmann::json;
+
+std::string where(const HttpClient& client) {
+  return client.target().origin + client.target().path;
+}
+
+std::unexpected<Error> unreachable(const HttpClient& client, const HttpAnswer& answer) {
+  if (answer.outcome == HttpOutcome::kStopped) return fail(ErrorCode::kCancelled, "interrupted");
+  if (answer.outcome == HttpOutcome::kTooLong) return fail(ErrorCode::kIo, where(client) + ": " + answer.reason);
+  return fail(ErrorCode::kIo, where(client) + ": " + answer.reason + "; is the server running?");
+}
+
 }  // namespace
 
-std::string ask(const HttpClient& client, LoadQuestion question, const AskOptions& options,
-                std::chrono::steady_clock::time_point round_start, LoadRecord& record,
+std::string ask(const HttpClient& client, Question question, const AskOptions& options,
+                std::chrono::steady_clock::time_point round_start, Record& record,
                 const std::function<void()>& on_piece) {
   const auto now_s = [&] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - round_start).count();
@@ -127,4 +140,53 @@ std::string ask(const HttpClient& client, LoadQuestion question, const AskOption
   return reader.take_text();
 }
 
-}  // namespace cairn
+Question ask_body(const std::vector<Message>& messages, std::size_t max_tokens, const std::string& model,
+                  const AskOptions& options) {
+  nlohmann::ordered_json body = {{"model", model},
+                                 {"max_tokens", max_tokens},
+                                 {"temperature", 0},
+                                 {"stream", true},
+                                 {"stream_options", {{"include_usage", true}}}};
+  if (options.ignore_eos) body["ignore_eos"] = true;
+  if (options.chat) {
+    auto& list = body["messages"] = nlohmann::ordered_json::array();
+    for (const Message& message : messages) list.push_back({{"role", message.role}, {"content", message.content}});
+  } else {
+    std::string prompt;
+    for (const Message& message : messages) prompt += message.content;
+    body["prompt"] = std::move(prompt);
+  }
+  return {body.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace), max_tokens};
+}
+
+Result<std::string> first_model(const HttpClient& client, std::chrono::milliseconds timeout) {
+  const HttpAnswer answer = client.get("/v1/models", timeout);
+  if (answer.outcome != HttpOutcome::kAnswered) return unreachable(client, answer);
+  const auto wrong = [&](const std::string& what) {
+    return fail(ErrorCode::kInvalidArgument, where(client) + "/v1/models: " + what);
+  };
+  if (answer.status == 401 || answer.status == 403) {
+    return wrong("status " + std::to_string(answer.status) + "; give --api-key or --api-key-file");
+  }
+  if (answer.status != 200) {
+    return wrong("status " + std::to_string(answer.status) + " (" + error_message(answer.body) + "); give --model");
+  }
+  const Json json = Json::parse(answer.body, nullptr, false);
+  const Json id = json.is_object() ? json.value(Json::json_pointer("/data/0/id"), Json()) : Json();
+  if (!id.is_string()) return wrong("no list of models; give --model");
+  return id.get<std::string>();
+}
+
+Result<std::optional<std::size_t>> count_tokens(const HttpClient& client, const std::string& text,
+                                                std::chrono::milliseconds timeout) {
+  const Json body = {{"content", text}};
+  const HttpAnswer answer =
+      client.post("/tokenize", body.dump(-1, ' ', false, Json::error_handler_t::replace), timeout);
+  if (answer.outcome != HttpOutcome::kAnswered) return unreachable(client, answer);
+  if (answer.status != 200) return std::nullopt;
+  const Json json = Json::parse(answer.body, nullptr, false);
+  if (!json.is_object() || !json.contains("tokens") || !json.at("tokens").is_array()) return std::nullopt;
+  return json.at("tokens").size();
+}
+
+}  // namespace cairn::load

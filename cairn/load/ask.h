@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// One streamed request, timed.
+// What is asked of a server: one streamed request, timed, and facts about the server before it is measured.
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "cairn/base/result.h"
+#include "cairn/load/figures.h"
 #include "cairn/load/http_client.h"
-#include "cairn/load/load_record.h"
 
-namespace cairn {
+namespace cairn::load {
 
-struct LoadMessage {
+struct Message {
   std::string role, content;
 };
 
@@ -22,19 +25,26 @@ struct AskOptions {
   std::chrono::milliseconds timeout{300000};
 };
 
-struct LoadQuestion {
+struct Question {
   std::string body;
   std::size_t max_tokens = 0;  // that it asks for
 };
 
 // Greedy, streamed, with usage.
-LoadQuestion ask_body(const std::vector<LoadMessage>& messages, std::size_t max_tokens, const std::string& model,
-                      const AskOptions& options);
+Question ask_body(const std::vector<Message>& messages, std::size_t max_tokens, const std::string& model,
+                  const AskOptions& options);
 
 // Sends the question and fills everything of the record but who asks and when it was due. `on_piece` hears of every
 // piece of text. Returns the text of the answer.
-std::string ask(const HttpClient& client, LoadQuestion question, const AskOptions& options,
-                std::chrono::steady_clock::time_point round_start, LoadRecord& record,
+std::string ask(const HttpClient& client, Question question, const AskOptions& options,
+                std::chrono::steady_clock::time_point round_start, Record& record,
                 const std::function<void()>& on_piece);
 
-}  // namespace cairn
+// The first of /v1/models. Errors: kIo (unreachable), kInvalidArgument (no list of models, a wrong key).
+Result<std::string> first_model(const HttpClient& client, std::chrono::milliseconds timeout);
+
+// By POST /tokenize, as cairn, llama-server have it ({"content"}). Nothing: the server does not offer it. Errors: kIo.
+Result<std::optional<std::size_t>> count_tokens(const HttpClient& client, const std::string& text,
+                                                std::chrono::milliseconds timeout);
+
+}  // namespace cairn::load

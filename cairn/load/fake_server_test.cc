@@ -10,10 +10,10 @@
 #include <thread>
 
 #include "cairn/base/clock.h"
-#include "cairn/load/measure.h"
-#include "cairn/load/server_facts.h"
+#include "cairn/load/ask.h"
+#include "cairn/load/round.h"
 
-namespace cairn {
+namespace cairn::load {
 namespace {
 
 using std::chrono::milliseconds;
@@ -88,7 +88,7 @@ class FakeServerTest : public testing::Test {
       response.set_content(R"({"tokens":[1,2,3]})", "application/json");
     });
     port_ = server_.bind_to_any_port("127.0.0.1");
-    target_ = *parse_load_target("fake=http://127.0.0.1:" + std::to_string(port_));
+    target_ = *parse_target("fake=http://127.0.0.1:" + std::to_string(port_));
     thread_ = std::jthread([this] { server_.listen_after_bind(); });
     EXPECT_TRUE(becomes([this] { return server_.is_running(); }));
   }
@@ -118,25 +118,25 @@ class FakeServerTest : public testing::Test {
     return keys_;
   }
 
-  LoadRecord ask_once(milliseconds timeout = milliseconds(20000)) {
-    LoadRecord record;
+  Record ask_once(milliseconds timeout = milliseconds(20000)) {
+    Record record;
     const AskOptions options{.timeout = timeout};
     ask(client(), ask_body({{"user", "x"}}, 4, "m", options), options, std::chrono::steady_clock::now(), record, {});
     return record;
   }
   HttpClient client() { return {target_, watch_}; }
 
-  static LoadConversation asks(std::size_t client, std::size_t turns = 1, double due_s = 0) {
-    LoadConversation conversation{.client = client, .due_s = due_s};
+  static ConversationSpec asks(std::size_t client, std::size_t turns = 1, double due_s = 0) {
+    ConversationSpec conversation{.client = client, .due_s = due_s};
     for (std::size_t i = 0; i < turns; ++i) {
       conversation.turns.push_back({.text = [i] { return "turn " + std::to_string(i); }, .max_tokens = 4});
     }
     return conversation;
   }
-  std::vector<LoadRecord> run(const RoundSpec& plan, RoundOptions options = {}) {
+  std::vector<Record> run(const RoundSpec& plan, RoundOptions options = {}) {
     auto records = run_round(client(), watch_, plan, options);
     EXPECT_TRUE(records) << records.error().message;
-    return records ? *records : std::vector<LoadRecord>();
+    return records ? *records : std::vector<Record>();
   }
 
   struct Count {
@@ -157,7 +157,7 @@ class FakeServerTest : public testing::Test {
   std::atomic<int> running_{0}, max_running_{0};
   httplib::Server server_;
   int port_ = 0;
-  LoadTarget target_;
+  Target target_;
   DeadlineWatch watch_;
   std::jthread thread_;
 };
@@ -165,7 +165,7 @@ class FakeServerTest : public testing::Test {
 TEST_F(FakeServerTest, AWholeAnswerIsTimedAndCounted) {
   target_.key = "secret";
   slow_down(milliseconds(30));
-  const LoadRecord record = ask_once();
+  const Record record = ask_once();
   EXPECT_EQ(record.error, "") << record.detail;
   EXPECT_EQ(record.piece_s.size(), 3u);
   EXPECT_EQ(record.usage.completion, 4u);
@@ -181,7 +181,7 @@ TEST_F(FakeServerTest, AnEventInManyPiecesIsOne) {
   Script script;
   for (std::size_t at = 0; at < all.size(); at += 7) script.writes.push_back(all.substr(at, 7));
   tell(script);
-  const LoadRecord record = ask_once();
+  const Record record = ask_once();
   EXPECT_EQ(record.error, "");
   EXPECT_EQ(record.piece_s.size(), 3u);
 }
@@ -194,16 +194,16 @@ TEST_F(FakeServerTest, EveryMisbehaviourHasAName) {
   tell({.writes = {piece("a"), "data: <html>garbage\n\n", kEnd}});
   EXPECT_EQ(ask_once().error, "bad stream");
   tell({.writes = {piece("a"), "data: {\"error\":{\"message\":\"out of luck\"}}\n\ndata: [DONE]\n\n"}});
-  const LoadRecord failed = ask_once();
+  const Record failed = ask_once();
   EXPECT_EQ(failed.error, "error in stream");
   EXPECT_EQ(failed.detail, "out of luck");
   tell({.writes = {"data: {\"error\":{\"message\":\"\\u001b[2J\\u0007oops\"}}\n\n"}});
   EXPECT_EQ(ask_once().detail.find_first_of("\x1b\x07"), std::string::npos);
   fail_with(500);
-  const LoadRecord broken = ask_once();
+  const Record broken = ask_once();
   EXPECT_EQ(broken.error, "status 500");
   EXPECT_EQ(broken.detail, "as told");
-  target_ = *parse_load_target("http://127.0.0.1:1");
+  target_ = *parse_target("http://127.0.0.1:1");
   EXPECT_EQ(ask_once().error, "refused");
 }
 
@@ -211,7 +211,7 @@ TEST_F(FakeServerTest, EndlessAnswersEndInTime) {
   tell({.writes = std::vector<std::string>(10000, ": still here\n\n"), .pause = milliseconds(10)});
   EXPECT_EQ(ask_once(milliseconds(200)).error, "timeout");
   tell({.writes = {piece("a")}, .pause = milliseconds(60000)});
-  const LoadRecord silent = ask_once(milliseconds(200));
+  const Record silent = ask_once(milliseconds(200));
   EXPECT_EQ(silent.error, "timeout");
   EXPECT_LT(silent.done_s, 10);
   tell({.writes = std::vector<std::string>(10000, ": still here\n\n"), .pause = milliseconds(10), .chunked = false});
@@ -247,7 +247,7 @@ TEST_F(FakeServerTest, AnOpenLoopDoesNotWaitForAnswers) {
 }
 
 TEST_F(FakeServerTest, TurnsCarryWhatWasSaid) {
-  const std::vector<LoadRecord> records = run({.conversations = {asks(0, 3)}});
+  const std::vector<Record> records = run({.conversations = {asks(0, 3)}});
   ASSERT_EQ(records.size(), 3u);
   EXPECT_EQ(records[2].turn, 2u);
   EXPECT_GE(records[1].sent_s, records[0].done_s);
@@ -256,7 +256,7 @@ TEST_F(FakeServerTest, TurnsCarryWhatWasSaid) {
 
 TEST_F(FakeServerTest, AfterAFailureTheOtherTurnsAreNotSent) {
   fail_with(503);
-  const std::vector<LoadRecord> records = run({.conversations = {asks(0, 3)}});
+  const std::vector<Record> records = run({.conversations = {asks(0, 3)}});
   EXPECT_EQ(records[0].error, "status 503");
   EXPECT_EQ(records[2].error, "not sent");
   EXPECT_EQ(bodies().size(), 1u);
@@ -266,7 +266,7 @@ TEST_F(FakeServerTest, TheLongPromptWaitsForTheStreams) {
   slow_down(milliseconds(50));
   RoundSpec plan{.conversations = {asks(0), asks(1), asks(2)}, .lead_pieces = 2};
   plan.conversations[2].long_prompt = true;
-  const std::vector<LoadRecord> records = run(plan);
+  const std::vector<Record> records = run(plan);
   EXPECT_GE(records[2].sent_s, std::max(records[0].piece_s[1], records[1].piece_s[1]));
   EXPECT_LT(*records[2].first_token_s(), 1);
 }
@@ -279,9 +279,9 @@ TEST_F(FakeServerTest, TheLongPromptIsSentAlsoWhenStreamsFail) {
 }
 
 TEST_F(FakeServerTest, ServersTakeTurnsAndAreAskedTheSame) {
-  const std::vector<LoadTarget> targets = {*parse_load_target("a=" + target_.origin + "/a"),
-                                           *parse_load_target("b=" + target_.origin + "/b")};
-  const LoadWorkload workload = *LoadWorkload::make({.clients = 1, .document_tokens = 20}, 1, {}, nullptr);
+  const std::vector<Target> targets = {*parse_target("a=" + target_.origin + "/a"),
+                                       *parse_target("b=" + target_.origin + "/b")};
+  const Workload workload = *Workload::make({.clients = 1, .document_tokens = 20}, 1, {}, nullptr);
   const MeasureOptions options{.rounds = 2, .salt = "s", .run = {}, .slo = {}, .progress = {}};
   const auto servers = measure(targets, watch_, workload, options);
   ASSERT_TRUE(servers) << servers.error().message;
@@ -315,9 +315,9 @@ TEST_F(FakeServerTest, FactsAreAskedFor) {
   has_facts_ = true;
   EXPECT_EQ(*first_model(client(), timeout), "one");
   EXPECT_EQ(*count_tokens(client(), "x", timeout), 3u);
-  target_ = *parse_load_target("http://127.0.0.1:1");
+  target_ = *parse_target("http://127.0.0.1:1");
   EXPECT_THAT(first_model(client(), timeout).error().message, HasSubstr("http://127.0.0.1:1: no connection"));
 }
 
 }  // namespace
-}  // namespace cairn
+}  // namespace cairn::load

@@ -3,16 +3,58 @@
 #pragma once
 
 #include <chrono>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
+#include <mutex>
 #include <string>
 #include <string_view>
+#include <thread>
 
-#include "cairn/load/deadline_watch.h"
+#include "cairn/base/clock.h"
 #include "cairn/load/target.h"
 
-namespace cairn {
+namespace cairn::load {
+
+// Ends exchanges that take too long: a socket library bounds single reads only. Thread-safe. `stop` functions run on
+// the watch's own thread, again and again until their guard goes: what is being opened when the time is up cannot be
+// stopped at that moment.
+class DeadlineWatch {
+ public:
+  class Guard {
+   public:
+    Guard(DeadlineWatch& watch, Deadline deadline, std::function<void()> stop);
+    ~Guard();  // waits for a running `stop`
+    Guard(const Guard&) = delete;
+    Guard& operator=(const Guard&) = delete;
+
+   private:
+    DeadlineWatch& watch_;
+    std::uint64_t number_;
+  };
+
+  DeadlineWatch() : thread_([this](const std::stop_token& token) { run(token); }) {}
+
+  void stop_all();  // every deadline, also of guards to come, has passed
+  bool stopped() const;
+
+ private:
+  struct Entry {
+    Deadline deadline;
+    std::function<void()> stop;
+  };
+
+  void run(const std::stop_token& token);
+
+  mutable std::mutex mutex_;
+  std::condition_variable_any changed_;
+  std::map<std::uint64_t, Entry> entries_;  // guarded by mutex_
+  std::uint64_t next_ = 0;                  // guarded by mutex_
+  bool stopped_ = false;                    // guarded by mutex_
+  std::jthread thread_;                     // last: it uses the others
+};
 
 constexpr std::size_t kMaxBody = std::size_t{64} << 20;  // bytes that are kept of an answer
 std::string longer_than_most();                          // that it has more, in words
@@ -39,21 +81,21 @@ class HttpClient {
   // Gets the bytes of a 200 as they come. False: enough.
   using OnBytes = std::function<bool(std::string_view bytes)>;
 
-  HttpClient(const LoadTarget& target, DeadlineWatch& watch) : target_(target), watch_(watch) {}
+  HttpClient(const Target& target, DeadlineWatch& watch) : target_(target), watch_(watch) {}
 
   HttpAnswer get(const std::string& path, std::chrono::milliseconds timeout) const;
   HttpAnswer post(const std::string& path, std::string body, std::chrono::milliseconds timeout) const;
   HttpAnswer stream(const std::string& path, std::string body, std::chrono::milliseconds timeout,
                     const OnBytes& on_bytes) const;
 
-  const LoadTarget& target() const { return target_; }
+  const Target& target() const { return target_; }
 
  private:
   HttpAnswer exchange(const char* method, const std::string& path, std::string body, std::chrono::milliseconds timeout,
                       const OnBytes* on_bytes) const;
 
-  const LoadTarget& target_;
+  const Target& target_;
   DeadlineWatch& watch_;
 };
 
-}  // namespace cairn
+}  // namespace cairn::load

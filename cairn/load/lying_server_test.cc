@@ -11,9 +11,8 @@
 #include <thread>
 
 #include "cairn/load/ask.h"
-#include "cairn/load/server_facts.h"
 
-namespace cairn {
+namespace cairn::load {
 namespace {
 
 using std::chrono::milliseconds;
@@ -36,7 +35,7 @@ class LyingServerTest : public testing::Test {
     EXPECT_EQ(::bind(listener_, generic, size), 0);
     EXPECT_EQ(::listen(listener_, 8), 0);
     EXPECT_EQ(::getsockname(listener_, generic, &size), 0);
-    target_ = *parse_load_target("http://127.0.0.1:" + std::to_string(::ntohs(address.sin_port)));
+    target_ = *parse_target("http://127.0.0.1:" + std::to_string(::ntohs(address.sin_port)));
   }
   ~LyingServerTest() override {
     ::shutdown(listener_, SHUT_RDWR);
@@ -73,8 +72,8 @@ class LyingServerTest : public testing::Test {
   }
 
   HttpClient client() { return {target_, watch_}; }
-  LoadRecord ask_once() {
-    LoadRecord record;
+  Record ask_once() {
+    Record record;
     const AskOptions options{.timeout = kTimeout};
     ask(client(), ask_body({{"user", "x"}}, 4, "m", options), options, std::chrono::steady_clock::now(), record, {});
     return record;
@@ -82,7 +81,7 @@ class LyingServerTest : public testing::Test {
 
   int listener_;
   std::atomic<std::size_t> sent_{0};
-  LoadTarget target_;
+  Target target_;
   DeadlineWatch watch_;
   std::jthread thread_;
 };
@@ -93,7 +92,7 @@ TEST_F(LyingServerTest, AHeadWithoutEndIsCutOff) {
                                    std::string("HTTP/1.1 100 Continue\r\n\r\n")}) {
     sent_ = 0;
     tell(again.front() == 'b' ? start + "X: " : again.front() == 'X' ? start : "", again);
-    const LoadRecord record = ask_once();
+    const Record record = ask_once();
     EXPECT_EQ(record.error, "too long");
     EXPECT_EQ(record.detail, "more than 65536 bytes of head");
     EXPECT_LT(sent_, std::size_t{32} << 20) << "what lies in buffers of sockets is not read";
@@ -108,7 +107,7 @@ TEST_F(LyingServerTest, AChunkThatDoesNotSayItsSizeIsCutOff) {
 TEST_F(LyingServerTest, ABodyWithoutEndIsTooLongNotAnInterrupt) {
   const std::string head = "Connection: close\r\n\r\n";
   tell("HTTP/1.1 500 no\r\n" + head, std::string(65536, 'E'));
-  const LoadRecord record = ask_once();
+  const Record record = ask_once();
   EXPECT_EQ(record.error, "too long");
   EXPECT_EQ(record.detail, "the answer is longer than 67108864 bytes");
   tell("HTTP/1.1 200 OK\r\n" + head + "{\"tokens\":[", std::string(65536, '1'));
@@ -126,14 +125,14 @@ TEST_F(LyingServerTest, EventsWithoutEndAreCutOff) {
   std::string many;
   for (int i = 0; i < 1000; ++i) many += text(1);
   tell(head, many);
-  const LoadRecord small = ask_once();
+  const Record small = ask_once();
   EXPECT_EQ(small.error, "too long");
   EXPECT_EQ(small.detail, "more than 1280 pieces for 4 tokens");
   EXPECT_EQ(small.piece_s.size(), 1280u);
   EXPECT_LT(sent_, std::size_t{32} << 20) << "what lies in buffers of sockets is not read";
   sent_ = 0;
   tell(head, text(200000));
-  const LoadRecord large = ask_once();
+  const Record large = ask_once();
   EXPECT_EQ(large.error, "too long");
   EXPECT_EQ(large.detail, "the answer is longer than 67108864 bytes");
   EXPECT_EQ(large.piece_s.size(), 335u);
@@ -151,7 +150,7 @@ TEST_F(LyingServerTest, CountsThatCannotBeAreNotBelieved) {
        R"({"prompt_tokens":5,"completion_tokens":3,"prompt_tokens_details":{"cached_tokens":-9223372036854775808}})"}) {
     tell_stream(event(R"({"choices":[{"text":"a"}]})") + event(std::string(R"({"choices":[],"usage":)") + usage + "}") +
                 event("[DONE]"));
-    const LoadRecord record = ask_once();
+    const Record record = ask_once();
     EXPECT_EQ(record.error, "impossible usage") << usage;
     EXPECT_NE(record.detail, "") << usage;
     EXPECT_EQ(record.usage.prompt.value_or(5), 5u) << usage;
@@ -163,4 +162,4 @@ TEST_F(LyingServerTest, CountsThatCannotBeAreNotBelieved) {
 }
 
 }  // namespace
-}  // namespace cairn
+}  // namespace cairn::load

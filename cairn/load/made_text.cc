@@ -7,7 +7,7 @@
 
 #include "cairn/base/check.h"
 
-namespace cairn {
+namespace cairn::load {
 namespace {
 
 constexpr int kMaxTries = 6;
@@ -79,4 +79,4 @@ std::size_t count_words(std::string_view text) {
   return words;
 }
 
-}  // namespace cairn
+}  // namespace cairn::load

@@ -11,7 +11,7 @@
 #include "cairn/base/random.h"
 #include "cairn/base/result.h"
 
-namespace cairn {
+namespace cairn::load {
 
 // `words` words, each behind a blank, so that texts can be joined without changing their tokens.
 std::string made_words(SeededRandom random, std::size_t words);
@@ -38,4 +38,4 @@ Result<SizedText> sized_text(const TextOfWords& text, std::size_t max_words, std
 std::string first_words(std::string_view text, std::size_t words);
 std::size_t count_words(std::string_view text);
 
-}  // namespace cairn
+}  // namespace cairn::load

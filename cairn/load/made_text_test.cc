@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
-namespace cairn {
+namespace cairn::load {
 namespace {
 
 TEST(MadeText, SeedsDecide) {
@@ -59,4 +59,4 @@ TEST(MadeText, ErrorsOfTheTokenizerArePassedOn) {
 }
 
 }  // namespace
-}  // namespace cairn
+}  // namespace cairn::load

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <charconv>
 
-namespace cairn {
+namespace cairn::load {
 namespace {
 
 bool read_port(std::string_view text, int& port) {
@@ -26,11 +26,11 @@ bool read_authority(std::string_view text, std::string& host, int& port) {
 
 }  // namespace
 
-Result<LoadTarget> parse_load_target(std::string_view text) {
+Result<Target> parse_target(std::string_view text) {
   const auto wrong = [&](const std::string& what) {
     return fail(ErrorCode::kInvalidArgument, "--url '" + std::string(text) + "': " + what);
   };
-  LoadTarget target;
+  Target target;
   std::string_view url = text;
   const std::size_t scheme = url.find("://"), equals = url.find('=');
   if (equals < scheme) {
@@ -55,4 +55,4 @@ Result<LoadTarget> parse_load_target(std::string_view text) {
   return target;
 }
 
-}  // namespace cairn
+}  // namespace cairn::load

@@ -7,9 +7,9 @@
 
 #include "cairn/base/result.h"
 
-namespace cairn {
+namespace cairn::load {
 
-struct LoadTarget {
+struct Target {
   std::string name;    // in reports
   std::string origin;  // "http://host:port"
   std::string host;    // of the origin, without the brackets of an address
@@ -23,6 +23,6 @@ struct LoadTarget {
 
 // [NAME=]URL with http or https; a trailing slash and a trailing /v1 are left off. Without a name it is host:port.
 // Errors: kInvalidArgument.
-Result<LoadTarget> parse_load_target(std::string_view text);
+Result<Target> parse_target(std::string_view text);
 
-}  // namespace cairn
+}  // namespace cairn::load

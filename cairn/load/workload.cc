@@ -2,10 +2,11 @@
 #include "cairn/load/workload.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "cairn/base/check.h"
 
-namespace cairn {
+namespace cairn::load {
 namespace {
 
 constexpr std::size_t kMaxWords = std::size_t{1} << 24;
@@ -15,16 +16,52 @@ std::string question(std::uint64_t seed, std::size_t client) {
          made_words({seed, "cairn.load.question", client}, 3) + "?\nAnswer:";
 }
 
-LoadTurn turn_of(std::string text, std::size_t max_tokens) {
+TurnSpec turn_of(std::string text, std::size_t max_tokens) {
   return {[text = std::move(text)] { return text; }, max_tokens};
 }
 
+// A trace has lengths and equal blocks, no text: equal blocks get equal made-up words.
+
+constexpr double kMax = 1 << 30;  // of seconds and of words: traces may say anything
+
+std::size_t words_of(double tokens, double scale, double tokens_per_word) {
+  return static_cast<std::size_t>(std::clamp(std::round(tokens * scale / tokens_per_word), 1.0, kMax));
+}
+
+SeededRandom random_of(const std::string& salt, const Digest& key) {
+  return {0, salt + std::string(key.bytes.begin(), key.bytes.end())};
+}
+
+// Holds the trace: plans outlive their workload.
+struct TraceText {
+  std::shared_ptr<const Trace> trace;
+  std::size_t request;
+  std::string salt;
+  double scale, tokens_per_word;
+
+  std::string operator()() const {
+    const Trace::Request& from = trace->requests[request];
+    std::string made;
+    std::uint64_t tokens = 0;
+    for (const std::uint32_t number : from.input) {
+      const Trace::Block& block = trace->blocks[number];
+      made += made_words(random_of(salt, block.item.key), words_of(block.tokens, scale, tokens_per_word));
+      tokens += block.tokens;
+    }
+    if (tokens < from.input_tokens) {
+      const std::size_t words = words_of(static_cast<double>(from.input_tokens - tokens), scale, tokens_per_word);
+      made += made_words({0, salt + "cairn.load.rest", request}, words);
+    }
+    return made;
+  }
+};
+
 }  // namespace
 
-Result<LoadWorkload> LoadWorkload::make(LoadWorkloadOptions options, double tokens_per_word, const TokenCounter& count,
-                                        std::shared_ptr<const Trace> trace) {
-  CAIRN_CHECK((options.kind == LoadKind::kTrace) == (trace != nullptr));
-  LoadWorkload workload;
+Result<Workload> Workload::make(WorkloadOptions options, double tokens_per_word, const TokenCounter& count,
+                                std::shared_ptr<const Trace> trace) {
+  CAIRN_CHECK((options.kind == WorkloadKind::kTrace) == (trace != nullptr));
+  Workload workload;
   workload.options_ = std::move(options);
   workload.tokens_per_word_ = tokens_per_word;
   workload.trace_ = std::move(trace);
@@ -32,7 +69,7 @@ Result<LoadWorkload> LoadWorkload::make(LoadWorkloadOptions options, double toke
   return workload;
 }
 
-Status LoadWorkload::make_documents(const TokenCounter& count) {
+Status Workload::make_documents(const TokenCounter& count) {
   const auto add = [&](const char* purpose, std::size_t number, std::size_t tokens) -> Status {
     const TextOfWords text = [&](std::size_t words) { return made_words({options_.seed, purpose, number}, words); };
     CAIRN_TRY(SizedText sized, sized_text(text, kMaxWords, tokens, tokens_per_word_, count));
@@ -41,16 +78,16 @@ Status LoadWorkload::make_documents(const TokenCounter& count) {
     return {};
   };
   switch (options_.kind) {
-    case LoadKind::kTrace: return {};
-    case LoadKind::kChat:
+    case WorkloadKind::kTrace: return {};
+    case WorkloadKind::kChat:
       return options_.system_tokens > 0 ? add("cairn.load.system", 0, options_.system_tokens) : Status();
-    case LoadKind::kInterference: return add("cairn.load.long", 0, options_.long_tokens);
-    case LoadKind::kSeparate:
+    case WorkloadKind::kInterference: return add("cairn.load.long", 0, options_.long_tokens);
+    case WorkloadKind::kSeparate:
       for (std::size_t client = 0; client < options_.clients; ++client) {
         CAIRN_TRY_VOID(add("cairn.load.document", client, options_.document_tokens));
       }
       return {};
-    case LoadKind::kDocument: break;
+    case WorkloadKind::kDocument: break;
   }
   if (options_.document.empty()) return add("cairn.load.document", 0, options_.document_tokens);
   const std::string& whole = options_.document;
@@ -68,20 +105,20 @@ Status LoadWorkload::make_documents(const TokenCounter& count) {
   return {};
 }
 
-RoundSpec LoadWorkload::round(const std::string& salt) const {
+RoundSpec Workload::round(const std::string& salt) const {
   switch (options_.kind) {
-    case LoadKind::kDocument:
-    case LoadKind::kSeparate: return document_round(salt);
-    case LoadKind::kChat: return chat_round(salt);
-    case LoadKind::kInterference: return interference_round(salt);
-    case LoadKind::kTrace: break;
+    case WorkloadKind::kDocument:
+    case WorkloadKind::kSeparate: return document_round(salt);
+    case WorkloadKind::kChat: return chat_round(salt);
+    case WorkloadKind::kInterference: return interference_round(salt);
+    case WorkloadKind::kTrace: break;
   }
   return trace_round(salt);
 }
 
-RoundSpec LoadWorkload::document_round(const std::string& salt) const {
+RoundSpec Workload::document_round(const std::string& salt) const {
   RoundSpec plan;
-  const bool shared = documents_.size() == 1 && options_.kind == LoadKind::kDocument;
+  const bool shared = documents_.size() == 1 && options_.kind == WorkloadKind::kDocument;
   for (std::size_t client = 0; client < options_.clients; ++client) {
     const std::string& document = documents_[shared ? 0 : client];
     const std::string own = shared ? "" : made_words({options_.seed, "cairn.load.own", client}, 8);
@@ -95,12 +132,12 @@ RoundSpec LoadWorkload::document_round(const std::string& salt) const {
   return plan;
 }
 
-RoundSpec LoadWorkload::chat_round(const std::string& salt) const {
+RoundSpec Workload::chat_round(const std::string& salt) const {
   RoundSpec plan;
   const auto words =
       static_cast<std::size_t>(std::max(1.0, static_cast<double>(options_.turn_tokens) / tokens_per_word_));
   for (std::size_t client = 0; client < options_.clients; ++client) {
-    LoadConversation conversation{.client = client};
+    ConversationSpec conversation{.client = client};
     if (!documents_.empty()) conversation.system = salt + "\n\n" + documents_[0];
     for (std::size_t turn = 0; turn < options_.turns; ++turn) {
       std::string text = made_words({options_.seed, "cairn.load.turn", client, turn}, words);
@@ -112,7 +149,7 @@ RoundSpec LoadWorkload::chat_round(const std::string& salt) const {
   return plan;
 }
 
-RoundSpec LoadWorkload::interference_round(const std::string& salt) const {
+RoundSpec Workload::interference_round(const std::string& salt) const {
   RoundSpec plan{.lead_pieces = options_.lead_tokens};
   for (std::size_t client = 0; client < options_.clients; ++client) {
     plan.conversations.push_back({.client = client,
@@ -127,4 +164,21 @@ RoundSpec LoadWorkload::interference_round(const std::string& salt) const {
   return plan;
 }
 
-}  // namespace cairn
+RoundSpec Workload::trace_round(const std::string& salt) const {
+  RoundSpec plan;
+  const auto& requests = trace_->requests;
+  const std::size_t count = options_.limit == 0 ? requests.size() : std::min(options_.limit, requests.size());
+  double first_s = requests.front().arrival_s;
+  for (std::size_t i = 0; i < count; ++i) first_s = std::min(first_s, requests[i].arrival_s);
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::uint64_t told = requests[i].output_tokens;
+    const std::size_t output = told == 0 ? options_.max_tokens : words_of(static_cast<double>(told), options_.scale, 1);
+    plan.conversations.push_back({.client = i,
+                                  .due_s = std::min((requests[i].arrival_s - first_s) / options_.speed, kMax),
+                                  .turns = {{TraceText{trace_, i, salt, options_.scale, tokens_per_word_}, output}}});
+  }
+  std::ranges::stable_sort(plan.conversations, {}, &ConversationSpec::due_s);
+  return plan;
+}
+
+}  // namespace cairn::load

@@ -1,20 +1,48 @@
 // SPDX-License-Identifier: Apache-2.0
-// The shapes of load, as plans for rounds.
+// The shapes of load, as plans for rounds. A plan is the same for all servers.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "cairn/base/result.h"
 #include "cairn/load/made_text.h"
-#include "cairn/load/round_plan.h"
 #include "cairn/trace/trace.h"
 
-namespace cairn {
+namespace cairn::load {
 
-enum class LoadKind {
+// Texts are made when they are needed: a trace at full length is larger than memory. Any thread may make them.
+struct TurnSpec {
+  std::function<std::string()> text{};
+  std::size_t max_tokens = 0;
+};
+
+// The turns of one user, each asked when the one before is answered, with all that was said before in front of it.
+struct ConversationSpec {
+  std::size_t client = 0;
+  double due_s = 0;          // when the first turn is sent
+  bool long_prompt = false;  // sent when every other conversation has got `lead_pieces` pieces of text, or has ended
+  std::string system{};      // a message before the first turn; empty: none
+  std::vector<TurnSpec> turns{};
+};
+
+struct RoundSpec {
+  std::vector<TurnSpec> warm_up{};  // asked before, one after the other; not measured
+  std::vector<ConversationSpec> conversations{};
+  std::size_t lead_pieces = 0;
+
+  std::size_t requests() const {
+    std::size_t sum = 0;
+    for (const ConversationSpec& conversation : conversations) sum += conversation.turns.size();
+    return sum;
+  }
+};
+
+enum class WorkloadKind {
   kDocument,      // many ask about one document
   kSeparate,      // each asks about a document of its own
   kChat,          // conversations of several turns
@@ -22,8 +50,8 @@ enum class LoadKind {
   kTrace,         // requests at recorded times
 };
 
-struct LoadWorkloadOptions {
-  LoadKind kind = LoadKind::kDocument;
+struct WorkloadOptions {
+  WorkloadKind kind = WorkloadKind::kDocument;
   std::size_t clients = 8;
   std::size_t max_tokens = 64;
   std::string document{};  // text; empty: made up
@@ -41,11 +69,11 @@ struct LoadWorkloadOptions {
 };
 
 // Texts are made once, so that rounds differ in nothing but the salt in front of them. Immutable, thread-safe.
-class LoadWorkload {
+class Workload {
  public:
   // `tokens_per_word` holds for made_words. Errors: those of the counter; kInvalidArgument.
-  static Result<LoadWorkload> make(LoadWorkloadOptions options, double tokens_per_word, const TokenCounter& count,
-                                   std::shared_ptr<const Trace> trace);
+  static Result<Workload> make(WorkloadOptions options, double tokens_per_word, const TokenCounter& count,
+                               std::shared_ptr<const Trace> trace);
 
   // Rounds of different salts share no beginning.
   RoundSpec round(const std::string& salt) const;
@@ -60,11 +88,11 @@ class LoadWorkload {
   RoundSpec interference_round(const std::string& salt) const;
   RoundSpec trace_round(const std::string& salt) const;
 
-  LoadWorkloadOptions options_;
+  WorkloadOptions options_;
   double tokens_per_word_ = 1;
   std::vector<std::string> documents_;
   std::size_t document_tokens_ = 0;
   std::shared_ptr<const Trace> trace_;
 };
 
-}  // namespace cairn
+}  // namespace cairn::load

@@ -6,14 +6,14 @@
 
 #include <algorithm>
 
-namespace cairn {
+namespace cairn::load {
 namespace {
 
-LoadWorkload make(LoadWorkloadOptions options, std::shared_ptr<const Trace> trace = nullptr) {
-  return *LoadWorkload::make(std::move(options), 1, {}, std::move(trace));
+Workload make(WorkloadOptions options, std::shared_ptr<const Trace> trace = nullptr) {
+  return *Workload::make(std::move(options), 1, {}, std::move(trace));
 }
 
-std::string text_of(const LoadConversation& conversation, std::size_t turn = 0) {
+std::string text_of(const ConversationSpec& conversation, std::size_t turn = 0) {
   return conversation.turns[turn].text();
 }
 
@@ -22,7 +22,7 @@ std::size_t common_prefix(const std::string& a, const std::string& b) {
 }
 
 TEST(Workload, ADocumentIsSharedAndQuestionsAreNot) {
-  const LoadWorkload workload = make({.clients = 3, .max_tokens = 7, .document_tokens = 500, .warm = true});
+  const Workload workload = make({.clients = 3, .max_tokens = 7, .document_tokens = 500, .warm = true});
   const RoundSpec plan = workload.round("salt");
   ASSERT_EQ(plan.conversations.size(), 3u);
   ASSERT_EQ(plan.warm_up.size(), 1u);
@@ -35,7 +35,7 @@ TEST(Workload, ADocumentIsSharedAndQuestionsAreNot) {
 }
 
 TEST(Workload, SeparateDocumentsShareTheSaltAlone) {
-  const RoundSpec plan = make({.kind = LoadKind::kSeparate, .clients = 3, .document_tokens = 500}).round("salt");
+  const RoundSpec plan = make({.kind = WorkloadKind::kSeparate, .clients = 3, .document_tokens = 500}).round("salt");
   EXPECT_LT(common_prefix(text_of(plan.conversations[0]), text_of(plan.conversations[1])), 12u);
 }
 
@@ -47,12 +47,13 @@ TEST(Workload, AGivenDocumentIsCutOnlyWhenAskedTo) {
   };
   EXPECT_NE(prompt(false).find(document), std::string::npos);
   EXPECT_NE(prompt(true).find("one two three four\n"), std::string::npos);
-  EXPECT_FALSE(LoadWorkload::make({.document = " \n"}, 1, {}, nullptr));
+  EXPECT_FALSE(Workload::make({.document = " \n"}, 1, {}, nullptr));
 }
 
 TEST(Workload, ChatsHaveTurnsAndMayShareASystemMessage) {
   const RoundSpec plan =
-      make({.kind = LoadKind::kChat, .clients = 2, .turns = 3, .turn_tokens = 5, .system_tokens = 100}).round("salt");
+      make({.kind = WorkloadKind::kChat, .clients = 2, .turns = 3, .turn_tokens = 5, .system_tokens = 100})
+          .round("salt");
   EXPECT_EQ(plan.requests(), 6u);
   EXPECT_EQ(plan.conversations[0].system, plan.conversations[1].system);
   EXPECT_NE(text_of(plan.conversations[0], 1), text_of(plan.conversations[1], 1));
@@ -61,7 +62,7 @@ TEST(Workload, ChatsHaveTurnsAndMayShareASystemMessage) {
 
 TEST(Workload, TheLongPromptComesLastAndWaits) {
   const RoundSpec plan =
-      make({.kind = LoadKind::kInterference, .clients = 2, .long_tokens = 300, .lead_tokens = 9}).round("salt");
+      make({.kind = WorkloadKind::kInterference, .clients = 2, .long_tokens = 300, .lead_tokens = 9}).round("salt");
   ASSERT_EQ(plan.conversations.size(), 3u);
   EXPECT_EQ(plan.lead_pieces, 9u);
   EXPECT_TRUE(plan.conversations[2].long_prompt);
@@ -91,7 +92,7 @@ TEST(Workload, EqualBlocksOfATraceAreEqualText) {
     const auto prompt = rc::gen::container<std::vector<std::uint32_t>>(block);
     const std::vector<std::vector<std::uint32_t>> prompts = {*prompt, *prompt};
     const double scale = *rc::gen::elementOf(std::vector<double>{0.1, 0.5, 1, 2});
-    const RoundSpec plan = make({.kind = LoadKind::kTrace, .scale = scale}, trace_of(prompts)).round("salt");
+    const RoundSpec plan = make({.kind = WorkloadKind::kTrace, .scale = scale}, trace_of(prompts)).round("salt");
     const auto words = static_cast<std::size_t>(10 * scale);
     const auto shared =
         static_cast<std::size_t>(std::ranges::mismatch(prompts[0], prompts[1]).in1 - prompts[0].begin());
@@ -106,7 +107,8 @@ TEST(Workload, EqualBlocksOfATraceAreEqualText) {
 
 TEST(Workload, TracesKeepTheirTimesAndLengths) {
   const auto trace = trace_of({{1}, {2}, {3}});
-  const RoundSpec plan = make({.kind = LoadKind::kTrace, .speed = 2, .scale = 0.5, .limit = 2}, trace).round("salt");
+  const RoundSpec plan =
+      make({.kind = WorkloadKind::kTrace, .speed = 2, .scale = 0.5, .limit = 2}, trace).round("salt");
   ASSERT_EQ(plan.conversations.size(), 2u);
   EXPECT_EQ(plan.conversations[0].due_s, 0);
   EXPECT_EQ(plan.conversations[1].due_s, 0.5);
@@ -119,11 +121,11 @@ TEST(Workload, AbsurdTracesAreBounded) {
   trace.requests[0].arrival_s = 1e300;
   trace.requests[0].output_tokens = UINT64_MAX;
   const RoundSpec plan =
-      make({.kind = LoadKind::kTrace, .speed = 1e-6}, std::make_shared<const Trace>(trace)).round("s");
+      make({.kind = WorkloadKind::kTrace, .speed = 1e-6}, std::make_shared<const Trace>(trace)).round("s");
   EXPECT_EQ(plan.conversations[0].client, 1u);
   EXPECT_LT(plan.conversations[1].due_s, 2e9);
   EXPECT_LT(plan.conversations[1].turns[0].max_tokens, std::size_t{1} << 31);
 }
 
 }  // namespace
-}  // namespace cairn
+}  // namespace cairn::load

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Requests to passes: who starts, who has to make room, how many rows each gets (docs/serve.md). Pure decisions; the
-// clock is an argument.
+// Which requests run, wait and are preempted, and how many rows each gets in the next pass (docs/serve.md). Decisions
+// only: the clock is an argument.
 //
 // After SGLang's longest-prefix-match order and in-batch rule (arXiv 2312.07104) and Sarathi's chunked prefill beside
 // decoding (arXiv 2403.02310).
@@ -15,21 +15,33 @@
 #include <vector>
 
 #include "cairn/base/hash.h"
-#include "cairn/sched/batch_step.h"
 
 namespace cairn {
+
+using RequestId = std::uint64_t;
+
+// What is done for one pass.
+struct BatchStep {
+  struct Rows {
+    RequestId id = 0;
+    std::size_t count = 0;  // tokens of the request that are computed, the next ones it has
+  };
+  std::vector<RequestId> preempt;  // let go of their sequences, before anything else
+  std::vector<RequestId> start;    // open a sequence: new, or preempted before
+  std::vector<Rows> rows;          // of those that were running before this step
+};
 
 struct SchedulerOptions {
   std::size_t max_running = 16;
   std::size_t pass_rows = 256;      // of a pass
-  std::size_t prefill_rows = 64;    // of a pass in which somebody decodes
+  std::size_t prefill_rows = 64;    // of a pass that also decodes
   double patience_s = 5;            // after which a request goes before all of its tenant that arrived later
-  std::size_t growth_tokens = 256;  // of an answer that admission counts on; what comes after may cost a preempting
+  std::size_t growth_tokens = 256;  // of an answer that admission counts on; what comes after may cost a preemption
   using KeySet = std::unordered_set<Digest, DigestHash>;
   struct Tenant {
     std::size_t kv_bytes = 0;  // for requests; what `held` takes comes on top
     std::size_t max_running = SIZE_MAX;
-    KeySet held{};  // blocks that are there whoever runs
+    KeySet held{};  // blocks that stay in memory whatever runs
   };
   std::vector<Tenant> tenants{};                          // SchedRequest::tenant is an index
   std::function<std::size_t(std::size_t)> bytes_for{};    // KV bytes of a sequence of so many tokens

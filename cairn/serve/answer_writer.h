@@ -7,7 +7,7 @@
 #include <span>
 
 #include "cairn/engine/generate.h"
-#include "cairn/serve/generation.h"
+#include "cairn/serve/backend.h"
 
 namespace cairn {
 

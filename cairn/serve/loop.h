@@ -12,7 +12,7 @@
 
 #include "cairn/base/result.h"
 #include "cairn/engine/engine.h"
-#include "cairn/serve/generate_backend.h"
+#include "cairn/serve/backend.h"
 
 namespace cairn {
 

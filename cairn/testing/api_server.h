@@ -7,32 +7,32 @@
 #include <string>
 
 #include "cairn/serve/api/api.h"
-#include "cairn/serve/http/http_server.h"
+#include "cairn/serve/http/server.h"
 #include "cairn/testing/fake_backend.h"
 
 namespace cairn {
 
 struct ApiServer {
   FakeBackend backend;
-  ApiOptions options{.model = {.tokenizer = &backend.tokenizer(),
-                               .context = backend.context(),
-                               .family = ChatFamily::kPlain,
-                               .name = "tiny"}};
-  HttpServerOptions http{.port = 0, .threads = 8};
+  api::Options options{.model = {.tokenizer = &backend.tokenizer(),
+                                 .context = backend.context(),
+                                 .family = ChatFamily::kPlain,
+                                 .name = "tiny"}};
+  http::ServerOptions http{.port = 0, .threads = 8};
   std::ostringstream logged;  // read it after stop()
 
   void start() {
-    log_ = std::make_unique<AccessLog>(AccessLog::Form::kLogfmt, &logged);
-    api_ = std::make_unique<Api>(backend, options, *log_);
-    server_ = *HttpServer::start(http, *api_);
+    log_ = std::make_unique<api::AccessLog>(api::AccessLog::Form::kLogfmt, &logged);
+    api_ = std::make_unique<api::Api>(backend, options, *log_);
+    server_ = *http::Server::start(http, *api_);
   }
   void stop() { server_.reset(); }
   int port() const { return server_->port(); }
 
  private:
-  std::unique_ptr<AccessLog> log_;
-  std::unique_ptr<Api> api_;
-  std::unique_ptr<HttpServer> server_;
+  std::unique_ptr<api::AccessLog> log_;
+  std::unique_ptr<api::Api> api_;
+  std::unique_ptr<http::Server> server_;
 };
 
 // Bounded waiting for what another thread is about to do.

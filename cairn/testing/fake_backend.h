@@ -12,7 +12,7 @@
 #include <thread>
 #include <vector>
 
-#include "cairn/serve/generate_backend.h"
+#include "cairn/serve/backend.h"
 #include "cairn/testing/tiny_engine.h"
 #include "cairn/testing/tiny_model.h"
 

@@ -13,7 +13,7 @@
 #include "apps/cairn/replay/trace_file.h"
 #include "apps/cairn/text.h"
 #include "cairn/base/file.h"
-#include "cairn/load/server_facts.h"
+#include "cairn/load/ask.h"
 
 namespace cairn {
 namespace {
@@ -28,16 +28,16 @@ Result<std::string> read_key(const std::string& file) {
   return text;
 }
 
-Result<std::vector<LoadTarget>> targets_of(const LoadOptions& options) {
+Result<std::vector<load::Target>> targets_of(const LoadOptions& options) {
   std::string key = options.api_key;
   if (!options.api_key_file.empty()) {
     CAIRN_TRY(key, read_key(options.api_key_file));
   }
   if (key.find_first_of("\r\n") != key.npos) return fail(ErrorCode::kInvalidArgument, "a key is one line");
-  std::vector<LoadTarget> targets;
+  std::vector<load::Target> targets;
   for (const std::string& url : options.urls) {
-    CAIRN_TRY(LoadTarget target, parse_load_target(url));
-    if (std::ranges::find(targets, target.name, &LoadTarget::name) != targets.end()) {
+    CAIRN_TRY(load::Target target, load::parse_target(url));
+    if (std::ranges::find(targets, target.name, &load::Target::name) != targets.end()) {
       return fail(ErrorCode::kInvalidArgument, "two servers are named '" + target.name + "'; use --url NAME=URL");
     }
     target.key = key;
@@ -47,10 +47,10 @@ Result<std::vector<LoadTarget>> targets_of(const LoadOptions& options) {
   return targets;
 }
 
-Status ask_models(std::vector<LoadTarget>& targets, DeadlineWatch& watch, const LoadOptions& options) {
-  for (LoadTarget& target : targets) {
-    const HttpClient client(target, watch);
-    auto model = first_model(client, kFactsTimeout);
+Status ask_models(std::vector<load::Target>& targets, load::DeadlineWatch& watch, const LoadOptions& options) {
+  for (load::Target& target : targets) {
+    const load::HttpClient client(target, watch);
+    auto model = load::first_model(client, kFactsTimeout);
     const bool known = !options.model.empty();
     if (!model && (!known || model.error().code != ErrorCode::kInvalidArgument)) {
       return std::unexpected(std::move(model).error());
@@ -61,16 +61,16 @@ Status ask_models(std::vector<LoadTarget>& targets, DeadlineWatch& watch, const 
 }
 
 struct Tokens {
-  TokenCounter count;  // empty: the server does not count
+  load::TokenCounter count;  // empty: the server does not count
   double per_word = 1;
 };
 
-Result<Tokens> tokens_of(const HttpClient& client, const LoadOptions& options) {
-  const std::string sample = made_words({options.workload.seed, "cairn.load.sample"}, kSampleWords);
-  CAIRN_TRY(const auto tokens, count_tokens(client, sample, kFactsTimeout));
+Result<Tokens> tokens_of(const load::HttpClient& client, const LoadOptions& options) {
+  const std::string sample = load::made_words({options.workload.seed, "cairn.load.sample"}, kSampleWords);
+  CAIRN_TRY(const auto tokens, load::count_tokens(client, sample, kFactsTimeout));
   if (!tokens || *tokens == 0) return Tokens{};
   return Tokens{.count = [&client](const std::string& text) -> Result<std::size_t> {
-                  CAIRN_TRY(const auto counted, count_tokens(client, text, kFactsTimeout));
+                  CAIRN_TRY(const auto counted, load::count_tokens(client, text, kFactsTimeout));
                   if (counted) return *counted;
                   return fail(ErrorCode::kIo, client.target().name + ": /tokenize answered before and fails now");
                 },
@@ -78,7 +78,7 @@ Result<Tokens> tokens_of(const HttpClient& client, const LoadOptions& options) {
 }
 
 Result<LoadReport> measure_load(LoadOptions& options) {
-  CAIRN_TRY(std::vector<LoadTarget> targets, targets_of(options));
+  CAIRN_TRY(std::vector<load::Target> targets, targets_of(options));
   std::shared_ptr<const Trace> trace;
   if (!options.trace_file.empty()) {
     CAIRN_TRY(Trace read, read_trace(options.trace_file, TraceFormat::kAuto));
@@ -87,16 +87,17 @@ Result<LoadReport> measure_load(LoadOptions& options) {
   if (!options.document_file.empty()) {
     CAIRN_TRY(options.workload.document, read_text(options.document_file));
   }
-  DeadlineWatch watch;
+  load::DeadlineWatch watch;
   // Whatever is being asked when Ctrl-C comes.
   const std::jthread interrupter([&watch](const std::stop_token& end) {
     while (!end.stop_requested() && !interrupted()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
     if (interrupted()) watch.stop_all();
   });
   CAIRN_TRY_VOID(ask_models(targets, watch, options));
-  const HttpClient counting(targets.front(), watch);
+  const load::HttpClient counting(targets.front(), watch);
   CAIRN_TRY(const Tokens tokens, tokens_of(counting, options));
-  CAIRN_TRY(const LoadWorkload workload, LoadWorkload::make(options.workload, tokens.per_word, tokens.count, trace));
+  CAIRN_TRY(const load::Workload workload,
+            load::Workload::make(options.workload, tokens.per_word, tokens.count, trace));
   Progress bar("Measuring");
   options.measure.progress = [&bar](double fraction) {
     bar.update(fraction);
@@ -109,8 +110,8 @@ Result<LoadReport> measure_load(LoadOptions& options) {
                     .approximate = tokens.count == nullptr};
 }
 
-bool measured(const MeasuredServer& server) {
-  return std::ranges::any_of(server.rounds, [](const RoundSummary& round) { return round.succeeded > 0; });
+bool measured(const load::MeasuredServer& server) {
+  return std::ranges::any_of(server.rounds, [](const load::RoundSummary& round) { return round.succeeded > 0; });
 }
 
 // A server that answered nothing was not measured.

@@ -20,7 +20,7 @@ std::string dump(const Json& json, int indent) {
   return json.dump(indent, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
-Json round_json(const RoundSummary& round) {
+Json round_json(const load::RoundSummary& round) {
   Json json = {{"requests", round.requests},
                {"succeeded", round.succeeded},
                {"errors", round.errors},
@@ -33,21 +33,21 @@ Json round_json(const RoundSummary& round) {
                {"most_late_s", round.max_late_s},
                {"without_usage", round.uncounted},
                {"streams_ended_early", round.streams_ended_early}};
-  for (const LoadFigure& figure : load_figures()) {
+  for (const load::Figure& figure : load::all_figures()) {
     const auto value = figure.of(round);
     json[figure.key] = number(value ? std::optional(*value * figure.scale) : std::nullopt);
   }
   return json;
 }
 
-Json server_json(const MeasuredServer& server, const MeasuredServer& first) {
+Json server_json(const load::MeasuredServer& server, const load::MeasuredServer& first) {
   Json medians = Json::object(), ratios = Json::object(), rounds = Json::array();
-  for (const LoadFigure& figure : load_figures()) {
-    medians[figure.key] = number(median_figure(figure, server.rounds));
-    const auto ratio = ratio_of_figures(figure, server.rounds, first.rounds);
+  for (const load::Figure& figure : load::all_figures()) {
+    medians[figure.key] = number(load::median_figure(figure, server.rounds));
+    const auto ratio = load::ratio_of_figures(figure, server.rounds, first.rounds);
     if (ratio) ratios[figure.key] = {{"of_medians", ratio->of_medians}, {"low", ratio->low}, {"high", ratio->high}};
   }
-  for (const RoundSummary& round : server.rounds) rounds.push_back(round_json(round));
+  for (const load::RoundSummary& round : server.rounds) rounds.push_back(round_json(round));
   return {{"name", server.name},
           {"model", server.model},
           {"medians", std::move(medians)},
@@ -55,7 +55,7 @@ Json server_json(const MeasuredServer& server, const MeasuredServer& first) {
           {"rounds", std::move(rounds)}};
 }
 
-Json request_json(const LoadRecord& record) {
+Json request_json(const load::Record& record) {
   const auto ms = [](const std::optional<double>& seconds) { return seconds ? Json(*seconds * 1e3) : Json(); };
   Json json = {{"client", record.client},
                {"turn", record.turn},
@@ -93,7 +93,7 @@ std::string load_json(const LoadReport& report) {
                {"slo_ttft_ms", options.slo_ttft_ms > 0 ? Json(options.slo_ttft_ms) : Json()},
                {"slo_itl_ms", options.slo_itl_ms > 0 ? Json(options.slo_itl_ms) : Json()},
                {"servers", Json::array()}};
-  for (const MeasuredServer& server : report.servers) {
+  for (const load::MeasuredServer& server : report.servers) {
     json["servers"].push_back(server_json(server, report.servers.front()));
   }
   return dump(json, 2);
@@ -101,9 +101,9 @@ std::string load_json(const LoadReport& report) {
 
 std::string request_lines(const LoadReport& report) {
   std::string text;
-  for (const MeasuredServer& server : report.servers) {
+  for (const load::MeasuredServer& server : report.servers) {
     for (std::size_t round = 0; round < server.records.size(); ++round) {
-      for (const LoadRecord& record : server.records[round]) {
+      for (const load::Record& record : server.records[round]) {
         Json line = {{"server", server.name}, {"round", round}};
         line.update(request_json(record));
         text += dump(line, -1);

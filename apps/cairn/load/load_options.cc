@@ -15,7 +15,7 @@ namespace {
 constexpr std::size_t kMaxTokens = std::size_t{1} << 24;
 constexpr double kDay = 86400;
 
-using Kind = LoadKind;
+using Kind = load::WorkloadKind;
 
 const std::map<std::string, Kind> kKinds = {{"document", Kind::kDocument},
                                             {"separate", Kind::kSeparate},
@@ -69,7 +69,7 @@ void add_server_options(CLI::App& command, LoadOptions& options) {
       ->group(group);
 }
 
-void add_workload_options(CLI::App& command, LoadWorkloadOptions& workload, LoadOptions& options) {
+void add_workload_options(CLI::App& command, load::WorkloadOptions& workload, LoadOptions& options) {
   const char* group = "Workload";
   const auto count = [&](const char* name, std::size_t& value, const char* help, std::size_t least, std::size_t most) {
     command.add_option(name, value, help)
@@ -147,7 +147,7 @@ void add_load_options(CLI::App& command, LoadOptions& options) {
 Status finish_load_options(const CLI::App& command, LoadOptions& options) {
   const auto given = [&](const char* name) { return command.count(name) > 0; };
   const auto wrong = [](std::string what) { return fail(ErrorCode::kInvalidArgument, std::move(what)); };
-  LoadWorkloadOptions& workload = options.workload;
+  load::WorkloadOptions& workload = options.workload;
   if (given("--trace")) {
     if (given("--workload") && workload.kind != Kind::kTrace) return wrong("--trace is for --workload trace");
     workload.kind = Kind::kTrace;
@@ -160,7 +160,7 @@ Status finish_load_options(const CLI::App& command, LoadOptions& options) {
     }
   }
   workload.cut_document = given("--document-tokens");
-  RoundOptions& run = options.measure.run;
+  load::RoundOptions& run = options.measure.run;
   if (workload.kind != Kind::kTrace) run.connections = workload.clients + 1;
   run.ask.chat = options.api.empty() ? workload.kind == Kind::kChat : options.api == "chat";
   run.ask.timeout = std::chrono::milliseconds(static_cast<std::int64_t>(options.timeout_s * 1000));
@@ -171,7 +171,7 @@ Status finish_load_options(const CLI::App& command, LoadOptions& options) {
   return {};
 }
 
-const char* workload_name(LoadKind kind) {
+const char* workload_name(load::WorkloadKind kind) {
   for (const auto& [name, value] : kKinds) {
     if (value == kind) return name.c_str();
   }

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "apps/cairn/cli_fwd.h"
-#include "cairn/load/measure.h"
+#include "cairn/load/round.h"
 
 namespace cairn {
 
@@ -15,8 +15,8 @@ struct LoadOptions {
   std::string document_file, trace_file, salt;
   std::string api;  // "chat" or "completions"; empty: as the workload needs
   double timeout_s = 300, slo_ttft_ms = 0, slo_itl_ms = 0;
-  LoadWorkloadOptions workload;
-  MeasureOptions measure;
+  load::WorkloadOptions workload;
+  load::MeasureOptions measure;
   bool json = false;
   std::string requests_out;
 };
@@ -27,6 +27,6 @@ void add_load_options(CLI::App& command, LoadOptions& options);
 // What the parser cannot know: which options the workload has a use for. Requires: parsed. Errors: kInvalidArgument.
 Status finish_load_options(const CLI::App& command, LoadOptions& options);
 
-const char* workload_name(LoadKind kind);
+const char* workload_name(load::WorkloadKind kind);
 
 }  // namespace cairn

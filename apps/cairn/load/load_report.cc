@@ -10,28 +10,31 @@ namespace cairn {
 namespace {
 
 std::string head(const LoadReport& report) {
-  const LoadWorkloadOptions& workload = report.options.workload;
+  const load::WorkloadOptions& workload = report.options.workload;
   std::string text = std::string("workload ") + workload_name(workload.kind) + ": ";
   const std::string document = (report.approximate ? "about " : "") + plural(report.document_tokens, "token");
   switch (workload.kind) {
-    case LoadKind::kDocument:
+    case load::WorkloadKind::kDocument:
       text += plural(workload.clients, "client") + " on one document of " + document;
       if (workload.warm) text += ", asked about once before";
       break;
-    case LoadKind::kSeparate:
+    case load::WorkloadKind::kSeparate:
       text += plural(workload.clients, "client") + ", each on a document of its own of " + document;
       break;
-    case LoadKind::kChat:
+    case load::WorkloadKind::kChat:
       text += plural(workload.clients, "user") + ", " + plural(workload.turns, "turn");
       if (report.document_tokens > 0) text += ", a shared system message of " + document;
       break;
-    case LoadKind::kInterference: text += plural(workload.clients, "stream") + ", then a prompt of " + document; break;
-    case LoadKind::kTrace:
+    case load::WorkloadKind::kInterference:
+      text += plural(workload.clients, "stream") + ", then a prompt of " + document;
+      break;
+    case load::WorkloadKind::kTrace:
       text += report.options.trace_file + ", speed " + format_number(workload.speed, 2) + ", scale " +
               format_number(workload.scale, 3);
       break;
   }
-  if (workload.kind != LoadKind::kTrace) text += ", up to " + plural(workload.max_tokens, "new token") + " each";
+  if (workload.kind != load::WorkloadKind::kTrace)
+    text += ", up to " + plural(workload.max_tokens, "new token") + " each";
   return text + "; medians of " + plural(report.options.measure.rounds, "round") + "\n";
 }
 
@@ -41,7 +44,7 @@ std::string number(double value) {
 }
 
 // The ratio, and how far single rounds are from it.
-void add_ratio(const std::optional<FigureRatio>& ratio, std::size_t rounds, std::vector<std::string>& row) {
+void add_ratio(const std::optional<load::FigureRatio>& ratio, std::size_t rounds, std::vector<std::string>& row) {
   row.push_back(ratio ? format_number(ratio->of_medians, 2) : "-");
   if (rounds < 2) return;
   row.push_back(ratio ? format_number(ratio->low, 2) + "-" + format_number(ratio->high, 2) : "-");
@@ -49,22 +52,22 @@ void add_ratio(const std::optional<FigureRatio>& ratio, std::size_t rounds, std:
 
 std::string table(const LoadReport& report) {
   std::vector<std::vector<std::string>> rows(1, {""});
-  const MeasuredServer& first = report.servers.front();
+  const load::MeasuredServer& first = report.servers.front();
   const std::size_t rounds = first.rounds.size();
-  for (const MeasuredServer& server : report.servers) {
+  for (const load::MeasuredServer& server : report.servers) {
     rows[0].push_back(server.name);
     if (&server == &first) continue;
     rows[0].push_back("/ " + first.name);
     if (rounds > 1) rows[0].push_back("by round");
   }
-  for (const LoadFigure& figure : load_figures()) {
+  for (const load::Figure& figure : load::all_figures()) {
     bool any = false;
     std::vector<std::string> row = {figure.title};
-    for (const MeasuredServer& server : report.servers) {
-      const auto value = median_figure(figure, server.rounds);
+    for (const load::MeasuredServer& server : report.servers) {
+      const auto value = load::median_figure(figure, server.rounds);
       any |= value.has_value();
       row.push_back(value ? number(*value) : "-");
-      if (&server != &first) add_ratio(ratio_of_figures(figure, server.rounds, first.rounds), rounds, row);
+      if (&server != &first) add_ratio(load::ratio_of_figures(figure, server.rounds, first.rounds), rounds, row);
     }
     if (any) rows.push_back(std::move(row));
   }
@@ -72,9 +75,9 @@ std::string table(const LoadReport& report) {
 }
 
 // What a reader must know before believing the table.
-std::string notes_of(const MeasuredServer& server) {
-  RoundSummary sum;
-  for (const RoundSummary& round : server.rounds) {
+std::string notes_of(const load::MeasuredServer& server) {
+  load::RoundSummary sum;
+  for (const load::RoundSummary& round : server.rounds) {
     sum.requests += round.requests;
     for (const auto& [kind, count] : round.errors) sum.errors[kind] += count;
     if (sum.first_error.empty()) sum.first_error = round.first_error;
@@ -112,7 +115,7 @@ std::string notes_of(const MeasuredServer& server) {
 
 std::string load_text(const LoadReport& report) {
   std::string text = head(report) + table(report);
-  for (const MeasuredServer& server : report.servers) text += notes_of(server);
+  for (const load::MeasuredServer& server : report.servers) text += notes_of(server);
   if (report.approximate) {
     text += report.servers.front().name + " has no /tokenize: lengths of prompts are approximate\n";
   }

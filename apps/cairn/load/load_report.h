@@ -10,7 +10,7 @@ namespace cairn {
 
 struct LoadReport {
   const LoadOptions& options;
-  std::vector<MeasuredServer> servers;
+  std::vector<load::MeasuredServer> servers;
   std::size_t document_tokens = 0;
   bool approximate = false;  // no /tokenize: lengths are guesses
 };

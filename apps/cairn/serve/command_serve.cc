@@ -8,12 +8,11 @@
 
 #include "apps/cairn/commands.h"
 #include "apps/cairn/serve/config_file.h"
-#include "apps/cairn/serve/public_prefix_files.h"
 #include "apps/cairn/serve/serve_options.h"
 #include "apps/cairn/serve/stop_signals.h"
 #include "apps/cairn/store_options.h"
 #include "apps/cairn/text.h"
-#include "cairn/serve/http/listener.h"
+#include "cairn/serve/http/connection.h"
 
 namespace cairn {
 namespace {
@@ -27,11 +26,11 @@ Status print_key_hash() {
   if (key.size() < kShortestKey) {
     return fail(ErrorCode::kInvalidArgument, "a key has at least 16 characters; 'openssl rand -hex 24' makes one");
   }
-  std::cout << hash_api_key(key).hex() << '\n';
+  std::cout << api::hash_api_key(key).hex() << '\n';
   return {};
 }
 
-std::map<std::string, TenantLimits> tenant_limits(const std::optional<ApiKeys>& keys) {
+std::map<std::string, TenantLimits> tenant_limits(const std::optional<api::Keys>& keys) {
   if (!keys) return {{"", {}}};
   std::map<std::string, TenantLimits> tenants;
   for (const auto& [name, limits] : keys->tenants()) {
@@ -45,8 +44,8 @@ std::map<std::string, TenantLimits> tenant_limits(const std::optional<ApiKeys>& 
 
 // The weights once; every tenant's cache, codec and store come from the loop. Gives the model its tokenizer and
 // context.
-Result<std::unique_ptr<ServeLoop>> start_loop(const ServeOptions& options, const std::optional<ApiKeys>& keys,
-                                              ApiModel& model) {
+Result<std::unique_ptr<ServeLoop>> start_loop(const ServeOptions& options, const std::optional<api::Keys>& keys,
+                                              api::Model& model) {
   LoopOptions loop = options.loop;
   loop.tenants = tenant_limits(keys);
   CAIRN_TRY(loop.engine.store, open_configured(options.model.store));
@@ -55,7 +54,7 @@ Result<std::unique_ptr<ServeLoop>> start_loop(const ServeOptions& options, const
   CAIRN_TRY(std::unique_ptr<Engine> engine, load_engine(weights, /*reuse=*/false));
   model.tokenizer = &engine->tokenizer();
   model.context = engine->context();
-  CAIRN_TRY(loop.public_prefixes, read_public_prefixes(options.public_prefixes, model));
+  CAIRN_TRY(loop.public_prefixes, api::read_public_prefixes(options.public_prefixes, model));
   CAIRN_TRY(std::unique_ptr<ServeLoop> started, ServeLoop::create(std::move(engine), std::move(loop)));
   if (const Store* store = started->store(); store != nullptr) {
     CAIRN_TRY_VOID(check_store_room(options.model.store, *store, started->stored_block_bytes()));
@@ -69,7 +68,7 @@ std::string url_of(const ServeOptions& options, int port) {
          (v6 ? "]" : "") + ":" + std::to_string(port);
 }
 
-std::string start_line(const ServeOptions& options, const ServeLoop& loop, const std::optional<ApiKeys>& keys,
+std::string start_line(const ServeOptions& options, const ServeLoop& loop, const std::optional<api::Keys>& keys,
                        const std::string& url) {
   std::string line = "serving '" + options.served_name + "' at " + url + ": " + std::to_string(loop.context()) +
                      " tokens of context, KV " + options.model.codec + " in " +
@@ -87,7 +86,7 @@ std::string start_line(const ServeOptions& options, const ServeLoop& loop, const
   }
   const std::size_t tenants = keys ? keys->tenants().size() : 0;
   line += keys ? ", keys of " + std::to_string(tenants) + (tenants == 1 ? " tenant" : " tenants") : ", no keys";
-  if (!keys && !is_loopback(options.http.host)) line += " (anybody who reaches this port may use it)";
+  if (!keys && !http::is_loopback(options.http.host)) line += " (anybody who reaches this port may use it)";
   if (options.metrics_open) line += ", open metrics";
   return line;
 }
@@ -103,23 +102,23 @@ void give_back_large_buffers() {
 Status serve(ServeOptions& options) {
   give_back_large_buffers();
   CAIRN_TRY_VOID(check_serve_options(options));
-  CAIRN_TRY(const std::optional<ApiKeys> keys, read_keys(options));
+  CAIRN_TRY(const std::optional<api::Keys> keys, read_keys(options));
   CAIRN_TRY(const ChatFamily family, served_chat_family(options));
-  CAIRN_TRY(Listener listener, Listener::open(options.http.host, options.http.port));
-  ApiModel model{.family = family, .name = options.served_name, .sampler = options.sampler};
+  CAIRN_TRY(http::Listener listener, http::Listener::open(options.http.host, options.http.port));
+  api::Model model{.family = family, .name = options.served_name, .sampler = options.sampler};
   CAIRN_TRY(const std::unique_ptr<ServeLoop> loop, start_loop(options, keys, model));
-  AccessLog log(options.log_json ? AccessLog::Form::kJson : AccessLog::Form::kLogfmt);
+  api::AccessLog log(options.log_json ? api::AccessLog::Form::kJson : api::AccessLog::Form::kLogfmt);
   std::vector<std::string> hosts = options.hosts;
   hosts.push_back(options.http.host);
-  ApiOptions api_options{
+  api::Options api_options{
       .model = model,
-      .origins = {.loopback = is_loopback(options.http.host), .hosts = hosts, .origins = options.origins},
+      .origins = {.loopback = http::is_loopback(options.http.host), .hosts = hosts, .origins = options.origins},
       .keys = keys,
       .metrics_open = options.metrics_open,
       .request_time = std::chrono::milliseconds(static_cast<std::int64_t>(options.request_timeout_s * 1000))};
-  Api api(*loop, std::move(api_options), log);
+  api::Api api(*loop, std::move(api_options), log);
   const StopSignals signals;
-  CAIRN_TRY(std::unique_ptr<HttpServer> server, HttpServer::start(options.http, api, std::move(listener)));
+  CAIRN_TRY(std::unique_ptr<http::Server> server, http::Server::start(options.http, api, std::move(listener)));
   std::cout << start_line(options, *loop, keys, url_of(options, server->port())) << std::endl;
   signals.wait();
   log.event("stopping; a second signal ends at once");

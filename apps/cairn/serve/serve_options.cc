@@ -7,7 +7,7 @@
 #include "apps/cairn/option_checks.h"
 #include "apps/cairn/store_options.h"
 #include "cairn/gguf/gguf.h"
-#include "cairn/serve/http/listener.h"
+#include "cairn/serve/http/connection.h"
 
 namespace cairn {
 namespace {
@@ -125,7 +125,7 @@ Status check_serve_options(ServeOptions& options) {
   if (!options.file.empty() && !options.model.model.empty()) return wrong("two models are given; one is served");
   if (!options.file.empty()) options.model.model = options.file;
   if (options.model.model.empty()) return wrong("no model is given: cairn serve MODEL.gguf");
-  if (options.keys_file.empty() && !is_loopback(options.http.host) && !options.insecure_no_keys) {
+  if (options.keys_file.empty() && !http::is_loopback(options.http.host) && !options.insecure_no_keys) {
     return wrong("--host " + options.http.host +
                  " can be reached from other machines: give --api-keys FILE, or say "
                  "--insecure-no-keys");
@@ -145,9 +145,9 @@ Status check_serve_options(ServeOptions& options) {
   return {};
 }
 
-Result<std::optional<ApiKeys>> read_keys(const ServeOptions& options) {
+Result<std::optional<api::Keys>> read_keys(const ServeOptions& options) {
   if (options.keys_file.empty()) return std::nullopt;
-  CAIRN_TRY(ApiKeys keys, ApiKeys::read(options.keys_file));
+  CAIRN_TRY(api::Keys keys, api::Keys::read(options.keys_file));
   return keys;
 }
 

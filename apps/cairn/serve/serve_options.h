@@ -11,7 +11,7 @@
 #include "apps/cairn/model_options.h"
 #include "cairn/base/result.h"
 #include "cairn/serve/api/api.h"
-#include "cairn/serve/http/http_server.h"
+#include "cairn/serve/http/server.h"
 #include "cairn/serve/loop.h"
 
 namespace cairn {
@@ -22,7 +22,7 @@ struct ServeOptions {
   std::string config;
   bool hash_key = false;
 
-  HttpServerOptions http;
+  http::ServerOptions http;
   std::size_t http_threads = 0;  // 0: as many as requests may run and wait, and some
   std::uint64_t max_body = std::uint64_t{16} << 20;
   double request_timeout_s = 600;
@@ -37,7 +37,7 @@ struct ServeOptions {
 
   std::string served_name;    // empty: the file's
   std::string chat_template;  // empty: from the file
-  SamplerOptions sampler = ApiModel().sampler;
+  SamplerOptions sampler = api::Model().sampler;
   LoopOptions loop;
   double patience_s = 5;
 };
@@ -46,8 +46,8 @@ void add_serve_options(CLI::App& command, ServeOptions& options);
 
 // What they mean together. Errors: kInvalidArgument for what does not go together or would be unsafe.
 Status check_serve_options(ServeOptions& options);
-// Errors: those of ApiKeys::read.
-Result<std::optional<ApiKeys>> read_keys(const ServeOptions& options);
+// Errors: those of api::Keys::read.
+Result<std::optional<api::Keys>> read_keys(const ServeOptions& options);
 // Errors: those of detect_chat_family and of opening the model file.
 Result<ChatFamily> served_chat_family(const ServeOptions& options);
 

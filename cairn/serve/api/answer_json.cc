@@ -5,7 +5,7 @@
 #include <cmath>
 #include <span>
 
-namespace cairn {
+namespace cairn::api {
 namespace {
 
 // JSON has no infinities; OpenAI writes -9999 for what is all but impossible.
@@ -158,4 +158,4 @@ OrderedJson usage_chunk(const AnswerHead& head, const GenerationUsage& usage) {
   return json;
 }
 
-}  // namespace cairn
+}  // namespace cairn::api

@@ -8,11 +8,11 @@
 #include <string_view>
 #include <vector>
 
-#include "cairn/serve/api/json_text.h"
-#include "cairn/serve/generate_request.h"
+#include "cairn/serve/api/json.h"
+#include "cairn/serve/backend.h"
 #include "cairn/text/tokenizer.h"
 
-namespace cairn {
+namespace cairn::api {
 
 struct AnswerHead {
   bool chat = false;
@@ -48,4 +48,4 @@ OrderedJson piece_chunk(const AnswerHead& head, std::size_t index, const Generat
 OrderedJson last_chunk(const AnswerHead& head, std::size_t index, FinishReason reason);
 OrderedJson usage_chunk(const AnswerHead& head, const GenerationUsage& usage);
 
-}  // namespace cairn
+}  // namespace cairn::api

@@ -7,7 +7,7 @@
 
 #include "cairn/testing/fake_backend.h"
 
-namespace cairn {
+namespace cairn::api {
 namespace {
 
 class AnswerJsonTest : public testing::Test {
@@ -74,4 +74,4 @@ TEST_F(AnswerJsonTest, LogprobsHaveTheFormOfTheirEndpoint) {
 }
 
 }  // namespace
-}  // namespace cairn
+}  // namespace cairn::api

@@ -8,8 +8,7 @@
 #include "cairn/base/clock.h"
 #include "cairn/serve/api/endpoints.h"
 
-namespace cairn {
-namespace {
+namespace cairn::api {
 
 enum class Needs : std::uint8_t { kNothing, kKey, kKeyUnlessOpen };
 
@@ -17,8 +16,10 @@ struct Route {
   const char* method;
   std::string_view path;  // ending in '/' (but for the first): all below it
   Needs needs;
-  HttpReply (*answer)(ApiContext&, ApiCall&);
+  http::Reply (*answer)(Context&, Call&);
 };
+
+namespace {
 
 constexpr Route kRoutes[] = {
     {"POST", "/v1/chat/completions", Needs::kKey, chat_completions},
@@ -42,7 +43,7 @@ bool matches(const Route& route, std::string_view path) {
                                    : path == route.path;
 }
 
-ApiResult<const Route*> find_route(const HttpRequest& request) {
+ApiResult<const Route*> find_route(const http::Request& request) {
   const std::string_view method = request.method == "HEAD" ? std::string_view("GET") : request.method;
   const char* other = nullptr;
   for (const Route& route : kRoutes) {
@@ -64,27 +65,27 @@ ApiResult<const Route*> find_route(const HttpRequest& request) {
                  .code = "unknown_url"});
 }
 
-std::string bearer(const HttpRequest& request) {
+std::string bearer(const http::Request& request) {
   const std::string header = request.header("Authorization");
   constexpr std::string_view kScheme = "bearer ";
   const bool is_bearer =
       header.size() > kScheme.size() &&
-      std::ranges::equal(std::string_view(header).substr(0, kScheme.size()), kScheme, {}, NoCase::lower);
+      std::ranges::equal(std::string_view(header).substr(0, kScheme.size()), kScheme, {}, http::NoCase::lower);
   return is_bearer ? header.substr(kScheme.size()) : "";
 }
 
 // A client's own id, where it may stand in a header and a log.
-std::string request_id(const HttpRequest& request) {
+std::string request_id(const http::Request& request) {
   const std::string id = request.header("X-Request-Id");
   const auto plain = [](char c) { return c > ' ' && c < 0x7F && c != '"' && c != '\\'; };
   if (!id.empty() && id.size() <= 128 && std::ranges::all_of(id, plain)) return id;
   return "req-" + random_id(12);
 }
 
-bool is_json(const HttpRequest& request) {
+bool is_json(const http::Request& request) {
   std::string type = request.header("Content-Type");
   type.resize(std::min(type.find_first_of("; "), type.size()));
-  std::ranges::transform(type, type.begin(), NoCase::lower);
+  std::ranges::transform(type, type.begin(), http::NoCase::lower);
   return type == "application/json" || type.ends_with("+json");
 }
 
@@ -95,21 +96,23 @@ struct Api::Found {
   bool all_tenants = false;
 };
 
-Api::Api(GenerateBackend& backend, ApiOptions options, AccessLog& log)
-    : context_{.backend = backend, .options = std::move(options), .log = log, .started_s = unix_now()} {}
+Api::Api(GenerateBackend& backend, Options options, AccessLog& log)
+    : context_(new Context{.backend = backend, .options = std::move(options), .log = log, .started_s = unix_now()}) {}
+
+Api::~Api() = default;
 
 // The order matters: what tells least about the server comes first.
-ApiResult<Api::Found> Api::find(const HttpRequest& request, RequestRecord& record) const {
-  const ApiOptions& options = context_.options;
+ApiResult<Api::Found> Api::find(const http::Request& request, RequestRecord& record) const {
+  const Options& options = context_->options;
   if (!host_allowed(request, options.origins)) {
-    return cairn::refuse({.status = 403,
-                          .message = "the Host header does not name this machine; --allow-host adds a name",
-                          .code = "host_not_allowed"});
+    return api::refuse({.status = 403,
+                        .message = "the Host header does not name this machine; --allow-host adds a name",
+                        .code = "host_not_allowed"});
   }
   if (!origin_allowed(request, options.origins)) {
-    return cairn::refuse({.status = 403,
-                          .message = "pages of other origins may not call this server; --allow-origin adds one",
-                          .code = "origin_not_allowed"});
+    return api::refuse({.status = 403,
+                        .message = "pages of other origins may not call this server; --allow-origin adds one",
+                        .code = "origin_not_allowed"});
   }
   CAIRN_TRY(const Route* route, find_route(request));
   record.endpoint = route->path;
@@ -120,25 +123,25 @@ ApiResult<Api::Found> Api::find(const HttpRequest& request, RequestRecord& recor
     // What the only tenant sees of the server is its own doing.
     found.all_tenants = options.metrics_open || options.keys->tenants().size() == 1;
     if (!tenant && !open) {
-      return cairn::refuse({.status = 401,
-                            .message = "a valid API key is needed: 'Authorization: Bearer KEY'",
-                            .code = "invalid_api_key"});
+      return api::refuse({.status = 401,
+                          .message = "a valid API key is needed: 'Authorization: Bearer KEY'",
+                          .code = "invalid_api_key"});
     }
     record.tenant = tenant.value_or("");
   }
   // Browsers may send other types to any site without asking it first.
   if (request.method == "POST" && !is_json(request)) {
-    return cairn::refuse(
+    return api::refuse(
         {.status = 415, .message = "Content-Type must be application/json", .code = "unsupported_media_type"});
   }
   return found;
 }
 
-std::optional<HttpReply> Api::screen(const HttpRequest& request) {
+std::optional<http::Reply> Api::screen(const http::Request& request) {
   RequestRecord record;
   if (request.method == "OPTIONS") {
-    if (request.header("Origin").empty() || !host_allowed(request, context_.options.origins) ||
-        !origin_allowed(request, context_.options.origins)) {
+    if (request.header("Origin").empty() || !host_allowed(request, context_->options.origins) ||
+        !origin_allowed(request, context_->options.origins)) {
       return finished(request, record,
                       error_reply({.status = 405,
                                    .message = "OPTIONS is for pages that --allow-origin names",
@@ -153,17 +156,17 @@ std::optional<HttpReply> Api::screen(const HttpRequest& request) {
   return finished(request, record, error_reply(found.error()));
 }
 
-HttpReply Api::handle(const HttpRequest& request) {
-  ApiCall call{.http = request,
-               .began = std::chrono::steady_clock::now(),
-               .record = {.request_id = request_id(request), .started_s = unix_now()}};
+http::Reply Api::handle(const http::Request& request) {
+  Call call{.http = request,
+            .began = std::chrono::steady_clock::now(),
+            .record = {.request_id = request_id(request), .started_s = unix_now()}};
   const auto found = find(request, call.record);
   if (!found) return finished(request, call.record, error_reply(found.error()));
   call.all_tenants = found->all_tenants;
   call.record.peer = request.peer;
-  HttpReply reply;
+  http::Reply reply;
   try {
-    reply = found->route->answer(context_, call);
+    reply = found->route->answer(*context_, call);
   } catch (const std::exception& error) {
     call.record.error = error.what();
     reply = error_reply({.status = 500, .message = "unexpected error; see the server's log", .code = "internal_error"});
@@ -172,7 +175,7 @@ HttpReply Api::handle(const HttpRequest& request) {
   return finished(request, call.record, std::move(reply));
 }
 
-HttpReply Api::refuse(const HttpRequest& request, int status, const std::string& why) {
+http::Reply Api::refuse(const http::Request& request, int status, const std::string& why) {
   RequestRecord record;
   record.error = why;
   return finished(
@@ -180,19 +183,19 @@ HttpReply Api::refuse(const HttpRequest& request, int status, const std::string&
       error_reply({.status = status, .message = why, .code = status == 413 ? "body_too_large" : "bad_request"}));
 }
 
-HttpReply Api::finished(const HttpRequest& request, RequestRecord record, HttpReply reply) {
+http::Reply Api::finished(const http::Request& request, RequestRecord record, http::Reply reply) {
   if (record.request_id.empty()) record.request_id = request_id(request);
   if (record.endpoint.empty()) record.endpoint = "other";
   if (record.peer.empty()) record.peer = request.peer;
   record.status = reply.status;
   reply.headers.emplace_back("X-Request-Id", record.request_id);
   reply.headers.emplace_back("X-Content-Type-Options", "nosniff");
-  add_cors_headers(request, context_.options.origins, reply);
-  if (!reply.stream) context_.note(record);
+  add_cors_headers(request, context_->options.origins, reply);
+  if (!reply.stream) context_->note(record);
   return reply;
 }
 
-void ApiContext::note(const RequestRecord& record) {
+void Context::note(const RequestRecord& record) {
   metrics.observe(record);
   if (record.generated) recent.add(record);
   // Probes, and what the page asks again and again, come every few seconds and say nothing.
@@ -216,4 +219,4 @@ std::string random_id(std::size_t bytes) {
   return id;
 }
 
-}  // namespace cairn
+}  // namespace cairn::api

@@ -11,7 +11,7 @@
 #include "cairn/testing/test_folder.h"
 #include "cairn/testing/tls_files.h"
 
-namespace cairn {
+namespace cairn::api {
 namespace {
 
 using testing::ElementsAre;
@@ -247,8 +247,8 @@ TEST_F(ApiServerTest, WhileDrainingProbesAreAnswered) {
 }
 
 TEST_F(ApiServerTest, AKeyOpensWhatBelongsToItsTenant) {
-  server_.options.keys = *ApiKeys::parse(
-      "alice " + hash_api_key("key-of-alice").hex() + "\nbob " + hash_api_key("key-of-bob").hex(), "keys");
+  server_.options.keys =
+      *Keys::parse("alice " + hash_api_key("key-of-alice").hex() + "\nbob " + hash_api_key("key-of-bob").hex(), "keys");
   server_.start();
   const httplib::Headers alice = {{"Authorization", "Bearer key-of-alice"}},
                          bob = {{"Authorization", "bearer key-of-bob"}};
@@ -276,7 +276,7 @@ TEST_F(ApiServerTest, AKeyOpensWhatBelongsToItsTenant) {
 }
 
 TEST_F(ApiServerTest, MetricsMayBeOpen) {
-  server_.options.keys = *ApiKeys::parse("alice " + hash_api_key("key-of-alice").hex(), "keys");
+  server_.options.keys = *Keys::parse("alice " + hash_api_key("key-of-alice").hex(), "keys");
   server_.options.metrics_open = true;
   server_.start();
   EXPECT_THAT(client().Get("/metrics")->body, HasSubstr("alice"));
@@ -343,17 +343,17 @@ TEST_F(ApiServerTest, TlsWorks) {
   httplib::Client plain("127.0.0.1", server_.port());
   EXPECT_FALSE(plain.Get("/health"));
 
-  HttpServerOptions broken = server_.http;
+  http::ServerOptions broken = server_.http;
   broken.tls_key = certificate;
-  struct Nobody final : HttpHandler {
-    std::optional<HttpReply> screen(const HttpRequest&) override { return std::nullopt; }
-    HttpReply handle(const HttpRequest&) override { return {}; }
-    HttpReply refuse(const HttpRequest&, int, const std::string&) override { return {}; }
+  struct Nobody final : http::Handler {
+    std::optional<http::Reply> screen(const http::Request&) override { return std::nullopt; }
+    http::Reply handle(const http::Request&) override { return {}; }
+    http::Reply refuse(const http::Request&, int, const std::string&) override { return {}; }
   } nobody;
-  const auto failed = HttpServer::start(broken, nobody);
+  const auto failed = http::Server::start(broken, nobody);
   ASSERT_FALSE(failed.has_value());
   EXPECT_THAT(failed.error().message, HasSubstr("cert.pem"));
 }
 
 }  // namespace
-}  // namespace cairn
+}  // namespace cairn::api

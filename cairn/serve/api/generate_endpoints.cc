@@ -1,19 +1,98 @@
 // SPDX-License-Identifier: Apache-2.0
 // /v1/chat/completions and /v1/completions: submit, wait, answer.
+#include <algorithm>
 #include <charconv>
 
 #include "cairn/base/clock.h"
 #include "cairn/serve/api/answer_json.h"
-#include "cairn/serve/api/answer_run.h"
 #include "cairn/serve/api/endpoints.h"
 
-namespace cairn {
+namespace cairn::api {
 namespace {
 
+constexpr std::chrono::milliseconds kGlance{200};     // how late a vanished client is noticed
+constexpr std::chrono::milliseconds kTurn{10};        // of one generation among several
+constexpr std::chrono::milliseconds kFarewell{1000};  // for cancelled ones to end
+constexpr std::chrono::seconds kSilence{15};
+
+void cancel_all(const std::vector<std::shared_ptr<Generation>>& generations) {
+  for (const auto& generation : generations) generation->cancel();
+  const Deadline deadline = deadline_in(kFarewell);
+  GeneratedPiece dropped;
+  for (const auto& generation : generations) {
+    while (generation->next(dropped, deadline) == Generation::Event::kPiece) {
+    }
+  }
+}
+
+enum class RunEnd : std::uint8_t { kFinished, kClientGone, kTimeout };
+
+struct RunCallbacks {
+  std::function<bool()> alive;                                 // asked a few times a second
+  std::function<bool(std::size_t, GeneratedPiece&)> on_piece;  // false: the client is gone
+  std::function<bool(std::size_t)> on_finish;                  // result() may be asked
+  std::function<bool()> on_silence = [] { return true; };      // nothing came for a while
+};
+
+// Returns when all have finished, or when the client or the time has gone: then the others are cancelled, and are given
+// a moment to say what they had used.
+RunEnd run_generations(const std::vector<std::shared_ptr<Generation>>& generations, Deadline deadline,
+                       const RunCallbacks& callbacks) {
+  std::vector<std::size_t> open(generations.size());
+  for (std::size_t i = 0; i < open.size(); ++i) open[i] = i;
+  Deadline look = deadline_in(kGlance), silence = deadline_in(kSilence);
+  RunEnd end = RunEnd::kFinished;
+  // Takes what one has; false when the client is gone.
+  const auto take = [&](std::size_t index, Deadline until, bool& moved) {
+    GeneratedPiece piece;
+    switch (generations[index]->next(piece, until)) {
+      case Generation::Event::kTimeout: return true;
+      case Generation::Event::kFinished:
+        moved = true;
+        std::erase(open, index);
+        return callbacks.on_finish(index);
+      case Generation::Event::kPiece: moved = true; return callbacks.on_piece(index, piece);
+    }
+    return false;
+  };
+  while (!open.empty() && end == RunEnd::kFinished) {
+    bool moved = false, here = true;
+    if (open.size() > 1) {
+      for (const std::size_t index : std::vector(open)) here = here && take(index, Deadline{}, moved);
+    }
+    if (here && !moved && !open.empty()) {
+      here = take(open.front(), std::min(deadline, deadline_in(open.size() == 1 ? kGlance : kTurn)), moved);
+    }
+    if (moved) silence = deadline_in(kSilence);
+    if (here && passed(silence)) {
+      silence = deadline_in(kSilence);
+      here = callbacks.on_silence();
+    }
+    if (here && passed(look)) {
+      look = deadline_in(kGlance);
+      here = callbacks.alive();
+    }
+    if (!here)
+      end = RunEnd::kClientGone;
+    else if (!open.empty() && passed(deadline))
+      end = RunEnd::kTimeout;
+  }
+  if (!open.empty()) cancel_all(generations);
+  return end;
+}
+
+// Whether result() may be asked; never waits.
+bool has_finished(Generation& generation) {
+  GeneratedPiece dropped;
+  Generation::Event event = Generation::Event::kPiece;
+  while (event == Generation::Event::kPiece) event = generation.next(dropped, Deadline{});
+  return event == Generation::Event::kFinished;
+}
+
 struct Exchange {
-  ApiContext& context;
+  Context& context;
   AnswerHead head;
-  ApiRequest request;
+  CompletionRequest request;
   RequestRecord record;
   std::chrono::steady_clock::time_point began;
   std::vector<std::shared_ptr<Generation>> generations;
@@ -92,7 +171,7 @@ void keep_piece(AnswerChoice& choice, GeneratedPiece& piece) {
   if (piece.logprob) choice.tokens.push_back(std::move(piece));
 }
 
-HttpReply whole_answer(Exchange& exchange, const std::function<bool()>& client_gone) {
+http::Reply whole_answer(Exchange& exchange, const std::function<bool()>& client_gone) {
   std::vector<AnswerChoice> choices(exchange.generations.size());
   if (!exchange.request.echo.empty()) {
     for (std::size_t i = 0; i < choices.size(); ++i)
@@ -114,7 +193,7 @@ HttpReply whole_answer(Exchange& exchange, const std::function<bool()>& client_g
 }
 
 // Writes the stream; the record is noted at its end.
-void stream_answer(Exchange& exchange, HttpSink& sink) {
+void stream_answer(Exchange& exchange, http::Sink& sink) {
   const AnswerHead& head = exchange.head;
   std::vector<std::size_t> written(exchange.generations.size(), 0);  // characters
   const auto begin = [&] {
@@ -159,12 +238,12 @@ void stream_answer(Exchange& exchange, HttpSink& sink) {
   sink.write(kSseDone);
 }
 
-HttpReply generate(ApiContext& context, ApiCall& call, ApiResult<ApiRequest> request) {
+http::Reply generate(Context& context, Call& call, ApiResult<CompletionRequest> request) {
   if (!request) {
     call.record.error = request.error().message;
     return error_reply(request.error());
   }
-  const ApiOptions& options = context.options;
+  const Options& options = context.options;
   const std::string id = (request->chat ? "chatcmpl-" : "cmpl-") + random_id(12);
   const auto exchange = std::make_shared<Exchange>(Exchange{.context = context,
                                                             .head = {.chat = request->chat,
@@ -188,29 +267,29 @@ HttpReply generate(ApiContext& context, ApiCall& call, ApiResult<ApiRequest> req
   }
   record.generated = true;
   if (!exchange->request.stream) {
-    HttpReply reply = whole_answer(*exchange, call.http.client_gone);
+    http::Reply reply = whole_answer(*exchange, call.http.client_gone);
     call.record = exchange->record;
     return reply;
   }
-  HttpReply reply{.content_type = "text/event-stream"};
+  http::Reply reply{.content_type = "text/event-stream"};
   reply.headers.emplace_back("Cache-Control", "no-cache");
   reply.headers.emplace_back("X-Accel-Buffering", "no");
   exchange->noted = false;
-  reply.stream = [exchange](HttpSink& sink) { stream_answer(*exchange, sink); };
+  reply.stream = [exchange](http::Sink& sink) { stream_answer(*exchange, sink); };
   return reply;
 }
 
 }  // namespace
 
-HttpReply chat_completions(ApiContext& context, ApiCall& call) {
+http::Reply chat_completions(Context& context, Call& call) {
   return generate(context, call,
                   in_turn(context, call, [&] { return parse_chat_request(call.http.body, context.options.model); }));
 }
 
-HttpReply completions(ApiContext& context, ApiCall& call) {
+http::Reply completions(Context& context, Call& call) {
   return generate(context, call, in_turn(context, call, [&] {
                     return parse_completion_request(call.http.body, context.options.model);
                   }));
 }
 
-}  // namespace cairn
+}  // namespace cairn::api

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cairn/serve/api/metrics.h"
-
 #include <prometheus/counter.h>
 #include <prometheus/histogram.h>
 #include <prometheus/metric_family.h>
@@ -11,7 +9,9 @@
 #include <utility>
 #include <vector>
 
-namespace cairn {
+#include "cairn/serve/api/records.h"
+
+namespace cairn::api {
 namespace {
 
 using prometheus::Histogram;
@@ -162,4 +162,4 @@ std::string Metrics::text(const GenerateBackend& backend, const std::optional<st
   return prometheus::TextSerializer().Serialize(families);
 }
 
-}  // namespace cairn
+}  // namespace cairn::api

@@ -5,7 +5,7 @@
 #include <span>
 #include <string_view>
 
-namespace cairn {
+namespace cairn::api {
 
 struct PageFile {
   std::string_view path;  // "/index.html"
@@ -15,4 +15,4 @@ struct PageFile {
 
 std::span<const PageFile> page_files();  // defined in a file that cmake/embed_page.cmake writes
 
-}  // namespace cairn
+}  // namespace cairn::api

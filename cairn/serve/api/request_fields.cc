@@ -3,9 +3,9 @@
 #include <cmath>
 #include <span>
 
-#include "cairn/serve/api/api_request.h"
+#include "cairn/serve/api/request.h"
 
-namespace cairn {
+namespace cairn::api {
 namespace {
 
 // What can be in a request only with this value, since nothing here does what other values ask for.
@@ -110,7 +110,7 @@ ApiResult<void> read_sampling(const Fields& fields, SamplerOptions& sampler) {
   return {};
 }
 
-ApiResult<void> read_seed(const Fields& fields, ApiRequest& request) {
+ApiResult<void> read_seed(const Fields& fields, CompletionRequest& request) {
   const Json* seed = fields.find("seed");
   if (seed == nullptr) return {};
   if (!seed->is_number_integer()) return bad_field("seed", "must be a whole number");
@@ -136,7 +136,7 @@ ApiResult<void> read_stop(const Fields& fields, std::vector<std::string>& stop) 
   return {};
 }
 
-ApiResult<void> read_stream(const Fields& fields, ApiRequest& request) {
+ApiResult<void> read_stream(const Fields& fields, CompletionRequest& request) {
   CAIRN_TRY(const auto stream, fields.flag("stream"));
   request.stream = stream.value_or(false);
   const Json* options = fields.find("stream_options");
@@ -150,7 +150,7 @@ ApiResult<void> read_stream(const Fields& fields, ApiRequest& request) {
 
 }  // namespace
 
-ApiResult<void> check_model(const Fields& fields, const ApiModel& model) {
+ApiResult<void> check_model(const Fields& fields, const Model& model) {
   CAIRN_TRY(const auto name, fields.text("model"));
   if (!name || name->empty() || *name == "default" || *name == model.name) return {};
   return refuse(
@@ -160,7 +160,7 @@ ApiResult<void> check_model(const Fields& fields, const ApiModel& model) {
        .code = "model_not_found"});
 }
 
-ApiResult<void> check_prompt_bytes(std::size_t bytes, const ApiModel& model) {
+ApiResult<void> check_prompt_bytes(std::size_t bytes, const Model& model) {
   const std::size_t longest = model.tokenizer->longest_token_bytes();
   const std::size_t least = bytes / longest + (bytes % longest != 0);
   if (model.context == 0 || least <= model.context) return {};
@@ -169,7 +169,7 @@ ApiResult<void> check_prompt_bytes(std::size_t bytes, const ApiModel& model) {
                  .code = "context_length_exceeded"});
 }
 
-ApiResult<void> read_common_fields(const Fields& fields, const ApiModel& model, ApiRequest& request) {
+ApiResult<void> read_common_fields(const Fields& fields, const Model& model, CompletionRequest& request) {
   CAIRN_TRY_VOID(check_model(fields, model));
   CAIRN_TRY_VOID(refuse_unsupported(fields, kUnsupported));
   if (request.chat) CAIRN_TRY_VOID(refuse_unsupported(fields, kUnsupportedInChat));
@@ -206,4 +206,4 @@ ApiResult<std::vector<TokenId>> read_token_ids(const Json& array, const std::str
   return ids;
 }
 
-}  // namespace cairn
+}  // namespace cairn::api

@@ -8,7 +8,7 @@
 #include "cairn/serve/api/endpoints.h"
 #include "cairn/serve/api/page.h"
 
-namespace cairn {
+namespace cairn::api {
 namespace {
 
 constexpr std::size_t kMaxBlocks = 20000;
@@ -127,7 +127,7 @@ OrderedJson block_json(const HeldBlock& block, const Tokenizer& tokenizer) {
                                    kPreviewChars)}};
 }
 
-std::size_t count_in(const HttpRequest& request, const std::string& name, std::size_t without, std::size_t most) {
+std::size_t count_in(const http::Request& request, const std::string& name, std::size_t without, std::size_t most) {
   const auto found = request.query.find(name);
   if (found == request.query.end()) return without;
   std::size_t value = without;
@@ -138,22 +138,22 @@ std::size_t count_in(const HttpRequest& request, const std::string& name, std::s
 
 }  // namespace
 
-HttpReply health(ApiContext& /*context*/, ApiCall& /*call*/) {
+http::Reply health(Context& /*context*/, Call& /*call*/) {
   return {.body = R"({"status":"ok"})"};
 }
 
-HttpReply ready(ApiContext& context, ApiCall& /*call*/) {
+http::Reply ready(Context& context, Call& /*call*/) {
   if (!context.backend.draining()) return {.body = R"({"status":"ready"})"};
   return {.status = 503, .body = R"({"status":"draining"})"};
 }
 
-HttpReply metrics_text(ApiContext& context, ApiCall& call) {
+http::Reply metrics_text(Context& context, Call& call) {
   const auto tenant = call.all_tenants ? std::nullopt : std::optional(call.record.tenant);
   return {.content_type = "text/plain; version=0.0.4; charset=utf-8",
           .body = context.metrics.text(context.backend, tenant)};
 }
 
-HttpReply server_state(ApiContext& context, ApiCall& call) {
+http::Reply server_state(Context& context, Call& call) {
   const LoopState state = context.backend.state();
   const ModelConfig& config = context.backend.config();
   const std::string& tenant = call.record.tenant;
@@ -189,7 +189,7 @@ HttpReply server_state(ApiContext& context, ApiCall& call) {
   return {.body = json_text(json)};
 }
 
-HttpReply held_block_list(ApiContext& context, ApiCall& call) {
+http::Reply held_block_list(Context& context, Call& call) {
   const auto asked = call.http.query.find("tenant");
   if (asked != call.http.query.end() && asked->second != call.record.tenant) {
     return error_reply({.status = 403,
@@ -210,7 +210,7 @@ HttpReply held_block_list(ApiContext& context, ApiCall& call) {
   return {.body = json_text(json)};
 }
 
-HttpReply one_request(ApiContext& context, ApiCall& call) {
+http::Reply one_request(Context& context, Call& call) {
   const std::string id = call.http.path.substr(std::string_view("/api/requests/").size());
   const auto record = context.recent.find(id, call.record.tenant);
   if (record) return {.body = json_text(record_json(*record))};
@@ -218,11 +218,11 @@ HttpReply one_request(ApiContext& context, ApiCall& call) {
       {.status = 404, .message = "no such request, or it was too long ago", .code = "request_not_found"});
 }
 
-HttpReply page_file(ApiContext& /*context*/, ApiCall& call) {
+http::Reply page_file(Context& /*context*/, Call& call) {
   const std::string_view path = call.http.path == "/" ? std::string_view("/index.html") : call.http.path;
   for (const PageFile& file : page_files()) {
     if (file.path != path) continue;
-    HttpReply reply{.content_type = std::string(file.content_type), .body = std::string(file.bytes)};
+    http::Reply reply{.content_type = std::string(file.content_type), .body = std::string(file.bytes)};
     reply.headers.emplace_back("Cache-Control", "no-cache");
     reply.headers.emplace_back("Referrer-Policy", "no-referrer");
     reply.headers.emplace_back(
@@ -235,4 +235,4 @@ HttpReply page_file(ApiContext& /*context*/, ApiCall& call) {
       {.status = 404, .message = "unknown URL: " + printable_start(call.http.path, 100), .code = "unknown_url"});
 }
 
-}  // namespace cairn
+}  // namespace cairn::api

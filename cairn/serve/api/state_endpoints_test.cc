@@ -7,7 +7,7 @@
 #include "cairn/store/ram_tier.h"
 #include "cairn/testing/api_server.h"
 
-namespace cairn {
+namespace cairn::api {
 namespace {
 
 using testing::HasSubstr;
@@ -45,8 +45,8 @@ TEST_F(StateTest, ShowsTenantsOfOthersOnlyWhereMetricsAreOpen) {
   server_.start();
   EXPECT_EQ(get("/api/state")["tenants"].size(), 3u);
   server_.stop();
-  server_.options.keys = *ApiKeys::parse(
-      "alice " + hash_api_key("key-of-alice").hex() + "\nbob " + hash_api_key("key-of-bob").hex(), "keys");
+  server_.options.keys =
+      *Keys::parse("alice " + hash_api_key("key-of-alice").hex() + "\nbob " + hash_api_key("key-of-bob").hex(), "keys");
   server_.start();
   const httplib::Headers alice = {{"Authorization", "Bearer key-of-alice"}};
   const OrderedJson own = get("/api/state", alice);
@@ -94,4 +94,4 @@ TEST_F(StateTest, ThePageAllowsNothingFromElsewhere) {
 }
 
 }  // namespace
-}  // namespace cairn
+}  // namespace cairn::api

@@ -5,10 +5,10 @@
 #include "cairn/base/utf8.h"
 #include "cairn/serve/api/endpoints.h"
 
-namespace cairn {
+namespace cairn::api {
 namespace {
 
-OrderedJson model_json(const ApiContext& context) {
+OrderedJson model_json(const Context& context) {
   return {{"id", context.options.model.name},
           {"object", "model"},
           {"created", context.started_s},
@@ -16,7 +16,7 @@ OrderedJson model_json(const ApiContext& context) {
           {"max_model_len", context.backend.context()}};
 }
 
-HttpReply reply_to(ApiCall& call, ApiResult<std::string> result) {
+http::Reply reply_to(Call& call, ApiResult<std::string> result) {
   if (result) return {.body = *std::move(result)};
   call.record.error = result.error().message;
   return error_reply(result.error());
@@ -54,7 +54,7 @@ std::string mib(std::size_t bytes) {
   return std::to_string(bytes >> 20) + " MiB";
 }
 
-ApiResult<std::string> tokenize_body(const ApiModel& model, std::string_view body) {
+ApiResult<std::string> tokenize_body(const Model& model, std::string_view body) {
   CAIRN_TRY(const Json json, parse_object(body));
   const Fields fields(json);
   CAIRN_TRY(const std::string content, fields.needed_text("content"));
@@ -71,7 +71,7 @@ ApiResult<std::string> tokenize_body(const ApiModel& model, std::string_view bod
   return tokens_text(*model.tokenizer, ids, pieces);
 }
 
-ApiResult<std::string> detokenize_body(const ApiModel& model, std::string_view body) {
+ApiResult<std::string> detokenize_body(const Model& model, std::string_view body) {
   CAIRN_TRY(const Json json, parse_object(body));
   const Json* tokens = Fields(json).find("tokens");
   if (tokens == nullptr) return bad_field("tokens", "is missing");
@@ -87,7 +87,7 @@ ApiResult<std::string> detokenize_body(const ApiModel& model, std::string_view b
 
 }  // namespace
 
-ApiResult<std::optional<TextTurns::Turn>> turn_of(ApiContext& context, ApiCall& call) {
+ApiResult<std::optional<TextTurns::Turn>> turn_of(Context& context, Call& call) {
   if (call.http.body.size() <= kLargeText) return std::nullopt;
   auto turn = context.turns.take(call.record.tenant, call.http.client_gone, deadline_in(context.options.turn_time));
   if (turn) return std::optional(*std::move(turn));
@@ -99,11 +99,11 @@ ApiResult<std::optional<TextTurns::Turn>> turn_of(ApiContext& context, ApiCall& 
                  .retry_after_s = 1});
 }
 
-HttpReply list_models(ApiContext& context, ApiCall& /*call*/) {
+http::Reply list_models(Context& context, Call& /*call*/) {
   return {.body = json_text({{"object", "list"}, {"data", OrderedJson::array({model_json(context)})}})};
 }
 
-HttpReply one_model(ApiContext& context, ApiCall& call) {
+http::Reply one_model(Context& context, Call& call) {
   const std::string id = call.http.path.substr(std::string_view("/v1/models/").size());
   if (id == context.options.model.name) return {.body = json_text(model_json(context))};
   return error_reply({.status = 404,
@@ -112,18 +112,18 @@ HttpReply one_model(ApiContext& context, ApiCall& call) {
                       .code = "model_not_found"});
 }
 
-HttpReply embeddings(ApiContext& /*context*/, ApiCall& /*call*/) {
+http::Reply embeddings(Context& /*context*/, Call& /*call*/) {
   return error_reply({.status = 501,
                       .message = "this server generates text; it does not compute embeddings",
                       .code = "unsupported_endpoint"});
 }
 
-HttpReply tokenize(ApiContext& context, ApiCall& call) {
+http::Reply tokenize(Context& context, Call& call) {
   return reply_to(call, in_turn(context, call, [&] { return tokenize_body(context.options.model, call.http.body); }));
 }
 
-HttpReply detokenize(ApiContext& context, ApiCall& call) {
+http::Reply detokenize(Context& context, Call& call) {
   return reply_to(call, in_turn(context, call, [&] { return detokenize_body(context.options.model, call.http.body); }));
 }
 
-}  // namespace cairn
+}  // namespace cairn::api

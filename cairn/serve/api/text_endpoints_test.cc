@@ -7,7 +7,7 @@
 #include "cairn/testing/api_server.h"
 #include "cairn/testing/tokenizer_data.h"
 
-namespace cairn {
+namespace cairn::api {
 namespace {
 
 using ::testing::HasSubstr;
@@ -15,17 +15,17 @@ using ::testing::HasSubstr;
 class TextEndpointsTest : public ::testing::Test {
  protected:
   struct Got {
-    HttpReply reply;
+    http::Reply reply;
     RequestRecord record;
     OrderedJson error() const { return OrderedJson::parse(reply.body)["error"]; }
   };
-  Got ask(HttpReply (*endpoint)(ApiContext&, ApiCall&), std::string body) {
-    HttpRequest request;
+  Got ask(http::Reply (*endpoint)(Context&, Call&), std::string body) {
+    http::Request request;
     request.method = "POST";
     request.body = std::move(body);
     request.client_gone = [this] { return gone_; };
-    ApiCall call{.http = request, .began = std::chrono::steady_clock::now(), .record = {}};
-    HttpReply reply = endpoint(context_, call);
+    Call call{.http = request, .began = std::chrono::steady_clock::now(), .record = {}};
+    http::Reply reply = endpoint(context_, call);
     return {std::move(reply), call.record};
   }
   static std::string content(std::size_t bytes, const std::string& more = "") {
@@ -38,15 +38,15 @@ class TextEndpointsTest : public ::testing::Test {
   std::ostringstream logged_;
   AccessLog log_{AccessLog::Form::kLogfmt, &logged_};
   bool gone_ = false;
-  ApiContext context_{.backend = server_.backend,
-                      .options =
-                          [this] {
-                            ApiOptions options = server_.options;
-                            options.model.tokenizer = tokenizer_.get();
-                            options.turn_time = std::chrono::milliseconds(30);
-                            return options;
-                          }(),
-                      .log = log_};
+  Context context_{.backend = server_.backend,
+                   .options =
+                       [this] {
+                         Options options = server_.options;
+                         options.model.tokenizer = tokenizer_.get();
+                         options.turn_time = std::chrono::milliseconds(30);
+                         return options;
+                       }(),
+                   .log = log_};
 };
 
 TEST_F(TextEndpointsTest, TokensAreWrittenAsTheyWere) {
@@ -90,7 +90,7 @@ TEST_F(TextEndpointsTest, LargeBodiesWaitForTheirTurn) {
   const auto first = context_.turns.take("", stays, Deadline{});
   std::optional second = context_.turns.take("", stays, Deadline{});
   ASSERT_TRUE(first.has_value() && second->has_value());
-  const std::pair<HttpReply (*)(ApiContext&, ApiCall&), std::string> large[] = {
+  const std::pair<http::Reply (*)(Context&, Call&), std::string> large[] = {
       {tokenize, content(kLargeText)},
       {detokenize, R"({"tokens":[3],"more":")" + std::string(kLargeText, 'a') + "\"}"},
       {completions, prompt(kLargeText)},
@@ -128,4 +128,4 @@ TEST_F(TextEndpointsTest, APromptThatCannotFitIsNotEncoded) {
 }
 
 }  // namespace
-}  // namespace cairn
+}  // namespace cairn::api

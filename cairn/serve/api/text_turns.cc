@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <optional>
 
-namespace cairn {
+namespace cairn::api {
 namespace {
 
 constexpr std::chrono::milliseconds kTurnGlance{100};
@@ -56,4 +56,4 @@ void TextTurns::give_back() {
   changed_.notify_all();
 }
 
-}  // namespace cairn
+}  // namespace cairn::api

@@ -17,7 +17,7 @@
 
 #include "cairn/base/clock.h"
 
-namespace cairn {
+namespace cairn::api {
 
 inline constexpr std::size_t kLargeText = std::size_t{64} << 10;  // bytes; smaller ones need no turn
 inline constexpr std::size_t kLargeTextsAtOnce = 2;
@@ -64,4 +64,4 @@ class TextTurns {
   std::uint64_t next_ = 0;
 };
 
-}  // namespace cairn
+}  // namespace cairn::api

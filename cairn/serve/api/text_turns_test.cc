@@ -12,7 +12,7 @@
 
 #include "cairn/testing/api_server.h"
 
-namespace cairn {
+namespace cairn::api {
 namespace {
 
 using std::chrono::milliseconds;
@@ -103,4 +103,4 @@ TEST(TextTurns, WaitingEndsWithTheClientAndWithTheTime) {
 }
 
 }  // namespace
-}  // namespace cairn
+}  // namespace cairn::api

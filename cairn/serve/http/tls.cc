@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cairn/serve/http/tls.h"
-
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
 #include <algorithm>
 
-namespace cairn {
-namespace {
+#include "cairn/serve/http/connection.h"
 
-struct Free {
+namespace cairn::http {
+
+struct FreeTls {
   void operator()(SSL* tls) const { SSL_free(tls); }
   void operator()(SSL_CTX* context) const { SSL_CTX_free(context); }
 };
+
+namespace {
 
 std::string last_error() {
   char text[256] = "unknown";
@@ -67,14 +68,14 @@ class TlsConnection final : public Connection {
     }
   }
 
-  std::unique_ptr<SSL, Free> tls_;
+  std::unique_ptr<SSL, FreeTls> tls_;
   bool failed_ = false;
 };
 
 }  // namespace
 
 struct TlsContext::Impl {
-  std::unique_ptr<SSL_CTX, Free> context;
+  std::unique_ptr<SSL_CTX, FreeTls> context;
 };
 
 TlsContext::TlsContext(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -104,4 +105,4 @@ std::unique_ptr<Connection> TlsContext::accept(Descriptor socket, Deadline deadl
   return connection;
 }
 
-}  // namespace cairn
+}  // namespace cairn::http
