@@ -78,7 +78,7 @@ class OneStore {
     options.segment_bytes = 40960;
     options.min_free_bytes = 0;
     options.sync = false;
-    options.io = make_disk_io(DiskIoKind::kThreads);
+    options.io = disk::make_disk_io(disk::DiskIoKind::kThreads);
     auto tier = DiskTier::open(std::move(options));
     CAIRN_CHECK(tier.has_value());
     return *std::move(tier);

@@ -11,7 +11,7 @@
 #include "cairn/base/check.h"
 #include "cairn/base/checksum.h"
 #include "cairn/store/record/block_record.h"
-#include "cairn/store/record/part_compression.h"
+#include "cairn/store/record/compression.h"
 #include "cairn/store/record/record_header.h"
 
 namespace cairn {

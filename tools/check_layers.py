@@ -23,7 +23,7 @@ OWNERS = [
     (re.compile(r"^sodium(\.h|/)"), ["cairn/base/hash.cc", "cairn/store/record/store_key.cc"]),
     (re.compile(r"^(xxhash|xxh3)"), ["cairn/base/checksum-inl.h"]),
     (re.compile(r"^zstd"), ["cairn/store/record/part_compression.cc"]),
-    (re.compile(r"^liburing"), ["cairn/store/disk/disk_io_uring.cc"]),
+    (re.compile(r"^liburing"), ["cairn/store/disk/disk_io.cc"]),
     (re.compile(r"^hiredis"), ["cairn/store/redis/redis_connect.cc"]),
     (re.compile(r"^pcre2"), ["cairn/text/pretokenizer.cc"]),
     (re.compile(r"^(dnnl|oneapi/)"), ["cairn/engine/dense_onednn.cc"]),

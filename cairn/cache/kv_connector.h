@@ -15,7 +15,6 @@
 #include "cairn/cache/cache_core.h"
 #include "cairn/cache/pending_load.h"
 #include "cairn/reuse/prefix_index.h"
-#include "cairn/store/rate.h"
 #include "cairn/store/store.h"
 
 namespace cairn {

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cairn/store/eviction_history.h"
-
 #include <gtest/gtest.h>
 
 #include "cairn/base/file.h"
+#include "cairn/store/residency.h"
 #include "cairn/testing/stored_blocks.h"
 
 namespace cairn {

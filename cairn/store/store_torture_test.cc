@@ -41,7 +41,7 @@ std::size_t resident_bytes() {
 int read_for(const std::string& folder, std::uint64_t seed, std::chrono::milliseconds time) {
   DiskTierOptions options = small_disk(folder);
   options.read_only = true;
-  options.io = make_disk_io(DiskIoKind::kThreads);
+  options.io = disk::make_disk_io(disk::DiskIoKind::kThreads);
   const auto tier = DiskTier::open(std::move(options));
   if (!tier) return 2;
   SeededRandom random(seed);

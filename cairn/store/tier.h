@@ -17,8 +17,8 @@
 #include <vector>
 
 #include "cairn/base/clock.h"
-#include "cairn/store/eviction_history.h"
 #include "cairn/store/record/block_record.h"
+#include "cairn/store/residency.h"
 
 namespace cairn {
 

@@ -5,7 +5,7 @@
 #include <atomic>
 #include <thread>
 
-#include "cairn/store/record/compress_record.h"
+#include "cairn/store/record/compression.h"
 #include "cairn/testing/tiers.h"
 
 namespace cairn {

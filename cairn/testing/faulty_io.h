@@ -14,7 +14,7 @@
 namespace cairn {
 
 // Fails the n-th operation and those after it while armed.
-class FaultyIo final : public DiskIo {
+class FaultyIo final : public disk::DiskIo {
  public:
   struct Plan {
     int error = 0;
@@ -25,27 +25,27 @@ class FaultyIo final : public DiskIo {
   };
   explicit FaultyIo(std::shared_ptr<Plan> plan) : plan_(std::move(plan)) {}
   std::string name() const override { return "faulty"; }
-  void run(std::span<IoOp> ops) override {
-    for (IoOp& op : ops) {
+  void run(std::span<disk::IoOp> ops) override {
+    for (disk::IoOp& op : ops) {
       if (plan_->error == 0 || plan_->after-- > 0) {
-        run_plainly(op);
+        disk::run_plainly(op);
         continue;
       }
       if (plan_->tear && op.write) {
-        IoOp torn = op;
+        disk::IoOp torn = op;
         torn.bytes = op.bytes.first(std::min(op.bytes.size(), kDirectIoPage));
-        run_plainly(torn);
+        disk::run_plainly(torn);
       }
       op.error = plan_->error;
     }
   }
   int sync(int fd) override {
     if (plan_->error != 0 && plan_->after-- <= 0) return plan_->error;
-    return DiskIo::sync(fd);
+    return disk::DiskIo::sync(fd);
   }
   int punch(int fd, std::uint64_t offset, std::uint64_t bytes) override {
     if (plan_->keep_holes) return 0;
-    return plan_->no_holes ? EOPNOTSUPP : DiskIo::punch(fd, offset, bytes);
+    return plan_->no_holes ? EOPNOTSUPP : disk::DiskIo::punch(fd, offset, bytes);
   }
 
  private:

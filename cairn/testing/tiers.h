@@ -29,11 +29,12 @@ inline void PrintTo(const TierMaker& maker, std::ostream* out) {
   *out << maker.name;
 }
 
-inline std::unique_ptr<Tier> make_disk_tier(const TestFolder& folder, ResidencyOptions residency, DiskIoKind kind) {
+inline std::unique_ptr<Tier> make_disk_tier(const TestFolder& folder, ResidencyOptions residency,
+                                            disk::DiskIoKind kind) {
   DiskTierOptions options{.folder = folder.path() + "/store", .residency = std::move(residency)};
   options.segment_bytes = 10 * kRecord;
   options.min_free_bytes = 0;
-  options.io = make_disk_io(kind);
+  options.io = disk::make_disk_io(kind);
   auto tier = DiskTier::open(std::move(options));
   EXPECT_TRUE(tier) << (tier ? "" : tier.error().message);
   return *std::move(tier);
@@ -46,11 +47,11 @@ inline const TierMaker kTierMakers[] = {
      }},
     {"disk", true,
      [](const TestFolder& folder, ResidencyOptions residency) {
-       return make_disk_tier(folder, std::move(residency), DiskIoKind::kBest);
+       return make_disk_tier(folder, std::move(residency), disk::DiskIoKind::kBest);
      }},
     {"disk_threads", true,
      [](const TestFolder& folder, ResidencyOptions residency) {
-       return make_disk_tier(folder, std::move(residency), DiskIoKind::kThreads);
+       return make_disk_tier(folder, std::move(residency), disk::DiskIoKind::kThreads);
      }},
     {"redis", false,
      [](const TestFolder&, ResidencyOptions) -> std::unique_ptr<Tier> {

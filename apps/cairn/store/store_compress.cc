@@ -11,7 +11,7 @@
 #include "apps/cairn/store/store_commands.h"
 #include "apps/cairn/text.h"
 #include "cairn/base/thread_pool.h"
-#include "cairn/store/record/compress_record.h"
+#include "cairn/store/record/compression.h"
 #include "cairn/store/residency.h"
 
 namespace cairn {

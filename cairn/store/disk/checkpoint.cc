@@ -10,7 +10,7 @@
 #include "cairn/base/checksum.h"
 #include "cairn/base/file.h"
 
-namespace cairn {
+namespace cairn::disk {
 namespace {
 
 constexpr char kCheckpointMagic[] = {'C', 'A', 'I', 'R', 'N', 'I', 'D', 'X'};
@@ -128,4 +128,4 @@ Result<Checkpoint> read_checkpoint(const std::string& path) {
   return checkpoint;
 }
 
-}  // namespace cairn
+}  // namespace cairn::disk

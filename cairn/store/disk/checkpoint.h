@@ -11,7 +11,7 @@
 #include "cairn/base/result.h"
 #include "cairn/store/record/block_record.h"
 
-namespace cairn {
+namespace cairn::disk {
 
 struct CheckpointBlock {
   BlockMeta meta;  // without parts
@@ -30,4 +30,4 @@ Status write_checkpoint(const std::string& path, const Checkpoint& checkpoint);
 // kNotFound, kIo, kCorrupt, kUnsupported (another version).
 Result<Checkpoint> read_checkpoint(const std::string& path);
 
-}  // namespace cairn
+}  // namespace cairn::disk

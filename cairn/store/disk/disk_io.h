@@ -8,7 +8,9 @@
 #include <span>
 #include <string>
 
-namespace cairn {
+#include "cairn/store/record/record_bytes.h"
+
+namespace cairn::disk {
 
 struct IoOp {
   int fd = -1;
@@ -35,10 +37,7 @@ class DiskIo {
 enum class DiskIoKind : std::uint8_t { kBest, kThreads };
 
 std::unique_ptr<DiskIo> make_disk_io(DiskIoKind kind = DiskIoKind::kBest);
-// Null, and why, when the kernel refuses.
-std::unique_ptr<DiskIo> make_uring_io(std::string& why_not);
-
 // One pread or pwrite after the other until the op is done.
 void run_plainly(IoOp& op);
 
-}  // namespace cairn
+}  // namespace cairn::disk

@@ -12,12 +12,13 @@
 
 #include "cairn/base/checksum.h"
 #include "cairn/base/file.h"
+#include "cairn/store/disk/checkpoint.h"
 #include "cairn/store/disk/disk_tier.h"
-#include "cairn/store/record/compress_record.h"
+#include "cairn/store/record/compression.h"
 #include "cairn/testing/faulty_io.h"
 #include "cairn/testing/stored_blocks.h"
 
-namespace cairn {
+namespace cairn::disk {
 namespace {
 
 constexpr std::uint64_t kPlain = 28672, kSegment = 5 * kPlain;
@@ -290,4 +291,4 @@ TEST_F(DiskReplaceTest, KillingTheProcessLosesNoBlock) {
 }
 
 }  // namespace
-}  // namespace cairn
+}  // namespace cairn::disk

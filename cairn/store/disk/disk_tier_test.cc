@@ -16,7 +16,7 @@
 #include "cairn/testing/faulty_io.h"
 #include "cairn/testing/stored_blocks.h"
 
-namespace cairn {
+namespace cairn::disk {
 namespace {
 
 constexpr std::uint64_t kRecord = 8192;
@@ -437,4 +437,4 @@ TEST_F(DiskTierTest, KillingTheWriterLosesNothingThatWasAcknowledged) {
 }
 
 }  // namespace
-}  // namespace cairn
+}  // namespace cairn::disk

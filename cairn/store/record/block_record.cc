@@ -7,6 +7,7 @@
 
 #include "cairn/base/check.h"
 #include "cairn/base/checksum.h"
+#include "cairn/store/record/compression.h"
 #include "cairn/store/record/record_header.h"
 
 namespace cairn {

@@ -17,7 +17,6 @@
 
 #include "cairn/base/hash.h"
 #include "cairn/base/result.h"
-#include "cairn/store/record/part_compression.h"
 #include "cairn/store/record/record_bytes.h"
 #include "cairn/store/record/store_key.h"
 
@@ -31,6 +30,11 @@ inline constexpr std::size_t kMaxRecordBytes = std::size_t{1} << 30;
 constexpr bool is_record_length(std::uint64_t bytes) {
   return bytes >= kDirectIoPage && bytes <= kMaxRecordBytes && bytes % kDirectIoPage == 0;
 }
+
+// How a part is stored (compression.h). As stored: never change a number.
+enum class PartForm : std::uint32_t { kPlain = 0, kZstd = 1, kPlanes2 = 2, kPlanes4 = 3 };
+
+inline constexpr std::uint32_t kPartForms = 4;
 
 struct PartMeta {
   std::uint32_t bytes =

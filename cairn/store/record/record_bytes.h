@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Memory that direct I/O can read into: aligned to and sized in pages of 4096 bytes.
+// Memory that direct I/O can read into: aligned to and sized in pages of 4096 bytes. That of records that are gone is
+// kept for the next ones: the system clears every page it hands out, which takes longer than reading a block from a
+// near server.
 #pragma once
 
 #include <cstddef>
 #include <memory>
 #include <span>
-
-#include "cairn/store/record/record_pool.h"
 
 namespace cairn {
 
@@ -15,6 +15,14 @@ inline constexpr std::size_t kDirectIoPage = 4096;
 constexpr std::size_t round_to_io_page(std::size_t bytes) {
   return (bytes + kDirectIoPage - 1) / kDirectIoPage * kDirectIoPage;
 }
+
+// What is kept at most.
+inline constexpr std::size_t kRecordPoolBytes = std::size_t{64} << 20;
+
+// Memory aligned to kDirectIoPage, contents unspecified. Throws like new. Thread-safe.
+std::byte* take_record_memory(std::size_t bytes);
+// Requires: taken with the same size. Null is ignored. Thread-safe.
+void give_record_memory(std::byte* memory, std::size_t bytes) noexcept;
 
 // Owning, movable, contents uninitialised. Empty after a failed allocation is impossible: it throws like new.
 class RecordBytes {

@@ -7,7 +7,7 @@
 #include <thread>
 #include <utility>
 
-#include "cairn/store/record/compress_record.h"
+#include "cairn/store/record/compression.h"
 #include "cairn/store/redis/redis_tier.h"
 #include "cairn/testing/redis_server.h"
 #include "cairn/testing/stored_blocks.h"

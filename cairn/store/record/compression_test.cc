@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cairn/store/record/compress_record.h"
+#include "cairn/store/record/compression.h"
 
 #include <gtest/gtest.h>
 #include <rapidcheck.h>

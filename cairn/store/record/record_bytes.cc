@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cairn/store/record/record_pool.h"
+#include "cairn/store/record/record_bytes.h"
 
 #include <array>
 #include <mutex>

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cairn/store/record/record_pool.h"
+#include "cairn/store/record/record_bytes.h"
 
 #include <gtest/gtest.h>
-
-#include "cairn/store/record/record_bytes.h"
 
 namespace cairn {
 namespace {
