@@ -27,11 +27,12 @@ foreach(file IN LISTS files)
   math(EXPR number "${number} + 1")
 endforeach()
 file(WRITE ${OUT} "#include \"cairn/serve/api/page.h\"
+#include <vector>
 namespace cairn::api {
 namespace {
 ${arrays}}  // namespace
 std::span<const PageFile> page_files() {
-  static const PageFile files[] = {
+  static const std::vector<PageFile> files = {
 ${rows}  };
   return files;
 }

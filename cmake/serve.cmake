@@ -1,9 +1,14 @@
 # What the module `serve` needs beyond the other modules: libraries, and the page of web/ as a source file.
-file(GLOB_RECURSE page_files CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/web/*)
+set(page_folder ${PROJECT_SOURCE_DIR}/web)
+if(NOT CAIRN_PAGE)
+  set(page_folder ${PROJECT_BINARY_DIR}/no_page)
+  file(MAKE_DIRECTORY ${page_folder})
+endif()
+file(GLOB_RECURSE page_files CONFIGURE_DEPENDS ${page_folder}/*)
 set(page_source ${PROJECT_BINARY_DIR}/serve/page_files.cc)
 add_custom_command(
   OUTPUT ${page_source}
-  COMMAND ${CMAKE_COMMAND} -DFOLDER=${PROJECT_SOURCE_DIR}/web -DOUT=${page_source}
+  COMMAND ${CMAKE_COMMAND} -DFOLDER=${page_folder} -DOUT=${page_source}
           -P ${PROJECT_SOURCE_DIR}/cmake/embed_page.cmake
   DEPENDS ${page_files} ${PROJECT_SOURCE_DIR}/cmake/embed_page.cmake
   VERBATIM)

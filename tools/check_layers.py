@@ -22,7 +22,7 @@ TEST_FILES = re.compile(r"_test\.cc$|^cairn/testing/|^fuzz/")
 OWNERS = [
     (re.compile(r"^sodium(\.h|/)"), ["cairn/base/hash.cc", "cairn/store/record/store_key.cc"]),
     (re.compile(r"^(xxhash|xxh3)"), ["cairn/base/checksum-inl.h"]),
-    (re.compile(r"^zstd"), ["cairn/store/record/part_compression.cc"]),
+    (re.compile(r"^zstd"), ["cairn/store/record/compression.cc"]),
     (re.compile(r"^liburing"), ["cairn/store/disk/disk_io.cc"]),
     (re.compile(r"^hiredis"), ["cairn/store/redis/redis_connect.cc"]),
     (re.compile(r"^pcre2"), ["cairn/text/pretokenizer.cc"]),
@@ -53,8 +53,10 @@ MODULE_INCLUDE = re.compile(r"^cairn/([a-z_]+)/")
 STDOUT = re.compile(r"\bstd::cout\b|(?<![\w:])(?:std::)?(?:printf|puts|putchar)\s*\(|\bfprintf\s*\(\s*stdout\b")
 USING_NAMESPACE = re.compile(r"\busing\s+namespace\b")
 THROW = re.compile(r"\bthrow\b")
-NAMESPACE = re.compile(r"^namespace ([\w:]+) \{$")
+NAMESPACE = re.compile(r"^namespace(?: ([\w:]+))? \{$")
+NAMESPACE_END = re.compile(r"^\}  // namespace")
 # Not indented: code within a namespace is not, members are.
+FORWARD_DECLARATION = re.compile(r"^(?:struct|class|enum class) (\w+)(?: : [\w:]+)?;")
 TYPE_AT_NAMESPACE = re.compile(r"^(?:struct|class|enum(?: class)?) (?:alignas\(\d+\) )?(\w+)(?: final)?(?: : [^;]*)? ?\{")
 # Comments and literals, so that the rules above read code only.
 NOT_CODE = re.compile(r'//[^\n]*|/\*.*?\*/|R"([^()\\\s]{0,16})\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\'',
@@ -82,6 +84,17 @@ def read_layers(path):
                 raise LayersError(f"{path}:{number}: '{name}' names '{other}', which is not listed above it")
         layers[name] = {name, *allowed}
     return layers
+
+
+def reachable(layers, module):
+    """The modules that a module's tests may include: what it may include, and what that may in turn."""
+    found, waiting = set(), [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += layers[name]
+    return found
 
 
 def strip_literals(text):
@@ -133,7 +146,7 @@ def check_include(root, path, module, included, layers):
     if target == TEST_SUPPORT:
         if not is_test:
             return f"only tests may include cairn/{TEST_SUPPORT}/"
-        against = support_modules(root, included) - layers.get(module, set(layers))
+        against = support_modules(root, included) - (reachable(layers, module) if module in layers else set(layers))
         if against:
             return f"{included} brings along '{min(against)}', which module '{module}' must not include"
         return None
@@ -141,8 +154,9 @@ def check_include(root, path, module, included, layers):
         return f"'{target}' is no module of layers.txt"
     if module is None or module == TEST_SUPPORT:
         return None
-    if target not in layers[module]:
-        return f"module '{module}' must not include '{target}' (layers.txt allows: {' '.join(sorted(layers[module]))})"
+    allowed = reachable(layers, module) if is_test else layers[module]
+    if target not in allowed:
+        return f"module '{module}' must not include '{target}' (layers.txt allows: {' '.join(sorted(allowed))})"
     return None
 
 
@@ -184,24 +198,67 @@ def check_own_header(root, file):
             return
 
 
+def library_files(root):
+    """(module, path from the root, text) of every file below cairn/ that is no test's."""
+    for file in sorted((root / "cairn").rglob("*")):
+        path = file.relative_to(root).as_posix()
+        parts = path.split("/")
+        if file.suffix in SUFFIXES and len(parts) > 2 and parts[1] != TEST_SUPPORT and not TEST_FILES.search(path):
+            yield parts[1], path, file.read_text(encoding="utf-8")
+
+
+def check_unused_permissions(root, layers):
+    """A permission that no file needs is an arrow waiting to be drawn by accident."""
+    used = {module: {module} for module in layers}
+    for module, _, text in library_files(root):
+        for line in text.splitlines():
+            target = INCLUDE.match(line) and MODULE_INCLUDE.match(INCLUDE.match(line)[1])
+            if target and module in used:
+                used[module].add(target[1])
+    for number, line in enumerate((root / "layers.txt").read_text().splitlines(), 1):
+        match = LAYER_LINE.match(line)
+        for other in match[2].split() if match else []:
+            if other not in used[match[1]]:
+                yield f"layers.txt:{number}: no file of '{match[1]}' includes '{other}': take the permission away"
+
+
+def check_forward_declarations(root, layers):
+    """A forward declaration of a type of a module that may not be included is the same arrow, hidden."""
+    homes = {}
+    for module, _, text in library_files(root):
+        for line in text.splitlines():
+            if defined := TYPE_AT_NAMESPACE.match(line):
+                homes.setdefault(defined[1], set()).add(module)
+    for module, path, text in library_files(root):
+        for number, line in enumerate(text.splitlines(), 1):
+            declared = FORWARD_DECLARATION.match(line)
+            of = homes.get(declared[1], set()) if declared else set()
+            if of and module in layers and not of & layers[module]:
+                yield (f"{path}:{number}: '{declared[1]}' is a type of '{min(of)}', which module '{module}' must not know; "
+                       "a forward declaration hides that arrow")
+
+
 def check_one_type_per_name(root):
     """Two types of one name in a namespace make a program undefined, which no compiler says: a destructor of the one may
-    be linked for the other."""
+    be linked for the other. Modules keep their internals in namespaces of their own, so this stays quiet."""
     places = {}
     for folder in ("cairn", "apps"):
         for file in sorted((root / folder).rglob("*")):
             if file.suffix not in SUFFIXES or file.name.endswith("_test.cc"):
                 continue
-            unnamed, space = False, ""
+            spaces = []
             for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-                unnamed = (unnamed or line == "namespace {") and line != "}  // namespace"
-                space = NAMESPACE.match(line)[1] if NAMESPACE.match(line) else space
+                if opened := NAMESPACE.match(line):
+                    spaces.append(opened[1] or "")
+                elif spaces and NAMESPACE_END.match(line):
+                    spaces.pop()
                 type_of = TYPE_AT_NAMESPACE.match(line)
-                if type_of and not unnamed:
-                    places.setdefault((type_of[1], space), []).append(f"{file.relative_to(root).as_posix()}:{number}")
-    for (name, _), (first, *others) in sorted(places.items()):
+                if type_of and "" not in spaces:
+                    name = "::".join([*spaces, type_of[1]])
+                    places.setdefault(name, []).append(f"{file.relative_to(root).as_posix()}:{number}")
+    for name, (first, *others) in sorted(places.items()):
         for other in others:
-            yield f"{other}: '{name}' is also a type of {first}"
+            yield f"{other}: '{name.rpartition('::')[2]}' is also a type of {first}"
 
 
 def check_tree(root):
@@ -212,6 +269,8 @@ def check_tree(root):
             if file.suffix in SUFFIXES and file.is_file():
                 problems += check_file(root, file, layers)
                 problems += check_own_header(root, file)
+    problems += check_unused_permissions(root, layers)
+    problems += check_forward_declarations(root, layers)
     return problems + list(check_one_type_per_name(root))
 
 
