@@ -161,7 +161,9 @@ TEST(Attend, AWindowHidesWhatLiesFurtherBack) {
         const std::span<const float> expected = std::span(got).subspan(r * 4 * shape.head_dim, one.size());
         EXPECT_TRUE(same_bits(attended(keys, 4, one, {rows[r]}, 2, window), expected)) << window << ", row " << r;
       }
-      if (window >= tokens) EXPECT_TRUE(same_bits(attended(keys, 4, q, rows, 2), got));
+      if (window >= tokens) {
+        EXPECT_TRUE(same_bits(attended(keys, 4, q, rows, 2), got));
+      }
     }
   }
 }

@@ -40,7 +40,6 @@ struct Call {
 };
 
 // Seconds since `began`.
-double seconds_since(std::chrono::steady_clock::time_point began);
 // `bytes` random bytes in hexadecimal, to tell things apart.
 std::string random_id(std::size_t bytes);
 std::int64_t unix_now();
