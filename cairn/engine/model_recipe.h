@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "cairn/block/layer_spec.h"
-#include "cairn/block/recipe.h"
+#include "cairn/block/block_key.h"
 #include "cairn/engine/model_config.h"
 
 namespace cairn {
