@@ -6,7 +6,7 @@
 
 #include "cairn/block/block_key.h"
 
-namespace cairn {
+namespace cairn::cache {
 namespace {
 
 constexpr PageSlot kSlots[] = {PageSlot::kKeys, PageSlot::kValues};
@@ -62,4 +62,4 @@ void write_behind(const CacheCore& core, const SealedBlock& block, std::uint32_t
   core.options.store->write(std::move(meta), contents);
 }
 
-}  // namespace cairn
+}  // namespace cairn::cache

@@ -10,7 +10,7 @@
 #include "cairn/cache/cache_core.h"
 #include "cairn/store/record/block_record.h"
 
-namespace cairn {
+namespace cairn::cache {
 
 // Of the page of a layer with keys and values of its own.
 constexpr std::size_t part_of_page(std::size_t table, PageSlot slot) {
@@ -34,4 +34,4 @@ std::size_t page_bytes_of(const CacheCore& core, const BlockMeta& meta);
 // Requires: a store.
 void write_behind(const CacheCore& core, const SealedBlock& block, std::uint32_t depth);
 
-}  // namespace cairn
+}  // namespace cairn::cache

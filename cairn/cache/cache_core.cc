@@ -5,7 +5,7 @@
 #include <string>
 #include <utility>
 
-namespace cairn {
+namespace cairn::cache {
 namespace {
 
 std::vector<LayerForms> tables_of(const KvCacheOptions& options) {
@@ -128,4 +128,4 @@ Result<Reservation> CacheCore::make_room(std::size_t bytes) {
   }
 }
 
-}  // namespace cairn
+}  // namespace cairn::cache

@@ -29,6 +29,10 @@ struct KvCacheOptions {
   std::shared_ptr<KvConnector> store{};  // where prefixes outlive the cache; needs reuse
 };
 
+}  // namespace cairn
+
+namespace cairn::cache {
+
 // Both forms that a block's K or V takes in turn. Immutable.
 struct SideForms {
   PageFormat open;     // while tokens are added, and for ever if nothing is encoded
@@ -82,4 +86,4 @@ struct CacheCore {
   Result<Reservation> make_room(std::size_t bytes);
 };
 
-}  // namespace cairn
+}  // namespace cairn::cache

@@ -26,8 +26,8 @@ inline KvCacheOptions make_options(std::size_t blocks, std::size_t index_blocks)
                          .budget_bytes = 0,
                          .index_budget_bytes = 0};
   options.plan.layers.assign(kLayers, {*find_codec("raw_f32"), *find_codec("raw_f16")});
-  const std::size_t pair = SideForms(options.plan, 0, Side::kKey, kShape).open_bytes +
-                           SideForms(options.plan, 0, Side::kValue, kShape).open_bytes;
+  const std::size_t pair = cache::SideForms(options.plan, 0, Side::kKey, kShape).open_bytes +
+                           cache::SideForms(options.plan, 0, Side::kValue, kShape).open_bytes;
   options.budget_bytes = blocks * kLayers * pair;
   options.index_budget_bytes = index_blocks * (kLayers * pair + 1024);
   return options;

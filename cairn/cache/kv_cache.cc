@@ -10,11 +10,11 @@
 namespace cairn {
 
 Result<std::unique_ptr<KvCache>> KvCache::create(const KvCacheOptions& options) {
-  CAIRN_TRY(auto core, CacheCore::create(options));
+  CAIRN_TRY(auto core, cache::CacheCore::create(options));
   return std::unique_ptr<KvCache>(new KvCache(std::move(core)));
 }
 
-KvCache::KvCache(std::shared_ptr<CacheCore> core) : core_(std::move(core)) {}
+KvCache::KvCache(std::shared_ptr<cache::CacheCore> core) : core_(std::move(core)) {}
 
 Sequence KvCache::open(std::span<const TokenId> prompt, std::span<const Digest> keys) {
   return open_keyed(prompt, keys, /*wait=*/true);
@@ -27,8 +27,8 @@ Sequence KvCache::open_while_loading(std::span<const TokenId> prompt, std::span<
 Sequence KvCache::open_keyed(std::span<const TokenId> prompt, std::span<const Digest> keys, bool wait) {
   Sequence sequence(core_);
   if (!core_->index || prompt.empty()) return sequence;
-  SequenceState& state = *sequence.state_;
-  auto keyed = std::make_shared<KeyedPrompt>();
+  cache::SequenceState& state = *sequence.state_;
+  auto keyed = std::make_shared<cache::KeyedPrompt>();
   keyed->tokens.assign(prompt.begin(), prompt.end());
   keyed->keys = block_keys(core_->options.root, prompt, keys);
   state.prompt = keyed;
@@ -37,9 +37,9 @@ Sequence KvCache::open_keyed(std::span<const TokenId> prompt, std::span<const Di
   const auto reusable_keys = std::span<const Digest>(keyed->keys).first(reusable);
   if (core_->options.store != nullptr && reusable > 0) {
     if (wait) {
-      PendingLoad::warm(*core_, tokens, reusable_keys);
+      cache::PendingLoad::warm(*core_, tokens, reusable_keys);
     } else {
-      sequence.load_ = PendingLoad::begin(*core_, tokens, reusable_keys);
+      sequence.load_ = cache::PendingLoad::begin(*core_, tokens, reusable_keys);
     }
   }
   const PrefixMatch match = core_->index->match(core_->options.root, tokens, reusable_keys);
@@ -57,7 +57,7 @@ std::size_t KvCache::bytes_per_token() const {
 std::size_t KvCache::block_bytes(std::size_t number) const {
   if (number >= core_->options.plan.sink_blocks) return core_->settled_block_bytes();
   std::size_t bytes = 0;
-  for (const LayerForms& layer : core_->tables) bytes += layer.open_bytes();
+  for (const cache::LayerForms& layer : core_->tables) bytes += layer.open_bytes();
   return bytes;
 }
 
@@ -73,7 +73,7 @@ std::size_t KvCache::bytes_for(std::size_t tokens) const {
   // A tail that is open takes as much as the block before it did beyond its settled form.
   const std::size_t in_both_forms = plan.exact_prefill || tail != 0 || full == stay ? 0 : 1;
   std::size_t bytes = 0;
-  for (const LayerForms& layer : core_->tables) {
+  for (const cache::LayerForms& layer : core_->tables) {
     bytes += open * layer.open_bytes();
     bytes += (full - stay) * (plan.exact_prefill ? layer.encoding_bytes() : layer.settled_bytes());
     bytes += in_both_forms * (layer.open_bytes() + layer.encoding_bytes() - layer.settled_bytes());

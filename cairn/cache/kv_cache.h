@@ -30,7 +30,7 @@ class KvCache {
   static Result<std::unique_ptr<KvCache>> create(const KvCacheOptions& options);
 
   // What create would say of these options, without making anything; the root does not matter.
-  static Status check(const KvCacheOptions& options) { return CacheCore::check(options); }
+  static Status check(const KvCacheOptions& options) { return cache::CacheCore::check(options); }
 
   // A sequence that already holds the longest known prefix of whole blocks, but never the whole prompt: the last token
   // must be computed for its logits. It may be empty; so may the prompt. `keys` are those of its leading whole blocks
@@ -63,10 +63,10 @@ class KvCache {
   void clear();
 
  private:
-  explicit KvCache(std::shared_ptr<CacheCore> core);
+  explicit KvCache(std::shared_ptr<cache::CacheCore> core);
   Sequence open_keyed(std::span<const TokenId> prompt, std::span<const Digest> keys, bool wait);
 
-  std::shared_ptr<CacheCore> core_;
+  std::shared_ptr<cache::CacheCore> core_;
 };
 
 }  // namespace cairn

@@ -9,7 +9,7 @@
 #include "cairn/base/check.h"
 #include "cairn/codec/codec.h"
 
-namespace cairn {
+namespace cairn::cache {
 namespace {
 
 void set_count(PageView& view, std::uint32_t count) {
@@ -252,4 +252,4 @@ bool fits_f16(std::span<const float> values) {
   return largest <= std::bit_cast<std::uint32_t>(65504.0f);
 }
 
-}  // namespace cairn
+}  // namespace cairn::cache

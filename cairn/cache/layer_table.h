@@ -18,15 +18,9 @@
 #include "cairn/block/shape.h"
 #include "cairn/cache/cache_core.h"
 
-namespace cairn {
+namespace cairn::cache {
 
 using PositionBlock = std::array<std::int32_t, kBlockTokens>;
-
-// What a query sees: first blocks as they are stored, then those that it sees as they were computed.
-struct SeenPages {
-  std::span<const PageView> settled;
-  std::span<const PageView> open;
-};
 
 // Layers may hold different tokens, so each has a table of its own; layers that hold the same tokens share the position
 // blocks. Full position blocks are never written and may be shared between sequences; that of the open tail belongs to
@@ -116,4 +110,4 @@ class LayerTable {
 // Whether no value is infinite, not a number, or beyond what an open page can hold.
 bool fits_f16(std::span<const float> values);
 
-}  // namespace cairn
+}  // namespace cairn::cache

@@ -20,12 +20,12 @@ PageRef copy_page(const PageRef& page, std::size_t page_bytes, Reservation& room
 
 // What so many new tokens take: a copy of the tail where others hold it too, new blocks, and the encoded form of blocks
 // that become due.
-std::size_t growth_bytes(const SequenceState& state, std::size_t num_tokens) {
+std::size_t growth_bytes(const cache::SequenceState& state, std::size_t num_tokens) {
   const std::size_t first_due = std::max<std::size_t>(state.settled_blocks, state.core->options.plan.sink_blocks);
   const std::size_t end_due = state.settling_end(state.tokens.size() + num_tokens);
   const std::size_t held = state.tokens.size() / kBlockTokens;
   std::size_t bytes = 0;
-  for (const LayerTable& table : state.tables) {
+  for (const cache::LayerTable& table : state.tables) {
     const std::size_t tail = table.tail_tokens();
     const std::size_t blocks = (tail + num_tokens + kBlockTokens - 1) / kBlockTokens;
     bytes += table.forms().open_bytes() * (tail == 0 ? blocks : blocks - (table.owns_tail() ? 1 : 0));
@@ -37,7 +37,7 @@ std::size_t growth_bytes(const SequenceState& state, std::size_t num_tokens) {
   return bytes;
 }
 
-std::size_t tokens_that_fit(const SequenceState& state, std::size_t bytes) {
+std::size_t tokens_that_fit(const cache::SequenceState& state, std::size_t bytes) {
   std::size_t fit = 0;
   for (std::size_t step = std::size_t{1} << 40; step > 0; step /= 2) {
     if (growth_bytes(state, fit + step) <= bytes) fit += step;
@@ -45,8 +45,8 @@ std::size_t tokens_that_fit(const SequenceState& state, std::size_t bytes) {
   return fit;
 }
 
-void own_tail(SequenceState& state, Reservation& room) {
-  for (LayerTable& table : state.tables) {
+void own_tail(cache::SequenceState& state, Reservation& room) {
+  for (cache::LayerTable& table : state.tables) {
     if (table.owns_tail()) continue;
     const std::size_t block = table.blocks() - 1;
     table.replace_pages(block, copy_page(table.entry(block).keys, table.forms().keys.open_bytes, room),
@@ -55,22 +55,22 @@ void own_tail(SequenceState& state, Reservation& room) {
 }
 
 // At the end of every table, at these positions.
-void add_slots(SequenceState& state, std::span<const std::int32_t> positions, Reservation& room) {
+void add_slots(cache::SequenceState& state, std::span<const std::int32_t> positions, Reservation& room) {
   if (state.tables.front().tail_tokens() != 0) own_tail(state, room);
   std::size_t done = 0;
   while (done < positions.size()) {
-    const LayerTable& first = state.tables.front();
+    const cache::LayerTable& first = state.tables.front();
     const std::size_t tail = first.tail_tokens();
     const std::size_t count = std::min(positions.size() - done, kBlockTokens - tail);
-    const auto block = tail != 0 ? first.entry(first.blocks() - 1).positions : std::make_shared<PositionBlock>();
+    const auto block = tail != 0 ? first.entry(first.blocks() - 1).positions : std::make_shared<cache::PositionBlock>();
     std::ranges::copy(positions.subspan(done, count), block->begin() + static_cast<std::ptrdiff_t>(tail));
-    for (LayerTable& table : state.tables) {
+    for (cache::LayerTable& table : state.tables) {
       if (tail == 0) {
-        const LayerForms& forms = table.forms();
-        LayerTable::Entry entry{.keys = room.take(forms.keys.open_bytes, kOpenForm),
-                                .values = room.take(forms.values.open_bytes, kOpenForm),
-                                .positions = block,
-                                .first_token = state.tokens.size() + done};
+        const cache::LayerForms& forms = table.forms();
+        cache::LayerTable::Entry entry{.keys = room.take(forms.keys.open_bytes, cache::kOpenForm),
+                                       .values = room.take(forms.values.open_bytes, cache::kOpenForm),
+                                       .positions = block,
+                                       .first_token = state.tokens.size() + done};
         if (forms.reads_mass()) entry.mass.collect(forms.spec.shape.kv_heads);
         table.append(std::move(entry), static_cast<std::uint32_t>(count));
       } else {
@@ -81,13 +81,13 @@ void add_slots(SequenceState& state, std::span<const std::int32_t> positions, Re
   }
 }
 
-bool is_open(const LayerTable& table, std::size_t token) {
+bool is_open(const cache::LayerTable& table, std::size_t token) {
   const std::size_t block = table.find(token);
-  return block < table.blocks() && table.entry(block).keys.form() == kOpenForm &&
-         table.entry(block).values.form() == kOpenForm;
+  return block < table.blocks() && table.entry(block).keys.form() == cache::kOpenForm &&
+         table.entry(block).values.form() == cache::kOpenForm;
 }
 
-bool all_settled(const LayerTable& table, std::size_t first, std::size_t end) {
+bool all_settled(const cache::LayerTable& table, std::size_t first, std::size_t end) {
   if (!table.forms().encodes()) return true;
   for (std::size_t b = table.lower_bound(first); b < table.blocks() && table.entry(b).number() < end; ++b) {
     if (!table.entry(b).settled) return false;
@@ -105,7 +105,7 @@ Result<Pass> PassRunner::begin(std::span<const PassRows> batch) {
 }
 
 Status PassRunner::open_part(const PassRows& rows) {
-  SequenceState& state = *rows.sequence->state_;
+  cache::SequenceState& state = *rows.sequence->state_;
   if (state.in_pass) {
     return fail(ErrorCode::kInvalidArgument,
                 "a pass computes on this sequence already: commit it or let go of it first");
@@ -118,7 +118,7 @@ Status PassRunner::open_part(const PassRows& rows) {
     num_new = static_cast<std::size_t>(std::ranges::count_if(rows.slots, [=](std::size_t s) { return s >= size; }));
   }
   std::size_t bytes = num_new > 0 ? growth_bytes(state, num_new) : 0;
-  for (const LayerTable& table : state.tables) bytes += rewritten.size() * table.forms().open_bytes();
+  for (const cache::LayerTable& table : state.tables) bytes += rewritten.size() * table.forms().open_bytes();
   Result<Reservation> room = state.core->make_room(bytes);
   if (!room) {
     const PagePool& pool = *state.core->pool;
@@ -155,7 +155,7 @@ Status PassRunner::open_part(const PassRows& rows) {
 }
 
 Result<std::vector<std::size_t>> PassRunner::check_slots(const PassRows& rows) {
-  const SequenceState& state = *rows.sequence->state_;
+  const cache::SequenceState& state = *rows.sequence->state_;
   const std::size_t size = state.tokens.size();
   std::vector<std::size_t> slots(rows.slots.begin(), rows.slots.end());
   std::ranges::sort(slots);
@@ -172,7 +172,7 @@ Result<std::vector<std::size_t>> PassRunner::check_slots(const PassRows& rows) {
   }
   std::vector<std::size_t> numbers;
   for (auto slot = slots.begin(); slot != first_new; ++slot) {
-    for (const LayerTable& table : state.tables) {
+    for (const cache::LayerTable& table : state.tables) {
       if (is_open(table, *slot)) continue;
       return fail(ErrorCode::kUnsupported, "token " + std::to_string(*slot) +
                                                " cannot be rewritten: some layer has encoded or dropped its block");
@@ -184,16 +184,17 @@ Result<std::vector<std::size_t>> PassRunner::check_slots(const PassRows& rows) {
 
 // On copies, whether others hold the pages or not, so that the pass can be rolled back.
 void PassRunner::rewrite_block(std::size_t number, const PassRows& rows, Reservation& room) {
-  SequenceState& state = *rows.sequence->state_;
-  const LayerTable& first = state.tables.front();
-  const auto positions = std::make_shared<PositionBlock>(*first.entry(first.find(number * kBlockTokens)).positions);
+  cache::SequenceState& state = *rows.sequence->state_;
+  const cache::LayerTable& first = state.tables.front();
+  const auto positions =
+      std::make_shared<cache::PositionBlock>(*first.entry(first.find(number * kBlockTokens)).positions);
   for (std::size_t i = 0; i < rows.slots.size(); ++i) {
     if (rows.slots[i] / kBlockTokens == number) (*positions)[rows.slots[i] % kBlockTokens] = rows.positions[i];
   }
   for (std::size_t t = 0; t < state.tables.size(); ++t) {
-    LayerTable& table = state.tables[t];
+    cache::LayerTable& table = state.tables[t];
     const std::size_t block = table.find(number * kBlockTokens);
-    const LayerTable::Entry before = table.entry(block);
+    const cache::LayerTable::Entry before = table.entry(block);
     rewritten_.push_back({parts_.size() - 1, t, block, table.views()[block].count, before});
     table.replace_pages(block, copy_page(before.keys, table.forms().keys.open_bytes, room),
                         copy_page(before.values, table.forms().values.open_bytes, room));
@@ -214,11 +215,11 @@ void PassRunner::roll_back() {
     parts_[block.part].state().tables[block.table].restore(block.block, std::move(block.before), block.count);
   }
   for (const Part& part : parts_) {
-    SequenceState& state = part.state();
+    cache::SequenceState& state = part.state();
     state.in_pass = false;
     if (part.num_rows == 0) continue;
     state.shrink(part.old_size);
-    for (LayerTable& table : state.tables) {
+    for (cache::LayerTable& table : state.tables) {
       if (!part.attended) break;
       for (std::size_t b = table.lower_bound(state.settled_blocks); b < table.blocks(); ++b) table.unsettle(b);
       if (table.forms().reads_mass()) state.intact = false;
@@ -252,7 +253,7 @@ Status Pass::commit(std::span<const TokenId> tokens) {
 
 void PassRunner::commit_part(std::size_t number, std::span<const TokenId> tokens) {
   Part& part = parts_[number];
-  SequenceState& state = part.state();
+  cache::SequenceState& state = part.state();
   if (part.load() != nullptr && part.load()->state() == LoadState::kJoined) {
     part.load()->finish(state);
     part.sequence->load_.reset();
@@ -269,7 +270,7 @@ void PassRunner::commit_part(std::size_t number, std::span<const TokenId> tokens
   }
   part.room = {};
   const std::size_t end = state.settling_end(part.num_tokens);
-  for (LayerTable& table : state.tables) {
+  for (cache::LayerTable& table : state.tables) {
     CAIRN_CHECK(
         all_settled(table, std::max<std::size_t>(state.settled_blocks, state.core->options.plan.sink_blocks), end));
     table.let_go_of_open_forms(state.settled_blocks);

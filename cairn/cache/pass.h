@@ -110,14 +110,14 @@ class PassRunner {
     bool attended = false;   // blocks may be encoded and attention counted
     Reservation room{};      // for the blocks that become due
 
-    SequenceState& state() const { return *sequence->state_; }
-    PendingLoad* load() const { return sequence->load_.get(); }
+    cache::SequenceState& state() const { return *sequence->state_; }
+    cache::PendingLoad* load() const { return sequence->load_.get(); }
   };
   // A block before it was rewritten.
   struct Rewritten {
     std::size_t part, table, block;
     std::uint32_t count;
-    LayerTable::Entry before;
+    cache::LayerTable::Entry before;
   };
 
   Status open_part(const PassRows& rows);

@@ -11,7 +11,7 @@ namespace cairn {
 void Pass::append(std::uint32_t layer, const float* k, const float* v, const float* x) {
   PassRunner& runner = *runner_;
   if (runner.parts_.empty()) return;
-  const CacheCore& core = *runner.parts_.front().state().core;
+  const cache::CacheCore& core = *runner.parts_.front().state().core;
   const LayerSpec& spec = core.options.layers[layer];
   if (spec.kv_map != layer) return;
   const std::size_t width = spec.shape.values_per_token(), table = core.table_of[layer];
@@ -30,7 +30,7 @@ bool Pass::needs_all_rows(std::uint32_t layer) const {
 }
 
 SeenPages Pass::seen(std::uint32_t layer, std::size_t row) const {
-  const SequenceState& state = runner_->parts_[runner_->part_of_[row]].state();
+  const cache::SequenceState& state = runner_->parts_[runner_->part_of_[row]].state();
   return state.table(layer).seen(runner_->slots_[row] / kBlockTokens, runner_->positions_[row],
                                  state.core->options.plan.recent_blocks);
 }
@@ -70,14 +70,14 @@ Status Pass::attend(const PassQueries& queries) {
 
 bool PassRunner::counts_mass(std::uint32_t layer) const {
   if (parts_.empty()) return false;
-  const CacheCore& core = *parts_.front().state().core;
+  const cache::CacheCore& core = *parts_.front().state().core;
   return core.options.layers[layer].kv_map == layer && core.tables[core.table_of[layer]].reads_mass();
 }
 
 AttendLayer PassRunner::layer_of(std::uint32_t layer) const {
-  const CacheCore& core = *parts_.front().state().core;
+  const cache::CacheCore& core = *parts_.front().state().core;
   const LayerSpec& spec = core.options.layers[layer];
-  const LayerForms& forms = core.tables[core.table_of[layer]];
+  const cache::LayerForms& forms = core.tables[core.table_of[layer]];
   return {.shape = spec.shape,
           .heads = heads_,
           .window = spec.window,
@@ -111,7 +111,7 @@ AttendRows PassRunner::next_run(const Part& part, const PassQueries& queries, st
     if (next / kBlockTokens != block || (next < part.old_size) != (slot < part.old_size)) break;
     newest = std::max(newest, query_positions_[first + count]);
   }
-  const SequenceState& state = part.state();
+  const cache::SequenceState& state = part.state();
   const SeenPages seen = state.table(queries.layer).seen(block, newest, state.core->options.plan.recent_blocks);
   const std::size_t width = std::size_t{heads_} * how.shape.head_dim;
   return {.q = queries.q + first * width,
@@ -124,7 +124,7 @@ AttendRows PassRunner::next_run(const Part& part, const PassQueries& queries, st
 }
 
 void PassRunner::encode_due(Part& part, std::uint32_t layer, std::size_t num_tokens) {
-  SequenceState& state = part.state();
+  cache::SequenceState& state = part.state();
   if (state.core->options.layers[layer].kv_map != layer) return;  // done where they are stored
   part.attended = true;
   state.encode_due(state.core->table_of[layer], num_tokens, part.room, pool_);
@@ -167,7 +167,7 @@ void PassRunner::attend_and_count(const PassQueries& queries, const AttendLayer&
 void PassRunner::count_mass(Part& part, std::uint32_t layer, std::size_t slot, const AttendRows& rows,
                             const AttendLayer& how) {
   part.attended = true;
-  LayerTable& table = part.state().table(layer);
+  cache::LayerTable& table = part.state().table(layer);
   const std::size_t own = table.find(slot), width = std::size_t{heads_} * how.shape.head_dim;
   if (!table.entry(own).mass.collecting()) return;
   table.entry(own).mass.add(rows, rows.page(own), how, pool_);

@@ -8,7 +8,7 @@
 #include "cairn/base/check.h"
 #include "cairn/cache/block_parts.h"
 
-namespace cairn {
+namespace cairn::cache {
 
 std::unique_ptr<PendingLoad> PendingLoad::begin(CacheCore& core, std::span<const TokenId> tokens,
                                                 std::span<const Digest> keys) {
@@ -240,4 +240,4 @@ void PendingLoad::finish(SequenceState& sequence) {
   state_ = LoadState::kNone;
 }
 
-}  // namespace cairn
+}  // namespace cairn::cache

@@ -43,6 +43,10 @@ struct LoadPoll {
   bool whole = false;                 // join no sooner than all layers are there, or too late
 };
 
+}  // namespace cairn
+
+namespace cairn::cache {
+
 // Thread-compatible; must not outlive its cache.
 class PendingLoad {
  public:
@@ -121,4 +125,4 @@ class PendingLoad {
   std::size_t sound_ = 0;
 };
 
-}  // namespace cairn
+}  // namespace cairn::cache

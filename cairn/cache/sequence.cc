@@ -35,19 +35,19 @@ Status Sequence::finish_prefill(ThreadPool& pool) {
 }
 
 const AttentionMass* Sequence::mass(std::uint32_t layer, std::size_t token) const {
-  const LayerTable& table = state_->table(layer);
+  const cache::LayerTable& table = state_->table(layer);
   const std::size_t block = table.find(token);
   return block < table.blocks() && table.entry(block).mass.collecting() ? &table.entry(block).mass : nullptr;
 }
 
 Status Sequence::trim(std::size_t tokens) {
-  SequenceState& state = *state_;
+  cache::SequenceState& state = *state_;
   if (state.in_pass) return fail(ErrorCode::kInvalidArgument, "end the pass on this sequence before cutting it");
   if (tokens > size()) {
     return fail(ErrorCode::kInvalidArgument,
                 "cannot keep " + std::to_string(tokens) + " tokens of a sequence of " + std::to_string(size()));
   }
-  const auto is_gone = [=](const LayerTable& table) { return table.find(tokens - 1) == table.blocks(); };
+  const auto is_gone = [=](const cache::LayerTable& table) { return table.find(tokens - 1) == table.blocks(); };
   if (tokens % kBlockTokens != 0 && std::ranges::any_of(state.tables, is_gone)) {
     return fail(ErrorCode::kInvalidArgument,
                 "cannot keep " + std::to_string(tokens) + " tokens: a layer has dropped the block of the last of them");
@@ -66,26 +66,26 @@ Status Sequence::trim(std::size_t tokens) {
 
 // Before the cut, while nothing has changed: the block that becomes the tail takes tokens again.
 Status Sequence::reopen_tail(std::size_t tokens) {
-  SequenceState& state = *state_;
+  cache::SequenceState& state = *state_;
   if (tokens % kBlockTokens == 0 || tokens == size()) return {};
   const std::size_t number = tokens / kBlockTokens;
   std::size_t bytes = 0;
   bool changes = false;
-  for (const LayerTable& table : state.tables) {
-    const LayerTable::Entry& entry = table.entry(table.lower_bound(number));
-    const LayerForms& forms = table.forms();
+  for (const cache::LayerTable& table : state.tables) {
+    const cache::LayerTable::Entry& entry = table.entry(table.lower_bound(number));
+    const cache::LayerForms& forms = table.forms();
     for (const auto& [side, page] : {std::pair(&forms.keys, &entry.keys), std::pair(&forms.values, &entry.values)}) {
-      if (page->form() == kSettledForm) bytes += PagePool::occupied_bytes(side->open_bytes);
+      if (page->form() == cache::kSettledForm) bytes += PagePool::occupied_bytes(side->open_bytes);
     }
     changes = changes || forms.reads_mass();
   }
   if (bytes > 0) {
     CAIRN_TRY(Reservation room, state.core->make_room(bytes));
-    for (LayerTable& table : state.tables) table.reopen(table.lower_bound(number), room);
+    for (cache::LayerTable& table : state.tables) table.reopen(table.lower_bound(number), room);
   }
   if (bytes > 0 || changes) state.intact = false;
-  for (LayerTable& table : state.tables) {
-    LayerTable::Entry& entry = table.entry(table.lower_bound(number));
+  for (cache::LayerTable& table : state.tables) {
+    cache::LayerTable::Entry& entry = table.entry(table.lower_bound(number));
     if (entry.unencodable) state.intact = entry.settled = false;
   }
   return {};
@@ -95,7 +95,7 @@ Status Sequence::drop_block(std::uint32_t layer, std::size_t first_token) {
   if (state_->in_pass)
     return fail(ErrorCode::kInvalidArgument, "end the pass on this sequence before dropping a block");
   const bool full = first_token % kBlockTokens == 0 && first_token + kBlockTokens <= size();
-  LayerTable* table = full && layer < state_->core->table_of.size() ? &state_->table(layer) : nullptr;
+  cache::LayerTable* table = full && layer < state_->core->table_of.size() ? &state_->table(layer) : nullptr;
   const std::size_t block = table != nullptr ? table->find(first_token) : 0;
   if (table == nullptr || block == table->blocks()) {
     return fail(ErrorCode::kInvalidArgument,
@@ -116,12 +116,12 @@ Status Sequence::hide(std::span<const std::size_t> tokens) {
   std::map<std::size_t, std::vector<std::size_t>> slots_of_block;
   for (const std::size_t token : tokens) slots_of_block[token / kBlockTokens].push_back(token % kBlockTokens);
   for (const auto& [block, slots] : slots_of_block) {
-    std::shared_ptr<PositionBlock> hidden;  // one for all layers; the old one may be a fork's too
-    for (LayerTable& table : state_->tables) {
+    std::shared_ptr<cache::PositionBlock> hidden;  // one for all layers; the old one may be a fork's too
+    for (cache::LayerTable& table : state_->tables) {
       const std::size_t index = table.find(block * kBlockTokens);
       if (index == table.blocks()) continue;
       if (hidden == nullptr) {
-        hidden = std::make_shared<PositionBlock>(*table.entry(index).positions);
+        hidden = std::make_shared<cache::PositionBlock>(*table.entry(index).positions);
         for (const std::size_t slot : slots) (*hidden)[slot] = kHiddenPosition;
       }
       table.replace_positions(index, hidden);
@@ -133,7 +133,7 @@ Status Sequence::hide(std::span<const std::size_t> tokens) {
 
 std::size_t Sequence::bytes_held() const {
   std::size_t bytes = 0;
-  for (const LayerTable& table : state_->tables) {
+  for (const cache::LayerTable& table : state_->tables) {
     for (std::size_t b = 0; b < table.blocks(); ++b) {
       bytes += table.entry(b).keys.bytes() + table.entry(b).values.bytes();
     }

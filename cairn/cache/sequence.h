@@ -90,11 +90,12 @@ class Sequence {
  private:
   friend class KvCache;
   friend class PassRunner;
-  explicit Sequence(std::shared_ptr<CacheCore> core) : state_(std::make_unique<SequenceState>(std::move(core))) {}
+  explicit Sequence(std::shared_ptr<cache::CacheCore> core)
+      : state_(std::make_unique<cache::SequenceState>(std::move(core))) {}
   Status reopen_tail(std::size_t tokens);
 
-  std::unique_ptr<SequenceState> state_;  // first: the load refers to its cache
-  std::unique_ptr<PendingLoad> load_;
+  std::unique_ptr<cache::SequenceState> state_;  // first: the load refers to its cache
+  std::unique_ptr<cache::PendingLoad> load_;
 };
 
 }  // namespace cairn

@@ -7,7 +7,7 @@
 #include "cairn/base/check.h"
 #include "cairn/cache/block_parts.h"
 
-namespace cairn {
+namespace cairn::cache {
 namespace {
 
 // Whether a block from the index was not encoded though its layer does.
@@ -157,4 +157,4 @@ void SequenceState::seal_full_blocks() {
   }
 }
 
-}  // namespace cairn
+}  // namespace cairn::cache

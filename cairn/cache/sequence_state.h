@@ -16,7 +16,7 @@
 #include "cairn/cache/cache_core.h"
 #include "cairn/cache/layer_table.h"
 
-namespace cairn {
+namespace cairn::cache {
 
 // A prompt and the keys of its whole blocks, so that they are hashed once.
 struct KeyedPrompt {
@@ -72,4 +72,4 @@ struct SequenceState {
   void take_pages_of_index(SealedBlock sealed, std::size_t block);
 };
 
-}  // namespace cairn
+}  // namespace cairn::cache
