@@ -16,6 +16,7 @@
 #include "cairn/attention/page_view.h"
 #include "cairn/base/aligned_buffer.h"
 #include "cairn/base/thread_pool.h"
+#include "cairn/block/shape.h"
 #include "cairn/codec/codec.h"
 #include "cairn/kernels/args.h"
 

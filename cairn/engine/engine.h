@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "cairn/attention/signals.h"
 #include "cairn/base/result.h"
 #include "cairn/base/thread_pool.h"
 #include "cairn/block/block_key.h"

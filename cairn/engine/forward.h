@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "cairn/attention/signals.h"
 #include "cairn/base/aligned_buffer.h"
 #include "cairn/base/result.h"
 #include "cairn/base/thread_pool.h"

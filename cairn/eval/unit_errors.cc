@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "cairn/attention/signals.h"
 #include "cairn/cache/kv_cache.h"
 #include "cairn/cache/pass.h"
 

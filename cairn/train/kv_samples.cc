@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string>
 
+#include "cairn/attention/signals.h"
 #include "cairn/kernels/kernels.h"
 
 namespace cairn::train {
