@@ -6,18 +6,19 @@
 #include <cstring>
 #include <limits>
 
-#include "cairn/attention/page_sharing.h"
+#include "cairn/attention/attend_plan.h"
 #include "cairn/base/check.h"
 #include "cairn/codec/codec.h"
 #include "cairn/kernels/kernels.h"
 
 namespace cairn {
-namespace {
 
-// Rows (tokens times query heads) that share one pass over a page: their scores stay in the second-level cache.
-constexpr std::uint32_t kTileQueryRows = 64;
-// Below this many items per thread, one pass is divided along the keys as well.
-constexpr std::size_t kItemsPerThread = 4;
+using attention::kTileQueryRows;
+using attention::state_floats;
+using attention::WorkItem;
+using attention::WorkSource;
+
+namespace {
 
 // The working memory of one item, carved from one allocation.
 struct Tile {
@@ -69,180 +70,43 @@ SoftmaxState state_at(float* memory, std::uint32_t rows) {
   return {memory, memory + rows, memory + 2 * rows};
 }
 
-std::size_t state_floats(std::uint32_t rows, std::uint32_t head_dim) {
-  return std::size_t{rows} * (head_dim + 2);
-}
-
 SoftmaxState advanced(const SoftmaxState& state, std::size_t rows, std::uint32_t head_dim) {
   return {state.max + rows, state.sum + rows, state.acc + rows * head_dim};
 }
 
-std::uint32_t splits_of(const AttendRows& rows) {
-  return static_cast<std::uint32_t>((rows.page_count() + kSplitPages - 1) / kSplitPages);
-}
-
 }  // namespace
 
-// Some tokens of one sequence, and where what they got of a split is left for merging.
-struct Attention::Source {
-  const AttendRows* rows;
-  std::uint32_t first_row;
-  std::uint32_t row_count;
-  std::uint32_t state_rows;  // that are left there: those of all heads of the item that merges
-  float* partial = nullptr;  // nullptr when the item covers every split
-};
-
-// Some tokens under some KV heads, over the splits [first_split, last_split). Several sources have the same pages
-// there.
-struct Attention::Item {
-  std::uint32_t first_source;
-  std::uint32_t source_count;
-  std::uint32_t first_head;
-  std::uint32_t head_count;
-  std::uint32_t first_split;
-  std::uint32_t last_split;
-  std::uint32_t merged_head;  // the first head of the item that merges it
-};
-
-Attention::Attention() = default;
+Attention::Attention() : plan_(std::make_unique<attention::WorkPlan>()) {}
 Attention::~Attention() = default;
 
 void Attention::attend(std::span<const AttendRows> batch, const AttendLayer& layer, ThreadPool& pool) {
   CAIRN_CHECK(layer.shape.kv_heads > 0 && layer.heads % layer.shape.kv_heads == 0);
   layer_ = layer;
-  plan(batch, pool.size());
+  plan_->make(batch, layer, pool.size());
   thread_scratch_.resize(pool.size());
-  for (auto& scratch : thread_scratch_) scratch.ensure(Tile::floats(max_rows_, layer_.shape.head_dim));
-  if (parts_.empty()) {
-    pool.run(items_.size(), [this](std::size_t i, unsigned thread) { attend_item(items_[i], thread); });
+  for (auto& scratch : thread_scratch_) scratch.ensure(Tile::floats(plan_->max_rows(), layer_.shape.head_dim));
+  const auto items = plan_->items(), parts = plan_->parts();
+  if (parts.empty()) {
+    pool.run(items.size(), [&](std::size_t i, unsigned thread) { attend_item(items[i], thread); });
     return;
   }
-  pool.run(parts_.size(), [this](std::size_t i, unsigned thread) { attend_item(parts_[i], thread); });
-  pool.run(items_.size(), [this](std::size_t i, unsigned) { merge_item(items_[i]); });
+  pool.run(parts.size(), [&](std::size_t i, unsigned thread) { attend_item(parts[i], thread); });
+  pool.run(items.size(), [&](std::size_t i, unsigned) { merge_item(items[i]); });
 }
 
-void Attention::add_item(const AttendRows& rows, std::uint32_t first_row, std::uint32_t row_count,
-                         std::uint32_t first_head, std::uint32_t head_count) {
-  const std::uint32_t state_rows = row_count * head_count * (layer_.heads / layer_.shape.kv_heads);
-  max_rows_ = std::max(max_rows_, state_rows);
-  items_.push_back(
-      {static_cast<std::uint32_t>(sources_.size()), 1, first_head, head_count, 0, splits_of(rows), first_head});
-  sources_.push_back({&rows, first_row, row_count, state_rows});
-}
-
-// Cuts the work into items. Few rows take all heads of a page at once, since a page is one stretch of memory; where
-// that leaves threads idle, the keys are divided at the splits, or the heads if there are too few splits.
-void Attention::plan(std::span<const AttendRows> batch, unsigned threads) {
-  const std::uint32_t group = layer_.heads / layer_.shape.kv_heads;
-  const std::uint32_t tile_tokens = std::max(1u, kTileQueryRows / group);
-  items_.clear();
-  parts_.clear();
-  sources_.clear();
-  max_rows_ = 0;
-  const std::vector<SharedSplit> shared = shared_splits(batch, layer_.window, tile_tokens);
-  std::vector<bool> shares(batch.size(), false);
-  for (const SharedSplit& split : shared) {
-    for (const std::uint32_t i : split.members) shares[i] = true;
-  }
-  std::vector<std::uint32_t> item_of(batch.size(), 0);
-  std::size_t units = 0;  // items if every split were one
-  for (std::size_t i = 0; i < batch.size(); ++i) {
-    const AttendRows& rows = batch[i];
-    const std::uint32_t splits = splits_of(rows);
-    if (shares[i]) {
-      item_of[i] = static_cast<std::uint32_t>(items_.size());
-      add_item(rows, 0, rows.rows, 0, layer_.shape.kv_heads);
-      units += splits;
-      continue;
-    }
-    for (std::uint32_t first = 0; first < rows.rows; first += tile_tokens) {
-      const std::uint32_t count = std::min(tile_tokens, rows.rows - first);
-      const std::uint32_t fair = splits * batch.size() >= 2 * threads ? layer_.shape.kv_heads
-                                                                      : (layer_.shape.kv_heads + threads - 1) / threads;
-      const std::uint32_t heads = std::clamp(kTileQueryRows / (count * group), 1u, fair);
-      for (std::uint32_t h = 0; h < layer_.shape.kv_heads; h += heads) {
-        add_item(rows, first, count, h, std::min(heads, layer_.shape.kv_heads - h));
-        units += splits;
-      }
-    }
-  }
-  const bool idle = threads > 1 && items_.size() < kItemsPerThread * threads && units != items_.size();
-  if (idle || !shared.empty()) divide(shared, item_of, idle);
-}
-
-// Into parts of one split each: all items, or only those that share. The others stay whole among the parts.
-void Attention::divide(std::span<const SharedSplit> shared, std::span<const std::uint32_t> item_of, bool all) {
-  std::vector<std::vector<bool>> covered(items_.size());  // splits that are computed together with others
-  for (const SharedSplit& split : shared) {
-    for (const std::uint32_t i : split.members) {
-      std::vector<bool>& of_item = covered[item_of[i]];
-      of_item.resize(items_[item_of[i]].last_split, false);
-      of_item[split.split] = true;
-    }
-  }
-  std::size_t floats = 0;
-  for (std::size_t i = 0; i < items_.size(); ++i) {
-    if (!all && covered[i].empty()) continue;
-    floats += items_[i].last_split * state_floats(sources_[items_[i].first_source].state_rows, layer_.shape.head_dim);
-  }
-  float* memory = partials_.ensure(floats);
-  for (std::size_t i = 0; i < items_.size(); ++i) {
-    Item part = items_[i];
-    if (!all && covered[i].empty()) {
-      parts_.push_back(part);
-      continue;
-    }
-    Source source = sources_[part.first_source];
-    sources_[part.first_source].partial = source.partial = memory;
-    for (std::uint32_t split = 0; split < items_[i].last_split; ++split) {
-      source.partial = memory;
-      memory += state_floats(source.state_rows, layer_.shape.head_dim);
-      if (!covered[i].empty() && covered[i][split]) continue;
-      part.first_split = split;
-      part.last_split = split + 1;
-      part.first_source = static_cast<std::uint32_t>(sources_.size());
-      sources_.push_back(source);
-      parts_.push_back(part);
-    }
-  }
-  for (const SharedSplit& split : shared) {
-    std::vector<std::uint32_t> items;
-    for (const std::uint32_t i : split.members) items.push_back(item_of[i]);
-    add_shared_parts(split.split, items);
-  }
-}
-
-// As many heads at a time as one tile has room for.
-void Attention::add_shared_parts(std::uint32_t split, std::span<const std::uint32_t> items) {
-  const std::uint32_t group = layer_.heads / layer_.shape.kv_heads;
-  std::uint32_t tokens = 0;
-  for (const std::uint32_t i : items) tokens += sources_[items_[i].first_source].row_count;
-  const std::uint32_t heads = std::clamp(kTileQueryRows / (tokens * group), 1u, layer_.shape.kv_heads);
-  max_rows_ = std::max(max_rows_, tokens * group * heads);
-  for (std::uint32_t h = 0; h < layer_.shape.kv_heads; h += heads) {
-    parts_.push_back({static_cast<std::uint32_t>(sources_.size()), static_cast<std::uint32_t>(items.size()), h,
-                      std::min(heads, layer_.shape.kv_heads - h), split, split + 1, 0});
-    for (const std::uint32_t i : items) {
-      Source source = sources_[items_[i].first_source];
-      source.partial += split * state_floats(source.state_rows, layer_.shape.head_dim);
-      sources_.push_back(source);
-    }
-  }
-}
-
-void Attention::attend_item(const Item& item, unsigned thread) {
+void Attention::attend_item(const WorkItem& item, unsigned thread) {
   const std::uint32_t group = layer_.heads / layer_.shape.kv_heads, head_dim = layer_.shape.head_dim;
-  const auto sources = std::span<const Source>(sources_).subspan(item.first_source, item.source_count);
+  const auto sources = plan_->sources(item);
   const AttendRows& pages = *sources.front().rows;
   std::uint32_t tokens = 0;
-  for (const Source& source : sources) tokens += source.row_count;
+  for (const WorkSource& source : sources) tokens += source.row_count;
   const std::uint32_t head_rows = tokens * group, rows = head_rows * item.head_count;
   const Tile tile(thread_scratch_[thread].data(), rows, head_dim);
   std::array<std::int32_t, kTileQueryRows> positions{};
   CAIRN_DCHECK(tokens <= kTileQueryRows);
   for (std::uint32_t t = 0, s = 0, first = 0; t < tokens; ++t) {
     if (t - first == sources[s].row_count) first += sources[s++].row_count;
-    const Source& source = sources[s];
+    const WorkSource& source = sources[s];
     const std::size_t row = source.first_row + t - first;
     positions[t] = source.rows->positions[row];
     for (std::uint32_t h = 0; h < item.head_count; ++h) {
@@ -298,13 +162,13 @@ void Attention::attend_item(const Item& item, unsigned thread) {
 }
 
 // What each source got of the split goes to where its item merges it.
-void Attention::leave(const Item& item, const SoftmaxState& state) const {
+void Attention::leave(const WorkItem& item, const SoftmaxState& state) const {
   const std::uint32_t group = layer_.heads / layer_.shape.kv_heads, head_dim = layer_.shape.head_dim;
-  const auto sources = std::span<const Source>(sources_).subspan(item.first_source, item.source_count);
+  const auto sources = plan_->sources(item);
   std::uint32_t head_rows = 0;
-  for (const Source& source : sources) head_rows += source.row_count * group;
+  for (const WorkSource& source : sources) head_rows += source.row_count * group;
   std::uint32_t first = 0;
-  for (const Source& source : sources) {
+  for (const WorkSource& source : sources) {
     const std::uint32_t rows = source.row_count * group;
     for (std::uint32_t h = 0; h < item.head_count; ++h) {
       const std::size_t at = std::size_t{item.first_head + h - item.merged_head} * rows;
@@ -315,8 +179,8 @@ void Attention::leave(const Item& item, const SoftmaxState& state) const {
   }
 }
 
-void Attention::merge_item(const Item& item) const {
-  const Source& source = sources_[item.first_source];
+void Attention::merge_item(const WorkItem& item) const {
+  const WorkSource& source = plan_->sources(item).front();
   if (source.partial == nullptr) return;  // computed whole
   const std::uint32_t rows = source.state_rows;
   const SoftmaxState total = state_at(source.partial, rows);
@@ -327,7 +191,7 @@ void Attention::merge_item(const Item& item) const {
   finish(source, item, total);
 }
 
-void Attention::finish(const Source& source, const Item& item, const SoftmaxState& state) const {
+void Attention::finish(const WorkSource& source, const WorkItem& item, const SoftmaxState& state) const {
   const std::uint32_t group = layer_.heads / layer_.shape.kv_heads, head_dim = layer_.shape.head_dim;
   const std::uint32_t head_rows = source.row_count * group;
   for (std::uint32_t r = 0; r < head_rows * item.head_count; ++r) {

@@ -9,18 +9,25 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "cairn/attention/page_view.h"
 #include "cairn/base/aligned_buffer.h"
 #include "cairn/base/thread_pool.h"
+#include "cairn/block/shape.h"
 #include "cairn/codec/codec.h"
 #include "cairn/kernels/args.h"
 
 namespace cairn {
 
-struct SharedSplit;
+// attend_plan.h
+namespace attention {
+class WorkPlan;
+struct WorkItem;
+struct WorkSource;
+}  // namespace attention
 
 inline constexpr std::uint32_t kSplitPages = 16;
 
@@ -63,27 +70,15 @@ class Attention {
   void attend(std::span<const AttendRows> batch, const AttendLayer& layer, ThreadPool& pool);
 
  private:
-  struct Source;
-  struct Item;
-  void plan(std::span<const AttendRows> batch, unsigned threads);
-  void add_item(const AttendRows& rows, std::uint32_t first_row, std::uint32_t row_count, std::uint32_t first_head,
-                std::uint32_t head_count);
-  void divide(std::span<const SharedSplit> shared, std::span<const std::uint32_t> item_of, bool all);
-  void add_shared_parts(std::uint32_t split, std::span<const std::uint32_t> items);
-  void attend_item(const Item& item, unsigned thread);
-  void leave(const Item& item, const SoftmaxState& state) const;
-  void merge_item(const Item& item) const;
-  void finish(const Source& source, const Item& item, const SoftmaxState& state) const;
+  void attend_item(const attention::WorkItem& item, unsigned thread);
+  void leave(const attention::WorkItem& item, const SoftmaxState& state) const;
+  void merge_item(const attention::WorkItem& item) const;
+  void finish(const attention::WorkSource& source, const attention::WorkItem& item, const SoftmaxState& state) const;
 
+  // Of the call in progress.
   AttendLayer layer_;
-  // Of the call in progress: an item is computed whole, or its parts are, some together with those of others, and the
-  // item merges them.
-  std::vector<Item> items_;
-  std::vector<Item> parts_;
-  std::vector<Source> sources_;
-  std::uint32_t max_rows_ = 0;
+  std::unique_ptr<attention::WorkPlan> plan_;
   std::vector<Scratch<float>> thread_scratch_;
-  Scratch<float> partials_;
 };
 
 }  // namespace cairn

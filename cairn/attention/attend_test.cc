@@ -10,7 +10,7 @@
 #include <deque>
 #include <numeric>
 
-#include "cairn/attention/page_sharing.h"
+#include "cairn/attention/attend_plan.h"
 #include "cairn/testing/codec_pages.h"
 #include "cairn/testing/random.h"
 
@@ -267,7 +267,7 @@ TEST(Attend, SharedPagesChangeNoBit) {
       }
       for (const unsigned threads : {1u, 2u, 5u}) {
         ThreadPool pool(threads);
-        Attention attention;
+        Attention attend;
         const AttendLayer layer{.shape = shape, .heads = heads};
         std::vector<AttendRows> batch;
         for (Asked& asked : all) {
@@ -279,13 +279,13 @@ TEST(Attend, SharedPagesChangeNoBit) {
                            .more_pages = {},
                            .out = asked.out.data()});
         }
-        EXPECT_GE(shared_splits(batch, 0, 64 / group).size(), 2u);
-        attention.attend(batch, layer, pool);
+        EXPECT_GE(attention::shared_splits(batch, 0, 64 / group).size(), 2u);
+        attend.attend(batch, layer, pool);
         for (std::size_t i = 0; i < all.size(); ++i) {
           std::vector<float> alone(all[i].out.size());
           AttendRows rows = batch[i];
           rows.out = alone.data();
-          attention.attend({&rows, 1}, layer, pool);
+          attend.attend({&rows, 1}, layer, pool);
           EXPECT_EQ(std::memcmp(alone.data(), all[i].out.data(), alone.size() * sizeof(float)), 0)
               << name << " heads " << heads << " threads " << threads << " sequence " << i;
         }

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <span>
 
 #include "cairn/codec/codec.h"
 
@@ -44,5 +45,11 @@ inline std::uint64_t visible_slots(const PageView& page, std::int32_t position, 
   }
   return mask;
 }
+
+// What a query sees: first blocks as they are stored, then those that it sees as they were computed.
+struct SeenPages {
+  std::span<const PageView> settled;
+  std::span<const PageView> open;
+};
 
 }  // namespace cairn

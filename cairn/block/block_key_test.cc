@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "cairn/block/layer_spec.h"
-#include "cairn/block/recipe.h"
 
 namespace cairn {
 namespace {

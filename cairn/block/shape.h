@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The shapes that pages, codecs and attention agree on.
+// A block: how many tokens it has, the shapes that pages, codecs and attention agree on, and where prompts are cut so
+// that blocks come out whole.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -21,5 +23,12 @@ struct PageShape {
 
 // Which half of the cache a page belongs to; the two have different layouts (see codec.h).
 enum class Side : std::uint8_t { kKey = 0, kValue = 1 };
+
+// At most `max_rows` of the `wanted` tokens that follow `held` ones. A chunk that is not the last ends on a block
+// border where it can, so that what was computed can be shared as it goes. Requires: wanted, max_rows > 0.
+constexpr std::size_t chunk_rows(std::size_t held, std::size_t wanted, std::size_t max_rows) {
+  const std::size_t count = std::min(wanted, max_rows), beyond = (held + count) % kBlockTokens;
+  return count < wanted && beyond < count ? count - beyond : count;
+}
 
 }  // namespace cairn

@@ -1,52 +1,65 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cairn/cache/block_parts.h"
 
+#include <utility>
 #include <vector>
 
 #include "cairn/block/block_key.h"
 
-namespace cairn {
+namespace cairn::cache {
 namespace {
 
-constexpr std::uint32_t kKeysOpen = 1, kValuesOpen = 2;
+constexpr PageSlot kSlots[] = {PageSlot::kKeys, PageSlot::kValues};
+static_assert(std::size(kSlots) == kPageSlots);
+
+constexpr PartMeta kTokensPart{kBlockTokens * sizeof(TokenId), 0};
+
+PartMeta page_part(const SideForms& side, std::uint32_t form) {
+  return {static_cast<std::uint32_t>(side.page_bytes(form)), form};
+}
 
 }  // namespace
 
-std::size_t page_bytes(const SideForms& side, std::uint32_t form) {
-  return form == kOpenForm ? side.open_bytes : side.settled_bytes;
-}
-
-std::size_t occupied_by(const LayerForms& layer, LayerPartForms forms) {
-  return PagePool::occupied_bytes(page_bytes(layer.keys, forms.keys)) +
-         PagePool::occupied_bytes(page_bytes(layer.values, forms.values));
-}
-
-PartMeta layer_part(const LayerForms& layer, LayerPartForms forms) {
-  const std::size_t bytes = page_bytes(layer.keys, forms.keys) + page_bytes(layer.values, forms.values);
-  return {static_cast<std::uint32_t>(bytes),
-          (forms.keys == kOpenForm ? kKeysOpen : 0) | (forms.values == kOpenForm ? kValuesOpen : 0)};
-}
-
-LayerPartForms forms_of_part(const PartMeta& part) {
-  return {part.tag & kKeysOpen ? kOpenForm : kSettledForm, part.tag & kValuesOpen ? kOpenForm : kSettledForm};
-}
-
 std::size_t settled_record_bytes(const CacheCore& core, bool encrypted) {
-  std::vector<PartMeta> parts = {{kBlockTokens * sizeof(TokenId), 0}};
-  for (const LayerForms& layer : core.layers) parts.push_back(layer_part(layer, {}));
+  std::vector<PartMeta> parts = {kTokensPart};
+  for (const LayerForms& layer : core.tables) {
+    for (const PageSlot slot : kSlots) parts.push_back(page_part(layer.side(slot), kSettledForm));
+  }
   return BlockRecord::bytes_for(parts, encrypted);
 }
 
 bool has_parts_of(const CacheCore& core, const BlockMeta& meta) {
-  if (meta.parts.size() != core.layers.size() + 1) return false;
-  if (meta.parts[0].bytes != kBlockTokens * sizeof(TokenId)) return false;
-  for (std::size_t l = 0; l < core.layers.size(); ++l) {
-    const PartMeta& part = meta.parts[l + 1];
-    if ((part.tag & ~(kKeysOpen | kValuesOpen)) != 0 || part != layer_part(core.layers[l], forms_of_part(part))) {
-      return false;
+  if (meta.parts.size() != parts_before(core.tables.size()) || meta.parts[0] != kTokensPart) return false;
+  for (std::size_t t = 0; t < core.tables.size(); ++t) {
+    for (const PageSlot slot : kSlots) {
+      const PartMeta& part = meta.parts[part_of_page(t, slot)];
+      const bool known = part.tag == kSettledForm || part.tag == kOpenForm;
+      if (!known || part != page_part(core.tables[t].side(slot), part.tag)) return false;
     }
   }
   return true;
 }
 
-}  // namespace cairn
+std::size_t page_bytes_of(const CacheCore& core, const BlockMeta& meta) {
+  std::size_t bytes = 0;
+  for (std::size_t p = parts_before(0); p < parts_before(core.tables.size()); ++p) {
+    bytes += PagePool::occupied_bytes(meta.parts[p].bytes);
+  }
+  return bytes;
+}
+
+void write_behind(const CacheCore& core, const SealedBlock& block, std::uint32_t depth) {
+  BlockMeta meta{.key = block.key, .parent = block.parent, .recipe = {}, .depth = depth};
+  meta.parts.push_back(kTokensPart);
+  std::vector<std::span<const std::byte>> contents = {std::as_bytes(std::span(block.tokens))};
+  for (std::size_t t = 0; t < core.tables.size(); ++t) {
+    for (const PageSlot slot : kSlots) {
+      const PageRef& page = block.pages.page(t, slot);
+      meta.parts.push_back(page_part(core.tables[t].side(slot), page.form()));
+      contents.emplace_back(page.data(), meta.parts.back().bytes);
+    }
+  }
+  core.options.store->write(std::move(meta), contents);
+}
+
+}  // namespace cairn::cache

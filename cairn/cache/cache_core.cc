@@ -5,22 +5,33 @@
 #include <string>
 #include <utility>
 
-namespace cairn {
+namespace cairn::cache {
 namespace {
 
-std::vector<LayerForms> layer_forms(const KvCacheOptions& options) {
-  std::vector<LayerForms> layers;
-  for (std::uint32_t l = 0; l < options.plan.layers.size(); ++l) {
-    const PageShape shape = options.layers[l].shape;
-    layers.push_back({SideForms(options.plan, l, Side::kKey, shape), SideForms(options.plan, l, Side::kValue, shape)});
+std::vector<LayerForms> tables_of(const KvCacheOptions& options) {
+  std::vector<LayerForms> tables;
+  for (std::uint32_t l = 0; l < options.layers.size(); ++l) {
+    const LayerSpec& spec = options.layers[l];
+    if (spec.kv_map != l) continue;
+    tables.push_back({spec, SideForms(options.plan, l, Side::kKey, spec.shape),
+                      SideForms(options.plan, l, Side::kValue, spec.shape)});
   }
-  return layers;
+  return tables;
+}
+
+std::vector<std::uint32_t> numbers_of_tables(const std::vector<LayerSpec>& layers) {
+  std::vector<std::uint32_t> numbers;
+  std::uint32_t tables = 0;
+  for (std::uint32_t l = 0; l < layers.size(); ++l) {
+    numbers.push_back(layers[l].kv_map == l ? tables++ : numbers[layers[l].kv_map]);
+  }
+  return numbers;
 }
 
 // One open block and its encoded form.
-std::size_t least_bytes(const std::vector<LayerForms>& layers) {
+std::size_t least_bytes(const std::vector<LayerForms>& tables) {
   std::size_t bytes = 0;
-  for (const LayerForms& layer : layers) bytes += layer.open_bytes() + layer.encoding_bytes();
+  for (const LayerForms& layer : tables) bytes += layer.open_bytes() + layer.encoding_bytes();
   return bytes;
 }
 
@@ -31,6 +42,10 @@ SideForms::SideForms(const CodecPlan& plan, std::uint32_t layer, Side side, Page
       settled(plan.format(layer, side, shape)),
       open_bytes(open.codec->page_bytes(open)),
       settled_bytes(settled.codec->page_bytes(settled)) {}
+
+std::size_t SideForms::page_bytes(std::uint32_t form) const {
+  return form == kOpenForm ? open_bytes : settled_bytes;
+}
 
 std::size_t SideForms::encoding_bytes() const {
   return encodes() ? PagePool::occupied_bytes(settled_bytes) : 0;
@@ -49,7 +64,10 @@ std::size_t LayerForms::encoding_bytes() const {
 }
 
 CacheCore::CacheCore(const KvCacheOptions& cache_options, std::unique_ptr<PagePool> page_pool)
-    : options(cache_options), layers(layer_forms(options)), pool(std::move(page_pool)) {
+    : options(cache_options),
+      tables(tables_of(options)),
+      table_of(numbers_of_tables(options.layers)),
+      pool(std::move(page_pool)) {
   if (options.index_budget_bytes > 0 && options.plan.reusable()) index.emplace(options.index_budget_bytes);
 }
 
@@ -62,7 +80,6 @@ Status CacheCore::check(const KvCacheOptions& options) {
   }
   for (std::size_t l = 0; l < options.layers.size(); ++l) {
     const LayerPlan& layer = options.plan.layers[l];
-    if (options.layers[l].kv_map != l) return fail(ErrorCode::kUnsupported, "layers that share keys and values");
     if (layer.keys == nullptr || layer.values == nullptr) {
       return fail(ErrorCode::kInvalidArgument, "a KV cache needs a codec for keys and one for values");
     }
@@ -73,7 +90,7 @@ Status CacheCore::check(const KvCacheOptions& options) {
       }
     }
   }
-  const std::size_t least = least_bytes(layer_forms(options));
+  const std::size_t least = least_bytes(tables_of(options));
   if (least > options.budget_bytes) {
     return fail(ErrorCode::kOutOfBudget, "the KV cache budget of " + std::to_string(options.budget_bytes) +
                                              " bytes does not hold one block of " + std::to_string(kBlockTokens) +
@@ -85,7 +102,7 @@ Status CacheCore::check(const KvCacheOptions& options) {
 Result<std::shared_ptr<CacheCore>> CacheCore::create(const KvCacheOptions& options) {
   CAIRN_TRY_VOID(check(options));
   std::vector<std::size_t> page_sizes;
-  for (const LayerForms& layer : layer_forms(options)) {
+  for (const LayerForms& layer : tables_of(options)) {
     for (const SideForms* side : {&layer.keys, &layer.values}) {
       page_sizes.insert(page_sizes.end(), {side->open_bytes, side->settled_bytes});
     }
@@ -96,7 +113,7 @@ Result<std::shared_ptr<CacheCore>> CacheCore::create(const KvCacheOptions& optio
 
 std::size_t CacheCore::settled_block_bytes() const {
   std::size_t bytes = 0;
-  for (const LayerForms& layer : layers) bytes += layer.settled_bytes();
+  for (const LayerForms& layer : tables) bytes += layer.settled_bytes();
   return bytes;
 }
 
@@ -111,4 +128,4 @@ Result<Reservation> CacheCore::make_room(std::size_t bytes) {
   }
 }
 
-}  // namespace cairn
+}  // namespace cairn::cache

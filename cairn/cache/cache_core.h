@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What all sequences of one cache share: the options, the formats of pages, the pool, the prefix index.
+// What all sequences of one cache share: the options, the forms of pages, the pool, the prefix index.
 #pragma once
 
 #include <atomic>
@@ -11,14 +11,14 @@
 
 #include "cairn/base/hash.h"
 #include "cairn/base/result.h"
+#include "cairn/block/block_pages.h"
 #include "cairn/block/layer_spec.h"
 #include "cairn/block/page_pool.h"
+#include "cairn/cache/kv_connector.h"
 #include "cairn/codec/plan.h"
 #include "cairn/reuse/prefix_index.h"
 
 namespace cairn {
-
-class KvConnector;
 
 struct KvCacheOptions {
   CodecPlan plan;
@@ -29,6 +29,10 @@ struct KvCacheOptions {
   std::shared_ptr<KvConnector> store{};  // where prefixes outlive the cache; needs reuse
 };
 
+}  // namespace cairn
+
+namespace cairn::cache {
+
 // Both forms that a block's K or V takes in turn. Immutable.
 struct SideForms {
   PageFormat open;     // while tokens are added, and for ever if nothing is encoded
@@ -38,15 +42,19 @@ struct SideForms {
 
   SideForms(const CodecPlan& plan, std::uint32_t layer, Side side, PageShape shape);
   bool encodes() const { return settled.codec->encode != nullptr; }
+  std::size_t page_bytes(std::uint32_t form) const;  // of PageRef::form
   std::size_t encoding_bytes() const;  // of the budget, for the page that encoding adds; 0 if there is none
 };
 
+// A layer that has keys and values of its own.
 struct LayerForms {
+  LayerSpec spec;
   SideForms keys;
   SideForms values;
 
+  const SideForms& side(PageSlot slot) const { return slot == PageSlot::kKeys ? keys : values; }
   bool encodes() const { return keys.encodes() || values.encodes(); }
-  bool needs_mass() const { return keys.settled.codec->needs_mass || values.settled.codec->needs_mass; }
+  bool reads_mass() const { return keys.settled.codec->signals.mass || values.settled.codec->signals.mass; }
   std::size_t open_bytes() const;      // of the budget, for an open block
   std::size_t settled_bytes() const;   // of the budget, for a full one
   std::size_t encoding_bytes() const;  // of the budget, for what encoding one adds until its open form is let go
@@ -59,7 +67,8 @@ inline constexpr std::uint32_t kOpenForm = 1;
 // Thread-safe. Held by the cache and by each of its sequences.
 struct CacheCore {
   const KvCacheOptions options;
-  const std::vector<LayerForms> layers;
+  const std::vector<LayerForms> tables;       // of the layers that have keys and values of their own
+  const std::vector<std::uint32_t> table_of;  // by layer: which of the tables it reads
   const std::unique_ptr<PagePool> pool;
   std::optional<PrefixIndex> index;                // after the pool: it drops its pages first
   std::atomic<std::uint64_t> blocks_kept_raw = 0;  // not encoded since they held infinities or not-a-numbers
@@ -77,4 +86,4 @@ struct CacheCore {
   Result<Reservation> make_room(std::size_t bytes);
 };
 
-}  // namespace cairn
+}  // namespace cairn::cache

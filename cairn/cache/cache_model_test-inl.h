@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cairn/cache/kv_cache.h"
+#include "cairn/cache/pass.h"
 
 namespace cairn::testing {
 
@@ -25,8 +26,8 @@ inline KvCacheOptions make_options(std::size_t blocks, std::size_t index_blocks)
                          .budget_bytes = 0,
                          .index_budget_bytes = 0};
   options.plan.layers.assign(kLayers, {*find_codec("raw_f32"), *find_codec("raw_f16")});
-  const std::size_t pair = SideForms(options.plan, 0, Side::kKey, kShape).open_bytes +
-                           SideForms(options.plan, 0, Side::kValue, kShape).open_bytes;
+  const std::size_t pair = cache::SideForms(options.plan, 0, Side::kKey, kShape).open_bytes +
+                           cache::SideForms(options.plan, 0, Side::kValue, kShape).open_bytes;
   options.budget_bytes = blocks * kLayers * pair;
   options.index_budget_bytes = index_blocks * (kLayers * pair + 1024);
   return options;
@@ -61,15 +62,28 @@ inline std::vector<float> model_row(const ModelToken& token, std::uint32_t layer
   return row;
 }
 
-// Stores the rows of `tokens`, all of them reserved, in all layers.
-inline void store_tokens(Sequence& sequence, std::span<const ModelToken> tokens) {
+// Threads and memory of this thread's passes.
+inline PassRunner& passes() {
+  thread_local ThreadPool pool(1);
+  thread_local PassRunner runner(/*heads=*/2, pool);
+  return runner;
+}
+
+inline Result<Pass> begin(Sequence& sequence, std::span<const std::int32_t> positions,
+                          std::span<const std::size_t> slots = {}) {
+  const PassRows rows{&sequence, positions, slots};
+  return passes().begin({&rows, 1});
+}
+
+// Stores the rows of `tokens` in all layers.
+inline void store_tokens(Pass& pass, std::span<const ModelToken> tokens) {
   for (std::uint32_t l = 0; l < kLayers; ++l) {
     std::vector<float> k, v;
     for (const ModelToken& token : tokens) {
       std::ranges::copy(model_row(token, l, Side::kKey), std::back_inserter(k));
       std::ranges::copy(model_row(token, l, Side::kValue), std::back_inserter(v));
     }
-    sequence.store(l, 0, tokens.size(), k.data(), v.data());
+    pass.append(l, k.data(), v.data());
   }
 }
 
@@ -81,9 +95,9 @@ inline Status append(Sequence& sequence, std::vector<ModelToken>& model, std::sp
     positions.push_back(static_cast<std::int32_t>(all.size()));
     all.push_back(model_token(all, id, positions.back()));
   }
-  CAIRN_TRY_VOID(sequence.reserve(positions));
-  store_tokens(sequence, std::span(all).subspan(model.size()));
-  CAIRN_TRY_VOID(sequence.commit(ids));
+  CAIRN_TRY(Pass pass, begin(sequence, positions));
+  store_tokens(pass, std::span(all).subspan(model.size()));
+  CAIRN_TRY_VOID(pass.commit(ids));
   model = std::move(all);
   return {};
 }
@@ -94,9 +108,10 @@ inline std::vector<ModelToken> model_of(std::span<const TokenId> ids) {
   return model;
 }
 
-// Decodes every page of the sequence; empty when all of it, reserved tokens included, equals the model.
-inline std::string difference(const KvCache&, const Sequence& sequence, std::span<const ModelToken> model) {
-  if (sequence.size() + sequence.reserved() != model.size()) return "wrong size";
+// Decodes every page of the sequence; empty when all of it, `in_pass` new tokens of a pass included, equals the model.
+inline std::string difference(const KvCache&, const Sequence& sequence, std::span<const ModelToken> model,
+                              std::size_t in_pass = 0) {
+  if (sequence.size() + in_pass != model.size()) return "wrong size";
   for (std::size_t t = 0; t < sequence.size(); ++t) {
     if (sequence.tokens()[t] != model[t].id) return "token " + std::to_string(t);
   }

@@ -4,8 +4,10 @@
 
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "cairn/cache/kv_cache.h"
+#include "cairn/cache/pass.h"
 #include "cairn/testing/random.h"
 
 namespace cairn {
@@ -34,15 +36,27 @@ class EncodedCache : public ::testing::Test {
       positions.push_back(static_cast<std::int32_t>(sequence.size() + i));
       ids.push_back(positions.back());
     }
-    CAIRN_TRY_VOID(sequence.reserve(positions));
+    const PassRows part{&sequence, positions};
+    CAIRN_TRY(Pass pass, passes_.begin({&part, 1}));
     const std::size_t width = kShape.values_per_token();
     for (std::uint32_t l = 0; l < kLayers; ++l) {
       std::vector<float> rows(count * width);
       for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = value(sequence.size() + i / width, i % width);
-      sequence.store(l, 0, count, rows.data(), rows.data());
-      sequence.encode_due(l, sequence.size() + count, pool_);
+      pass.append(l, rows.data(), rows.data());
+      CAIRN_TRY_VOID(pass.attend({.layer = l, .rows = {}}));
     }
-    return sequence.commit(ids);
+    return pass.commit(ids);
+  }
+  // Of new tokens with equal rows, encoded at the first layer.
+  Pass begin(Sequence& sequence, std::size_t count, float value) {
+    std::vector<std::int32_t> positions;
+    for (std::size_t i = 0; i < count; ++i) positions.push_back(static_cast<std::int32_t>(sequence.size() + i));
+    const PassRows part{&sequence, positions};
+    Pass pass = passes_.begin({&part, 1}).value();
+    const std::vector<float> rows(count * kShape.values_per_token(), value);
+    pass.append(0, rows.data(), rows.data());
+    EXPECT_TRUE(pass.attend({.layer = 0, .rows = {}}));
+    return pass;
   }
   static float wave(std::size_t token, std::size_t channel) {
     return std::sin(static_cast<float>(token * 7 + channel * 3));
@@ -54,6 +68,7 @@ class EncodedCache : public ::testing::Test {
   }
 
   ThreadPool pool_{1};
+  PassRunner passes_{/*heads=*/2, pool_};
   std::unique_ptr<KvCache> cache_;
 };
 
@@ -71,20 +86,15 @@ TEST_F(EncodedCache, FullBlocksAreEncodedAndTheTailIsNot) {
 TEST_F(EncodedCache, QueriesSeeTheirOwnBlockAsItWasComputed) {
   make("kivi4-g32");
   Sequence sequence = cache_->open({});
-  std::vector<std::int32_t> positions(200);
-  for (std::int32_t i = 0; i < 200; ++i) positions[static_cast<std::size_t>(i)] = i;
-  ASSERT_TRUE(sequence.reserve(positions));
-  const std::vector<float> rows(200 * kShape.values_per_token(), 0.5f);
-  sequence.store(0, 0, 200, rows.data(), rows.data());
-  sequence.encode_due(0, 200, pool_);
+  std::optional<Pass> pass = begin(sequence, 200, 0.5f);
   for (const std::size_t token : {0u, 63u, 64u, 191u, 192u, 199u}) {
-    const SeenPages seen = sequence.seen(0, token);
+    const SeenPages seen = pass->seen(0, token);
     ASSERT_EQ(seen.settled.size(), token / kBlockTokens);
     ASSERT_EQ(seen.open.size(), 1u);
     EXPECT_EQ(seen.open[0].key_format->codec->name, "raw_f16");
     for (const PageView& view : seen.settled) EXPECT_EQ(view.key_format->codec->name, "kivi4-g32");
   }
-  sequence.rollback();
+  pass.reset();
   EXPECT_EQ(sequence.pages(0).size(), 0u);
   EXPECT_EQ(cache_->stats().bytes_used, 0u);
 }
@@ -93,13 +103,10 @@ TEST_F(EncodedCache, RollbackBringsBackTheOpenForm) {
   make("kivi2-g32");
   Sequence sequence = cache_->open({});
   ASSERT_TRUE(append(sequence, 60, wave));
-  const std::vector<std::int32_t> positions = {60, 61, 62, 63, 64};
-  ASSERT_TRUE(sequence.reserve(positions));
-  const std::vector<float> rows(5 * kShape.values_per_token(), 3.0f);
-  sequence.store(0, 0, 5, rows.data(), rows.data());
-  sequence.encode_due(0, 65, pool_);
-  EXPECT_EQ(encoded(sequence, 0)[0], true);
-  sequence.rollback();
+  {
+    const Pass pass = begin(sequence, 5, 3.0f);
+    EXPECT_EQ(encoded(sequence, 0)[0], true);
+  }
   EXPECT_EQ(encoded(sequence, 0), std::vector<bool>({false}));
   const PageView& view = sequence.pages(0)[0];
   std::vector<float> out(60 * kShape.values_per_token());
@@ -114,9 +121,12 @@ TEST_F(EncodedCache, SinksAndRecentBlocksStayAsTheyWere) {
   Sequence sequence = cache_->open({});
   ASSERT_TRUE(append(sequence, 5 * 64 + 3, wave));
   EXPECT_EQ(encoded(sequence), std::vector<bool>({false, true, true, false, false, false}));
-  const SeenPages seen = sequence.seen(0, 5 * 64);
-  EXPECT_EQ(seen.settled.size(), 3u);
-  EXPECT_EQ(seen.open.size(), 3u);
+  {
+    const Pass pass = begin(sequence, 1, 1.0f);
+    const SeenPages seen = pass.seen(0, 0);
+    EXPECT_EQ(seen.settled.size(), 3u);
+    EXPECT_EQ(seen.open.size(), 3u);
+  }
   // What later queries see raw cannot be had from encoded blocks, so nothing is published.
   EXPECT_EQ(cache_->stats().index.blocks, 0u);
 }
@@ -226,18 +236,13 @@ TEST_F(EncodedCache, ReopenedBlocksAreCountedAnew) {
   Sequence sequence = cache_->open({});
   ASSERT_TRUE(append(sequence, 150, wave));
   ASSERT_TRUE(sequence.trim(100));
-  ASSERT_NE(sequence.counting_block(0, 99), nullptr);
+  ASSERT_NE(sequence.mass(0, 99), nullptr);
   ASSERT_TRUE(append(sequence, 28, wave));
   EXPECT_EQ(encoded(sequence), std::vector<bool>({true, true}));
 
   ASSERT_TRUE(append(sequence, 60, wave));
-  const std::vector<std::int32_t> positions = {188, 189, 190, 191};
-  ASSERT_TRUE(sequence.reserve(positions));
-  const std::vector<float> rows(4 * kShape.values_per_token(), 1.0f);
-  sequence.store(0, 0, 4, rows.data(), rows.data());
-  sequence.encode_due(0, 192, pool_);
-  sequence.rollback();
-  EXPECT_NE(sequence.counting_block(0, 187), nullptr);
+  { const Pass pass = begin(sequence, 4, 1.0f); }
+  EXPECT_NE(sequence.mass(0, 187), nullptr);
   ASSERT_TRUE(append(sequence, 10, wave));
   EXPECT_EQ(encoded(sequence), std::vector<bool>({true, true, true, false}));
 }

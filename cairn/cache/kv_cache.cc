@@ -5,33 +5,48 @@
 #include <utility>
 
 #include "cairn/cache/block_parts.h"
-#include "cairn/cache/kv_connector.h"
 #include "cairn/cache/pending_load.h"
 
 namespace cairn {
 
 Result<std::unique_ptr<KvCache>> KvCache::create(const KvCacheOptions& options) {
-  CAIRN_TRY(auto core, CacheCore::create(options));
+  CAIRN_TRY(auto core, cache::CacheCore::create(options));
   return std::unique_ptr<KvCache>(new KvCache(std::move(core)));
 }
 
-KvCache::KvCache(std::shared_ptr<CacheCore> core) : core_(std::move(core)) {}
+KvCache::KvCache(std::shared_ptr<cache::CacheCore> core) : core_(std::move(core)) {}
 
-Sequence KvCache::open(std::span<const TokenId> prompt) {
-  Sequence sequence(core_);
-  if (core_->index && !prompt.empty()) {
-    if (core_->options.store) core_->options.store->warm(*core_, prompt.first(prompt.size() - 1));
-    sequence.attach(core_->index->match(core_->options.root, prompt.first(prompt.size() - 1)), prompt);
-  }
-  return sequence;
+Sequence KvCache::open(std::span<const TokenId> prompt, std::span<const Digest> keys) {
+  return open_keyed(prompt, keys, /*wait=*/true);
 }
 
-Sequence KvCache::open_while_loading(std::span<const TokenId> prompt) {
-  if (!core_->index || !core_->options.store || prompt.empty()) return open(prompt);
-  const auto reusable = prompt.first(prompt.size() - 1);
+Sequence KvCache::open_while_loading(std::span<const TokenId> prompt, std::span<const Digest> keys) {
+  return open_keyed(prompt, keys, /*wait=*/false);
+}
+
+Sequence KvCache::open_keyed(std::span<const TokenId> prompt, std::span<const Digest> keys, bool wait) {
   Sequence sequence(core_);
-  sequence.incoming_ = core_->options.store->begin(*core_, reusable);
-  sequence.attach(core_->index->match(core_->options.root, reusable), prompt);
+  if (!core_->index || prompt.empty()) return sequence;
+  cache::SequenceState& state = *sequence.state_;
+  auto keyed = std::make_shared<cache::KeyedPrompt>();
+  keyed->tokens.assign(prompt.begin(), prompt.end());
+  keyed->keys = block_keys(core_->options.root, prompt, keys);
+  state.prompt = keyed;
+  const std::size_t reusable = (prompt.size() - 1) / kBlockTokens;
+  const auto tokens = prompt.first(reusable * kBlockTokens);
+  const auto reusable_keys = std::span<const Digest>(keyed->keys).first(reusable);
+  if (core_->options.store != nullptr && reusable > 0) {
+    if (wait) {
+      cache::PendingLoad::warm(*core_, tokens, reusable_keys);
+    } else {
+      sequence.load_ = cache::PendingLoad::begin(*core_, tokens, reusable_keys);
+    }
+  }
+  const PrefixMatch match = core_->index->match(core_->options.root, tokens, reusable_keys);
+  for (const PrefixMatch::Block& block : match.blocks) {
+    state.append_block(block.key, block.pages, tokens.subspan(state.tokens.size(), kBlockTokens));
+  }
+  state.reused = state.tokens.size();
   return sequence;
 }
 
@@ -42,7 +57,7 @@ std::size_t KvCache::bytes_per_token() const {
 std::size_t KvCache::block_bytes(std::size_t number) const {
   if (number >= core_->options.plan.sink_blocks) return core_->settled_block_bytes();
   std::size_t bytes = 0;
-  for (const LayerForms& layer : core_->layers) bytes += layer.open_bytes();
+  for (const cache::LayerForms& layer : core_->tables) bytes += layer.open_bytes();
   return bytes;
 }
 
@@ -58,7 +73,7 @@ std::size_t KvCache::bytes_for(std::size_t tokens) const {
   // A tail that is open takes as much as the block before it did beyond its settled form.
   const std::size_t in_both_forms = plan.exact_prefill || tail != 0 || full == stay ? 0 : 1;
   std::size_t bytes = 0;
-  for (const LayerForms& layer : core_->layers) {
+  for (const cache::LayerForms& layer : core_->tables) {
     bytes += open * layer.open_bytes();
     bytes += (full - stay) * (plan.exact_prefill ? layer.encoding_bytes() : layer.settled_bytes());
     bytes += in_both_forms * (layer.open_bytes() + layer.encoding_bytes() - layer.settled_bytes());

@@ -30,17 +30,18 @@ class KvCache {
   static Result<std::unique_ptr<KvCache>> create(const KvCacheOptions& options);
 
   // What create would say of these options, without making anything; the root does not matter.
-  static Status check(const KvCacheOptions& options) { return CacheCore::check(options); }
+  static Status check(const KvCacheOptions& options) { return cache::CacheCore::check(options); }
 
   // A sequence that already holds the longest known prefix of whole blocks, but never the whole prompt: the last token
-  // must be computed for its logits. It may be empty; so may the prompt.
-  Sequence open(std::span<const TokenId> prompt);
+  // must be computed for its logits. It may be empty; so may the prompt. `keys` are those of its leading whole blocks
+  // as far as the caller knows them: what is missing is hashed here.
+  Sequence open(std::span<const TokenId> prompt, std::span<const Digest> keys = {});
 
-  // The same, but blocks that only the store has may still be on their way: see Sequence::awaits_blocks(). Without a
-  // store it is open().
-  Sequence open_while_loading(std::span<const TokenId> prompt);
+  // The same, but blocks that only the store has may still be on their way: see Sequence::poll_load(). Without a store
+  // it is open().
+  Sequence open_while_loading(std::span<const TokenId> prompt, std::span<const Digest> keys = {});
 
-  // A sequence of its own that shares all pages with `sequence`. Requires: no reserved tokens there.
+  // A sequence of its own that shares all pages with `sequence`. Requires: no pass on it.
   Sequence fork(const Sequence& sequence) { return sequence.fork(); }
 
   const KvCacheOptions& options() const { return core_->options; }
@@ -62,9 +63,10 @@ class KvCache {
   void clear();
 
  private:
-  explicit KvCache(std::shared_ptr<CacheCore> core);
+  explicit KvCache(std::shared_ptr<cache::CacheCore> core);
+  Sequence open_keyed(std::span<const TokenId> prompt, std::span<const Digest> keys, bool wait);
 
-  std::shared_ptr<CacheCore> core_;
+  std::shared_ptr<cache::CacheCore> core_;
 };
 
 }  // namespace cairn

@@ -48,18 +48,50 @@ void check_append(KvCache& cache, Live& live, std::span<const TokenId> ids) {
     positions.push_back(static_cast<std::int32_t>(plain ? model.size() : 3 * model.size() + 5));
     model.push_back(model_token(model, id, positions.back()));
   }
-  const Status reserved = live.sequence.reserve(positions);
-  if (!reserved) {
-    RC_ASSERT(reserved.error().code == ErrorCode::kOutOfBudget);
+  auto pass = testing::begin(live.sequence, positions);
+  if (!pass) {
+    RC_ASSERT(pass.error().code == ErrorCode::kOutOfBudget);
     return;
   }
-  testing::store_tokens(live.sequence, std::span(model).subspan(live.model.size()));
-  RC_ASSERT(difference(cache, live.sequence, model) == "");
-  if (*rc::gen::weightedElement<bool>({{1, true}, {4, false}})) {
-    live.sequence.rollback();
+  testing::store_tokens(*pass, std::span(model).subspan(live.model.size()));
+  RC_ASSERT(difference(cache, live.sequence, model, ids.size()) == "");
+  if (*rc::gen::weightedElement<bool>({{1, true}, {4, false}})) return;  // rolled back
+  RC_ASSERT(pass->commit(ids).has_value());
+  live.model = std::move(model);
+}
+
+// Some tokens of the sequence in any order, at new positions, perhaps with new ones behind them.
+void check_rewrite(KvCache& cache, Live& live) {
+  std::vector<ModelToken> model = live.model;
+  const auto added = *rc::gen::inRange<std::size_t>(0, 70);
+  std::vector<std::size_t> slots;
+  for (std::size_t s = 0; s < live.model.size(); ++s) {
+    if (*rc::gen::weightedElement<bool>({{1, true}, {9, false}})) slots.push_back(s);
+  }
+  for (std::size_t i = 0; i < added; ++i) slots.push_back(live.model.size() + i);
+  model.resize(live.model.size() + added);
+  for (std::size_t i = slots.size(); i > 1; --i) std::swap(slots[i - 1], slots[*rc::gen::inRange<std::size_t>(0, i)]);
+  std::vector<std::int32_t> positions;
+  std::vector<TokenId> ids;
+  std::vector<ModelToken> rows;
+  for (const std::size_t slot : slots) {
+    ids.push_back(*rc::gen::inRange<TokenId>(0, 5000));
+    positions.push_back(static_cast<std::int32_t>(slot + 3 * (slot % 7)));
+    model[slot] = model_token({}, ids.back(), positions.back());
+    rows.push_back(model[slot]);
+  }
+  if (slots.empty()) return;
+  const bool rewrites = std::ranges::any_of(slots, [&](std::size_t s) { return s < live.model.size(); });
+  auto pass = testing::begin(live.sequence, positions, slots);
+  if (!pass) {
+    RC_ASSERT(pass.error().code == ErrorCode::kOutOfBudget);
+    RC_ASSERT(difference(cache, live.sequence, live.model) == "");
     return;
   }
-  RC_ASSERT(live.sequence.commit(ids).has_value());
+  testing::store_tokens(*pass, rows);
+  if (*rc::gen::arbitrary<bool>()) return;  // rolled back
+  RC_ASSERT(pass->commit(ids).has_value());
+  RC_ASSERT(!rewrites || !live.sequence.intact());
   live.model = std::move(model);
 }
 
@@ -73,7 +105,7 @@ void run_model() {
   std::vector<Live> all;
   const auto steps = *rc::gen::inRange(0, 100);
   for (int step = 0; step < steps; ++step) {
-    const int action = *rc::gen::weightedElement<int>({{4, 0}, {8, 1}, {2, 2}, {3, 3}, {3, 4}, {1, 5}});
+    const int action = *rc::gen::weightedElement<int>({{4, 0}, {8, 1}, {2, 2}, {3, 3}, {3, 4}, {1, 5}, {3, 6}});
     if (action == 0 && all.size() < 6) {
       const std::vector<TokenId> prompt = make_prompt();
       Sequence sequence = cache->open(prompt);
@@ -95,6 +127,8 @@ void run_model() {
       } else if (action == 3) {
         live.model.resize(*rc::gen::inRange<std::size_t>(0, live.model.size() + 1));
         RC_ASSERT(live.sequence.trim(live.model.size()).has_value());
+      } else if (action == 6) {
+        check_rewrite(*cache, live);
       } else if (action == 4) {
         std::swap(live, all.back());
         all.pop_back();

@@ -71,6 +71,21 @@ TEST(KvCache, ReusesWholeBlocksButNeverTheWholePrompt) {
   EXPECT_EQ(cache->open(ids).size(), 0u);
 }
 
+TEST(KvCache, KeysThatTheCallerHasAreNotHashedAgain) {
+  const auto cache = make_cache(16, 16);
+  const std::vector<TokenId> ids = stream(0, 0, 200);
+  std::vector<Digest> made_up(3);
+  for (std::size_t i = 0; i < made_up.size(); ++i) made_up[i].bytes[0] = static_cast<std::uint8_t>(i + 1);
+  std::vector<ModelToken> model;
+  Sequence sequence = cache->open(ids, made_up);
+  ASSERT_TRUE(append(sequence, model, std::span(ids).first(130)));
+  ASSERT_TRUE(append(sequence, model, stream(1, 130, 70)));  // not the prompt any more
+  ASSERT_EQ(sequence.block_keys().size(), 3u);
+  EXPECT_EQ(sequence.block_keys()[1], made_up[1]);
+  EXPECT_EQ(sequence.block_keys()[2], block_key(made_up[1], std::span(sequence.tokens()).subspan(128, 64)));
+  EXPECT_EQ(cache->open(ids, made_up).size(), 128u);
+}
+
 TEST(KvCache, GeneratedBlocksAreAsReusableAsPromptBlocks) {
   const auto cache = make_cache(16, 16);
   const std::vector<TokenId> ids = stream(0, 0, 130);
@@ -99,9 +114,10 @@ TEST(KvCache, BlocksAtOtherPositionsAreNotPublished) {
   const std::vector<TokenId> ids = stream(0, 0, 128);
   std::vector<std::int32_t> positions(128);
   for (int i = 0; i < 128; ++i) positions[i] = i == 127 ? 500 : i;
-  ASSERT_TRUE(sequence.reserve(positions));
-  testing::store_tokens(sequence, model_of(ids));
-  ASSERT_TRUE(sequence.commit(ids));
+  auto pass = testing::begin(sequence, positions);
+  ASSERT_TRUE(pass);
+  testing::store_tokens(*pass, model_of(ids));
+  ASSERT_TRUE(pass->commit(ids));
   EXPECT_EQ(sequence.block_keys().size(), 1u);
   EXPECT_EQ(cache->stats().index.blocks, 1u);
   EXPECT_EQ(sequence.pages(0)[1].positions[63], 500);
@@ -143,19 +159,18 @@ TEST(KvCache, TrimInsideAPublishedBlockLeavesItIntact) {
   EXPECT_EQ(difference(*cache, warm, model_of(ids)), "");
 }
 
-TEST(KvCache, AFailedReserveChangesNothingAndSaysWhatFits) {
+TEST(KvCache, APassWithoutRoomChangesNothingAndSaysWhatFits) {
   const auto cache = make_cache(2, 0);
   std::vector<ModelToken> model;
   Sequence sequence = cache->open({});
   ASSERT_TRUE(append(sequence, model, stream(0, 0, 50)));
   const std::vector<std::int32_t> positions(100, 0);
-  const Status failed = sequence.reserve(positions);
+  const auto failed = testing::begin(sequence, positions);
   ASSERT_FALSE(failed);
   EXPECT_EQ(failed.error().code, ErrorCode::kOutOfBudget);
   EXPECT_THAT(failed.error().message, ::testing::HasSubstr("78 of 100"));
-  EXPECT_EQ(sequence.reserved(), 0u);
   EXPECT_EQ(difference(*cache, sequence, model), "");
-  EXPECT_TRUE(sequence.reserve(std::span(positions).first(78)));
+  EXPECT_TRUE(testing::begin(sequence, std::span(positions).first(78)));
 }
 
 TEST(KvCache, AForkThatCannotCopyItsTailSaysThatNothingFits) {
@@ -164,7 +179,7 @@ TEST(KvCache, AForkThatCannotCopyItsTailSaysThatNothingFits) {
   Sequence a = cache->open({});
   ASSERT_TRUE(append(a, model, stream(0, 0, 10)));
   std::optional<Sequence> b = cache->fork(a);
-  const Status failed = a.reserve(std::vector<std::int32_t>{10, 11});
+  const auto failed = testing::begin(a, std::vector<std::int32_t>{10, 11});
   EXPECT_THAT(failed.error().message, ::testing::HasSubstr("0 of 2"));
   b.reset();
   EXPECT_TRUE(append(a, model, stream(0, 10, 2)));
@@ -180,9 +195,9 @@ TEST(KvCache, MakesRoomFromTheIndexButKeepsWhatCannotHelp) {
   }
   EXPECT_EQ(cache->stats().index.blocks, 3u);
   Sequence sequence = cache->open({});
-  EXPECT_FALSE(sequence.reserve(std::vector<std::int32_t>(5 * 64)));  // never fits: nothing is evicted for it
+  EXPECT_FALSE(testing::begin(sequence, std::vector<std::int32_t>(5 * 64)));  // never fits: nothing is evicted for it
   EXPECT_EQ(cache->stats().index.blocks, 3u);
-  EXPECT_TRUE(sequence.reserve(std::vector<std::int32_t>(3 * 64)));
+  EXPECT_TRUE(testing::begin(sequence, std::vector<std::int32_t>(3 * 64)));
   EXPECT_EQ(cache->stats().index.blocks, 1u);
 }
 
@@ -190,13 +205,25 @@ TEST(KvCache, MisuseIsAnError) {
   const auto cache = make_cache(4, 0);
   Sequence sequence = cache->open({});
   const std::vector<std::int32_t> positions = {0, 1};
-  ASSERT_TRUE(sequence.reserve(positions));
-  EXPECT_EQ(sequence.reserve(positions).error().code, ErrorCode::kInvalidArgument);
-  EXPECT_EQ(sequence.commit(stream(0, 0, 3)).error().code, ErrorCode::kInvalidArgument);
-  sequence.rollback();
+  {
+    ThreadPool pool(1);
+    PassRunner other(2, pool);
+    const PassRows again{&sequence, positions};
+    auto pass = testing::begin(sequence, positions);
+    ASSERT_TRUE(pass);
+    EXPECT_EQ(other.begin({&again, 1}).error().code, ErrorCode::kInvalidArgument);
+    EXPECT_EQ(sequence.trim(0).error().code, ErrorCode::kInvalidArgument);
+    EXPECT_EQ(sequence.hide({}).error().code, ErrorCode::kInvalidArgument);
+    EXPECT_EQ(pass->commit(stream(0, 0, 3)).error().code, ErrorCode::kInvalidArgument);
+    EXPECT_EQ(sequence.pages(0).size(), 1u);
+  }
   EXPECT_EQ(sequence.pages(0).size(), 0u);
-  EXPECT_TRUE(sequence.commit({}));
-  EXPECT_TRUE(sequence.reserve({}));
+  const PassRows twice[] = {{&sequence, positions}, {&sequence, positions}};
+  EXPECT_EQ(testing::passes().begin(twice).error().code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(sequence.pages(0).size(), 0u);
+  auto nothing = testing::begin(sequence, {});
+  ASSERT_TRUE(nothing);
+  EXPECT_TRUE(nothing->commit({}));
 }
 
 TEST(KvCache, SequencesOutliveTheCache) {

@@ -1,20 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// Between a KV cache and a store: what a prompt needs is loaded into the prefix index before a sequence is opened on
-// it, and blocks are written behind as they are sealed. Loads that would take longer than computing are not made.
+// What ties a KV cache to a store: where its blocks go, whether loading some beats computing them, and what came of it.
+// It knows records and rates, not pages: those are block_parts.h and pending_load.h.
 #pragma once
 
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
+#include "cairn/base/clock.h"
 #include "cairn/base/hash.h"
-#include "cairn/block/block_key.h"
-#include "cairn/cache/cache_core.h"
-#include "cairn/cache/pending_load.h"
-#include "cairn/reuse/prefix_index.h"
 #include "cairn/store/store.h"
 
 namespace cairn {
@@ -42,42 +41,39 @@ class KvConnector {
  public:
   explicit KvConnector(KvConnectorOptions options);
 
-  // Puts what the store has of the prompt's blocks, and the index has not, into the index. Returns how many blocks.
-  // Never fails: what cannot be had is computed.
-  std::size_t warm(CacheCore& core, std::span<const TokenId> prompt);
+  const std::shared_ptr<Store>& shared_store() const { return options_.store; }
+  Store& store() { return *options_.store; }
+  const Digest& recipe() const { return options_.recipe; }
 
-  // The same for a sequence that goes on by itself meanwhile: starts to load what is worth loading. Null when there is
-  // nothing.
-  std::unique_ptr<PendingLoad> begin(CacheCore& core, std::span<const TokenId> prompt);
+  // Of blocks that lie in these tiers: how many of the leading ones are computed sooner than all would be loaded. None
+  // when loading is fast, all when it is not worth it. `record_bytes` is the least that a block takes.
+  std::size_t head_to_compute(std::span<const std::size_t> tiers, std::uint64_t record_bytes);
+  // A load that goes worse than expected costs at most as much again as computing would have.
+  Deadline load_deadline(std::size_t blocks) const;
 
-  // What a sequence of `tokens` tokens that awaits these blocks should do now, computing at most `chunk` tokens at a
-  // time. Looks on for a moment before it says kWait.
+  // What is better than to wait for `tokens_left` tokens that should be there in `left_s` seconds (nothing while that
+  // is not known), after `waited_s`, when at most `chunk` tokens are computed at a time.
   enum class Advice : std::uint8_t {
-    kJoin,     // take the blocks
-    kWait,     // they will be there sooner than a chunk is computed
-    kCompute,  // a chunk: it is done before the blocks are there
-    kAbandon,  // all of it: the blocks come later than that
+    kWait,     // nothing: they will be there sooner than a chunk is computed
+    kCompute,  // a chunk: it is done before they are there
+    kAbandon,  // to compute all of it: they come later than that
   };
-  Advice advise(const PendingLoad& incoming, std::size_t tokens, std::size_t chunk,
-                std::chrono::milliseconds look) const;
-  void count_loaded(std::size_t blocks) { blocks_loaded_.fetch_add(blocks, std::memory_order_relaxed); }
-  void count_heads(std::size_t blocks) { heads_computed_.fetch_add(blocks, std::memory_order_relaxed); }
-  void count_load_time(std::chrono::steady_clock::time_point since);
+  Advice advise(std::optional<double> left_s, double waited_s, std::size_t tokens_left, std::size_t chunk) const;
 
-  // Queues a block that has just been sealed; its pages are copied.
-  void write_behind(const CacheCore& core, const SealedBlock& block, std::uint32_t depth);
+  // Queues a block for the tiers: the bytes of its parts are copied. Requires: meta.parts and the parts' bytes.
+  void write(BlockMeta meta, std::span<const std::span<const std::byte>> parts);
 
   // Prefill went so fast: what a load must beat.
   void observe_prefill(std::size_t tokens, double seconds) { prefill_.observe(static_cast<double>(tokens), seconds); }
 
+  void count_loaded(std::size_t blocks) { blocks_loaded_.fetch_add(blocks, std::memory_order_relaxed); }
+  void count_heads(std::size_t blocks) { heads_computed_.fetch_add(blocks, std::memory_order_relaxed); }
+  void count_refused() { blocks_refused_.fetch_add(1, std::memory_order_relaxed); }
+  void count_load_time(std::chrono::steady_clock::time_point since);
+  std::uint64_t blocks_refused() const { return blocks_refused_.load(std::memory_order_relaxed); }
   KvConnectorStats stats() const;
-  Store& store() { return *options_.store; }
 
  private:
-  std::size_t worth_computing(std::span<const std::size_t> tiers, std::uint64_t record_bytes);
-  Deadline load_deadline(std::size_t blocks) const;
-  std::unique_ptr<PendingLoad> begin(CacheCore& core, std::span<const TokenId> prompt, bool may_split);
-
   const KvConnectorOptions options_;
   ReadRate prefill_;
   std::atomic<std::uint64_t> blocks_loaded_{0}, blocks_written_{0}, loads_skipped_{0}, blocks_refused_{0},

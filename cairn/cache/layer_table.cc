@@ -2,11 +2,14 @@
 #include "cairn/cache/layer_table.h"
 
 #include <algorithm>
+#include <atomic>
+#include <bit>
 #include <utility>
 
 #include "cairn/base/check.h"
+#include "cairn/codec/codec.h"
 
-namespace cairn {
+namespace cairn::cache {
 namespace {
 
 void set_count(PageView& view, std::uint32_t count) {
@@ -20,10 +23,45 @@ const PageFormat* format_of(const SideForms& side, const PageRef& page) {
   return page.form() == kOpenForm ? &side.open : &side.settled;
 }
 
+struct Job {
+  const SideForms* side;
+  const std::byte* open;
+  const float* mass;
+  PageRef page;
+};
+
+PageRef reopened(const SideForms& side, const PageRef& page, Reservation& room) {
+  PageRef open = room.take(side.open_bytes, kOpenForm);
+  const std::size_t width = side.open.shape.values_per_token();
+  std::vector<float> rows(kBlockTokens * width);
+  side.settled.codec->decode(side.settled, page.data(), kBlockTokens, rows.data());
+  for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
+    side.open.codec->store_token(side.open, open.data(), t, rows.data() + t * width);
+  }
+  return open;
+}
+
+// A side that encodes gets its rows in the codec's basis, and notices what no code can stand for.
+void store_row(const SideForms& side, LayerTable::Entry& entry, const PageRef& page, std::uint32_t slot,
+               std::span<const float> row) {
+  thread_local std::vector<float> transformed;
+  if (side.settled.codec->hadamard) {
+    transformed.assign(row.begin(), row.end());
+    hadamard_heads(transformed, side.open.shape.head_dim);
+    row = transformed;
+  }
+  if (side.encodes() && !fits_f16(row)) {
+    std::atomic_ref(entry.unencodable).store(true, std::memory_order_relaxed);
+  }
+  side.open.codec->store_token(side.open, page.data(), slot, row.data());
+}
+
 }  // namespace
 
-SeenPages LayerTable::seen(std::size_t block, std::size_t recent) const {
-  const std::size_t end = lower_bound(block + 1), open = lower_bound(block - std::min(block, recent));
+SeenPages LayerTable::seen(std::size_t block, std::int32_t position, std::size_t recent) const {
+  const std::size_t own_end = lower_bound(block + 1), open = lower_bound(block - std::min(block, recent));
+  std::size_t end = blocks();
+  while (end > own_end && views_[end - 1].min_position > position) --end;
   return {std::span(views_).first(open), std::span(open_views_).subspan(open, end - open)};
 }
 
@@ -79,15 +117,24 @@ void LayerTable::replace_pages(std::size_t block, PageRef keys, PageRef values) 
   renew_views(block);
 }
 
-void LayerTable::reopen(std::size_t block, PageRef keys, PageRef values) {
-  replace_pages(block, std::move(keys), std::move(values));
-  entries_[block].settled = false;
-  count_anew(entries_[block]);
+void LayerTable::restore(std::size_t block, Entry entry, std::uint32_t count) {
+  entries_[block] = std::move(entry);
+  views_[block].positions = entries_[block].positions->data();
+  set_count(views_[block], count);
+  renew_views(block);
+}
+
+void LayerTable::store(std::size_t token, const float* k, const float* v) {
+  Entry& entry = entries_[find(token)];
+  const auto slot = static_cast<std::uint32_t>(token % kBlockTokens);
+  const std::size_t width = forms_->spec.shape.values_per_token();
+  store_row(forms_->keys, entry, entry.keys, slot, {k, width});
+  store_row(forms_->values, entry, entry.values, slot, {v, width});
 }
 
 void LayerTable::count_anew(Entry& entry) const {
-  entry.later_probes = 0;
-  if (forms_->needs_mass()) entry.mass.assign(forms_->keys.open.shape.kv_heads * kBlockTokens, 0.0f);
+  entry.mass.stop();
+  if (forms_->reads_mass()) entry.mass.collect(forms_->spec.shape.kv_heads);
 }
 
 void LayerTable::replace_positions(std::size_t block, std::shared_ptr<PositionBlock> positions) {
@@ -97,13 +144,56 @@ void LayerTable::replace_positions(std::size_t block, std::shared_ptr<PositionBl
   renew_views(block);
 }
 
+void LayerTable::encode(std::span<const std::size_t> blocks, Reservation& room, ThreadPool& pool,
+                        std::atomic<std::uint64_t>& kept_raw) {
+  std::vector<Job> jobs;
+  std::vector<std::vector<float>> means(blocks.size());
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
+    const Entry& entry = entries_[blocks[i]];
+    if (entry.unencodable) {
+      kept_raw.fetch_add(1, std::memory_order_relaxed);
+      continue;
+    }
+    if (forms_->reads_mass()) means[i] = entry.mass.means(forms_->spec.shape.kv_heads);
+    const float* mass = means[i].empty() ? nullptr : means[i].data();
+    for (const auto& [side, open] :
+         {std::pair(&forms_->keys, &entry.keys), std::pair(&forms_->values, &entry.values)}) {
+      if (!side->encodes()) continue;
+      jobs.push_back({side, open->data(), mass, room.take(side->settled_bytes, kSettledForm)});
+    }
+  }
+  pool.run(jobs.size(), [&](std::size_t i, unsigned) {
+    const Job& job = jobs[i];
+    job.side->settled.codec->encode(job.side->settled, {job.open, job.mass}, job.page.data());
+  });
+  auto job = jobs.begin();
+  for (const std::size_t block : blocks) {
+    PageRef keys, values;
+    const bool encoded = !entries_[block].unencodable;
+    if (encoded && forms_->keys.encodes()) keys = std::move((job++)->page);
+    if (encoded && forms_->values.encodes()) values = std::move((job++)->page);
+    settle(block, std::move(keys), std::move(values));
+  }
+}
+
+// The pages of a block in their settled form, empty where a side is not encoded.
 void LayerTable::settle(std::size_t block, PageRef keys, PageRef values) {
   Entry& entry = entries_[block];
   if (keys) entry.open_keys = std::exchange(entry.keys, std::move(keys));
   if (values) entry.open_values = std::exchange(entry.values, std::move(values));
   entry.settled = true;
-  entry.mass = {};
+  entry.mass.stop();
   renew_views(block);
+}
+
+void LayerTable::reopen(std::size_t block, Reservation& room) {
+  Entry& entry = entries_[block];
+  const auto open = [&](const SideForms& side, const PageRef& page) {
+    return page.form() == kOpenForm ? page : reopened(side, page, room);
+  };
+  replace_pages(block, open(forms_->keys, entry.keys), open(forms_->values, entry.values));
+  entry.settled = false;
+  count_anew(entry);
 }
 
 void LayerTable::let_go_of_open_forms(std::size_t first) {
@@ -156,4 +246,10 @@ void LayerTable::shrink(std::size_t tokens) {
   renew_views(entries_.size() - 1);
 }
 
-}  // namespace cairn
+bool fits_f16(std::span<const float> values) {
+  std::uint32_t largest = 0;
+  for (const float value : values) largest = std::max(largest, std::bit_cast<std::uint32_t>(value) & 0x7fffffffu);
+  return largest <= std::bit_cast<std::uint32_t>(65504.0f);
+}
+
+}  // namespace cairn::cache

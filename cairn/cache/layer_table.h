@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -11,19 +12,15 @@
 #include <vector>
 
 #include "cairn/attention/page_view.h"
+#include "cairn/attention/signals.h"
+#include "cairn/base/thread_pool.h"
 #include "cairn/block/page_pool.h"
 #include "cairn/block/shape.h"
 #include "cairn/cache/cache_core.h"
 
-namespace cairn {
+namespace cairn::cache {
 
 using PositionBlock = std::array<std::int32_t, kBlockTokens>;
-
-// What a query sees: first blocks as they are stored, then those that it sees as they were computed.
-struct SeenPages {
-  std::span<const PageView> settled;
-  std::span<const PageView> open;
-};
 
 // Layers may hold different tokens, so each has a table of its own; layers that hold the same tokens share the position
 // blocks. Full position blocks are never written and may be shared between sequences; that of the open tail belongs to
@@ -38,10 +35,9 @@ class LayerTable {
     // The open form of what has been encoded, until let_go_of_open_forms().
     PageRef open_keys{};
     PageRef open_values{};
-    bool unencodable = false;   // holds infinities or not-a-numbers
-    bool settled = false;       // encoded, or kept open for good
-    std::vector<float> mass{};  // attention that each token got, [kv_heads, kBlockTokens], if the layer asks for it
-    std::uint32_t later_probes = 0;  // queries of later blocks that are part of it
+    bool unencodable = false;  // holds infinities or not-a-numbers
+    bool settled = false;      // encoded, or kept open for good
+    AttentionMass mass{};      // while the block is open, if the layer's codecs read it
 
     std::size_t number() const { return first_token / kBlockTokens; }
   };
@@ -53,8 +49,9 @@ class LayerTable {
 
   // One view per page, kept up to date by every change; changes invalidate the span.
   std::span<const PageView> views() const { return views_; }
-  // What a query of block number `block` sees when the last `recent` blocks before it are as they were computed.
-  SeenPages seen(std::size_t block, std::size_t recent) const;
+  // What a query at `position` that lies in block number `block` sees when the last `recent` blocks before it are as
+  // they were computed. Blocks after its own are there only as far as they hold positions that it may see.
+  SeenPages seen(std::size_t block, std::int32_t position, std::size_t recent) const;
   std::size_t blocks() const { return entries_.size(); }
   std::uint32_t tail_tokens() const;  // in the last page if that is not full, else 0
   const Entry& entry(std::size_t block) const { return entries_[block]; }
@@ -69,15 +66,24 @@ class LayerTable {
   // Whatever open form there was beside the old pages is let go.
   void replace_pages(std::size_t block, PageRef keys, PageRef values);
   void replace_positions(std::size_t block, std::shared_ptr<PositionBlock> positions);
+  // A block as it was.
+  void restore(std::size_t block, Entry entry, std::uint32_t count);
 
-  // The pages of a block in their settled form, empty where a side is not encoded. Its open form stays beside it.
-  void settle(std::size_t block, PageRef keys, PageRef values);
+  // Writes one token's K and V, [kv_heads, head_dim] each, into the open page of its block, in the basis of the layer's
+  // codecs; notices what no code can stand for. Thread-safe for distinct tokens. Requires: find(token) != blocks().
+  void store(std::size_t token, const float* k, const float* v);
+
+  // Encodes these full blocks with pages from `room`. Blocks that hold what cannot be encoded stay as they are and are
+  // counted in `kept_raw`. The open forms stay beside the encoded ones.
+  void encode(std::span<const std::size_t> blocks, Reservation& room, ThreadPool& pool,
+              std::atomic<std::uint64_t>& kept_raw);
   // From block number `first` on.
   void let_go_of_open_forms(std::size_t first);
   // Back to the open form, where there still is one; attention is counted from nothing again.
   void unsettle(std::size_t block);
-  // Pages that take tokens again in the place of a block's others; attention is counted from nothing again.
-  void reopen(std::size_t block, PageRef keys, PageRef values);
+  // Replaces the encoded pages of a block by open ones with what they decode to, so that it takes tokens again;
+  // attention is counted from nothing again.
+  void reopen(std::size_t block, Reservation& room);
 
   // Which block holds the sequence's token, or blocks() when it was dropped or is not there yet.
   std::size_t find(std::size_t token) const;
@@ -93,6 +99,7 @@ class LayerTable {
  private:
   void renew_views(std::size_t block);
   void count_anew(Entry& entry) const;
+  void settle(std::size_t block, PageRef keys, PageRef values);
 
   const LayerForms* forms_;
   std::vector<Entry> entries_;
@@ -100,4 +107,7 @@ class LayerTable {
   std::vector<PageView> open_views_;  // the same where there is no other form
 };
 
-}  // namespace cairn
+// Whether no value is infinite, not a number, or beyond what an open page can hold.
+bool fits_f16(std::span<const float> values);
+
+}  // namespace cairn::cache

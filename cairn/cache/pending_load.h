@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Blocks of a prompt that a store is loading into pages of the cache, layer by layer. What the store hands over is
-// checked here: sizes, recipe, tokens, and each layer's checksum as it is copied.
+// Blocks of a prompt on their way from a store into a sequence. What the store hands over is checked here: sizes,
+// recipe, tokens, and each page's checksum as it is copied.
+//
+//   on the way ──poll──► joined: the blocks are part of the sequence; layer by layer their pages arrive
+//       │                  │ ├─► finish: a pass has been computed on them; they go to the index
+//       │ abandoned,       │ └─► lost: some did not arrive; recover() keeps what is sound
+//       └ dropped          ▼
 #pragma once
 
 #include <atomic>
@@ -17,45 +22,87 @@
 #include "cairn/base/thread_pool.h"
 #include "cairn/block/block_key.h"
 #include "cairn/cache/cache_core.h"
+#include "cairn/cache/sequence_state.h"
 #include "cairn/store/store.h"
 
 namespace cairn {
 
-// Thread-compatible; must not outlive its cache, nor `refused`.
+enum class LoadState : std::uint8_t { kNone, kOnTheWay, kJoined, kLost };
+
+// What the owner of a sequence does next.
+enum class LoadStep : std::uint8_t {
+  kNone,     // compute: nothing is awaited, at this place or at all
+  kCompute,  // compute a chunk and ask again: it is done before the blocks are there
+  kWait,     // ask again: the blocks are there sooner than a chunk is computed
+  kJoined,   // compute: the wait is over, the sequence has grown by what came, which may be nothing
+};
+
+struct LoadPoll {
+  std::size_t chunk = 0;              // the most tokens that a pass would compute
+  std::chrono::milliseconds look{0};  // how long poll() looks on before it says kWait
+  bool whole = false;                 // join no sooner than all layers are there, or too late
+};
+
+}  // namespace cairn
+
+namespace cairn::cache {
+
+// Thread-compatible; must not outlive its cache.
 class PendingLoad {
  public:
+  // Starts to load what the store has of these blocks and the index has not, as far as that is worth it. `tokens` are
+  // whole blocks, `keys` are theirs. Null when there is nothing. Requires: a store and an index. Waits for the store's
+  // answer what it has, but not for long.
+  static std::unique_ptr<PendingLoad> begin(CacheCore& core, std::span<const TokenId> tokens,
+                                            std::span<const Digest> keys);
+  // Loads it into the index before it returns. Never fails: what cannot be had is computed.
+  static void warm(CacheCore& core, std::span<const TokenId> tokens, std::span<const Digest> keys);
+
+  ~PendingLoad();
+  PendingLoad(const PendingLoad&) = delete;
+  PendingLoad& operator=(const PendingLoad&) = delete;
+
+  LoadState state() const { return state_; }
+
+  // Whether the sequence has come to where the blocks follow.
+  bool due(const SequenceState& sequence) const;
+  // Moves on. After kNone, and after kJoined in another state than kJoined, the load is over. Requires: due(sequence).
+  LoadStep poll(SequenceState& sequence, const LoadPoll& how);
+
+  // Of joined blocks, before anything attends over this table: waits for its pages and those of tables before it. kIo
+  // when some do not arrive, or damaged: after that the pass cannot go on, and recover() follows its rollback.
+  Status arrive(std::size_t table, ThreadPool& pool);
+  // Ends a load whose pass has been rolled back: waits for the rest, keeps the leading blocks that are sound.
+  void recover(SequenceState& sequence, ThreadPool& pool);
+  // Ends a load all of whose pages have arrived, before the pass on it is committed.
+  void finish(SequenceState& sequence);
+
+ private:
   struct Wanted {
     std::size_t first = 0;  // number of the first block in its sequence
     Digest parent;          // of the first block: a key or the root
     std::vector<Digest> keys;
     std::vector<TokenId> tokens;  // of these blocks
-    Digest recipe;
   };
+  PendingLoad(CacheCore& core, Wanted wanted, Deadline deadline);
+  static std::unique_ptr<PendingLoad> begin(CacheCore& core, std::span<const TokenId> tokens,
+                                            std::span<const Digest> keys, bool may_split);
 
-  PendingLoad(CacheCore& core, std::shared_ptr<Store> store, Wanted wanted, Deadline deadline,
-              std::atomic<std::uint64_t>& refused);
-  ~PendingLoad() { load_->abandon(); }
-  PendingLoad(const PendingLoad&) = delete;
-  PendingLoad& operator=(const PendingLoad&) = delete;
-
-  std::size_t first() const { return wanted_.first; }
   std::size_t end() const { return wanted_.first + wanted_.keys.size(); }  // block number
-
-  // Whether prepare() will not wait, after some time. How long the load should still take; nothing while that is
-  // unknown.
-  bool ready(std::chrono::milliseconds within) const { return load_->have_part(0, within).has_value(); }
-  std::optional<double> seconds_left() const { return load_->seconds_left(); }
-  bool late() const { return passed(deadline_); }  // nothing is waited for any more
-  double waited_s() const;
-  // Whether no layer would be waited for.
-  bool all_here() const { return load_->have_part(core_.layers.size(), {}).has_value(); }
+  bool late() const { return passed(deadline_); }                          // nothing is waited for any more
+  bool all_here() const;
+  LoadStep look_on(const SequenceState& sequence, const LoadPoll& how) const;
+  void join(SequenceState& sequence);
 
   // Takes pages for the blocks from number `from` on, which are not filled yet. Waits for the first part of all blocks.
-  // Returns how many blocks there are: fewer than wanted, or none, when some are missing, refused or have no room.
-  // Requires: first() <= from; called once.
-  std::size_t prepare(std::size_t from);
-  // Of the i-th prepared block: K then V of each layer.
-  std::span<const PageRef> pages(std::size_t i) const { return pages_[i]; }
+  // Fewer than wanted, or none, when some are missing, refused or have no room. Requires: wanted_.first <= from.
+  void prepare(std::size_t from);
+  bool accept(const LoadedBlock& block, std::size_t i, Reservation& room);
+  bool fill(std::size_t table, std::size_t i);
+  // Fills the pages up to this table, waiting for them; `pool` may be null. How many leading blocks are sound so far:
+  // it never grows, and what lies behind must not be used.
+  std::size_t fill_to(std::size_t table, ThreadPool* pool);
+
   const Digest& key(std::size_t i) const { return wanted_.keys[skipped_ + i]; }
   const Digest& parent(std::size_t i) const {
     return skipped_ + i == 0 ? wanted_.parent : wanted_.keys[skipped_ + i - 1];
@@ -64,28 +111,18 @@ class PendingLoad {
     return std::span(wanted_.tokens).subspan((skipped_ + i) * kBlockTokens).first<kBlockTokens>();
   }
 
-  // Fills the pages up to this layer, waiting for them; `pool` may be null. Returns how many leading blocks are sound
-  // so far: it never grows, and what lies behind must not be used.
-  std::size_t arrive(std::size_t layer, ThreadPool* pool);
-  std::size_t prepared() const { return pages_.size(); }
-  bool complete() const { return layers_ == core_.layers.size(); }
-
- private:
-  bool accept(const LoadedBlock& block, std::size_t i, Reservation& room);
-  bool fill(std::size_t layer, std::size_t i);
-
   CacheCore& core_;
-  const std::shared_ptr<Store> store_;
+  KvConnector& connector_;
   const Wanted wanted_;
   const Deadline deadline_;
   const Deadline begun_ = std::chrono::steady_clock::now();
-  std::atomic<std::uint64_t>& refused_;
   const std::shared_ptr<PrefixLoad> load_;
-  std::vector<LoadedBlock> blocks_;  // prepared ones
-  std::vector<std::vector<PageRef>> pages_;
-  std::size_t skipped_ = 0;  // wanted, but before `from`
-  std::size_t layers_ = 0;   // filled
+  LoadState state_ = LoadState::kOnTheWay;
+  std::vector<LoadedBlock> blocks_;  // those that pages were taken for
+  std::vector<BlockPages> pages_;
+  std::size_t skipped_ = 0;  // wanted, but before where the sequence joined
+  std::size_t tables_ = 0;   // filled
   std::size_t sound_ = 0;
 };
 
-}  // namespace cairn
+}  // namespace cairn::cache

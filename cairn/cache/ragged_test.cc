@@ -107,7 +107,7 @@ TEST(Ragged, RandomDropsBesideAModel) {
             break;
           case 3: {
             const std::int32_t position = static_cast<std::int32_t>(r.tokens.size());
-            if (r.sequence.reserve({&position, 1})) r.sequence.rollback();
+            (void)begin(r.sequence, {&position, 1}).has_value();
             break;
           }
           default: {
@@ -160,9 +160,11 @@ TEST(Ragged, OnlyFullBlocksThatAreThereCanBeDropped) {
   EXPECT_FALSE(sequence.drop_block(0, kBlockTokens));  // the open tail
   EXPECT_FALSE(sequence.drop_block(kLayers, 0));       // no such layer
   const std::int32_t position = 69;
-  ASSERT_TRUE(sequence.reserve({&position, 1}));
-  EXPECT_FALSE(sequence.drop_block(0, 0));
-  sequence.rollback();
+  {
+    const auto pass = begin(sequence, {&position, 1});
+    ASSERT_TRUE(pass);
+    EXPECT_FALSE(sequence.drop_block(0, 0));
+  }
   EXPECT_TRUE(sequence.intact());
   EXPECT_TRUE(sequence.drop_block(0, 0));
   EXPECT_FALSE(sequence.drop_block(0, 0));  // gone already

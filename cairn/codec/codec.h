@@ -49,6 +49,11 @@ struct CodecBounds {
   double outputs = 3e-4;  // the same of an output of accumulate
 };
 
+// What an encoder reads beside the block: a pass finds it out only for codecs that say so (attention/signals.h).
+struct CodecSignals {
+  bool mass = false;  // OpenBlock::mass
+};
+
 // A value of function pointers; immutable, lives for ever. All hooks are pure and thread-safe for distinct memory.
 // Pages are 64-byte aligned. Any bytes are a page: reading one that was damaged gives wrong numbers and nothing worse.
 struct Codec {
@@ -58,7 +63,7 @@ struct Codec {
   CodecBounds bounds = {};
   // Keys, values and queries go through hadamard_heads() before they meet this codec: its basis is not the model's.
   bool hadamard = false;
-  bool needs_mass = false;      // encode reads OpenBlock::mass
+  CodecSignals signals = {};    // that encode reads
   bool needs_codebook = false;  // PageFormat::codebook may not be null
 
   // Bytes of one table of its codebooks, for one layer and side. Null unless needs_codebook; any bytes will do,

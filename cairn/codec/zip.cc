@@ -265,7 +265,7 @@ struct Zip {
 
   static constexpr Codec codec(std::uint32_t id, std::string_view name) {
     Codec row = head_codec<Zip>(id, name);
-    row.needs_mass = true;
+    row.signals.mass = true;
     row.bounds.stored = 0.6;  // most tokens have 2 bits
     return row;
   }

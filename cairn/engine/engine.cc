@@ -84,7 +84,7 @@ Status Engine::open_cache(const EngineOptions& options) {
     cache.store = connector_;
   }
   CAIRN_TRY(cache_, KvCache::create(cache));
-  forward_ = std::make_unique<Forward>(*weights_, *pool_, options.tap);
+  forward_ = std::make_unique<Forward>(*weights_, cache_->options().layers, *pool_, options.tap, options.listener);
   context_ = options.context == 0 ? config().context : options.context;
   logits_.resize(config().vocab);
   return {};

@@ -11,9 +11,10 @@
 #include <string>
 #include <vector>
 
+#include "cairn/attention/signals.h"
 #include "cairn/base/result.h"
 #include "cairn/base/thread_pool.h"
-#include "cairn/block/recipe.h"
+#include "cairn/block/block_key.h"
 #include "cairn/cache/kv_cache.h"
 #include "cairn/cache/kv_connector.h"
 #include "cairn/engine/forward.h"
@@ -31,6 +32,7 @@ struct EngineOptions {
   std::shared_ptr<const CodecPlan> plan{};             // instead of `codec`, if not null
   bool reuse = true;                                   // keep prefixes of finished sequences
   const KvTap* tap = nullptr;                          // changes what is cached; must outlive the engine
+  SignalListener* listener = nullptr;                  // is told what passes compute; must outlive the engine
   std::string tenant{};                                // prefixes are never shared between tenants
   std::shared_ptr<Store> store{};                      // where prefixes outlive the engine; needs reuse
   bool break_even = true;                              // do not load what is faster to compute
@@ -71,7 +73,10 @@ class Engine {
 
   // The same without waiting for blocks that a store has: prefill of the rest of the prompt takes them as they come, so
   // that the sequence grows by more than it computes. For what was reused see Sequence::reused_tokens() afterwards.
-  Sequence open_while_loading(std::span<const TokenId> prompt) { return cache_->open_while_loading(prompt); }
+  // `keys` as for KvCache::open.
+  Sequence open_while_loading(std::span<const TokenId> prompt, std::span<const Digest> keys = {}) {
+    return cache_->open_while_loading(prompt, keys);
+  }
 
   // Computes `tokens` at the end of the sequence, in chunks; returns the logits of the last one, valid until the next
   // call. Errors: kInvalidArgument (no tokens, ids outside the vocabulary), kTooLong (the context would be exceeded;
@@ -92,7 +97,6 @@ class Engine {
   Status open_cache(const EngineOptions& options);
   Status check_context(std::size_t tokens) const;
   Status check_budget(std::size_t tokens) const;
-  void take_incoming(Sequence& sequence);
 
   std::shared_ptr<ThreadPool> pool_;
   std::shared_ptr<const Tokenizer> tokenizer_;

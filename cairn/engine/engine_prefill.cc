@@ -5,7 +5,7 @@
 #include <string>
 
 #include "cairn/base/clock.h"
-#include "cairn/block/chunk.h"
+#include "cairn/block/shape.h"
 #include "cairn/engine/engine.h"
 
 namespace cairn {
@@ -15,18 +15,6 @@ namespace {
 constexpr std::chrono::milliseconds kLook(50);
 
 }  // namespace
-
-void Engine::take_incoming(Sequence& sequence) {
-  if (!sequence.at_awaited_blocks()) return;
-  const auto start = std::chrono::steady_clock::now();
-  KvConnector::Advice advice;
-  do {
-    advice = connector_->advise(sequence.incoming(), sequence.size(), Forward::kMaxRows, kLook);
-  } while (advice == KvConnector::Advice::kWait);
-  if (advice == KvConnector::Advice::kJoin) sequence.join_incoming();
-  if (advice == KvConnector::Advice::kAbandon) sequence.drop_incoming();
-  connector_->count_load_time(start);
-}
 
 Result<std::span<const float>> Engine::prefill(Sequence& sequence, std::span<const TokenId> tokens,
                                                const PrefillControl& control) {
@@ -41,18 +29,19 @@ Result<std::span<const float>> Engine::prefill(Sequence& sequence, std::span<con
       return fail(ErrorCode::kCancelled, "stopped after " + std::to_string(sequence.size() - base) + " of " +
                                              std::to_string(tokens.size()) + " tokens");
     }
-    take_incoming(sequence);
+    while (sequence.poll_load({.chunk = Forward::kMaxRows, .look = kLook}) == LoadStep::kWait) {
+    }
     const std::span<const TokenId> left = tokens.subspan(sequence.size() - base);
     const std::size_t count = chunk_rows(sequence.size(), left.size(), max_rows);
     const ForwardRows rows[] = {{&sequence, left.first(count), count == left.size() ? 1u : 0u, logits_.data()}};
     const auto start = std::chrono::steady_clock::now();
     if (Status computed = forward_->run(rows); !computed) {
-      if (sequence.lost_blocks()) {
-        sequence.recover_from_loss(*pool_);
+      if (sequence.load_state() == LoadState::kLost) {
+        sequence.recover_load(*pool_);
       } else if (computed.error().code == ErrorCode::kOutOfBudget && count > 1) {
         max_rows = count / 2;  // the blocks that a pass touches are all open in it
       } else {
-        if (sequence.joined_blocks()) sequence.recover_from_loss(*pool_);
+        if (sequence.load_state() == LoadState::kJoined) sequence.recover_load(*pool_);
         return std::unexpected(std::move(computed).error());
       }
       continue;

@@ -5,9 +5,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <numeric>
+#include <random>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -77,6 +80,60 @@ TEST(Engine, CancellingKeepsWholeChunks) {
                       {.on_progress = [&](std::size_t, std::size_t) { cancel = true; }, .cancel = &cancel});
   EXPECT_EQ(cancelled.error().code, ErrorCode::kCancelled);
   EXPECT_EQ(sequence.size(), Forward::kMaxRows);
+}
+
+// Scattered rows, and rows that were wrong and are computed again in several passes, give the logits of one ordered
+// pass.
+TEST(Engine, RowsMayComeInAnyOrderAndBeComputedAgain) {
+  const auto engine = tiny_engine({.context = 1024});
+  const std::size_t vocab = engine->config().vocab, count = 200;
+  std::mt19937 random(3);
+  std::vector<TokenId> tokens(count);
+  for (TokenId& token : tokens) token = static_cast<TokenId>(3 + random() % 36);
+  const auto compute = [&](Sequence& sequence, std::vector<std::size_t> slots, bool wrong) {
+    std::vector<TokenId> ids;
+    for (const std::size_t slot : slots) ids.push_back(wrong ? 3 + tokens[slot] % 7 : tokens[slot]);
+    std::vector<float> logits(ids.size() * vocab);
+    const ForwardRows rows{&sequence, ids, static_cast<std::uint32_t>(ids.size()), logits.data(), slots};
+    EXPECT_TRUE(engine->forward({&rows, 1}));
+    return logits;
+  };
+  const auto slots_from = [&](std::size_t first, std::size_t number, bool shuffled) {
+    std::vector<std::size_t> slots(number);
+    std::iota(slots.begin(), slots.end(), first);
+    if (shuffled) std::ranges::shuffle(slots, random);
+    return slots;
+  };
+  engine->cache().clear();
+  Sequence ordered = engine->open({});
+  const std::vector<float> expected = compute(ordered, slots_from(0, count, false), false);
+  const auto check = [&](Sequence& sequence, const std::vector<std::size_t>& slots) {
+    const std::vector<float> got = compute(sequence, slots, false);
+    for (std::size_t i = 0; i < slots.size(); ++i) {
+      EXPECT_EQ(std::memcmp(got.data() + i * vocab, expected.data() + slots[i] * vocab, vocab * sizeof(float)), 0)
+          << "token " << slots[i];
+    }
+  };
+  Sequence scattered = engine->open({});
+  check(scattered, slots_from(0, count, true));
+  EXPECT_TRUE(scattered.intact());
+  for (const std::size_t first_wrong : {0u, 63u, 64u, 150u}) {
+    Sequence sequence = engine->open({});
+    if (first_wrong > 0) check(sequence, slots_from(0, first_wrong, true));
+    compute(sequence, slots_from(first_wrong, 190 - first_wrong, true), true);
+    for (std::size_t at = first_wrong; at < count;) {  // the last pass rewrites and appends
+      const std::size_t number = std::min<std::size_t>(count - at, 1 + random() % 80);
+      check(sequence, slots_from(at, number, true));
+      at += number;
+    }
+    EXPECT_TRUE(std::ranges::equal(sequence.tokens(), tokens));
+    Sequence fork = ordered.fork();
+    const auto decoded = [&](Sequence& of) {
+      const auto logits = engine->decode(of, 5).value();
+      return std::vector<float>(logits.begin(), logits.end());
+    };
+    EXPECT_EQ(decoded(sequence), decoded(fork));
+  }
 }
 
 // 200 greedy steps after the begin token, beside those of the program that the model was trained with.

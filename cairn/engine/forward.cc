@@ -3,27 +3,41 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "cairn/kernels/kernels.h"
 
 namespace cairn {
 
-Forward::Forward(ModelWeights& weights, ThreadPool& pool, const KvTap* tap)
+Forward::Forward(ModelWeights& weights, std::vector<LayerSpec> layers, ThreadPool& pool, const KvTap* tap,
+                 SignalListener* listener)
     : weights_(weights),
       config_(weights.config()),
+      layers_(std::move(layers)),
       pool_(pool),
       tap_(tap),
       linear_(pool),
-      attention_(config_.heads, pool),
+      passes_(config_.heads, pool, listener),
       frequencies_(config_.rope.inverse_frequencies()) {}
 
 Status Forward::run(std::span<const ForwardRows> batch) {
+  CAIRN_TRY_VOID(take_rows(batch));
+  CAIRN_TRY(Pass pass, begin(batch));
+  CAIRN_TRY_VOID(compute(pass));
+  return pass.commit(tokens_);
+}
+
+Status Forward::take_rows(std::span<const ForwardRows> batch) {
   rows_.clear();
+  tokens_.clear();
   positions_.clear();
   for (const ForwardRows& part : batch) {
     if (part.tokens.empty()) return fail(ErrorCode::kInvalidArgument, "a forward pass needs at least one token");
     if (part.logit_rows > 0 && part.logits == nullptr) {
       return fail(ErrorCode::kInvalidArgument, "logits are wanted, but there is nowhere to put them");
+    }
+    if (!part.slots.empty() && part.slots.size() != part.tokens.size()) {
+      return fail(ErrorCode::kInvalidArgument, "a forward pass needs a slot for each token, or none");
     }
     const auto count = static_cast<std::uint32_t>(part.tokens.size());
     for (std::uint32_t i = 0; i < count; ++i) {
@@ -34,41 +48,33 @@ Status Forward::run(std::span<const ForwardRows> batch) {
       }
       const std::uint32_t first_logits = count - std::min(count, part.logit_rows);
       float* logits = i < first_logits ? nullptr : part.logits + std::size_t{i - first_logits} * config_.vocab;
-      rows_.push_back({&part, i, logits});
-      positions_.push_back(static_cast<std::int32_t>(part.sequence->size() + i));
+      rows_.push_back({token, static_cast<std::uint32_t>(rows_.size()), logits});
+      tokens_.push_back(token);
+      positions_.push_back(static_cast<std::int32_t>(part.slots.empty() ? part.sequence->size() + i : part.slots[i]));
     }
   }
   if (rows_.size() > kMaxRows) {
     return fail(ErrorCode::kInvalidArgument, "a forward pass takes at most " + std::to_string(kMaxRows) + " tokens");
   }
-  CAIRN_TRY_VOID(reserve(batch));
-  if (Status computed = compute(batch); !computed) {
-    for (const ForwardRows& part : batch) part.sequence->rollback();
-    return computed;
-  }
-  for (const ForwardRows& part : batch) CAIRN_TRY_VOID(part.sequence->commit(part.tokens));
   return {};
 }
 
-// All or none.
-Status Forward::reserve(std::span<const ForwardRows> batch) {
+Result<Pass> Forward::begin(std::span<const ForwardRows> batch) {
+  pass_rows_.clear();
   const std::int32_t* positions = positions_.data();
-  for (std::size_t i = 0; i < batch.size(); ++i) {
-    if (Status room = batch[i].sequence->reserve({positions, batch[i].tokens.size()}); !room) {
-      for (std::size_t j = 0; j < i; ++j) batch[j].sequence->rollback();
-      return room;
-    }
-    positions += batch[i].tokens.size();
+  for (const ForwardRows& part : batch) {
+    pass_rows_.push_back({part.sequence, {positions, part.tokens.size()}, part.slots});
+    positions += part.tokens.size();
   }
-  return {};
+  return passes_.begin(pass_rows_);
 }
 
-Status Forward::compute(std::span<const ForwardRows> batch) {
+Status Forward::compute(Pass& pass) {
   embed();
   for (std::uint32_t l = 0; l < config_.layers; ++l) {
-    CAIRN_TRY_VOID(attention_block(l, batch));
+    CAIRN_TRY_VOID(attention_block(l, pass));
     if (rows_.empty()) return {};  // nobody wants logits: the last layer's keys and values were all there was to do
-    CAIRN_TRY_VOID(feed_forward(weights_.layers()[l]));
+    CAIRN_TRY_VOID(feed_forward(weights_.layers()[layers_[l].weights]));
   }
   return write_logits();
 }
@@ -80,7 +86,7 @@ void Forward::embed() {
   float* sin = sin_.ensure(rows * pairs);
   const double magnitude = config_.rope.magnitude();
   pool_.run(rows, [&](std::size_t r, unsigned) {
-    weights_.embedding(rows_[r].source->tokens[rows_[r].offset], x + r * config_.width);
+    weights_.embedding(rows_[r].token, x + r * config_.width);
     rope_cos_sin(frequencies_, magnitude, positions_[r], {cos + r * pairs, pairs}, {sin + r * pairs, pairs});
   });
 }
@@ -99,8 +105,8 @@ void Forward::add_rows(const float* y) {
   });
 }
 
-Status Forward::attention_block(std::uint32_t l, std::span<const ForwardRows> batch) {
-  LayerWeights& layer = weights_.layers()[l];
+Status Forward::attention_block(std::uint32_t l, Pass& pass) {
+  LayerWeights& layer = weights_.layers()[layers_[l].weights];
   const std::size_t q_width = std::size_t{config_.heads} * config_.head_dim;
   const std::size_t kv_width = std::size_t{config_.kv_heads} * config_.head_dim;
   norm_rows(layer.attn_norm.data());
@@ -109,27 +115,16 @@ Status Forward::attention_block(std::uint32_t l, std::span<const ForwardRows> ba
                               {&layer.v, v_.ensure(rows_.size() * kv_width), kv_width}};
   CAIRN_TRY_VOID(linear_.multiply(normed_.data(), static_cast<std::uint32_t>(rows_.size()), config_.width, qkv));
   rotate(layer);
-  float* k = k_.data();
-  float* v = v_.data();
-  const std::int32_t* position = positions_.data();
-  for (const ForwardRows& part : batch) {
-    pool_.run(part.tokens.size(), [&](std::size_t i, unsigned) {
-      if (tap_ != nullptr) {
-        const std::size_t row = static_cast<std::size_t>(k - k_.data()) / kv_width + i;
-        tap_->see_query(l, position[i], q_.data() + row * q_width);
-        tap_->change(l, position[i], k + i * kv_width, v + i * kv_width);
-      }
-      part.sequence->store(l, i, 1, k + i * kv_width, v + i * kv_width);
+  if (tap_ != nullptr) {
+    pool_.run(rows_.size(), [&](std::size_t r, unsigned) {
+      tap_->change(l, positions_[r], k_.data() + r * kv_width, v_.data() + r * kv_width);
     });
-    position += part.tokens.size();
-    k += part.tokens.size() * kv_width;
-    v += part.tokens.size() * kv_width;
   }
+  pass.append(l, k_.data(), v_.data(), normed_.data());
   const bool last = l + 1 == config_.layers;
-  const bool all_rows = LayerAttention::needs_all_rows(*batch.front().sequence, l);
+  const bool all_rows = pass.needs_all_rows(l);
   if (last && !all_rows) keep_logit_rows(q_.data());
-  for (const ForwardRows& part : batch) CAIRN_TRY_VOID(part.sequence->arrive(l, pool_));
-  attend(l, batch);
+  CAIRN_TRY_VOID(attend(l, pass));
   if (last && all_rows) keep_logit_rows(attended_.data());
   if (rows_.empty()) return {};
   const auto rows = static_cast<std::uint32_t>(rows_.size());
@@ -164,23 +159,11 @@ void Forward::rotate(const LayerWeights& layer) {
   });
 }
 
-void Forward::attend(std::uint32_t l, std::span<const ForwardRows> batch) {
-  const std::size_t q_width = std::size_t{config_.heads} * config_.head_dim;
-  float* out = attended_.ensure(rows_.size() * q_width);
-  tokens_.resize(rows_.size());
-  layer_rows_.clear();
-  std::size_t first = 0, end = 0;
-  for (const ForwardRows& part : batch) {
-    for (first = end; end < rows_.size() && rows_[end].source == &part; ++end) {
-      tokens_[end] = part.sequence->size() + rows_[end].offset;
-    }
-    layer_rows_.push_back({.sequence = part.sequence,
-                           .tokens = std::span(tokens_).subspan(first, end - first),
-                           .q = q_.data() + first * q_width,
-                           .positions = positions_.data() + first,
-                           .out = out + first * q_width});
-  }
-  attention_.attend(l, layer_rows_);
+Status Forward::attend(std::uint32_t l, Pass& pass) {
+  query_rows_.resize(rows_.size());
+  for (std::size_t r = 0; r < rows_.size(); ++r) query_rows_[r] = rows_[r].in_pass;
+  float* out = attended_.ensure(rows_.size() * config_.heads * config_.head_dim);
+  return pass.attend({.layer = l, .rows = query_rows_, .q = q_.data(), .out = out});
 }
 
 // After the last layer's keys and values only rows with logits matter: their residual stream, and `per_head` [rows,
@@ -191,7 +174,6 @@ void Forward::keep_logit_rows(float* per_head) {
   for (std::size_t r = 0; r < rows_.size(); ++r) {
     if (rows_[r].logits == nullptr) continue;
     rows_[kept] = rows_[r];
-    positions_[kept] = positions_[r];
     std::copy_n(per_head + r * q_width, q_width, per_head + kept * q_width);
     std::copy_n(x_.data() + r * config_.width, config_.width, x_.data() + kept * config_.width);
     ++kept;

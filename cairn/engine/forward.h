@@ -7,23 +7,26 @@
 #include <span>
 #include <vector>
 
+#include "cairn/attention/signals.h"
 #include "cairn/base/aligned_buffer.h"
 #include "cairn/base/result.h"
 #include "cairn/base/thread_pool.h"
-#include "cairn/cache/sequence.h"
+#include "cairn/cache/pass.h"
 #include "cairn/engine/kv_tap.h"
-#include "cairn/engine/layer_attention.h"
 #include "cairn/engine/linear.h"
 #include "cairn/engine/weights.h"
 
 namespace cairn {
 
-// New tokens at the end of one sequence. Logits are wanted for the last `logit_rows` of them, [logit_rows, vocab].
+// New tokens at the end of one sequence, or, with `slots`, tokens at these places of it, in any order: those that it
+// has already are computed again (PassRows::slots). A token's place is its position. Logits are wanted for the last
+// `logit_rows` rows, [logit_rows, vocab].
 struct ForwardRows {
   Sequence* sequence;
   std::span<const TokenId> tokens;
   std::uint32_t logit_rows = 0;
   float* logits = nullptr;
+  std::span<const std::size_t> slots{};
 };
 
 // Holds the activations; thread-compatible.
@@ -32,27 +35,29 @@ class Forward {
   // More rows than this in one pass only cost memory.
   static constexpr std::uint32_t kMaxRows = 256;
 
-  // `tap` may be nullptr; it must outlive this.
-  Forward(ModelWeights& weights, ThreadPool& pool, const KvTap* tap = nullptr);
+  // `layers` as model_layers() says. `tap` and `listener` may be null; they must outlive this.
+  Forward(ModelWeights& weights, std::vector<LayerSpec> layers, ThreadPool& pool, const KvTap* tap = nullptr,
+          SignalListener* listener = nullptr);
 
   // Requires: each sequence at most once. Either every sequence grew by its tokens, or none changed. Errors:
-  // kInvalidArgument (no tokens, too many, ids outside the vocabulary, logits without room), kOutOfBudget (from the
-  // cache), kIo (blocks that a sequence has joined did not arrive: it says so in lost_blocks()).
+  // kInvalidArgument (no tokens, too many, ids outside the vocabulary, logits without room), those of
+  // PassRunner::begin, kIo (blocks that a sequence has joined did not arrive: its load_state() is kLost).
   Status run(std::span<const ForwardRows> batch);
 
  private:
   struct Row {
-    const ForwardRows* source;
-    std::uint32_t offset;  // among the new tokens of its sequence
-    float* logits;         // nullptr when not wanted
+    TokenId token;
+    std::uint32_t in_pass;  // its number there
+    float* logits;          // nullptr when not wanted
   };
 
-  Status reserve(std::span<const ForwardRows> batch);
-  Status compute(std::span<const ForwardRows> batch);
+  Status take_rows(std::span<const ForwardRows> batch);
+  Result<Pass> begin(std::span<const ForwardRows> batch);
+  Status compute(Pass& pass);
   void embed();
-  Status attention_block(std::uint32_t l, std::span<const ForwardRows> batch);
+  Status attention_block(std::uint32_t l, Pass& pass);
   void rotate(const LayerWeights& layer);
-  void attend(std::uint32_t l, std::span<const ForwardRows> batch);
+  Status attend(std::uint32_t l, Pass& pass);
   void keep_logit_rows(float* per_head);
   Status feed_forward(LayerWeights& layer);
   Status write_logits();
@@ -61,17 +66,19 @@ class Forward {
 
   ModelWeights& weights_;
   const ModelConfig& config_;
+  const std::vector<LayerSpec> layers_;
   ThreadPool& pool_;
   const KvTap* tap_;
   LinearEngine linear_;
-  LayerAttention attention_;
+  PassRunner passes_;
   std::vector<double> frequencies_;
 
   // Of the pass in progress. `rows_` shrinks to those with logits once the last layer's keys are stored.
   std::vector<Row> rows_;
+  std::vector<TokenId> tokens_;
   std::vector<std::int32_t> positions_;
-  std::vector<std::size_t> tokens_;
-  std::vector<LayerRows> layer_rows_;
+  std::vector<PassRows> pass_rows_;
+  std::vector<std::uint32_t> query_rows_;
   Scratch<float> x_, normed_, q_, k_, v_, attended_, projected_, gate_, up_, cos_, sin_, logits_;
 };
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A place to see and change keys and values on their way into the cache.
+// A place to change keys and values on their way into the cache. Who only watches is a SignalListener.
 #pragma once
 
 #include <cstdint>
@@ -12,11 +12,6 @@ namespace cairn {
 class KvTap {
  public:
   virtual ~KvTap() = default;
-
-  // The query of a new token, [heads, head_dim], rotated and scaled. For taps that only watch.
-  virtual void see_query(std::uint32_t layer, std::int32_t position, const float* q) const {
-    static_cast<void>(layer), static_cast<void>(position), static_cast<void>(q);
-  }
 
   // k and v are [kv_heads, head_dim].
   virtual void change(std::uint32_t layer, std::int32_t position, float* k, float* v) const = 0;

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "cairn/block/block_key.h"
 #include "cairn/block/layer_spec.h"
-#include "cairn/block/recipe.h"
 #include "cairn/engine/model_config.h"
 
 namespace cairn {

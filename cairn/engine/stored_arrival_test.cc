@@ -108,10 +108,9 @@ class SlowTier final : public Tier {
 class SlowTap final : public KvTap {
  public:
   std::string name() const override { return "slow"; }
-  void see_query(std::uint32_t layer, std::int32_t position, const float*) const override {
+  void change(std::uint32_t layer, std::int32_t position, float*, float*) const override {
     if (layer == 0 && position % 8 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
-  void change(std::uint32_t, std::int32_t, float*, float*) const override {}
 };
 
 class StoredArrival : public ::testing::TestWithParam<bool> {
@@ -265,13 +264,15 @@ TEST_P(StoredArrival, ASequenceMayBeDroppedAtAnyTime) {
   { const Sequence unused = warm->open_while_loading(tokens_); }
   {
     Sequence joined = warm->open_while_loading(tokens_);
-    joined.join_incoming();
+    while (joined.poll_load({.chunk = 256, .look = std::chrono::milliseconds(1)}) != LoadStep::kJoined) {
+    }
+    EXPECT_EQ(joined.load_state(), LoadState::kJoined);
     EXPECT_EQ(joined.size(), 960u);
   }
   {
     Sequence trimmed = warm->open_while_loading(tokens_);
     ASSERT_TRUE(trimmed.trim(0));
-    EXPECT_FALSE(trimmed.awaits_blocks());
+    EXPECT_EQ(trimmed.load_state(), LoadState::kNone);
   }
   expect_cold(answer(*warm));
 }

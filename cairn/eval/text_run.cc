@@ -6,7 +6,7 @@
 #include <string>
 #include <utility>
 
-#include "cairn/block/recipe.h"
+#include "cairn/block/block_key.h"
 
 namespace cairn {
 namespace {

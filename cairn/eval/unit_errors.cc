@@ -6,8 +6,9 @@
 #include <string>
 #include <utility>
 
+#include "cairn/attention/signals.h"
 #include "cairn/cache/kv_cache.h"
-#include "cairn/engine/layer_attention.h"
+#include "cairn/cache/pass.h"
 
 namespace cairn {
 namespace {
@@ -17,34 +18,36 @@ struct LayerVectors {
   std::vector<float> q, k, v;
 };
 
-class Capture final : public KvTap {
+class Capture final : public SignalListener {
  public:
-  explicit Capture(const ModelConfig& config) : config_(config), layers_(config.layers) {}
+  explicit Capture(const ModelConfig& config) : layers_(config.layers) {}
 
   void begin(std::size_t tokens) {
-    for (LayerVectors& layer : layers_) {
-      layer.q.resize(tokens * config_.heads * config_.head_dim);
-      layer.k.resize(tokens * config_.kv_heads * config_.head_dim);
-      layer.v.resize(layer.k.size());
-    }
+    for (LayerVectors& layer : layers_) layer = {};
+    tokens_ = tokens;
   }
   const LayerVectors& layer(std::uint32_t l) const { return layers_[l]; }
 
-  void see_query(std::uint32_t l, std::int32_t position, const float* q) const override {
-    const std::size_t width = std::size_t{config_.heads} * config_.head_dim;
-    std::copy_n(q, width, layers_[l].q.begin() + position * static_cast<std::ptrdiff_t>(width));
+  SignalRequest wants(std::uint32_t) const override { return {.stored = true, .queries = true}; }
+  void stored(const StoredRows& rows) override {
+    const std::size_t width = rows.shape.values_per_token();
+    put(layers_[rows.layer].k, rows.positions, rows.k, width);
+    put(layers_[rows.layer].v, rows.positions, rows.v, width);
   }
-  void change(std::uint32_t l, std::int32_t position, float* k, float* v) const override {
-    const std::size_t width = std::size_t{config_.kv_heads} * config_.head_dim;
-    const auto at = position * static_cast<std::ptrdiff_t>(width);
-    std::copy_n(k, width, layers_[l].k.begin() + at);
-    std::copy_n(v, width, layers_[l].v.begin() + at);
+  void attended(const AttendedRows& rows) override {
+    put(layers_[rows.layer].q, rows.positions, rows.q, std::size_t{rows.heads} * rows.head_dim);
   }
-  std::string name() const override { return "capture"; }
 
  private:
-  const ModelConfig& config_;
-  mutable std::vector<LayerVectors> layers_;  // threads write distinct tokens
+  void put(std::vector<float>& to, std::span<const std::int32_t> positions, const float* rows, std::size_t width) {
+    to.resize(tokens_ * width);
+    for (const std::int32_t position : positions) {
+      std::copy_n(rows, width, to.begin() + position * static_cast<std::ptrdiff_t>(width));
+      rows += width;
+    }
+  }
+  std::vector<LayerVectors> layers_;
+  std::size_t tokens_ = 0;
 };
 
 // The attention outputs of one layer on a cache of its own.
@@ -54,8 +57,7 @@ class OneLayer {
       : raw_(raw),
         shape_{config.kv_heads, config.head_dim},
         q_width_(std::size_t{config.heads} * config.head_dim),
-        pool_(pool),
-        attention_(config.heads, pool) {}
+        passes_(config.heads, pool) {}
 
   // `layer` is the one that the vectors and the codebooks are of.
   Result<std::vector<float>> outputs(const LayerVectors& vectors, LayerPlan codecs, std::uint32_t layer,
@@ -72,21 +74,20 @@ class OneLayer {
     std::vector<float> out(vectors.q.size());
     std::vector<std::int32_t> positions(tokens);
     std::iota(positions.begin(), positions.end(), 0);
-    std::vector<std::size_t> places(tokens);
-    std::iota(places.begin(), places.end(), std::size_t{0});
+    std::vector<std::uint32_t> rows(kBlockTokens);
+    std::iota(rows.begin(), rows.end(), 0u);
     const std::vector<TokenId> ids(kBlockTokens);
     for (std::size_t first = 0, count = 0; first < tokens; first += count) {
       count = std::min<std::size_t>(kBlockTokens, tokens - first);
-      CAIRN_TRY_VOID(sequence.reserve(std::span(positions).subspan(first, count)));
-      sequence.store(layer, 0, count, vectors.k.data() + first * shape_.values_per_token(),
-                     vectors.v.data() + first * shape_.values_per_token());
-      const LayerRows rows = {.sequence = &sequence,
-                              .tokens = std::span(places).subspan(first, count),
-                              .q = vectors.q.data() + first * q_width_,
-                              .positions = positions.data() + first,
-                              .out = out.data() + first * q_width_};
-      attention_.attend(layer, {&rows, 1});
-      CAIRN_TRY_VOID(sequence.commit(std::span(ids).first(count)));
+      const PassRows part{&sequence, std::span(positions).subspan(first, count)};
+      CAIRN_TRY(Pass pass, passes_.begin({&part, 1}));
+      pass.append(layer, vectors.k.data() + first * shape_.values_per_token(),
+                  vectors.v.data() + first * shape_.values_per_token());
+      CAIRN_TRY_VOID(pass.attend({.layer = layer,
+                                  .rows = std::span(rows).first(count),
+                                  .q = vectors.q.data() + first * q_width_,
+                                  .out = out.data() + first * q_width_}));
+      CAIRN_TRY_VOID(pass.commit(std::span(ids).first(count)));
     }
     return out;
   }
@@ -95,8 +96,7 @@ class OneLayer {
   const Codec* raw_;
   PageShape shape_;
   std::size_t q_width_;
-  ThreadPool& pool_;
-  LayerAttention attention_;
+  PassRunner passes_;
 };
 
 double squared_distance(std::span<const float> a, std::span<const float> b) {
@@ -121,7 +121,7 @@ Result<UnitErrors> measure_unit_errors(const Engine& family, std::span<const std
   CAIRN_TRY(const Codec* exact, find_codec("raw_f16"));
   Capture capture(config);
   EngineOptions options;
-  options.tap = &capture;
+  options.listener = &capture;
   options.reuse = false;
   CAIRN_TRY(const auto engine, family.sibling(options));
   OneLayer one_layer(config, exact, engine->pool());

@@ -8,9 +8,9 @@ namespace cairn {
 namespace {
 
 // Bytes of the pages that dropping this reference would give back.
-std::size_t unshared_bytes(const std::vector<PageRef>& pages) {
+std::size_t unshared_bytes(const BlockPages& pages) {
   std::size_t bytes = 0;
-  for (const PageRef& page : pages) bytes += page.unique() ? page.bytes() : 0;
+  for (const PageRef& page : pages.all()) bytes += page.unique() ? page.bytes() : 0;
   return bytes;
 }
 
@@ -20,8 +20,7 @@ bool PrefixIndex::holds(const Node& node, const Digest& parent_key, std::span<co
   return node.parent_key == parent_key && std::ranges::equal(node.tokens, tokens);
 }
 
-PrefixMatch PrefixIndex::match(const Digest& root, std::span<const TokenId> tokens) {
-  const std::vector<Digest> keys = block_keys(root, tokens);  // hashing outside the lock
+PrefixMatch PrefixIndex::match(const Digest& root, std::span<const TokenId> tokens, std::span<const Digest> keys) {
   PrefixMatch match;
   if (keys.empty()) return match;
 
@@ -61,9 +60,9 @@ std::vector<IndexedBlock> PrefixIndex::list(std::size_t most) const {
     if (blocks.size() >= most) break;
     IndexedBlock block{.key = key, .parent = node.parent_key, .tokens = {node.tokens.begin(), node.tokens.end()}};
     for (const Node* above = node.parent; above != nullptr; above = above->parent) ++block.depth;
-    for (const PageRef& page : node.pages) block.bytes += page.bytes();
+    for (const PageRef& page : node.pages.all()) block.bytes += page.bytes();
     // Each page is held by the index and by each sequence.
-    if (!node.pages.empty()) block.users = node.pages.front().use_count() - 1;
+    if (!node.pages.empty()) block.users = node.pages.all().front().use_count() - 1;
     blocks.push_back(std::move(block));
   }
   std::ranges::stable_sort(blocks, {}, &IndexedBlock::depth);
@@ -93,8 +92,8 @@ InsertResult PrefixIndex::insert(const Digest& root, SealedBlock block) {
   }
 
   // A hash map's node costs about three words more than its contents.
-  std::size_t charge = sizeof(Node) + sizeof(Digest) + 3 * sizeof(void*) + block.pages.size() * sizeof(PageRef);
-  for (const PageRef& page : block.pages) charge += page.bytes();
+  std::size_t charge = sizeof(Node) + sizeof(Digest) + 3 * sizeof(void*) + block.pages.all().size() * sizeof(PageRef);
+  for (const PageRef& page : block.pages.all()) charge += page.bytes();
   const std::size_t chain_bytes = charge + (parent != nullptr ? parent->chain_bytes : 0);
   if (chain_bytes > budget_) {
     ++stats_.no_room;

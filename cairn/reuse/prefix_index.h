@@ -17,6 +17,7 @@
 
 #include "cairn/base/hash.h"
 #include "cairn/block/block_key.h"
+#include "cairn/block/block_pages.h"
 #include "cairn/block/page_pool.h"
 
 namespace cairn {
@@ -26,14 +27,14 @@ struct SealedBlock {
   Digest parent;  // key of the block before it, or the root
   Digest key;     // block_key(parent, tokens)
   std::array<TokenId, kBlockTokens> tokens{};
-  std::vector<PageRef> pages;  // K then V of each layer in turn
+  BlockPages pages;
 };
 
 // References to the pages of a prefix, block by block; they stay alive whatever is evicted.
 struct PrefixMatch {
   struct Block {
     Digest key;
-    std::vector<PageRef> pages;
+    BlockPages pages;
   };
   std::vector<Block> blocks;
 };
@@ -48,7 +49,7 @@ enum class InsertOutcome : std::uint8_t {
 
 struct InsertResult {
   InsertOutcome outcome = InsertOutcome::kInserted;
-  std::vector<PageRef> first_pages;  // with kDuplicate: what the index holds
+  BlockPages first_pages;  // with kDuplicate: what the index holds
 };
 
 struct PrefixIndexStats {
@@ -82,7 +83,11 @@ class PrefixIndex {
 
   // The longest chain of whole blocks under `root` whose keys and tokens equal those of `tokens`; a partial block at
   // the end is ignored. Marks the last block of the chain as just used. O(matched blocks).
-  PrefixMatch match(const Digest& root, std::span<const TokenId> tokens);
+  // `keys` are those of the whole blocks.
+  PrefixMatch match(const Digest& root, std::span<const TokenId> tokens, std::span<const Digest> keys);
+  PrefixMatch match(const Digest& root, std::span<const TokenId> tokens) {
+    return match(root, tokens, block_keys(root, tokens));
+  }
 
   // How many of the leading keys are held. Not a lookup: nothing is counted or marked.
   std::size_t known(std::span<const Digest> keys) const;
@@ -108,7 +113,7 @@ class PrefixIndex {
     Digest parent_key;
     Node* parent = nullptr;  // null under the root
     std::array<TokenId, kBlockTokens> tokens{};
-    std::vector<PageRef> pages;
+    BlockPages pages;
     std::uint32_t children = 0;
     std::uint64_t stamp = 0;      // of the last use of this block or of a descendant that is gone
     std::size_t charge = 0;       // against the budget

@@ -110,25 +110,24 @@ struct Readers {
   std::multiset<const std::byte*> held;
 
   void add(PrefixMatch match) {
-    for (const auto& block : match.blocks) held.insert(block.pages.at(0).data());
+    for (const auto& block : match.blocks) held.insert(block.pages.page(0, PageSlot::kKeys).data());
     matches.push_back(std::move(match));
   }
   void remove(std::size_t i) {
-    for (const auto& block : matches[i].blocks) held.erase(held.find(block.pages.at(0).data()));
+    for (const auto& block : matches[i].blocks) held.erase(held.find(block.pages.page(0, PageSlot::kKeys).data()));
     matches.erase(matches.begin() + static_cast<long>(i));
   }
 };
 
 SealedBlock make_block(PagePool& pool, const Path& path) {
-  SealedBlock block{.parent = kRoot, .key = kRoot, .tokens = {}, .pages = {}};
+  SealedBlock block{.parent = kRoot, .key = kRoot, .tokens = {}, .pages = BlockPages(1)};
   for (TokenId symbol : path) {
     block.tokens.fill(symbol);
     block.parent = block.key;
     block.key = block_key(block.parent, block.tokens);
   }
   auto reservation = pool.reserve(2 * kPage);
-  block.pages.push_back(reservation->take(kPage));
-  block.pages.push_back(reservation->take(kPage));
+  for (const PageSlot slot : {PageSlot::kKeys, PageSlot::kValues}) block.pages.page(0, slot) = reservation->take(kPage);
   return block;
 }
 
@@ -161,12 +160,12 @@ void run_model() {
         // Mostly the next block of what is there; orphans now and then.
         if (path.back() != 0) path = prefix(path, std::min(model.depth(path) + 1, path.size()));
         SealedBlock block = make_block(*pool, path);
-        const std::byte* const first_page = block.pages[0].data();
+        const std::byte* const first_page = block.pages.page(0, PageSlot::kKeys).data();
         const InsertResult result = index.insert(kRoot, std::move(block));
         RC_ASSERT(result.outcome == model.insert(path, first_page));
         inserted = result.outcome == InsertOutcome::kInserted;
         if (result.outcome == InsertOutcome::kDuplicate) {
-          RC_ASSERT(result.first_pages.at(0).data() == model.entries.at(path).first_page);
+          RC_ASSERT(result.first_pages.page(0, PageSlot::kKeys).data() == model.entries.at(path).first_page);
         }
         break;
       }
@@ -176,7 +175,8 @@ void run_model() {
         const std::size_t depth = model.depth(path);
         RC_ASSERT(match.blocks.size() == depth);
         for (std::size_t n = 0; n < depth; ++n) {
-          RC_ASSERT(match.blocks[n].pages.at(0).data() == model.entries.at(prefix(path, n + 1)).first_page);
+          RC_ASSERT(match.blocks[n].pages.page(0, PageSlot::kKeys).data() ==
+                    model.entries.at(prefix(path, n + 1)).first_page);
         }
         if (depth > 0) model.use(prefix(path, depth));
         if (path.front() == 0) readers.add(std::move(match));

@@ -16,11 +16,10 @@ const Digest kRoot = chain_root(Digest{}, "tenant");
 
 class PrefixIndexTest : public testing::Test {
  protected:
-  std::vector<PageRef> make_pages() {
+  BlockPages make_pages() {
     auto reservation = pool_->reserve(2 * kPage);
-    std::vector<PageRef> pages;
-    pages.push_back(reservation->take(kPage));
-    pages.push_back(reservation->take(kPage));
+    BlockPages pages(1);
+    for (const PageSlot slot : {PageSlot::kKeys, PageSlot::kValues}) pages.page(0, slot) = reservation->take(kPage);
     return pages;
   }
 
@@ -82,7 +81,7 @@ TEST_F(PrefixIndexTest, FindsTheLongestChainOfWholeBlocks) {
 TEST_F(PrefixIndexTest, KeepsTheFirstPagesOfADuplicate) {
   PrefixIndex index(1 << 20);
   SealedBlock first = make_block({7});
-  const std::vector<PageRef> pages = first.pages;
+  const BlockPages pages = first.pages;
   EXPECT_EQ(index.insert(kRoot, std::move(first)).outcome, InsertOutcome::kInserted);
   const InsertResult again = index.insert(kRoot, make_block({7}));
   EXPECT_EQ(again.outcome, InsertOutcome::kDuplicate);
@@ -147,14 +146,14 @@ TEST_F(PrefixIndexTest, AReaderKeepsWhatIsEvicted) {
   EXPECT_EQ(depth(index, {1, 2}), 1u);
   index.clear();
   EXPECT_EQ(pool_->bytes_used(), 2 * kPage);
-  EXPECT_TRUE(match.blocks.at(0).pages.at(0).unique());
+  EXPECT_TRUE(match.blocks.at(0).pages.page(0, PageSlot::kKeys).unique());
 }
 
 TEST_F(PrefixIndexTest, UnusedBlocksBehindAUsedOneCanBeFreed) {
   PrefixIndex index(1 << 20);
   insert_chain(index, {1, 2});
   SealedBlock tail = make_block({1, 2, 3});
-  const std::vector<PageRef> held = tail.pages;
+  const BlockPages held = tail.pages;
   index.insert(kRoot, std::move(tail));
   EXPECT_EQ(index.evict(1), 2 * kPage);
   EXPECT_EQ(depth(index, {1, 2, 3}), 1u);

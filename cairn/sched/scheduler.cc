@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "cairn/base/check.h"
-#include "cairn/block/chunk.h"
+#include "cairn/block/shape.h"
 
 namespace cairn {
 namespace {

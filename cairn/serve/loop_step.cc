@@ -62,6 +62,7 @@ void ServeLoop::Impl::take_inbox() {
     ActiveRequest& taken_on = entry->second;
     taken_on.tenant = submitted.request.tenant;
     taken_on.tokens = request.prompt;
+    taken_on.keys = submitted.request.keys;
     taken_on.usage.prompt_tokens = request.prompt.size();
     taken_on.arrived = begun + std::chrono::duration_cast<ServeClock::duration>(
                                    std::chrono::duration<double>(submitted.request.arrival_s));
@@ -91,7 +92,7 @@ void ServeLoop::Impl::preempt(RequestId id) {
 
 void ServeLoop::Impl::open(RequestId id) {
   ActiveRequest& request = active.at(id);
-  request.sequence.emplace(tenants[request.tenant].engine->open_while_loading(request.tokens));
+  request.sequence.emplace(tenants[request.tenant].engine->open_while_loading(request.tokens, request.keys));
   scheduler->opened(id, request.sequence->size());
   request.logits.resize(engine->config().vocab);
   request.reopened = ServeClock::now();
@@ -104,19 +105,14 @@ void ServeLoop::Impl::open(RequestId id) {
 // rows, blocks join when all layers are there.
 bool ServeLoop::Impl::may_compute(RequestId id, ActiveRequest& request, bool alone) {
   Sequence& sequence = *request.sequence;
-  if (!sequence.at_awaited_blocks()) return true;
-  const KvConnector& link = *tenants[request.tenant].engine->connector();
-  const auto look = alone ? kBlocksOnTheWay : std::chrono::milliseconds(0);
-  const PendingLoad& incoming = sequence.incoming();
-  switch (link.advise(incoming, sequence.size(), Forward::kMaxRows, look)) {
-    case KvConnector::Advice::kWait: return false;
-    case KvConnector::Advice::kCompute: return true;
-    case KvConnector::Advice::kAbandon: sequence.drop_incoming(); return true;
-    case KvConnector::Advice::kJoin: break;
-  }
-  if (!alone && !incoming.all_here() && !incoming.late()) return false;
   const std::size_t before = sequence.size();
-  sequence.join_incoming();
+  switch (sequence.poll_load(
+      {.chunk = Forward::kMaxRows, .look = alone ? kBlocksOnTheWay : std::chrono::milliseconds(0), .whole = !alone})) {
+    case LoadStep::kNone:
+    case LoadStep::kCompute: return true;
+    case LoadStep::kWait: return false;
+    case LoadStep::kJoined: break;
+  }
   if (request.generated() == 0) {  // what a preempted answer loads is no part of its prompt
     request.usage.stored_tokens = sequence.size() - before;
     request.timing.load_s = seconds_since(request.reopened);
@@ -130,8 +126,9 @@ void ServeLoop::Impl::compute(std::vector<BatchStep::Rows> rows) {
   for (const BatchStep::Rows& part : rows) (part.count == 1 ? decode_rows : prefill_rows) += part.count;
   const std::size_t batch = rows.size();
   // A pass that blocks from a store may end is computed apart, so that it costs nobody else anything.
-  const auto joined = std::ranges::stable_partition(
-      rows, [&](const BatchStep::Rows& part) { return !active.at(part.id).sequence->joined_blocks(); });
+  const auto joined = std::ranges::stable_partition(rows, [&](const BatchStep::Rows& part) {
+    return active.at(part.id).sequence->load_state() != LoadState::kJoined;
+  });
   const auto others = std::span(rows).first(rows.size() - joined.size());
   for (const auto part : {others, std::span(joined.begin(), joined.end())}) {
     std::vector<BatchStep::Rows> left(part.begin(), part.end());
@@ -177,8 +174,8 @@ void ServeLoop::Impl::recover(std::span<const BatchStep::Rows> rows, const Error
   }
   const RequestId id = rows.front().id;
   ActiveRequest& request = active.at(id);
-  if (request.sequence->lost_blocks()) {
-    request.sequence->recover_from_loss(engine->pool());
+  if (request.sequence->load_state() == LoadState::kLost) {
+    request.sequence->recover_load(engine->pool());
     request.usage.stored_tokens = std::min(request.usage.stored_tokens, request.sequence->size());
     scheduler->opened(id, request.sequence->size());
   } else if (error.code != ErrorCode::kOutOfBudget) {
@@ -192,8 +189,8 @@ void ServeLoop::Impl::recover(std::span<const BatchStep::Rows> rows, const Error
     // At once: what was preempted may be back in the next step, and stand in the way again.
     if (newest == id) return;
     if (const Status status = pass(rows); !status) recover(rows, status.error());
-  } else if (request.sequence->awaits_blocks()) {
-    request.sequence->drop_incoming();
+  } else if (request.sequence->load_state() == LoadState::kOnTheWay) {
+    request.sequence->drop_load();
     if (const Status status = pass(rows); !status) recover(rows, status.error());
   } else {
     finish(id, FinishReason::kError, error.message);

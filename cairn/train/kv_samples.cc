@@ -4,31 +4,32 @@
 #include <algorithm>
 #include <string>
 
-#include "cairn/engine/kv_tap.h"
+#include "cairn/attention/signals.h"
 #include "cairn/kernels/kernels.h"
 
 namespace cairn::train {
 namespace {
 
-// Copies what passes and leaves it as it is.
-class SamplingTap final : public KvTap {
+// Copies what is stored.
+class Sampling final : public SignalListener {
  public:
-  SamplingTap(std::vector<std::vector<std::uint16_t>>& rows, PageShape shape) : rows_(rows), shape_(shape) {}
+  explicit Sampling(std::vector<std::vector<std::uint16_t>>& rows) : rows_(rows) {}
 
   void begin_at(std::size_t first) { first_ = first; }  // the row of position 0
 
-  void change(std::uint32_t layer, std::int32_t position, float* k, float* v) const override {
-    const std::size_t width = shape_.values_per_token(), at = (first_ + static_cast<std::size_t>(position)) * width;
+  SignalRequest wants(std::uint32_t) const override { return {.stored = true}; }
+  void stored(const StoredRows& rows) override {
+    const std::size_t width = rows.shape.values_per_token();
     const auto narrow = kernels().narrow[static_cast<std::size_t>(Element::kF16)];
-    narrow(k, width, rows_[2 * std::size_t{layer}].data() + at);
-    narrow(v, width, rows_[2 * std::size_t{layer} + 1].data() + at);
+    for (std::size_t i = 0; i < rows.positions.size(); ++i) {
+      const std::size_t at = (first_ + static_cast<std::size_t>(rows.positions[i])) * width;
+      narrow(rows.k + i * width, width, rows_[2 * std::size_t{rows.layer}].data() + at);
+      narrow(rows.v + i * width, width, rows_[2 * std::size_t{rows.layer} + 1].data() + at);
+    }
   }
-
-  std::string name() const override { return "sampling"; }
 
  private:
   std::vector<std::vector<std::uint16_t>>& rows_;
-  PageShape shape_;
   std::size_t first_ = 0;
 };
 
@@ -56,8 +57,8 @@ Result<KvSamples> KvSamples::collect(const Engine& engine, std::span<const Token
   }
 
   KvSamples samples(engine.config().layers, {engine.config().kv_heads, engine.config().head_dim}, total);
-  SamplingTap tap(samples.rows_, samples.shape_);
-  EngineOptions options{.context = window, .reuse = false, .tap = &tap};
+  Sampling sampling(samples.rows_);
+  EngineOptions options{.context = window, .reuse = false, .listener = &sampling};
   CAIRN_TRY(const std::unique_ptr<Engine> sampler, engine.sibling(options));
   const std::size_t windows = (total + window - 1) / window;
   for (std::size_t w = 0; w < windows; ++w) {
@@ -67,7 +68,7 @@ Result<KvSamples> KvSamples::collect(const Engine& engine, std::span<const Token
     std::vector<TokenId> tokens(text.begin() + static_cast<std::ptrdiff_t>(from),
                                 text.begin() + static_cast<std::ptrdiff_t>(from + count));
     if (begins) tokens.front() = *tokenizer.bos();
-    tap.begin_at(first);
+    sampling.begin_at(first);
     Sequence sequence = sampler->open({});
     PrefillControl part{.cancel = control.cancel};
     if (control.on_progress) {

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cairn/attention/mass.h"
+#include "cairn/attention/signals.h"
 
 #include <cstring>
-#include <vector>
 
 #include "cairn/codec/codec.h"
 #include "cairn/kernels/kernels.h"
 
 namespace cairn {
 
-void add_mass(const AttendRows& rows, const PageView& page, const AttendLayer& layer, ThreadPool& pool, float* mass) {
+void AttentionMass::add(const AttendRows& rows, const PageView& page, const AttendLayer& layer, ThreadPool& pool) {
   const std::uint32_t heads = layer.heads, group = heads / layer.shape.kv_heads, dim = layer.shape.head_dim;
   const std::uint32_t count = rows.rows * group;
   pool.run(layer.shape.kv_heads, [&](std::size_t h, unsigned) {
@@ -30,7 +29,7 @@ void add_mass(const AttendRows& rows, const PageView& page, const AttendLayer& l
                                    weights.data());
     // The greatest score is in `max` already, so that this step only takes the exponentials.
     kernels().softmax_block(weights.data(), masks.data(), count, max.data(), sum.data(), correction.data());
-    float* into = mass + h * kBlockTokens;
+    float* into = sums_.data() + h * kBlockTokens;
     for (std::uint32_t r = 0; r < count; ++r) {
       const std::size_t first = (std::size_t{r} / group) * heads + h * group + r % group;
       const float total = rows.softmax[first * 2 + 1];
@@ -38,6 +37,17 @@ void add_mass(const AttendRows& rows, const PageView& page, const AttendLayer& l
       for (std::uint32_t t = 0; t < kBlockTokens; ++t) into[t] += row[t] / total;
     }
   });
+}
+
+std::vector<float> AttentionMass::means(std::uint32_t kv_heads) const {
+  std::vector<float> means = sums_;
+  means.resize(std::size_t{kv_heads} * kBlockTokens);
+  for (std::size_t i = 0; i < means.size(); ++i) {
+    float& mass = means[i];
+    const std::size_t t = i % kBlockTokens;
+    mass = mass >= 0.0f ? mass / static_cast<float>(kBlockTokens - t + later_probes_) : 0.0f;
+  }
+  return means;
 }
 
 }  // namespace cairn

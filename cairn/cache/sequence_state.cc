@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/cache/sequence_state.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "cairn/base/check.h"
+#include "cairn/cache/block_parts.h"
+
+namespace cairn::cache {
+namespace {
+
+// Whether a block from the index was not encoded though its layer does.
+bool kept_raw(const LayerForms& forms, const PageRef& keys, const PageRef& values) {
+  return (forms.keys.encodes() && keys.form() == kOpenForm) || (forms.values.encodes() && values.form() == kOpenForm);
+}
+
+// Whether a full block's tokens stand at the positions that its place in the sequence implies.
+bool at_plain_positions(const LayerTable& table, std::size_t block) {
+  const PositionBlock& positions = *table.entry(block).positions;
+  for (std::size_t t = 0; t < kBlockTokens; ++t) {
+    if (positions[t] != static_cast<std::int64_t>(block * kBlockTokens + t)) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+SequenceState::SequenceState(std::shared_ptr<CacheCore> cache_core)
+    : core(std::move(cache_core)), prefilling(core->options.plan.exact_prefill) {
+  for (const LayerForms& forms : core->tables) tables.emplace_back(forms);
+}
+
+void SequenceState::append_block(const Digest& key, const BlockPages& pages, std::span<const TokenId> block_tokens) {
+  const std::size_t first_token = tokens.size();
+  const auto positions = std::make_shared<PositionBlock>();
+  for (std::uint32_t t = 0; t < kBlockTokens; ++t) (*positions)[t] = static_cast<std::int32_t>(first_token + t);
+  for (std::size_t t = 0; t < tables.size(); ++t) {
+    const PageRef& keys = pages.page(t, PageSlot::kKeys);
+    const PageRef& values = pages.page(t, PageSlot::kValues);
+    tables[t].append({.keys = keys,
+                      .values = values,
+                      .positions = positions,
+                      .first_token = first_token,
+                      .unencodable = kept_raw(tables[t].forms(), keys, values)},
+                     kBlockTokens);
+  }
+  block_keys.push_back(key);
+  tokens.insert(tokens.end(), block_tokens.begin(), block_tokens.end());
+  settled_blocks = block_keys.size();
+}
+
+void SequenceState::shrink(std::size_t num_tokens) {
+  for (LayerTable& table : tables) table.shrink(num_tokens);
+}
+
+void SequenceState::own_tail_positions() {
+  const LayerTable& first = tables.front();
+  if (first.tail_tokens() == 0) return;
+  const auto copy = std::make_shared<PositionBlock>(*first.entry(first.blocks() - 1).positions);
+  for (LayerTable& table : tables) table.replace_positions(table.blocks() - 1, copy);
+}
+
+void SequenceState::distrust_tail() {
+  for (const LayerTable& table : tables) {
+    if (table.tail_tokens() != 0 && table.entry(table.blocks() - 1).unencodable) intact = false;
+  }
+}
+
+std::size_t SequenceState::settling_end(std::size_t num_tokens) const {
+  if (prefilling) return settled_blocks;
+  const std::size_t full = num_tokens / kBlockTokens, recent = core->options.plan.recent_blocks;
+  return std::max(settled_blocks, full - std::min(full, recent));
+}
+
+void SequenceState::encode_due(std::size_t t, std::size_t num_tokens, Reservation& room, ThreadPool& pool) {
+  LayerTable& table = tables[t];
+  if (!table.forms().encodes()) return;
+  std::vector<std::size_t> due;
+  const std::size_t end = settling_end(num_tokens);
+  for (std::size_t b = table.lower_bound(std::max<std::size_t>(settled_blocks, core->options.plan.sink_blocks));
+       b < table.blocks() && table.entry(b).number() < end; ++b) {
+    if (!table.entry(b).settled) due.push_back(b);
+  }
+  if (!due.empty()) table.encode(due, room, pool, core->blocks_kept_raw);
+}
+
+Status SequenceState::encode_prefill(ThreadPool& pool) {
+  if (!prefilling) return {};
+  prefilling = false;
+  const std::size_t end = settling_end(tokens.size());
+  std::size_t bytes = 0;
+  for (const LayerTable& table : tables) bytes += (end - settled_blocks) * table.forms().encoding_bytes();
+  Result<Reservation> room = core->make_room(bytes);
+  if (!room) {
+    prefilling = true;
+    return std::unexpected(std::move(room).error());
+  }
+  for (std::size_t t = 0; t < tables.size(); ++t) {
+    encode_due(t, tokens.size(), *room, pool);
+    tables[t].let_go_of_open_forms(settled_blocks);
+  }
+  settled_blocks = end;
+  return {};
+}
+
+Digest SequenceState::key_of(std::size_t block) const {
+  const std::size_t first = block * kBlockTokens;
+  const auto own = std::span(tokens).subspan(first, kBlockTokens);
+  if (prompt != nullptr && block < prompt->keys.size() &&
+      (block == 0 || block_keys[block - 1] == prompt->keys[block - 1]) &&
+      std::ranges::equal(own, std::span(prompt->tokens).subspan(first, kBlockTokens))) {
+    return prompt->keys[block];
+  }
+  return block_key(block == 0 ? core->options.root : block_keys[block - 1], own);
+}
+
+SealedBlock SequenceState::sealed_block(std::size_t block) const {
+  SealedBlock sealed{.parent = block == 0 ? core->options.root : block_keys[block - 1],
+                     .key = block_keys[block],
+                     .tokens = {},
+                     .pages = BlockPages(tables.size())};
+  std::ranges::copy(std::span(tokens).subspan(block * kBlockTokens, kBlockTokens), sealed.tokens.begin());
+  for (std::size_t t = 0; t < tables.size(); ++t) {
+    sealed.pages.page(t, PageSlot::kKeys) = tables[t].entry(block).keys;
+    sealed.pages.page(t, PageSlot::kValues) = tables[t].entry(block).values;
+  }
+  return sealed;
+}
+
+void SequenceState::take_pages_of_index(SealedBlock sealed, std::size_t block) {
+  InsertResult result = core->index->insert(core->options.root, std::move(sealed));
+  if (result.outcome != InsertOutcome::kDuplicate) return;
+  for (std::size_t t = 0; t < tables.size(); ++t) {
+    tables[t].replace_pages(block, std::move(result.first_pages.page(t, PageSlot::kKeys)),
+                            std::move(result.first_pages.page(t, PageSlot::kValues)));
+  }
+}
+
+void SequenceState::index_block(std::size_t block) {
+  if (core->index) take_pages_of_index(sealed_block(block), block);
+}
+
+void SequenceState::seal_full_blocks() {
+  if (!intact) return;
+  for (std::size_t b = block_keys.size(); b < tokens.size() / kBlockTokens; ++b) {
+    // A key says nothing of positions, so the first block at other ones ends the chain.
+    if (!at_plain_positions(tables.front(), b)) return;
+    block_keys.push_back(key_of(b));
+    if (!core->index) continue;
+    SealedBlock sealed = sealed_block(b);
+    // Only new blocks: those that the index knows were written before, or came from the store.
+    if (core->options.store && core->index->known({&sealed.key, 1}) == 0) {
+      write_behind(*core, sealed, static_cast<std::uint32_t>(b));
+    }
+    take_pages_of_index(std::move(sealed), b);
+  }
+}
+
+}  // namespace cairn::cache

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a sequence holds: shared by Sequence, which its users see, by Pass, which computes on it, and by PendingLoad,
+// which adds blocks to it.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "cairn/base/hash.h"
+#include "cairn/base/result.h"
+#include "cairn/base/thread_pool.h"
+#include "cairn/block/block_key.h"
+#include "cairn/block/block_pages.h"
+#include "cairn/cache/cache_core.h"
+#include "cairn/cache/layer_table.h"
+
+namespace cairn::cache {
+
+// A prompt and the keys of its whole blocks, so that they are hashed once.
+struct KeyedPrompt {
+  std::vector<TokenId> tokens;
+  std::vector<Digest> keys;
+};
+
+// Thread-compatible.
+struct SequenceState {
+  explicit SequenceState(std::shared_ptr<CacheCore> cache_core);
+
+  std::shared_ptr<CacheCore> core;              // first: the pool must outlive the pages below
+  std::vector<LayerTable> tables;               // as CacheCore::tables
+  std::vector<TokenId> tokens;                  // committed
+  std::vector<Digest> block_keys;               // of the leading full blocks at positions 0, 1, ...
+  std::shared_ptr<const KeyedPrompt> prompt{};  // what the sequence was opened for; may be null
+  std::size_t settled_blocks = 0;               // block numbers below are encoded, or never will be
+  std::size_t reused = 0;                       // of the tokens, those that came from the index or a store
+  bool intact = true;                           // every layer shows every token as it was computed
+  bool prefilling = false;                      // nothing is encoded until encode_prefill()
+  bool in_pass = false;
+
+  LayerTable& table(std::uint32_t layer) { return tables[core->table_of[layer]]; }
+  const LayerTable& table(std::uint32_t layer) const { return tables[core->table_of[layer]]; }
+
+  // A full block whose pages are final, after full ones.
+  void append_block(const Digest& key, const BlockPages& pages, std::span<const TokenId> block_tokens);
+  // Keeps the pages of the first `num_tokens` tokens.
+  void shrink(std::size_t num_tokens);
+  // A block that was full, or came from a fork, shares its positions with others that must not see the next append.
+  void own_tail_positions();
+  // What made a block unencodable may be gone with the tokens that were dropped, and then a cold run would encode it.
+  void distrust_tail();
+
+  // The number of the first block that stays open with so many tokens.
+  std::size_t settling_end(std::size_t num_tokens) const;
+  // Encodes the blocks of one table that are due once the first `num_tokens` tokens are stored in it: full ones, save
+  // the sinks, the recent ones, and all of them while prefilling.
+  void encode_due(std::size_t table, std::size_t num_tokens, Reservation& room, ThreadPool& pool);
+  // Ends an exact prefill. kOutOfBudget, and blocks stay as they are.
+  Status encode_prefill(ThreadPool& pool);
+
+  // The key of a full block whose predecessors have theirs in block_keys.
+  Digest key_of(std::size_t block) const;
+  // Offers full blocks that have no key yet to the index, and to a store what the index does not know. Where the index
+  // has an equal block, the sequence takes its pages instead of its own.
+  void seal_full_blocks();
+  // The same for one block that came from the store.
+  void index_block(std::size_t block);
+
+ private:
+  SealedBlock sealed_block(std::size_t block) const;
+  void take_pages_of_index(SealedBlock sealed, std::size_t block);
+};
+
+}  // namespace cairn::cache
