@@ -8,10 +8,10 @@
 #include <utility>
 
 #include "cairn/base/file.h"
-#include "cairn/store/redis/redis_connect.h"
+#include "cairn/store/redis/link.h"
 #include "cairn/store/residency.h"
 
-namespace cairn {
+namespace cairn::redis {
 namespace {
 
 constexpr std::size_t kMaxPasswordBytes = 4096;
@@ -32,7 +32,7 @@ Result<std::string> find_password(const RedisTierOptions& options) {
 }  // namespace
 
 Result<std::unique_ptr<RedisTier>> RedisTier::open(RedisTierOptions options) {
-  CAIRN_TRY(RedisUrl url, parse_redis_url(options.url));
+  CAIRN_TRY(Url url, parse_url(options.url));
   if (options.slice_bytes == 0 || options.slice_bytes > kMaxSliceBytes || options.connections == 0 ||
       options.window_bytes == 0 || options.ttl.count() < 0) {
     return fail(ErrorCode::kInvalidArgument, "Redis options: slices of 1 byte to 1 MiB, a window, a connection");
@@ -48,7 +48,7 @@ Result<std::unique_ptr<RedisTier>> RedisTier::open(RedisTierOptions options) {
   return tier;
 }
 
-RedisTier::RedisTier(RedisTierOptions options, const RedisUrl& url)
+RedisTier::RedisTier(RedisTierOptions options, const Url& url)
     : options_(std::move(options)),
       name_(url.address.text()),
       cluster_(url.address,
@@ -60,26 +60,26 @@ RedisTier::RedisTier(RedisTierOptions options, const RedisUrl& url)
                url.cluster),
       window_(options_.window_bytes) {}
 
-std::shared_ptr<RedisNode> RedisTier::node_of(const RedisTask& task) const {
+std::shared_ptr<Node> RedisTier::node_of(const Task& task) const {
   return task.ask != nullptr ? task.ask : cluster_.node_for(task.slot);
 }
 
 // Another try, if there were not too many.
-void RedisTier::retry(RedisTask& task, bool wait) {
+void RedisTier::retry(Task& task, bool wait) {
   task.again = true;
   task.wait |= wait;
   if (++task.tries >= kMaxTries) task.settle(BlockStatus::kBroken);
 }
 
 // A server answered with an error.
-void RedisTier::refused(RedisNode& node, RedisTask& task, const RedisReply& reply) {
+void RedisTier::refused(Node& node, Task& task, const Reply& reply) {
   if (task.over()) return;
-  const std::string word = redis_error_word(reply.text);
+  const std::string word = error_word(reply.text);
   if (word == "OOM") return task.settle(BlockStatus::kFull);
   if (word == "WRONGTYPE") return task.settle(BlockStatus::kMiss);
   if (word == "MOVED" || word == "ASK") {
     // "MOVED 3999 127.0.0.1:6381"; without a host it is the one that answers.
-    auto address = parse_redis_endpoint(reply.text.substr(reply.text.rfind(' ') + 1));
+    auto address = parse_endpoint(reply.text.substr(reply.text.rfind(' ') + 1));
     if (!address || !cluster_.clustered()) return task.settle(BlockStatus::kBroken);
     if (address->host.empty()) address->host = node.address().host;
     task.ask = nullptr;
@@ -96,15 +96,14 @@ void RedisTier::refused(RedisNode& node, RedisTask& task, const RedisReply& repl
   task.settle(BlockStatus::kBroken);
 }
 
-void RedisTier::run_group(const std::shared_ptr<RedisNode>& node, const Tasks& group, Deadline deadline,
-                          const Step& step) {
+void RedisTier::run_group(const std::shared_ptr<Node>& node, const Tasks& group, Deadline deadline, const Step& step) {
   LinkFault fault = LinkFault::kNone;
   BlockStatus failed = BlockStatus::kBroken;
   bool refresh = node == nullptr;
   if (node != nullptr) {
     auto lease = node->borrow(deadline);
     if (lease) {
-      RedisPipeline pipeline(lease->link(), window_, deadline);
+      Pipeline pipeline(lease->link(), window_, deadline);
       step(*node, pipeline, group);
       fault = lease->link().fault();
     } else {
@@ -117,7 +116,7 @@ void RedisTier::run_group(const std::shared_ptr<RedisNode>& node, const Tasks& g
     refresh = failed == BlockStatus::kBroken;
   }
   if (refresh && cluster_.clustered()) cluster_.refresh(node.get(), deadline);
-  for (RedisTask* const task : group) {
+  for (Task* const task : group) {
     if (task->settled) continue;
     task->ask = nullptr;
     // Another node may serve the slot now, and a connection that was closed may have been an old one.
@@ -130,22 +129,22 @@ void RedisTier::run_group(const std::shared_ptr<RedisNode>& node, const Tasks& g
   }
 }
 
-void RedisTier::work(std::vector<RedisTask>& tasks, Deadline deadline, const Step& step,
-                     const std::function<void(RedisTask&)>& done) {
+void RedisTier::work(std::vector<Task>& tasks, Deadline deadline, const Step& step,
+                     const std::function<void(Task&)>& done) {
   Tasks pending;
-  for (RedisTask& task : tasks) {
-    task.slot = redis_slot(task.key.hex());  // what the braces hold in all names of the block
+  for (Task& task : tasks) {
+    task.slot = slot_of(task.key.hex());  // what the braces hold in all names of the block
     pending.push_back(&task);
   }
   while (!pending.empty()) {
     Tasks group;
     if (passed(deadline)) {
-      for (RedisTask* const task : pending) task->settle(BlockStatus::kTimeout);
+      for (Task* const task : pending) task->settle(BlockStatus::kTimeout);
       group = pending;
     } else {
-      const std::shared_ptr<RedisNode> node = node_of(*pending.front());
+      const std::shared_ptr<Node> node = node_of(*pending.front());
       int tries = 0;
-      for (RedisTask* const task : pending) {
+      for (Task* const task : pending) {
         if (group.size() == kMaxGroup) break;
         if (node_of(*task) != node) continue;
         group.push_back(task);
@@ -158,14 +157,14 @@ void RedisTier::work(std::vector<RedisTask>& tasks, Deadline deadline, const Ste
       }
       run_group(node, group, deadline, step);
     }
-    for (RedisTask* const task : group) {
+    for (Task* const task : group) {
       if (task->settled) done(*task);
     }
-    std::erase_if(pending, [](const RedisTask* task) { return task->settled; });
+    std::erase_if(pending, [](const Task* task) { return task->settled; });
   }
 }
 
-void RedisTier::finished(RedisTask& task, bool reading) {
+void RedisTier::finished(Task& task, bool reading) {
   const std::lock_guard lock(mutex_);
   switch (task.status) {
     case BlockStatus::kOk: stats_.hits += reading; break;
@@ -218,4 +217,4 @@ TierStats RedisTier::stats() const {
   return stats;
 }
 
-}  // namespace cairn
+}  // namespace cairn::redis
