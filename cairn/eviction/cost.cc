@@ -3,7 +3,7 @@
 //
 // - Leaf before parent: only blocks without resident children are candidates, so what is resident is always a prefix.
 // - The chance of reuse is learned per class of block (uses, end of a prompt or not, what the request added) and age,
-//   see hit_density.h and block_class.h. A scan is a class that is never hit; nothing else keeps it out.
+//   see worth.h. A scan is a class that is never hit; nothing else keeps it out.
 // - Ghosts keep the history of blocks that are gone, so that reuse is seen that the cache was too small for, and a
 // block
 //   that comes back is not taken for new.
@@ -15,9 +15,8 @@
 #include <unordered_map>
 #include <utility>
 
-#include "cairn/eviction/block_class.h"
-#include "cairn/eviction/candidates.h"
-#include "cairn/eviction/table.h"
+#include "cairn/eviction/eviction.h"
+#include "cairn/eviction/worth.h"
 
 namespace cairn {
 namespace {

@@ -6,7 +6,7 @@
 #include <list>
 #include <unordered_map>
 
-#include "cairn/eviction/table.h"
+#include "cairn/eviction/eviction.h"
 
 namespace cairn {
 namespace {
