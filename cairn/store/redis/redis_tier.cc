@@ -48,6 +48,11 @@ Result<std::unique_ptr<RedisTier>> RedisTier::open(RedisTierOptions options) {
   return tier;
 }
 
+Result<std::unique_ptr<Tier>> open_tier(RedisTierOptions options) {
+  CAIRN_TRY(auto tier, RedisTier::open(std::move(options)));
+  return tier;
+}
+
 RedisTier::RedisTier(RedisTierOptions options, const Url& url)
     : options_(std::move(options)),
       name_(url.address.text()),

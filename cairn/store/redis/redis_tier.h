@@ -104,6 +104,10 @@ class RedisTier final : public Tier {
   EvictionHistory gone_;
 };
 
+// RedisTier::open() as a tier. kUnsupported in a build without Redis (CAIRN_REDIS=OFF), which has nothing else of this
+// header.
+Result<std::unique_ptr<Tier>> open_tier(RedisTierOptions options);
+
 }  // namespace cairn::redis
 
 namespace cairn {
