@@ -50,11 +50,14 @@ std::size_t LayerForms::encoding_bytes() const {
 
 CacheCore::CacheCore(const KvCacheOptions& cache_options, std::unique_ptr<PagePool> page_pool)
     : options(cache_options), layers(layer_forms(options)), pool(std::move(page_pool)) {
-  if (options.index_budget_bytes > 0 && options.plan.reusable()) index.emplace(options.index_budget_bytes);
+  if (options.index_budget_bytes > 0 && options.plan.reusable()) {
+    index.emplace(options.index_budget_bytes, *make_chain_policy(options.eviction, options.index_budget_bytes));
+  }
 }
 
 Status CacheCore::check(const KvCacheOptions& options) {
   CAIRN_TRY_VOID(check_layers(options.layers));
+  CAIRN_TRY_VOID(make_chain_policy(options.eviction, 0));
   if (options.plan.layers.size() != options.layers.size()) {
     return fail(ErrorCode::kInvalidArgument, "a KV cache of " + std::to_string(options.layers.size()) +
                                                  " layers needs as many codecs for keys and values, not " +
