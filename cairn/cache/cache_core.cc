@@ -5,6 +5,8 @@
 #include <string>
 #include <utility>
 
+#include "cairn/eviction/eviction.h"
+
 namespace cairn {
 namespace {
 

@@ -21,7 +21,7 @@
 namespace cairn {
 namespace {
 
-constexpr std::size_t kGhostsPerBlock = 8, kLeastGhosts = 1024;
+constexpr std::size_t kGhostsPerBlock = 8, kMinGhosts = 1024;
 constexpr std::uint64_t kAgeEvery = 64;     // calls; ages differ little in between
 constexpr std::uint64_t kLearnEvery = 128;  // calls, or an eighth of what is known if that is more
 // Depth at which a block costs twice what the first one does: attention over about 32,000 tokens costs what the weights
@@ -99,7 +99,7 @@ class Cost final : public EvictionPolicy {
       resident_children_.erase(children);
       if (const auto parent = entries_.find(entry.item.parent); parent != entries_.end()) enlist(parent->second);
     }
-    while (ghosts_.size() > std::max(kLeastGhosts, kGhostsPerBlock * resident_)) {
+    while (ghosts_.size() > std::max(kMinGhosts, kGhostsPerBlock * resident_)) {
       entries_.erase(ghosts_.back());
       ghosts_.pop_back();
     }

@@ -57,11 +57,11 @@ std::size_t PrefixIndex::known(std::span<const Digest> keys) const {
       std::ranges::find_if_not(keys, [this](const Digest& key) { return nodes_.contains(key); }) - keys.begin());
 }
 
-std::vector<IndexedBlock> PrefixIndex::list(std::size_t most) const {
+std::vector<IndexedBlock> PrefixIndex::list(std::size_t max_blocks) const {
   const std::lock_guard lock(mutex_);
   std::vector<IndexedBlock> blocks;
   for (const auto& [key, node] : nodes_) {
-    if (blocks.size() >= most) break;
+    if (blocks.size() >= max_blocks) break;
     IndexedBlock block{
         .key = key, .parent = node.parent_key, .depth = node.depth, .tokens = {node.tokens.begin(), node.tokens.end()}};
     for (const PageRef& page : node.pages) block.bytes += page.bytes();

@@ -91,13 +91,13 @@ class PrefixIndex {
   // How many of the leading keys are held. Not a lookup: nothing is counted or marked.
   std::size_t known(std::span<const Digest> keys) const;
 
-  // At most `most` blocks for people to look at, parents before children.
-  std::vector<IndexedBlock> list(std::size_t most) const;
+  // At most `max_blocks` blocks for people to look at, parents before children.
+  std::vector<IndexedBlock> list(std::size_t max_blocks) const;
 
   // Evicts leaves as needed for the budget, in use or not, but none of the block's own ancestors.
   InsertResult insert(const Digest& root, SealedBlock block);
 
-  // Frees at least `bytes` bytes of pages that nobody else references and returns how many were freed: fewer when the
+  // Frees at least `bytes` bytes of pages without another reference and returns how many were freed: fewer when the
   // rest is in use, or lies behind several blocks in use. A block in use is dropped only where it stands alone in front
   // of one that is not.
   std::size_t evict(std::size_t bytes);

@@ -15,13 +15,13 @@ using Json = nlohmann::json;
 
 constexpr std::uint32_t kMooncakeTokens = 512, kShareGptTokens = 16;
 
-// Nothing: not a list of whole numbers from 0 to `most`.
-std::optional<std::vector<std::uint64_t>> numbers(const Json& json, std::uint64_t most) {
+// Nothing: not a list of whole numbers from 0 to `max`.
+std::optional<std::vector<std::uint64_t>> numbers(const Json& json, std::uint64_t max) {
   if (!json.is_array()) return std::nullopt;
   std::vector<std::uint64_t> values;
   values.reserve(json.size());
   for (const Json& entry : json) {
-    if (!entry.is_number_unsigned() || entry.get<std::uint64_t>() > most) return std::nullopt;
+    if (!entry.is_number_unsigned() || entry.get<std::uint64_t>() > max) return std::nullopt;
     values.push_back(entry.get<std::uint64_t>());
   }
   return values;

@@ -270,7 +270,7 @@ void add_store_compress_command(CLI::App& app, Status& outcome) {
   command->add_option("--older-than", options->older_than, "Only blocks stored so long ago: 90s, 30m, 12h, 7d")
       ->capture_default_str();
   command->add_option("--level", options->level, "zstd's: higher is slower and seldom much smaller")
-      ->check(CLI::Range(kLeastCompressionLevel, kMaxCompressionLevel))
+      ->check(CLI::Range(kMinCompressionLevel, kMaxCompressionLevel))
       ->capture_default_str();
   command->add_option("--store-key", options->config.key_file, "The key of encrypted blocks; they stay encrypted");
   command->callback([options, &outcome] { outcome = compress(*options); });

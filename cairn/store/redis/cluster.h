@@ -26,7 +26,7 @@
 namespace cairn::redis {
 
 struct BreakerOptions {
-  std::size_t failures = 5;                 // so many
+  std::size_t failures = 5;                 // this many failures
   std::chrono::milliseconds window{5'000};  // within this time
   std::chrono::milliseconds rest{30'000};   // stop everything for this long
 };
@@ -146,7 +146,7 @@ class Cluster {
   // cannot be reached, kInvalidArgument for a refused login or where `cluster` is wrong.
   Status connect(Deadline deadline);
 
-  // Null where nobody serves the slot.
+  // Null where no node serves the slot.
   NodePtr node_for(std::uint16_t slot) const;
   // The node of an address that a server named; null when there are more than a cluster can sensibly have.
   NodePtr node_at(const Address& address);
