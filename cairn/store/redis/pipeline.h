@@ -72,7 +72,7 @@ struct Task {
   Digest key;
   std::shared_ptr<Node> ask;  // a slot that is just moving: where this block is asked for, for once
   std::uint16_t slot = 0;
-  bool settled = false;
+  bool ended = false;
   bool again = false;  // this try came to nothing, the next begins anew
   BlockStatus status = BlockStatus::kMiss;
   int tries = 0;      // that came to nothing
@@ -89,9 +89,9 @@ struct Task {
   RecordBytes bytes;  // of a get, being filled
   std::shared_ptr<const BlockRecord> record;
 
-  bool over() const { return settled || again; }
-  void settle(BlockStatus with) {
-    settled = true;
+  bool over() const { return ended || again; }
+  void end(BlockStatus with) {
+    ended = true;
     status = with;
   }
 };

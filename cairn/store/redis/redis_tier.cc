@@ -73,19 +73,19 @@ std::shared_ptr<Node> RedisTier::node_of(const Task& task) const {
 void RedisTier::retry(Task& task, bool wait) {
   task.again = true;
   task.wait |= wait;
-  if (++task.tries >= kMaxTries) task.settle(BlockStatus::kBroken);
+  if (++task.tries >= kMaxTries) task.end(BlockStatus::kBroken);
 }
 
 // A server answered with an error.
 void RedisTier::refused(Node& node, Task& task, const Reply& reply) {
   if (task.over()) return;
   const std::string word = error_word(reply.text);
-  if (word == "OOM") return task.settle(BlockStatus::kFull);
-  if (word == "WRONGTYPE") return task.settle(BlockStatus::kMiss);
+  if (word == "OOM") return task.end(BlockStatus::kFull);
+  if (word == "WRONGTYPE") return task.end(BlockStatus::kMiss);
   if (word == "MOVED" || word == "ASK") {
     // "MOVED 3999 127.0.0.1:6381"; without a host it is the one that answers.
     auto address = parse_endpoint(reply.text.substr(reply.text.rfind(' ') + 1));
-    if (!address || !cluster_.clustered()) return task.settle(BlockStatus::kBroken);
+    if (!address || !cluster_.clustered()) return task.end(BlockStatus::kBroken);
     if (address->host.empty()) address->host = node.address().host;
     task.ask = nullptr;
     if (word == "ASK") {
@@ -98,7 +98,7 @@ void RedisTier::refused(Node& node, Task& task, const Reply& reply) {
   if (word == "TRYAGAIN" || word == "LOADING" || word == "CLUSTERDOWN" || word == "READONLY" || word == "MASTERDOWN") {
     return retry(task, true);
   }
-  task.settle(BlockStatus::kBroken);
+  task.end(BlockStatus::kBroken);
 }
 
 void RedisTier::run_group(const std::shared_ptr<Node>& node, const Tasks& group, Deadline deadline, const Step& step) {
@@ -122,14 +122,14 @@ void RedisTier::run_group(const std::shared_ptr<Node>& node, const Tasks& group,
   }
   if (refresh && cluster_.clustered()) cluster_.refresh(node.get(), deadline);
   for (Task* const task : group) {
-    if (task->settled) continue;
+    if (task->ended) continue;
     task->ask = nullptr;
     // Another node may serve the slot now, and a connection that was closed may have been an old one.
     const bool elsewhere = cluster_.clustered() && node_of(*task) != node && node_of(*task) != nullptr;
     if (failed == BlockStatus::kBroken && (elsewhere || fault == LinkFault::kClosed)) {
       retry(*task, false);
     } else {
-      task->settle(failed);
+      task->end(failed);
     }
   }
 }
@@ -144,7 +144,7 @@ void RedisTier::work(std::vector<Task>& tasks, Deadline deadline, const Step& st
   while (!pending.empty()) {
     Tasks group;
     if (passed(deadline)) {
-      for (Task* const task : pending) task->settle(BlockStatus::kTimeout);
+      for (Task* const task : pending) task->end(BlockStatus::kTimeout);
       group = pending;
     } else {
       const std::shared_ptr<Node> node = node_of(*pending.front());
@@ -163,9 +163,9 @@ void RedisTier::work(std::vector<Task>& tasks, Deadline deadline, const Step& st
       run_group(node, group, deadline, step);
     }
     for (Task* const task : group) {
-      if (task->settled) done(*task);
+      if (task->ended) done(*task);
     }
-    std::erase_if(pending, [](const Task* task) { return task->settled; });
+    std::erase_if(pending, [](const Task* task) { return task->ended; });
   }
 }
 

@@ -67,7 +67,7 @@ class RedisTier final : public Tier {
  private:
   using Records = std::span<const std::shared_ptr<const BlockRecord>>;
   using Tasks = std::vector<Task*>;
-  // What an operation does for blocks of one server. Tasks that it neither settles nor gives a try are done again.
+  // What an operation does for blocks of one server. Tasks that it neither ends nor gives a try are done again.
   using Step = std::function<void(Node&, Pipeline&, const Tasks&)>;
 
   RedisTier(RedisTierOptions options, const Url& url);

@@ -37,7 +37,7 @@ std::vector<BlockStatus> RedisTier::contains(std::span<const Digest> keys, Deadl
       if (reply.is(Reply::Kind::kError)) return refused(node, task, reply);
       const bool there = reply.is(Reply::Kind::kInteger) && reply.integer == 1;
       const bool absent = reply.is(Reply::Kind::kInteger) && reply.integer == 0;
-      task.settle(there ? BlockStatus::kOk : absent ? BlockStatus::kMiss : BlockStatus::kBroken);
+      task.end(there ? BlockStatus::kOk : absent ? BlockStatus::kMiss : BlockStatus::kBroken);
     });
   };
   work(tasks, deadline, step, [&](Task& task) {
@@ -66,11 +66,11 @@ void RedisTier::get(std::span<const Digest> keys, Deadline deadline, const GetSi
 
 // A header's value has come: it is verified before anything is allocated by it.
 void RedisTier::take_header(Task& task, Pipeline& pipeline, Reply& reply) {
-  if (reply.is(Reply::Kind::kNil)) return task.settle(BlockStatus::kMiss);
-  if (!reply.is(Reply::Kind::kString)) return task.settle(BlockStatus::kBroken);
+  if (reply.is(Reply::Kind::kNil)) return task.end(BlockStatus::kMiss);
+  if (!reply.is(Reply::Kind::kString)) return task.end(BlockStatus::kBroken);
   const std::span<const std::byte> value = std::as_bytes(std::span(reply.text));
   const auto damaged = [&](BlockStatus status) {
-    task.settle(status);
+    task.end(status);
     drop_keys(pipeline, task, true);
   };
   if (value.size() < kDirectIoPage + Commit::kBytes) return damaged(BlockStatus::kCorrupt);
@@ -111,7 +111,7 @@ void RedisTier::get_step(Node& node, Pipeline& pipeline, const Tasks& tasks) {
     if (reply.is(Reply::Kind::kError)) {
       refused(node, task, reply);
       // A name that holds something else would keep every put from writing.
-      if (task.settled && task.status == BlockStatus::kMiss) drop_keys(pipeline, task, true);
+      if (task.ended && task.status == BlockStatus::kMiss) drop_keys(pipeline, task, true);
       return;
     }
     take_header(task, pipeline, reply);
@@ -120,7 +120,7 @@ void RedisTier::get_step(Node& node, Pipeline& pipeline, const Tasks& tasks) {
 
   std::size_t bytes = 0;
   for (Task* const task : tasks) {
-    if (task->settled || task->value.empty()) continue;
+    if (task->ended || task->value.empty()) continue;
     const std::size_t record_bytes = task->commit.record_bytes, header_bytes = header_bytes_of(*task);
     if (bytes > 0 && bytes + record_bytes > window_.size()) break;  // next time
     bytes += record_bytes;
@@ -141,11 +141,11 @@ void RedisTier::get_step(Node& node, Pipeline& pipeline, const Tasks& tasks) {
   }
   const auto finish = [&](Task& task) {
     auto record = BlockRecord::parse(std::move(task.bytes), 0, &task.key);
-    task.settle(record ? BlockStatus::kOk : BlockStatus::kCorrupt);
+    task.end(record ? BlockStatus::kOk : BlockStatus::kCorrupt);
     if (record) task.record = *std::move(record);
   };
   for (Task* const task : tasks) {
-    if (!task->settled && task->bytes.size() > 0 && task->commit.slices == 0) finish(*task);
+    if (!task->ended && task->bytes.size() > 0 && task->commit.slices == 0) finish(*task);
   }
   pipeline.run([&](Request& request, Reply& reply) {
     if (request.task == nullptr || request.task->over()) return;
@@ -159,7 +159,7 @@ void RedisTier::get_step(Node& node, Pipeline& pipeline, const Tasks& tasks) {
         task.value.clear();
         retry(task, false);
       } else {
-        task.settle(BlockStatus::kMiss);
+        task.end(BlockStatus::kMiss);
       }
     } else if (reply.is(Reply::Kind::kNil)) {
       // Evicted, or of a record that another one has replaced since: then its header is another.
@@ -167,15 +167,15 @@ void RedisTier::get_step(Node& node, Pipeline& pipeline, const Tasks& tasks) {
         pipeline.add({.task = &task, .kind = Kind::kExists, .words = commit_command(task.key)});
       }
     } else if (!reply.is(Reply::Kind::kString)) {
-      return task.settle(BlockStatus::kBroken);
+      return task.end(BlockStatus::kBroken);
     } else if (!reply.placed || reply.bytes != request.into.size()) {
-      task.settle(BlockStatus::kCorrupt);
+      task.end(BlockStatus::kCorrupt);
     } else if (++task.slices_done == task.commit.slices) {
       finish(task);
     }
     // What can be read no more makes room, and lets the next put write the block anew.
     const bool unreadable = task.status == BlockStatus::kMiss || task.status == BlockStatus::kCorrupt;
-    if (task.settled && unreadable) drop_keys(pipeline, task, true);
+    if (task.ended && unreadable) drop_keys(pipeline, task, true);
   });
 }
 

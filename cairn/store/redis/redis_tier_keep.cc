@@ -45,7 +45,7 @@ BlockStatus RedisTier::pin(const Digest& key, std::int64_t until_s) {
       if (reply.is(Reply::Kind::kError)) return refused(node, task, reply);
       if (request.kind == Kind::kExists) {
         const auto commit = Commit::read(std::as_bytes(std::span(reply.text)));
-        if (!reply.is(Reply::Kind::kString) || !commit) return task.settle(BlockStatus::kMiss);
+        if (!reply.is(Reply::Kind::kString) || !commit) return task.end(BlockStatus::kMiss);
         for (std::uint32_t slice = 0; slice < commit->slices; ++slice) {
           extend(slice_key(key, commit->tag, slice));
         }
@@ -57,7 +57,7 @@ BlockStatus RedisTier::pin(const Digest& key, std::int64_t until_s) {
         }
         extend(header);
       } else if (request.kind == Kind::kHeader) {
-        task.settle(reply.is(Reply::Kind::kInteger) ? BlockStatus::kOk : BlockStatus::kBroken);
+        task.end(reply.is(Reply::Kind::kInteger) ? BlockStatus::kOk : BlockStatus::kBroken);
       }
     });
   };

@@ -78,7 +78,7 @@ void RedisTier::drop_keys(Pipeline& pipeline, const Task& task, bool header) {
 struct RedisTier::Writing {
   bool is_new = true;         // counts as a put, and is not written when its time has come
   std::string_view question;  // about the header's name, before anything is written
-  // Whether to go on after its answer; else the task is settled.
+  // Whether to go on after its answer; else the task is ended.
   bool (*goes_on)(Task& task, std::int64_t answer);
   std::function<std::string(const Task&)> slice_ttl_ms;               // as PX takes it; empty for none
   std::function<std::vector<std::string>(const Task&)> header_words;  // after the header's name
@@ -112,7 +112,7 @@ void RedisTier::write_step(Node& node, Pipeline& pipeline, const Tasks& tasks, c
   for (Task* const task : tasks) {
     const std::int64_t expires_s = task->from->meta().expires_s;
     if (writing.is_new && expires_s != 0 && expires_s <= unix_seconds()) {
-      task->settle(BlockStatus::kOk);  // written, and gone by now
+      task->end(BlockStatus::kOk);  // written, and gone by now
     } else if (!task->asked) {
       pipeline.add(
           {.task = task, .kind = Kind::kExists, .words = {std::string(writing.question), header_key(task->key)}});
@@ -121,7 +121,7 @@ void RedisTier::write_step(Node& node, Pipeline& pipeline, const Tasks& tasks, c
   const bool answered = pipeline.run([&](Request& request, Reply& reply) {
     Task& task = *request.task;
     if (reply.is(Reply::Kind::kError)) return refused(node, task, reply);
-    if (!reply.is(Reply::Kind::kInteger)) return task.settle(BlockStatus::kBroken);
+    if (!reply.is(Reply::Kind::kInteger)) return task.end(BlockStatus::kBroken);
     task.asked = writing.goes_on(task, reply.integer);
   });
   if (!answered) return;
@@ -153,11 +153,11 @@ void RedisTier::write_step(Node& node, Pipeline& pipeline, const Tasks& tasks, c
     } else if (request.kind != Kind::kSlice) {
       writing.answered(pipeline, task, request, reply);
     } else if (!reply.is(Reply::Kind::kStatus)) {
-      task.settle(BlockStatus::kBroken);
+      task.end(BlockStatus::kBroken);
     } else if (++task.slices_done == task.commit.slices) {
       write_header(task);
     }
-    const bool failed = task.settled && task.status != BlockStatus::kOk;
+    const bool failed = task.ended && task.status != BlockStatus::kOk;
     if (failed) drop_keys(pipeline, task, false);
   });
 }
@@ -167,7 +167,7 @@ std::vector<BlockStatus> RedisTier::put(Records records, Deadline deadline) {
       .question = "EXISTS",
       .goes_on =
           [](Task& task, std::int64_t there) {
-            if (there != 0) task.settle(BlockStatus::kOk);
+            if (there != 0) task.end(BlockStatus::kOk);
             return there == 0;
           },
       .slice_ttl_ms = [&](const Task& task) { return expiry_ms(task.from->meta().expires_s, kSliceExtraSeconds); },
@@ -181,13 +181,13 @@ std::vector<BlockStatus> RedisTier::put(Records records, Deadline deadline) {
             if (request.kind == Kind::kExists) {
               const auto winner = Commit::read(std::as_bytes(std::span(reply.text)));
               if (winner && winner->tag != task.commit.tag) drop_keys(pipeline, task, false);
-              task.settle(BlockStatus::kOk);
+              task.end(BlockStatus::kOk);
             } else if (reply.is(Reply::Kind::kNil)) {
               // Another writer was first. Its slices may be these.
               task.value.clear();
               pipeline.add({.task = &task, .kind = Kind::kExists, .words = commit_command(task.key)});
             } else {
-              task.settle(reply.is(Reply::Kind::kStatus) ? BlockStatus::kOk : BlockStatus::kBroken);
+              task.end(reply.is(Reply::Kind::kStatus) ? BlockStatus::kOk : BlockStatus::kBroken);
             }
           }};
   return write(records, deadline, writing);
@@ -202,7 +202,7 @@ std::vector<BlockStatus> RedisTier::replace(Records records, Deadline deadline) 
       .goes_on =
           [](Task& task, std::int64_t lives_ms) {
             task.lives_ms = lives_ms;
-            if (lives_ms == -2) task.settle(BlockStatus::kMiss);
+            if (lives_ms == -2) task.end(BlockStatus::kMiss);
             return lives_ms != -2;
           },
       .slice_ttl_ms =
@@ -216,7 +216,7 @@ std::vector<BlockStatus> RedisTier::replace(Records records, Deadline deadline) 
       .header_replies = 2,
       .answered =
           [](Pipeline& pipeline, Task& task, Request&, Reply& reply) {
-            task.settle(reply.is(Reply::Kind::kString) ? BlockStatus::kOk : BlockStatus::kMiss);
+            task.end(reply.is(Reply::Kind::kString) ? BlockStatus::kOk : BlockStatus::kMiss);
             const std::span<const std::byte> before = std::as_bytes(std::span(reply.text));
             // Nothing was there any more, or nothing that has slices.
             if (task.status != BlockStatus::kOk || before.size() < Commit::kBytes) return;
@@ -260,8 +260,8 @@ void RedisTier::erase_step(Node& node, Pipeline& pipeline, const Tasks& tasks) {
       return;
     }
     if (reply.is(Reply::Kind::kError)) return refused(node, task, reply);
-    if (!reply.is(Reply::Kind::kInteger)) return task.settle(BlockStatus::kBroken);
-    task.settle(BlockStatus::kOk);
+    if (!reply.is(Reply::Kind::kInteger)) return task.end(BlockStatus::kBroken);
+    task.end(BlockStatus::kOk);
     pipeline.add({.words = {"UNLINK", pin_key(task.key)}, .asking = task.ask != nullptr});
     drop_keys(pipeline, task, false);
   });
