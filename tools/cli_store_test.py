@@ -100,12 +100,12 @@ class Store(CommandLine):
             segment.unlink()
         shutil.copy(GOLDEN / "segment_v1.seg", self.store / "segments" / "00000001.seg")
         line = "1 block has format version 1; this build reads version 2"
-        self.assertIn("\n" + line + "\n", self.output("store", "stat", self.store))
+        self.assertIn("\n" + line + "\n", self.output("store", "stat", self.store).decode())
         self.assertEqual(self.json("stat", self.store)["foreign"], 1)
         copy = self.folder / "copy"
         shutil.copytree(self.store, copy)
-        self.assertIn(line, self.output("store", "doctor", copy))
-        self.assertIn("\n" + line + "; erased\n", self.output("store", "verify", self.store))
+        self.assertIn(line, self.output("store", "doctor", copy).decode())
+        self.assertIn("\n" + line + "; erased\n", self.output("store", "verify", self.store).decode())
         self.assertEqual(self.json("verify", self.store)["foreign"], 0)
         self.assertEqual(list((self.store / "segments").iterdir()), [])
 

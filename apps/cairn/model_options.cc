@@ -6,6 +6,7 @@
 #include "apps/cairn/option_checks.h"
 #include "apps/cairn/progress.h"
 #include "apps/cairn/store_options.h"
+#include "cairn/eviction/eviction.h"
 
 namespace cairn {
 
@@ -18,6 +19,7 @@ EngineOptions engine_options(const ModelOptions& options, bool reuse) {
   engine.context = options.context;
   engine.codec = options.codec;
   engine.reuse = reuse;
+  engine.eviction = options.cache_eviction;
   engine.tenant = options.store.tenant;
   return engine;
 }
@@ -37,6 +39,9 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
       .add_option("--codec", options.codec,
                   "How the KV cache is stored: a codec, K/V for two, or a plan file; then +sinks=N, "
                   "+recent=N, +prefill=exact, +codebooks=FILE (docs/codecs.md)")
+      ->capture_default_str();
+  command.add_option("--cache-eviction", options.cache_eviction, "Which cached block goes first when memory is full")
+      ->check(CLI::IsMember(eviction_policy_names()))
       ->capture_default_str();
 }
 

@@ -20,6 +20,7 @@ struct ModelOptions {
   std::uint32_t context = 0;
   std::uint64_t kv_budget = std::uint64_t{2} << 30;
   std::string codec = "raw_f16";
+  std::string cache_eviction = "lru";
   StoreConfig store;  // of commands that call add_store_options
 };
 

@@ -19,7 +19,7 @@ void add_store_options(CLI::App& command, StoreConfig& config);
 // Null without --store, and when no tier opened; says on standard error which did not. Errors: those of open_store.
 Result<std::shared_ptr<Store>> open_configured(const StoreConfig& config);
 
-// Says on standard error which tiers have no room for a block of so many bytes; kInvalidArgument with --store-required.
+// Says on standard error which tiers have no room for a block of this size; kInvalidArgument with --store-required.
 Status check_store_room(const StoreConfig& config, const Store& store, std::size_t block_bytes);
 
 // One line on what the store did for a command, for --stats.

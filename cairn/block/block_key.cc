@@ -62,12 +62,27 @@ std::string recipe_text(const Recipe& recipe) {
   return text;
 }
 
-std::string explain_difference(const Recipe& here, const Recipe& there) {
-  const auto ours = readable_fields(here);
-  const auto theirs = readable_fields(there);
-  for (std::size_t i = 0; i < ours.size(); ++i) {
-    if (ours[i].second == theirs[i].second) continue;
-    return std::string(ours[i].first) + ": " + ours[i].second + " here, " + theirs[i].second + " there";
+std::string explain_difference(std::string_view here, std::string_view there) {
+  const auto fields = [](std::string_view text) {
+    std::vector<std::pair<std::string_view, std::string_view>> found;
+    while (!text.empty()) {
+      const std::string_view line = text.substr(0, text.find('\n'));
+      text.remove_prefix(std::min(text.size(), line.size() + 1));
+      const std::size_t colon = line.find(": ");
+      if (colon != std::string_view::npos) found.emplace_back(line.substr(0, colon), line.substr(colon + 2));
+    }
+    return found;
+  };
+  const auto ours = fields(here), theirs = fields(there);
+  const auto value = [](const auto& of, std::string_view name) -> std::string {
+    const auto found = std::ranges::find(of, name, [](const auto& field) { return field.first; });
+    return std::string(found == of.end() ? "none" : found->second);
+  };
+  for (const auto* const side : {&ours, &theirs}) {
+    for (const auto& [name, _] : *side) {
+      const std::string a = value(ours, name), b = value(theirs, name);
+      if (a != b) return std::string(name) + ": " + a + " here, " + b + " there";
+    }
   }
   return {};
 }

@@ -42,8 +42,9 @@ Digest recipe_fingerprint(const Recipe& recipe);
 // All fields for people, one "name: value" line each; equal texts do not make equal recipes, fingerprints do.
 std::string recipe_text(const Recipe& recipe);
 
-// Names the first field that differs, with both values, as "weights: 12ab.. here, 34cd.. there"; empty when equal.
-std::string explain_difference(const Recipe& here, const Recipe& there);
+// Of two such texts: names the first field that differs, with both values, as "weights: 12ab.. here, 34cd.. there";
+// empty when they are equal. Texts of other builds may have other fields.
+std::string explain_difference(std::string_view here, std::string_view there);
 
 // What the first block of a sequence has as its parent: H("cairn.recipe.v1", recipe, tenant).
 // The tenant is any bytes, empty included; it is compared as bytes (no Unicode normalisation).

@@ -5,6 +5,8 @@
 #include <string>
 #include <utility>
 
+#include "cairn/eviction/eviction.h"
+
 namespace cairn::cache {
 namespace {
 
@@ -68,11 +70,14 @@ CacheCore::CacheCore(const KvCacheOptions& cache_options, std::unique_ptr<PagePo
       tables(tables_of(options)),
       table_of(numbers_of_tables(options.layers)),
       pool(std::move(page_pool)) {
-  if (options.index_budget_bytes > 0 && options.plan.reusable()) index.emplace(options.index_budget_bytes);
+  if (options.index_budget_bytes > 0 && options.plan.reusable()) {
+    index.emplace(options.index_budget_bytes, *make_chain_policy(options.eviction, options.index_budget_bytes));
+  }
 }
 
 Status CacheCore::check(const KvCacheOptions& options) {
   CAIRN_TRY_VOID(check_layers(options.layers));
+  CAIRN_TRY_VOID(make_chain_policy(options.eviction, 0));
   if (options.plan.layers.size() != options.layers.size()) {
     return fail(ErrorCode::kInvalidArgument, "a KV cache of " + std::to_string(options.layers.size()) +
                                                  " layers needs as many codecs for keys and values, not " +

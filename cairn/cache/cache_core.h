@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "cairn/base/hash.h"
@@ -27,6 +28,7 @@ struct KvCacheOptions {
   std::size_t budget_bytes = 0;          // of all pages, those of the index included
   std::size_t index_budget_bytes = 0;    // how much of it finished blocks may hold for reuse; 0 turns reuse off
   std::shared_ptr<KvConnector> store{};  // where prefixes outlive the cache; needs reuse
+  std::string eviction = "lru";          // which finished block goes next, see make_chain_policy()
 };
 
 }  // namespace cairn

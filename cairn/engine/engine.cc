@@ -27,7 +27,9 @@ Result<KvCacheOptions> cache_options(const ModelConfig& config, const Digest* mo
                         .layers = std::move(layers),
                         .root = {},
                         .budget_bytes = options.kv_budget_bytes,
-                        .index_budget_bytes = options.reuse ? options.kv_budget_bytes : 0};
+                        .index_budget_bytes = options.reuse ? options.kv_budget_bytes : 0,
+                        .store = {},
+                        .eviction = options.eviction};
 }
 
 }  // namespace

@@ -31,6 +31,7 @@ struct EngineOptions {
   std::string codec = "raw_f16";                       // a plan, see make_plan()
   std::shared_ptr<const CodecPlan> plan{};             // instead of `codec`, if not null
   bool reuse = true;                                   // keep prefixes of finished sequences
+  std::string eviction = "lru";                        // which of their blocks goes next, see make_chain_policy()
   const KvTap* tap = nullptr;                          // changes what is cached; must outlive the engine
   SignalListener* listener = nullptr;                  // is told what passes compute; must outlive the engine
   std::string tenant{};                                // prefixes are never shared between tenants

@@ -3,7 +3,7 @@
 //
 // - Leaf before parent: only blocks without resident children are candidates, so what is resident is always a prefix.
 // - The chance of reuse is learned per class of block (uses, end of a prompt or not, what the request added) and age,
-//   see hit_density.h and block_class.h. A scan is a class that is never hit; nothing else keeps it out.
+//   see worth.h. A scan is a class that is never hit; nothing else keeps it out.
 // - Ghosts keep the history of blocks that are gone, so that reuse is seen that the cache was too small for, and a
 // block
 //   that comes back is not taken for new.
@@ -15,14 +15,13 @@
 #include <unordered_map>
 #include <utility>
 
-#include "cairn/eviction/block_class.h"
-#include "cairn/eviction/candidates.h"
-#include "cairn/eviction/table.h"
+#include "cairn/eviction/eviction.h"
+#include "cairn/eviction/worth.h"
 
 namespace cairn {
 namespace {
 
-constexpr std::size_t kGhostsPerBlock = 8, kLeastGhosts = 1024;
+constexpr std::size_t kGhostsPerBlock = 8, kMinGhosts = 1024;
 constexpr std::uint64_t kAgeEvery = 64;     // calls; ages differ little in between
 constexpr std::uint64_t kLearnEvery = 128;  // calls, or an eighth of what is known if that is more
 // Depth at which a block costs twice what the first one does: attention over about 32,000 tokens costs what the weights
@@ -100,7 +99,7 @@ class Cost final : public EvictionPolicy {
       resident_children_.erase(children);
       if (const auto parent = entries_.find(entry.item.parent); parent != entries_.end()) enlist(parent->second);
     }
-    while (ghosts_.size() > std::max(kLeastGhosts, kGhostsPerBlock * resident_)) {
+    while (ghosts_.size() > std::max(kMinGhosts, kGhostsPerBlock * resident_)) {
       entries_.erase(ghosts_.back());
       ghosts_.pop_back();
     }

@@ -52,9 +52,20 @@ class EvictionPolicy {
   virtual std::string_view name() const = 0;
 };
 
-// The capacity in bytes is a hint for policies that divide it; 0: unknown, they go by what is resident.
+// The policies; docs/eviction.md compares them.
+std::unique_ptr<EvictionPolicy> make_lru(std::uint64_t capacity_bytes);
+std::unique_ptr<EvictionPolicy> make_s3fifo(std::uint64_t capacity_bytes);
+std::unique_ptr<EvictionPolicy> make_cost(std::uint64_t capacity_bytes);
+std::unique_ptr<EvictionPolicy> make_leaf_lru();  // for owners of chains alone, see make_chain_policy()
+
+// By name. The capacity in bytes is a hint for policies that divide it; 0: unknown, they go by what is resident.
 // Errors: kInvalidArgument (no such policy; the message lists them).
 Result<std::unique_ptr<EvictionPolicy>> make_eviction_policy(std::string_view name, std::uint64_t capacity_bytes_hint);
+
+// The same names for an owner of chains, which inserts a block behind its parent, lets only blocks go that nothing
+// follows, and calls used() for each block of a chain or for the last alone: "lru" is then one of leaves, which is
+// O(log n) where the general one would step over every block that something follows.
+Result<std::unique_ptr<EvictionPolicy>> make_chain_policy(std::string_view name, std::uint64_t capacity_bytes_hint);
 
 std::vector<std::string> eviction_policy_names();
 

@@ -6,12 +6,12 @@
 #include <list>
 #include <unordered_map>
 
-#include "cairn/eviction/table.h"
+#include "cairn/eviction/eviction.h"
 
 namespace cairn {
 namespace {
 
-constexpr std::uint64_t kSmallShare = 10;     // the small queue gets one part in so many
+constexpr std::uint64_t kSmallShare = 10;     // the share of the small queue: one part in ten
 constexpr std::uint8_t kMaxUses = 3;          // counted per block
 constexpr std::size_t kGhostsWhenEmpty = 16;  // so that an empty cache can learn
 

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "cairn/base/check.h"
+
 namespace cairn {
 namespace {
 
@@ -16,6 +18,9 @@ std::size_t unshared_bytes(const BlockPages& pages) {
 
 }  // namespace
 
+PrefixIndex::PrefixIndex(std::size_t budget_bytes, std::unique_ptr<EvictionPolicy> policy)
+    : budget_(budget_bytes), policy_(policy != nullptr ? std::move(policy) : *make_chain_policy("lru", budget_bytes)) {}
+
 bool PrefixIndex::holds(const Node& node, const Digest& parent_key, std::span<const TokenId> tokens) const {
   return node.parent_key == parent_key && std::ranges::equal(node.tokens, tokens);
 }
@@ -25,7 +30,6 @@ PrefixMatch PrefixIndex::match(const Digest& root, std::span<const TokenId> toke
   if (keys.empty()) return match;
 
   const std::lock_guard lock(mutex_);
-  Node* last = nullptr;
   for (std::size_t b = 0; b < keys.size(); ++b) {
     const auto found = nodes_.find(keys[b]);
     if (found == nodes_.end()) break;
@@ -35,13 +39,12 @@ PrefixMatch PrefixIndex::match(const Digest& root, std::span<const TokenId> toke
       break;
     }
     match.blocks.push_back({node.key, node.pages});
-    last = &node;
+    policy_->used(node.key);
   }
-  if (last == nullptr) {
+  if (match.blocks.empty()) {
     ++stats_.misses;
     return match;
   }
-  touch(*last);
   ++stats_.hits;
   stats_.tokens_matched += match.blocks.size() * kBlockTokens;
   return match;
@@ -53,13 +56,13 @@ std::size_t PrefixIndex::known(std::span<const Digest> keys) const {
       std::ranges::find_if_not(keys, [this](const Digest& key) { return nodes_.contains(key); }) - keys.begin());
 }
 
-std::vector<IndexedBlock> PrefixIndex::list(std::size_t most) const {
+std::vector<IndexedBlock> PrefixIndex::list(std::size_t max_blocks) const {
   const std::lock_guard lock(mutex_);
   std::vector<IndexedBlock> blocks;
   for (const auto& [key, node] : nodes_) {
-    if (blocks.size() >= most) break;
-    IndexedBlock block{.key = key, .parent = node.parent_key, .tokens = {node.tokens.begin(), node.tokens.end()}};
-    for (const Node* above = node.parent; above != nullptr; above = above->parent) ++block.depth;
+    if (blocks.size() >= max_blocks) break;
+    IndexedBlock block{
+        .key = key, .parent = node.parent_key, .depth = node.depth, .tokens = {node.tokens.begin(), node.tokens.end()}};
     for (const PageRef& page : node.pages.all()) block.bytes += page.bytes();
     // Each page is held by the index and by each sequence.
     if (!node.pages.empty()) block.users = node.pages.all().front().use_count() - 1;
@@ -76,7 +79,7 @@ InsertResult PrefixIndex::insert(const Digest& root, SealedBlock block) {
       ++stats_.collisions;
       return {InsertOutcome::kCollision, {}};
     }
-    touch(found->second);
+    policy_->used(block.key);
     ++stats_.duplicates;
     return {InsertOutcome::kDuplicate, found->second.pages};
   }
@@ -101,8 +104,12 @@ InsertResult PrefixIndex::insert(const Digest& root, SealedBlock block) {
   }
 
   // With its parent no longer a leaf, all that eviction can reach lies outside the block's chain, and the chain fits.
-  if (parent != nullptr && parent->children++ == 0) leaves_.erase(parent->stamp);
-  while (stats_.bytes + charge > budget_) drop(*leaves_.begin()->second);
+  if (parent != nullptr) ++parent->children;
+  while (stats_.bytes + charge > budget_) {
+    Node* const leaf = next_leaf([](const Node&) { return true; });
+    CAIRN_CHECK(leaf != nullptr);
+    drop(*leaf);
+  }
 
   Node& node = nodes_[block.key];
   node.key = block.key;
@@ -110,32 +117,29 @@ InsertResult PrefixIndex::insert(const Digest& root, SealedBlock block) {
   node.parent = parent;
   node.tokens = block.tokens;
   node.pages = std::move(block.pages);
-  node.stamp = ++clock_;
+  node.depth = parent != nullptr ? parent->depth + 1 : 0;
   node.charge = charge;
   node.chain_bytes = chain_bytes;
-  leaves_.emplace(node.stamp, &node);
+  policy_->inserted({.key = node.key, .parent = node.parent_key, .bytes = charge, .depth = node.depth});
   stats_.bytes += charge;
   ++stats_.inserted;
   return {};
 }
 
-void PrefixIndex::touch(Node& node) {
-  if (node.children == 0) leaves_.erase(node.stamp);
-  node.stamp = ++clock_;
-  if (node.children == 0) leaves_.emplace(node.stamp, &node);
+PrefixIndex::Node* PrefixIndex::next_leaf(const std::function<bool(const Node&)>& may_go) {
+  const std::optional<Digest> victim = policy_->victim([&](const Digest& key) {
+    const Node& node = nodes_.at(key);
+    return node.children == 0 && may_go(node);
+  });
+  return victim ? &nodes_.at(*victim) : nullptr;
 }
 
 // Requires: a leaf.
 void PrefixIndex::drop(Node& node) {
-  leaves_.erase(node.stamp);
   stats_.bytes -= node.charge;
   ++stats_.evictions;
-  if (Node* const parent = node.parent; parent != nullptr && --parent->children == 0) {
-    // Who used the child used the parent; never older than the leaf that just went, so one pass in order of stamps sees
-    // it.
-    parent->stamp = std::max(parent->stamp, node.stamp);
-    leaves_.emplace(parent->stamp, parent);
-  }
+  policy_->removed(node.key);
+  if (node.parent != nullptr) --node.parent->children;
   nodes_.erase(node.key);
 }
 
@@ -149,15 +153,11 @@ std::size_t PrefixIndex::evict(std::size_t bytes) {
 // Leaves in use are stepped over: there is at most one for each sequence alive, so this does not grow with the index.
 std::size_t PrefixIndex::evict_unused(std::size_t bytes) {
   std::size_t freed = 0;
-  auto leaf = leaves_.begin();
-  while (freed < bytes && leaf != leaves_.end()) {
-    const std::uint64_t stamp = leaf->first;
-    const std::size_t gain = unshared_bytes(leaf->second->pages);
-    if (gain > 0) {
-      drop(*leaf->second);
-      freed += gain;
-    }
-    leaf = gain > 0 ? leaves_.lower_bound(stamp) : std::next(leaf);
+  while (freed < bytes) {
+    Node* const leaf = next_leaf([](const Node& node) { return unshared_bytes(node.pages) > 0; });
+    if (leaf == nullptr) break;
+    freed += unshared_bytes(leaf->pages);
+    drop(*leaf);
   }
   return freed;
 }
@@ -165,23 +165,24 @@ std::size_t PrefixIndex::evict_unused(std::size_t bytes) {
 // A block in use may stand on blocks that are not: its sequence computed the earlier ones itself, they were evicted,
 // and another sequence, by now gone, put its own there.
 std::size_t PrefixIndex::evict_behind_used(std::size_t bytes) {
-  std::size_t freed = 0;
-  auto leaf = leaves_.begin();
-  while (freed < bytes && leaf != leaves_.end()) {
-    Node* unused = leaf->second;
+  // The first block above a leaf, or the leaf, that is not in use; null where a fork comes first.
+  const auto unused_of = [](const Node& leaf) -> const Node* {
+    const Node* unused = &leaf;
     while (unused != nullptr && unused->children <= 1 && unshared_bytes(unused->pages) == 0) unused = unused->parent;
-    if (unused == nullptr || unused->children > 1) {
-      leaf = std::next(leaf);
-      continue;
-    }
-    for (Node *node = leaf->second, *next = nullptr;; node = next) {
+    return unused == nullptr || unused->children > 1 ? nullptr : unused;
+  };
+  std::size_t freed = 0;
+  while (freed < bytes) {
+    Node* const leaf = next_leaf([&](const Node& node) { return unused_of(node) != nullptr; });
+    if (leaf == nullptr) break;
+    const Node* const unused = unused_of(*leaf);
+    for (Node *node = leaf, *next = nullptr;; node = next) {
       next = node->parent;
       const bool last = node == unused;
       freed += unshared_bytes(node->pages);
       drop(*node);
       if (last) break;
     }
-    leaf = leaves_.begin();  // a fork may have become a chain
   }
   return freed;
 }
@@ -189,7 +190,7 @@ std::size_t PrefixIndex::evict_behind_used(std::size_t bytes) {
 void PrefixIndex::clear() {
   const std::lock_guard lock(mutex_);
   stats_.bytes = 0;
-  leaves_.clear();
+  for (const auto& [key, node] : nodes_) policy_->removed(key);
   nodes_.clear();
 }
 

@@ -2,14 +2,16 @@
 // An in-memory index of sealed blocks by key: the longest known prefix of a token list, verified or missed.
 //
 // Blocks form trees under their roots (one root per recipe and tenant). A block is never dropped before the blocks that
-// follow it: eviction takes leaves, least recently used first. Only blocks that are exact at positions 0, 1, 2, ... may
-// be inserted; anything computed over approximate keys or values must stay out.
+// follow it: eviction takes leaves, in the order of an eviction policy. Only blocks that are exact at positions 0, 1,
+// 2,
+// ... may be inserted; anything computed over approximate keys or values must stay out.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <map>
+#include <functional>
+#include <memory>
 #include <mutex>
 #include <span>
 #include <unordered_map>
@@ -19,6 +21,7 @@
 #include "cairn/block/block_key.h"
 #include "cairn/block/block_pages.h"
 #include "cairn/block/page_pool.h"
+#include "cairn/eviction/eviction.h"
 
 namespace cairn {
 
@@ -77,7 +80,8 @@ struct IndexedBlock {
 // Thread-safe. The pool of the pages must outlive the index.
 class PrefixIndex {
  public:
-  explicit PrefixIndex(std::size_t budget_bytes) : budget_(budget_bytes) {}
+  // Which leaf goes next is the policy's to say: one of make_chain_policy(), "lru" without one.
+  explicit PrefixIndex(std::size_t budget_bytes, std::unique_ptr<EvictionPolicy> policy = nullptr);
   PrefixIndex(const PrefixIndex&) = delete;
   PrefixIndex& operator=(const PrefixIndex&) = delete;
 
@@ -92,13 +96,13 @@ class PrefixIndex {
   // How many of the leading keys are held. Not a lookup: nothing is counted or marked.
   std::size_t known(std::span<const Digest> keys) const;
 
-  // At most `most` blocks for people to look at, parents before children.
-  std::vector<IndexedBlock> list(std::size_t most) const;
+  // At most `max_blocks` blocks for people to look at, parents before children.
+  std::vector<IndexedBlock> list(std::size_t max_blocks) const;
 
-  // Evicts least recently used leaves as needed for the budget, in use or not, but none of the block's own ancestors.
+  // Evicts leaves as needed for the budget, in use or not, but none of the block's own ancestors.
   InsertResult insert(const Digest& root, SealedBlock block);
 
-  // Frees at least `bytes` bytes of pages that nobody else references and returns how many were freed: fewer when the
+  // Frees at least `bytes` bytes of pages without another reference and returns how many were freed: fewer when the
   // rest is in use, or lies behind several blocks in use. A block in use is dropped only where it stands alone in front
   // of one that is not.
   std::size_t evict(std::size_t bytes);
@@ -115,24 +119,23 @@ class PrefixIndex {
     std::array<TokenId, kBlockTokens> tokens{};
     BlockPages pages;
     std::uint32_t children = 0;
-    std::uint64_t stamp = 0;      // of the last use of this block or of a descendant that is gone
+    std::uint32_t depth = 0;      // blocks before it
     std::size_t charge = 0;       // against the budget
     std::size_t chain_bytes = 0;  // charges from the root to here
   };
 
   bool holds(const Node& node, const Digest& parent_key, std::span<const TokenId> tokens) const;
-  void touch(Node& node);
+  // The leaf that the policy lets go first among those that may; null when there is none.
+  Node* next_leaf(const std::function<bool(const Node&)>& may_go);
   void drop(Node& node);
   std::size_t evict_unused(std::size_t bytes);
   std::size_t evict_behind_used(std::size_t bytes);
 
   const std::size_t budget_;
   mutable std::mutex mutex_;
-  // Guarded by mutex_. Stamps are unique among live nodes: one is given to one node and inherited only by the parent of
-  // a dropped one.
+  // Guarded by mutex_.
   std::unordered_map<Digest, Node, DigestHash> nodes_;
-  std::map<std::uint64_t, Node*> leaves_;  // by stamp
-  std::uint64_t clock_ = 0;
+  std::unique_ptr<EvictionPolicy> policy_;  // knows of all nodes
   PrefixIndexStats stats_;
 };
 

@@ -204,6 +204,70 @@ void run_model() {
   RC_ASSERT(pool->bytes_used() == 0u);
 }
 
+// What holds whatever the policy: the budget, chains without holes, and that eviction frees what it says.
+void run_policy(const std::string& name) {
+  const auto pool = *PagePool::create(4096 * kPage, std::array<std::size_t, 1>{kPage});
+  std::size_t charge = 0;
+  {
+    PrefixIndex probe(1 << 20);
+    probe.insert(kRoot, make_block(*pool, {1}));
+    charge = probe.stats().bytes;
+  }
+  const std::size_t budget = *rc::gen::inRange<std::size_t>(1, 12) * charge;
+  PrefixIndex index(budget, *make_chain_policy(name, budget));
+  Readers readers;
+  const auto steps = *rc::gen::resize(300, rc::gen::inRange(0, 300));
+  for (int step = 0; step < steps; ++step) {
+    Path path = make_path();
+    switch (*rc::gen::weightedElement<int>({{6, 0}, {3, 1}, {1, 2}, {2, 3}})) {
+      case 0: {
+        std::size_t there = 0;
+        for (const auto& block : index.list(SIZE_MAX)) there = std::max<std::size_t>(there, block.depth + 1);
+        path = prefix(path, std::min(path.size(), there + 1));
+        const std::size_t depth = index.match(kRoot, tokens_of(path)).blocks.size();
+        if (depth + 1 < path.size()) path = prefix(path, depth + 1);
+        const InsertOutcome outcome = index.insert(kRoot, make_block(*pool, path)).outcome;
+        const bool fits = path.size() * charge <= budget;
+        RC_ASSERT(outcome == (depth == path.size() ? InsertOutcome::kDuplicate
+                              : fits               ? InsertOutcome::kInserted
+                                                   : InsertOutcome::kNoRoom));
+        // Its own chain stayed.
+        if (fits) RC_ASSERT(index.match(kRoot, tokens_of(path)).blocks.size() == path.size());
+        break;
+      }
+      case 1: readers.add(index.match(kRoot, tokens_of(path))); break;
+      case 2:
+        if (!readers.matches.empty()) readers.remove(static_cast<std::size_t>(path.front()) % readers.matches.size());
+        break;
+      default: {
+        const std::size_t bytes = path.size() * kPage, used = pool->bytes_used();
+        const std::size_t freed = index.evict(bytes);
+        RC_ASSERT(used - pool->bytes_used() == freed);
+        if (readers.matches.empty()) RC_ASSERT(freed >= std::min(bytes, used));
+      }
+    }
+    RC_ASSERT(index.stats().bytes <= budget);
+    // Every block's parent is there: nothing in the middle of a chain was dropped, in use or not.
+    std::set<Digest> keys{kRoot};
+    for (const IndexedBlock& block : index.list(SIZE_MAX)) {
+      RC_ASSERT(keys.contains(block.parent));
+      keys.insert(block.key);
+    }
+    RC_ASSERT(keys.size() == index.stats().blocks + 1);
+  }
+  readers = {};
+  index.clear();
+  RC_ASSERT(pool->bytes_used() == 0u);
+  RC_ASSERT(index.insert(kRoot, make_block(*pool, {1})).outcome == InsertOutcome::kInserted);
+}
+
+TEST(PrefixIndexModel, EveryPolicyTakesLeavesAndKeepsTheBudget) {
+  for (const std::string& name : eviction_policy_names()) {
+    EXPECT_TRUE(rc::check([&] { run_policy(name); })) << name;
+  }
+  EXPECT_FALSE(make_chain_policy("none", 0));
+}
+
 TEST(PrefixIndexModel, BehavesLikeAMapOfPaths) {
   EXPECT_TRUE(rc::check(run_model));
 }

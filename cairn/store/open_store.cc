@@ -42,10 +42,9 @@ Result<std::unique_ptr<Tier>> open_tier(const std::string& text, const StoreConf
     return tier;
   }
   if (text.starts_with("redis://") || text.starts_with("rediss://") || text.starts_with("unix://")) {
-    RedisTierOptions redis{.url = text};
-    if (config.ttl_s > 0) redis.ttl = std::chrono::seconds(config.ttl_s);
-    CAIRN_TRY(auto tier, RedisTier::open(std::move(redis)));
-    return tier;
+    RedisTierOptions options{.url = text};
+    if (config.ttl_s > 0) options.ttl = std::chrono::seconds(config.ttl_s);
+    return redis::open_tier(std::move(options));
   }
   if (const std::size_t colon = text.find("://"); colon != std::string::npos) {
     return fail(ErrorCode::kInvalidArgument,

@@ -50,7 +50,7 @@ void RamTier::get(std::span<const Digest> keys, Deadline, const GetSink& sink) {
       status = find(keys[i], &record);
       if (status == BlockStatus::kOk) {
         residency_.used(keys[i]);
-        residency_.begin_use(keys[i], {});  // whoever has the record keeps it: the lease is over
+        residency_.begin_use(keys[i], {});  // the reader holds the record: the lease is over
         residency_.end_use(keys[i]);
         ++stats_.hits;
         stats_.bytes_read += record->size();

@@ -71,7 +71,7 @@ bool Residency::restore(const BlockMeta& meta, std::uint64_t bytes) {
   return true;
 }
 
-// Whoever holds most comes first.
+// The tenant with the most bytes comes first.
 std::vector<Residency::Holder> Residency::holders(const Freed& freed) const {
   std::vector<Holder> holders;
   for (const auto& [tenant, of] : tenants_) {
@@ -138,7 +138,7 @@ Residency::Admission Residency::admit(const BlockMeta& meta, std::uint64_t bytes
          tenant_bytes(meta.tenant) - freed[meta.tenant] + bytes > tenant_budget()) {
     const std::optional<Digest> victim = reachable ? victim_for(meta, bytes, freed) : std::nullopt;
     if (!victim) {
-      // Nobody loses a block to one that is refused.
+      // A refused block costs no other its place.
       for (std::size_t i = admission.evict.size(); i-- > 0;) {
         const Item& item = items_.at(admission.evict[i]);
         count_child(item.what.parent, 1);

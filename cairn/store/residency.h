@@ -33,9 +33,9 @@ struct ResidencyOptions {
   std::string policy = "cost";
 };
 
-// A tenant that is over its own budget pays with its own blocks. When the whole is full, whoever holds most pays, but
-// nobody loses blocks to others while it holds no more than an equal part: tenants do not evict each other's blocks.
-// Thread-compatible: its tier holds a lock.
+// A tenant that is over its own budget pays with its own blocks. When the whole is full, the tenant with the most bytes
+// pays, but none that holds no more than an equal part: tenants do not evict each other's blocks. Thread-compatible:
+// its tier holds a lock.
 class Residency {
  public:
   // kInvalidArgument for an unknown policy.
@@ -54,9 +54,9 @@ class Residency {
   // What has to go for the budgets, as the policy wants it; already removed here. Pinned blocks go last.
   std::vector<Digest> shrink();
 
-  // Whether so many bytes more would keep the budgets without anything being evicted.
+  // Whether this many more bytes would keep the budgets without anything being evicted.
   bool has_room(std::uint64_t tenant, std::uint64_t bytes_of_tenant, std::uint64_t bytes) const;
-  // It takes so many now; pins and leases stay. Requires: not more than before.
+  // The block takes this many bytes now; pins and leases stay. Requires: not more than before.
   void resized(const Digest& key, std::uint64_t bytes);
   void used(const Digest& key);
   void removed(const Digest& key);

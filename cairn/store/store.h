@@ -85,7 +85,7 @@ class Store {
   // then the tier that it came from counts it as corrupt and erases it.
   bool copy_part(const LoadedBlock& block, std::size_t part, std::span<std::byte> out);
 
-  // Seconds that reading so many bytes from a tier should take, from what it was seen to do; 0 before the first time.
+  // Seconds that reading this many bytes from a tier should take, from what it was seen to do; 0 before the first time.
   double expected_seconds(std::size_t tier, std::uint64_t bytes) const;
 
   std::size_t tiers() const { return tiers_.size(); }
@@ -97,7 +97,7 @@ class Store {
   struct Queued {
     std::shared_ptr<const BlockRecord> record;
     std::size_t first_tier = 0, last_tier = 0;  // inclusive
-    std::optional<std::size_t> from{};          // a tier that nobody has verified it for
+    std::optional<std::size_t> from{};          // the tier it was read from, unverified
   };
   void read_loop();
   void write_loop();

@@ -22,7 +22,7 @@
 #include <thread>
 #include <vector>
 
-#include "cairn/store/redis/redis_connect.h"
+#include "cairn/store/redis/link.h"
 #include "cairn/testing/test_folder.h"
 
 namespace cairn::testing {
@@ -92,11 +92,11 @@ class RedisServer {
   std::uint16_t port() const { return port_; }
 
   // A command by a connection of its own; an error when there is no answer.
-  RedisReply call(std::initializer_list<std::string_view> words) const {
+  redis::Reply call(std::initializer_list<std::string_view> words) const {
     using std::chrono::seconds;
-    auto link = redis_connect({.host = {}, .port = 0, .socket = socket()}, {}, seconds(5), deadline_in(seconds(5)));
-    RedisReply reply;
-    reply.kind = RedisReply::Kind::kError;
+    auto link = redis::open_link({.host = {}, .port = 0, .socket = socket()}, {}, seconds(5), deadline_in(seconds(5)));
+    redis::Reply reply;
+    reply.kind = redis::Reply::Kind::kError;
     if (!link) return reply;
     (*link)->command(words);
     if (auto answer = (*link)->receive(deadline_in(seconds(5)))) reply = *std::move(answer);
@@ -104,14 +104,14 @@ class RedisServer {
   }
   std::vector<std::string> keys(std::string_view pattern) const {
     std::vector<std::string> names;
-    for (const RedisReply& name : call({"KEYS", pattern}).items) names.push_back(name.text);
+    for (const redis::Reply& name : call({"KEYS", pattern}).items) names.push_back(name.text);
     return names;
   }
 
  private:
   bool up() const {
-    const RedisReply reply = call({"PING"});
-    return reply.is(RedisReply::Kind::kStatus) || reply.text.starts_with("NOAUTH");
+    const redis::Reply reply = call({"PING"});
+    return reply.is(redis::Reply::Kind::kStatus) || reply.text.starts_with("NOAUTH");
   }
 
   TestFolder folder_;

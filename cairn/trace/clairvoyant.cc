@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cairn/trace/clairvoyant.h"
-
 #include <algorithm>
 #include <iterator>
 #include <limits>
 #include <set>
 #include <utility>
+
+#include "cairn/trace/replay.h"
 
 namespace cairn {
 namespace {

@@ -5,8 +5,7 @@
 #include <string>
 
 #include "cairn/base/random.h"
-#include "cairn/eviction/block_class.h"
-#include "cairn/eviction/hit_density.h"
+#include "cairn/eviction/worth.h"
 #include "cairn/trace/replay.h"
 
 namespace cairn {

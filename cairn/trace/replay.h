@@ -37,4 +37,14 @@ inline double rate(std::uint64_t part, std::uint64_t whole) {
 // not be evicted. Errors: kCancelled (progress said so), kInternal (the policy named a block that it may not).
 Result<ReplayCounts> replay(const Trace& trace, EvictionPolicy& policy, const ReplayOptions& options);
 
+// The bound that no policy passes: Belady's MIN, which drops what is needed again last.
+//
+// Belady, "A study of replacement algorithms for a virtual-storage computer" (1966), with bypass: a block that would
+// itself be needed last is not kept at all. Blocks have one size, so this is the most hits there can be; leaves are not
+// preferred and nothing is pinned, hence it bounds policies that are. It bounds hits; prefix hits, which it does not
+// aim at, may come out lower.
+//
+// Errors: kCancelled.
+Result<ReplayCounts> replay_clairvoyant(const Trace& trace, const ReplayOptions& options);
+
 }  // namespace cairn

@@ -11,8 +11,6 @@
 #include <map>
 #include <string>
 
-#include "cairn/trace/clairvoyant.h"
-
 namespace cairn {
 namespace {
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// What requests asked of a cache, without their text.
+// What requests asked of a cache, without their text; and traces as they are published.
 #pragma once
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "cairn/base/result.h"
 #include "cairn/eviction/eviction.h"
 
 namespace cairn {
@@ -35,5 +37,17 @@ struct Trace {
     return sum;
   }
 };
+
+enum class TraceFormat { kAuto, kMooncake, kShareGpt };  // auto: by the fields of the first line
+
+// Reads the text of a trace file, one JSON object per line.
+//
+// Mooncake (kvcache-ai, FAST '25): {"input_length", "hash_ids": [...]}; blocks of 512 tokens, equal ids are equal
+// blocks behind equal prefixes, the last one may be partial. ShareGPT: {"input_tok_ids": [...], "output_tok_ids":
+// [...]?}; whole blocks of 16 tokens, chained by hash over inputs and outputs; what fills no block is not cached. Times
+// and output lengths are read where they are: "timestamp" (ms), "output_length"; "arrival_time_ns", "output_toks".
+//
+// Empty lines are skipped. kCorrupt, also for no request at all; the message says name:line.
+Result<Trace> parse_trace(std::string_view text, const std::string& name, TraceFormat format);
 
 }  // namespace cairn

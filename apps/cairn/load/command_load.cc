@@ -10,10 +10,10 @@
 #include "apps/cairn/interrupt.h"
 #include "apps/cairn/load/load_report.h"
 #include "apps/cairn/progress.h"
-#include "apps/cairn/replay/trace_file.h"
 #include "apps/cairn/text.h"
 #include "cairn/base/file.h"
 #include "cairn/load/ask.h"
+#include "cairn/trace/trace.h"
 
 namespace cairn {
 namespace {
@@ -81,7 +81,8 @@ Result<LoadReport> measure_load(LoadOptions& options) {
   CAIRN_TRY(std::vector<load::Target> targets, targets_of(options));
   std::shared_ptr<const Trace> trace;
   if (!options.trace_file.empty()) {
-    CAIRN_TRY(Trace read, read_trace(options.trace_file, TraceFormat::kAuto));
+    CAIRN_TRY(const std::string text, read_text(options.trace_file));
+    CAIRN_TRY(Trace read, parse_trace(text, options.trace_file, TraceFormat::kAuto));
     trace = std::make_shared<const Trace>(std::move(read));
   }
   if (!options.document_file.empty()) {

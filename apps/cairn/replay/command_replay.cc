@@ -12,10 +12,10 @@
 #include "apps/cairn/interrupt.h"
 #include "apps/cairn/progress.h"
 #include "apps/cairn/replay/replay_report.h"
-#include "apps/cairn/replay/trace_file.h"
+#include "apps/cairn/text.h"
 #include "cairn/base/file.h"
-#include "cairn/trace/clairvoyant.h"
 #include "cairn/trace/replay.h"
+#include "cairn/trace/trace.h"
 
 namespace cairn {
 namespace {
@@ -41,7 +41,8 @@ Result<ReplayCounts> replay_policy(const Trace& trace, const std::string& policy
 }
 
 Result<TraceReplay> replay_file(const std::string& file, const CommandOptions& options) {
-  CAIRN_TRY(const Trace trace, read_trace(file, options.format));
+  CAIRN_TRY(const std::string text, read_text(file));
+  CAIRN_TRY(const Trace trace, parse_trace(text, file, options.format));
   TraceReplay result = {.file = file,
                         .format = trace.format,
                         .requests = trace.requests.size(),

@@ -51,16 +51,11 @@ Result<std::unique_ptr<Tier>> open_named(const StoreCommand& options, Access acc
   return tier;
 }
 
-Result<std::vector<StoredBlock>> all_blocks(Tier& tier, Deadline deadline) {
-  std::vector<StoredBlock> blocks;
-  CAIRN_TRY_VOID(tier.list(
-      [&](const StoredBlock& block) {
-        blocks.push_back(block);
-        return true;
-      },
-      deadline));
-  return blocks;
-}
+Working::Working(const StoreCommand& options, const char* what)
+    : progress_(what),
+      watch_{.patience = std::chrono::seconds(options.timeout_s),
+             .progress = [this](double share) { progress_.update(share); },
+             .stopped = [] { return interrupted(); }} {}
 
 std::string time_text(std::int64_t unix_s) {
   if (unix_s == 0) return "-";

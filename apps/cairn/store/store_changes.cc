@@ -1,35 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// cairn store pin, move and clear.
+// cairn store pin, move, clear, gc and compress.
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 #include <iostream>
 #include <nlohmann/json.hpp>
-#include <set>
 
-#include "apps/cairn/interrupt.h"
-#include "apps/cairn/progress.h"
 #include "apps/cairn/store/store_commands.h"
 #include "apps/cairn/text.h"
+#include "cairn/store/record/compression.h"
 #include "cairn/store/residency.h"
 
 namespace cairn {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-constexpr std::size_t kChangedAtOnce = 16;
-
-// The blocks whose keys begin with `prefix`. kInvalidArgument when there are none.
-Result<std::vector<StoredBlock>> chosen(Tier& tier, const std::string& prefix, Deadline deadline) {
-  CAIRN_TRY(std::vector<StoredBlock> blocks, all_blocks(tier, deadline));
-  std::erase_if(blocks, [&](const StoredBlock& block) { return !block.meta.key.hex().starts_with(prefix); });
-  if (blocks.empty()) {
-    const std::string which = prefix.empty() ? "" : " has a key that begins with '" + prefix + "'";
-    return fail(ErrorCode::kNotFound,
-                prefix.empty() ? tier.name() + " is empty" : "no block of " + tier.name() + which);
-  }
-  return blocks;
-}
 
 struct PinOptions : StoreCommand {
   std::string prefix;
@@ -40,7 +25,8 @@ struct PinOptions : StoreCommand {
 Status pin(const PinOptions& options) {
   if (options.prefix.empty()) return fail(ErrorCode::kInvalidArgument, "give the first digits of a key");
   CAIRN_TRY(const auto tier, open_named(options, Access::kChange));
-  CAIRN_TRY(const std::vector<StoredBlock> blocks, chosen(*tier, options.prefix, options.deadline()));
+  CAIRN_TRY(const std::vector<StoredBlock> blocks,
+            upkeep::blocks_with_prefix(*tier, options.prefix, options.deadline()));
   const std::int64_t until = options.unpin ? 0 : unix_seconds() + static_cast<std::int64_t>(options.seconds);
   std::size_t done = 0;
   BlockStatus last = BlockStatus::kOk;
@@ -66,101 +52,38 @@ struct MoveOptions : StoreCommand {
   bool copy = false;
 };
 
-// The keys of those records whose parts `to` has, byte for byte. What it has under the same key and is damaged goes.
-std::set<Digest> arrived(Tier& to, std::span<const std::shared_ptr<const BlockRecord>> records, Deadline deadline) {
-  std::vector<Digest> keys;
-  for (const auto& record : records) keys.push_back(record->meta().key);
-  std::set<Digest> there;
-  to.get(keys, deadline, [&](std::size_t i, BlockStatus, std::shared_ptr<const BlockRecord> got) {
-    if (got == nullptr) return;
-    if (!got->intact()) {
-      to.report_corrupt(keys[i]);
-    } else if (got->same_parts(*records[i])) {
-      there.insert(keys[i]);
-    }
-  });
-  return there;
-}
-
-// Record by record as they are stored: nothing is decrypted or encoded anew, and nothing that is damaged is passed on.
-// A block leaves its store when it has been read back from the other one.
 Status move(const MoveOptions& options) {
   CAIRN_TRY(const auto from, open_named(options, options.copy ? Access::kRead : Access::kChange));
   StoreCommand target = options;
   target.store = options.to;
   CAIRN_TRY(const auto to, open_named(target, Access::kCreate));
-  CAIRN_TRY(std::vector<StoredBlock> blocks, chosen(*from, options.prefix, options.deadline()));
-  // Parents first, so that what is there is useful at any moment.
-  std::ranges::sort(blocks, {}, [](const StoredBlock& block) { return std::tuple(block.meta.depth, block.meta.key); });
-  std::uint64_t moved = 0, bytes = 0, damaged = 0, refused = 0, pins_lost = 0;
-  const std::int64_t now_s = unix_seconds();
-  for (const auto& [recipe, text] : from->recipes()) to->describe_recipe(recipe, text);
-  Progress progress(options.copy ? "Copying" : "Moving");
-  InterruptScope scope;
-  for (std::size_t first = 0, next; first < blocks.size() && !interrupted(); first = next) {
-    // One alone tells whether both are the same store.
-    next = std::min(blocks.size(), first + (first == 0 ? 1 : kChangedAtOnce));
-    std::vector<Digest> keys, done;
-    for (std::size_t i = first; i < next; ++i) keys.push_back(blocks[i].meta.key);
-    std::vector<std::shared_ptr<const BlockRecord>> records;
-    from->get(keys, options.deadline(), [&](std::size_t i, BlockStatus, std::shared_ptr<const BlockRecord> record) {
-      if (record == nullptr) return;
-      if (record->intact()) {
-        records.push_back(std::move(record));
-      } else {
-        ++damaged;
-        from->report_corrupt(keys[i]);
-      }
-    });
-    (void)to->put(records, options.deadline());
-    std::set<Digest> there = arrived(*to, records, options.deadline());
-    if (there.size() < records.size()) {  // what stood in the way may be gone now
-      (void)to->put(records, options.deadline());
-      there = arrived(*to, records, options.deadline());
-    }
-    for (const auto& record : records) {
-      if (!there.contains(record->meta().key)) continue;
-      bytes += record->size();
-      done.push_back(record->meta().key);
-    }
-    const auto pin_again = [&] {
-      for (std::size_t i = first; i < next; ++i) {
-        if (blocks[i].pinned_until_s > now_s && there.contains(blocks[i].meta.key)) {
-          pins_lost += to->pin(blocks[i].meta.key, blocks[i].pinned_until_s) != BlockStatus::kOk;
-        }
-      }
-    };
-    pin_again();
-    moved += done.size();
-    refused += records.size() - done.size();
-    if (!options.copy && !done.empty()) {
-      from->erase(done, options.deadline());
-      if (to->contains(done, options.deadline()).front() == BlockStatus::kMiss) {
-        (void)to->put(records, options.deadline());
-        pin_again();
-        return fail(ErrorCode::kInvalidArgument, "'" + options.store + "' and '" + options.to + "' are the same store");
-      }
-    }
-    progress.update(static_cast<double>(next) / static_cast<double>(blocks.size()));
+  CAIRN_TRY(const upkeep::Moved moved, [&] {
+    const Working working(options, options.copy ? "Copying" : "Moving");
+    return upkeep::move(*from, *to, options.prefix, options.copy, working.watch());
+  }());
+  if (moved.same_store) {
+    return fail(ErrorCode::kInvalidArgument, "'" + options.store + "' and '" + options.to + "' are the same store");
   }
-  progress.finish();
   CAIRN_TRY_VOID(to->flush(options.deadline()));
   CAIRN_TRY_VOID(from->flush(options.deadline()));
   const char* const verb = options.copy ? "copied" : "moved";
   if (options.json) {
-    std::cout << Json{{"from", from->name()}, {"to", to->name()},   {verb, moved},           {"bytes", bytes},
-                      {"damaged", damaged},   {"refused", refused}, {"pins_lost", pins_lost}}
+    std::cout << Json{{"from", from->name()},        {"to", to->name()},         {verb, moved.moved},
+                      {"bytes", moved.bytes},        {"damaged", moved.damaged}, {"refused", moved.refused},
+                      {"pins_lost", moved.pins_lost}}
                      .dump(2)
               << '\n';
   } else {
-    std::cout << moved << " of " << blocks.size() << " blocks " << verb << " to " << to->name() << ", "
-              << format_bytes(static_cast<double>(bytes)) << '\n';
-    if (damaged > 0) std::cout << damaged << " were damaged and left out\n";
-    if (pins_lost > 0) std::cout << pins_lost << " are not pinned there\n";
-    if (refused > 0) std::cout << refused << " stay: no room, no answer, or another form of the block is there\n";
+    std::cout << moved.moved << " of " << moved.blocks << " blocks " << verb << " to " << to->name() << ", "
+              << format_bytes(static_cast<double>(moved.bytes)) << '\n';
+    if (moved.damaged > 0) std::cout << moved.damaged << " were damaged and left out\n";
+    if (moved.pins_lost > 0) std::cout << moved.pins_lost << " are not pinned there\n";
+    if (moved.refused > 0) {
+      std::cout << moved.refused << " stay: no room, no answer, or another form of the block is there\n";
+    }
   }
   if (interrupted()) return fail(ErrorCode::kCancelled, "interrupted");
-  if (moved < blocks.size()) return fail(ErrorCode::kIo, "not every block was " + std::string(verb));
+  if (moved.moved < moved.blocks) return fail(ErrorCode::kIo, "not every block was " + std::string(verb));
   return {};
 }
 
@@ -175,7 +98,7 @@ Status clear(const ClearOptions& options) {
     return fail(ErrorCode::kInvalidArgument, "this erases every block of the store: say --yes");
   }
   CAIRN_TRY(const auto tier, open_named(options, Access::kChange));
-  CAIRN_TRY(const std::vector<StoredBlock> blocks, all_blocks(*tier, options.deadline()));
+  CAIRN_TRY(const std::vector<StoredBlock> blocks, upkeep::all_blocks(*tier, options.deadline()));
   std::vector<Digest> keys;
   for (const StoredBlock& block : blocks) {
     if (!block.meta.recipe.hex().starts_with(options.recipe)) continue;
@@ -195,6 +118,109 @@ Status clear(const ClearOptions& options) {
                                     std::string(block_status_name(*std::ranges::find_if(
                                         statuses, [](BlockStatus s) { return s != BlockStatus::kOk; }))));
   }
+  return {};
+}
+
+// Expired blocks go; opening the store has given back segments without a block; a checkpoint makes the next start fast.
+Status gc(const StoreCommand& options) {
+  CAIRN_TRY(const auto tier, open_named(options, Access::kChange));
+  CAIRN_TRY(const std::vector<StoredBlock> blocks, upkeep::all_blocks(*tier, options.deadline()));
+  std::vector<Digest> expired;
+  std::uint64_t bytes = 0;
+  for (const StoredBlock& block : blocks) {
+    if (block.meta.expires_s == 0 || block.meta.expires_s > unix_seconds()) continue;
+    expired.push_back(block.meta.key);
+    bytes += block.bytes;
+  }
+  const std::vector<BlockStatus> statuses = tier->erase(expired, options.deadline());
+  if (const auto bad = std::ranges::find_if(statuses, [](BlockStatus s) { return s != BlockStatus::kOk; });
+      bad != statuses.end()) {
+    return fail(ErrorCode::kIo, "cannot erase from " + tier->name() + ": " + std::string(block_status_name(*bad)));
+  }
+  CAIRN_TRY_VOID(tier->flush(options.deadline()));
+  if (options.json) {
+    std::cout << Json{{"store", tier->name()}, {"expired", expired.size()}, {"bytes", bytes}}.dump(2) << '\n';
+  } else {
+    std::cout << expired.size() << " expired blocks erased, " << format_bytes(static_cast<double>(bytes)) << '\n';
+  }
+  return {};
+}
+
+struct CompressCommand : StoreCommand {
+  std::string older_than = "0s";
+  int level = upkeep::CompressOptions{}.level;
+};
+
+// "90s", "30m", "12h", "7d": kInvalidArgument for other texts.
+Result<std::int64_t> parse_age(const std::string& text) {
+  constexpr std::pair<std::string_view, std::int64_t> kUnits[] = {{"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}};
+  std::uint32_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const auto unit = std::ranges::find(kUnits, std::string_view(end, text.data() + text.size()),
+                                      &std::pair<std::string_view, std::int64_t>::first);
+  if (error != std::errc() || unit == std::end(kUnits)) {
+    return fail(ErrorCode::kInvalidArgument, "--older-than: '" + text + "' is no age: write 90s, 30m, 12h or 7d");
+  }
+  return number * unit->second;
+}
+
+void print_compressed(const Tier& tier, const upkeep::Compressed& figures, bool json) {
+  const double ratio =
+      figures.after == 0 ? 1 : static_cast<double>(figures.before) / static_cast<double>(figures.after);
+  const double mb_per_s = figures.seconds > 0 ? static_cast<double>(figures.bytes_seen) / figures.seconds / 1e6 : 0;
+  if (json) {
+    std::cout << Json{{"store", tier.name()},
+                      {"compressed", figures.compressed},
+                      {"before", figures.before},
+                      {"after", figures.after},
+                      {"ratio", ratio},
+                      {"mb_per_s", mb_per_s},
+                      {"already", figures.already},
+                      {"left", figures.left},
+                      {"locked", figures.locked},
+                      {"damaged", figures.damaged},
+                      {"gone", figures.gone},
+                      {"refused", figures.refused}}
+                     .dump(2)
+              << '\n';
+    return;
+  }
+  std::cout << tier.name() << ": " << figures.compressed << " blocks compressed, "
+            << format_bytes(static_cast<double>(figures.before)) << " to "
+            << format_bytes(static_cast<double>(figures.after)) << ", ratio " << format_number(ratio, 2) << ", "
+            << format_number(mb_per_s, 0) << " MB/s\n";
+  if (figures.already > 0) std::cout << figures.already << " were compressed before\n";
+  if (figures.left > 0) std::cout << figures.left << " would not become smaller\n";
+  if (figures.locked > 0) std::cout << figures.locked << " are encrypted with another key\n";
+  if (figures.damaged > 0) std::cout << figures.damaged << " were damaged and erased\n";
+  if (figures.refused > 0) std::cout << figures.refused << " stay as they are: no room, or it does not answer\n";
+}
+
+Status compress(const CompressCommand& options) {
+  CAIRN_TRY(const std::int64_t age_s, parse_age(options.older_than));
+  std::optional<StoreKey> key;
+  if (!options.config.key_file.empty()) {
+    CAIRN_TRY(key, StoreKey::from_file(options.config.key_file));
+  }
+  CAIRN_TRY(const auto tier, open_named(options, Access::kChange));
+  if (!tier->writes()) {
+    return fail(ErrorCode::kIo,
+                "'" + options.store + "' cannot be written: " + std::string(read_only_text(tier->read_only())));
+  }
+  CAIRN_TRY(const upkeep::Compressed figures, [&] {
+    const Working working(options, "Compressing");
+    return upkeep::compress(*tier, {.older_than_s = age_s, .level = options.level, .key = key ? &*key : nullptr},
+                            working.watch());
+  }());
+  const Status flushed = tier->flush(options.deadline());
+  print_compressed(*tier, figures, options.json);
+  CAIRN_TRY_VOID(flushed);
+  if (interrupted()) return fail(ErrorCode::kCancelled, "interrupted");
+  if (figures.locked > 0 && figures.compressed + figures.left == 0) {
+    return fail(ErrorCode::kInvalidArgument, "the blocks are encrypted: give their key with --store-key");
+  }
+  if (figures.damaged > 0) return fail(ErrorCode::kCorrupt, std::to_string(figures.damaged) + " blocks were damaged");
+  if (figures.refused > 0) return fail(ErrorCode::kIo, "not every block could be compressed");
   return {};
 }
 
@@ -228,6 +254,26 @@ void add_store_clear_command(CLI::App& app, Status& outcome) {
   command->add_option("--tenant", options->tenant, "Only of this tenant");
   command->add_flag("--yes", options->yes, "Really all of them");
   command->callback([options, &outcome] { outcome = clear(*options); });
+}
+
+void add_store_gc_command(CLI::App& app, Status& outcome) {
+  CLI::App* command = app.add_subcommand("gc", "Erase what has expired");
+  auto options = std::make_shared<StoreCommand>();
+  add_store_argument(*command, *options);
+  command->callback([options, &outcome] { outcome = gc(*options); });
+}
+
+void add_store_compress_command(CLI::App& app, Status& outcome) {
+  CLI::App* command = app.add_subcommand("compress", "Compress blocks without loss, where that saves a page or more");
+  auto options = std::make_shared<CompressCommand>();
+  add_store_argument(*command, *options);
+  command->add_option("--older-than", options->older_than, "Only blocks stored so long ago: 90s, 30m, 12h, 7d")
+      ->capture_default_str();
+  command->add_option("--level", options->level, "zstd's: higher is slower and seldom much smaller")
+      ->check(CLI::Range(kMinCompressionLevel, kMaxCompressionLevel))
+      ->capture_default_str();
+  command->add_option("--store-key", options->config.key_file, "The key of encrypted blocks; they stay encrypted");
+  command->callback([options, &outcome] { outcome = compress(*options); });
 }
 
 }  // namespace cairn

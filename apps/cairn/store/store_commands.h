@@ -9,8 +9,11 @@
 #include <vector>
 
 #include "apps/cairn/cli_fwd.h"
+#include "apps/cairn/interrupt.h"
+#include "apps/cairn/progress.h"
 #include "cairn/base/result.h"
 #include "cairn/store/open_store.h"
+#include "cairn/store/upkeep.h"
 
 namespace cairn {
 
@@ -43,8 +46,17 @@ enum class Access : std::uint8_t { kRead, kChange, kCreate };
 // which ends with its process; kNotFound for a folder without a store, save for kCreate; kIo when the store is in use.
 Result<std::unique_ptr<Tier>> open_named(const StoreCommand& options, Access access);
 
-// All blocks of a tier. Errors: those of Tier::list.
-Result<std::vector<StoredBlock>> all_blocks(Tier& tier, Deadline deadline);
+// A command at work: its patience, a line of progress while it lives, and the user's interrupt.
+class Working {
+ public:
+  Working(const StoreCommand& options, const char* what);
+  const upkeep::Watch& watch() const { return watch_; }
+
+ private:
+  Progress progress_;
+  InterruptScope scope_;
+  upkeep::Watch watch_;
+};
 
 std::string time_text(std::int64_t unix_s);  // "2026-11-24 13:05:00", "-" for 0
 

@@ -3,9 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iostream>
-#include <map>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "apps/cairn/model_options.h"
 #include "apps/cairn/store/store_commands.h"
@@ -23,52 +21,18 @@ struct ExplainOptions : StoreCommand {
   std::string prompt, file, tenant;
 };
 
-struct Explained {
-  std::size_t block = 0;
-  Digest key;
-  BlockStatus status = BlockStatus::kMiss;
-  std::string why;
-};
-
-// The first line of two recipes' descriptions that differs, as "codec_plan: k1v1*6 here, k35v35*6 there".
-std::string first_difference(const std::string& here, const std::string& there) {
-  std::istringstream a(here), b(there);
-  std::string ours, theirs;
-  while (std::getline(a, ours) && std::getline(b, theirs)) {
-    if (ours == theirs) continue;
-    const std::size_t colon = theirs.find(": ");
-    return ours + " here, " + (colon == std::string::npos ? theirs : theirs.substr(colon + 2)) + " there";
-  }
-  return "its description is the same";
-}
-
-std::string gone_text(Gone gone, const TierStats& stats) {
-  switch (gone) {
-    case Gone::kEvicted: return "evicted to make room";
-    case Gone::kExpired: return "its time had come";
-    case Gone::kDamaged: return "it was damaged, and erased";
-    case Gone::kErased: return "erased or moved on request";
-    case Gone::kForeign:
-      return stats.foreign > 0 ? format_version_text(stats.foreign_version)
-                               : "another format version; this build reads version " + std::to_string(kRecordVersion);
-    case Gone::kUnknown: break;
-  }
-  return "never stored, as far as the store remembers";
-}
-
-// Whether the same tokens are there under another recipe.
-std::string other_recipe(Tier& tier, const Engine& engine, const ExplainOptions& options,
-                         std::span<const TokenId> tokens, std::size_t block) {
-  const Digest mine = recipe_fingerprint(engine.recipe());
-  for (const auto& [recipe, text] : tier.recipes()) {
-    if (recipe == mine) continue;
-    Digest key = chain_root(recipe, options.tenant);
-    for (std::size_t b = 0; b <= block; ++b) key = block_key(key, tokens.subspan(b * kBlockTokens, kBlockTokens));
-    if (tier.contains({&key, 1}, options.deadline())[0] == BlockStatus::kOk) {
-      return "held under another recipe: " + first_difference(recipe_text(engine.recipe()), text);
-    }
-  }
-  return {};
+// The prompt's blocks as other recipes name them.
+upkeep::OtherRecipes other_recipes(const Engine& engine, const ExplainOptions& options,
+                                   std::span<const TokenId> tokens) {
+  const auto key = [&options, tokens](const Digest& recipe, std::size_t block) {
+    Digest of = chain_root(recipe, options.tenant);
+    for (std::size_t b = 0; b <= block; ++b) of = block_key(of, tokens.subspan(b * kBlockTokens, kBlockTokens));
+    return of;
+  };
+  const auto difference = [mine = recipe_text(engine.recipe())](const std::string& theirs) {
+    return explain_difference(mine, theirs);
+  };
+  return {.mine = recipe_fingerprint(engine.recipe()), .key = key, .difference = difference};
 }
 
 Status explain(ExplainOptions& options) {
@@ -91,49 +55,20 @@ Status explain(ExplainOptions& options) {
     key = block_key(key, std::span<const TokenId>(tokens).subspan(b * kBlockTokens, kBlockTokens));
     keys.push_back(key);
   }
-  std::vector<Explained> explained(blocks);
-  bool reachable = true;
-  for (std::size_t b = 0; b < blocks; ++b) {
-    explained[b] = {.block = b, .key = keys[b], .status = BlockStatus::kMiss, .why = {}};
-  }
-  tier->get(keys, options.deadline(),
-            [&](std::size_t b, BlockStatus status, std::shared_ptr<const BlockRecord> record) {
-              if (status == BlockStatus::kOk && !record->sound()) status = BlockStatus::kCorrupt;
-              if (status == BlockStatus::kOk)
-                explained[b].why = record->unreadable_with(store_key ? &*store_key : nullptr);
-              explained[b].status = status;
-            });
-  std::size_t usable = 0;
-  for (Explained& block : explained) {
-    switch (block.status) {
-      case BlockStatus::kOk:
-        if (!block.why.empty()) break;
-        block.why = reachable ? "here" : "here, but unreachable: a block before it is missing";
-        usable += reachable;
-        continue;
-      case BlockStatus::kMiss:
-        if (tier->what_became_of(block.key) != Gone::kForeign) {
-          block.why = other_recipe(*tier, *engine, options, tokens, block.block);
-        }
-        if (block.why.empty()) block.why = gone_text(tier->what_became_of(block.key), tier->stats());
-        break;
-      case BlockStatus::kExpired: block.why = "its time had come"; break;
-      case BlockStatus::kCorrupt: block.why = "a checksum does not hold: it will be computed and stored anew"; break;
-      default: block.why = "the store does not answer: " + std::string(block_status_name(block.status)); break;
-    }
-    reachable = false;
-  }
+  const std::vector<upkeep::Explained> explained = upkeep::explain(
+      *tier, keys, store_key ? &*store_key : nullptr, other_recipes(*engine, options, tokens), options.deadline());
+  const auto usable = static_cast<std::size_t>(std::ranges::count(explained, true, &upkeep::Explained::usable));
   if (options.json) {
     Json json{{"store", tier->name()},
               {"tokens", tokens.size()},
               {"usable_tokens", usable * kBlockTokens},
               {"recipe", recipe_fingerprint(engine->recipe()).hex()},
               {"blocks", Json::array()}};
-    for (const Explained& block : explained) {
-      json["blocks"].push_back({{"first_token", block.block * kBlockTokens},
-                                {"key", block.key.hex()},
-                                {"status", block_status_name(block.status)},
-                                {"why", block.why}});
+    for (std::size_t b = 0; b < explained.size(); ++b) {
+      json["blocks"].push_back({{"first_token", b * kBlockTokens},
+                                {"key", explained[b].key.hex()},
+                                {"status", block_status_name(explained[b].status)},
+                                {"why", explained[b].why}});
     }
     std::cout << json.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
     return {};

@@ -146,7 +146,7 @@ Status DiskTier::flush(Deadline) {
   return checkpoint_now();
 }
 
-// Requires: write_mutex_ is held, or nobody writes.
+// Requires: write_mutex_ is held, or the tier is being destroyed.
 Status DiskTier::checkpoint_now() {
   disk::Snapshot snapshot;
   {

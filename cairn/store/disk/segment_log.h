@@ -94,7 +94,7 @@ class SegmentLog {
     RecordBytes header{};  // as stamped
   };
   // Payloads, then headers, which are the commit records, then one synchronisation for each file. Returns for each 0 or
-  // an errno. Does not throw: the places are given back by whoever asked for them. Thread-safe.
+  // an errno. Does not throw: the caller gives the places back. Thread-safe.
   static std::vector<int> write(DiskIo& io, std::span<Write> writes, bool sync);
   // Reads the whole record and verifies all of it. Null when the system refuses or it is not sound. Thread-safe.
   static std::shared_ptr<const BlockRecord> read(DiskIo& io, const Digest& key, const Place& place);
@@ -102,7 +102,7 @@ class SegmentLog {
   // The record is of no use any more: its space goes back to the file system. Where no holes can be made it is dead
   // until its segment goes.
   void release(const Place& place);
-  // The same once nobody reads it.
+  // The same once the last reader has ended.
   void retire(Place place);
   void begin_read(const Place& place);
   void end_read(std::uint64_t stamp);

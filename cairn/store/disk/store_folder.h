@@ -41,7 +41,7 @@ class StoreFolder {
   bool writes() const { return read_only_ == ReadOnly::kNo; }
   // The folder or its lock was removed or moved since. False for readers.
   bool moved() const;
-  // Whether the file system would have so many bytes left after writing; true when it does not say.
+  // Whether the file system has this many bytes free; true when it does not say.
   bool has_free(std::uint64_t bytes) const;
 
   void describe_recipe(const Digest& recipe, const std::string& text) const;

@@ -118,7 +118,7 @@ std::span<const std::byte> BlockRecord::stored_part(std::size_t i) const {
 bool BlockRecord::copy_part(std::size_t i, std::span<std::byte> out, const StoreKey* key) const {
   CAIRN_CHECK(i < meta_.parts.size() && out.size() == meta_.parts[i].bytes);
   const std::span<const std::byte> stored = stored_part(i);
-  // Checksums are no proof of who wrote a part: whoever has a key takes encrypted parts alone.
+  // Checksums do not prove who wrote a part: with a key only encrypted parts are taken.
   if (encrypted_ != (key != nullptr)) return false;
   if (!encrypted_) return copy_open_part(i, out);
   const PartForm form = parts_[i].form;

@@ -26,7 +26,7 @@ inline constexpr std::uint32_t kRecordVersion = 2;
 inline constexpr std::uint32_t kMaxParts = 8192;  // tokens and two slots of 4095 layers
 inline constexpr std::size_t kMaxRecordBytes = std::size_t{1} << 30;
 
-// Whether a record could take so many bytes.
+// Whether a record may have this length.
 constexpr bool is_record_length(std::uint64_t bytes) {
   return bytes >= kDirectIoPage && bytes <= kMaxRecordBytes && bytes % kDirectIoPage == 0;
 }
@@ -125,7 +125,7 @@ class BlockRecord {
   bool intact() const;
   // The same, and parts that are not encrypted come out as they were put in.
   bool sound() const;
-  // Why somebody with this key, or with none (null), does not take the block; empty when that is no reason.
+  // Why a reader with this key, or without one (null), does not take the block; empty when it does.
   std::string_view unreadable_with(const StoreKey* key) const;
   // Whether both hold the same stored bytes; their headers may differ in times and places.
   bool same_parts(const BlockRecord& other) const;

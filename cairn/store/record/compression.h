@@ -18,7 +18,7 @@
 
 namespace cairn {
 
-inline constexpr int kLeastCompressionLevel = 1, kMaxCompressionLevel = 19;
+inline constexpr int kMinCompressionLevel = 1, kMaxCompressionLevel = 19;
 
 struct CompressedPart {
   PartForm form = PartForm::kPlain;

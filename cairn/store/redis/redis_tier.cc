@@ -8,10 +8,10 @@
 #include <utility>
 
 #include "cairn/base/file.h"
-#include "cairn/store/redis/redis_connect.h"
+#include "cairn/store/redis/link.h"
 #include "cairn/store/residency.h"
 
-namespace cairn {
+namespace cairn::redis {
 namespace {
 
 constexpr std::size_t kMaxPasswordBytes = 4096;
@@ -32,7 +32,7 @@ Result<std::string> find_password(const RedisTierOptions& options) {
 }  // namespace
 
 Result<std::unique_ptr<RedisTier>> RedisTier::open(RedisTierOptions options) {
-  CAIRN_TRY(RedisUrl url, parse_redis_url(options.url));
+  CAIRN_TRY(Url url, parse_url(options.url));
   if (options.slice_bytes == 0 || options.slice_bytes > kMaxSliceBytes || options.connections == 0 ||
       options.window_bytes == 0 || options.ttl.count() < 0) {
     return fail(ErrorCode::kInvalidArgument, "Redis options: slices of 1 byte to 1 MiB, a window, a connection");
@@ -48,7 +48,12 @@ Result<std::unique_ptr<RedisTier>> RedisTier::open(RedisTierOptions options) {
   return tier;
 }
 
-RedisTier::RedisTier(RedisTierOptions options, const RedisUrl& url)
+Result<std::unique_ptr<Tier>> open_tier(RedisTierOptions options) {
+  CAIRN_TRY(auto tier, RedisTier::open(std::move(options)));
+  return tier;
+}
+
+RedisTier::RedisTier(RedisTierOptions options, const Url& url)
     : options_(std::move(options)),
       name_(url.address.text()),
       cluster_(url.address,
@@ -60,27 +65,27 @@ RedisTier::RedisTier(RedisTierOptions options, const RedisUrl& url)
                url.cluster),
       window_(options_.window_bytes) {}
 
-std::shared_ptr<RedisNode> RedisTier::node_of(const RedisTask& task) const {
+std::shared_ptr<Node> RedisTier::node_of(const Task& task) const {
   return task.ask != nullptr ? task.ask : cluster_.node_for(task.slot);
 }
 
 // Another try, if there were not too many.
-void RedisTier::retry(RedisTask& task, bool wait) {
+void RedisTier::retry(Task& task, bool wait) {
   task.again = true;
   task.wait |= wait;
-  if (++task.tries >= kMaxTries) task.settle(BlockStatus::kBroken);
+  if (++task.tries >= kMaxTries) task.end(BlockStatus::kBroken);
 }
 
 // A server answered with an error.
-void RedisTier::refused(RedisNode& node, RedisTask& task, const RedisReply& reply) {
+void RedisTier::refused(Node& node, Task& task, const Reply& reply) {
   if (task.over()) return;
-  const std::string word = redis_error_word(reply.text);
-  if (word == "OOM") return task.settle(BlockStatus::kFull);
-  if (word == "WRONGTYPE") return task.settle(BlockStatus::kMiss);
+  const std::string word = error_word(reply.text);
+  if (word == "OOM") return task.end(BlockStatus::kFull);
+  if (word == "WRONGTYPE") return task.end(BlockStatus::kMiss);
   if (word == "MOVED" || word == "ASK") {
     // "MOVED 3999 127.0.0.1:6381"; without a host it is the one that answers.
-    auto address = parse_redis_endpoint(reply.text.substr(reply.text.rfind(' ') + 1));
-    if (!address || !cluster_.clustered()) return task.settle(BlockStatus::kBroken);
+    auto address = parse_endpoint(reply.text.substr(reply.text.rfind(' ') + 1));
+    if (!address || !cluster_.clustered()) return task.end(BlockStatus::kBroken);
     if (address->host.empty()) address->host = node.address().host;
     task.ask = nullptr;
     if (word == "ASK") {
@@ -93,18 +98,17 @@ void RedisTier::refused(RedisNode& node, RedisTask& task, const RedisReply& repl
   if (word == "TRYAGAIN" || word == "LOADING" || word == "CLUSTERDOWN" || word == "READONLY" || word == "MASTERDOWN") {
     return retry(task, true);
   }
-  task.settle(BlockStatus::kBroken);
+  task.end(BlockStatus::kBroken);
 }
 
-void RedisTier::run_group(const std::shared_ptr<RedisNode>& node, const Tasks& group, Deadline deadline,
-                          const Step& step) {
+void RedisTier::run_group(const std::shared_ptr<Node>& node, const Tasks& group, Deadline deadline, const Step& step) {
   LinkFault fault = LinkFault::kNone;
   BlockStatus failed = BlockStatus::kBroken;
   bool refresh = node == nullptr;
   if (node != nullptr) {
     auto lease = node->borrow(deadline);
     if (lease) {
-      RedisPipeline pipeline(lease->link(), window_, deadline);
+      Pipeline pipeline(lease->link(), window_, deadline);
       step(*node, pipeline, group);
       fault = lease->link().fault();
     } else {
@@ -117,35 +121,35 @@ void RedisTier::run_group(const std::shared_ptr<RedisNode>& node, const Tasks& g
     refresh = failed == BlockStatus::kBroken;
   }
   if (refresh && cluster_.clustered()) cluster_.refresh(node.get(), deadline);
-  for (RedisTask* const task : group) {
-    if (task->settled) continue;
+  for (Task* const task : group) {
+    if (task->ended) continue;
     task->ask = nullptr;
     // Another node may serve the slot now, and a connection that was closed may have been an old one.
     const bool elsewhere = cluster_.clustered() && node_of(*task) != node && node_of(*task) != nullptr;
     if (failed == BlockStatus::kBroken && (elsewhere || fault == LinkFault::kClosed)) {
       retry(*task, false);
     } else {
-      task->settle(failed);
+      task->end(failed);
     }
   }
 }
 
-void RedisTier::work(std::vector<RedisTask>& tasks, Deadline deadline, const Step& step,
-                     const std::function<void(RedisTask&)>& done) {
+void RedisTier::work(std::vector<Task>& tasks, Deadline deadline, const Step& step,
+                     const std::function<void(Task&)>& done) {
   Tasks pending;
-  for (RedisTask& task : tasks) {
-    task.slot = redis_slot(task.key.hex());  // what the braces hold in all names of the block
+  for (Task& task : tasks) {
+    task.slot = slot_of(task.key.hex());  // what the braces hold in all names of the block
     pending.push_back(&task);
   }
   while (!pending.empty()) {
     Tasks group;
     if (passed(deadline)) {
-      for (RedisTask* const task : pending) task->settle(BlockStatus::kTimeout);
+      for (Task* const task : pending) task->end(BlockStatus::kTimeout);
       group = pending;
     } else {
-      const std::shared_ptr<RedisNode> node = node_of(*pending.front());
+      const std::shared_ptr<Node> node = node_of(*pending.front());
       int tries = 0;
-      for (RedisTask* const task : pending) {
+      for (Task* const task : pending) {
         if (group.size() == kMaxGroup) break;
         if (node_of(*task) != node) continue;
         group.push_back(task);
@@ -158,14 +162,14 @@ void RedisTier::work(std::vector<RedisTask>& tasks, Deadline deadline, const Ste
       }
       run_group(node, group, deadline, step);
     }
-    for (RedisTask* const task : group) {
-      if (task->settled) done(*task);
+    for (Task* const task : group) {
+      if (task->ended) done(*task);
     }
-    std::erase_if(pending, [](const RedisTask* task) { return task->settled; });
+    std::erase_if(pending, [](const Task* task) { return task->ended; });
   }
 }
 
-void RedisTier::finished(RedisTask& task, bool reading) {
+void RedisTier::finished(Task& task, bool reading) {
   const std::lock_guard lock(mutex_);
   switch (task.status) {
     case BlockStatus::kOk: stats_.hits += reading; break;
@@ -218,4 +222,4 @@ TierStats RedisTier::stats() const {
   return stats;
 }
 
-}  // namespace cairn
+}  // namespace cairn::redis

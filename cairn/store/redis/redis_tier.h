@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Stored blocks in Redis 7, one server or a cluster, shared by all that reach it. redis_keys.h says how a block lies
+// Stored blocks in Redis 7, one server or a cluster, shared by all that reach it. names.h says how a block lies
 // there.
 //
 // What a server answers is checked like what a disk holds: a missing slice is a miss, damage is kCorrupt, and both are
@@ -16,15 +16,14 @@
 #include <string>
 #include <vector>
 
-#include "cairn/store/credit_window.h"
-#include "cairn/store/redis/redis_cluster.h"
-#include "cairn/store/redis/redis_pipeline.h"
+#include "cairn/store/redis/cluster.h"
+#include "cairn/store/redis/pipeline.h"
 #include "cairn/store/tier.h"
 
-namespace cairn {
+namespace cairn::redis {
 
 struct RedisTierOptions {
-  std::string url = {};                              // redis_url.h
+  std::string url = {};                              // names.h
   std::string password_file = {};                    // first line; used where the URL has no password
   std::chrono::seconds ttl{86'400};                  // 0: none; the URL's ttl goes first
   std::size_t slice_bytes = kMaxSliceBytes;          // of what is written; 1 to 1 MiB
@@ -66,42 +65,54 @@ class RedisTier final : public Tier {
   TierStats stats() const override;
 
  private:
-  using Tasks = std::vector<RedisTask*>;
-  // What an operation does for blocks of one server. Tasks that it neither settles nor gives a try are done again.
-  using Step = std::function<void(RedisNode&, RedisPipeline&, const Tasks&)>;
+  using Records = std::span<const std::shared_ptr<const BlockRecord>>;
+  using Tasks = std::vector<Task*>;
+  // What an operation does for blocks of one server. Tasks that it neither ends nor gives a try are done again.
+  using Step = std::function<void(Node&, Pipeline&, const Tasks&)>;
 
-  RedisTier(RedisTierOptions options, const RedisUrl& url);
-  std::shared_ptr<RedisNode> node_of(const RedisTask& task) const;
-  void work(std::vector<RedisTask>& tasks, Deadline deadline, const Step& step,
-            const std::function<void(RedisTask&)>& done);
-  void run_group(const std::shared_ptr<RedisNode>& node, const Tasks& group, Deadline deadline, const Step& step);
-  void refused(RedisNode& node, RedisTask& task, const RedisReply& reply);
-  void retry(RedisTask& task, bool wait);
+  RedisTier(RedisTierOptions options, const Url& url);
+  std::shared_ptr<Node> node_of(const Task& task) const;
+  void work(std::vector<Task>& tasks, Deadline deadline, const Step& step, const std::function<void(Task&)>& done);
+  void run_group(const std::shared_ptr<Node>& node, const Tasks& group, Deadline deadline, const Step& step);
+  void refused(Node& node, Task& task, const Reply& reply);
+  void retry(Task& task, bool wait);
   std::string expiry_ms(std::int64_t expires_s, std::int64_t extra_s) const;
-  void finished(RedisTask& task, bool reading);
+  void finished(Task& task, bool reading);
   void note_foreign(const Digest& key, std::uint32_t version);
 
-  void get_step(RedisNode& node, RedisPipeline& pipeline, const Tasks& tasks);
-  void take_header(RedisTask& task, RedisPipeline& pipeline, RedisReply& reply);
-  void put_step(RedisNode& node, RedisPipeline& pipeline, const Tasks& tasks);
-  void replace_step(RedisNode& node, RedisPipeline& pipeline, const Tasks& tasks);
-  void prepare(RedisTask& task) const;
-  void add_slices(RedisPipeline& pipeline, RedisTask& task, const std::string& ttl_ms) const;
-  void erase_step(RedisNode& node, RedisPipeline& pipeline, const Tasks& tasks);
-  static void drop_keys(RedisPipeline& pipeline, const RedisTask& task, bool header);
+  void get_step(Node& node, Pipeline& pipeline, const Tasks& tasks);
+  void take_header(Task& task, Pipeline& pipeline, Reply& reply);
+  struct Writing;
+  std::vector<BlockStatus> write(Records records, Deadline deadline, const Writing& writing);
+  void write_step(Node& node, Pipeline& pipeline, const Tasks& tasks, const Writing& writing);
+  void prepare(Task& task) const;
+  void add_slices(Pipeline& pipeline, Task& task, const std::string& ttl_ms) const;
+  void erase_step(Node& node, Pipeline& pipeline, const Tasks& tasks);
+  static void drop_keys(Pipeline& pipeline, const Task& task, bool header);
   // Names that match, page by page: `page` may use the connection, `after` is called without one and may end it.
-  Status scan(RedisNode& node, std::string_view pattern, Deadline deadline,
-              const std::function<bool(RedisPipeline&, const std::vector<std::string>&)>& page,
+  Status scan(Node& node, std::string_view pattern, Deadline deadline,
+              const std::function<bool(Pipeline&, const std::vector<std::string>&)>& page,
               const std::function<bool()>& after);
 
   RedisTierOptions options_;
   std::string name_;
-  RedisCluster cluster_;
+  Cluster cluster_;
   CreditWindow window_;
   mutable std::mutex mutex_;
   // Guarded by mutex_.
   TierStats stats_;
   EvictionHistory gone_;
 };
+
+// RedisTier::open() as a tier. kUnsupported in a build without Redis (CAIRN_REDIS=OFF), which has nothing else of this
+// header.
+Result<std::unique_ptr<Tier>> open_tier(RedisTierOptions options);
+
+}  // namespace cairn::redis
+
+namespace cairn {
+
+using redis::RedisTier;
+using redis::RedisTierOptions;
 
 }  // namespace cairn

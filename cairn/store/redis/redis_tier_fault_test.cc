@@ -6,7 +6,7 @@
 #include "cairn/testing/redis_records.h"
 #include "cairn/testing/redis_server.h"
 
-namespace cairn {
+namespace cairn::redis {
 namespace {
 
 using std::chrono::milliseconds;
@@ -405,4 +405,4 @@ TEST(RedisFakes, InFlightIsCapped) {
 }
 
 }  // namespace
-}  // namespace cairn
+}  // namespace cairn::redis

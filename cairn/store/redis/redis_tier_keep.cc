@@ -5,15 +5,15 @@
 
 #include "cairn/store/redis/redis_tier.h"
 
-namespace cairn {
+namespace cairn::redis {
 namespace {
 
-using Kind = RedisRequest::Kind;
+using Kind = Request::Kind;
 
 constexpr std::size_t kMaxRecipeBytes = 1 << 16;
 constexpr std::size_t kMaxRecipes = 10'000;
 
-std::int64_t pinned_until(const RedisReply& reply) {
+std::int64_t pinned_until(const Reply& reply) {
   std::int64_t seconds = 0;
   const std::string& text = reply.text;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
@@ -23,12 +23,12 @@ std::int64_t pinned_until(const RedisReply& reply) {
 }  // namespace
 
 BlockStatus RedisTier::pin(const Digest& key, std::int64_t until_s) {
-  std::vector<RedisTask> tasks(1);
+  std::vector<Task> tasks(1);
   tasks[0].key = key;
-  const Step step = [&](RedisNode& node, RedisPipeline& pipeline, const Tasks& group) {
-    RedisTask& task = *group.front();
-    const std::string header = redis_header_key(key), pin = redis_pin_key(key);
-    pipeline.add({.task = &task, .kind = Kind::kExists, .words = redis_commit_command(key)});
+  const Step step = [&](Node& node, Pipeline& pipeline, const Tasks& group) {
+    Task& task = *group.front();
+    const std::string header = header_key(key), pin = pin_key(key);
+    pipeline.add({.task = &task, .kind = Kind::kExists, .words = commit_command(key)});
     // One key's new end; GT leaves alone what ends later or never.
     const auto extend = [&](const std::string& name) {
       std::vector<std::string> words;
@@ -41,13 +41,13 @@ BlockStatus RedisTier::pin(const Digest& key, std::int64_t until_s) {
       }
       pipeline.add({.task = &task, .kind = name == header ? Kind::kHeader : Kind::kIgnored, .words = std::move(words)});
     };
-    pipeline.run([&](RedisRequest& request, RedisReply& reply) {
-      if (reply.is(RedisReply::Kind::kError)) return refused(node, task, reply);
+    pipeline.run([&](Request& request, Reply& reply) {
+      if (reply.is(Reply::Kind::kError)) return refused(node, task, reply);
       if (request.kind == Kind::kExists) {
-        const auto commit = RedisCommit::read(std::as_bytes(std::span(reply.text)));
-        if (!reply.is(RedisReply::Kind::kString) || !commit) return task.settle(BlockStatus::kMiss);
+        const auto commit = Commit::read(std::as_bytes(std::span(reply.text)));
+        if (!reply.is(Reply::Kind::kString) || !commit) return task.end(BlockStatus::kMiss);
         for (std::uint32_t slice = 0; slice < commit->slices; ++slice) {
-          extend(redis_slice_key(key, commit->tag, slice));
+          extend(slice_key(key, commit->tag, slice));
         }
         if (until_s > 0) {
           pipeline.add(
@@ -57,16 +57,16 @@ BlockStatus RedisTier::pin(const Digest& key, std::int64_t until_s) {
         }
         extend(header);
       } else if (request.kind == Kind::kHeader) {
-        task.settle(reply.is(RedisReply::Kind::kInteger) ? BlockStatus::kOk : BlockStatus::kBroken);
+        task.end(reply.is(Reply::Kind::kInteger) ? BlockStatus::kOk : BlockStatus::kBroken);
       }
     });
   };
-  work(tasks, deadline_in(options_.patience), step, [](RedisTask&) {});
+  work(tasks, deadline_in(options_.patience), step, [](Task&) {});
   return tasks[0].status;
 }
 
-Status RedisTier::scan(RedisNode& node, std::string_view pattern, Deadline deadline,
-                       const std::function<bool(RedisPipeline&, const std::vector<std::string>&)>& page,
+Status RedisTier::scan(Node& node, std::string_view pattern, Deadline deadline,
+                       const std::function<bool(Pipeline&, const std::vector<std::string>&)>& page,
                        const std::function<bool()>& after) {
   const auto failed = [&](std::string_view why) {
     return fail(ErrorCode::kIo, node.address().text() + ": " + std::string(why));
@@ -77,15 +77,15 @@ Status RedisTier::scan(RedisNode& node, std::string_view pattern, Deadline deadl
     {
       auto lease = node.borrow(deadline);
       if (!lease) return failed(lease.error() == BlockStatus::kTimeout ? "out of time" : "no connection");
-      RedisPipeline pipeline(lease->link(), window_, deadline);
+      Pipeline pipeline(lease->link(), window_, deadline);
       pipeline.add({.words = {"SCAN", cursor, "MATCH", std::string(pattern), "COUNT", "256"}, .bytes = 1 << 15});
       std::vector<std::string> names;
       bool understood = false;
-      const bool answered = pipeline.run([&](RedisRequest&, RedisReply& reply) {
-        if (reply.items.size() != 2 || !reply.items[0].is(RedisReply::Kind::kString)) return;
+      const bool answered = pipeline.run([&](Request&, Reply& reply) {
+        if (reply.items.size() != 2 || !reply.items[0].is(Reply::Kind::kString)) return;
         cursor = reply.items[0].text;
         understood = !cursor.empty() && cursor.size() <= 20;
-        for (RedisReply& name : reply.items[1].items) names.push_back(std::move(name.text));
+        for (Reply& name : reply.items[1].items) names.push_back(std::move(name.text));
       });
       if (!answered || !understood) return failed("no answer to SCAN");
       if (!page(pipeline, names)) return failed("no answer");
@@ -99,31 +99,31 @@ Status RedisTier::list(const std::function<bool(const StoredBlock&)>& visitor, D
   bool more = true;
   for (const auto& node : cluster_.masters()) {
     std::vector<StoredBlock> blocks;
-    const auto page = [&](RedisPipeline& pipeline, const std::vector<std::string>& names) {
+    const auto page = [&](Pipeline& pipeline, const std::vector<std::string>& names) {
       for (const std::string& name : names) {
         const auto key = block_of_header_key(name);
         if (!key) continue;
         pipeline.add({.kind = Kind::kHeader, .words = {"GET", name}, .bytes = 2 * kDirectIoPage});
-        pipeline.add({.kind = Kind::kExists, .words = {"GET", redis_pin_key(*key)}});
+        pipeline.add({.kind = Kind::kExists, .words = {"GET", pin_key(*key)}});
       }
       bool shown = false;  // the header before this reply
-      return pipeline.run([&](RedisRequest& request, RedisReply& reply) {
+      return pipeline.run([&](Request& request, Reply& reply) {
         if (request.kind == Kind::kExists) {
           if (shown) blocks.back().pinned_until_s = pinned_until(reply);
           return;
         }
         shown = false;
         const std::span<const std::byte> value = std::as_bytes(std::span(reply.text));
-        if (!reply.is(RedisReply::Kind::kString) || value.size() < RedisCommit::kBytes) return;
-        const auto commit = RedisCommit::read(value.last(RedisCommit::kBytes));
-        auto meta = BlockRecord::parse_header(value.first(value.size() - RedisCommit::kBytes), 0);
+        if (!reply.is(Reply::Kind::kString) || value.size() < Commit::kBytes) return;
+        const auto commit = Commit::read(value.last(Commit::kBytes));
+        auto meta = BlockRecord::parse_header(value.first(value.size() - Commit::kBytes), 0);
         if (!meta) {
-          if (const auto foreign = foreign_record(value.first(value.size() - RedisCommit::kBytes))) {
+          if (const auto foreign = foreign_record(value.first(value.size() - Commit::kBytes))) {
             note_foreign(foreign->key, foreign->version);
           }
         }
-        if (!commit || !meta || redis_header_key(meta->key) != request.words[1]) return;
-        blocks.push_back({*std::move(meta), commit->record_bytes + RedisCommit::kBytes, 0});
+        if (!commit || !meta || header_key(meta->key) != request.words[1]) return;
+        blocks.push_back({*std::move(meta), commit->record_bytes + Commit::kBytes, 0});
         shown = true;
       });
     };
@@ -133,7 +133,7 @@ Status RedisTier::list(const std::function<bool(const StoredBlock&)>& visitor, D
       }
       return more;
     };
-    CAIRN_TRY_VOID(scan(*node, kRedisHeaderPattern, deadline, page, after));
+    CAIRN_TRY_VOID(scan(*node, kHeaderPattern, deadline, page, after));
     if (!more) return {};
   }
   return {};
@@ -141,37 +141,37 @@ Status RedisTier::list(const std::function<bool(const StoredBlock&)>& visitor, D
 
 void RedisTier::describe_recipe(const Digest& recipe, const std::string& text) {
   if (text.empty() || text.size() > kMaxRecipeBytes) return;
-  const std::string name = redis_recipe_key(recipe);
+  const std::string name = recipe_key(recipe);
   const Deadline deadline = deadline_in(options_.patience);
-  const auto node = cluster_.node_for(redis_slot(name));
+  const auto node = cluster_.node_for(slot_of(name));
   if (node == nullptr) return;
   auto lease = node->borrow(deadline);
   if (!lease) return;
-  RedisPipeline pipeline(lease->link(), window_, deadline);
-  RedisRequest request{.words = {"SET", name}, .value = text, .bytes = text.size()};
+  Pipeline pipeline(lease->link(), window_, deadline);
+  Request request{.words = {"SET", name}, .value = text, .bytes = text.size()};
   const auto ttl_s = 2 * options_.ttl.count();
   if (ttl_s > 0) request.words.insert(request.words.end(), {"EX", std::to_string(ttl_s)});
   pipeline.add(std::move(request));
-  (void)pipeline.run([](RedisRequest&, RedisReply&) {});
+  (void)pipeline.run([](Request&, Reply&) {});
 }
 
 std::map<Digest, std::string> RedisTier::recipes() {
   std::map<Digest, std::string> recipes;
   const Deadline deadline = deadline_in(options_.patience);
   for (const auto& node : cluster_.masters()) {
-    const auto page = [&](RedisPipeline& pipeline, const std::vector<std::string>& names) {
+    const auto page = [&](Pipeline& pipeline, const std::vector<std::string>& names) {
       for (const std::string& name : names) {
         if (recipe_of_key(name)) pipeline.add({.words = {"GET", name}, .bytes = kMaxRecipeBytes});
       }
-      return pipeline.run([&](RedisRequest& request, RedisReply& reply) {
+      return pipeline.run([&](Request& request, Reply& reply) {
         const auto recipe = recipe_of_key(request.words[1]);
-        if (!reply.is(RedisReply::Kind::kString) || reply.text.size() > kMaxRecipeBytes) return;
+        if (!reply.is(Reply::Kind::kString) || reply.text.size() > kMaxRecipeBytes) return;
         if (recipe && recipes.size() < kMaxRecipes) recipes[*recipe] = std::move(reply.text);
       });
     };
-    (void)scan(*node, kRedisRecipePattern, deadline, page, [] { return true; });
+    (void)scan(*node, kRecipePattern, deadline, page, [] { return true; });
   }
   return recipes;
 }
 
-}  // namespace cairn
+}  // namespace cairn::redis

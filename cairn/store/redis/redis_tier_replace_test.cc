@@ -12,7 +12,7 @@
 #include "cairn/testing/redis_server.h"
 #include "cairn/testing/stored_blocks.h"
 
-namespace cairn {
+namespace cairn::redis {
 namespace {
 
 using ::cairn::testing::RedisServer;
@@ -39,7 +39,7 @@ class RedisReplaceTest : public ::testing::Test {
   std::int64_t ttl_ms(const std::string& name) { return server_->call({"PTTL", name}).integer; }
   std::vector<std::string> slices(const Digest& key) {
     std::vector<std::string> names;
-    for (const RedisReply& name : server_->call({"KEYS", "kv1:{" + key.hex() + "}:????????????????:*"}).items) {
+    for (const Reply& name : server_->call({"KEYS", "kv1:{" + key.hex() + "}:????????????????:*"}).items) {
       names.push_back(name.text);
     }
     return names;
@@ -66,7 +66,7 @@ TEST_F(RedisReplaceTest, TheBlockLivesAsLongAsItWouldHave) {
     const auto before = slices(key_);
     const auto other = open(99);  // its own TTL does not matter
     ASSERT_EQ(other->replace({&small_, 1}, soon())[0], BlockStatus::kOk);
-    const std::int64_t lives = ttl_ms(redis_header_key(key_));
+    const std::int64_t lives = ttl_ms(header_key(key_));
     EXPECT_EQ(lives < 0, ttl_s == 0);
     if (ttl_s != 0) {
       EXPECT_GT(lives, 4'900'000);
@@ -112,8 +112,8 @@ TEST_F(RedisReplaceTest, AReaderThatComesTooLateLooksAgain) {
     EXPECT_EQ(tier->replace({&record, 1}, soon())[0], BlockStatus::kOk);
     std::uint64_t tag;
     std::memcpy(&tag, old->bytes().data() + kDirectIoPage - sizeof tag, sizeof tag);
-    (void)server_->call({"UNLINK", redis_slice_key(key_, tag, 0), redis_slice_key(key_, tag, 20),
-                         redis_slice_key(key_, tag, 30), redis_slice_key(key_, tag, 45)});
+    (void)server_->call({"UNLINK", slice_key(key_, tag, 0), slice_key(key_, tag, 20), slice_key(key_, tag, 30),
+                         slice_key(key_, tag, 45)});
   }
   stop = true;
   reader.join();
@@ -122,4 +122,4 @@ TEST_F(RedisReplaceTest, AReaderThatComesTooLateLooksAgain) {
 }
 
 }  // namespace
-}  // namespace cairn
+}  // namespace cairn::redis

@@ -9,7 +9,7 @@
 #include "cairn/testing/redis_records.h"
 #include "cairn/testing/redis_server.h"
 
-namespace cairn {
+namespace cairn::redis {
 namespace {
 
 using std::chrono::milliseconds;
@@ -115,7 +115,7 @@ TEST_F(RedisTierTest, RecordsOfOneBlockDoNotMix) {
   // Two writers at once: both found nothing. The first header stays, with its own slices.
   const auto first = any_record(1, 50'000, 0, 1), second = any_record(1, 50'000, 0, 2);
   ASSERT_EQ(put(first), BlockStatus::kOk);
-  const std::string header = redis_header_key(first->meta().key);
+  const std::string header = header_key(first->meta().key);
   const std::string value = server_->call({"GET", header}).text;
   server_->call({"DEL", header});
   ASSERT_EQ(put(second), BlockStatus::kOk);
@@ -181,7 +181,7 @@ TEST_F(RedisTierTest, MissingSliceIsAMissAndIsWrittenAnew) {
 TEST_F(RedisTierTest, TornPutIsInvisible) {
   const auto record = any_record(1, 50'000);
   ASSERT_EQ(put(record), BlockStatus::kOk);
-  server_->call({"DEL", redis_header_key(record->meta().key)});
+  server_->call({"DEL", header_key(record->meta().key)});
   EXPECT_EQ(get(record->meta().key).status, BlockStatus::kMiss);
   EXPECT_EQ(tier_->contains({{record->meta().key}}, soon())[0], BlockStatus::kMiss);
 }
@@ -191,7 +191,7 @@ TEST_F(RedisTierTest, DamageIsNeverTakenForABlock) {
   const Digest& key = record->meta().key;
   ASSERT_EQ(put(record), BlockStatus::kOk);
   std::vector<std::string> names = slices(key);
-  names.push_back(redis_header_key(key));
+  names.push_back(header_key(key));
   const std::string long_text(300'000, 'x'), huge(9 << 20, 'y');
   int harmless = 0;
   for (const std::string& name : names) {
@@ -229,13 +229,13 @@ TEST_F(RedisTierTest, ARecordOfAnotherVersionIsACountedMissAndGoes) {
   ASSERT_TRUE(file) << file.error().message;
   const std::string_view record(reinterpret_cast<const char*>(file->data()), file->size());
   const std::string_view header = record.substr(0, kDirectIoPage), payload = record.substr(kDirectIoPage);
-  RedisCommit commit{.record_bytes = record.size(), .tag = 0, .slice_bytes = 10'000, .slices = 1};
+  Commit commit{.record_bytes = record.size(), .tag = 0, .slice_bytes = 10'000, .slices = 1};
   std::memcpy(&commit.tag, header.data() + header.size() - sizeof commit.tag, sizeof commit.tag);
   const auto end = commit.bytes();
   const Digest key = foreign_record(std::as_bytes(std::span(header)))->key;
-  server_->call({"SET", redis_header_key(key),
+  server_->call({"SET", header_key(key),
                  std::string(header) + std::string(reinterpret_cast<const char*>(end.data()), end.size())});
-  server_->call({"SET", redis_slice_key(key, commit.tag, 0), std::string(payload)});
+  server_->call({"SET", slice_key(key, commit.tag, 0), std::string(payload)});
   EXPECT_TRUE(tier_->list([](const StoredBlock&) { return ADD_FAILURE() << "it is not listed", true; }, soon()));
   EXPECT_EQ(tier_->stats().foreign, 1u);
   EXPECT_EQ(get(key).status, BlockStatus::kMiss);
@@ -249,7 +249,7 @@ TEST_F(RedisTierTest, AnotherBlocksHeaderIsCorrupt) {
   const auto record = any_record(1, 50'000), other = any_record(2, 50'000);
   ASSERT_EQ(put(record), BlockStatus::kOk);
   ASSERT_EQ(put(other), BlockStatus::kOk);
-  server_->call({"COPY", redis_header_key(other->meta().key), redis_header_key(record->meta().key), "REPLACE"});
+  server_->call({"COPY", header_key(other->meta().key), header_key(record->meta().key), "REPLACE"});
   EXPECT_EQ(get(record->meta().key).status, BlockStatus::kCorrupt);
   EXPECT_EQ(get(other->meta().key).status, BlockStatus::kOk);
 }
@@ -260,7 +260,7 @@ TEST_F(RedisTierTest, TimeToLive) {
   EXPECT_EQ(put(lasting), BlockStatus::kOk);
   EXPECT_EQ(put(ending), BlockStatus::kOk);
   EXPECT_EQ(put(over), BlockStatus::kOk);
-  const auto ttl = [&](const Digest& key) { return server_->call({"TTL", redis_header_key(key)}).integer; };
+  const auto ttl = [&](const Digest& key) { return server_->call({"TTL", header_key(key)}).integer; };
   EXPECT_NEAR(static_cast<double>(ttl(lasting->meta().key)), 86'400, 5);
   EXPECT_NEAR(static_cast<double>(ttl(ending->meta().key)), 50, 5);
   for (const std::string& name : slices(ending->meta().key)) {
@@ -307,9 +307,9 @@ TEST_F(RedisTierTest, ListShowsBlocksAndNothingElse) {
   }
   tier_->put(records, soon());
   server_->call({"SET", "kv1:{beef}:h", "x"});
-  server_->call({"SET", redis_header_key(any_key(5000)), "no header"});
-  server_->call({"COPY", redis_header_key(any_key(1)), redis_header_key(any_key(5001))});
-  server_->call({"LPUSH", redis_header_key(any_key(5002)), "x"});
+  server_->call({"SET", header_key(any_key(5000)), "no header"});
+  server_->call({"COPY", header_key(any_key(1)), header_key(any_key(5001))});
+  server_->call({"LPUSH", header_key(any_key(5002)), "x"});
   std::set<Digest> seen;
   ASSERT_TRUE(tier_->list(
       [&](const StoredBlock& block) {
@@ -364,4 +364,4 @@ TEST_F(RedisTierTest, DeadlineThatHasPassed) {
 }
 
 }  // namespace
-}  // namespace cairn
+}  // namespace cairn::redis

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The Redis tier over a cluster of three: routing, moved slots, a node that dies.
-#include "cairn/store/redis/redis_cluster.h"
+#include "cairn/store/redis/cluster.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 #include "cairn/testing/redis_records.h"
 #include "cairn/testing/redis_server.h"
 
-namespace cairn {
+namespace cairn::redis {
 namespace {
 
 using std::chrono::milliseconds;
@@ -43,7 +43,7 @@ class RedisClusterTest : public ::testing::Test {
       nodes_[i]->call({"CLUSTER", "MEET", "127.0.0.1", std::to_string(nodes_[0]->port()), std::to_string(bus_[0])});
     }
     const std::string id = nodes_[1]->call({"CLUSTER", "MYID"}).text;
-    (void)wait_for([&] { return !nodes_[3]->call({"CLUSTER", "REPLICATE", id}).is(RedisReply::Kind::kError); });
+    (void)wait_for([&] { return !nodes_[3]->call({"CLUSTER", "REPLICATE", id}).is(Reply::Kind::kError); });
   }
   static void TearDownTestSuite() { nodes_.clear(); }
   void SetUp() override {
@@ -74,7 +74,7 @@ class RedisClusterTest : public ::testing::Test {
     return true;
   }
   static int owner(const Digest& key) {
-    const int slot = redis_slot(key.hex());
+    const int slot = slot_of(key.hex());
     return slot <= 5460 ? 0 : slot <= 10922 ? 1 : 2;
   }
 
@@ -102,7 +102,7 @@ TEST_F(RedisClusterTest, RoutesMovesAndLosesANode) {
   const auto moving = std::ranges::find_if(keys_, [](const Digest& key) { return owner(key) == 0; });
   ASSERT_NE(moving, keys_.end());
   const auto& record = records_[static_cast<std::size_t>(moving - keys_.begin())];
-  const std::string slot = std::to_string(redis_slot(moving->hex()));
+  const std::string slot = std::to_string(slot_of(moving->hex()));
   const std::string id0 = nodes_[0]->call({"CLUSTER", "MYID"}).text, id1 = nodes_[1]->call({"CLUSTER", "MYID"}).text;
   nodes_[1]->call({"CLUSTER", "SETSLOT", slot, "IMPORTING", id0});
   nodes_[0]->call({"CLUSTER", "SETSLOT", slot, "MIGRATING", id1});
@@ -156,4 +156,4 @@ TEST_F(RedisClusterTest, ReplicaTakesOver) {
 }
 
 }  // namespace
-}  // namespace cairn
+}  // namespace cairn::redis

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cairn/eviction/candidates.h"
+#include "cairn/eviction/worth.h"
 
 #include <gtest/gtest.h>
 

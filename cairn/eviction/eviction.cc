@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cairn/eviction/table.h"
+#include "cairn/eviction/eviction.h"
 
 namespace cairn {
 namespace {
@@ -24,6 +24,11 @@ Result<std::unique_ptr<EvictionPolicy>> make_eviction_policy(std::string_view na
   std::string known;
   for (const Row& row : kPolicies) known += (known.empty() ? "" : ", ") + std::string(row.name);
   return fail(ErrorCode::kInvalidArgument, "no eviction policy '" + std::string(name) + "'; there are: " + known);
+}
+
+Result<std::unique_ptr<EvictionPolicy>> make_chain_policy(std::string_view name, std::uint64_t capacity_bytes_hint) {
+  if (name == "lru") return make_leaf_lru();
+  return make_eviction_policy(name, capacity_bytes_hint);
 }
 
 std::vector<std::string> eviction_policy_names() {

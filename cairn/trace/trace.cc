@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "apps/cairn/replay/trace_file.h"
+#include "cairn/trace/trace.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -8,8 +8,6 @@
 #include <string_view>
 #include <unordered_map>
 
-#include "apps/cairn/text.h"
-
 namespace cairn {
 namespace {
 
@@ -17,13 +15,13 @@ using Json = nlohmann::json;
 
 constexpr std::uint32_t kMooncakeTokens = 512, kShareGptTokens = 16;
 
-// Nothing: not a list of whole numbers from 0 to `most`.
-std::optional<std::vector<std::uint64_t>> numbers(const Json& json, std::uint64_t most) {
+// Nothing: not a list of whole numbers from 0 to `max`.
+std::optional<std::vector<std::uint64_t>> numbers(const Json& json, std::uint64_t max) {
   if (!json.is_array()) return std::nullopt;
   std::vector<std::uint64_t> values;
   values.reserve(json.size());
   for (const Json& entry : json) {
-    if (!entry.is_number_unsigned() || entry.get<std::uint64_t>() > most) return std::nullopt;
+    if (!entry.is_number_unsigned() || entry.get<std::uint64_t>() > max) return std::nullopt;
     values.push_back(entry.get<std::uint64_t>());
   }
   return values;
@@ -118,18 +116,17 @@ TraceFormat format_of(const Json& line) {
 
 }  // namespace
 
-Result<Trace> read_trace(const std::string& path, TraceFormat format) {
-  CAIRN_TRY(const std::string text, read_text(path));
+Result<Trace> parse_trace(std::string_view text, const std::string& name, TraceFormat format) {
   std::optional<TraceBuilder> builder;
   std::size_t line_number = 0;
   for (std::size_t begin = 0; begin < text.size();) {
     const std::size_t end = std::min(text.find('\n', begin), text.size());
-    const std::string_view line = std::string_view(text).substr(begin, end - begin);
+    const std::string_view line = text.substr(begin, end - begin);
     begin = end + 1;
     ++line_number;
     if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
     const auto wrong = [&](const std::string& what) {
-      return fail(ErrorCode::kCorrupt, path + ":" + std::to_string(line_number) + ": " + what);
+      return fail(ErrorCode::kCorrupt, name + ":" + std::to_string(line_number) + ": " + what);
     };
     const Json json = Json::parse(line, nullptr, false);
     if (json.is_discarded()) return wrong("not JSON");
@@ -141,7 +138,7 @@ Result<Trace> read_trace(const std::string& path, TraceFormat format) {
     }
     if (const std::string problem = builder->add(json); !problem.empty()) return wrong(problem);
   }
-  if (!builder) return fail(ErrorCode::kCorrupt, path + ": no requests");
+  if (!builder) return fail(ErrorCode::kCorrupt, name + ": no requests");
   return builder->take();
 }
 

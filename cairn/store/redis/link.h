@@ -16,18 +16,20 @@
 #include <vector>
 
 #include "cairn/base/clock.h"
+#include "cairn/base/result.h"
+#include "cairn/store/redis/names.h"
 
-namespace cairn {
+namespace cairn::redis {
 
-struct RedisReply {
+struct Reply {
   enum class Kind : std::uint8_t { kStatus, kError, kInteger, kNil, kString, kArray };
 
   Kind kind = Kind::kNil;
   std::int64_t integer = 0;
-  std::string text;               // of a status, an error, or a string that was not placed and is not too long
-  std::size_t bytes = 0;          // how long a string is
-  bool placed = false;            // it lies where it was wanted, text is empty
-  std::vector<RedisReply> items;  // of an array
+  std::string text;          // of a status, an error, or a string that was not placed and is not too long
+  std::size_t bytes = 0;     // how long a string is
+  bool placed = false;       // it lies where it was wanted, text is empty
+  std::vector<Reply> items;  // of an array
 
   bool is(Kind k) const { return kind == k; }
   // Of a string: it was longer than what receive() takes and is lost.
@@ -44,9 +46,9 @@ enum class LinkFault : std::uint8_t {
 };
 
 // What a server may send; more is a fault. Checked before anything is allocated.
-struct RedisLimits {
+struct Limits {
   static constexpr std::size_t kLine = 16 << 10;
-  static constexpr std::size_t kText = 256 << 10;  // of a string that goes to RedisReply::text
+  static constexpr std::size_t kText = 256 << 10;  // of a string that goes to Reply::text
   static constexpr std::size_t kReply = 8 << 20;   // of all texts of a reply; strings up to this are read and dropped
   static constexpr std::size_t kItems = 64 << 10;  // of all arrays of a reply
   static constexpr int kDepth = 4;
@@ -56,13 +58,13 @@ struct RedisLimits {
 inline constexpr std::chrono::milliseconds kTellingWait(100);
 
 // After a fault nothing works but fault(). Thread-compatible.
-class RedisLink {
+class Link {
  public:
   // Takes a connected, non-blocking socket. A server that lets `silence` pass is given up before the deadline.
-  RedisLink(int fd, std::chrono::milliseconds silence);
-  ~RedisLink();
-  RedisLink(const RedisLink&) = delete;
-  RedisLink& operator=(const RedisLink&) = delete;
+  Link(int fd, std::chrono::milliseconds silence);
+  ~Link();
+  Link(const Link&) = delete;
+  Link& operator=(const Link&) = delete;
 
   // Queues a command. Words over kCopied bytes are not copied: they must live until flush() has returned.
   void command(std::span<const std::string_view> words);
@@ -71,7 +73,7 @@ class RedisLink {
   bool flush(Deadline deadline);
   // Flushes, then takes the next reply. A reply that is a string and fits in `into` is put there. Nothing after a
   // fault. Requires: a command without a reply.
-  std::optional<RedisReply> receive(Deadline deadline, std::span<std::byte> into = {});
+  std::optional<Reply> receive(Deadline deadline, std::span<std::byte> into = {});
 
   LinkFault fault() const { return fault_; }
   std::size_t owed() const { return owed_; }  // replies to come
@@ -87,8 +89,8 @@ class RedisLink {
     std::size_t bytes;
   };
   struct Budget {
-    std::size_t bytes = RedisLimits::kReply;
-    std::size_t items = RedisLimits::kItems;
+    std::size_t bytes = Limits::kReply;
+    std::size_t items = Limits::kItems;
   };
   void add_text(std::string_view text);
   bool wait(short events, Deadline deadline);
@@ -96,9 +98,8 @@ class RedisLink {
   bool read_line(std::string& line, Deadline deadline);
   bool read_bytes(std::span<std::byte> out, Deadline deadline);
   bool drop_bytes(std::size_t bytes, Deadline deadline);
-  bool read_string(std::int64_t length, RedisReply& reply, std::span<std::byte> into, Budget& budget,
-                   Deadline deadline);
-  bool read_reply(RedisReply& reply, std::span<std::byte> into, int depth, Budget& budget, Deadline deadline);
+  bool read_string(std::int64_t length, Reply& reply, std::span<std::byte> into, Budget& budget, Deadline deadline);
+  bool read_reply(Reply& reply, std::span<std::byte> into, int depth, Budget& budget, Deadline deadline);
   bool fail(LinkFault fault);
 
   int fd_;
@@ -112,4 +113,13 @@ class RedisLink {
   std::size_t in_begin_ = 0, in_end_ = 0;
 };
 
-}  // namespace cairn
+// Errors are one line with the address and never show a password: kIo when the server cannot be reached or does not
+// answer in time, kInvalidArgument when it refuses the login. Resolving a host's name is up to the system's resolver
+// and its own time limits: give an address where that matters.
+Result<std::unique_ptr<Link>> open_link(const Address& address, const Login& login, std::chrono::milliseconds silence,
+                                        Deadline deadline);
+
+// The first word of an error ("WRONGPASS"): the rest may repeat what was sent, a password too. Printable, short.
+std::string error_word(std::string_view error);
+
+}  // namespace cairn::redis

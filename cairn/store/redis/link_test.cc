@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cairn/store/redis/redis_link.h"
+#include "cairn/store/redis/link.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-namespace cairn {
+namespace cairn::redis {
 namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
-using Kind = RedisReply::Kind;
+using Kind = Reply::Kind;
 
 // A connection whose other end is in the test's hand.
 class RedisLinkTest : public ::testing::Test {
@@ -36,12 +36,12 @@ class RedisLinkTest : public ::testing::Test {
     const ssize_t got = ::recv(peer_, buffer, sizeof buffer, MSG_DONTWAIT);
     return {buffer, static_cast<std::size_t>(std::max<ssize_t>(got, 0))};
   }
-  std::optional<RedisLink> link_;
+  std::optional<Link> link_;
   int peer_ = -1;
 };
 
 TEST_F(RedisLinkTest, CommandsAsTheyAreWritten) {
-  const std::string large(RedisLink::kCopied + 1, 'v');
+  const std::string large(Link::kCopied + 1, 'v');
   link_->command({"SET", "k", large, "PX", "5"});
   link_->command({"GET", ""});
   ASSERT_TRUE(link_->flush(deadline_in(seconds(5))));
@@ -55,14 +55,14 @@ TEST_F(RedisLinkTest, Replies) {
   say("+OK\r\n-ERR no\r\n:-12\r\n$5\r\nab\r\nc\r\n$-1\r\n*-1\r\n*3\r\n:1\r\n*1\r\n$1\r\nx\r\n+y\r\n");
   const auto next = [&] { return link_->receive(deadline_in(seconds(5))).value(); };
   EXPECT_EQ(next().text, "OK");
-  const RedisReply error = next();
+  const Reply error = next();
   EXPECT_TRUE(error.is(Kind::kError));
   EXPECT_EQ(error.text, "ERR no");
   EXPECT_EQ(next().integer, -12);
   EXPECT_EQ(next().text, "ab\r\nc");
   EXPECT_TRUE(next().is(Kind::kNil));
   EXPECT_TRUE(next().is(Kind::kNil));
-  const RedisReply array = next();
+  const Reply array = next();
   ASSERT_EQ(array.items.size(), 3u);
   EXPECT_EQ(array.items[1].items[0].text, "x");
   EXPECT_EQ(array.items[2].text, "y");
@@ -75,14 +75,14 @@ TEST_F(RedisLinkTest, PlacesAStringWhereItIsWanted) {
   say("$8\r\n12345678\r\n$3\r\nabc\r\n$9\r\nlong long\r\n");
   const auto into = std::as_writable_bytes(std::span(wanted));
   const auto next = [&] { return link_->receive(deadline_in(seconds(5)), into).value(); };
-  const RedisReply all = next();
+  const Reply all = next();
   EXPECT_TRUE(all.placed);
   EXPECT_EQ(wanted, "12345678");
-  const RedisReply part = next();
+  const Reply part = next();
   EXPECT_TRUE(part.placed);
   EXPECT_EQ(part.bytes, 3u);
   EXPECT_EQ(wanted, "abc45678");
-  const RedisReply more = next();  // is read and lost; the connection stays in step
+  const Reply more = next();  // is read and lost; the connection stays in step
   EXPECT_FALSE(more.placed);
   EXPECT_TRUE(more.dropped());
   EXPECT_EQ(more.bytes, 9u);
@@ -115,7 +115,7 @@ TEST_F(RedisLinkTest, TimeoutAndSilence) {
   EXPECT_EQ(link_->fault(), LinkFault::kTimeout);
   int fds[2];
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
-  RedisLink impatient(fds[0], milliseconds(120));
+  Link impatient(fds[0], milliseconds(120));
   impatient.command({"PING"});
   EXPECT_FALSE(impatient.receive(deadline_in(seconds(20))));
   EXPECT_EQ(impatient.fault(), LinkFault::kSilent);
@@ -142,4 +142,4 @@ TEST_F(RedisLinkTest, NonsenseIsAFault) {
 }
 
 }  // namespace
-}  // namespace cairn
+}  // namespace cairn::redis

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cairn/store/breaker.h"
-
 #include <gtest/gtest.h>
 
-#include "cairn/store/credit_window.h"
+#include "cairn/store/redis/cluster.h"
+#include "cairn/store/redis/pipeline.h"
 
-namespace cairn {
+namespace cairn::redis {
 namespace {
 
 using std::chrono::milliseconds;
@@ -72,4 +71,4 @@ TEST(CreditWindow, CapsAndWaits) {
 }
 
 }  // namespace
-}  // namespace cairn
+}  // namespace cairn::redis

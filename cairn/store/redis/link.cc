@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cairn/store/redis/redis_link.h"
+#include "cairn/store/redis/link.h"
 
+#include <fcntl.h>
+#include <hiredis/hiredis.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -14,7 +19,7 @@
 
 #include "cairn/base/check.h"
 
-namespace cairn {
+namespace cairn::redis {
 namespace {
 
 constexpr std::size_t kInBytes = 16 << 10;
@@ -27,33 +32,77 @@ std::optional<std::int64_t> integer(std::string_view text) {
   return value;
 }
 
+timeval time_left(Deadline deadline) {
+  const auto left = std::chrono::duration_cast<std::chrono::microseconds>(deadline - std::chrono::steady_clock::now());
+  // hiredis takes no time at all for no limit.
+  const std::int64_t us = std::clamp<std::int64_t>(left.count(), 1000, std::int64_t{3600} * 1'000'000);
+  return {.tv_sec = us / 1'000'000, .tv_usec = us % 1'000'000};
+}
+
+Result<int> open_socket(const Address& address, Deadline deadline) {
+  redisContext* const context = address.socket.empty()
+                                    ? redisConnectWithTimeout(address.host.c_str(), address.port, time_left(deadline))
+                                    : redisConnectUnixWithTimeout(address.socket.c_str(), time_left(deadline));
+  if (context == nullptr) return fail(ErrorCode::kIo, address.text() + ": no memory for a connection");
+  if (context->err != 0) {
+    const std::string reason = context->errstr;
+    redisFree(context);
+    return fail(ErrorCode::kIo, address.text() + ": " + reason);
+  }
+  const int fd = redisFreeKeepFd(context);
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags >= 0) (void)::fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+  (void)::fcntl(fd, F_SETFD, FD_CLOEXEC);
+  const int on = 1;
+  if (address.socket.empty()) (void)::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  return fd;
+}
+
+// Requires: the command expects a plain +OK.
+Status ask(Link& link, const Address& address, std::initializer_list<std::string_view> words, std::string_view refused,
+           Deadline deadline) {
+  link.command(words);
+  const auto reply = link.receive(deadline);
+  if (!reply) {
+    return fail(ErrorCode::kIo,
+                address.text() + (link.fault() == LinkFault::kGarbage  ? ": it is no Redis server"
+                                  : link.fault() == LinkFault::kClosed ? ": it closed the connection"
+                                                                       : ": it does not answer in time"));
+  }
+  if (!reply->is(Reply::Kind::kError)) return {};
+  const std::string word = error_word(reply->text);
+  // The server is there and will be ready; what it says while it loads is no refusal.
+  if (word == "LOADING") return fail(ErrorCode::kIo, address.text() + ": it is still loading its data");
+  return fail(ErrorCode::kInvalidArgument, address.text() + ": " + std::string(refused) + " (" + word + ")");
+}
+
 }  // namespace
 
-RedisLink::RedisLink(int fd, std::chrono::milliseconds silence)
+Link::Link(int fd, std::chrono::milliseconds silence)
     : fd_(fd), silence_(silence), progress_(std::chrono::steady_clock::now()), in_(kInBytes) {}
 
-RedisLink::~RedisLink() {
+Link::~Link() {
   ::close(fd_);
 }
 
-bool RedisLink::fail(LinkFault fault) {
+bool Link::fail(LinkFault fault) {
   fault_ = fault;
   return false;
 }
 
-bool RedisLink::idle() const {
+bool Link::idle() const {
   if (fault_ != LinkFault::kNone || owed_ != 0 || !pieces_.empty() || in_begin_ != in_end_) return false;
   pollfd poll_fd{.fd = fd_, .events = POLLIN | POLLRDHUP, .revents = 0};
   return ::poll(&poll_fd, 1, 0) == 0;
 }
 
-void RedisLink::add_text(std::string_view text) {
+void Link::add_text(std::string_view text) {
   if (pieces_.empty() || pieces_.back().data != nullptr) pieces_.push_back({nullptr, text_.size(), 0});
   text_ += text;
   pieces_.back().bytes += text.size();
 }
 
-void RedisLink::command(std::span<const std::string_view> words) {
+void Link::command(std::span<const std::string_view> words) {
   add_text("*" + std::to_string(words.size()) + "\r\n");
   for (const std::string_view word : words) {
     add_text("$" + std::to_string(word.size()) + "\r\n");
@@ -67,7 +116,7 @@ void RedisLink::command(std::span<const std::string_view> words) {
   ++owed_;
 }
 
-bool RedisLink::wait(short events, Deadline deadline) {
+bool Link::wait(short events, Deadline deadline) {
   for (;;) {
     const Deadline now = std::chrono::steady_clock::now();
     const Deadline until = std::min(deadline, progress_ + silence_);
@@ -80,7 +129,7 @@ bool RedisLink::wait(short events, Deadline deadline) {
   }
 }
 
-bool RedisLink::flush(Deadline deadline) {
+bool Link::flush(Deadline deadline) {
   if (fault_ != LinkFault::kNone) return false;
   if (!pieces_.empty()) progress_ = std::chrono::steady_clock::now();  // silence counts from the question
   std::size_t next = 0;
@@ -120,7 +169,7 @@ bool RedisLink::flush(Deadline deadline) {
 }
 
 // Receives what there is into the buffer, which is empty or grows by what follows.
-bool RedisLink::fill(Deadline deadline) {
+bool Link::fill(Deadline deadline) {
   if (in_begin_ == in_end_) in_begin_ = in_end_ = 0;
   if (in_end_ == in_.size()) {
     std::memmove(in_.data(), in_.data() + in_begin_, in_end_ - in_begin_);
@@ -142,7 +191,7 @@ bool RedisLink::fill(Deadline deadline) {
   }
 }
 
-bool RedisLink::read_line(std::string& line, Deadline deadline) {
+bool Link::read_line(std::string& line, Deadline deadline) {
   std::size_t looked = 0;
   for (;;) {
     const std::string_view have(in_.data() + in_begin_, in_end_ - in_begin_);
@@ -157,7 +206,7 @@ bool RedisLink::read_line(std::string& line, Deadline deadline) {
   }
 }
 
-bool RedisLink::read_bytes(std::span<std::byte> out, Deadline deadline) {
+bool Link::read_bytes(std::span<std::byte> out, Deadline deadline) {
   const std::size_t buffered = std::min(out.size(), in_end_ - in_begin_);
   if (buffered > 0) std::memcpy(out.data(), in_.data() + in_begin_, buffered);
   in_begin_ += buffered;
@@ -183,7 +232,7 @@ bool RedisLink::read_bytes(std::span<std::byte> out, Deadline deadline) {
   return true;
 }
 
-bool RedisLink::drop_bytes(std::size_t bytes, Deadline deadline) {
+bool Link::drop_bytes(std::size_t bytes, Deadline deadline) {
   for (;;) {
     const std::size_t buffered = std::min(bytes, in_end_ - in_begin_);
     in_begin_ += buffered;
@@ -193,11 +242,11 @@ bool RedisLink::drop_bytes(std::size_t bytes, Deadline deadline) {
   }
 }
 
-bool RedisLink::read_string(std::int64_t length, RedisReply& reply, std::span<std::byte> into, Budget& budget,
-                            Deadline deadline) {
+bool Link::read_string(std::int64_t length, Reply& reply, std::span<std::byte> into, Budget& budget,
+                       Deadline deadline) {
   if (length == -1) return true;  // nil
   if (length < 0) return fail(LinkFault::kGarbage);
-  reply.kind = RedisReply::Kind::kString;
+  reply.kind = Reply::Kind::kString;
   reply.bytes = static_cast<std::size_t>(length);
   if (!into.empty() && reply.bytes <= into.size()) {
     reply.placed = true;
@@ -205,7 +254,7 @@ bool RedisLink::read_string(std::int64_t length, RedisReply& reply, std::span<st
   } else {
     if (reply.bytes > budget.bytes) return fail(LinkFault::kGarbage);
     budget.bytes -= reply.bytes;
-    if (into.empty() && reply.bytes <= RedisLimits::kText) {
+    if (into.empty() && reply.bytes <= Limits::kText) {
       reply.text.resize(reply.bytes);
       if (!read_bytes(std::as_writable_bytes(std::span(reply.text)), deadline)) return false;
     } else if (!drop_bytes(reply.bytes, deadline)) {
@@ -216,7 +265,7 @@ bool RedisLink::read_string(std::int64_t length, RedisReply& reply, std::span<st
   return read_line(end, deadline) && (end.empty() || fail(LinkFault::kGarbage));
 }
 
-bool RedisLink::read_reply(RedisReply& reply, std::span<std::byte> into, int depth, Budget& budget, Deadline deadline) {
+bool Link::read_reply(Reply& reply, std::span<std::byte> into, int depth, Budget& budget, Deadline deadline) {
   std::string line;
   if (!read_line(line, deadline)) return false;
   if (line.empty()) return fail(LinkFault::kGarbage);
@@ -225,12 +274,12 @@ bool RedisLink::read_reply(RedisReply& reply, std::span<std::byte> into, int dep
   switch (line[0]) {
     case '+':
     case '-':
-      reply.kind = line[0] == '+' ? RedisReply::Kind::kStatus : RedisReply::Kind::kError;
+      reply.kind = line[0] == '+' ? Reply::Kind::kStatus : Reply::Kind::kError;
       reply.text = rest;
       return true;
     case ':':
       if (!value) return fail(LinkFault::kGarbage);
-      reply.kind = RedisReply::Kind::kInteger;
+      reply.kind = Reply::Kind::kInteger;
       reply.integer = *value;
       return true;
     case '$': return value ? read_string(*value, reply, into, budget, deadline) : fail(LinkFault::kGarbage);
@@ -241,21 +290,46 @@ bool RedisLink::read_reply(RedisReply& reply, std::span<std::byte> into, int dep
   if (*value == -1) return true;
   if (static_cast<std::uint64_t>(*value) > budget.items) return fail(LinkFault::kGarbage);
   budget.items -= static_cast<std::size_t>(*value);
-  reply.kind = RedisReply::Kind::kArray;
+  reply.kind = Reply::Kind::kArray;
   for (std::int64_t i = 0; i < *value; ++i) {
     if (!read_reply(reply.items.emplace_back(), {}, depth - 1, budget, deadline)) return false;
   }
   return true;
 }
 
-std::optional<RedisReply> RedisLink::receive(Deadline deadline, std::span<std::byte> into) {
+std::optional<Reply> Link::receive(Deadline deadline, std::span<std::byte> into) {
   CAIRN_CHECK(owed_ > 0);
   if (!flush(deadline)) return std::nullopt;
-  RedisReply reply;
+  Reply reply;
   Budget budget;
-  if (!read_reply(reply, into, RedisLimits::kDepth, budget, deadline)) return std::nullopt;
+  if (!read_reply(reply, into, Limits::kDepth, budget, deadline)) return std::nullopt;
   --owed_;
   return reply;
 }
 
-}  // namespace cairn
+std::string error_word(std::string_view error) {
+  std::string word;
+  for (const char c : error.substr(0, error.find(' ')).substr(0, 24)) {
+    if (std::isalnum(static_cast<unsigned char>(c)) != 0) word += c;
+  }
+  return word.empty() ? "no reason given" : word;
+}
+
+Result<std::unique_ptr<Link>> open_link(const Address& address, const Login& login, std::chrono::milliseconds silence,
+                                        Deadline deadline) {
+  CAIRN_TRY(const int fd, open_socket(address, deadline));
+  auto link = std::make_unique<Link>(fd, silence);
+  constexpr std::string_view kWrong = "it refuses the user or password";
+  if (!login.user.empty()) {
+    CAIRN_TRY_VOID(ask(*link, address, {"AUTH", login.user, login.password}, kWrong, deadline));
+  } else if (!login.password.empty()) {
+    CAIRN_TRY_VOID(ask(*link, address, {"AUTH", login.password}, kWrong, deadline));
+  }
+  if (login.database != 0) {
+    CAIRN_TRY_VOID(ask(*link, address, {"SELECT", std::to_string(login.database)},
+                       "it refuses database " + std::to_string(login.database), deadline));
+  }
+  return link;
+}
+
+}  // namespace cairn::redis

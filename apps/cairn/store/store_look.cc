@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+// cairn store stat, ls, verify and doctor: what a store holds, whether it is sound, and what will not work with it.
+#include <sys/statvfs.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <filesystem>
+#include <iostream>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "apps/cairn/option_checks.h"
+#include "apps/cairn/store/store_commands.h"
+#include "apps/cairn/table.h"
+#include "apps/cairn/text.h"
+#include "cairn/block/shape.h"
+#include "cairn/store/residency.h"
+
+namespace cairn {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// The first of the recipe's lines that a person recognises it by.
+std::string recipe_name(const std::map<Digest, std::string>& recipes, const Digest& recipe) {
+  const auto found = recipes.find(recipe);
+  const std::string id = recipe.hex().substr(0, 12);
+  if (found == recipes.end()) return id;
+  const std::size_t at = found->second.find("codec_plan: ");
+  if (at == std::string::npos) return id;
+  const std::size_t end = found->second.find('\n', at);
+  return id + " (" + found->second.substr(at + 12, end - at - 12) + ")";
+}
+
+Status stat(const StoreCommand& options) {
+  CAIRN_TRY(const auto tier, open_named(options, Access::kRead));
+  CAIRN_TRY(const std::vector<StoredBlock> blocks, upkeep::all_blocks(*tier, options.deadline()));
+  const upkeep::Summary summary = upkeep::summarize(blocks);
+  const std::map<Digest, std::string> recipes = tier->recipes();
+  const TierStats stats = tier->stats();
+  if (options.json) {
+    Json json{
+        {"store", tier->name()},    {"blocks", blocks.size()},          {"bytes", summary.bytes},
+        {"pinned", summary.pinned}, {"compressed", summary.compressed}, {"compressed_bytes", summary.compressed_bytes},
+        {"note", stats.note},       {"foreign", stats.foreign},         {"recipes", Json::array()}};
+    for (const auto& [id, group] : summary.groups) {
+      const auto text = recipes.find(id.first);
+      json["recipes"].push_back({{"recipe", id.first.hex()},
+                                 {"tenant", id.second},
+                                 {"blocks", group.blocks},
+                                 {"bytes", group.bytes},
+                                 {"longest_tokens", group.longest * kBlockTokens},
+                                 {"text", text == recipes.end() ? "" : text->second}});
+    }
+    std::cout << json.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+    return {};
+  }
+  std::cout << tier->name() << ": " << blocks.size() << " blocks, " << format_bytes(static_cast<double>(summary.bytes))
+            << ", " << summary.pinned << " pinned, " << summary.compressed << " compressed ("
+            << format_bytes(static_cast<double>(summary.compressed_bytes)) << ")"
+            << (stats.note.empty() ? "" : " [" + stats.note + "]") << '\n';
+  if (stats.foreign > 0) std::cout << foreign_text(stats) << '\n';
+  std::vector<std::vector<std::string>> rows = {{"recipe", "tenant", "blocks", "bytes", "longest, tokens"}};
+  for (const auto& [id, group] : summary.groups) {
+    char tenant[20] = "-";
+    if (id.second != 0) std::snprintf(tenant, sizeof tenant, "%016llx", static_cast<unsigned long long>(id.second));
+    rows.push_back({recipe_name(recipes, id.first), tenant, std::to_string(group.blocks),
+                    format_bytes(static_cast<double>(group.bytes)), std::to_string(group.longest * kBlockTokens)});
+  }
+  if (rows.size() > 1) std::cout << '\n' << format_table(rows);
+  return {};
+}
+
+struct LsOptions : StoreCommand {
+  std::string prefix;
+  std::size_t limit = 50;
+};
+
+Status ls(const LsOptions& options) {
+  CAIRN_TRY(const auto tier, open_named(options, Access::kRead));
+  CAIRN_TRY(std::vector<StoredBlock> blocks, upkeep::all_blocks(*tier, options.deadline()));
+  std::erase_if(blocks, [&](const StoredBlock& block) { return !block.meta.key.hex().starts_with(options.prefix); });
+  std::ranges::sort(blocks, [](const StoredBlock& a, const StoredBlock& b) {
+    return std::tuple(a.meta.created_s, a.meta.depth, a.meta.key) <
+           std::tuple(b.meta.created_s, b.meta.depth, b.meta.key);
+  });
+  const std::size_t shown = std::min(options.limit, blocks.size());
+  if (options.json) {
+    Json json = Json::array();
+    for (const StoredBlock& block : std::span(blocks).first(shown)) {
+      json.push_back({{"key", block.meta.key.hex()},
+                      {"parent", block.meta.parent.hex()},
+                      {"recipe", block.meta.recipe.hex()},
+                      {"tenant", block.meta.tenant},
+                      {"first_token", std::uint64_t{block.meta.depth} * kBlockTokens},
+                      {"bytes", block.bytes},
+                      {"compressed", block.meta.compressed},
+                      {"created", block.meta.created_s},
+                      {"expires", block.meta.expires_s},
+                      {"pinned_until", block.pinned_until_s}});
+    }
+    std::cout << json.dump(2) << '\n';
+    return {};
+  }
+  std::vector<std::vector<std::string>> rows = {
+      {"key", "after", "recipe", "first token", "bytes", "form", "created (UTC)", "expires", "pinned until"}};
+  for (const StoredBlock& block : std::span(blocks).first(shown)) {
+    rows.push_back({block.meta.key.hex().substr(0, 16), block.meta.parent.hex().substr(0, 8),
+                    block.meta.recipe.hex().substr(0, 8),
+                    std::to_string(std::uint64_t{block.meta.depth} * kBlockTokens),
+                    format_bytes(static_cast<double>(block.bytes)), block.meta.compressed ? "zstd" : "plain",
+                    time_text(block.meta.created_s), time_text(block.meta.expires_s), time_text(block.pinned_until_s)});
+  }
+  std::cout << format_table(rows);
+  if (shown < blocks.size()) std::cout << "... and " << blocks.size() - shown << " more; see --limit\n";
+  return {};
+}
+
+Status verify(const StoreCommand& options) {
+  CAIRN_TRY(const auto tier, open_named(options, Access::kChange));
+  CAIRN_TRY(upkeep::Verified verified, [&] {
+    const Working working(options, "Verifying");
+    return upkeep::verify(*tier, working.watch());
+  }());
+  const TierStats stats = tier->stats();
+  std::vector<std::string> damaged;
+  for (const Digest& key : verified.damaged) damaged.push_back(key.hex());
+  if (options.json) {
+    Json json{{"store", tier->name()}, {"bytes", verified.bytes},  {"damaged", damaged},
+              {"torn", verified.torn}, {"foreign", stats.foreign}, {"blocks", Json::object()}};
+    for (const auto& [status, count] : verified.counts) json["blocks"][std::string(block_status_name(status))] = count;
+    std::cout << json.dump(2) << '\n';
+  } else {
+    std::cout << tier->name() << ": " << verified.counts[BlockStatus::kOk] << " of " << verified.blocks
+              << " blocks sound, " << format_bytes(static_cast<double>(verified.bytes)) << " read\n";
+    if (verified.torn > 0) std::cout << verified.torn << " torn blocks were erased when the store was opened\n";
+    if (stats.foreign > 0) std::cout << foreign_text(stats) << "; erased\n";
+    for (const std::string& key : damaged) std::cout << "damaged and erased: " << key << '\n';
+    for (const auto& [status, count] : verified.counts) {
+      if (status != BlockStatus::kOk && status != BlockStatus::kCorrupt) {
+        std::cout << count << " not read: " << block_status_name(status) << '\n';
+      }
+    }
+  }
+  if (interrupted()) return fail(ErrorCode::kCancelled, "interrupted");
+  if (damaged.size() + verified.torn > 0) {
+    return fail(ErrorCode::kCorrupt, std::to_string(damaged.size() + verified.torn) + " blocks were damaged");
+  }
+  if (verified.counts[BlockStatus::kOk] != verified.blocks) {
+    return fail(ErrorCode::kIo, "not every block could be read");
+  }
+  return {};
+}
+
+enum class Verdict : std::uint8_t { kGood, kWarning, kBad };
+
+struct Finding {
+  Verdict verdict = Verdict::kGood;
+  std::string text;
+};
+
+void look_at_folder(const StoreCommand& options, std::vector<Finding>& findings) {
+  struct statvfs info {};
+  std::string existing = options.store;
+  std::error_code error;
+  while (!existing.empty() && !std::filesystem::exists(existing, error)) {
+    existing = std::filesystem::path(existing).parent_path().string();
+  }
+  if (statvfs(existing.empty() ? "." : existing.c_str(), &info) == 0) {
+    const double free = static_cast<double>(info.f_bavail) * static_cast<double>(info.f_frsize);
+    const bool tight = free < static_cast<double>(options.config.disk_bytes);
+    findings.push_back(
+        {tight ? Verdict::kWarning : Verdict::kGood,
+         format_bytes(free) + " are free" +
+             (tight ? ": less than the budget of " + format_bytes(static_cast<double>(options.config.disk_bytes)) +
+                          ", writes will stop before it is used; lower --store-size"
+                    : "")});
+  }
+}
+
+Status doctor(const StoreCommand& options) {
+  std::vector<Finding> findings;
+  const bool folder = options.store.find("://") == std::string::npos && !options.store.starts_with("ram:");
+  if (folder) look_at_folder(options, findings);
+  if (options.config.disk_bytes < (std::uint64_t{1} << 20) && folder) {
+    findings.push_back({Verdict::kBad, "a budget of " + std::to_string(options.config.disk_bytes) +
+                                           " bytes holds hardly a block: raise --store-size"});
+  }
+  if (unix_seconds() < 1700000000)
+    findings.push_back({Verdict::kWarning, "the clock is far behind: blocks will not expire"});
+  if (!options.config.key_file.empty()) {
+    const auto key = StoreKey::from_file(options.config.key_file);
+    findings.push_back(key ? Finding{Verdict::kGood, "the key file is sound"}
+                           : Finding{Verdict::kBad, key.error().message});
+  }
+  StoreConfig config = options.config;
+  config.disk_bytes = UINT64_MAX / 4;  // looking must evict nothing
+  Result<std::unique_ptr<Tier>> tier = open_tier(options.store, config);
+  if (!tier) {
+    findings.push_back({Verdict::kBad, tier.error().message});
+  } else {
+    const TierStats stats = (*tier)->stats();
+    const bool reading = !(*tier)->writes();
+    findings.push_back({stats.note.find("threads") != std::string::npos || reading ? Verdict::kWarning : Verdict::kGood,
+                        (*tier)->name() + " opens, " + std::to_string(stats.blocks) + " blocks [" + stats.note + "]"});
+    if (stats.bytes > options.config.disk_bytes) {
+      findings.push_back({Verdict::kWarning, "it holds " + format_bytes(static_cast<double>(stats.bytes)) +
+                                                 ", more than the budget: the rest will be evicted when it is used"});
+    }
+    if (stats.foreign > 0) findings.push_back({Verdict::kWarning, foreign_text(stats)});
+    std::int64_t newest = 0;
+    (void)(*tier)->list(
+        [&](const StoredBlock& block) {
+          newest = std::max(newest, block.meta.created_s);
+          return true;
+        },
+        options.deadline());
+    if (newest > unix_seconds() + 60) {
+      findings.push_back({Verdict::kWarning, "blocks were written " + std::to_string(newest - unix_seconds()) +
+                                                 " s from now: the clock went back, they expire late"});
+    }
+    if (!reading) {
+      const upkeep::Probe probe = upkeep::probe(**tier, options.deadline());
+      const bool good = probe.good();
+      findings.push_back({good ? Verdict::kGood : Verdict::kBad,
+                          good ? "1 MiB is written in " + format_number(probe.write_ms, 2) + " ms and read back in " +
+                                     format_number(probe.read_ms, 2) + " ms, byte for byte"
+                               : "1 MiB: writing gives '" + std::string(block_status_name(probe.put)) + "', reading '" +
+                                     std::string(block_status_name(probe.got)) + "'"});
+    }
+  }
+  bool bad = false;
+  Json json = Json::array();
+  for (const Finding& finding : findings) {
+    const char* const word = finding.verdict == Verdict::kGood      ? "ok"
+                             : finding.verdict == Verdict::kWarning ? "warning"
+                                                                    : "bad";
+    bad |= finding.verdict == Verdict::kBad;
+    if (options.json) {
+      json.push_back({{"verdict", word}, {"finding", finding.text}});
+    } else {
+      std::cout << word << ": " << finding.text << '\n';
+    }
+  }
+  if (options.json) std::cout << json.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+  if (bad) return fail(ErrorCode::kInvalidArgument, "this store will not work as configured");
+  return {};
+}
+
+}  // namespace
+
+void add_store_stat_command(CLI::App& app, Status& outcome) {
+  CLI::App* command = app.add_subcommand("stat", "How much is stored, of which recipes");
+  auto options = std::make_shared<StoreCommand>();
+  add_store_argument(*command, *options);
+  command->callback([options, &outcome] { outcome = stat(*options); });
+}
+
+void add_store_ls_command(CLI::App& app, Status& outcome) {
+  CLI::App* command = app.add_subcommand("ls", "List the blocks, oldest first");
+  auto options = std::make_shared<LsOptions>();
+  add_store_argument(*command, *options);
+  command->add_option("--prefix", options->prefix, "Only keys that begin so");
+  command->add_option("--limit", options->limit, "Most lines")->capture_default_str();
+  command->callback([options, &outcome] { outcome = ls(*options); });
+}
+
+void add_store_verify_command(CLI::App& app, Status& outcome) {
+  CLI::App* command = app.add_subcommand("verify", "Read every block and check every byte; damaged ones are erased");
+  auto options = std::make_shared<StoreCommand>();
+  add_store_argument(*command, *options);
+  command->callback([options, &outcome] { outcome = verify(*options); });
+}
+
+void add_store_doctor_command(CLI::App& app, Status& outcome) {
+  CLI::App* command = app.add_subcommand("doctor", "Check a configuration: say what will not work, and why");
+  auto options = std::make_shared<StoreCommand>();
+  add_store_argument(*command, *options);
+  command->add_option("--store-size", options->config.disk_bytes, "The budget that it will get [10GiB]")
+      ->transform(byte_size());
+  command->add_option("--store-key", options->config.key_file, "The key file that will be used");
+  command->callback([options, &outcome] { outcome = doctor(*options); });
+}
+
+}  // namespace cairn
