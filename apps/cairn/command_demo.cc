@@ -8,11 +8,9 @@
 #include <vector>
 
 #include "apps/cairn/commands.h"
+#include "apps/cairn/input.h"
 #include "apps/cairn/model_options.h"
-#include "apps/cairn/progress.h"
-#include "apps/cairn/table.h"
-#include "apps/cairn/text.h"
-#include "cairn/base/clock.h"
+#include "apps/cairn/terminal.h"
 #include "cairn/engine/generate.h"
 
 namespace cairn {

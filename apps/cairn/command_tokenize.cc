@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "apps/cairn/commands.h"
-#include "apps/cairn/text.h"
+#include "apps/cairn/input.h"
 #include "cairn/gguf/gguf.h"
 #include "cairn/text/tokenizer.h"
 

@@ -7,7 +7,6 @@
 #include <string>
 
 #include "apps/cairn/commands.h"
-#include "apps/cairn/exit_codes.h"
 
 namespace cairn {
 namespace {

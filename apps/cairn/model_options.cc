@@ -3,9 +3,9 @@
 
 #include <CLI/CLI.hpp>
 
-#include "apps/cairn/option_checks.h"
-#include "apps/cairn/progress.h"
+#include "apps/cairn/options.h"
 #include "apps/cairn/store_options.h"
+#include "apps/cairn/terminal.h"
 
 namespace cairn {
 

@@ -3,10 +3,10 @@
 
 #include <filesystem>
 
-#include "apps/cairn/bench_measure.h"
 #include "apps/cairn/model_options.h"
 #include "cairn/capacity/machine.h"
 #include "cairn/engine/model_config.h"
+#include "cairn/engine/speed.h"
 #include "cairn/gguf/gguf.h"
 
 namespace cairn {

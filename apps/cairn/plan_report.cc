@@ -4,8 +4,7 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "apps/cairn/table.h"
-#include "apps/cairn/text.h"
+#include "apps/cairn/terminal.h"
 
 namespace cairn {
 namespace {

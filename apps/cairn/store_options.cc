@@ -5,8 +5,8 @@
 #include <iostream>
 
 #include "apps/cairn/model_options.h"
-#include "apps/cairn/option_checks.h"
-#include "apps/cairn/text.h"
+#include "apps/cairn/options.h"
+#include "apps/cairn/terminal.h"
 #include "cairn/cache/kv_connector.h"
 #include "cairn/eviction/eviction.h"
 

@@ -5,7 +5,7 @@
 #include <memory>
 #include <string>
 
-#include "apps/cairn/cli_fwd.h"
+#include "apps/cairn/options.h"
 #include "cairn/base/result.h"
 #include "cairn/store/open_store.h"
 

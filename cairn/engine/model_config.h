@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The shape of a transformer as its file describes it, checked against the tensors that the file holds.
+// The shape of a transformer as its file describes it, and the tensors that a model of this shape consists of.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "cairn/base/result.h"
 #include "cairn/block/rope.h"
@@ -12,17 +13,9 @@
 
 namespace cairn {
 
-enum class Arch : std::uint8_t {
-  kLlama,  // Llama 2 and 3, Mistral, TinyLlama, SmolLM
-  kQwen2,  // biases on q, k and v
-  kQwen3,  // RMS norms on every head of q and k
-};
-
-std::string_view arch_name(Arch arch);  // as in general.architecture
-
 // A value; immutable once made. Every number is in the range that from_gguf names.
 struct ModelConfig {
-  Arch arch = Arch::kLlama;
+  std::string arch;  // as in general.architecture
   std::string name;  // general.name, may be empty
   std::uint32_t layers = 0;
   std::uint32_t width = 0;  // of the residual stream
@@ -45,5 +38,25 @@ struct ModelConfig {
   // build does not compute).
   static Result<ModelConfig> from_gguf(const GgufFile& file);
 };
+
+// "blk.7.attn_q.weight"
+std::string layer_tensor(std::uint32_t layer, std::string_view what);
+
+// One tensor that must be there. Matrices are [cols, rows] in any WeightFormat, y = W x; vectors are [cols] with rows
+// 1, in F32, F16 or BF16.
+struct TensorNeed {
+  std::string name;
+  std::uint64_t cols = 0;
+  std::uint64_t rows = 0;
+  bool vector = false;
+};
+
+// All tensors of one layer, or those outside the layers (rope_freqs.weight aside, which belongs to the RopeSpec).
+std::vector<TensorNeed> layer_needs(const ModelConfig& config, std::uint32_t layer);
+std::vector<TensorNeed> outer_needs(const ModelConfig& config);
+
+// Errors: kNotFound (missing), kCorrupt (shape), kUnsupported (type, or a tensor that no need names: running without
+// it would give wrong answers).
+Status check_model_tensors(const GgufFile& file, const ModelConfig& config);
 
 }  // namespace cairn

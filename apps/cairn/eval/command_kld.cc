@@ -10,10 +10,8 @@
 #include "apps/cairn/eval/eval_commands.h"
 #include "apps/cairn/eval/eval_json.h"
 #include "apps/cairn/eval/text_options.h"
-#include "apps/cairn/interrupt.h"
-#include "apps/cairn/progress.h"
-#include "apps/cairn/table.h"
-#include "apps/cairn/text.h"
+#include "apps/cairn/input.h"
+#include "apps/cairn/terminal.h"
 #include "cairn/eval/text_run.h"
 #include "cairn/eval/text_summary.h"
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "apps/cairn/eval/eval_commands.h"
-#include "apps/cairn/text.h"
+#include "apps/cairn/input.h"
 #include "cairn/base/file.h"
 #include "cairn/eval/report.h"
 

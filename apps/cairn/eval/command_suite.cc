@@ -18,7 +18,7 @@
 #include "apps/cairn/eval/suite_markdown.h"
 #include "apps/cairn/eval/suite_options.h"
 #include "apps/cairn/eval/suite_run.h"
-#include "apps/cairn/interrupt.h"
+#include "apps/cairn/input.h"
 #include "cairn/base/file.h"
 
 namespace cairn {

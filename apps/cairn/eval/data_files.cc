@@ -9,7 +9,7 @@
 
 #include "apps/cairn/eval/eval_json.h"
 #include "apps/cairn/eval/haystack.h"
-#include "apps/cairn/text.h"
+#include "apps/cairn/input.h"
 #include "cairn/eval/session_run.h"
 #include "cairn/eval/task.h"
 #include "cairn/eval/text_similarity.h"

@@ -2,7 +2,7 @@
 // The subcommands of `cairn eval`; each registers its options and leaves its outcome, as in commands.h.
 #pragma once
 
-#include "apps/cairn/cli_fwd.h"
+#include "apps/cairn/options.h"
 #include "cairn/base/result.h"
 
 namespace cairn {

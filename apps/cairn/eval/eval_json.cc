@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/cairn/eval/eval_json.h"
 
-#include "apps/cairn/text.h"
+#include "apps/cairn/terminal.h"
 
 namespace cairn {
 

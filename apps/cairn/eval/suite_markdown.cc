@@ -6,7 +6,7 @@
 #include <map>
 #include <span>
 
-#include "apps/cairn/text.h"
+#include "apps/cairn/terminal.h"
 #include "cairn/eval/task.h"
 
 namespace cairn {

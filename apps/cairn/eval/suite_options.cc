@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "apps/cairn/option_checks.h"
+#include "apps/cairn/options.h"
 #include "cairn/eval/task.h"
 
 namespace cairn {

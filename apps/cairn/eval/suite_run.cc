@@ -9,8 +9,8 @@
 #include <utility>
 
 #include "apps/cairn/eval/suite_json.h"
-#include "apps/cairn/interrupt.h"
-#include "apps/cairn/progress.h"
+#include "apps/cairn/input.h"
+#include "apps/cairn/terminal.h"
 #include "cairn/capacity/machine.h"
 
 namespace cairn {

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "apps/cairn/option_checks.h"
-#include "apps/cairn/text.h"
+#include "apps/cairn/options.h"
+#include "apps/cairn/input.h"
 
 namespace cairn {
 namespace {

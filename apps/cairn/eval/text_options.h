@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "apps/cairn/cli_fwd.h"
+#include "apps/cairn/options.h"
 #include "apps/cairn/model_options.h"
 #include "cairn/base/result.h"
 #include "cairn/eval/judged_engine.h"

@@ -7,11 +7,10 @@
 #include <thread>
 
 #include "apps/cairn/commands.h"
-#include "apps/cairn/interrupt.h"
+#include "apps/cairn/input.h"
 #include "apps/cairn/load/load_report.h"
-#include "apps/cairn/progress.h"
+#include "apps/cairn/terminal.h"
 #include "apps/cairn/replay/trace_file.h"
-#include "apps/cairn/text.h"
 #include "cairn/base/file.h"
 #include "cairn/load/ask.h"
 

@@ -7,7 +7,7 @@
 #include <map>
 #include <random>
 
-#include "apps/cairn/option_checks.h"
+#include "apps/cairn/options.h"
 
 namespace cairn {
 namespace {

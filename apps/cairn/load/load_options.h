@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "apps/cairn/cli_fwd.h"
+#include "apps/cairn/options.h"
 #include "cairn/load/round.h"
 
 namespace cairn {

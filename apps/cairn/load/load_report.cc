@@ -3,8 +3,7 @@
 
 #include <algorithm>
 
-#include "apps/cairn/table.h"
-#include "apps/cairn/text.h"
+#include "apps/cairn/terminal.h"
 
 namespace cairn {
 namespace {

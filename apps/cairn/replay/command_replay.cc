@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "apps/cairn/commands.h"
-#include "apps/cairn/interrupt.h"
-#include "apps/cairn/progress.h"
+#include "apps/cairn/input.h"
+#include "apps/cairn/terminal.h"
 #include "apps/cairn/replay/replay_report.h"
 #include "apps/cairn/replay/trace_file.h"
 #include "cairn/base/file.h"

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstdio>
 
-#include "apps/cairn/text.h"
+#include "apps/cairn/terminal.h"
 #include "cairn/base/utf8.h"
 
 namespace cairn {

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <unordered_map>
 
-#include "apps/cairn/text.h"
+#include "apps/cairn/input.h"
 
 namespace cairn {
 namespace {

@@ -11,7 +11,7 @@
 #include "apps/cairn/serve/serve_options.h"
 #include "apps/cairn/serve/stop_signals.h"
 #include "apps/cairn/store_options.h"
-#include "apps/cairn/text.h"
+#include "apps/cairn/terminal.h"
 #include "cairn/serve/http/connection.h"
 
 namespace cairn {

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "apps/cairn/cli_fwd.h"
+#include "apps/cairn/options.h"
 #include "cairn/base/result.h"
 
 namespace cairn {

@@ -4,7 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <filesystem>
 
-#include "apps/cairn/option_checks.h"
+#include "apps/cairn/options.h"
 #include "apps/cairn/store_options.h"
 #include "cairn/gguf/gguf.h"
 #include "cairn/serve/http/connection.h"

@@ -8,7 +8,7 @@
 #include <atomic>
 #include <cerrno>
 
-#include "apps/cairn/exit_codes.h"
+#include "apps/cairn/commands.h"
 #include "cairn/base/check.h"
 
 namespace cairn {

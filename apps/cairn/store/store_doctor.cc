@@ -11,9 +11,9 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/cairn/model_options.h"
-#include "apps/cairn/option_checks.h"
+#include "apps/cairn/options.h"
 #include "apps/cairn/store/store_commands.h"
-#include "apps/cairn/text.h"
+#include "apps/cairn/terminal.h"
 #include "cairn/store/residency.h"
 
 namespace cairn {

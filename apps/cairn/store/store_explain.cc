@@ -9,8 +9,8 @@
 
 #include "apps/cairn/model_options.h"
 #include "apps/cairn/store/store_commands.h"
-#include "apps/cairn/table.h"
-#include "apps/cairn/text.h"
+#include "apps/cairn/terminal.h"
+#include "apps/cairn/input.h"
 #include "cairn/gguf/gguf.h"
 
 namespace cairn {

@@ -7,8 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/cairn/store/store_commands.h"
-#include "apps/cairn/table.h"
-#include "apps/cairn/text.h"
+#include "apps/cairn/terminal.h"
 #include "cairn/block/shape.h"
 
 namespace cairn {

@@ -6,10 +6,9 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "apps/cairn/interrupt.h"
-#include "apps/cairn/progress.h"
+#include "apps/cairn/input.h"
+#include "apps/cairn/terminal.h"
 #include "apps/cairn/store/store_commands.h"
-#include "apps/cairn/text.h"
 #include "cairn/store/residency.h"
 
 namespace cairn {

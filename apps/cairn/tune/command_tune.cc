@@ -9,10 +9,9 @@
 
 #include "apps/cairn/commands.h"
 #include "apps/cairn/eval/eval_json.h"
-#include "apps/cairn/interrupt.h"
-#include "apps/cairn/option_checks.h"
-#include "apps/cairn/table.h"
-#include "apps/cairn/text.h"
+#include "apps/cairn/input.h"
+#include "apps/cairn/options.h"
+#include "apps/cairn/terminal.h"
 #include "apps/cairn/tune/tune_commands.h"
 #include "apps/cairn/tune/tune_plan.h"
 #include "cairn/codec/plan_file.h"

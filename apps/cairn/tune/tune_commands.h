@@ -2,7 +2,7 @@
 // The subcommand of `cairn tune` that has a file of its own.
 #pragma once
 
-#include "apps/cairn/cli_fwd.h"
+#include "apps/cairn/options.h"
 #include "cairn/base/result.h"
 
 namespace cairn {

@@ -6,9 +6,8 @@
 #include <span>
 #include <utility>
 
-#include "apps/cairn/interrupt.h"
-#include "apps/cairn/progress.h"
-#include "apps/cairn/text.h"
+#include "apps/cairn/input.h"
+#include "apps/cairn/terminal.h"
 #include "cairn/eval/plan_divergence.h"
 #include "cairn/eval/unit_errors.h"
 #include "cairn/tune/tuner.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "apps/cairn/option_checks.h"
+#include "apps/cairn/options.h"
 
 #include <CLI/CLI.hpp>
 #include <algorithm>

@@ -2,7 +2,11 @@
 // What options accept beyond what CLI11 has.
 #pragma once
 
-#include "apps/cairn/cli_fwd.h"
+// Names of CLI11: a header that includes all of it makes every file compile it.
+namespace CLI {
+class App;
+class Validator;
+}  // namespace CLI
 
 namespace cairn {
 
