@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "cairn/engine/read_rope.h"
 
@@ -180,6 +181,9 @@ Result<ModelConfig> ModelConfig::from_gguf(const GgufFile& file) {
   CAIRN_TRY_VOID(read_heads(reader, config));
   CAIRN_TRY_VOID(read_vocab(file, config));
   CAIRN_TRY(config.rope, read_rope_spec(file, arch.name, arch.pairing, config.head_dim, config.context));
+  for (LayerSpec& cache : like_layers(config.layers, {config.kv_heads, config.head_dim}, config.rope)) {
+    config.each_layer.push_back({.cache = std::move(cache), .ffn = config.ffn});
+  }
 
   config.tied_output = file.find_tensor("output.weight") == nullptr;
   config.qkv_bias = arch.qkv_bias || file.find_tensor(layer_tensor(0, "attn_q.bias")) != nullptr;
@@ -193,8 +197,10 @@ std::string layer_tensor(std::uint32_t layer, std::string_view what) {
 }
 
 std::vector<TensorNeed> layer_needs(const ModelConfig& config, std::uint32_t layer) {
-  const std::uint64_t q_width = std::uint64_t{config.heads} * config.head_dim;
-  const std::uint64_t kv_width = std::uint64_t{config.kv_heads} * config.head_dim;
+  const ModelLayer& own = config.each_layer[layer];
+  const PageShape& shape = own.cache.shape;
+  const std::uint64_t q_width = std::uint64_t{config.heads} * shape.head_dim;
+  const std::uint64_t kv_width = std::uint64_t{shape.kv_heads} * shape.head_dim;
   const auto name = [layer](std::string_view what) { return layer_tensor(layer, what); };
   std::vector<TensorNeed> needs = {
       vector(name("attn_norm.weight"), config.width),
@@ -203,9 +209,9 @@ std::vector<TensorNeed> layer_needs(const ModelConfig& config, std::uint32_t lay
       matrix(name("attn_v.weight"), config.width, kv_width),
       matrix(name("attn_output.weight"), q_width, config.width),
       vector(name("ffn_norm.weight"), config.width),
-      matrix(name("ffn_gate.weight"), config.width, config.ffn),
-      matrix(name("ffn_up.weight"), config.width, config.ffn),
-      matrix(name("ffn_down.weight"), config.ffn, config.width),
+      matrix(name("ffn_gate.weight"), config.width, own.ffn),
+      matrix(name("ffn_up.weight"), config.width, own.ffn),
+      matrix(name("ffn_down.weight"), own.ffn, config.width),
   };
   if (config.qkv_bias) {
     needs.push_back(vector(name("attn_q.bias"), q_width));
@@ -213,8 +219,8 @@ std::vector<TensorNeed> layer_needs(const ModelConfig& config, std::uint32_t lay
     needs.push_back(vector(name("attn_v.bias"), kv_width));
   }
   if (config.qk_norm) {
-    needs.push_back(vector(name("attn_q_norm.weight"), config.head_dim));
-    needs.push_back(vector(name("attn_k_norm.weight"), config.head_dim));
+    needs.push_back(vector(name("attn_q_norm.weight"), shape.head_dim));
+    needs.push_back(vector(name("attn_k_norm.weight"), shape.head_dim));
   }
   return needs;
 }

@@ -8,19 +8,28 @@
 #include <vector>
 
 #include "cairn/base/result.h"
+#include "cairn/block/layer_spec.h"
 #include "cairn/block/rope.h"
 #include "cairn/gguf/gguf.h"
 
 namespace cairn {
 
+// One layer. In the architectures that there are, all layers of a model are alike.
+struct ModelLayer {
+  LayerSpec cache;        // shape of its keys and values, window, RoPE, whose keys, values and weights it uses
+  std::uint32_t ffn = 0;  // width of the feed-forward's inside
+
+  bool operator==(const ModelLayer&) const = default;
+};
+
 // A value; immutable once made. Every number is in the range that from_gguf names.
 struct ModelConfig {
-  std::string arch;  // as in general.architecture
-  std::string name;  // general.name, may be empty
-  std::uint32_t layers = 0;
-  std::uint32_t width = 0;  // of the residual stream
-  std::uint32_t ffn = 0;    // of the feed-forward's inside
-  std::uint32_t heads = 0;
+  std::string arch;            // as in general.architecture
+  std::string name;            // general.name, may be empty
+  std::uint32_t layers = 0;    // how many
+  std::uint32_t width = 0;     // of the residual stream
+  std::uint32_t ffn = 0;       // the widest of each_layer
+  std::uint32_t heads = 0;     // of queries
   std::uint32_t kv_heads = 0;  // divides heads
   std::uint32_t head_dim = 0;  // of keys and of values; heads * head_dim need not be width
   std::uint32_t vocab = 0;
@@ -28,9 +37,10 @@ struct ModelConfig {
   float rms_eps = 0;
   float attention_scale = 0;  // 1 / sqrt(head_dim)
   RopeSpec rope;
-  bool tied_output = false;  // no output.weight: token_embd.weight serves
-  bool qkv_bias = false;     // blk.N.attn_{q,k,v}.bias
-  bool qk_norm = false;      // blk.N.attn_{q,k}_norm.weight, [head_dim]
+  std::vector<ModelLayer> each_layer;  // [layers]
+  bool tied_output = false;            // no output.weight: token_embd.weight serves
+  bool qkv_bias = false;               // blk.N.attn_{q,k,v}.bias
+  bool qk_norm = false;                // blk.N.attn_{q,k}_norm.weight, [head_dim]
 
   // Makes sure that the model can be run: metadata in range, each tensor of check_model_tensors there.
   // Errors: kNotFound (metadata or tensor missing), kCorrupt (out of range, contradictory, wrong shape),

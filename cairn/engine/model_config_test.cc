@@ -74,6 +74,11 @@ TEST(ModelConfig, ReadsEveryArchitecture) {
     EXPECT_EQ(config->attention_scale, 0.25f);
     EXPECT_EQ(config->rope.pairing, arch.pairing);
     EXPECT_EQ(config->rope.dims, 16u);
+    ASSERT_EQ(config->each_layer.size(), 2u);
+    for (std::uint32_t l = 0; l < 2; ++l) {
+      const LayerSpec own{.shape = {2, 16}, .rope = config->rope, .kv_map = l, .weights = l};
+      EXPECT_EQ(config->each_layer[l], (ModelLayer{.cache = own, .ffn = 64})) << l;
+    }
     EXPECT_EQ(config->tied_output, tiny.tied_output);
     EXPECT_EQ(config->qkv_bias, arch.qkv_bias);
     EXPECT_EQ(config->qk_norm, arch.qk_norm);
@@ -199,6 +204,24 @@ TEST(ModelConfig, ReadsATrainedModel) {
   const auto tokens = file->get<std::vector<std::string_view>>("tokenizer.ggml.tokens");
   ASSERT_TRUE(tokens);
   EXPECT_EQ((*tokens)[1], "<s>");
+}
+
+TEST(ModelConfig, TensorsAreThoseOfEachLayersOwnWidths) {
+  const auto file_bytes = TinyModel{}.builder().build();
+  ModelConfig config = *ModelConfig::from_gguf(*GgufFile::parse(file_bytes));
+  config.each_layer[1].ffn = 128;
+  config.each_layer[1].cache.shape = {.kv_heads = 4, .head_dim = 16};
+  const auto need = [&](std::uint32_t layer, const std::string& name) {
+    const std::vector<TensorNeed> needs = layer_needs(config, layer);
+    return *std::ranges::find(needs, layer_tensor(layer, name), &TensorNeed::name);
+  };
+  EXPECT_EQ(need(0, "ffn_down.weight").cols, 64u);
+  EXPECT_EQ(need(1, "ffn_down.weight").cols, 128u);
+  EXPECT_EQ(need(1, "ffn_gate.weight").rows, 128u);
+  EXPECT_EQ(need(0, "attn_k.weight").rows, 16u);
+  EXPECT_EQ(need(1, "attn_k.weight").rows, 64u);
+  EXPECT_EQ(need(0, "attn_q.weight").rows, 32u);
+  EXPECT_EQ(need(1, "attn_q.weight").rows, 64u);
 }
 
 }  // namespace
