@@ -15,7 +15,7 @@
 #include "cairn/engine/speed.h"
 #include "cairn/kernels/kernels.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -179,4 +179,4 @@ void add_bench_command(CLI::App& app, Status& outcome) {
   command->callback([options, &outcome] { outcome = run_bench(*options); });
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

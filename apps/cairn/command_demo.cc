@@ -13,7 +13,7 @@
 #include "apps/cairn/terminal.h"
 #include "cairn/engine/generate.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 constexpr std::size_t kMaxAnswerTokens = 24;
@@ -111,4 +111,4 @@ void add_demo_command(CLI::App& app, Status& outcome) {
   command->callback([options, &outcome] { outcome = run_demo(*options); });
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

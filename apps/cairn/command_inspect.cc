@@ -22,7 +22,7 @@
 #include "cairn/text/chat.h"
 #include "cairn/text/tokenizer.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -259,4 +259,4 @@ void add_inspect_command(CLI::App& app, Status& outcome) {
   command->callback([options, &outcome] { outcome = run_inspect(*options); });
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -13,7 +13,7 @@
 #include "apps/cairn/store_options.h"
 #include "cairn/gguf/gguf.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -137,4 +137,4 @@ void add_run_command(CLI::App& app, Status& outcome) {
   });
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

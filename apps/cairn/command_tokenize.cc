@@ -12,7 +12,7 @@
 #include "cairn/gguf/gguf.h"
 #include "cairn/text/tokenizer.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 struct TokenizeOptions {
@@ -98,4 +98,4 @@ void add_tokenize_command(CLI::App& app, Status& outcome) {
   });
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -5,7 +5,7 @@
 #include "apps/cairn/options.h"
 #include "cairn/base/result.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 // Each registers its options and, when the user picked it, runs and leaves its outcome.
 void add_run_command(CLI::App& app, Status& outcome);
@@ -65,4 +65,4 @@ consteval bool every_code_has_its_own_status() {
 }
 static_assert(every_code_has_its_own_status());
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -11,7 +11,7 @@
 #include <memory>
 #include <utility>
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 struct Close {
@@ -112,4 +112,4 @@ std::optional<std::string> LineReader::next() {
   }
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -9,7 +9,7 @@
 
 #include "cairn/base/result.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 // A whole file, or standard input for "-". Bytes are taken as they are: text need not be valid UTF-8.
 // Errors: kNotFound, kIo (directory, no permission).
@@ -47,4 +47,4 @@ class LineReader {
   bool ended_ = false;
 };
 
-}  // namespace cairn
+}  // namespace cairn::cli

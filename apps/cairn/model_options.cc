@@ -7,7 +7,7 @@
 #include "apps/cairn/store_options.h"
 #include "apps/cairn/terminal.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 namespace {
 
@@ -58,4 +58,4 @@ Result<std::unique_ptr<Engine>> load_quietly(const ModelOptions& options) {
   return Engine::load(options.model, engine_options(options, /*reuse=*/false));
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <sstream>
 
-namespace cairn {
+namespace cairn::cli {
 
 CLI::Validator not_negative() {
   return CLI::Validator(
@@ -34,4 +34,4 @@ CLI::Validator byte_size() {
   return CLI::Validator(convert, "SIZE");
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -8,7 +8,7 @@ class App;
 class Validator;
 }  // namespace CLI
 
-namespace cairn {
+namespace cairn::cli {
 
 // For unsigned values, which CLI11 would let wrap around.
 CLI::Validator not_negative();
@@ -19,4 +19,4 @@ CLI::Validator number_between(double least, double most);
 // Turns "512MiB" or "2GB" (both powers of two) into bytes.
 CLI::Validator byte_size();
 
-}  // namespace cairn
+}  // namespace cairn::cli

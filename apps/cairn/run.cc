@@ -12,7 +12,7 @@
 #include "apps/cairn/input.h"
 #include "apps/cairn/terminal.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 class Chat {
@@ -116,4 +116,4 @@ Status chat_loop(Engine& engine, const RunOptions& options, ChatFamily family, S
   return {};
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -13,7 +13,7 @@
 #include "cairn/text/chat.h"
 #include "cairn/text/sampler.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 // What `cairn run` was asked to do.
 struct RunOptions {
@@ -58,4 +58,4 @@ std::string answer_figures(const Generated& answer);
 // answer. Errors: those of reading the template and of generating; a turn that does not fit is reported and taken back.
 Status chat_loop(Engine& engine, const RunOptions& options, ChatFamily family, Sampler& sampler);
 
-}  // namespace cairn
+}  // namespace cairn::cli

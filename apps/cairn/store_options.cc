@@ -10,7 +10,7 @@
 #include "cairn/cache/kv_connector.h"
 #include "cairn/eviction/eviction.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 void add_store_options(CLI::App& command, StoreConfig& config) {
   command
@@ -89,4 +89,4 @@ std::string store_figures(KvConnector& link) {
   return text;
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -7,7 +7,7 @@
 #include <cstdio>
 #include <utility>
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 constexpr int kWidth = 30;
@@ -100,4 +100,4 @@ void Progress::finish() {
   active_ = drawn_ = false;
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

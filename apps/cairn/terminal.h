@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-namespace cairn {
+namespace cairn::cli {
 
 std::string format_bytes(double bytes);                           // "768 B", "10.5 MiB"
 std::string format_number(double value, int digits);              // `digits` after the point
@@ -42,4 +42,4 @@ class Progress {
   double begin_fraction_ = 0;
 };
 
-}  // namespace cairn
+}  // namespace cairn::cli

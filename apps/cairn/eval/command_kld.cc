@@ -15,7 +15,7 @@
 #include "cairn/eval/text_run.h"
 #include "cairn/eval/text_summary.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 struct KldOptions {
@@ -143,4 +143,4 @@ void add_eval_kld_command(CLI::App& eval, Status& outcome) {
   command->callback([options, &outcome] { outcome = run_kld(*options); });
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

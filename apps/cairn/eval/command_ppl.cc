@@ -14,7 +14,7 @@
 #include "cairn/eval/text_run.h"
 #include "cairn/eval/text_summary.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 Status run_ppl(const TextOptions& options) {
@@ -65,4 +65,4 @@ void add_eval_ppl_command(CLI::App& eval, Status& outcome) {
   command->callback([options, &outcome] { outcome = run_ppl(*options); });
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

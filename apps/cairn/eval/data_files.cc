@@ -14,7 +14,7 @@
 #include "cairn/eval/task.h"
 #include "cairn/eval/text_similarity.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 constexpr std::uint32_t kAnswerTokens = 40, kSummaryTokens = 200;
@@ -211,4 +211,4 @@ Result<DataSessions> load_data(const std::string& path, const Tokenizer& tokeniz
   return data;
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

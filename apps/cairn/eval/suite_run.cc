@@ -13,7 +13,7 @@
 #include "apps/cairn/terminal.h"
 #include "cairn/capacity/machine.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 // The cells are handed out in order; what they give is kept by index, so that nobody can tell who did which.
@@ -154,4 +154,4 @@ Result<std::vector<AnsweredCell>> run_suite(const SuiteRunSettings& plan, const 
   return SuiteRunner(plan, resources, journal).run(std::move(engine));
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -14,7 +14,7 @@
 #include "cairn/base/file.h"
 #include "cairn/load/ask.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 constexpr std::chrono::milliseconds kFactsTimeout(10000);
@@ -142,4 +142,4 @@ void add_load_command(CLI::App& app, Status& outcome) {
   command->callback([command, options, &outcome] { outcome = run_load(*command, *options); });
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

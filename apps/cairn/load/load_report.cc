@@ -5,7 +5,7 @@
 
 #include "apps/cairn/terminal.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 std::string head(const LoadReport& report) {
@@ -121,4 +121,4 @@ std::string load_text(const LoadReport& report) {
   return text;
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

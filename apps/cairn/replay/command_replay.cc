@@ -17,7 +17,7 @@
 #include "cairn/trace/clairvoyant.h"
 #include "cairn/trace/replay.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 constexpr const char* kOptimal = "optimal";
@@ -126,4 +126,4 @@ void add_replay_command(CLI::App& app, Status& outcome) {
   command->callback([options, &outcome] { outcome = run_replay(*options); });
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

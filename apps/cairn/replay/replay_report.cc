@@ -3,7 +3,7 @@
 
 #include "apps/cairn/terminal.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 std::string capacity_text(std::uint64_t blocks) {
@@ -66,4 +66,4 @@ nlohmann::ordered_json replay_json(const TraceReplay& replay) {
   return json;
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

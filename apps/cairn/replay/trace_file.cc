@@ -10,7 +10,7 @@
 
 #include "apps/cairn/input.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 using Json = nlohmann::json;
@@ -145,4 +145,4 @@ Result<Trace> read_trace(const std::string& path, TraceFormat format) {
   return builder->take();
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

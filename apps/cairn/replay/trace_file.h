@@ -12,7 +12,7 @@
 #include "cairn/base/result.h"
 #include "cairn/trace/trace.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 enum class TraceFormat { kAuto, kMooncake, kShareGpt };  // auto: by the fields of the first line
 
@@ -20,4 +20,4 @@ enum class TraceFormat { kAuto, kMooncake, kShareGpt };  // auto: by the fields 
 // all.
 Result<Trace> read_trace(const std::string& path, TraceFormat format);
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -9,7 +9,7 @@
 #include "cairn/gguf/gguf.h"
 #include "cairn/serve/http/connection.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 constexpr double kLongestTime = 86400;
@@ -159,4 +159,4 @@ Result<ChatFamily> served_chat_family(const ServeOptions& options) {
   return detect_chat_family(text);
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

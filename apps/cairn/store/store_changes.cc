@@ -11,7 +11,7 @@
 #include "apps/cairn/store/store_commands.h"
 #include "cairn/store/residency.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -229,4 +229,4 @@ void add_store_clear_command(CLI::App& app, Status& outcome) {
   command->callback([options, &outcome] { outcome = clear(*options); });
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -12,7 +12,7 @@
 #include "cairn/base/result.h"
 #include "cairn/store/open_store.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 void add_store_ls_command(CLI::App& app, Status& outcome);
 void add_store_stat_command(CLI::App& app, Status& outcome);
@@ -48,4 +48,4 @@ Result<std::vector<StoredBlock>> all_blocks(Tier& tier, Deadline deadline);
 
 std::string time_text(std::int64_t unix_s);  // "2026-11-24 13:05:00", "-" for 0
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -13,7 +13,7 @@
 #include "cairn/store/record/compression.h"
 #include "cairn/store/residency.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -180,4 +180,4 @@ void add_store_compress_command(CLI::App& app, Status& outcome) {
   command->callback([options, &outcome] { outcome = compress(*options); });
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

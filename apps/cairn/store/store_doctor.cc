@@ -16,7 +16,7 @@
 #include "apps/cairn/terminal.h"
 #include "cairn/store/residency.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -153,4 +153,4 @@ void add_store_doctor_command(CLI::App& app, Status& outcome) {
   command->callback([options, &outcome] { outcome = doctor(*options); });
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

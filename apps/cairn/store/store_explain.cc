@@ -13,7 +13,7 @@
 #include "apps/cairn/input.h"
 #include "cairn/gguf/gguf.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -167,4 +167,4 @@ void add_store_explain_command(CLI::App& app, Status& outcome) {
   command->callback([options, &outcome] { outcome = explain(*options); });
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

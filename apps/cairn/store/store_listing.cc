@@ -10,7 +10,7 @@
 #include "apps/cairn/terminal.h"
 #include "cairn/block/shape.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -141,4 +141,4 @@ void add_store_ls_command(CLI::App& app, Status& outcome) {
   command->callback([options, &outcome] { outcome = ls(*options); });
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -15,7 +15,7 @@
 #include "cairn/codec/codebooks.h"
 #include "cairn/train/train_codebooks.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 struct CodebookOptions {
@@ -92,4 +92,4 @@ void add_tune_codebooks_command(CLI::App& tune, Status& outcome) {
   command->callback([options, &outcome] { outcome = run_codebooks(*options); });
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

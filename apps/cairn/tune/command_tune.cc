@@ -16,7 +16,7 @@
 #include "apps/cairn/tune/tune_plan.h"
 #include "cairn/codec/plan_file.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 std::string today() {
@@ -166,4 +166,4 @@ void add_tune_command(CLI::App& app, Status& outcome) {
   add_tune_codebooks_command(*command, outcome);
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -5,8 +5,8 @@
 #include "apps/cairn/options.h"
 #include "cairn/base/result.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 void add_tune_codebooks_command(CLI::App& tune, Status& outcome);
 
-}  // namespace cairn
+}  // namespace cairn::cli

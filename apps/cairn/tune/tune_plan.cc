@@ -12,7 +12,7 @@
 #include "cairn/eval/unit_errors.h"
 #include "cairn/tune/tuner.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 // The codecs that a plan may take, each with the plan that takes it throughout.
@@ -192,4 +192,4 @@ Result<TuneResult> tune_plan(const TuneOptions& options) {
   return result;
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli
