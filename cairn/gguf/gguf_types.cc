@@ -223,10 +223,14 @@ std::string GgufTensor::shape() const {
 
 Result<WeightFormat> GgufTensor::format() const {
   if (const WeightFormatInfo* info = find_weight_format(type)) return info->format;
+  std::string known;
+  for (const WeightFormatInfo& info : weight_formats()) {
+    const bool last = &info == &weight_formats().back();
+    known += (known.empty() ? "" : last ? " or " : ", ") + std::string(info.name);
+  }
   return fail(ErrorCode::kUnsupported, "tensor " + in_quotes(name) + " has type " + gguf_tensor_type_name(type) + " (" +
-                                           std::to_string(type) +
-                                           "), which is not supported; convert the model to F32, F16, BF16, Q8_0, "
-                                           "Q4_0, Q4_K, Q5_K or Q6_K");
+                                           std::to_string(type) + "), which is not supported; convert the model to " +
+                                           known);
 }
 
 Result<std::vector<float>> GgufTensor::to_f32() const {

@@ -36,7 +36,7 @@ struct ChatMessage {
 
 enum class ChatSegmentKind : std::uint8_t {
   kMarkup,   // written by the template: its special tokens count
-  kContent,  // written by someone else: nothing in it is a special token
+  kContent,  // from users: nothing in it is a special token
   kEnd,      // the end-of-sequence token; `text` is empty
 };
 
