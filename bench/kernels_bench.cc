@@ -23,8 +23,6 @@ using benchmark::Counter;
 // Of a 1B-class model: wide enough to leave the second-level cache.
 constexpr std::uint32_t kOutputs = 2048, kInputs = 2048;
 constexpr std::uint32_t kHeadDim = 64, kGroup = 4;  // query rows that share a KV head in decoding
-constexpr WeightFormat kQuantisedFormats[] = {WeightFormat::kQ8_0, WeightFormat::kQ4_0, WeightFormat::kQ4_K,
-                                              WeightFormat::kQ5_K, WeightFormat::kQ6_K};
 constexpr const char* kElementNames[kElements] = {"f16", "bf16", "f32"};
 constexpr std::size_t kElementBytes[kElements] = {2, 2, 4};
 
@@ -174,8 +172,10 @@ void softmax_block(benchmark::State& state, const Kernels& set) {
 void register_all() {
   for (const Kernels* set : available_kernels()) {
     const std::string isa = std::string(set->name) + "/";
-    for (const WeightFormat format : kQuantisedFormats) {
-      const std::string name = isa + "matmul/" + weight_format_info(format).name;
+    for (const WeightFormatInfo& info : weight_formats()) {
+      const WeightFormat format = info.format;
+      if (find_panel_format(format) == nullptr) continue;
+      const std::string name = isa + "matmul/" + info.name;
       auto* bench = benchmark::RegisterBenchmark(
           name.c_str(), [set, format](benchmark::State& state) { quantise_and_multiply(state, *set, format); });
       bench->ArgName("rows")->Arg(1)->Arg(12)->Arg(64)->Arg(256);

@@ -9,7 +9,7 @@
 #include "cairn/base/check.h"
 #include "cairn/engine/model_config.h"
 #include "cairn/gguf/gguf.h"
-#include "cairn/text/chat_template.h"
+#include "cairn/text/chat.h"
 #include "cairn/text/tokenizer.h"
 
 namespace cairn {

@@ -60,6 +60,11 @@ class Help(CommandLine):
         for word in ("run", "inspect", "tokenize", "bench", "plan", "demo", "Exit status", "130"):
             self.assertIn(word, text)
 
+    def test_each_kind_of_error_has_a_status_of_its_own(self):
+        table = self.output("--help").decode().split("Exit status:")[1]
+        statuses = re.findall(r"^  (\d+) ", table, re.MULTILINE)
+        self.assertEqual(statuses, "0 1 2 3 4 5 6 7 8 9 130".split())
+
     def test_each_command_has_help(self):
         for command in ("run", "inspect", "tokenize", "bench", "plan", "demo"):
             self.assertIn("--model", self.output(command, "--help").decode())

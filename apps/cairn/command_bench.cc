@@ -8,26 +8,38 @@
 #include <string>
 #include <vector>
 
-#include "apps/cairn/bench_measure.h"
 #include "apps/cairn/commands.h"
 #include "apps/cairn/model_options.h"
-#include "apps/cairn/table.h"
-#include "apps/cairn/text.h"
+#include "apps/cairn/terminal.h"
 #include "cairn/capacity/machine.h"
+#include "cairn/engine/speed.h"
 #include "cairn/kernels/kernels.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
 struct BenchOptions {
   ModelOptions model;
-  BenchSettings plan;
+  SpeedSettings speed;
   std::vector<std::uint32_t> depths = {0};
   bool json = false;
   bool paced = false;
 };
+
+std::string filling(std::uint32_t depth) {
+  return "Filling " + std::to_string(depth) + " tokens";
+}
+
+// The bar must outlive the settings. It is gone before anything is timed.
+SpeedSettings with_bar(SpeedSettings settings, Progress& bar) {
+  settings.on_fill = [&bar](std::size_t done, std::size_t total) {
+    bar.update(static_cast<double>(done) / static_cast<double>(total));
+    if (done == total) bar.finish();
+  };
+  return settings;
+}
 
 Json spread_json(std::uint32_t depth, std::uint32_t tokens, const Spread& spread) {
   return {{"depth", depth}, {"tokens", tokens}, {"median", spread.median}, {"min", spread.min}, {"max", spread.max}};
@@ -53,16 +65,16 @@ Json report_json(Engine& engine, const BenchOptions& options, const std::vector<
                      {"weight_bytes", engine.weight_bytes()},
                      {"kv_bytes_per_token", engine.cache().bytes_per_token()}};
   report["codec"] = options.model.codec;
-  report["repeat"] = options.plan.repeat;
+  report["repeat"] = options.speed.repeat;
   report["prefill"] = Json::array();
   report["decode"] = Json::array();
   for (const DepthRates& rates : depths) {
     if (!rates.prefill.empty()) {
-      report.at("prefill").push_back(spread_json(rates.depth, options.plan.prefill, spread_of(rates.prefill)));
+      report.at("prefill").push_back(spread_json(rates.depth, options.speed.prefill, spread_of(rates.prefill)));
     }
     if (!rates.decode.empty()) {
       const Spread spread = spread_of(rates.decode);
-      Json entry = spread_json(rates.depth, options.plan.decode, spread);
+      Json entry = spread_json(rates.depth, options.speed.decode, spread);
       const double bytes = bytes_per_token(engine, rates.depth);
       entry["bytes_per_token"] = bytes;
       entry["read_share"] = bandwidth > 0 ? bytes * spread.median / bandwidth : 0;
@@ -101,7 +113,8 @@ void print_text(const Json& report) {
 
 // A line of JSON when the cache is filled, then one for each line of standard input.
 Status run_paced(Engine& engine, const BenchOptions& options) {
-  CAIRN_TRY(PacedDecode paced, PacedDecode::prepare(engine, options.depths.front(), options.plan));
+  Progress bar(filling(options.depths.front()));
+  CAIRN_TRY(PacedDecode paced, PacedDecode::prepare(engine, options.depths.front(), with_bar(options.speed, bar)));
   const Json ready = {{"version", CAIRN_VERSION},
                       {"commit", CAIRN_COMMIT},
                       {"codec", options.model.codec},
@@ -116,18 +129,19 @@ Status run_paced(Engine& engine, const BenchOptions& options) {
 }
 
 Status run_bench(BenchOptions options) {
-  if (options.paced && (options.depths.size() != 1 || options.plan.decode == 0))
+  if (options.paced && (options.depths.size() != 1 || options.speed.decode == 0))
     return fail(ErrorCode::kInvalidArgument, "--paced decodes at one depth; give one in --depths");
   // Depths beyond the trained context are fine for timing.
   const std::uint32_t deepest = *std::ranges::max_element(options.depths);
   if (options.model.context == 0)
-    options.model.context = deepest + std::max(options.plan.prefill, options.plan.decode + 1);
+    options.model.context = deepest + std::max(options.speed.prefill, options.speed.decode + 1);
   CAIRN_TRY(const std::unique_ptr<Engine> engine, load_engine(options.model, /*reuse=*/false));
   if (options.paced) return run_paced(*engine, options);
   double bandwidth = capacity::measure_read_bandwidth(engine->threads());
   std::vector<DepthRates> depths;
   for (const std::uint32_t depth : options.depths) {
-    CAIRN_TRY(DepthRates rates, measure_depth(*engine, depth, options.plan));
+    Progress bar(filling(depth));
+    CAIRN_TRY(DepthRates rates, measure_depth(*engine, depth, with_bar(options.speed, bar)));
     depths.push_back(std::move(rates));
   }
   bandwidth = std::max(bandwidth, capacity::measure_read_bandwidth(engine->threads()));
@@ -146,17 +160,17 @@ void add_bench_command(CLI::App& app, Status& outcome) {
   CLI::App* command = app.add_subcommand("bench", "Measure prefill and decode speed at depths of the KV cache");
   auto options = std::make_shared<BenchOptions>();
   add_model_options(*command, options->model);
-  command->add_option("--prefill", options->plan.prefill, "Tokens of a prefill; 0: do not measure it")
+  command->add_option("--prefill", options->speed.prefill, "Tokens of a prefill; 0: do not measure it")
       ->check(CLI::Range(0, 1 << 20))
       ->capture_default_str();
-  command->add_option("--decode", options->plan.decode, "Tokens of a decode; 0: do not measure it")
+  command->add_option("--decode", options->speed.decode, "Tokens of a decode; 0: do not measure it")
       ->check(CLI::Range(0, 1 << 20))
       ->capture_default_str();
   command->add_option("--depths", options->depths, "Tokens that lie in the cache before, as --depths 0,8192")
       ->delimiter(',')
       ->check(CLI::Range(0, 1 << 24))
       ->capture_default_str();
-  command->add_option("--repeat", options->plan.repeat, "Repetitions; the median is shown")
+  command->add_option("--repeat", options->speed.repeat, "Repetitions; the median is shown")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   command->add_flag("--json", options->json, "Print JSON");
@@ -165,4 +179,4 @@ void add_bench_command(CLI::App& app, Status& outcome) {
   command->callback([options, &outcome] { outcome = run_bench(*options); });
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

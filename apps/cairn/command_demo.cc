@@ -8,14 +8,12 @@
 #include <vector>
 
 #include "apps/cairn/commands.h"
+#include "apps/cairn/input.h"
 #include "apps/cairn/model_options.h"
-#include "apps/cairn/progress.h"
-#include "apps/cairn/table.h"
-#include "apps/cairn/text.h"
-#include "cairn/base/clock.h"
+#include "apps/cairn/terminal.h"
 #include "cairn/engine/generate.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 constexpr std::size_t kMaxAnswerTokens = 24;
@@ -113,4 +111,4 @@ void add_demo_command(CLI::App& app, Status& outcome) {
   command->callback([options, &outcome] { outcome = run_demo(*options); });
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -13,7 +13,7 @@
 #include "apps/cairn/plan_report.h"
 #include "cairn/capacity/machine.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -192,4 +192,4 @@ void add_plan_command(CLI::App& app, Status& outcome) {
   command->callback([options, &outcome] { outcome = run_plan(*options); });
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

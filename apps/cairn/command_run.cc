@@ -7,17 +7,13 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "apps/cairn/answer.h"
-#include "apps/cairn/chat_loop.h"
 #include "apps/cairn/commands.h"
-#include "apps/cairn/conversation.h"
-#include "apps/cairn/interrupt.h"
-#include "apps/cairn/run_options.h"
+#include "apps/cairn/input.h"
+#include "apps/cairn/run.h"
 #include "apps/cairn/store_options.h"
-#include "apps/cairn/text.h"
 #include "cairn/gguf/gguf.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -141,4 +137,4 @@ void add_run_command(CLI::App& app, Status& outcome) {
   });
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

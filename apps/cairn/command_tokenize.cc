@@ -8,11 +8,11 @@
 #include <vector>
 
 #include "apps/cairn/commands.h"
-#include "apps/cairn/text.h"
+#include "apps/cairn/input.h"
 #include "cairn/gguf/gguf.h"
 #include "cairn/text/tokenizer.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 struct TokenizeOptions {
@@ -98,4 +98,4 @@ void add_tokenize_command(CLI::App& app, Status& outcome) {
   });
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -7,9 +7,8 @@
 #include <string>
 
 #include "apps/cairn/commands.h"
-#include "apps/cairn/exit_codes.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 std::string footer() {
@@ -68,17 +67,17 @@ int run_command_line(int argc, char** argv) {
 }
 
 }  // namespace
-}  // namespace cairn
+}  // namespace cairn::cli
 
 int main(int argc, char** argv) {
   // Failed writes, told by the exit status or counted by a store.
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);
   try {
-    return cairn::run_command_line(argc, argv);
+    return cairn::cli::run_command_line(argc, argv);
   } catch (const std::bad_alloc&) {
-    return cairn::report({cairn::ErrorCode::kOutOfBudget, "out of memory; use a smaller model, --ctx or --kv-budget"});
+    return cairn::cli::report({cairn::ErrorCode::kOutOfBudget, "out of memory; use a smaller model, --ctx or --kv-budget"});
   } catch (const std::exception& error) {
-    return cairn::report({cairn::ErrorCode::kInternal, std::string("unexpected: ") + error.what()});
+    return cairn::cli::report({cairn::ErrorCode::kInternal, std::string("unexpected: ") + error.what()});
   }
 }

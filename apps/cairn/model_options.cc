@@ -3,12 +3,12 @@
 
 #include <CLI/CLI.hpp>
 
-#include "apps/cairn/option_checks.h"
-#include "apps/cairn/progress.h"
+#include "apps/cairn/options.h"
 #include "apps/cairn/store_options.h"
+#include "apps/cairn/terminal.h"
 #include "cairn/eviction/eviction.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 namespace {
 
@@ -63,4 +63,4 @@ Result<std::unique_ptr<Engine>> load_quietly(const ModelOptions& options) {
   return Engine::load(options.model, engine_options(options, /*reuse=*/false));
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -7,12 +7,12 @@
 #include <memory>
 #include <string>
 
-#include "apps/cairn/cli_fwd.h"
+#include "apps/cairn/options.h"
 #include "cairn/base/result.h"
 #include "cairn/engine/engine.h"
 #include "cairn/store/open_store.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 struct ModelOptions {
   std::string model;
@@ -31,4 +31,4 @@ Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, bool re
 // The same without a bar and without reuse: for threads beside one that shows progress.
 Result<std::unique_ptr<Engine>> load_quietly(const ModelOptions& options);
 
-}  // namespace cairn
+}  // namespace cairn::cli

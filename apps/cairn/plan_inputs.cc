@@ -3,13 +3,13 @@
 
 #include <filesystem>
 
-#include "apps/cairn/bench_measure.h"
 #include "apps/cairn/model_options.h"
 #include "cairn/capacity/machine.h"
 #include "cairn/engine/model_config.h"
+#include "cairn/engine/speed.h"
 #include "cairn/gguf/gguf.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 constexpr std::uint32_t kPrefillTokens = 128, kDecodeTokens = 8, kDepth = 1024;
@@ -68,4 +68,4 @@ Result<MeasuredHardware> measure_hardware(const std::string& path, const capacit
   return measured;
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -7,7 +7,7 @@
 #include "cairn/base/result.h"
 #include "cairn/capacity/serving_inputs.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 // Whether `model` names a file rather than a preset.
 bool names_a_file(const std::string& model);
@@ -28,4 +28,4 @@ struct MeasuredHardware {
 Result<MeasuredHardware> measure_hardware(const std::string& path, const capacity::ServedModel& model,
                                           unsigned threads);
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -4,10 +4,9 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "apps/cairn/table.h"
-#include "apps/cairn/text.h"
+#include "apps/cairn/terminal.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -205,4 +204,4 @@ std::string comparison_text(const PlanInputs& inputs, const std::vector<PlannedR
   return text + (all_fit ? "" : "\n\"-\": not one session fits the memory.\n");
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -8,7 +8,7 @@
 
 #include "cairn/capacity/serving_plan.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 struct PlanInputs {
   capacity::ServedModel model;
@@ -31,4 +31,4 @@ std::string plan_text(const PlanInputs& inputs, const capacity::ServingEstimate&
 // One line per row, each with its sessions per hour beside those of the first.
 std::string comparison_text(const PlanInputs& inputs, const std::vector<PlannedRow>& rows);
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -4,7 +4,7 @@
 
 #include "apps/cairn/commands.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 void add_absent(CLI::App& app, const std::string& name, Status& outcome) {
@@ -25,4 +25,4 @@ void add_load_command(CLI::App& app, Status& outcome) {
   add_absent(app, "load", outcome);
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -5,12 +5,12 @@
 #include <iostream>
 
 #include "apps/cairn/model_options.h"
-#include "apps/cairn/option_checks.h"
-#include "apps/cairn/text.h"
+#include "apps/cairn/options.h"
+#include "apps/cairn/terminal.h"
 #include "cairn/cache/kv_connector.h"
 #include "cairn/eviction/eviction.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 void add_store_options(CLI::App& command, StoreConfig& config) {
   command
@@ -89,4 +89,4 @@ std::string store_figures(KvConnector& link) {
   return text;
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -5,13 +5,12 @@
 #include <memory>
 #include <string>
 
-#include "apps/cairn/cli_fwd.h"
+#include "apps/cairn/options.h"
 #include "cairn/base/result.h"
+#include "cairn/cache/kv_connector.h"
 #include "cairn/store/open_store.h"
 
-namespace cairn {
-
-class KvConnector;
+namespace cairn::cli {
 
 // --store and what belongs to it.
 void add_store_options(CLI::App& command, StoreConfig& config);
@@ -25,4 +24,4 @@ Status check_store_room(const StoreConfig& config, const Store& store, std::size
 // One line on what the store did for a command, for --stats.
 std::string store_figures(KvConnector& link);
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -4,7 +4,7 @@
 
 #include "apps/cairn/tune/tune_commands.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 void add_tune_codebooks_command(CLI::App& app, Status& outcome) {
   CLI::App* command = app.add_subcommand("codebooks", "Not in this build (CAIRN_FAISS=OFF)")->allow_extras();
@@ -14,4 +14,4 @@ void add_tune_codebooks_command(CLI::App& app, Status& outcome) {
   });
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

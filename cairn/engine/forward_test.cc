@@ -86,7 +86,7 @@ class PlainModel {
                   heads.begin() + static_cast<std::ptrdiff_t>(first + dim));
       if (tensors_.contains(weight)) head = norm(head, weight);
       for (std::uint32_t i = 0; i < pairs; ++i) {
-        const bool neighbours = config_.arch == Arch::kLlama;
+        const bool neighbours = config_.rope.pairing == RopePairing::kNeighbours;
         double& a = head[neighbours ? 2 * i : i];
         double& b = head[neighbours ? 2 * i + 1 : i + pairs];
         const double turned = a * cos[i] - b * sin[i];

@@ -5,14 +5,12 @@
 #include <chrono>
 #include <utility>
 
+#include "cairn/base/clock.h"
+
 namespace cairn {
 namespace {
 
 using GenerateClock = std::chrono::steady_clock;
-
-double elapsed_s(GenerateClock::time_point start) {
-  return std::chrono::duration<double>(GenerateClock::now() - start).count();
-}
 
 bool is_set(const std::atomic<bool>* flag) {
   return flag != nullptr && flag->load(std::memory_order_relaxed);
@@ -88,7 +86,7 @@ Result<Generated> generate(Engine& engine, Sequence& sequence, std::span<const T
     CAIRN_TRY(const GenerationStep step, state.next(*logits, sampler));
     if (first_token == GenerateClock::time_point{}) {
       first_token = GenerateClock::now();
-      out.first_token_s = elapsed_s(start);
+      out.first_token_s = seconds_since(start);
     }
     if (step.id) CAIRN_TRY_VOID(report(step));
     if (step.stop || sequence.size() >= engine.context()) {
@@ -97,7 +95,7 @@ Result<Generated> generate(Engine& engine, Sequence& sequence, std::span<const T
     }
     logits = engine.decode(sequence, *step.id);
   }
-  if (!state.ids().empty()) out.decode_s = elapsed_s(first_token);
+  if (!state.ids().empty()) out.decode_s = seconds_since(first_token);
   if (std::string rest = state.finish(); !rest.empty()) CAIRN_TRY_VOID(report({.text = std::move(rest)}));
   out.ids = state.ids();
   out.kv_bytes = sequence.bytes_held();
@@ -110,7 +108,7 @@ Result<Generated> generate(Engine& engine, std::span<const TokenId> prompt, cons
   for (const TokenId id : prompt) sampler.accept(id);
   const GenerateClock::time_point start = GenerateClock::now();
   Sequence sequence = engine.open_while_loading(prompt);
-  const double open_s = elapsed_s(start);
+  const double open_s = seconds_since(start);
   CAIRN_TRY(Generated out, generate(engine, sequence, prompt, sampler, options, hooks));
   out.first_token_s += open_s;  // loading from a store is part of the wait
   return out;

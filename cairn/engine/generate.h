@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Generation: which token comes next, what text it gives, and when the answer ends. GenerationState decides this for
-// one request, whoever computes the logits; generate() drives one sequence with it.
+// one request and leaves computing to its caller; generate() drives one sequence with it.
 #pragma once
 
 #include <atomic>

@@ -15,7 +15,7 @@
 
 namespace cairn {
 
-// One weight matrix. Movable. A quantised one views panels owned by someone else (see weights.h).
+// One weight matrix. Movable. A quantised one views panels that ModelWeights owns.
 class Linear {
  public:
   explicit Linear(PanelMatrix panels) : weights_(panels), rows_(panels.rows), cols_(panels.cols) {}

@@ -1,33 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
-// The shape of a transformer as its file describes it, checked against the tensors that the file holds.
+// The shape of a transformer as its file describes it, and the tensors that a model of this shape consists of.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "cairn/base/result.h"
+#include "cairn/block/layer_spec.h"
 #include "cairn/block/rope.h"
 #include "cairn/gguf/gguf.h"
 
 namespace cairn {
 
-enum class Arch : std::uint8_t {
-  kLlama,  // Llama 2 and 3, Mistral, TinyLlama, SmolLM
-  kQwen2,  // biases on q, k and v
-  kQwen3,  // RMS norms on every head of q and k
-};
+// One layer. In the architectures that there are, all layers of a model are alike.
+struct ModelLayer {
+  LayerSpec cache;        // shape of its keys and values, window, RoPE, whose keys, values and weights it uses
+  std::uint32_t ffn = 0;  // width of the feed-forward's inside
 
-std::string_view arch_name(Arch arch);  // as in general.architecture
+  bool operator==(const ModelLayer&) const = default;
+};
 
 // A value; immutable once made. Every number is in the range that from_gguf names.
 struct ModelConfig {
-  Arch arch = Arch::kLlama;
-  std::string name;  // general.name, may be empty
-  std::uint32_t layers = 0;
-  std::uint32_t width = 0;  // of the residual stream
-  std::uint32_t ffn = 0;    // of the feed-forward's inside
-  std::uint32_t heads = 0;
+  std::string arch;            // as in general.architecture
+  std::string name;            // general.name, may be empty
+  std::uint32_t layers = 0;    // how many
+  std::uint32_t width = 0;     // of the residual stream
+  std::uint32_t ffn = 0;       // the widest of each_layer
+  std::uint32_t heads = 0;     // of queries
   std::uint32_t kv_heads = 0;  // divides heads
   std::uint32_t head_dim = 0;  // of keys and of values; heads * head_dim need not be width
   std::uint32_t vocab = 0;
@@ -35,9 +37,10 @@ struct ModelConfig {
   float rms_eps = 0;
   float attention_scale = 0;  // 1 / sqrt(head_dim)
   RopeSpec rope;
-  bool tied_output = false;  // no output.weight: token_embd.weight serves
-  bool qkv_bias = false;     // blk.N.attn_{q,k,v}.bias
-  bool qk_norm = false;      // blk.N.attn_{q,k}_norm.weight, [head_dim]
+  std::vector<ModelLayer> each_layer;  // [layers]
+  bool tied_output = false;            // no output.weight: token_embd.weight serves
+  bool qkv_bias = false;               // blk.N.attn_{q,k,v}.bias
+  bool qk_norm = false;                // blk.N.attn_{q,k}_norm.weight, [head_dim]
 
   // Makes sure that the model can be run: metadata in range, each tensor of check_model_tensors there.
   // Errors: kNotFound (metadata or tensor missing), kCorrupt (out of range, contradictory, wrong shape),
@@ -45,5 +48,25 @@ struct ModelConfig {
   // build does not compute).
   static Result<ModelConfig> from_gguf(const GgufFile& file);
 };
+
+// "blk.7.attn_q.weight"
+std::string layer_tensor(std::uint32_t layer, std::string_view what);
+
+// One tensor that must be there. Matrices are [cols, rows] in any WeightFormat, y = W x; vectors are [cols] with rows
+// 1, in F32, F16 or BF16.
+struct TensorNeed {
+  std::string name;
+  std::uint64_t cols = 0;
+  std::uint64_t rows = 0;
+  bool vector = false;
+};
+
+// All tensors of one layer, or those outside the layers (rope_freqs.weight aside, which belongs to the RopeSpec).
+std::vector<TensorNeed> layer_needs(const ModelConfig& config, std::uint32_t layer);
+std::vector<TensorNeed> outer_needs(const ModelConfig& config);
+
+// Errors: kNotFound (missing), kCorrupt (shape), kUnsupported (type, or a tensor that no need names: running without
+// it would give wrong answers).
+Status check_model_tensors(const GgufFile& file, const ModelConfig& config);
 
 }  // namespace cairn

@@ -45,16 +45,22 @@ GgufBuilder::Tensor& named(GgufBuilder& builder, const std::string& name) {
   return *std::ranges::find(builder.tensors(), name, &GgufBuilder::Tensor::name);
 }
 
-TEST(ModelConfig, ReadsTheThreeFamilies) {
-  for (const auto& [name, arch, pairing] : {std::tuple{"llama", Arch::kLlama, RopePairing::kNeighbours},
-                                            std::tuple{"qwen2", Arch::kQwen2, RopePairing::kHalves},
-                                            std::tuple{"qwen3", Arch::kQwen3, RopePairing::kHalves}}) {
-    SCOPED_TRACE(name);
-    const TinyModel tiny{.arch = name, .head_dim = 16, .tied_output = arch == Arch::kQwen2};
+struct ArchCase {
+  const char* name;
+  RopePairing pairing;
+  bool qkv_bias;
+  bool qk_norm;
+};
+
+TEST(ModelConfig, ReadsEveryArchitecture) {
+  for (const ArchCase& arch :
+       {ArchCase{"llama", RopePairing::kNeighbours, false, false}, ArchCase{"qwen2", RopePairing::kHalves, true, false},
+        ArchCase{"qwen3", RopePairing::kHalves, false, true}}) {
+    SCOPED_TRACE(arch.name);
+    const TinyModel tiny{.arch = arch.name, .head_dim = 16, .tied_output = arch.qkv_bias};
     const auto config = config_of(tiny.builder());
     ASSERT_TRUE(config) << config.error().message;
-    EXPECT_EQ(config->arch, arch);
-    EXPECT_EQ(arch_name(config->arch), name);
+    EXPECT_EQ(config->arch, arch.name);
     EXPECT_EQ(config->name, "tiny");
     EXPECT_EQ(config->layers, 2u);
     EXPECT_EQ(config->width, 32u);
@@ -66,11 +72,16 @@ TEST(ModelConfig, ReadsTheThreeFamilies) {
     EXPECT_EQ(config->context, 256u);
     EXPECT_EQ(config->rms_eps, 1e-5f);
     EXPECT_EQ(config->attention_scale, 0.25f);
-    EXPECT_EQ(config->rope.pairing, pairing);
+    EXPECT_EQ(config->rope.pairing, arch.pairing);
     EXPECT_EQ(config->rope.dims, 16u);
-    EXPECT_EQ(config->tied_output, arch == Arch::kQwen2);
-    EXPECT_EQ(config->qkv_bias, arch == Arch::kQwen2);
-    EXPECT_EQ(config->qk_norm, arch == Arch::kQwen3);
+    ASSERT_EQ(config->each_layer.size(), 2u);
+    for (std::uint32_t l = 0; l < 2; ++l) {
+      const LayerSpec own{.shape = {2, 16}, .rope = config->rope, .kv_map = l, .weights = l};
+      EXPECT_EQ(config->each_layer[l], (ModelLayer{.cache = own, .ffn = 64})) << l;
+    }
+    EXPECT_EQ(config->tied_output, tiny.tied_output);
+    EXPECT_EQ(config->qkv_bias, arch.qkv_bias);
+    EXPECT_EQ(config->qk_norm, arch.qk_norm);
   }
 }
 
@@ -179,7 +190,7 @@ TEST(ModelConfig, ReadsATrainedModel) {
   ASSERT_TRUE(file) << file.error().message;
   const auto config = ModelConfig::from_gguf(*file);
   ASSERT_TRUE(config) << config.error().message;
-  EXPECT_EQ(config->arch, Arch::kLlama);
+  EXPECT_EQ(config->arch, "llama");
   EXPECT_EQ(config->layers, 5u);
   EXPECT_EQ(config->width, 64u);
   EXPECT_EQ(config->ffn, 172u);
@@ -193,6 +204,24 @@ TEST(ModelConfig, ReadsATrainedModel) {
   const auto tokens = file->get<std::vector<std::string_view>>("tokenizer.ggml.tokens");
   ASSERT_TRUE(tokens);
   EXPECT_EQ((*tokens)[1], "<s>");
+}
+
+TEST(ModelConfig, TensorsAreThoseOfEachLayersOwnWidths) {
+  const auto file_bytes = TinyModel{}.builder().build();
+  ModelConfig config = *ModelConfig::from_gguf(*GgufFile::parse(file_bytes));
+  config.each_layer[1].ffn = 128;
+  config.each_layer[1].cache.shape = {.kv_heads = 4, .head_dim = 16};
+  const auto need = [&](std::uint32_t layer, const std::string& name) {
+    const std::vector<TensorNeed> needs = layer_needs(config, layer);
+    return *std::ranges::find(needs, layer_tensor(layer, name), &TensorNeed::name);
+  };
+  EXPECT_EQ(need(0, "ffn_down.weight").cols, 64u);
+  EXPECT_EQ(need(1, "ffn_down.weight").cols, 128u);
+  EXPECT_EQ(need(1, "ffn_gate.weight").rows, 128u);
+  EXPECT_EQ(need(0, "attn_k.weight").rows, 16u);
+  EXPECT_EQ(need(1, "attn_k.weight").rows, 64u);
+  EXPECT_EQ(need(0, "attn_q.weight").rows, 32u);
+  EXPECT_EQ(need(1, "attn_q.weight").rows, 64u);
 }
 
 }  // namespace

@@ -6,7 +6,9 @@
 namespace cairn {
 
 std::vector<LayerSpec> model_layers(const ModelConfig& config) {
-  return like_layers(config.layers, {config.kv_heads, config.head_dim}, config.rope);
+  std::vector<LayerSpec> layers;
+  for (const ModelLayer& layer : config.each_layer) layers.push_back(layer.cache);
+  return layers;
 }
 
 Recipe model_recipe(const ModelConfig& config, const Digest& weights, const Digest& tokenizer, std::string codec_plan,

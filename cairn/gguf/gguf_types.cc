@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <type_traits>
+#include <utility>
 
 namespace cairn {
 namespace {
@@ -81,6 +83,72 @@ std::string_view as_text(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+template <class T>
+inline constexpr bool kIsVector = false;
+template <class T>
+inline constexpr bool kIsVector<std::vector<T>> = true;
+
+template <class T, class From>
+std::optional<T> convert(const std::byte* bytes) {
+  From value;
+  std::memcpy(&value, bytes, sizeof value);
+  if constexpr (std::is_floating_point_v<T>) {
+    return static_cast<T>(value);
+  } else if constexpr (std::is_integral_v<From>) {
+    if (std::in_range<T>(value)) return static_cast<T>(value);
+  }
+  return std::nullopt;
+}
+
+// A number of any type as T, where its value fits.
+template <class T>
+std::optional<T> number(GgufType type, const std::byte* bytes) {
+  switch (type) {
+    case GgufType::kUint8: return convert<T, std::uint8_t>(bytes);
+    case GgufType::kInt8: return convert<T, std::int8_t>(bytes);
+    case GgufType::kUint16: return convert<T, std::uint16_t>(bytes);
+    case GgufType::kInt16: return convert<T, std::int16_t>(bytes);
+    case GgufType::kUint32: return convert<T, std::uint32_t>(bytes);
+    case GgufType::kInt32: return convert<T, std::int32_t>(bytes);
+    case GgufType::kUint64: return convert<T, std::uint64_t>(bytes);
+    case GgufType::kInt64: return convert<T, std::int64_t>(bytes);
+    case GgufType::kFloat32: return convert<T, float>(bytes);
+    case GgufType::kFloat64: return convert<T, double>(bytes);
+    case GgufType::kBool:
+    case GgufType::kString:
+    case GgufType::kArray: break;
+  }
+  return std::nullopt;
+}
+
+template <class T>
+std::optional<T> array(const GgufValue& value) {
+  if (value.type != GgufType::kArray) return std::nullopt;
+  using Element = typename T::value_type;
+  T out;
+  const std::byte* at = value.bytes.data();
+  if constexpr (std::is_same_v<Element, std::string_view>) {
+    if (value.element != GgufType::kString) return std::nullopt;
+    out.reserve(value.count);
+    for (std::uint64_t i = 0; i < value.count; ++i) {
+      std::uint64_t length;
+      std::memcpy(&length, at, sizeof length);
+      out.emplace_back(reinterpret_cast<const char*>(at + sizeof length), length);
+      at += sizeof length + length;
+    }
+  } else {
+    const std::size_t stride = gguf_type_size(value.element);
+    if (stride == 0) return std::nullopt;
+    out.reserve(value.count);
+    for (std::uint64_t i = 0; i < value.count; ++i, at += stride) {
+      const std::optional<Element> element = number<Element>(value.element, at);
+      if (!element) return std::nullopt;
+      out.push_back(*element);
+    }
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string_view gguf_type_name(GgufType type) {
@@ -119,6 +187,34 @@ std::string GgufValue::preview() const {
   return text + "]";
 }
 
+template <class T>
+std::optional<T> GgufValue::as() const {
+  if constexpr (std::is_same_v<T, bool>) {
+    if (type != GgufType::kBool) return std::nullopt;
+    return bytes[0] != std::byte{0};
+  } else if constexpr (std::is_arithmetic_v<T>) {
+    return number<T>(type, bytes.data());
+  } else if constexpr (kIsVector<T>) {
+    return array<T>(*this);
+  } else {
+    if (type != GgufType::kString) return std::nullopt;
+    return T(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  }
+}
+
+template std::optional<bool> GgufValue::as() const;
+template std::optional<std::uint32_t> GgufValue::as() const;
+template std::optional<std::int32_t> GgufValue::as() const;
+template std::optional<std::uint64_t> GgufValue::as() const;
+template std::optional<std::int64_t> GgufValue::as() const;
+template std::optional<float> GgufValue::as() const;
+template std::optional<double> GgufValue::as() const;
+template std::optional<std::string_view> GgufValue::as() const;
+template std::optional<std::string> GgufValue::as() const;
+template std::optional<std::vector<float>> GgufValue::as() const;
+template std::optional<std::vector<std::int32_t>> GgufValue::as() const;
+template std::optional<std::vector<std::string_view>> GgufValue::as() const;
+
 std::string GgufTensor::shape() const {
   std::string text = "[";
   for (std::uint32_t i = 0; i < num_dims; ++i) text += (i == 0 ? "" : ", ") + std::to_string(dims[i]);
@@ -127,10 +223,14 @@ std::string GgufTensor::shape() const {
 
 Result<WeightFormat> GgufTensor::format() const {
   if (const WeightFormatInfo* info = find_weight_format(type)) return info->format;
+  std::string known;
+  for (const WeightFormatInfo& info : weight_formats()) {
+    const bool last = &info == &weight_formats().back();
+    known += (known.empty() ? "" : last ? " or " : ", ") + std::string(info.name);
+  }
   return fail(ErrorCode::kUnsupported, "tensor " + in_quotes(name) + " has type " + gguf_tensor_type_name(type) + " (" +
-                                           std::to_string(type) +
-                                           "), which is not supported; convert the model to F32, F16, BF16, Q8_0, "
-                                           "Q4_0, Q4_K, Q5_K or Q6_K");
+                                           std::to_string(type) + "), which is not supported; convert the model to " +
+                                           known);
 }
 
 Result<std::vector<float>> GgufTensor::to_f32() const {

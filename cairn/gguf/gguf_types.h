@@ -48,6 +48,9 @@ struct GgufValue {
   std::span<const std::byte> bytes;
 
   std::string type_name() const;  // "u32", "array of string"
+  // The value as T, for the types of GgufFile::get; nothing where it is of another kind or does not fit.
+  template <class T>
+  std::optional<T> as() const;
   // One printable line of bounded length: the value, or the first few elements.
   std::string preview() const;
 };

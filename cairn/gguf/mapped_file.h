@@ -11,7 +11,7 @@
 namespace cairn {
 
 // Owns the mapping; the bytes live as long as it does and stay where they are when it is moved. Thread-safe once open.
-// A file that somebody else truncates while it is mapped ends the process with SIGBUS, as with every mapping.
+// A file that is truncated while it is mapped ends the process with SIGBUS, as with every mapping.
 class MappedFile {
  public:
   // Errors: kNotFound (no such file), kIo (not a regular file, no permission, the system refuses), kCorrupt (empty).

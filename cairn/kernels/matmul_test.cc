@@ -87,7 +87,7 @@ TEST_P(Matmul, RowsDoNotDependOnTheirCompany) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats, Matmul, ::testing::ValuesIn(kQuantisedFormats),
+INSTANTIATE_TEST_SUITE_P(Formats, Matmul, ::testing::ValuesIn(quantised_formats()),
                          [](const auto& format) { return std::string(weight_format_info(format.param).name); });
 
 // Q8_0 and Q4_0 rows may be as short as 32 columns.

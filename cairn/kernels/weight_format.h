@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 namespace cairn {
 
@@ -26,6 +27,8 @@ struct WeightFormatInfo {
   std::uint32_t block_bytes;
 };
 
+// All of them, by number.
+std::span<const WeightFormatInfo> weight_formats();
 // nullptr when the number names no supported format.
 const WeightFormatInfo* find_weight_format(std::uint32_t number);
 const WeightFormatInfo& weight_format_info(WeightFormat format);

@@ -11,8 +11,14 @@
 
 namespace cairn::testing {
 
-inline constexpr WeightFormat kQuantisedFormats[] = {WeightFormat::kQ8_0, WeightFormat::kQ4_0, WeightFormat::kQ4_K,
-                                                     WeightFormat::kQ5_K, WeightFormat::kQ6_K};
+// The formats that are kept in panels.
+inline std::vector<WeightFormat> quantised_formats() {
+  std::vector<WeightFormat> formats;
+  for (const WeightFormatInfo& info : weight_formats()) {
+    if (find_panel_format(info.format) != nullptr) formats.push_back(info.format);
+  }
+  return formats;
+}
 
 // Random blocks in the file's layout; scales are replaced by finite ones around 0.01.
 inline std::vector<std::byte> random_matrix(WeightFormat format, std::uint32_t rows, std::uint32_t cols,

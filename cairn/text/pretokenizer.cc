@@ -10,7 +10,7 @@
 #include "cairn/base/check.h"
 #include "cairn/base/utf8.h"
 
-namespace cairn {
+namespace cairn::text {
 namespace {
 
 // White space is the Unicode property, which PCRE2's own \s is not (U+180E). Possessive quantifiers stand where giving
@@ -153,4 +153,4 @@ std::vector<std::string_view> PreTokenizer::split(std::string_view text) const {
   return pieces;
 }
 
-}  // namespace cairn
+}  // namespace cairn::text

@@ -12,7 +12,7 @@
 
 struct pcre2_real_code_8;
 
-namespace cairn {
+namespace cairn::text {
 
 // Immutable and thread-safe.
 class PreTokenizer {
@@ -42,4 +42,4 @@ class PreTokenizer {
   std::vector<std::unique_ptr<pcre2_real_code_8, FreeCode>> stages_;  // each cuts the pieces of the one before
 };
 
-}  // namespace cairn
+}  // namespace cairn::text

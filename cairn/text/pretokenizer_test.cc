@@ -7,7 +7,7 @@
 #include "cairn/testing/any_text.h"
 #include "cairn/testing/tokenizer_data.h"
 
-namespace cairn {
+namespace cairn::text {
 namespace {
 
 using Words = std::vector<std::string_view>;
@@ -78,4 +78,4 @@ TEST(PreTokenizer, UnknownNamesAreRefusedWithTheList) {
 }
 
 }  // namespace
-}  // namespace cairn
+}  // namespace cairn::text

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "cairn/base/result.h"
-#include "cairn/text/tokenizer_data.h"
+#include "cairn/text/vocabulary.h"
 
 namespace cairn {
 

@@ -2,16 +2,86 @@
 #include "cairn/text/tokenizer.h"
 
 #include <algorithm>
+#include <array>
+#include <map>
+#include <tuple>
 
 #include "cairn/text/text_stream.h"
 #include "cairn/text/tokenizer_families.h"
-#include "cairn/text/tokenizer_special.h"
 
 namespace cairn {
 namespace {
 
+using text::Vocabulary;
+
+// A stretch of raw text, or the special token that stood there.
+struct TextFragment {
+  std::string_view text;
+  std::optional<TokenId> token;
+};
+
+struct Occurrence {
+  std::size_t priority = 0;  // index in Vocabulary::specials()
+  std::size_t begin = 0;
+};
+
+std::vector<Occurrence> find_all(const Vocabulary& vocabulary, std::string_view text, bool parse_control) {
+  const auto& specials = vocabulary.specials();
+  std::array<std::vector<std::size_t>, 256> by_first_byte;
+  for (std::size_t i = 0; i < specials.size(); ++i) {
+    if (!parse_control && vocabulary.type(specials[i]) != TokenType::kUserDefined) continue;
+    by_first_byte[static_cast<unsigned char>(vocabulary.text(specials[i])[0])].push_back(i);
+  }
+  std::vector<Occurrence> found;
+  for (std::size_t begin = 0; begin < text.size(); ++begin) {
+    for (const std::size_t i : by_first_byte[static_cast<unsigned char>(text[begin])]) {
+      if (text.substr(begin).starts_with(vocabulary.text(specials[i]))) found.push_back({i, begin});
+    }
+  }
+  return found;
+}
+
+// Cuts `text` into fragments that cover it. Longer tokens are found first wherever they stand, then the leftmost; with
+// `parse_control` off only user-defined tokens count. An empty text has no fragments.
+std::vector<TextFragment> split_at_specials(const Vocabulary& vocabulary, std::string_view text, bool parse_control) {
+  std::vector<Occurrence> found = find_all(vocabulary, text, parse_control);
+  std::ranges::sort(found, {}, [](const Occurrence& o) { return std::tuple(o.priority, o.begin); });
+
+  std::map<std::size_t, TokenId> taken;  // begin of a token -> token, never overlapping
+  for (const Occurrence& o : found) {
+    const TokenId id = vocabulary.specials()[o.priority];
+    const auto after = taken.lower_bound(o.begin);
+    if (after != taken.end() && after->first < o.begin + vocabulary.text(id).size()) continue;
+    if (after != taken.begin()) {
+      const auto before = std::prev(after);
+      if (before->first + vocabulary.text(before->second).size() > o.begin) continue;
+    }
+    taken.emplace_hint(after, o.begin, id);
+  }
+
+  std::vector<TextFragment> fragments;
+  std::size_t end = 0;
+  for (const auto& [begin, id] : taken) {
+    if (begin > end) fragments.push_back({text.substr(end, begin - end), std::nullopt});
+    fragments.push_back({text.substr(begin, vocabulary.text(id).size()), id});
+    end = begin + vocabulary.text(id).size();
+  }
+  if (end < text.size()) fragments.push_back({text.substr(end), std::nullopt});
+  return fragments;
+}
+
 // Pieces of text are counted in 32 bits; anything longer is cut at a character.
 constexpr std::size_t kMaxRunBytes = std::size_t{1} << 30;
+
+struct TokenizerFamily {
+  std::string_view name;  // as in tokenizer.ggml.model
+  Result<std::unique_ptr<const Tokenizer>> (*make)(TokenizerData data);
+};
+
+constexpr TokenizerFamily kFamilies[] = {
+    {.name = "llama", .make = text::make_spm_tokenizer},
+    {.name = "gpt2", .make = text::make_bpe_tokenizer},
+};
 
 std::size_t run_length(std::string_view text) {
   if (text.size() <= kMaxRunBytes) return text.size();
@@ -54,6 +124,24 @@ std::string Tokenizer::decode(std::span<const TokenId> ids, const DecodeOptions&
   return text;
 }
 
+Result<std::unique_ptr<const Tokenizer>> make_tokenizer(TokenizerData data) {
+  std::string supported;
+  for (const TokenizerFamily& family : kFamilies) {
+    if (data.model == family.name) return family.make(std::move(data));
+    supported += (supported.empty() ? "" : ", ") + std::string(family.name);
+  }
+  if (data.model.empty()) {
+    return fail(ErrorCode::kCorrupt,
+                "tokenizer.ggml.model is missing: the file has no tokenizer, get a complete model file");
+  }
+  return fail(ErrorCode::kUnsupported,
+              "tokenizer.ggml.model is \"" + printable_start(data.model, 40) + "\": supported are " + supported);
+}
+
+}  // namespace cairn
+
+namespace cairn::text {
+
 Hasher begin_tokenizer_digest(std::string_view family, const Vocabulary& vocabulary) {
   const auto optional_id = [](std::optional<TokenId> id) { return static_cast<std::uint64_t>(id ? *id + 1LL : 0); };
   Hasher hasher("cairn.tokenizer.v1");
@@ -66,15 +154,4 @@ Hasher begin_tokenizer_digest(std::string_view family, const Vocabulary& vocabul
   return hasher;
 }
 
-Result<std::unique_ptr<const Tokenizer>> make_tokenizer(TokenizerData data) {
-  if (data.model == "llama") return make_spm_tokenizer(std::move(data));
-  if (data.model == "gpt2") return make_bpe_tokenizer(std::move(data));
-  if (data.model.empty()) {
-    return fail(ErrorCode::kCorrupt,
-                "tokenizer.ggml.model is missing: the file has no tokenizer, get a complete model file");
-  }
-  return fail(ErrorCode::kUnsupported,
-              "tokenizer.ggml.model is \"" + printable_start(data.model, 40) + "\": supported are llama, gpt2");
-}
-
-}  // namespace cairn
+}  // namespace cairn::text

@@ -12,8 +12,7 @@
 #include "cairn/base/hash.h"
 #include "cairn/base/result.h"
 #include "cairn/base/utf8.h"
-#include "cairn/text/tokenizer_data.h"
-#include "cairn/text/tokenizer_vocabulary.h"
+#include "cairn/text/vocabulary.h"
 
 namespace cairn {
 
@@ -67,16 +66,16 @@ class Tokenizer {
   const Digest& digest() const { return digest_; }
 
  protected:
-  Tokenizer(Vocabulary vocabulary, const Digest& digest, bool adds_space_prefix)
+  Tokenizer(text::Vocabulary vocabulary, const Digest& digest, bool adds_space_prefix)
       : vocabulary_(std::move(vocabulary)), digest_(digest), adds_space_prefix_(adds_space_prefix) {}
 
-  const Vocabulary& vocabulary() const { return vocabulary_; }
+  const text::Vocabulary& vocabulary() const { return vocabulary_; }
 
  private:
   // Appends the tokens of text without special tokens; `text` is not empty.
   virtual void encode_raw(std::string_view text, std::vector<TokenId>& ids) const = 0;
 
-  Vocabulary vocabulary_;
+  text::Vocabulary vocabulary_;
   Digest digest_;
   bool adds_space_prefix_;
 };
@@ -84,10 +83,5 @@ class Tokenizer {
 // Errors: kUnsupported (model or pre-tokenizer unknown; the message lists the known ones), kCorrupt (missing or
 // contradicting metadata; the message names the key).
 Result<std::unique_ptr<const Tokenizer>> make_tokenizer(TokenizerData data);
-
-class GgufFile;
-// The tokenizer.ggml.* metadata of a model file, unchecked but for their types; absent keys stay empty.
-// Errors: kCorrupt (a key of the wrong type; the message names it).
-Result<TokenizerData> read_tokenizer_data(const GgufFile& file);
 
 }  // namespace cairn

@@ -5,9 +5,8 @@
 
 #include "cairn/text/pretokenizer.h"
 #include "cairn/text/tokenizer_families.h"
-#include "cairn/text/tokenizer_merge.h"
 
-namespace cairn {
+namespace cairn::text {
 namespace {
 
 // Vocabularies write each byte as one printable character: itself where it is visible in Latin-1, else the next free
@@ -179,4 +178,4 @@ Result<std::unique_ptr<const Tokenizer>> make_bpe_tokenizer(TokenizerData data) 
                                         std::move(byte_tokens));
 }
 
-}  // namespace cairn
+}  // namespace cairn::text

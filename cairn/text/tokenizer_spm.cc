@@ -6,9 +6,8 @@
 #include <utility>
 
 #include "cairn/text/tokenizer_families.h"
-#include "cairn/text/tokenizer_merge.h"
 
-namespace cairn {
+namespace cairn::text {
 namespace {
 
 // Vocabularies write a space as U+2581. Texts are matched with spaces instead, so that a real U+2581 in a text is not
@@ -114,4 +113,4 @@ Result<std::unique_ptr<const Tokenizer>> make_spm_tokenizer(TokenizerData data) 
                                         std::move(data.scores), byte_tokens);
 }
 
-}  // namespace cairn
+}  // namespace cairn::text

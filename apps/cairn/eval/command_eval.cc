@@ -5,7 +5,7 @@
 #include "apps/cairn/commands.h"
 #include "apps/cairn/eval/eval_commands.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 void add_eval_command(CLI::App& app, Status& outcome) {
   CLI::App* command = app.add_subcommand("eval", "Judge what a KV cache recipe keeps of a model's answers");
@@ -22,4 +22,4 @@ void add_eval_command(CLI::App& app, Status& outcome) {
   add_eval_report_command(*command, outcome);
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -10,7 +10,7 @@
 #include "apps/cairn/eval/suite_options.h"
 #include "cairn/eval/suite.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 struct ItemsOptions {
@@ -57,4 +57,4 @@ void add_eval_items_command(CLI::App& eval, Status& outcome) {
   command->callback([options, &outcome] { outcome = run_items(*options); });
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

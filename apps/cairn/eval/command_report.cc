@@ -7,11 +7,11 @@
 #include <vector>
 
 #include "apps/cairn/eval/eval_commands.h"
-#include "apps/cairn/text.h"
+#include "apps/cairn/input.h"
 #include "cairn/base/file.h"
 #include "cairn/eval/report.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 struct ReportOptions {
@@ -47,4 +47,4 @@ void add_eval_report_command(CLI::App& eval, Status& outcome) {
   command->callback([options, &outcome] { outcome = run_report(*options); });
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

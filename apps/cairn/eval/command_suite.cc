@@ -18,10 +18,10 @@
 #include "apps/cairn/eval/suite_markdown.h"
 #include "apps/cairn/eval/suite_options.h"
 #include "apps/cairn/eval/suite_run.h"
-#include "apps/cairn/interrupt.h"
+#include "apps/cairn/input.h"
 #include "cairn/base/file.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 // Data sessions have contexts of their own; their cells carry the longest context of the run.
@@ -157,4 +157,4 @@ void add_eval_suite_command(CLI::App& eval, Status& outcome) {
   command->callback([options, &outcome] { outcome = run_suite_command(*options); });
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -9,12 +9,12 @@
 
 #include "apps/cairn/eval/eval_json.h"
 #include "apps/cairn/eval/haystack.h"
-#include "apps/cairn/text.h"
+#include "apps/cairn/input.h"
 #include "cairn/eval/session_run.h"
 #include "cairn/eval/task.h"
 #include "cairn/eval/text_similarity.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 constexpr std::uint32_t kAnswerTokens = 40, kSummaryTokens = 200;
@@ -211,4 +211,4 @@ Result<DataSessions> load_data(const std::string& path, const Tokenizer& tokeniz
   return data;
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

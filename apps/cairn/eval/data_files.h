@@ -11,7 +11,7 @@
 #include "cairn/eval/session.h"
 #include "cairn/text/tokenizer.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 struct DataLimits {
   std::uint32_t context_tokens = 0;  // a session with its questions and answers fits into so many
@@ -31,4 +31,4 @@ struct DataSessions {
 // the message says where), kTooLong (not one session fits).
 Result<DataSessions> load_data(const std::string& path, const Tokenizer& tokenizer, const DataLimits& limits);
 
-}  // namespace cairn
+}  // namespace cairn::cli

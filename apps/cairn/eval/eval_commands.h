@@ -2,10 +2,10 @@
 // The subcommands of `cairn eval`; each registers its options and leaves its outcome, as in commands.h.
 #pragma once
 
-#include "apps/cairn/cli_fwd.h"
+#include "apps/cairn/options.h"
 #include "cairn/base/result.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 void add_eval_ppl_command(CLI::App& eval, Status& outcome);
 void add_eval_kld_command(CLI::App& eval, Status& outcome);
@@ -13,4 +13,4 @@ void add_eval_suite_command(CLI::App& eval, Status& outcome);
 void add_eval_items_command(CLI::App& eval, Status& outcome);
 void add_eval_report_command(CLI::App& eval, Status& outcome);
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/cairn/eval/eval_json.h"
 
-#include "apps/cairn/text.h"
+#include "apps/cairn/terminal.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 Json result_head(std::string_view format, const Engine& engine, const std::string& file) {
   const ModelConfig& config = engine.config();
@@ -32,4 +32,4 @@ std::string format_estimate(const Estimate& estimate, int digits) {
          format_number(estimate.high, digits) + "]";
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

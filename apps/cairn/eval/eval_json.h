@@ -9,7 +9,7 @@
 #include "cairn/eval/json_fields.h"
 #include "cairn/eval/statistics.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 using eval::Json;
 using eval::parse_json;
@@ -22,4 +22,4 @@ std::string dump_json(const Json& json);       // indented, ends with a newline;
 // "1.234 [1.2, 1.3]" for tables.
 std::string format_estimate(const Estimate& estimate, int digits);
 
-}  // namespace cairn
+}  // namespace cairn::cli

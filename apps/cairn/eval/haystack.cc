@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <vector>
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 std::vector<std::string_view> lines_of(std::string_view text) {
@@ -56,4 +56,4 @@ CutHaystack cut_haystack(std::string_view text, std::string_view needle,
   return best;
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-namespace cairn {
+namespace cairn::cli {
 
 struct CutHaystack {
   std::string text;
@@ -21,4 +21,4 @@ struct CutHaystack {
 CutHaystack cut_haystack(std::string_view text, std::string_view needle,
                          const std::function<bool(const std::string&)>& fits);
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -11,7 +11,7 @@
 #include <string_view>
 #include <utility>
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 std::string read_all(std::FILE* file) {
@@ -105,4 +105,4 @@ Status SuiteJournal::write_line(const Json& line) {
   return {};
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -10,7 +10,7 @@
 #include "apps/cairn/eval/eval_json.h"
 #include "cairn/base/result.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 // Thread-compatible. Holds a lock on the file: two runs cannot write to one journal.
 class SuiteJournal {
@@ -41,4 +41,4 @@ class SuiteJournal {
   std::size_t good_bytes_ = 0;  // up to the end of the last whole line
 };
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -6,7 +6,7 @@
 #include <span>
 #include <utility>
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 std::string contender_label(const Contender& contender) {
@@ -159,4 +159,4 @@ Json suite_json(Json head, const SuiteRunSettings& plan, const std::vector<Answe
   return head;
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

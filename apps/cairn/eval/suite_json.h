@@ -9,7 +9,7 @@
 #include "apps/cairn/eval/eval_json.h"
 #include "apps/cairn/eval/suite_run.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 // Names a cell within a journal.
 std::string cell_key(const SuiteRunSettings& plan, const Cell& cell);
@@ -24,4 +24,4 @@ Json suite_head(const SuiteRunSettings& plan, const Engine& engine, const std::s
 // `answers` in the order of plan.cells (docs/evaluation.md, "Result files").
 Json suite_json(Json head, const SuiteRunSettings& plan, const std::vector<AnsweredCell>& answers);
 
-}  // namespace cairn
+}  // namespace cairn::cli

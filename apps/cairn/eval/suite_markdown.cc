@@ -6,10 +6,10 @@
 #include <map>
 #include <span>
 
-#include "apps/cairn/text.h"
+#include "apps/cairn/terminal.h"
 #include "cairn/eval/task.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 using Groups = std::map<GroupKey, GroupCounts>;
@@ -177,4 +177,4 @@ std::string suite_markdown(const SuiteRunSettings& plan, const std::vector<Answe
   return text + summary_table(all) + task_table_text(all, plan) + turn_table(all, plan) + control_table(all);
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

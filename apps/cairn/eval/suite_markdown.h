@@ -7,9 +7,9 @@
 
 #include "apps/cairn/eval/suite_run.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 std::string suite_markdown(const SuiteRunSettings& plan, const std::vector<AnsweredCell>& answers,
                            const std::string& model_name);
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <utility>
 
-#include "apps/cairn/option_checks.h"
+#include "apps/cairn/options.h"
 #include "cairn/eval/task.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 void add_session_options(CLI::App& command, SessionOptions& options) {
   add_model_options(command, options.model);
@@ -88,4 +88,4 @@ Result<std::vector<EvalRecipe>> suite_recipes(const SuiteOptions& options) {
   return recipes;
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -7,12 +7,12 @@
 #include <string>
 #include <vector>
 
-#include "apps/cairn/cli_fwd.h"
+#include "apps/cairn/options.h"
 #include "apps/cairn/model_options.h"
 #include "cairn/base/result.h"
 #include "cairn/eval/suite.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 // Which sessions.
 struct SessionOptions {
@@ -43,4 +43,4 @@ Result<SuiteSettings> suite_settings(const SessionOptions& options, std::uint32_
 // The exact cache first, none twice. Errors: those of parse_recipe.
 Result<std::vector<EvalRecipe>> suite_recipes(const SuiteOptions& options);
 
-}  // namespace cairn
+}  // namespace cairn::cli

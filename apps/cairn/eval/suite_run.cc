@@ -9,11 +9,11 @@
 #include <utility>
 
 #include "apps/cairn/eval/suite_json.h"
-#include "apps/cairn/interrupt.h"
-#include "apps/cairn/progress.h"
+#include "apps/cairn/input.h"
+#include "apps/cairn/terminal.h"
 #include "cairn/capacity/machine.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 // The cells are handed out in order; what they give is kept by index, so that nobody can tell who did which.
@@ -154,4 +154,4 @@ Result<std::vector<AnsweredCell>> run_suite(const SuiteRunSettings& plan, const 
   return SuiteRunner(plan, resources, journal).run(std::move(engine));
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -12,7 +12,7 @@
 #include "cairn/eval/suite.h"
 #include "cairn/eval/suite_summary.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 // Everything that decides the answers.
 struct SuiteRunSettings {
@@ -38,4 +38,4 @@ SuiteResources suite_resources(const SuiteOptions& options, Engine& engine, std:
 Result<std::vector<AnsweredCell>> run_suite(const SuiteRunSettings& plan, const SuiteResources& resources,
                                             std::unique_ptr<Engine> engine, SuiteJournal* journal);
 
-}  // namespace cairn
+}  // namespace cairn::cli

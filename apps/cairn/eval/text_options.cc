@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <utility>
 
-#include "apps/cairn/option_checks.h"
-#include "apps/cairn/text.h"
+#include "apps/cairn/options.h"
+#include "apps/cairn/input.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 EngineOptions cache_for(const TextOptions& options, std::uint32_t context) {
@@ -101,4 +101,4 @@ Result<std::unique_ptr<JudgedEngine>> exact_engine(const TextBench& bench, const
   return JudgedEngine::make(*bench.engine, recipe, cache_for(options, context));
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -8,14 +8,14 @@
 #include <string>
 #include <vector>
 
-#include "apps/cairn/cli_fwd.h"
+#include "apps/cairn/options.h"
 #include "apps/cairn/model_options.h"
 #include "cairn/base/result.h"
 #include "cairn/eval/judged_engine.h"
 #include "cairn/eval/text_run.h"
 #include "cairn/eval/windows.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 struct TextOptions {
   ModelOptions model;
@@ -56,4 +56,4 @@ Result<std::vector<std::unique_ptr<JudgedEngine>>> judged_engines(const TextBenc
 Result<std::unique_ptr<JudgedEngine>> exact_engine(const TextBench& bench, const TextOptions& options,
                                                    std::uint32_t context);
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -7,15 +7,14 @@
 #include <thread>
 
 #include "apps/cairn/commands.h"
-#include "apps/cairn/interrupt.h"
+#include "apps/cairn/input.h"
 #include "apps/cairn/load/load_report.h"
-#include "apps/cairn/progress.h"
-#include "apps/cairn/text.h"
+#include "apps/cairn/terminal.h"
 #include "cairn/base/file.h"
 #include "cairn/load/ask.h"
 #include "cairn/trace/trace.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 constexpr std::chrono::milliseconds kFactsTimeout(10000);
@@ -144,4 +143,4 @@ void add_load_command(CLI::App& app, Status& outcome) {
   command->callback([command, options, &outcome] { outcome = run_load(*command, *options); });
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

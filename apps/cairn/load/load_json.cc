@@ -3,7 +3,7 @@
 
 #include "apps/cairn/load/load_report.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -113,4 +113,4 @@ std::string request_lines(const LoadReport& report) {
   return text;
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

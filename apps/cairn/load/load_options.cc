@@ -7,9 +7,9 @@
 #include <map>
 #include <random>
 
-#include "apps/cairn/option_checks.h"
+#include "apps/cairn/options.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 constexpr std::size_t kMaxTokens = std::size_t{1} << 24;
@@ -178,4 +178,4 @@ const char* workload_name(load::WorkloadKind kind) {
   return "";
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -4,10 +4,10 @@
 #include <string>
 #include <vector>
 
-#include "apps/cairn/cli_fwd.h"
+#include "apps/cairn/options.h"
 #include "cairn/load/round.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 struct LoadOptions {
   std::vector<std::string> urls;
@@ -29,4 +29,4 @@ Status finish_load_options(const CLI::App& command, LoadOptions& options);
 
 const char* workload_name(load::WorkloadKind kind);
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -3,10 +3,9 @@
 
 #include <algorithm>
 
-#include "apps/cairn/table.h"
-#include "apps/cairn/text.h"
+#include "apps/cairn/terminal.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 std::string head(const LoadReport& report) {
@@ -122,4 +121,4 @@ std::string load_text(const LoadReport& report) {
   return text;
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -6,7 +6,7 @@
 
 #include "apps/cairn/load/load_options.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 struct LoadReport {
   const LoadOptions& options;
@@ -19,4 +19,4 @@ std::string load_text(const LoadReport& report);
 std::string load_json(const LoadReport& report);
 std::string request_lines(const LoadReport& report);  // one object per request
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -9,15 +9,14 @@
 #include <vector>
 
 #include "apps/cairn/commands.h"
-#include "apps/cairn/interrupt.h"
-#include "apps/cairn/progress.h"
+#include "apps/cairn/input.h"
 #include "apps/cairn/replay/replay_report.h"
-#include "apps/cairn/text.h"
+#include "apps/cairn/terminal.h"
 #include "cairn/base/file.h"
 #include "cairn/trace/replay.h"
 #include "cairn/trace/trace.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 constexpr const char* kOptimal = "optimal";
@@ -127,4 +126,4 @@ void add_replay_command(CLI::App& app, Status& outcome) {
   command->callback([options, &outcome] { outcome = run_replay(*options); });
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

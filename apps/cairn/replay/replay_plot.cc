@@ -5,7 +5,7 @@
 #include "apps/cairn/replay/replay_report.h"
 #include "apps/cairn/replay/svg_plot.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 constexpr double kWidth = 720, kHeight = 420, kLeft = 62, kRight = 600, kTop = 40, kBottom = 360;
@@ -63,4 +63,4 @@ std::string replay_plot(const TraceReplay& replay) {
   return canvas.finish();
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

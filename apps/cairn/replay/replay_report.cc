@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/cairn/replay/replay_report.h"
 
-#include "apps/cairn/table.h"
-#include "apps/cairn/text.h"
+#include "apps/cairn/terminal.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 std::string capacity_text(std::uint64_t blocks) {
@@ -67,4 +66,4 @@ nlohmann::ordered_json replay_json(const TraceReplay& replay) {
   return json;
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

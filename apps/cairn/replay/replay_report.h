@@ -8,7 +8,7 @@
 
 #include "cairn/trace/replay.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 struct ReplayRow {
   std::uint64_t capacity_blocks = 0;  // 0: unbounded
@@ -29,4 +29,4 @@ nlohmann::ordered_json replay_json(const TraceReplay& replay);
 // A whole SVG file: block hit rate over capacity, one line per policy.
 std::string replay_plot(const TraceReplay& replay);
 
-}  // namespace cairn
+}  // namespace cairn::cli

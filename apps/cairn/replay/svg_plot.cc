@@ -5,10 +5,10 @@
 #include <cmath>
 #include <cstdio>
 
-#include "apps/cairn/text.h"
+#include "apps/cairn/terminal.h"
 #include "cairn/base/utf8.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 std::string escaped(std::string_view text) {
@@ -135,4 +135,4 @@ std::string SvgCanvas::finish() {
   return out_ + "</svg>\n";
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-namespace cairn {
+namespace cairn::cli {
 
 struct Tick {
   double value;
@@ -53,4 +53,4 @@ class SvgCanvas {
   std::string out_;
 };
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -11,10 +11,10 @@
 #include "apps/cairn/serve/serve_options.h"
 #include "apps/cairn/serve/stop_signals.h"
 #include "apps/cairn/store_options.h"
-#include "apps/cairn/text.h"
+#include "apps/cairn/terminal.h"
 #include "cairn/serve/http/connection.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 constexpr std::size_t kShortestKey = 16;  // fast hashes do not protect what can be guessed
@@ -150,4 +150,4 @@ void add_serve_command(CLI::App& app, Status& outcome) {
   });
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -13,7 +13,7 @@
 #include "cairn/base/file.h"
 #include "cairn/base/utf8.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 constexpr std::size_t kMaxBytes = std::size_t{1} << 20;
@@ -90,4 +90,4 @@ Status apply_config_file(CLI::App& command, const std::string& path) {
   return {};
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

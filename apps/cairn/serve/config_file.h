@@ -4,13 +4,13 @@
 
 #include <string>
 
-#include "apps/cairn/cli_fwd.h"
+#include "apps/cairn/options.h"
 #include "cairn/base/result.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 // Sets the options that the command line did not. Errors: kInvalidArgument for a file that is not TOML, unknown keys
 // and values that the option does not take, each with the line; those of read_file.
 Status apply_config_file(CLI::App& command, const std::string& path);
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -4,12 +4,12 @@
 #include <CLI/CLI.hpp>
 #include <filesystem>
 
-#include "apps/cairn/option_checks.h"
+#include "apps/cairn/options.h"
 #include "apps/cairn/store_options.h"
 #include "cairn/gguf/gguf.h"
 #include "cairn/serve/http/connection.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 constexpr double kLongestTime = 86400;
@@ -159,4 +159,4 @@ Result<ChatFamily> served_chat_family(const ServeOptions& options) {
   return detect_chat_family(text);
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -7,14 +7,14 @@
 #include <string>
 #include <vector>
 
-#include "apps/cairn/cli_fwd.h"
+#include "apps/cairn/options.h"
 #include "apps/cairn/model_options.h"
 #include "cairn/base/result.h"
 #include "cairn/serve/api/api.h"
 #include "cairn/serve/http/server.h"
 #include "cairn/serve/loop.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 struct ServeOptions {
   ModelOptions model;
@@ -51,4 +51,4 @@ Result<std::optional<api::Keys>> read_keys(const ServeOptions& options);
 // Errors: those of detect_chat_family and of opening the model file.
 Result<ChatFamily> served_chat_family(const ServeOptions& options);
 
-}  // namespace cairn
+}  // namespace cairn::cli

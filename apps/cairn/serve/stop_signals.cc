@@ -8,10 +8,10 @@
 #include <atomic>
 #include <cerrno>
 
-#include "apps/cairn/exit_codes.h"
+#include "apps/cairn/commands.h"
 #include "cairn/base/check.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 std::atomic<int> seen{0};
@@ -52,4 +52,4 @@ void StopSignals::wait() const {
   while (seen == 0) ::poll(&wait, 1, -1);
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -4,7 +4,7 @@
 
 #include <csignal>
 
-namespace cairn {
+namespace cairn::cli {
 
 // One at a time.
 class StopSignals {
@@ -21,4 +21,4 @@ class StopSignals {
   struct sigaction previous_term_ {};
 };
 
-}  // namespace cairn
+}  // namespace cairn::cli

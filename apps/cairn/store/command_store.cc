@@ -7,7 +7,7 @@
 #include "apps/cairn/commands.h"
 #include "apps/cairn/store/store_commands.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 void add_store_command(CLI::App& app, Status& outcome) {
   CLI::App* command = app.add_subcommand("store", "Look into a store of KV blocks, check it, change it");
@@ -67,4 +67,4 @@ std::string time_text(std::int64_t unix_s) {
   return text;
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -6,12 +6,13 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "apps/cairn/input.h"
 #include "apps/cairn/store/store_commands.h"
-#include "apps/cairn/text.h"
+#include "apps/cairn/terminal.h"
 #include "cairn/store/record/compression.h"
 #include "cairn/store/residency.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -276,4 +277,4 @@ void add_store_compress_command(CLI::App& app, Status& outcome) {
   command->callback([options, &outcome] { outcome = compress(*options); });
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

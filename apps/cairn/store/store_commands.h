@@ -8,14 +8,14 @@
 #include <string>
 #include <vector>
 
-#include "apps/cairn/cli_fwd.h"
-#include "apps/cairn/interrupt.h"
-#include "apps/cairn/progress.h"
+#include "apps/cairn/input.h"
+#include "apps/cairn/options.h"
+#include "apps/cairn/terminal.h"
 #include "cairn/base/result.h"
 #include "cairn/store/open_store.h"
 #include "cairn/store/upkeep.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 void add_store_ls_command(CLI::App& app, Status& outcome);
 void add_store_stat_command(CLI::App& app, Status& outcome);
@@ -60,4 +60,4 @@ class Working {
 
 std::string time_text(std::int64_t unix_s);  // "2026-11-24 13:05:00", "-" for 0
 
-}  // namespace cairn
+}  // namespace cairn::cli

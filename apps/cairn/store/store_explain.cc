@@ -5,13 +5,13 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "apps/cairn/input.h"
 #include "apps/cairn/model_options.h"
 #include "apps/cairn/store/store_commands.h"
-#include "apps/cairn/table.h"
-#include "apps/cairn/text.h"
+#include "apps/cairn/terminal.h"
 #include "cairn/gguf/gguf.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -102,4 +102,4 @@ void add_store_explain_command(CLI::App& app, Status& outcome) {
   command->callback([options, &outcome] { outcome = explain(*options); });
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -9,14 +9,12 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "apps/cairn/option_checks.h"
 #include "apps/cairn/store/store_commands.h"
-#include "apps/cairn/table.h"
-#include "apps/cairn/text.h"
+#include "apps/cairn/terminal.h"
 #include "cairn/block/shape.h"
 #include "cairn/store/residency.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -282,4 +280,4 @@ void add_store_doctor_command(CLI::App& app, Status& outcome) {
   command->callback([options, &outcome] { outcome = doctor(*options); });
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

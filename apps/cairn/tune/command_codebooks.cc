@@ -7,16 +7,15 @@
 #include <vector>
 
 #include "apps/cairn/eval/eval_json.h"
-#include "apps/cairn/interrupt.h"
+#include "apps/cairn/input.h"
 #include "apps/cairn/model_options.h"
-#include "apps/cairn/option_checks.h"
-#include "apps/cairn/progress.h"
-#include "apps/cairn/text.h"
+#include "apps/cairn/options.h"
+#include "apps/cairn/terminal.h"
 #include "apps/cairn/tune/tune_commands.h"
 #include "cairn/codec/codebooks.h"
 #include "cairn/train/train_codebooks.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 struct CodebookOptions {
@@ -93,4 +92,4 @@ void add_tune_codebooks_command(CLI::App& tune, Status& outcome) {
   command->callback([options, &outcome] { outcome = run_codebooks(*options); });
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -9,15 +9,14 @@
 
 #include "apps/cairn/commands.h"
 #include "apps/cairn/eval/eval_json.h"
-#include "apps/cairn/interrupt.h"
-#include "apps/cairn/option_checks.h"
-#include "apps/cairn/table.h"
-#include "apps/cairn/text.h"
+#include "apps/cairn/input.h"
+#include "apps/cairn/options.h"
+#include "apps/cairn/terminal.h"
 #include "apps/cairn/tune/tune_commands.h"
 #include "apps/cairn/tune/tune_plan.h"
 #include "cairn/codec/plan_file.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 std::string today() {
@@ -167,4 +166,4 @@ void add_tune_command(CLI::App& app, Status& outcome) {
   add_tune_codebooks_command(*command, outcome);
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -2,11 +2,11 @@
 // The subcommand of `cairn tune` that has a file of its own.
 #pragma once
 
-#include "apps/cairn/cli_fwd.h"
+#include "apps/cairn/options.h"
 #include "cairn/base/result.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 void add_tune_codebooks_command(CLI::App& tune, Status& outcome);
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -6,14 +6,13 @@
 #include <span>
 #include <utility>
 
-#include "apps/cairn/interrupt.h"
-#include "apps/cairn/progress.h"
-#include "apps/cairn/text.h"
+#include "apps/cairn/input.h"
+#include "apps/cairn/terminal.h"
 #include "cairn/eval/plan_divergence.h"
 #include "cairn/eval/unit_errors.h"
 #include "cairn/tune/tuner.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 // The codecs that a plan may take, each with the plan that takes it throughout.
@@ -193,4 +192,4 @@ Result<TuneResult> tune_plan(const TuneOptions& options) {
   return result;
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

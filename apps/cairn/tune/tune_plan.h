@@ -14,7 +14,7 @@
 #include "cairn/base/result.h"
 #include "cairn/codec/plan.h"
 
-namespace cairn {
+namespace cairn::cli {
 
 struct TuneOptions {
   ModelOptions model;
@@ -54,4 +54,4 @@ struct TuneResult {
 // Errors: those of loading, of measuring and of the search; kCancelled.
 Result<TuneResult> tune_plan(const TuneOptions& options);
 
-}  // namespace cairn
+}  // namespace cairn::cli

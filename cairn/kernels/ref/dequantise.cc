@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Block layouts as GGUF files hold them. Products and differences are single roundings in the order written here; a
 // faster kernel that expands weights must give the same bits.
-#include <array>
 #include <cstring>
 
 #include "cairn/base/check.h"
@@ -11,7 +10,7 @@
 namespace cairn {
 namespace {
 
-constexpr std::array<WeightFormatInfo, 8> kFormats{{
+constexpr WeightFormatInfo kFormats[] = {
     {.format = WeightFormat::kF32, .name = "F32", .block_values = 1, .block_bytes = 4},
     {.format = WeightFormat::kF16, .name = "F16", .block_values = 1, .block_bytes = 2},
     {.format = WeightFormat::kQ4_0, .name = "Q4_0", .block_values = 32, .block_bytes = 18},
@@ -20,7 +19,7 @@ constexpr std::array<WeightFormatInfo, 8> kFormats{{
     {.format = WeightFormat::kQ5_K, .name = "Q5_K", .block_values = 256, .block_bytes = 176},
     {.format = WeightFormat::kQ6_K, .name = "Q6_K", .block_values = 256, .block_bytes = 210},
     {.format = WeightFormat::kBF16, .name = "BF16", .block_values = 1, .block_bytes = 2},
-}};
+};
 
 std::uint8_t u8(const std::byte* bytes, int i) {
   return std::to_integer<std::uint8_t>(bytes[i]);
@@ -120,6 +119,10 @@ void expand_block(WeightFormat format, const std::byte* block, float* out) {
 }
 
 }  // namespace
+
+std::span<const WeightFormatInfo> weight_formats() {
+  return kFormats;
+}
 
 const WeightFormatInfo* find_weight_format(std::uint32_t number) {
   for (const WeightFormatInfo& info : kFormats) {

@@ -11,7 +11,7 @@
 
 #include "cairn/serve/api/json.h"
 #include "cairn/serve/backend.h"
-#include "cairn/text/chat_template.h"
+#include "cairn/text/chat.h"
 #include "cairn/text/tokenizer.h"
 
 namespace cairn::api {

@@ -159,7 +159,7 @@ http::Reply server_state(Context& context, Call& call) {
   const std::string& tenant = call.record.tenant;
   OrderedJson json = {{"model",
                        {{"id", context.options.model.name},
-                        {"arch", arch_name(config.arch)},
+                        {"arch", config.arch},
                         {"layers", config.layers},
                         {"heads", config.heads},
                         {"kv_heads", config.kv_heads},

@@ -1,14 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "apps/cairn/interrupt.h"
+#include "apps/cairn/input.h"
 
 #include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <utility>
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
+
+struct Close {
+  void operator()(std::FILE* file) const {
+    if (file != stdin) std::fclose(file);
+  }
+};
 
 std::atomic<bool> flag{false};
 static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler may touch nothing else");
@@ -26,6 +36,22 @@ void on_signal(int /*number*/) {
 }
 
 }  // namespace
+
+Result<std::string> read_text(const std::string& path) {
+  const bool from_stdin = path == "-";
+  const std::unique_ptr<std::FILE, Close> file(from_stdin ? stdin : std::fopen(path.c_str(), "rb"));
+  if (file == nullptr) {
+    return fail(errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo,
+                "cannot open '" + path + "': " + std::strerror(errno));
+  }
+  std::string text;
+  char buffer[65536];
+  while (const std::size_t got = std::fread(buffer, 1, sizeof buffer, file.get())) text.append(buffer, got);
+  if (std::ferror(file.get()) != 0) {
+    return fail(ErrorCode::kIo, "cannot read '" + path + "': " + std::strerror(errno));
+  }
+  return text;
+}
 
 InterruptScope::InterruptScope() {
   if (wake_pipe[0] < 0 && ::pipe2(wake_pipe, O_NONBLOCK | O_CLOEXEC) != 0) wake_pipe[0] = wake_pipe[1] = -1;
@@ -64,4 +90,26 @@ bool wait_for_input(int descriptor) {
   return !interrupted();
 }
 
-}  // namespace cairn
+std::optional<std::string> LineReader::next() {
+  while (true) {
+    if (const std::size_t end = buffer_.find('\n'); end != std::string::npos) {
+      std::string line = buffer_.substr(0, end);
+      buffer_.erase(0, end + 1);
+      return line;
+    }
+    if (ended_) {
+      if (buffer_.empty()) return std::nullopt;
+      return std::exchange(buffer_, {});
+    }
+    if (!wait_for_input(STDIN_FILENO)) return std::nullopt;
+    char bytes[4096];
+    const ssize_t got = ::read(STDIN_FILENO, bytes, sizeof bytes);
+    if (got > 0) {
+      buffer_.append(bytes, static_cast<std::size_t>(got));
+    } else {
+      ended_ = true;
+    }
+  }
+}
+
+}  // namespace cairn::cli

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "apps/cairn/bench_measure.h"
+#include "cairn/engine/speed.h"
 
 #include <algorithm>
 #include <chrono>
 #include <span>
 
-#include "apps/cairn/progress.h"
+#include "cairn/base/clock.h"
 
 namespace cairn {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using SpeedClock = std::chrono::steady_clock;
 
 // Ids spread over the vocabulary by a fixed multiplicative sequence: the same text in every run.
 std::vector<TokenId> filler(std::size_t count, std::size_t vocabulary) {
@@ -23,12 +23,12 @@ std::vector<TokenId> filler(std::size_t count, std::size_t vocabulary) {
   return ids;
 }
 
-double rate_since(Clock::time_point start, std::size_t tokens) {
-  return static_cast<double>(tokens) / std::chrono::duration<double>(Clock::now() - start).count();
+double rate_since(SpeedClock::time_point start, std::size_t tokens) {
+  return static_cast<double>(tokens) / seconds_since(start);
 }
 
 Result<double> time_prefill(Engine& engine, Sequence sequence, std::span<const TokenId> ids) {
-  const Clock::time_point start = Clock::now();
+  const SpeedClock::time_point start = SpeedClock::now();
   CAIRN_TRY(const auto logits, engine.prefill(sequence, ids));
   static_cast<void>(logits);
   return rate_since(start, ids.size());
@@ -36,21 +36,19 @@ Result<double> time_prefill(Engine& engine, Sequence sequence, std::span<const T
 
 Result<double> time_decode(Engine& engine, Sequence sequence, std::span<const TokenId> ids) {
   CAIRN_TRY(auto logits, engine.decode(sequence, ids.front()));  // copies the shared tail, warms up
-  const Clock::time_point start = Clock::now();
+  const SpeedClock::time_point start = SpeedClock::now();
   for (const TokenId id : ids.subspan(1)) {
     CAIRN_TRY(logits, engine.decode(sequence, id));
   }
   return rate_since(start, ids.size() - 1);
 }
 
-Result<Sequence> filled(Engine& engine, std::span<const TokenId> ids) {
+Result<Sequence> filled(Engine& engine, std::span<const TokenId> ids, const SpeedSettings& settings) {
   Sequence sequence = engine.open({});
-  Progress progress("Filling " + std::to_string(ids.size()) + " tokens");
   if (!ids.empty()) {
-    CAIRN_TRY(const auto logits, engine.prefill(sequence, ids, {.on_progress = progress.counter()}));
+    CAIRN_TRY(const auto logits, engine.prefill(sequence, ids, {.on_progress = settings.on_fill}));
     static_cast<void>(logits);
   }
-  progress.finish();
   return sequence;
 }
 
@@ -63,28 +61,28 @@ Spread spread_of(std::vector<double> values) {
   return {.median = median, .min = values.front(), .max = values.back()};
 }
 
-Result<DepthRates> measure_depth(Engine& engine, std::uint32_t depth, const BenchSettings& plan) {
-  const std::vector<TokenId> ids = filler(depth + plan.prefill + plan.decode + 1, engine.config().vocab);
+Result<DepthRates> measure_depth(Engine& engine, std::uint32_t depth, const SpeedSettings& settings) {
+  const std::vector<TokenId> ids = filler(depth + settings.prefill + settings.decode + 1, engine.config().vocab);
   const std::span<const TokenId> after = std::span(ids).subspan(depth);
-  CAIRN_TRY(Sequence base, filled(engine, std::span(ids).first(depth)));
+  CAIRN_TRY(Sequence base, filled(engine, std::span(ids).first(depth), settings));
   DepthRates rates;
   rates.depth = depth;
-  for (std::uint32_t i = 0; i <= plan.repeat; ++i) {
-    if (plan.prefill > 0) {
-      CAIRN_TRY(const double rate, time_prefill(engine, base.fork(), after.first(plan.prefill)));
+  for (std::uint32_t i = 0; i <= settings.repeat; ++i) {
+    if (settings.prefill > 0) {
+      CAIRN_TRY(const double rate, time_prefill(engine, base.fork(), after.first(settings.prefill)));
       if (i > 0) rates.prefill.push_back(rate);
     }
-    if (plan.decode > 0) {
-      CAIRN_TRY(const double rate, time_decode(engine, base.fork(), after.first(plan.decode + 1)));
+    if (settings.decode > 0) {
+      CAIRN_TRY(const double rate, time_decode(engine, base.fork(), after.first(settings.decode + 1)));
       if (i > 0) rates.decode.push_back(rate);
     }
   }
   return rates;
 }
 
-Result<PacedDecode> PacedDecode::prepare(Engine& engine, std::uint32_t depth, const BenchSettings& plan) {
-  const std::vector<TokenId> ids = filler(depth + plan.decode + 1, engine.config().vocab);
-  CAIRN_TRY(Sequence base, filled(engine, std::span(ids).first(depth)));
+Result<PacedDecode> PacedDecode::prepare(Engine& engine, std::uint32_t depth, const SpeedSettings& settings) {
+  const std::vector<TokenId> ids = filler(depth + settings.decode + 1, engine.config().vocab);
+  CAIRN_TRY(Sequence base, filled(engine, std::span(ids).first(depth), settings));
   PacedDecode paced(engine, std::move(base));
   paced.after_.assign(ids.begin() + depth, ids.end());
   CAIRN_TRY(const double warm_up, paced.measure());

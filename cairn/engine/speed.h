@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Timing of prefill and decode at a depth of the KV cache.
+// How fast an engine is: prefill and decode at a depth of its KV cache.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <utility>
 #include <vector>
 
@@ -24,23 +25,25 @@ struct DepthRates {
   std::vector<double> decode;
 };
 
-struct BenchSettings {
+struct SpeedSettings {
   std::uint32_t prefill = 512;  // tokens, 0: do not measure
   std::uint32_t decode = 32;    // tokens, 0: do not measure
   std::uint32_t repeat = 3;
+  std::function<void(std::size_t done, std::size_t total)> on_fill{};  // while a sequence is filled to its depth
 };
 
 // Fills a sequence with `depth` tokens once, then times every repetition on a fork of it. The first, untimed step
 // warms caches and threads. Errors: those of Engine::prefill and Engine::decode.
-Result<DepthRates> measure_depth(Engine& engine, std::uint32_t depth, const BenchSettings& plan);
+Result<DepthRates> measure_depth(Engine& engine, std::uint32_t depth, const SpeedSettings& settings);
 
-// Decoding at one depth whose repetitions somebody else times: other programs may have their turn in between.
+// Decoding at one depth whose repetitions the caller starts: other programs may have their turn in between. Refers to
+// the engine.
 class PacedDecode {
  public:
   // Fills a sequence with `depth` tokens and decodes once, untimed. Errors: those of Engine::prefill and decode.
-  static Result<PacedDecode> prepare(Engine& engine, std::uint32_t depth, const BenchSettings& plan);
+  static Result<PacedDecode> prepare(Engine& engine, std::uint32_t depth, const SpeedSettings& settings);
 
-  // Tokens per second of plan.decode tokens on a fork of the filled sequence.
+  // Tokens per second of settings.decode tokens on a fork of the filled sequence.
   Result<double> measure();
 
  private:

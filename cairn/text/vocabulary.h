@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The checked token list of a model: texts, raw bytes, kinds and the special ids. Part of the tokenizer.
+// What a model file says about its tokens, and the checked list of them: texts, raw bytes, kinds and special ids.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -9,9 +10,48 @@
 #include <vector>
 
 #include "cairn/base/result.h"
-#include "cairn/text/tokenizer_data.h"
 
 namespace cairn {
+
+// The index of a token in its vocabulary.
+using TokenId = std::int32_t;
+
+// Values of tokenizer.ggml.token_type.
+enum class TokenType : std::uint8_t {
+  kNormal = 1,
+  kUnknown = 2,      // stands for what the vocabulary cannot say
+  kControl = 3,      // structure (begin, end, turn marks): never comes from text unless the caller allows it
+  kUserDefined = 4,  // found in any text before anything else
+  kUnused = 5,
+  kByte = 6,  // "<0xXX>"
+};
+
+// As plain data: nothing is checked here, make_tokenizer() does that.
+// Each field is named after its key under tokenizer.ggml; an absent key is an empty vector, string or optional.
+struct TokenizerData {
+  std::string model;                // "llama" (SentencePiece-style) or "gpt2" (byte-level BPE)
+  std::string pre;                  // pre-tokenizer of gpt2, see pretokenizer.h
+  std::vector<std::string> tokens;  // the id is the index
+  std::vector<float> scores;        // llama: one per token, the higher is merged first
+  std::vector<std::int32_t> types;  // TokenType, one per token; empty: guessed from ids and texts
+  std::vector<std::string> merges;  // gpt2: "left right", best first
+  std::optional<TokenId> bos_token_id;
+  std::optional<TokenId> eos_token_id;
+  std::optional<TokenId> eot_token_id;
+  std::optional<TokenId> unknown_token_id;
+  std::optional<bool> add_bos_token;     // default: llama and the llama-bpe pre-tokenizer do, where there is a bos
+  std::optional<bool> add_eos_token;     // default: no
+  std::optional<bool> add_space_prefix;  // llama only, default: yes
+};
+
+class GgufFile;
+// The tokenizer.ggml.* metadata of a model file, unchecked but for their types; absent keys stay empty.
+// Errors: kCorrupt (a key of the wrong type; the message names it).
+Result<TokenizerData> read_tokenizer_data(const GgufFile& file);
+
+}  // namespace cairn
+
+namespace cairn::text {
 
 // Immutable and thread-safe. Views live as long as the vocabulary (moving it keeps them valid).
 class Vocabulary {
@@ -59,4 +99,4 @@ class Vocabulary {
   bool adds_eos_ = false;
 };
 
-}  // namespace cairn
+}  // namespace cairn::text

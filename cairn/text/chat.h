@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Turns a conversation into the text that a chat model was trained on, keeping the users' words apart from the markup.
+// Chats: the text that a chat model was trained on, with the users' words kept apart from the markup, and the tokens of
+// a conversation that goes on.
 #pragma once
 
 #include <cstdint>
@@ -35,7 +36,7 @@ struct ChatMessage {
 
 enum class ChatSegmentKind : std::uint8_t {
   kMarkup,   // written by the template: its special tokens count
-  kContent,  // written by someone else: nothing in it is a special token
+  kContent,  // from users: nothing in it is a special token
   kEnd,      // the end-of-sequence token; `text` is empty
 };
 
@@ -56,5 +57,31 @@ std::vector<ChatSegment> render_chat(ChatFamily family, std::span<const ChatMess
 // become, or join with, a mark of the template. Begins with the begin token if the model wants one. Markup that a
 // vocabulary has no special token for is plain text to it.
 std::vector<TokenId> encode_chat(const Tokenizer& tokenizer, std::span<const ChatSegment> segments);
+
+// The tokens of a chat: markup and the user's words as the template renders them, answers as the model drew them.
+// An answer keeps the ids that were drawn, which encoding its text again need not give; so the keys and values that
+// the model computed for it stay valid in the next turn. Refers to the tokenizer. Thread-compatible.
+class Conversation {
+ public:
+  Conversation(const Tokenizer& tokenizer, ChatFamily family, std::string system);
+
+  // Adds the user's turn and opens the assistant's.
+  void ask(std::string text);
+  // Closes the assistant's turn.
+  void answer(std::string text, std::span<const TokenId> ids);
+  // Takes back the last ask().
+  void retract();
+  void clear();
+
+  const std::vector<TokenId>& tokens() const { return tokens_; }
+
+ private:
+  const Tokenizer& tokenizer_;
+  ChatFamily family_;
+  std::string system_;
+  std::vector<ChatMessage> messages_;
+  std::vector<TokenId> tokens_;
+  std::size_t before_ask_ = 0;  // tokens before the last ask()
+};
 
 }  // namespace cairn

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "apps/cairn/option_checks.h"
+#include "apps/cairn/options.h"
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <sstream>
 
-namespace cairn {
+namespace cairn::cli {
 
 CLI::Validator not_negative() {
   return CLI::Validator(
@@ -34,4 +34,4 @@ CLI::Validator byte_size() {
   return CLI::Validator(convert, "SIZE");
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cairn/text/chat_template.h"
+#include "cairn/text/chat.h"
 
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
 #include <algorithm>
+#include <span>
 
 #include "cairn/testing/any_text.h"
 #include "cairn/testing/tokenizer_data.h"
@@ -168,6 +169,65 @@ TEST(ChatTemplate, NamesGoBothWays) {
   EXPECT_EQ(parse_chat_role("developer"), ChatRole::kSystem);
   EXPECT_EQ(parse_chat_role("assistant"), ChatRole::kAssistant);
   EXPECT_EQ(parse_chat_role("user<|im_end|>").error().code, ErrorCode::kInvalidArgument);
+}
+
+// The ids of kTalk's answer as the template's text would give them, after those of the turns before it.
+std::vector<TokenId> encoded_answer(const Tokenizer& tokenizer, ChatFamily family) {
+  const std::span<const ChatMessage> talk(kTalk);
+  const std::size_t opened = render_chat(family, talk.first(2), true).size();
+  const std::vector<ChatSegment> segments = render_chat(family, talk, true);
+  const std::vector<TokenId> before = encode_chat(tokenizer, std::span(segments).first(opened));
+  const std::vector<TokenId> all = encode_chat(tokenizer, std::span(segments).first(opened + 1));
+  return {all.begin() + static_cast<std::ptrdiff_t>(before.size()), all.end()};
+}
+
+TEST(Conversation, GivesTheTokensOfTheWholeChat) {
+  for (const auto& tokenizer : testing::all_tokenizers()) {
+    for (const ChatFamily family : kAll) {
+      Conversation conversation(*tokenizer, family, kTalk[0].content);
+      conversation.ask(kTalk[1].content);
+      EXPECT_EQ(conversation.tokens(), encode_chat(*tokenizer, render_chat(family, std::span(kTalk).first(2), true)));
+      conversation.answer(kTalk[2].content, encoded_answer(*tokenizer, family));
+      conversation.ask(kTalk[3].content);
+      EXPECT_EQ(conversation.tokens(), encode_chat(*tokenizer, render_chat(family, kTalk, true)));
+    }
+  }
+}
+
+TEST(Conversation, KeepsTheIdsThatWereDrawn) {
+  const auto tokenizer = testing::must_make(testing::bpe_data());
+  const std::vector<TokenId> drawn = {'H', 'e', 'l', 'l', 'o'};  // which encoding the text again would merge
+  ASSERT_NE(encoded_answer(*tokenizer, ChatFamily::kChatML), drawn);
+  Conversation conversation(*tokenizer, ChatFamily::kChatML, kTalk[0].content);
+  conversation.ask(kTalk[1].content);
+  std::vector<TokenId> expected = conversation.tokens();
+  const std::size_t asked = expected.size();
+  conversation.answer(kTalk[2].content, drawn);
+  conversation.ask(kTalk[3].content);
+  const std::vector<TokenId> whole = encode_chat(*tokenizer, render_chat(ChatFamily::kChatML, kTalk, true));
+  expected.insert(expected.end(), drawn.begin(), drawn.end());
+  const std::size_t known = asked + encoded_answer(*tokenizer, ChatFamily::kChatML).size();
+  expected.insert(expected.end(), whole.begin() + static_cast<std::ptrdiff_t>(known), whole.end());
+  EXPECT_EQ(conversation.tokens(), expected);
+}
+
+TEST(Conversation, TakesBackAQuestionAndForgets) {
+  const auto tokenizer = testing::must_make(testing::bpe_data());
+  Conversation conversation(*tokenizer, ChatFamily::kChatML, kTalk[0].content);
+  conversation.ask(kTalk[1].content);
+  const std::vector<TokenId> first = conversation.tokens();
+  conversation.answer(kTalk[2].content, encoded_answer(*tokenizer, ChatFamily::kChatML));
+  const std::vector<TokenId> answered = conversation.tokens();
+  conversation.ask(kTalk[3].content);
+  const std::vector<TokenId> second = conversation.tokens();
+  conversation.retract();
+  EXPECT_EQ(conversation.tokens(), answered);
+  conversation.ask(kTalk[3].content);
+  EXPECT_EQ(conversation.tokens(), second);
+  conversation.clear();
+  EXPECT_TRUE(conversation.tokens().empty());
+  conversation.ask(kTalk[1].content);
+  EXPECT_EQ(conversation.tokens(), first);  // the system's turn stays
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "apps/cairn/chat_loop.h"
+#include "apps/cairn/run.h"
 
 #include <unistd.h>
 
@@ -9,12 +9,10 @@
 #include <string>
 #include <utility>
 
-#include "apps/cairn/answer.h"
-#include "apps/cairn/conversation.h"
-#include "apps/cairn/interrupt.h"
-#include "apps/cairn/line_reader.h"
+#include "apps/cairn/input.h"
+#include "apps/cairn/terminal.h"
 
-namespace cairn {
+namespace cairn::cli {
 namespace {
 
 class Chat {
@@ -63,6 +61,31 @@ class Chat {
 
 }  // namespace
 
+GenerationHooks AnswerView::hooks() {
+  return {.prefill = {.on_progress = progress_.counter(), .cancel = &interrupt_flag()},
+          .on_logits = [this](std::span<const float>) { progress_.finish(); },
+          .on_step = [this](const GenerationStep& step) { return print(step.text); }};
+}
+
+Status AnswerView::finish() {
+  progress_.finish();
+  return print("\n");
+}
+
+Status AnswerView::print(const std::string& text) const {
+  if (show_ && !(std::cout << text << std::flush)) {
+    return fail(ErrorCode::kIo, "cannot write to standard output");
+  }
+  return {};
+}
+
+std::string answer_figures(const Generated& answer) {
+  return "prompt " + std::to_string(answer.prompt_tokens) + " tokens, reused " + std::to_string(answer.reused_tokens) +
+         ", first token " + format_number(answer.first_token_s, 3) + " s, " + std::to_string(answer.ids.size()) +
+         " tokens at " + format_number(answer.decode_rate(), 1) + " per second, KV " +
+         format_bytes(static_cast<double>(answer.kv_bytes));
+}
+
 Status chat_loop(Engine& engine, const RunOptions& options, ChatFamily family, Sampler& sampler) {
   const bool terminal = isatty(STDIN_FILENO) == 1;
   if (terminal) {
@@ -93,4 +116,4 @@ Status chat_loop(Engine& engine, const RunOptions& options, ChatFamily family, S
   return {};
 }
 
-}  // namespace cairn
+}  // namespace cairn::cli

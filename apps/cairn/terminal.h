@@ -1,15 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-// A progress bar on standard error, drawn only when that is a terminal.
+// What people read: numbers with units, tables, progress bars.
 #pragma once
 
 #include <chrono>
 #include <cstddef>
 #include <functional>
 #include <string>
+#include <vector>
 
-namespace cairn {
+namespace cairn::cli {
 
-// Thread-compatible. The line is erased when the bar is destroyed.
+std::string format_bytes(double bytes);                           // "768 B", "10.5 MiB"
+std::string format_number(double value, int digits);              // `digits` after the point
+std::string plural(std::size_t count, const std::string& thing);  // "1 block", "2 blocks"
+
+// Columns: the first flush left, the others flush right.
+// The first row is the head. Rows may not be longer than the head.
+std::string format_table(const std::vector<std::vector<std::string>>& rows);
+
+// A progress bar on standard error, drawn only when that is a terminal. Thread-compatible. The line is erased when the
+// bar is destroyed.
 class Progress {
  public:
   explicit Progress(std::string label);
@@ -32,4 +42,4 @@ class Progress {
   double begin_fraction_ = 0;
 };
 
-}  // namespace cairn
+}  // namespace cairn::cli

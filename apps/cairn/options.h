@@ -2,9 +2,13 @@
 // What options accept beyond what CLI11 has.
 #pragma once
 
-#include "apps/cairn/cli_fwd.h"
+// Names of CLI11: a header that includes all of it makes every file compile it.
+namespace CLI {
+class App;
+class Validator;
+}  // namespace CLI
 
-namespace cairn {
+namespace cairn::cli {
 
 // For unsigned values, which CLI11 would let wrap around.
 CLI::Validator not_negative();
@@ -15,4 +19,4 @@ CLI::Validator number_between(double least, double most);
 // Turns "512MiB" or "2GB" (both powers of two) into bytes.
 CLI::Validator byte_size();
 
-}  // namespace cairn
+}  // namespace cairn::cli
