@@ -78,7 +78,7 @@ struct TokenizerFamily {
   Result<std::unique_ptr<const Tokenizer>> (*make)(TokenizerData data);
 };
 
-constexpr TokenizerFamily kFamilies[] = {
+constexpr TokenizerFamily kTokenizerFamilies[] = {
     {.name = "llama", .make = text::make_spm_tokenizer},
     {.name = "gpt2", .make = text::make_bpe_tokenizer},
 };
@@ -126,7 +126,7 @@ std::string Tokenizer::decode(std::span<const TokenId> ids, const DecodeOptions&
 
 Result<std::unique_ptr<const Tokenizer>> make_tokenizer(TokenizerData data) {
   std::string supported;
-  for (const TokenizerFamily& family : kFamilies) {
+  for (const TokenizerFamily& family : kTokenizerFamilies) {
     if (data.model == family.name) return family.make(std::move(data));
     supported += (supported.empty() ? "" : ", ") + std::string(family.name);
   }
