@@ -1,4 +1,4 @@
-# `cmake --install` gives libraries, headers, the command and a package: find_package(cairn), target cairn::cairn.
+# `cmake --install` gives the library, the public headers of include/, the command and a package: find_package(cairn), target cairn::cairn.
 include(CMakePackageConfigHelpers)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/cairn)
 
@@ -7,8 +7,8 @@ foreach(module IN LISTS CAIRN_MODULES)
   list(APPEND targets cairn_${module})
 endforeach()
 set_target_properties(cairn_options PROPERTIES EXPORT_NAME options)
-install(TARGETS ${targets} EXPORT cairnTargets FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
-        FILE_SET unproven DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(TARGETS ${targets} EXPORT cairnTargets)
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/cairn DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
 install(EXPORT cairnTargets NAMESPACE cairn:: DESTINATION ${package_dir})
 install(TARGETS cairn_cli)
 

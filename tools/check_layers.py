@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-SOURCE_DIRS = ("cairn", "apps", "bench", "fuzz", "examples")
+SOURCE_DIRS = ("include", "cairn", "apps", "bench", "fuzz", "examples")
 SUFFIXES = {".h", ".cc"}
 
 # Header-only support for tests. It stands outside layers.txt because nothing but a test may see it. A header of it may
@@ -50,6 +50,7 @@ OWNERS = [
 LAYER_LINE = re.compile(r"^([a-z]+):([ a-z]*)$")
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]')
 MODULE_INCLUDE = re.compile(r"^cairn/([a-z_]+)/")
+STANDARD_HEADER = re.compile(r"^[a-z_]+$")
 STDOUT = re.compile(r"\bstd::cout\b|(?<![\w:])(?:std::)?(?:printf|puts|putchar)\s*\(|\bfprintf\s*\(\s*stdout\b")
 USING_NAMESPACE = re.compile(r"\busing\s+namespace\b")
 THROW = re.compile(r"\bthrow\b")
@@ -140,6 +141,10 @@ def check_include(root, path, module, included, layers):
         if pattern.search(included) and not may_own(path, owners):
             return f"<{included}> may be included only by {owner_names(owners)}"
     target = MODULE_INCLUDE.match(included)
+    if path.startswith("include/") and (target or not (included.startswith("cairn/") or STANDARD_HEADER.match(included))):
+        return f"a public header includes the standard library and other public headers, not '{included}'"
+    if path.startswith("examples/") and target:
+        return f"an example sees the public headers alone, not '{included}'"
     if not target:
         return None
     target = target[1]

@@ -170,6 +170,14 @@ class CheckLayers(unittest.TestCase):
         self.assert_clean("cairn/codec/b.h", "namespace cairn {\nnamespace {\nstruct Unit {\n};\n}  // namespace\n"
                                              "struct Unit;\nstruct Units {\n  struct Unit {\n  };\n};\n")
 
+    def test_public_headers_show_nothing_of_the_inside(self):
+        self.assert_clean("include/cairn/a.h", '#include <vector>\n#include "cairn/b.h"\n')
+        self.assert_caught("include/cairn/a.h", '#include "cairn/base/a.h"\n', "include/cairn/a.h:1", "public header")
+        self.assert_caught("include/cairn/a.h", "#include <sys/types.h>\n", "include/cairn/a.h:1", "public header")
+        self.write("include/cairn/a.h", "\n")
+        self.assert_clean("examples/a.cc", "#include <cairn/a.h>\n")
+        self.assert_caught("examples/a.cc", "#include <cairn/base/a.h>\n", "examples/a.cc:1", "public headers alone")
+
     def test_throw(self):
         self.assert_caught("cairn/base/a.cc", "\nvoid f() { throw 1; }\n", "cairn/base/a.cc:2", "throw")
         self.assert_clean("cairn/base/a.cc", '/* may\nthrow */ auto s = "throw"; auto r = R"(throw)"; // throw\n')

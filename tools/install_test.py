@@ -22,6 +22,10 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         prefix, outside = Path(scratch) / "prefix", Path(scratch) / "build"
         run(cmake, "--install", build, "--prefix", prefix)
+        installed = sorted(path.name for path in (prefix / "include").rglob("*") if path.is_file())
+        public = sorted(path.name for path in (ROOT / "include/cairn").glob("*.h"))
+        if installed != public:
+            sys.exit(f"installed headers are {installed}, the public ones {public}")
         run(cmake, "-S", ROOT / "examples", "-B", outside, f"-DCMAKE_PREFIX_PATH={prefix}",
             f"-DCMAKE_CXX_COMPILER={compiler}", "-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_CXX_FLAGS=-Wall -Wextra -Werror")
         run(cmake, "--build", outside)

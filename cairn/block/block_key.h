@@ -12,10 +12,9 @@
 
 #include "cairn/base/hash.h"
 #include "cairn/block/shape.h"
+#include "cairn/tokens.h"
 
 namespace cairn {
-
-using TokenId = std::int32_t;
 
 // Everything besides tokens and tenant that decides the bytes of a block. Two caches may exchange blocks exactly when
 // their fingerprints are equal.

@@ -15,26 +15,11 @@
 
 #include "cairn/base/result.h"
 #include "cairn/engine/engine.h"
+#include "cairn/generation.h"
 #include "cairn/text/sampler.h"
 #include "cairn/text/text_stream.h"
 
 namespace cairn {
-
-struct GenerationOptions {
-  std::size_t max_tokens = 512;     // at least 1
-  std::vector<std::string> stop{};  // the text ends before the first of them
-  bool ignore_eos = false;          // end-of-generation tokens count like any other
-  bool continues_text = false;      // the answer goes on in the prompt's text: a space in front is kept
-};
-
-enum class StopReason : std::uint8_t {
-  kEnd,        // the model drew an end-of-generation token
-  kString,     // a stop string came
-  kLength,     // max_tokens were drawn
-  kContext,    // the context is full
-  kCancelled,  // the caller asked for it
-};
-std::string_view stop_reason_name(StopReason reason);  // "end", "string", "length", "context", "interrupted"
 
 // One token, and what became certain with it.
 struct GenerationStep {
@@ -76,19 +61,6 @@ struct GenerationHooks {
   std::function<void(std::span<const float> logits)> on_logits{};
   // Each step at once, and at the end what was held back. An error ends generate() with it.
   std::function<Status(const GenerationStep&)> on_step{};
-};
-
-struct Generated {
-  std::vector<TokenId> ids{};  // see GenerationState::ids()
-  std::string text{};
-  StopReason stop = StopReason::kEnd;
-  std::size_t prompt_tokens = 0;
-  std::size_t reused_tokens = 0;
-  std::size_t kv_bytes = 0;  // that the sequence holds at the end
-  double first_token_s = 0;  // from the call to the first token
-  double decode_s = 0;       // of all tokens after the first
-
-  double decode_rate() const { return ids.size() > 1 && decode_s > 0 ? double(ids.size() - 1) / decode_s : 0; }
 };
 
 // `tokens` is the whole text so far; the first sequence.size() of them are in the sequence already. The sampler counts

@@ -8,21 +8,10 @@
 #include <vector>
 
 #include "cairn/base/result.h"
+#include "cairn/store.h"
 #include "cairn/store/store.h"
 
 namespace cairn {
-
-struct StoreConfig {
-  std::vector<std::string> tiers;  // a folder, ram:SIZE, redis://..., unix://...
-  std::uint64_t disk_bytes = std::uint64_t{10} << 30;
-  std::uint64_t tenant_bytes = 0;  // most that one tenant may hold in a tier; 0: no limit of its own
-  std::string tenant;              // whose prefixes a command reads and writes; not a matter of opening
-  std::string policy = "cost";
-  std::int64_t ttl_s = 0;  // 0: blocks do not expire
-  std::string key_file;    // encrypts what is stored
-  bool required = false;   // a tier that does not open is an error
-  bool read_only = false;
-};
 
 struct OpenedStore {
   std::shared_ptr<Store> store;       // null when no tier opened

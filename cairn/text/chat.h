@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cairn/base/result.h"
+#include "cairn/chat.h"
 #include "cairn/text/tokenizer.h"
 
 namespace cairn {
@@ -24,15 +25,8 @@ Result<ChatFamily> parse_chat_family(std::string_view name);
 // Errors: kUnsupported, quoting the template's beginning and naming the flag that selects a family.
 Result<ChatFamily> detect_chat_family(std::optional<std::string_view> chat_template);
 
-enum class ChatRole : std::uint8_t { kSystem, kUser, kAssistant };
-
 // "system" (also "developer"), "user", "assistant". Errors: kInvalidArgument.
 Result<ChatRole> parse_chat_role(std::string_view name);
-
-struct ChatMessage {
-  ChatRole role = ChatRole::kUser;
-  std::string content;  // any bytes, used verbatim
-};
 
 enum class ChatSegmentKind : std::uint8_t {
   kMarkup,   // written by the template: its special tokens count

@@ -11,19 +11,10 @@
 #include <vector>
 
 #include "cairn/base/result.h"
+#include "cairn/generation.h"
 #include "cairn/text/vocabulary.h"
 
 namespace cairn {
-
-struct SamplerOptions {
-  float temperature = 0.8F;             // 0: the most likely token, always
-  std::int32_t top_k = 40;              // keep the k most likely; 0: all
-  float top_p = 0.95F;                  // keep the smallest set that reaches this probability; 1: all
-  float min_p = 0.05F;                  // drop what is less likely than this share of the most likely; 0: nothing
-  float repetition_penalty = 1.0F;      // above 1: tokens seen lately become less likely; 1: off
-  std::int32_t repetition_window = 64;  // how many tokens count as lately; 0: off
-  std::uint64_t seed = 0;
-};
 
 // Random numbers of our own (xoshiro256**), so that a seed means the same on every system.
 class SamplerRandom {

@@ -10,11 +10,9 @@
 #include <vector>
 
 #include "cairn/base/result.h"
+#include "cairn/tokens.h"
 
 namespace cairn {
-
-// The index of a token in its vocabulary.
-using TokenId = std::int32_t;
 
 // Values of tokenizer.ggml.token_type.
 enum class TokenType : std::uint8_t {
