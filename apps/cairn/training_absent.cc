@@ -2,7 +2,7 @@
 // In place of the training of codebooks where a build leaves faiss out (CAIRN_FAISS=OFF).
 #include <CLI/CLI.hpp>
 
-#include "apps/cairn/tune/tune_commands.h"
+#include "apps/cairn/commands.h"
 
 namespace cairn::cli {
 

@@ -6,7 +6,9 @@
 
 #include <cstdint>
 
+#include "cairn/base/half.h"
 #include "cairn/kernels/args.h"
+#include "cairn/kernels/matmul-inl.h"
 
 namespace cairn {
 namespace {
@@ -93,6 +95,43 @@ void merge_states(SoftmaxState a, SoftmaxState b, std::uint32_t rows, std::uint3
     const float* from = b.acc + std::size_t{r} * head_dim;
     for (std::uint32_t d = 0; d < head_dim; ++d) into[d] = fused(from[d], take, into[d] * keep);
   }
+}
+
+// Element types of raw pages, and rows of them.
+
+struct F16 {
+  using Type = std::uint16_t;
+  static float load(Type v) { return f16_to_f32(v); }
+  static Type store(float v) { return f32_to_f16(v); }
+  static constexpr float kMax = 65504.0f;
+};
+struct BF16 {
+  using Type = std::uint16_t;
+  static float load(Type v) { return bf16_to_f32(v); }
+  static Type store(float v) { return f32_to_bf16(v); }
+  static constexpr float kMax = 3.3895313892515355e38f;
+};
+struct F32 {
+  using Type = float;
+  static float load(Type v) { return v; }
+  static Type store(float v) { return v; }
+  static constexpr float kMax = __FLT_MAX__;
+};
+
+template <class E>
+void narrow(const float* x, std::size_t count, void* out) {
+  auto* to = static_cast<typename E::Type*>(out);
+  for (std::size_t i = 0; i < count; ++i) {
+    float value = x[i] == x[i] ? x[i] : 0.0f;
+    value = value > E::kMax ? E::kMax : (value < -E::kMax ? -E::kMax : value);
+    to[i] = E::store(value);
+  }
+}
+
+void widen_f16(const std::uint16_t* x, std::size_t count, float* out) {
+  std::size_t i = 0;
+  for (; i + kPanelRows <= count; i += kPanelRows) unpack_halves(reinterpret_cast<const std::uint8_t*>(x + i), out + i);
+  for (; i < count; ++i) out[i] = f16_to_f32(x[i]);
 }
 
 }  // namespace

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cairn/tune/clusters.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
@@ -8,6 +6,7 @@
 #include <limits>
 
 #include "cairn/testing/tune_units.h"
+#include "cairn/tune/choice.h"
 
 namespace cairn::tune {
 namespace {

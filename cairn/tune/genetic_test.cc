@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cairn/tune/genetic.h"
-
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
 #include <cmath>
 #include <limits>
+
+#include "cairn/tune/plan_search.h"
 
 namespace cairn::tune {
 namespace {

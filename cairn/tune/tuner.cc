@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "cairn/base/check.h"
-#include "cairn/tune/clusters.h"
 #include "cairn/tune/frontier.h"
 #include "cairn/tune/plan_search.h"
 

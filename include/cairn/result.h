@@ -9,7 +9,7 @@
 
 namespace cairn {
 
-// What went wrong, in terms a caller can act on. Commands end with a status for each code but kBusy, which servers say.
+// What went wrong, in terms a caller can act on. The command line maps each code to an exit status.
 enum class ErrorCode : std::uint8_t {
   kInvalidArgument,  // the caller asked for something that makes no sense
   kNotFound,         // a file, tensor or key that must exist does not

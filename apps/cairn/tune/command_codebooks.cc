@@ -6,12 +6,12 @@
 #include <string>
 #include <vector>
 
+#include "apps/cairn/commands.h"
 #include "apps/cairn/eval/eval_json.h"
 #include "apps/cairn/input.h"
 #include "apps/cairn/model_options.h"
 #include "apps/cairn/options.h"
 #include "apps/cairn/terminal.h"
-#include "apps/cairn/tune/tune_commands.h"
 #include "cairn/codec/codebooks.h"
 #include "cairn/train/train_codebooks.h"
 

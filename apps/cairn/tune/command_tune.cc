@@ -12,7 +12,6 @@
 #include "apps/cairn/input.h"
 #include "apps/cairn/options.h"
 #include "apps/cairn/terminal.h"
-#include "apps/cairn/tune/tune_commands.h"
 #include "apps/cairn/tune/tune_plan.h"
 #include "cairn/codec/plan_file.h"
 

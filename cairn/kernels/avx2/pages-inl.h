@@ -4,8 +4,8 @@
 
 #include <immintrin.h>
 
+#include "cairn/kernels/elementwise-inl.h"
 #include "cairn/kernels/prefetch-inl.h"
-#include "cairn/kernels/rows-inl.h"
 
 namespace cairn {
 namespace {

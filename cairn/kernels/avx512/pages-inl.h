@@ -7,7 +7,6 @@
 
 #include "cairn/kernels/elementwise-inl.h"
 #include "cairn/kernels/prefetch-inl.h"
-#include "cairn/kernels/rows-inl.h"
 
 namespace cairn {
 namespace {

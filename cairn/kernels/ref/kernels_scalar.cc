@@ -7,7 +7,6 @@
 #include "cairn/kernels/kernels.h"
 #include "cairn/kernels/matmul-inl.h"
 #include "cairn/kernels/plain_loops-inl.h"
-#include "cairn/kernels/rows-inl.h"
 
 namespace cairn {
 namespace {
