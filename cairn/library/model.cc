@@ -9,7 +9,7 @@
 #include "cairn/codec/plan.h"
 #include "cairn/gguf/gguf.h"
 #include "cairn/library/states.h"
-#include "cairn/store/open_store.h"
+#include "cairn/store/store.h"
 #include "cairn/version.h"
 
 namespace cairn {
