@@ -58,6 +58,17 @@ struct TraceText {
 
 }  // namespace
 
+const char* workload_name(WorkloadKind kind) {
+  switch (kind) {
+    case WorkloadKind::kDocument: return "document";
+    case WorkloadKind::kSeparate: return "separate";
+    case WorkloadKind::kChat: return "chat";
+    case WorkloadKind::kInterference: return "interference";
+    case WorkloadKind::kTrace: return "trace";
+  }
+  return "";
+}
+
 Result<Workload> Workload::make(WorkloadOptions options, double tokens_per_word, const TokenCounter& count,
                                 std::shared_ptr<const Trace> trace) {
   CAIRN_CHECK((options.kind == WorkloadKind::kTrace) == (trace != nullptr));

@@ -50,6 +50,8 @@ enum class WorkloadKind {
   kTrace,         // requests at recorded times
 };
 
+const char* workload_name(WorkloadKind kind);  // "document"
+
 struct WorkloadOptions {
   WorkloadKind kind = WorkloadKind::kDocument;
   std::size_t clients = 8;

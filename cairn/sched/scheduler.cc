@@ -224,7 +224,7 @@ void Scheduler::try_next(Turn& turn, KeySet& computing, BatchStep& plan) {
   }
   const std::size_t end = growth_end(*candidate.entry);
   if (turn.running > 0 && turn.bytes + bytes_beyond(request, end, turn.counted) > tenant.kv_bytes) {
-    if (candidate.first) turn.candidates.clear();  // nobody takes the room that it waits for
+    if (candidate.first) turn.candidates.clear();  // no other request takes the room that it waits for
     return;
   }
   turn.bytes += count_bytes(request, end, turn.counted);

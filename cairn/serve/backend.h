@@ -33,7 +33,7 @@ struct GenerateRequest {
   SamplerOptions sampler{};
   std::vector<std::string> stop{};  // the text ends before the first of them
   bool ignore_eos = false;
-  std::optional<std::uint32_t> logprobs{};  // of each token, and of so many likeliest ones beside it
+  std::optional<std::uint32_t> logprobs{};  // of each token, and of this many of the likeliest
   bool chat = false;                        // plain text continues the prompt; an answer begins anew
 };
 
@@ -142,7 +142,7 @@ class GenerateBackend {
   // max_tokens exceed the context), kOutOfBudget (it could never fit the tenant's KV budget), kBusy (too many wait, or
   // draining).
   virtual Result<std::shared_ptr<Generation>> submit(GenerateRequest request) = 0;
-  // How many of a tenant may be submitted at once when nobody else waits.
+  // How many requests of a tenant may be submitted at once when no others wait.
   virtual std::size_t max_at_once(const std::string& tenant) const = 0;
 
   // Takes no more requests and waits for those that run; the others end as kCancelled at the deadline. Flushes the

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Prefixes that an operator declares public: every tenant's cache holds their blocks from the start and for good, so a
-// hit on one tells nobody anything about anybody else.
+// Prefixes that an operator declares public. Every tenant's cache holds their blocks from the start and for good, so a hit
+// on one tells a tenant nothing about another one.
 #pragma once
 
 #include <cstddef>

@@ -43,7 +43,7 @@ class TextTurns {
     TextTurns* of_;
   };
 
-  // Waits; `client_gone` is asked a few times a second. A turn that is free is given whatever the two say.
+  // Waits; `client_gone` is asked a few times a second. A turn that is free is given even after the deadline.
   std::expected<Turn, NoTurn> take(std::string_view tenant, const std::function<bool()>& client_gone,
                                    Deadline deadline);
 
