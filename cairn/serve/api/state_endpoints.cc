@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the page and operators look at.
+// The state of the server, for the page and for operators.
 #include <charconv>
 #include <map>
 
@@ -33,7 +33,7 @@ OrderedJson loop_json(const LoopState& state) {
           {"codec", state.codec}};
 }
 
-// What the whole server does tells one tenant what the others do: their passes, and what they hit.
+// Figures of the whole server (passes, hits) would tell one tenant what the others do.
 OrderedJson loop_json_for(const LoopState& state, const std::string& tenant) {
   OrderedJson json = {{"running", 0}, {"waiting", 0}, {"max_running", state.max_running}, {"codec", state.codec}};
   for (const TenantState& one : state.tenants) {
