@@ -14,7 +14,7 @@
 #include "cairn/base/result.h"
 #include "cairn/load/figures.h"
 #include "cairn/load/http_client.h"
-#include "cairn/load/made_text.h"
+#include "cairn/load/workload.h"
 
 namespace cairn::load {
 
