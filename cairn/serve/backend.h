@@ -12,6 +12,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cairn/base/clock.h"
@@ -110,6 +111,32 @@ class Generation {
   std::deque<GeneratedPiece> pieces_;
   std::optional<GenerationResult> result_;
 };
+
+inline Generation::Event Generation::next(GeneratedPiece& piece, Deadline deadline) {
+  std::unique_lock lock(mutex_);
+  if (!changed_.wait_until(lock, deadline, [&] { return !pieces_.empty() || result_; })) return Event::kTimeout;
+  if (pieces_.empty()) return Event::kFinished;
+  piece = std::move(pieces_.front());
+  pieces_.pop_front();
+  return Event::kPiece;
+}
+
+inline void Generation::push(GeneratedPiece piece) {
+  if (cancelled()) return;
+  {
+    const std::lock_guard lock(mutex_);
+    pieces_.push_back(std::move(piece));
+  }
+  changed_.notify_all();
+}
+
+inline void Generation::finish(GenerationResult result) {
+  {
+    const std::lock_guard lock(mutex_);
+    result_ = std::move(result);
+  }
+  changed_.notify_all();
+}
 
 // What the page and /metrics show. Counters grow for ever.
 struct TenantState {

@@ -6,7 +6,6 @@
 #include "cairn/base/clock.h"
 #include "cairn/base/utf8.h"
 #include "cairn/serve/api/endpoints.h"
-#include "cairn/serve/api/page.h"
 
 namespace cairn::api {
 namespace {
