@@ -26,7 +26,7 @@ foreach(file IN LISTS files)
   string(APPEND rows "    {\"/${file}\", \"${type_${extension}}\", {reinterpret_cast<const char*>(kFile${number}), ${size}}},\n")
   math(EXPR number "${number} + 1")
 endforeach()
-file(WRITE ${OUT} "#include \"cairn/serve/api/page.h\"
+file(WRITE ${OUT} "#include \"cairn/serve/api/endpoints.h\"
 #include <vector>
 namespace cairn::api {
 namespace {

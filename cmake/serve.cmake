@@ -13,6 +13,7 @@ add_custom_command(
   DEPENDS ${page_files} ${PROJECT_SOURCE_DIR}/cmake/embed_page.cmake
   VERBATIM)
 target_sources(cairn_serve PRIVATE ${page_source})
+target_include_directories(cairn_serve SYSTEM PRIVATE ${TOMLPLUSPLUS_INCLUDE})
 target_link_libraries(cairn_serve PUBLIC nlohmann_json::nlohmann_json
                       PRIVATE PkgConfig::httplib PkgConfig::openssl PkgConfig::prometheus PkgConfig::spdlog)
 # JSON, logging and parsing of requests: their templates take longer to optimise than they will ever run.

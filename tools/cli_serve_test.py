@@ -129,7 +129,7 @@ class Serving(Server):
         self.assertLess(foreign, 21)
         self.assertGreater(foreign, 3)
 
-    def test_public_prefixes_are_everybodys(self):
+    def test_public_prefixes_are_for_all_tenants(self):
         public = self.file("public.json", json.dumps({"prompt": LONG}).encode())
         self.start(MODEL, "--public-prefix", public)
         self.assertGreater(self.complete()[1]["usage"]["prompt_tokens_details"]["cached_tokens"], 0)

@@ -93,7 +93,7 @@ class Page(Server):
         return reply
 
     def assert_quiet(self):
-        """Nothing in the console, nothing asked of anybody else."""
+        """Nothing in the console, nothing asked of another server."""
         self.assertEqual(page_browser.console_problems(self.browser), [])
         others = [url for url in page_browser.requested_urls(self.browser)
                   if not url.startswith((self.origin, "about:", "data:,"))]

@@ -4,7 +4,7 @@ import {byId, el, show} from './dom.js';
 import {bytes, count, oneLine, plural, tenantName} from './format.js';
 import {BLOCK_TOKENS, buildTree, childrenOf} from './tree.js';
 
-const MOST = 20000, AT_A_TIME = 200, LEAST_WAIT = 2000, CONTEXT = 40;
+const MAX_BLOCKS = 20000, AT_A_TIME = 200, LEAST_WAIT = 2000, CONTEXT = 40;
 
 let tree, summary, keys, problem, tiers = [], roots = [], rows = [];
 let asked = -Infinity, wait = LEAST_WAIT, seen = '', shown = '', asking = false, again = false;
@@ -149,7 +149,7 @@ function onKey(event) {
 function onClick(event) {
   const id = event.target.closest('[role=treeitem]')?.dataset.id;
   const item = rows.find(row => row.id === id);
-  // Whoever marks text to copy it does not mean to close the block.
+  // A click that ends a selection of text does not close the block.
   if (item && !(event.target.closest('.details') && String(getSelection()))) toggle(item);
 }
 
@@ -188,7 +188,7 @@ async function refresh() {
   asking = true;
   asked = performance.now();
   try {
-    take(await getJson(`/api/blocks?most=${MOST}&tiers=1`));
+    take(await getJson(`/api/blocks?max=${MAX_BLOCKS}&tiers=1`));
     problem.hidden = true;
     wait = Math.max(LEAST_WAIT, 10 * (performance.now() - asked));  // a large cache is not asked all the time
   } catch (error) {

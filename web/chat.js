@@ -41,7 +41,7 @@ function keepPlace() {
   }).observe(log);
 }
 
-// The record is there before the last byte; the server needs a moment to see that somebody has left.
+// The record is there before the last byte; the server needs a moment to see that a client has left.
 async function recordOf(id, stopped) {
   for (let tries = 0; tries < 10; ++tries) {
     if (stopped || tries > 0) await new Promise(resolve => setTimeout(resolve, 400));

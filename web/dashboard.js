@@ -15,7 +15,7 @@ const charts = {
     note: 'Of your latest requests'}),
   queue: new Chart('Queue', {
     id: 'queue', series: [{name: 'running', hue: 1}, {name: 'waiting', hue: 2}], format: count, whole: true, most: 2,
-    note: 'Requests of everybody'}),
+    note: 'Requests of all tenants'}),
   batch: new Chart('Batch occupancy', {
     id: 'batch', series: [{name: 'prompt rows', hue: 3}, {name: 'answer rows', hue: 1}], most: 4,
     whole: true, format: (value, axis) => axis ? count(value) : rate(value), note: 'Rows per pass, mean of 3 seconds'}),
@@ -65,12 +65,12 @@ function drawFigures({loop, tenant, first_token: first}) {
   if (first.requests)
     set('first', figure('first_p50', seconds(first.p50_s), first.p50_s), ' median, ', figure('first_p95', seconds(first.p95_s), first.p95_s), ' p95');
   else set('first', el('b', {}, '–'), ' no requests yet');
-  set('queue', figure('running', count(loop.running), loop.running), ` of ${count(loop.most_running)} running, `,
+  set('queue', figure('running', count(loop.running), loop.running), ` of ${count(loop.max_running)} running, `,
       figure('waiting', count(loop.waiting), loop.waiting), ' waiting');
   // A key among several tenants' is not told what the others do.
   if (loop.passes === undefined) set('batch', el('b', {}, '–'), ' for operators: --metrics-open');
   else set('batch', figure('last_batch', plural(loop.last_batch, 'request'), loop.last_batch), ' in the last pass');
-  if (loop.most_rows) charts.batch.quiet = `Rows per pass, mean of 3 seconds; at most ${count(loop.most_rows)}`;
+  if (loop.max_rows) charts.batch.quiet = `Rows per pass, mean of 3 seconds; at most ${count(loop.max_rows)}`;
   if (tenant) set('memory', figure('kv_bytes', bytes(tenant.kv_bytes), tenant.kv_bytes), ` of ${bytes(tenant.kv_budget)}`);
   const hits = tenant?.prompt_tokens ? tenant.cached_tokens / tenant.prompt_tokens : 0;
   if (tenant?.prompt_tokens) set('hits', figure('hit_rate', percent(hits), hits), ' of prompt tokens cached');

@@ -1,4 +1,4 @@
-// Elements without HTML text: whatever comes from the server or a person becomes a text node.
+// Elements without HTML text: text from the server or from a person becomes a text node.
 
 const SVG = 'http://www.w3.org/2000/svg';
 

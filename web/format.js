@@ -32,7 +32,7 @@ export const percent = share => `${(share * 100).toFixed(share > 0 && share < 0.
 export const rate = value => value >= 100 || value === 0 ? count(value) : value.toFixed(1);
 export const clock = unix => new Date(unix * 1000).toLocaleTimeString([], {hour12: false});
 export const plural = (number, one, many = one + 's') => `${count(number)} ${number === 1 ? one : many}`;
-export const tenantName = name => name === '' ? 'everybody' : name;
+export const tenantName = name => name === '' ? 'all clients' : name;
 
 // The first words of a text on one line.
 export const oneLine = text => text.replace(/\s+/g, ' ').trim();

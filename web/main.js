@@ -69,7 +69,7 @@ function onAnswer(state, error) {
 
 function askForKey(wrong) {
   const dialog = byId('key-dialog');
-  show(byId('key-why'), wrong ? 'The server does not know this key. Check it, or ask whoever runs the server.'
+  show(byId('key-why'), wrong ? 'The server does not know this key. Check it, or ask the operator of the server.'
                               : 'This server answers only those who have a key.');
   byId('key-dialog').dataset.wrong = String(wrong);
   if (dialog.open) return;

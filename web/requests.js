@@ -78,7 +78,7 @@ function explain(record) {
       (usage.completion_tokens > 1 && after > 0 && record.choices === 1 ? ` at ${rate((usage.completion_tokens - 1) / after)} tokens/s` : '')],
     ['First token', timing.first_token_s ? `after ${seconds(timing.first_token_s)}` : 'none'],
     ['Longest wait between tokens', timing.longest_gap_s ? seconds(timing.longest_gap_s) : '–'],
-    ...(usage.preempted ? [['Made room for others', plural(usage.preempted, 'time')]] : [])];
+    ...(usage.preempted ? [['Preempted', plural(usage.preempted, 'time')]] : [])];
   return [
     el('p', {class: 'lead', id: 'explanation'}, record.explanation),
     record.error && el('p', {class: 'problem'}, record.error),

@@ -189,4 +189,29 @@ Result<std::optional<std::size_t>> count_tokens(const HttpClient& client, const 
   return json.at("tokens").size();
 }
 
+Status choose_models(std::span<Target> targets, DeadlineWatch& watch, const std::string& given,
+                     std::chrono::milliseconds timeout) {
+  for (Target& target : targets) {
+    auto first = first_model(HttpClient(target, watch), timeout);
+    if (!first && (given.empty() || first.error().code != ErrorCode::kInvalidArgument)) {
+      return std::unexpected(std::move(first).error());
+    }
+    target.model = given.empty() ? *std::move(first) : given;
+  }
+  return {};
+}
+
+Result<TokenLengths> token_lengths(const HttpClient& client, std::uint64_t seed, std::chrono::milliseconds timeout) {
+  constexpr std::size_t kSampleWords = 500;
+  const std::string sample = made_words({seed, "cairn.load.sample"}, kSampleWords);
+  CAIRN_TRY(const auto tokens, count_tokens(client, sample, timeout));
+  if (!tokens || *tokens == 0) return TokenLengths{};
+  return TokenLengths{.count = [&client, timeout](const std::string& text) -> Result<std::size_t> {
+                        CAIRN_TRY(const auto counted, count_tokens(client, text, timeout));
+                        if (counted) return *counted;
+                        return fail(ErrorCode::kIo, client.target().name + ": /tokenize answered before and fails now");
+                      },
+                      .per_word = static_cast<double>(*tokens) / kSampleWords};
+}
+
 }  // namespace cairn::load

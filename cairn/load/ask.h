@@ -4,14 +4,17 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "cairn/base/result.h"
 #include "cairn/load/figures.h"
 #include "cairn/load/http_client.h"
+#include "cairn/load/workload.h"
 
 namespace cairn::load {
 
@@ -43,8 +46,21 @@ std::string ask(const HttpClient& client, Question question, const AskOptions& o
 // The first of /v1/models. Errors: kIo (unreachable), kInvalidArgument (no list of models, a wrong key).
 Result<std::string> first_model(const HttpClient& client, std::chrono::milliseconds timeout);
 
+// Gives each target its model: the one given, or the first of its list where that is empty. A given model is also right
+// for a server without a list. Errors: those of first_model.
+Status choose_models(std::span<Target> targets, DeadlineWatch& watch, const std::string& given,
+                     std::chrono::milliseconds timeout);
+
 // By POST /tokenize, as cairn, llama-server have it ({"content"}). Nothing: the server does not offer it. Errors: kIo.
 Result<std::optional<std::size_t>> count_tokens(const HttpClient& client, const std::string& text,
                                                 std::chrono::milliseconds timeout);
+
+// How long texts are in a server's tokens.
+struct TokenLengths {
+  TokenCounter count;   // empty: the server does not count
+  double per_word = 1;  // of made_words
+};
+// Tried on made-up text of `seed`. The client must outlive what is returned. Errors: kIo.
+Result<TokenLengths> token_lengths(const HttpClient& client, std::uint64_t seed, std::chrono::milliseconds timeout);
 
 }  // namespace cairn::load

@@ -319,5 +319,34 @@ TEST_F(FakeServerTest, FactsAreAskedFor) {
   EXPECT_THAT(first_model(client(), timeout).error().message, HasSubstr("http://127.0.0.1:1: no connection"));
 }
 
+TEST_F(FakeServerTest, AModelIsGivenOrTheFirstOfTheList) {
+  const milliseconds timeout(20000);
+  std::vector<Target> targets = {target_, target_};
+  EXPECT_EQ(choose_models(targets, watch_, "", timeout).error().code, ErrorCode::kInvalidArgument);
+  EXPECT_TRUE(choose_models(targets, watch_, "given", timeout)) << "a server may have no list";
+  EXPECT_EQ(targets[1].model, "given");
+  has_facts_ = true;
+  ASSERT_TRUE(choose_models(targets, watch_, "", timeout));
+  EXPECT_EQ(targets[0].model, "one");
+  targets[1] = *parse_target("http://127.0.0.1:1");
+  EXPECT_EQ(choose_models(targets, watch_, "given", timeout).error().code, ErrorCode::kIo);
+}
+
+TEST_F(FakeServerTest, LengthsAreCountedWhereTheServerCounts) {
+  const milliseconds timeout(20000);
+  const HttpClient counting = client();
+  auto lengths = token_lengths(counting, 1, timeout);
+  ASSERT_TRUE(lengths);
+  EXPECT_EQ(lengths->count, nullptr);
+  EXPECT_EQ(lengths->per_word, 1);
+  has_facts_ = true;
+  lengths = token_lengths(counting, 1, timeout);
+  ASSERT_TRUE(lengths);
+  EXPECT_EQ(lengths->per_word, 3 / 500.0);
+  EXPECT_EQ(*lengths->count("any text"), 3u);
+  has_facts_ = false;
+  EXPECT_THAT(lengths->count("any text").error().message, HasSubstr("answered before and fails now"));
+}
+
 }  // namespace
 }  // namespace cairn::load

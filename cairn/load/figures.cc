@@ -140,6 +140,26 @@ RoundSummary summarize_round(std::span<const Record> records, const LatencyTarge
   return summary;
 }
 
+RoundSummary sum_rounds(std::span<const RoundSummary> rounds) {
+  RoundSummary sum;
+  for (const RoundSummary& round : rounds) {
+    sum.requests += round.requests;
+    sum.succeeded += round.succeeded;
+    for (const auto& [kind, count] : round.errors) sum.errors[kind] += count;
+    if (sum.first_error.empty()) sum.first_error = round.first_error;
+    sum.seconds += round.seconds;
+    sum.prompt_tokens += round.prompt_tokens;
+    sum.output_tokens += round.output_tokens;
+    sum.cached_tokens += round.cached_tokens;
+    sum.pieces += round.pieces;
+    sum.late += round.late;
+    sum.max_late_s = std::max(sum.max_late_s, round.max_late_s);
+    sum.uncounted += round.uncounted;
+    sum.streams_ended_early += round.streams_ended_early;
+  }
+  return sum;
+}
+
 std::span<const Figure> all_figures() {
   return kFigures;
 }

@@ -79,6 +79,9 @@ struct RoundSummary {
 
 RoundSummary summarize_round(std::span<const Record> records, const LatencyTarget& target);
 
+// The counts of several rounds; without their figures.
+RoundSummary sum_rounds(std::span<const RoundSummary> rounds);
+
 // The figures that are reported, in order.
 struct Figure {
   const char* key;    // in JSON

@@ -69,6 +69,27 @@ TEST(RoundSummary, WhatTheServerDoesNotTellIsAbsent) {
   EXPECT_EQ(summary.gap_s.p50, 1);
 }
 
+TEST(RoundSummary, CountsOfRoundsAreAdded) {
+  Record failed = record(0, {1}, 1), late = record(0, {2, 3}, 2);
+  failed.error = "timeout";
+  late.sent_s = 1.5;
+  late.usage = {};
+  const std::vector<RoundSummary> rounds = {summarize_round(std::vector{record(0, {1, 2}, 4), late}, {}),
+                                            summarize_round(std::vector{failed, failed}, {}),
+                                            summarize_round(std::vector{failed, record(0, {1}, 1)}, {})};
+  const RoundSummary sum = sum_rounds(rounds);
+  EXPECT_EQ(sum.requests, 6u);
+  EXPECT_EQ(sum.succeeded, 3u);
+  EXPECT_EQ(sum.errors.at("timeout"), 3u);
+  EXPECT_EQ(sum.first_error, "timeout");
+  EXPECT_EQ(sum.output_tokens, 5u);
+  EXPECT_EQ(sum.pieces, 5u);
+  EXPECT_EQ(sum.late, 1u);
+  EXPECT_EQ(sum.max_late_s, 1.5);
+  EXPECT_EQ(sum.uncounted, 1u);
+  EXPECT_EQ(sum_rounds({}).requests, 0u);
+}
+
 TEST(RoundSummary, NothingGivesNothing) {
   const RoundSummary summary = summarize_round({}, {.first_token_s = 1, .token_s = {}});
   EXPECT_EQ(summary.goodput, std::nullopt);

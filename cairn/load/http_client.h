@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// HTTP requests that end in time, whatever the server does.
+// HTTP requests that end in time even where the server misbehaves.
 #pragma once
 
 #include <chrono>
@@ -60,7 +60,7 @@ constexpr std::size_t kMaxBody = std::size_t{64} << 20;  // bytes that are kept 
 std::string longer_than_most();                          // that it has more, in words
 
 enum class HttpOutcome : std::uint8_t {
-  kAnswered,  // a whole answer, of whatever status
+  kAnswered,  // a whole answer, of any status
   kRefused,   // no connection
   kTimeout,   // not answered to the end in time
   kClosed,    // the connection ended early, or said what is not HTTP

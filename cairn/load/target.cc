@@ -55,4 +55,20 @@ Result<Target> parse_target(std::string_view text) {
   return target;
 }
 
+Result<std::vector<Target>> parse_targets(std::span<const std::string> texts, const std::string& key,
+                                          const std::string& authorities) {
+  if (key.find_first_of("\r\n") != key.npos) return fail(ErrorCode::kInvalidArgument, "a key is one line");
+  std::vector<Target> targets;
+  for (const std::string& text : texts) {
+    CAIRN_TRY(Target target, parse_target(text));
+    if (std::ranges::find(targets, target.name, &Target::name) != targets.end()) {
+      return fail(ErrorCode::kInvalidArgument, "two servers are named '" + target.name + "'; use --url NAME=URL");
+    }
+    target.key = key;
+    target.authorities = authorities;
+    targets.push_back(std::move(target));
+  }
+  return targets;
+}
+
 }  // namespace cairn::load

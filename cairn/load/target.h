@@ -2,8 +2,10 @@
 // A server to be measured, as the command line names it.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "cairn/base/result.h"
 
@@ -24,5 +26,10 @@ struct Target {
 // [NAME=]URL with http or https; a trailing slash and a trailing /v1 are left off. Without a name it is host:port.
 // Errors: kInvalidArgument.
 Result<Target> parse_target(std::string_view text);
+
+// Several, all with the same key and authorities. Errors: kInvalidArgument also for two of one name and for a key of
+// several lines.
+Result<std::vector<Target>> parse_targets(std::span<const std::string> texts, const std::string& key,
+                                          const std::string& authorities);
 
 }  // namespace cairn::load

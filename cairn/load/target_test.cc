@@ -40,6 +40,20 @@ TEST(Target, WrongOnesAreRefusedByName) {
   }
 }
 
+TEST(Target, SeveralHaveOneKeyAndDifferentNames) {
+  const std::vector<std::string> two = {"a=http://host", "b=http://host"}, same = {"a=http://host", "a=http://other"};
+  const auto targets = parse_targets(two, "secret", "ca.pem");
+  ASSERT_TRUE(targets);
+  ASSERT_EQ(targets->size(), 2u);
+  EXPECT_EQ((*targets)[1].name, "b");
+  for (const Target& target : *targets) {
+    EXPECT_EQ(target.key, "secret");
+    EXPECT_EQ(target.authorities, "ca.pem");
+  }
+  EXPECT_EQ(parse_targets(same, "", "").error().message, "two servers are named 'a'; use --url NAME=URL");
+  EXPECT_EQ(parse_targets(two, "two\nlines", "").error().message, "a key is one line");
+}
+
 TEST(Target, AnyTextIsATargetOrAnError) {
   EXPECT_TRUE(rc::check([](const std::string& text) {
     const auto target = parse_target("http://" + text);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The shapes of load, as plans for rounds. A plan is the same for all servers.
+// The shapes of load, as plans for rounds, and the text that they are made of. A plan is the same for all servers.
 #pragma once
 
 #include <cstddef>
@@ -7,13 +7,40 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "cairn/base/random.h"
 #include "cairn/base/result.h"
-#include "cairn/load/made_text.h"
 #include "cairn/trace/trace.h"
 
 namespace cairn::load {
+
+// Made-up text of common words, the same for the same seed: `words` words, each behind a blank, so that texts can be
+// joined without changing their tokens.
+std::string made_words(SeededRandom random, std::size_t words);
+
+// What the server's tokenizer makes of a text.
+using TokenCounter = std::function<Result<std::size_t>(const std::string& text)>;
+
+// Text by the number of its words: text(n) is a prefix of text(n + 1).
+using TextOfWords = std::function<std::string(std::size_t words)>;
+
+struct SizedText {
+  std::string text;
+  std::size_t words = 0;
+  std::size_t tokens = 0;
+};
+
+// A prefix of about `tokens` tokens, at most a hundredth off unless words are that long; fewer when `max_words` words
+// are not enough. `tokens_per_word` is a first guess; without a counter it is all there is. Requires:
+// tokens_per_word > 0.
+Result<SizedText> sized_text(const TextOfWords& text, std::size_t max_words, std::size_t tokens, double tokens_per_word,
+                             const TokenCounter& count);
+
+// The first words of `text` with what stands between them; all of it when it has no more.
+std::string first_words(std::string_view text, std::size_t words);
+std::size_t count_words(std::string_view text);
 
 // Texts are made when they are needed: a trace at full length is larger than memory. Any thread may make them.
 struct TurnSpec {
@@ -49,6 +76,8 @@ enum class WorkloadKind {
   kInterference,  // a long prompt comes while others get their answers
   kTrace,         // requests at recorded times
 };
+
+const char* workload_name(WorkloadKind kind);  // "document"
 
 struct WorkloadOptions {
   WorkloadKind kind = WorkloadKind::kDocument;

@@ -64,7 +64,8 @@ void Scheduler::advanced(RequestId id, std::size_t held, std::size_t known) {
   }
 }
 
-// All but the one with the prompt's last token, which is computed anew for the logits.
+// Blocks of the prompt within these tokens, without the block of its last token, which is computed again for the
+// logits.
 std::size_t Scheduler::keyed_blocks(const SchedRequest& request, std::size_t tokens) const {
   return std::min({request.keys.size(), tokens / kBlockTokens, (request.prompt_tokens - 1) / kBlockTokens});
 }
@@ -120,7 +121,7 @@ RequestId Scheduler::preempt_newest(std::size_t tenant) {
   return 0;
 }
 
-// What the next pass needs is there before it begins.
+// Preempts until the next pass fits into each tenant's memory.
 void Scheduler::make_room(BatchStep& plan) {
   for (std::size_t tenant = 0; tenant < options_.tenants.size(); ++tenant) {
     while (running(tenant) > 1) {
@@ -168,8 +169,8 @@ void Scheduler::start_some(BatchStep& plan, double now_s, const Cached& cached) 
   if (all.empty()) return;
   KeySet computing = being_computed();
   while (running_.size() < options_.max_running) {
-    // Between tenants nothing counts but what each of them got: how long its queue is, or how old, gives it no right to
-    // the places of the others.
+    // Tenants are compared by what they have got. The length or the age of a tenant's queue gives it no right to the
+    // places of others.
     const auto next = std::ranges::min_element(all, {}, [&](const Turn& turn) {
       return std::tuple(turn.candidates.empty(), turn.running, last_start_[turn.tenant]);
     });
@@ -196,7 +197,7 @@ std::vector<Scheduler::Turn> Scheduler::turns(double now_s, const Cached& cached
   return found;
 }
 
-// Those who go first by arrival; then the longest prefix, then arrival.
+// Preempted requests and those out of patience first, by arrival; then the longest cached prefix, then arrival.
 std::vector<Scheduler::Candidate> Scheduler::candidates(std::size_t tenant, std::size_t most, double now_s,
                                                         const Cached& cached) {
   std::vector<Candidate> found;
@@ -224,7 +225,7 @@ void Scheduler::try_next(Turn& turn, KeySet& computing, BatchStep& plan) {
   }
   const std::size_t end = growth_end(*candidate.entry);
   if (turn.running > 0 && turn.bytes + bytes_beyond(request, end, turn.counted) > tenant.kv_bytes) {
-    if (candidate.first) turn.candidates.clear();  // nobody takes the room that it waits for
+    if (candidate.first) turn.candidates.clear();  // no other request takes the room that it waits for
     return;
   }
   turn.bytes += count_bytes(request, end, turn.counted);

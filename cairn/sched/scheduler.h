@@ -41,10 +41,10 @@ struct SchedulerOptions {
   struct Tenant {
     std::size_t kv_bytes = 0;  // for requests; what `held` takes comes on top
     std::size_t max_running = SIZE_MAX;
-    KeySet held{};  // blocks that stay in memory whatever runs
+    KeySet held{};  // blocks that always stay in memory
   };
   std::vector<Tenant> tenants{};                          // SchedRequest::tenant is an index
-  std::function<std::size_t(std::size_t)> bytes_for{};    // KV bytes of a sequence of so many tokens
+  std::function<std::size_t(std::size_t)> bytes_for{};    // KV bytes of a sequence, by its tokens
   std::function<std::size_t(std::size_t)> block_bytes{};  // of one full block in it, by its number
 };
 

@@ -12,6 +12,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cairn/base/clock.h"
@@ -33,7 +34,7 @@ struct GenerateRequest {
   SamplerOptions sampler{};
   std::vector<std::string> stop{};  // the text ends before the first of them
   bool ignore_eos = false;
-  std::optional<std::uint32_t> logprobs{};  // of each token, and of so many likeliest ones beside it
+  std::optional<std::uint32_t> logprobs{};  // of each token, and of this many of the likeliest
   bool chat = false;                        // plain text continues the prompt; an answer begins anew
 };
 
@@ -111,6 +112,32 @@ class Generation {
   std::optional<GenerationResult> result_;
 };
 
+inline Generation::Event Generation::next(GeneratedPiece& piece, Deadline deadline) {
+  std::unique_lock lock(mutex_);
+  if (!changed_.wait_until(lock, deadline, [&] { return !pieces_.empty() || result_; })) return Event::kTimeout;
+  if (pieces_.empty()) return Event::kFinished;
+  piece = std::move(pieces_.front());
+  pieces_.pop_front();
+  return Event::kPiece;
+}
+
+inline void Generation::push(GeneratedPiece piece) {
+  if (cancelled()) return;
+  {
+    const std::lock_guard lock(mutex_);
+    pieces_.push_back(std::move(piece));
+  }
+  changed_.notify_all();
+}
+
+inline void Generation::finish(GenerationResult result) {
+  {
+    const std::lock_guard lock(mutex_);
+    result_ = std::move(result);
+  }
+  changed_.notify_all();
+}
+
 // What the page and /metrics show. Counters grow for ever.
 struct TenantState {
   std::string name;
@@ -142,7 +169,7 @@ class GenerateBackend {
   // max_tokens exceed the context), kOutOfBudget (it could never fit the tenant's KV budget), kBusy (too many wait, or
   // draining).
   virtual Result<std::shared_ptr<Generation>> submit(GenerateRequest request) = 0;
-  // How many of a tenant may be submitted at once when nobody else waits.
+  // How many requests of a tenant may be submitted at once when no others wait.
   virtual std::size_t max_at_once(const std::string& tenant) const = 0;
 
   // Takes no more requests and waits for those that run; the others end as kCancelled at the deadline. Flushes the

@@ -30,7 +30,7 @@ struct LoopOptions {
   std::chrono::milliseconds patience{5000};
   std::map<std::string, TenantLimits> tenants{{"", {}}};  // all there are; "" is who has no key
   EngineOptions engine{};                                 // of each tenant's cache: codec, context, store
-  std::vector<std::vector<TokenId>> public_prefixes{};    // held for every tenant from the start (public_prefixes.h)
+  std::vector<std::vector<TokenId>> public_prefixes{};    // held for every tenant from the start (hold_prefixes)
 };
 
 // Thread-safe.

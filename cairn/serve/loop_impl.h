@@ -3,21 +3,44 @@
 #pragma once
 
 #include <condition_variable>
+#include <cstddef>
 #include <deque>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <thread>
 #include <vector>
 
+#include "cairn/base/hash.h"
+#include "cairn/base/result.h"
+#include "cairn/engine/engine.h"
+#include "cairn/engine/generate.h"
 #include "cairn/sched/scheduler.h"
-#include "cairn/serve/answer_writer.h"
+#include "cairn/serve/backend.h"
 #include "cairn/serve/loop.h"
-#include "cairn/serve/public_prefixes.h"
 
 namespace cairn {
 
 using ServeClock = std::chrono::steady_clock;
+
+// From the tokens of one answer to the pieces that its client gets. Thread-compatible; the tokenizer must outlive it.
+class AnswerWriter {
+ public:
+  // Requires: max_tokens > 0.
+  AnswerWriter(const Tokenizer& tokenizer, std::shared_ptr<Generation> generation, std::size_t max_tokens);
+
+  // Hands on a token that was drawn from these logits, unless the model ended the answer with it. Returns why the
+  // answer has ended, if it has.
+  std::optional<StopReason> write(TokenId id, std::span<const float> logits);
+  // Gives out what was held back, unless a stop string came.
+  void finish();
+
+ private:
+  std::shared_ptr<Generation> generation_;
+  GenerationState state_;
+};
 
 // A request that the loop has taken on. Belongs to the loop's thread.
 struct ActiveRequest {
@@ -38,6 +61,18 @@ struct ActiveRequest {
 
   std::size_t generated() const { return tokens.size() - usage.prompt_tokens; }
 };
+
+// Prefixes that an operator declares public. Every tenant's cache holds their whole blocks from the start and for good,
+// so a hit on one tells a tenant nothing about another one. A rest that fills no block is not held.
+struct HeldPrefixes {
+  std::vector<Sequence> sequences{};  // what they hold is not evicted; must go before the engine does
+  std::vector<Digest> keys{};         // each block once
+  std::size_t bytes = 0;
+};
+
+// Loads or computes them. Errors: kOutOfBudget when they would take more than half of the engine's KV budget,
+// kInvalidArgument for tokens that the model does not know, kTooLong beyond the context.
+Result<HeldPrefixes> hold_prefixes(Engine& engine, std::span<const std::vector<TokenId>> prefixes);
 
 struct ServeTenant {
   std::string name;

@@ -17,11 +17,13 @@ constexpr double kDay = 86400;
 
 using Kind = load::WorkloadKind;
 
-const std::map<std::string, Kind> kKinds = {{"document", Kind::kDocument},
-                                            {"separate", Kind::kSeparate},
-                                            {"chat", Kind::kChat},
-                                            {"interference", Kind::kInterference},
-                                            {"trace", Kind::kTrace}};
+std::map<std::string, Kind> kinds_by_name() {
+  std::map<std::string, Kind> kinds;
+  for (const Kind kind : {Kind::kDocument, Kind::kSeparate, Kind::kChat, Kind::kInterference, Kind::kTrace}) {
+    kinds[load::workload_name(kind)] = kind;
+  }
+  return kinds;
+}
 
 struct UsedBy {
   const char* option;
@@ -82,7 +84,7 @@ void add_workload_options(CLI::App& command, load::WorkloadOptions& workload, Lo
     command.add_option(name, value, help)->check(number_between(1e-6, 1e6))->capture_default_str()->group(group);
   };
   command.add_option("--workload", workload.kind, "document, separate, chat, interference or trace [document]")
-      ->transform(CLI::CheckedTransformer(kKinds).description(""))
+      ->transform(CLI::CheckedTransformer(kinds_by_name()).description(""))
       ->group(group);
   count("--clients", workload.clients, "Users, all at once; of interference: streams", 1, 1024);
   count("--max-tokens", workload.max_tokens, "New tokens of an answer", 1, kMaxTokens);
@@ -156,7 +158,7 @@ Status finish_load_options(const CLI::App& command, LoadOptions& options) {
   }
   for (const UsedBy& use : kUses) {
     if (given(use.option) && std::ranges::find(use.kinds, workload.kind) == use.kinds.end()) {
-      return wrong(std::string(use.option) + " has no meaning for the workload " + workload_name(workload.kind));
+      return wrong(std::string(use.option) + " has no meaning for the workload " + load::workload_name(workload.kind));
     }
   }
   workload.cut_document = given("--document-tokens");
@@ -169,13 +171,6 @@ Status finish_load_options(const CLI::App& command, LoadOptions& options) {
   if (!given("--salt")) options.salt = random_salt();
   options.measure.salt = options.salt;
   return {};
-}
-
-const char* workload_name(load::WorkloadKind kind) {
-  for (const auto& [name, value] : kKinds) {
-    if (value == kind) return name.c_str();
-  }
-  return "";
 }
 
 }  // namespace cairn::cli

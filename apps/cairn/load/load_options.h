@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// What `cairn load` was asked to do, by its command line.
 #pragma once
 
 #include <string>
@@ -26,7 +27,5 @@ void add_load_options(CLI::App& command, LoadOptions& options);
 
 // What the parser cannot know: which options the workload has a use for. Requires: parsed. Errors: kInvalidArgument.
 Status finish_load_options(const CLI::App& command, LoadOptions& options);
-
-const char* workload_name(load::WorkloadKind kind);
 
 }  // namespace cairn::cli

@@ -1,21 +1,77 @@
 // SPDX-License-Identifier: Apache-2.0
 // cairn serve: an OpenAI-compatible server for one model.
+#include <fcntl.h>
 #include <malloc.h>
+#include <poll.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <atomic>
+#include <cerrno>
+#include <csignal>
 #include <iostream>
 #include <memory>
 
 #include "apps/cairn/commands.h"
-#include "apps/cairn/serve/config_file.h"
 #include "apps/cairn/serve/serve_options.h"
-#include "apps/cairn/serve/stop_signals.h"
 #include "apps/cairn/store_options.h"
 #include "apps/cairn/terminal.h"
+#include "cairn/base/check.h"
 #include "cairn/serve/http/connection.h"
 
 namespace cairn::cli {
 namespace {
+
+std::atomic<int> seen{0};
+static_assert(std::atomic<int>::is_always_lock_free, "a signal handler may touch nothing else");
+int wake_pipe[2] = {-1, -1};
+
+void on_signal(int /*number*/) {
+  const int saved = errno;
+  if (seen.fetch_add(1) > 0) ::_exit(exit_status(ErrorCode::kCancelled));
+  if (::write(wake_pipe[1], "", 1) < 0) {
+    // The pipe is empty before the first signal, so it takes the byte.
+  }
+  errno = saved;
+}
+
+// SIGINT and SIGTERM: the first asks the server to stop, the second ends the program at once. One at a time.
+class StopSignals {
+ public:
+  StopSignals();
+  ~StopSignals();
+  StopSignals(const StopSignals&) = delete;
+  StopSignals& operator=(const StopSignals&) = delete;
+
+  void wait() const;  // until the first signal, also one that came before the call
+
+ private:
+  struct sigaction previous_int_ {};
+  struct sigaction previous_term_ {};
+};
+
+StopSignals::StopSignals() {
+  CAIRN_CHECK(::pipe2(wake_pipe, O_NONBLOCK | O_CLOEXEC) == 0);
+  seen = 0;
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  action.sa_flags = SA_RESTART;
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGINT, &action, &previous_int_);
+  sigaction(SIGTERM, &action, &previous_term_);
+}
+
+StopSignals::~StopSignals() {
+  sigaction(SIGINT, &previous_int_, nullptr);
+  sigaction(SIGTERM, &previous_term_, nullptr);
+  ::close(wake_pipe[0]);
+  ::close(wake_pipe[1]);
+}
+
+void StopSignals::wait() const {
+  pollfd wait{.fd = wake_pipe[0], .events = POLLIN, .revents = 0};
+  while (seen == 0) ::poll(&wait, 1, -1);
+}
 
 constexpr std::size_t kShortestKey = 16;  // fast hashes do not protect what can be guessed
 

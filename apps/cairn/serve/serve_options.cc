@@ -6,7 +6,9 @@
 
 #include "apps/cairn/options.h"
 #include "apps/cairn/store_options.h"
+#include "cairn/base/utf8.h"
 #include "cairn/gguf/gguf.h"
+#include "cairn/serve/config_file.h"
 #include "cairn/serve/http/connection.h"
 
 namespace cairn::cli {
@@ -106,7 +108,39 @@ void add_generation_options(CLI::App& command, ServeOptions& options) {
   command.add_option("--min-p", options.sampler.min_p, "Likewise; 0: none")->capture_default_str()->group(group);
 }
 
+Status apply_entry(CLI::App& command, const ConfigEntry& entry, const std::string& path) {
+  const auto wrong = [&](const std::string& what) {
+    return fail(ErrorCode::kInvalidArgument, path + ":" + std::to_string(entry.line) + ": " + what);
+  };
+  CLI::Option* option = command.get_option_no_throw("--" + entry.key);
+  if (option == nullptr || entry.key == "config" || entry.key == "help" || entry.key == "hash-key") {
+    return wrong("unknown key '" + printable_start(entry.key, 60) + "'; see 'cairn serve --help'");
+  }
+  const bool single = option->get_items_expected_max() <= 1;
+  if (!entry.values || (single && entry.values->size() != 1)) {
+    return wrong("'" + entry.key + "' does not take such a value");
+  }
+  if (option->count() > 0) return {};           // the command line wins
+  if (option->get_items_expected_max() == 0) {  // a flag
+    if (!entry.is_flag) return wrong("'" + entry.key + "' is true or false");
+    if (entry.values->front() == "false") return {};
+  }
+  try {
+    for (const std::string& value : *entry.values) option->add_result(value);
+    option->run_callback();
+  } catch (const CLI::Error& error) {
+    return wrong(printable_start(error.what(), 200));
+  }
+  return {};
+}
+
 }  // namespace
+
+Status apply_config_file(CLI::App& command, const std::string& path) {
+  CAIRN_TRY(const std::vector<ConfigEntry> entries, read_config(path));
+  for (const ConfigEntry& entry : entries) CAIRN_TRY_VOID(apply_entry(command, entry, path));
+  return {};
+}
 
 void add_serve_options(CLI::App& command, ServeOptions& options) {
   command.add_option("MODEL", options.file, "Model file (GGUF)");

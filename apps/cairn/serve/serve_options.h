@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "apps/cairn/options.h"
 #include "apps/cairn/model_options.h"
+#include "apps/cairn/options.h"
 #include "cairn/base/result.h"
 #include "cairn/serve/api/api.h"
 #include "cairn/serve/http/server.h"
@@ -43,6 +43,10 @@ struct ServeOptions {
 };
 
 void add_serve_options(CLI::App& command, ServeOptions& options);
+
+// Sets the options that the command line did not from a TOML file. Errors: those of read_config; kInvalidArgument, with
+// the line, for unknown keys and for values that the option does not take.
+Status apply_config_file(CLI::App& command, const std::string& path);
 
 // What they mean together. Errors: kInvalidArgument for what does not go together or would be unsafe.
 Status check_serve_options(ServeOptions& options);

@@ -80,7 +80,7 @@ Result<Keys> Keys::parse(std::string_view text, const std::string& name) {
     const auto wrong = [&](const std::string& what) {
       return fail(ErrorCode::kInvalidArgument, name + ":" + std::to_string(number) + ": " + what);
     };
-    // The words are not quoted: a key that somebody wrote here by mistake must not end up in a log.
+    // The words are not quoted: a key that stands here by mistake must not end up in a log.
     if (!is_tenant(words[0])) return wrong("a tenant is made of letters, digits, '-', '_' and '.', at most 64");
     const auto hash = words.size() < 2 ? std::nullopt : parse_digest(words[1]);
     if (!hash) return wrong("no hash of a key behind the tenant; 'cairn serve --hash-key' prints one");

@@ -120,7 +120,7 @@ ApiResult<Api::Found> Api::find(const http::Request& request, RequestRecord& rec
   if (options.keys && route->needs != Needs::kNothing) {
     const auto tenant = options.keys->tenant_of(bearer(request));
     const bool open = route->needs == Needs::kKeyUnlessOpen && options.metrics_open;
-    // What the only tenant sees of the server is its own doing.
+    // With one tenant, figures of the whole server are its own.
     found.all_tenants = options.metrics_open || options.keys->tenants().size() == 1;
     if (!tenant && !open) {
       return api::refuse({.status = 401,
@@ -198,7 +198,7 @@ http::Reply Api::finished(const http::Request& request, RequestRecord record, ht
 void Context::note(const RequestRecord& record) {
   metrics.observe(record);
   if (record.generated) recent.add(record);
-  // Probes, and what the page asks again and again, come every few seconds and say nothing.
+  // Probes and the polling of the page come every few seconds and would fill the log.
   static constexpr std::string_view kUnlogged[] = {"/health", "/ready", "/metrics", "/api/state", "/api/blocks"};
   if (record.status < 400 && std::ranges::find(kUnlogged, record.endpoint) != std::end(kUnlogged)) return;
   log.request(record);

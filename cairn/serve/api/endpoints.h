@@ -4,16 +4,71 @@
 #pragma once
 
 #include <chrono>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
+#include <expected>
+#include <functional>
+#include <mutex>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <type_traits>
+#include <utility>
 
+#include "cairn/base/clock.h"
 #include "cairn/serve/api/api.h"
-#include "cairn/serve/api/text_turns.h"
 
 namespace cairn::api {
+
+inline constexpr std::size_t kLargeText = std::size_t{64} << 10;  // bytes; smaller ones need no turn
+inline constexpr std::size_t kLargeTextsAtOnce = 2;
+
+enum class NoTurn : std::uint8_t { kClientGone, kTooLate };
+
+// Large texts are read a few at a time: parsing and encoding one takes many times its own bytes, and there may be as
+// many requests as there are HTTP threads. In rotation among the tenants that wait; within a tenant, first come, first
+// served. Thread-safe.
+class TextTurns {
+ public:
+  explicit TextTurns(std::size_t max_at_once) : free_(max_at_once) {}
+
+  // Lasts as long as it lives; at most as long as the TextTurns.
+  class Turn {
+   public:
+    explicit Turn(TextTurns& of) : of_(&of) {}
+    ~Turn() {
+      if (of_ != nullptr) of_->give_back();
+    }
+    Turn(Turn&& other) noexcept : of_(std::exchange(other.of_, nullptr)) {}
+    Turn& operator=(Turn&&) = delete;
+
+   private:
+    TextTurns* of_;
+  };
+
+  // Waits; `client_gone` is asked a few times a second. A turn that is free is given even after the deadline.
+  std::expected<Turn, NoTurn> take(std::string_view tenant, const std::function<bool()>& client_gone,
+                                   Deadline deadline);
+
+ private:
+  struct Line {
+    std::string tenant;
+    std::deque<std::uint64_t> numbers;  // first come first; never empty
+  };
+  void join(std::string_view tenant, std::uint64_t number);
+  // With a turn the tenant goes behind the others; without one it keeps its place.
+  void leave(std::string_view tenant, std::uint64_t number, bool with_turn);
+  void give_back();
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::size_t free_;        // guarded by mutex_, as are the others
+  std::deque<Line> lines_;  // of the tenants that wait, the next first
+  std::uint64_t next_ = 0;
+};
 
 // What endpoints work with.
 struct Context {
@@ -68,5 +123,14 @@ http::Reply server_state(Context& context, Call& call);
 http::Reply held_block_list(Context& context, Call& call);
 http::Reply one_request(Context& context, Call& call);  // /api/requests/ID
 http::Reply page_file(Context& context, Call& call);
+
+// A file of web/, which the build puts into the program.
+struct PageFile {
+  std::string_view path;  // "/index.html"
+  std::string_view content_type;
+  std::string_view bytes;
+};
+
+std::span<const PageFile> page_files();  // defined in a file that cmake/embed_page.cmake writes
 
 }  // namespace cairn::api

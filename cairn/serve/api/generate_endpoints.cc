@@ -34,8 +34,8 @@ struct RunCallbacks {
   std::function<bool()> on_silence = [] { return true; };      // nothing came for a while
 };
 
-// Returns when all have finished, or when the client or the time has gone: then the others are cancelled, and are given
-// a moment to say what they had used.
+// Waits for the pieces of all generations. Returns when all have finished, when the client has left, or when the time
+// is over; in the last two cases the open ones are cancelled and get a moment to report their usage.
 RunEnd run_generations(const std::vector<std::shared_ptr<Generation>>& generations, Deadline deadline,
                        const RunCallbacks& callbacks) {
   std::vector<std::size_t> open(generations.size());
@@ -234,7 +234,7 @@ void stream_answer(Exchange& exchange, http::Sink& sink) {
   exchange.record.status = end == RunEnd::kClientGone ? kClientGoneStatus : error ? error->status : 200;
   exchange.noted = true;
   exchange.context.note(exchange.record);
-  // Last: who has seen the end may ask for the record.
+  // Last: a client that has seen the end may ask for the record.
   sink.write(kSseDone);
 }
 

@@ -149,7 +149,7 @@ std::string Metrics::text(const GenerateBackend& backend, const std::optional<st
   std::vector<MetricFamily> families;
   const LoopState state = backend.state();
   Copied copied;
-  // What the whole server does tells one tenant what the others do.
+  // Figures of the whole server would tell one tenant what the others do.
   if (!tenant) {
     families = impl_->registry.Collect();
     copy_loop(state, copied);

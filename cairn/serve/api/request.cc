@@ -134,8 +134,7 @@ ApiResult<CompletionRequest> parse_completion_request(std::string_view body, con
   if (logprobs) request.each.logprobs = static_cast<std::uint32_t>(*logprobs);
   CAIRN_TRY(const auto echo, fields.flag("echo"));
   if (echo.value_or(false) && logprobs) return bad_field("echo", "does not go together with 'logprobs' here");
-  // Whoever sends a raw prompt writes its marks too, as other servers have it; for text of strangers it can be turned
-  // off.
+  // A raw prompt contains its own marks, as in other servers. A client that passes on foreign text can turn that off.
   CAIRN_TRY(const auto special, fields.flag("parse_special"));
   CAIRN_TRY(const auto bos, fields.flag("add_special_tokens"));
   const EncodeOptions encode{.add_bos = bos.value_or(true), .parse_special = special.value_or(true)};

@@ -66,7 +66,7 @@ Result<std::vector<std::vector<TokenId>>> read_public_prefixes(const std::vector
 
 // 404 unless it is the served one, "default" or empty.
 ApiResult<void> check_model(const Fields& fields, const Model& model);
-// Refuses that many bytes of text where they must be more tokens than the context holds, so that nobody encodes them.
+// Refuses a text of that many bytes, before it is encoded, where it must have more tokens than the context holds.
 ApiResult<void> check_prompt_bytes(std::size_t bytes, const Model& model);
 // Everything that both endpoints have; see request_fields.cc.
 ApiResult<void> read_common_fields(const Fields& fields, const Model& model, CompletionRequest& request);

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the page and operators look at.
+// The state of the server, for the page and for operators.
 #include <charconv>
 #include <map>
 
 #include "cairn/base/clock.h"
 #include "cairn/base/utf8.h"
 #include "cairn/serve/api/endpoints.h"
-#include "cairn/serve/api/page.h"
 
 namespace cairn::api {
 namespace {
@@ -18,13 +17,13 @@ constexpr std::chrono::milliseconds kTierTime{300};  // for all tiers to say whi
 OrderedJson loop_json(const LoopState& state) {
   return {{"running", state.running},
           {"waiting", state.waiting},
-          {"most_running", state.max_running},
+          {"max_running", state.max_running},
           {"passes", state.passes},
           {"rows", state.rows},
           {"prefill_rows", state.prefill_rows},
           {"decode_rows", state.decode_rows},
           {"last_batch", state.last_batch},
-          {"most_rows", state.max_rows},
+          {"max_rows", state.max_rows},
           {"preempted", state.preempted},
           {"finished", state.finished},
           {"cancelled", state.cancelled},
@@ -33,9 +32,9 @@ OrderedJson loop_json(const LoopState& state) {
           {"codec", state.codec}};
 }
 
-// What the whole server does tells one tenant what the others do: their passes, and what they hit.
+// Figures of the whole server (passes, hits) would tell one tenant what the others do.
 OrderedJson loop_json_for(const LoopState& state, const std::string& tenant) {
-  OrderedJson json = {{"running", 0}, {"waiting", 0}, {"most_running", state.max_running}, {"codec", state.codec}};
+  OrderedJson json = {{"running", 0}, {"waiting", 0}, {"max_running", state.max_running}, {"codec", state.codec}};
   for (const TenantState& one : state.tenants) {
     if (one.name != tenant) continue;
     json["running"] = one.running;
@@ -198,12 +197,12 @@ http::Reply held_block_list(Context& context, Call& call) {
                         .code = "other_tenant"});
   }
   OrderedJson blocks = OrderedJson::array();
-  const std::size_t most = count_in(call.http, "most", 2000, kMaxBlocks);
+  const std::size_t most = count_in(call.http, "max", 2000, kMaxBlocks);
   const std::vector<HeldBlock> held = context.backend.held_blocks(call.record.tenant, most);
   for (const HeldBlock& block : held) blocks.push_back(block_json(block, context.backend.tokenizer()));
   OrderedJson json = {{"tenant", call.record.tenant}};
   Store* store = context.backend.store();
-  // A tier may be a server far away, so only who asks for it waits for that.
+  // A tier may be a server far away: only a caller that asks for tiers waits for them.
   if (store != nullptr && count_in(call.http, "tiers", 0, 1) == 1)
     json["tiers"] = add_tiers(*store, held, call.all_tenants, blocks);
   json["blocks"] = std::move(blocks);

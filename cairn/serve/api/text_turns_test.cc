@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cairn/serve/api/text_turns.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -10,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "cairn/serve/api/endpoints.h"
 #include "cairn/testing/api_server.h"
 
 namespace cairn::api {

@@ -52,7 +52,7 @@ class Connection {
   bool wait_readable(Deadline deadline) const;
   // The client has closed its side, or the connection broke.
   bool gone() const;
-  // Ends our side and drops what still comes for a moment: bytes that nobody read would turn the close into a reset,
+  // Ends our side and drops what still comes for a moment: unread bytes would turn the close into a reset,
   // which may reach the client before the reply does.
   virtual void finish(Deadline deadline);
 

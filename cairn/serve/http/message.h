@@ -79,7 +79,7 @@ bool is_control(char c);
 // (RFC 9112, 3.2.2). `target` is as it came: an encoded colon or slash parts nothing.
 std::string_view path_of_target(std::string_view target);
 
-// A target that is too long, whatever stands in front of its path.
+// Refuses a target that is too long, with what stands in front of its path.
 std::optional<HeadRefusal> refuse_target(std::string_view target);
 
 // Refuses header lines without a proper name, folded lines, half line ends, and request lines of more than three parts.

@@ -136,7 +136,7 @@ void put_reply(Reply reply, const httplib::Request& request, httplib::Response& 
   }
 }
 
-// What follows on the connection may be the rest of a body that nobody read.
+// What follows on the connection may be the rest of an unread body.
 void put_last_reply(Reply reply, const httplib::Request& request, httplib::Response& response) {
   current->answered = false;
   put_reply(std::move(reply), request, response);
@@ -168,7 +168,7 @@ struct Server::Impl : private httplib::Server {
   Impl(const ServerOptions& server_options, http::Handler& api, Listener where, std::unique_ptr<TlsContext> with_tls)
       : options(server_options), handler(api), listener(std::move(where)), tls(std::move(with_tls)) {
     svr_sock_ = listener.socket();  // the library streams nothing while it believes to be closed
-    set_keep_alive_max_count(options.keep_alive_most);
+    set_keep_alive_max_count(options.max_keep_alive);
     set_keep_alive_timeout(std::chrono::ceil<std::chrono::seconds>(options.keep_alive).count());
     set_post_routing_handler([](const auto& request, auto& response) { finish_head(request, response); });
     set_pre_routing_handler([this](const auto& request, auto& response) { return answer_head(request, response); });
@@ -226,8 +226,8 @@ struct Server::Impl : private httplib::Server {
     }
     if (connection == nullptr) return;
     RequestStream stream(*connection, options, stop);
-    for (std::size_t left = options.keep_alive_most; left > 0; --left) {
-      if (!stream.has_buffered() && !wait_for_request(*connection, left == options.keep_alive_most)) break;
+    for (std::size_t left = options.max_keep_alive; left > 0; --left) {
+      if (!stream.has_buffered() && !wait_for_request(*connection, left == options.max_keep_alive)) break;
       Exchange exchange{.connection = *connection, .stream = stream, .peer = arrival.peer};
       current = &exchange;
       stream.begin_head();

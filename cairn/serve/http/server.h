@@ -25,7 +25,7 @@ struct ServerOptions {
   std::chrono::milliseconds body_time{60000};   // for all of the body
   std::chrono::milliseconds write_time{30000};  // for one write: a client must take some of the answer in it
   std::chrono::milliseconds keep_alive{5000};   // between two requests of a connection
-  std::size_t keep_alive_most = 100;            // requests of a connection
+  std::size_t max_keep_alive = 100;             // requests of a connection
   std::string tls_certificate{}, tls_key{};     // PEM files; both or none
 };
 
