@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "cairn/cache/block_parts.h"
 #include "cairn/cache/pending_load.h"
 
 namespace cairn {

@@ -11,7 +11,7 @@
 #include <span>
 #include <vector>
 
-#include "cairn/attention/page_view.h"
+#include "cairn/attention/attend.h"
 #include "cairn/attention/signals.h"
 #include "cairn/base/thread_pool.h"
 #include "cairn/block/page_pool.h"

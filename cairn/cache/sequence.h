@@ -9,7 +9,7 @@
 #include <span>
 #include <utility>
 
-#include "cairn/attention/page_view.h"
+#include "cairn/attention/attend.h"
 #include "cairn/base/hash.h"
 #include "cairn/base/result.h"
 #include "cairn/base/thread_pool.h"

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "cairn/base/check.h"
-#include "cairn/cache/block_parts.h"
 
 namespace cairn::cache {
 namespace {

@@ -12,7 +12,7 @@
 #include "cairn/base/result.h"
 #include "cairn/base/thread_pool.h"
 #include "cairn/block/block_key.h"
-#include "cairn/block/block_pages.h"
+#include "cairn/block/page_pool.h"
 #include "cairn/cache/cache_core.h"
 #include "cairn/cache/layer_table.h"
 

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "cairn/attention/signals.h"
@@ -12,11 +13,25 @@
 #include "cairn/base/result.h"
 #include "cairn/base/thread_pool.h"
 #include "cairn/cache/pass.h"
-#include "cairn/engine/kv_tap.h"
 #include "cairn/engine/linear.h"
 #include "cairn/engine/weights.h"
 
 namespace cairn {
+
+// Changes keys and values on their way into the cache. What only watches is a SignalListener.
+//
+// Called for every new token at every layer, after rotation and before the codec. Threads call at once for different
+// tokens; the result may depend on the arguments alone, so that the same tokens give the same cache.
+class KvTap {
+ public:
+  virtual ~KvTap() = default;
+
+  // k and v are [kv_heads, head_dim].
+  virtual void change(std::uint32_t layer, std::int32_t position, float* k, float* v) const = 0;
+
+  // One text for one behaviour: it becomes part of the recipe, so that changed blocks never meet unchanged ones.
+  virtual std::string name() const = 0;
+};
 
 // New tokens at the end of one sequence, or, with `slots`, tokens at these places of it, in any order: those that it
 // has already are computed again (PassRows::slots). A token's place is its position. Logits are wanted for the last

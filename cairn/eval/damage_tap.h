@@ -8,7 +8,7 @@
 
 #include "cairn/block/rope.h"
 #include "cairn/block/shape.h"
-#include "cairn/engine/kv_tap.h"
+#include "cairn/engine/forward.h"
 #include "cairn/eval/recipe.h"
 
 namespace cairn {

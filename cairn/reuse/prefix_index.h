@@ -19,7 +19,6 @@
 
 #include "cairn/base/hash.h"
 #include "cairn/block/block_key.h"
-#include "cairn/block/block_pages.h"
 #include "cairn/block/page_pool.h"
 #include "cairn/eviction/eviction.h"
 
