@@ -353,7 +353,7 @@ TEST_F(PassTest, UnlikeLayersOutliveTheirCache) {
 
   // A cache of other layers takes none of these records, whatever recipe it claims to have.
   const auto others = connector();
-  const auto fourth = make_cache(like_layers(3, {.kv_heads = 2, .head_dim = 16}), "raw_f32", true, others);
+  const auto fourth = make_cache(like_layers(3, {.kv_heads = 2, .head_dim = 8}), "raw_f32", true, others);
   EXPECT_EQ(fourth->open(prompt).size(), 0u);
   EXPECT_GT(others->stats().blocks_refused, 0u);
 }
