@@ -5,7 +5,6 @@
 #include <chrono>
 #include <utility>
 
-#include "cairn/engine/model_recipe.h"
 #include "cairn/kernels/kernels.h"
 
 namespace cairn {

@@ -10,7 +10,7 @@
 #include "apps/cairn/serve/config_file.h"
 #include "apps/cairn/serve/serve_options.h"
 #include "apps/cairn/serve/stop_signals.h"
-#include "apps/cairn/store_options.h"
+#include "apps/cairn/model_options.h"
 #include "apps/cairn/terminal.h"
 #include "cairn/serve/http/connection.h"
 
