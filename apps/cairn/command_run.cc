@@ -1,22 +1,170 @@
 // SPDX-License-Identifier: Apache-2.0
 // cairn run: one answer to a prompt, or a chat.
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdint>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "apps/cairn/commands.h"
 #include "apps/cairn/input.h"
-#include "apps/cairn/run.h"
-#include "apps/cairn/store_options.h"
+#include "apps/cairn/model_options.h"
+#include "apps/cairn/terminal.h"
+#include "cairn/base/result.h"
+#include "cairn/engine/engine.h"
+#include "cairn/engine/generate.h"
 #include "cairn/gguf/gguf.h"
+#include "cairn/text/chat.h"
+#include "cairn/text/sampler.h"
 
 namespace cairn::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+// What `cairn run` was asked to do.
+struct RunOptions {
+  ModelOptions model;
+  std::string prompt;
+  std::string file;
+  bool has_prompt = false;
+  bool has_file = false;
+  GenerationOptions generation;
+  SamplerOptions sampler;
+  std::string chat_template;  // empty: from the file
+  std::string system;
+  bool raw = false;
+  bool stats = false;
+  bool json = false;
+
+  bool interactive() const { return !has_prompt && !has_file; }
+};
+
+// Progress while the prompt is read, text as it comes, Ctrl-C. Thread-compatible.
+class AnswerView {
+ public:
+  // `show`: print the text at all.
+  explicit AnswerView(bool show) : show_(show) {}
+
+  // They refer to this view. on_step fails with kIo when standard output is closed; Ctrl-C cancels.
+  GenerationHooks hooks();
+  Status finish();  // prints a line break
+
+ private:
+  Status print(const std::string& text) const;
+
+  Progress progress_{"Reading the prompt"};
+  bool show_;
+};
+
+GenerationHooks AnswerView::hooks() {
+  return {.prefill = {.on_progress = progress_.counter(), .cancel = &interrupt_flag()},
+          .on_logits = [this](std::span<const float>) { progress_.finish(); },
+          .on_step = [this](const GenerationStep& step) { return print(step.text); }};
+}
+
+Status AnswerView::finish() {
+  progress_.finish();
+  return print("\n");
+}
+
+Status AnswerView::print(const std::string& text) const {
+  if (show_ && !(std::cout << text << std::flush)) {
+    return fail(ErrorCode::kIo, "cannot write to standard output");
+  }
+  return {};
+}
+
+// "prompt 120 tokens, reused 64, first token 0.05 s, 12 tokens at 30.1 per second, KV 1.2 MiB"
+std::string answer_figures(const Generated& answer) {
+  return "prompt " + std::to_string(answer.prompt_tokens) + " tokens, reused " + std::to_string(answer.reused_tokens) +
+         ", first token " + format_number(answer.first_token_s, 3) + " s, " + std::to_string(answer.ids.size()) +
+         " tokens at " + format_number(answer.decode_rate(), 1) + " per second, KV " +
+         format_bytes(static_cast<double>(answer.kv_bytes));
+}
+
+class Chat {
+ public:
+  Chat(Engine& engine, const RunOptions& options, ChatFamily family, Sampler& sampler)
+      : engine_(engine),
+        options_(options),
+        sampler_(sampler),
+        conversation_(engine.tokenizer(), family, options.system) {}
+
+  void clear() {
+    conversation_.clear();
+    accepted_ = 0;
+    sequence_.reset();
+  }
+
+  Status turn(std::string text) {
+    conversation_.ask(std::move(text));
+    if (!sequence_) sequence_ = engine_.open_while_loading(conversation_.tokens());
+    for (; accepted_ < conversation_.tokens().size(); ++accepted_) sampler_.accept(conversation_.tokens()[accepted_]);
+    AnswerView view(true);
+    CAIRN_TRY(const Generated answer,
+              generate(engine_, *sequence_, conversation_.tokens(), sampler_, options_.generation, view.hooks()));
+    CAIRN_TRY_VOID(view.finish());
+    if (options_.stats) std::cerr << '[' << answer_figures(answer) << "]\n";
+    conversation_.answer(answer.text, answer.ids);
+    accepted_ = conversation_.tokens().size();
+    return {};
+  }
+
+  // After a turn that failed: what it left in the sequence is dropped, its blocks may still be found again.
+  void take_back() {
+    conversation_.retract();
+    accepted_ = std::min(accepted_, conversation_.tokens().size());
+    sequence_.reset();
+  }
+
+ private:
+  Engine& engine_;
+  const RunOptions& options_;
+  Sampler& sampler_;
+  Conversation conversation_;
+  std::optional<Sequence> sequence_;
+  std::size_t accepted_ = 0;  // tokens that the sampler has counted
+};
+
+// A chat that keeps its history and the keys and values of it.
+// Reads turns from standard input until its end, /exit, or Ctrl-C at the prompt. Ctrl-C during an answer ends the
+// answer. Errors: those of reading the template and of generating; a turn that does not fit is reported and taken back.
+Status chat_loop(Engine& engine, const RunOptions& options, ChatFamily family, Sampler& sampler) {
+  const bool terminal = isatty(STDIN_FILENO) == 1;
+  if (terminal) {
+    std::cerr << "Chat with " << options.model.model << " (template: " << chat_family_name(family)
+              << "). /clear forgets, /exit or Ctrl-D leaves, Ctrl-C stops an answer.\n";
+  }
+  InterruptScope scope;
+  LineReader input;
+  Chat chat(engine, options, family, sampler);
+  while (true) {
+    clear_interrupt();
+    if (terminal) std::cerr << "> " << std::flush;
+    std::optional<std::string> line = input.next();
+    if (!line || *line == "/exit") break;
+    if (*line == "/clear") {
+      chat.clear();
+      continue;
+    }
+    if (line->empty()) continue;
+    const Status status = chat.turn(std::move(*line));
+    if (status) continue;
+    const ErrorCode code = status.error().code;
+    if (!terminal || (code != ErrorCode::kTooLong && code != ErrorCode::kOutOfBudget)) return status;
+    std::cerr << "cairn: " << status.error().message << " (/clear forgets the conversation)\n";
+    chat.take_back();
+  }
+  if (terminal) std::cerr << '\n';
+  return {};
+}
 
 // Decided before the weights are loaded, since it may fail.
 Result<ChatFamily> chat_family(const RunOptions& options) {

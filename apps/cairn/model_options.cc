@@ -2,14 +2,14 @@
 #include "apps/cairn/model_options.h"
 
 #include <CLI/CLI.hpp>
+#include <iostream>
 
 #include "apps/cairn/options.h"
-#include "apps/cairn/store_options.h"
 #include "apps/cairn/terminal.h"
+#include "cairn/cache/kv_connector.h"
 #include "cairn/eviction/eviction.h"
 
 namespace cairn::cli {
-
 namespace {
 
 EngineOptions engine_options(const ModelOptions& options, bool reuse) {
@@ -61,6 +61,83 @@ Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, bool re
 
 Result<std::unique_ptr<Engine>> load_quietly(const ModelOptions& options) {
   return Engine::load(options.model, engine_options(options, /*reuse=*/false));
+}
+
+void add_store_options(CLI::App& command, StoreConfig& config) {
+  command
+      .add_option(
+          "--store", config.tiers,
+          "Where prefixes outlive the process, fastest first: a folder, ram:512MiB, redis://HOST (docs/store.md)")
+      ->delimiter(',')
+      ->group("Store");
+  command
+      .add_option_function<std::uint64_t>(
+          "--store-size", [&config](std::uint64_t bytes) { config.disk_bytes = bytes; },
+          "Most bytes that a folder may hold [10GiB]")
+      ->transform(byte_size())
+      ->group("Store");
+  command.add_option("--tenant", config.tenant, "Whose prefixes these are; tenants never see each other's")
+      ->group("Store");
+  command
+      .add_option_function<std::uint64_t>(
+          "--store-tenant-size", [&config](std::uint64_t bytes) { config.tenant_bytes = bytes; },
+          "Most bytes that one tenant may hold in a folder or in memory [what others do not need]")
+      ->transform(byte_size())
+      ->group("Store");
+  command.add_option("--store-policy", config.policy, "What is evicted first")
+      ->check(CLI::IsMember(eviction_policy_names()))
+      ->capture_default_str()
+      ->group("Store");
+  command.add_option("--store-ttl", config.ttl_s, "Seconds that a block is kept; 0: while there is room")
+      ->check(CLI::Range(0, 315360000))
+      ->capture_default_str()
+      ->group("Store");
+  command.add_option("--store-key", config.key_file, "Encrypt with the key in this file: openssl rand -hex 32 > FILE")
+      ->group("Store");
+  command.add_flag("--store-required", config.required, "End with an error when the store does not open")
+      ->group("Store");
+}
+
+Result<std::shared_ptr<Store>> open_configured(const StoreConfig& config) {
+  if (config.tiers.empty()) return nullptr;
+  CAIRN_TRY(const OpenedStore opened, open_store(config));
+  for (const std::string& warning : opened.warnings) {
+    std::cerr << "cairn: " << warning << '\n';
+  }
+  return opened.store;
+}
+
+Status check_store_room(const StoreConfig& config, const Store& store, std::size_t block_bytes) {
+  for (const StoreStats::PerTier& tier : store.stats().tiers) {
+    if (tier.stats.budget == 0) continue;
+    const std::uint64_t room =
+        config.tenant_bytes == 0 ? tier.stats.budget : std::min(tier.stats.budget, config.tenant_bytes);
+    if (room >= block_bytes) continue;
+    const std::string why = "store " + tier.name + " keeps nothing: it may hold " +
+                            format_bytes(static_cast<double>(room)) + ", a block of this model takes " +
+                            format_bytes(static_cast<double>(block_bytes));
+    if (config.required) return fail(ErrorCode::kInvalidArgument, why);
+    std::cerr << "cairn: " << why << '\n';
+  }
+  return {};
+}
+
+std::string store_figures(KvConnector& link) {
+  (void)link.store().flush(deadline_in(link.store().options().write_deadline));
+  const KvConnectorStats cache = link.stats();
+  const StoreStats store = link.store().stats();
+  std::string text = "store: " + std::to_string(cache.blocks_loaded) + " blocks loaded in " +
+                     format_number(cache.load_seconds, 3) + " s, " + std::to_string(cache.blocks_written) +
+                     " queued for writing in " + format_number(1000 * cache.write_seconds, 1) + " ms";
+  if (cache.loads_skipped > 0) text += ", " + std::to_string(cache.loads_skipped) + " loads skipped as too slow";
+  if (cache.blocks_refused > 0) text += ", " + std::to_string(cache.blocks_refused) + " refused";
+  if (store.writes_dropped + store.writes_failed > 0) {
+    text += ", " + std::to_string(store.writes_dropped + store.writes_failed) + " writes dropped or failed";
+  }
+  for (const StoreStats::PerTier& tier : store.tiers) {
+    if (tier.read_only != ReadOnly::kNo) text += ", " + tier.name + " is only read";
+  }
+  return text;
 }
 
 }  // namespace cairn::cli

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The options of every command that loads a model, and the loading.
+// The options of commands that load a model or use a store, and the loading and opening.
 #pragma once
 
 #include <cstddef>
@@ -9,6 +9,7 @@
 
 #include "apps/cairn/options.h"
 #include "cairn/base/result.h"
+#include "cairn/cache/kv_connector.h"
 #include "cairn/engine/engine.h"
 #include "cairn/store/store.h"
 
@@ -30,5 +31,17 @@ void add_model_options(CLI::App& command, ModelOptions& options);
 Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, bool reuse = true);
 // The same without a bar and without reuse: for threads beside one that shows progress.
 Result<std::unique_ptr<Engine>> load_quietly(const ModelOptions& options);
+
+// --store and what belongs to it.
+void add_store_options(CLI::App& command, StoreConfig& config);
+
+// Null without --store, and when no tier opened; says on standard error which did not. Errors: those of open_store.
+Result<std::shared_ptr<Store>> open_configured(const StoreConfig& config);
+
+// Says on standard error which tiers have no room for a block of this size; kInvalidArgument with --store-required.
+Status check_store_room(const StoreConfig& config, const Store& store, std::size_t block_bytes);
+
+// One line on what the store did for a command, for --stats.
+std::string store_figures(KvConnector& link);
 
 }  // namespace cairn::cli

@@ -8,7 +8,6 @@
 
 #include "cairn/base/clock.h"
 #include "cairn/block/shape.h"
-#include "cairn/engine/model_recipe.h"
 #include "cairn/kernels/kernels.h"
 
 namespace cairn {

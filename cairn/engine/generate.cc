@@ -16,7 +16,39 @@ bool is_set(const std::atomic<bool>* flag) {
   return flag != nullptr && flag->load(std::memory_order_relaxed);
 }
 
+// Length of the longest end of `text` with which `stop` begins, all of it excluded.
+std::size_t begun(std::string_view text, std::string_view stop) {
+  for (std::size_t length = std::min(text.size(), stop.size() - 1); length > 0; --length) {
+    if (text.ends_with(stop.substr(0, length))) return length;
+  }
+  return 0;
+}
+
 }  // namespace
+
+std::string StopMatcher::feed(std::string_view text) {
+  if (stopped_) return {};
+  held_ += text;
+  // The one that is complete first, as if the text had come letter by letter; of two with the same last letter the
+  // longer.
+  std::size_t complete = std::string::npos, begins = 0, keep = 0;
+  for (const std::string& stop : stops_) {
+    if (stop.empty()) continue;
+    keep = std::max(keep, begun(held_, stop));
+    const std::size_t at = held_.find(stop);
+    if (at == std::string::npos || std::pair(at + stop.size(), at) >= std::pair(complete, begins)) continue;
+    complete = at + stop.size();
+    begins = at;
+  }
+  if (complete != std::string::npos) {
+    stopped_ = true;
+    held_.resize(begins);
+    return std::exchange(held_, {});
+  }
+  std::string certain = held_.substr(0, held_.size() - keep);
+  held_.erase(0, certain.size());
+  return certain;
+}
 
 std::string_view stop_reason_name(StopReason reason) {
   switch (reason) {

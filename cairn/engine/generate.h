@@ -11,15 +11,34 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "cairn/base/result.h"
 #include "cairn/engine/engine.h"
 #include "cairn/generation.h"
 #include "cairn/text/sampler.h"
-#include "cairn/text/text_stream.h"
+#include "cairn/text/tokenizer.h"
 
 namespace cairn {
+
+// Ends a text before the first of some stop strings, and holds back what may turn out to begin one. Empty stop strings
+// count for nothing. Thread-compatible.
+class StopMatcher {
+ public:
+  explicit StopMatcher(std::vector<std::string> stops) : stops_(std::move(stops)) {}
+
+  // More text: returns what is certain now. Nothing more once stopped().
+  std::string feed(std::string_view text);
+  // There is no more: returns what was held back.
+  std::string finish() { return std::exchange(held_, {}); }
+  bool stopped() const { return stopped_; }
+
+ private:
+  std::vector<std::string> stops_;
+  std::string held_;
+  bool stopped_ = false;
+};
 
 // One token, and what became certain with it.
 struct GenerationStep {

@@ -49,6 +49,14 @@ struct ModelConfig {
   static Result<ModelConfig> from_gguf(const GgufFile& file);
 };
 
+// What each of the model's layers is to a KV cache.
+std::vector<LayerSpec> model_layers(const ModelConfig& config);
+
+// Reads `<arch>.rope.*` and the tensor rope_freqs.weight. `head_dim` is the default of dims, `context` of
+// original_context. Errors: kCorrupt (values without meaning), kUnsupported (a scaling other than none, linear, yarn).
+Result<RopeSpec> read_rope_spec(const GgufFile& file, std::string_view arch, RopePairing pairing,
+                                std::uint32_t head_dim, std::uint32_t context);
+
 // "blk.7.attn_q.weight"
 std::string layer_tensor(std::uint32_t layer, std::string_view what);
 

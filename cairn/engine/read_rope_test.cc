@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cairn/engine/read_rope.h"
-
 #include <gtest/gtest.h>
 
 #include <vector>
 
+#include "cairn/engine/model_config.h"
 #include "cairn/testing/gguf_builder.h"
 
 namespace cairn {

@@ -14,6 +14,7 @@
 #include "cairn/base/hash.h"
 #include "cairn/base/result.h"
 #include "cairn/base/thread_pool.h"
+#include "cairn/block/block_key.h"
 #include "cairn/engine/linear.h"
 #include "cairn/engine/model_config.h"
 #include "cairn/gguf/gguf.h"
@@ -88,5 +89,10 @@ class ModelWeights {
   std::vector<float> output_norm_;
   std::unique_ptr<Linear> output_;
 };
+
+// What decides the bytes of the blocks that a model computes, as block identity wants it. `codec_plan` as
+// CodecPlan::canonical() writes it.
+Recipe model_recipe(const ModelConfig& config, const Digest& weights, const Digest& tokenizer, std::string codec_plan,
+                    std::string arithmetic);
 
 }  // namespace cairn

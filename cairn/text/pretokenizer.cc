@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cairn/text/pretokenizer.h"
+#include "cairn/text/tokenizer_families.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>

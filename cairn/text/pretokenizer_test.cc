@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cairn/text/pretokenizer.h"
-
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
 #include "cairn/testing/any_text.h"
 #include "cairn/testing/tokenizer_data.h"
+#include "cairn/text/tokenizer_families.h"
 
 namespace cairn::text {
 namespace {

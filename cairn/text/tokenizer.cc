@@ -6,7 +6,6 @@
 #include <map>
 #include <tuple>
 
-#include "cairn/text/text_stream.h"
 #include "cairn/text/tokenizer_families.h"
 
 namespace cairn {
@@ -122,6 +121,18 @@ std::string Tokenizer::decode(std::span<const TokenId> ids, const DecodeOptions&
   std::string text;
   for (const TokenId id : ids) text += stream.next_bytes(id);
   return text;
+}
+
+std::string_view TokenStream::next_bytes(TokenId id) {
+  std::string_view bytes = tokenizer_->token_bytes(id);
+  if (tokenizer_->is_special(id)) {
+    drop_space_ = true;
+    return options_.show_control ? tokenizer_->token_text(id) : bytes;
+  }
+  if (bytes.empty()) return bytes;
+  if (drop_space_ && tokenizer_->adds_space_prefix() && bytes.front() == ' ') bytes.remove_prefix(1);
+  drop_space_ = false;
+  return bytes;
 }
 
 Result<std::unique_ptr<const Tokenizer>> make_tokenizer(TokenizerData data) {

@@ -80,6 +80,26 @@ class Tokenizer {
   bool adds_space_prefix_;
 };
 
+// Decodes ids one by one as a model produces them. The concatenation of all results equals decode() of all ids.
+// Keeps a reference to the tokenizer. Thread-compatible.
+class TokenStream {
+ public:
+  explicit TokenStream(const Tokenizer& tokenizer, const DecodeOptions& options = {})
+      : tokenizer_(&tokenizer), options_(options), drop_space_(!options.continues_text) {}
+
+  std::string feed(TokenId id) { return utf8_.feed(next_bytes(id)); }
+  std::string finish() { return utf8_.finish(); }
+
+ private:
+  friend class Tokenizer;
+  std::string_view next_bytes(TokenId id);
+
+  const Tokenizer* tokenizer_;
+  DecodeOptions options_;
+  bool drop_space_;  // the next raw token begins with the space that encode put there
+  Utf8Stream utf8_;
+};
+
 // Errors: kUnsupported (model or pre-tokenizer unknown; the message lists the known ones), kCorrupt (missing or
 // contradicting metadata; the message names the key).
 Result<std::unique_ptr<const Tokenizer>> make_tokenizer(TokenizerData data);

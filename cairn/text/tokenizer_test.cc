@@ -14,7 +14,6 @@
 #include "cairn/gguf/gguf.h"
 #include "cairn/testing/any_text.h"
 #include "cairn/testing/tokenizer_data.h"
-#include "cairn/text/text_stream.h"
 
 namespace cairn {
 namespace {

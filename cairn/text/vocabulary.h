@@ -28,7 +28,7 @@ enum class TokenType : std::uint8_t {
 // Each field is named after its key under tokenizer.ggml; an absent key is an empty vector, string or optional.
 struct TokenizerData {
   std::string model;                // "llama" (SentencePiece-style) or "gpt2" (byte-level BPE)
-  std::string pre;                  // pre-tokenizer of gpt2, see pretokenizer.h
+  std::string pre;                  // pre-tokenizer of gpt2, see PreTokenizer
   std::vector<std::string> tokens;  // the id is the index
   std::vector<float> scores;        // llama: one per token, the higher is merged first
   std::vector<std::int32_t> types;  // TokenType, one per token; empty: guessed from ids and texts

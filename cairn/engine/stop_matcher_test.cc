@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cairn/text/text_stream.h"
-
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
+
+#include "cairn/engine/generate.h"
 
 namespace cairn {
 namespace {
