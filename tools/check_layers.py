@@ -32,7 +32,7 @@ OWNERS = [
     (re.compile(r"^omp\.h"), ["cairn/base/single_openmp_thread.h"]),
     (re.compile(r"^toml"), ["cairn/codec/plan_file.cc", "apps/cairn/serve/config_file.cc"]),
     (re.compile(r"^CLI/"), ["apps/", "bench/"]),
-    (re.compile(r"^nlohmann/"), ["apps/", "bench/", "cairn/serve/api/json.h", "cairn/eval/json_fields.h", "cairn/trace/trace.cc",
+    (re.compile(r"^nlohmann/"), ["apps/", "bench/", "cairn/serve/api/json.h", "cairn/eval/result_json.h", "cairn/trace/trace.cc",
                                  "cairn/load/ask.cc", "cairn/load/stream.cc"]),
     (re.compile(r"^httplib\.h$"), ["cairn/serve/http/server.cc", "cairn/serve/api/api_server_test.cc",
                                    "cairn/serve/api/state_endpoints_test.cc", "cairn/load/http_client.cc",

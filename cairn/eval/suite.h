@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -58,6 +59,15 @@ struct Cell {
 
 // All cells in report order. Controls answer fewer: see their names.
 std::vector<Cell> cells_of(std::span<const Contender> contenders, const SuiteSettings& settings);
+
+// Everything that decides the answers.
+struct SuiteRunSettings {
+  std::vector<Contender> contenders;
+  SuiteSettings settings;
+  std::map<std::string, std::vector<Session>> data;  // sessions of data files, by the task name of their cells
+  std::vector<Cell> cells;
+  std::vector<std::string> left_out;  // "S6 at 512": what cannot be asked with this tokenizer
+};
 
 // The session of a cell, so that questions and gold answers too fit into cell.context tokens. The same for all
 // contenders whose control leaves sessions alone. Errors: kInvalidArgument when a context is too small for the task.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Counts over the outcomes of a contender, paired with those of the exact cache on the same items.
+// Counts over the outcomes of a contender, paired with those of the exact cache on the same items, and their tables.
 #pragma once
 
 #include <cstddef>
@@ -58,5 +58,9 @@ CacheCost mean_cost(std::span<const AnsweredCell> answers);
 // items without a partner there count as not answered.
 std::map<GroupKey, GroupCounts> summarise_cells(std::span<const AnsweredCell> judged,
                                                 std::span<const AnsweredCell> exact);
+
+// A run for people: Markdown tables. `answers` in the order of plan.cells.
+std::string suite_markdown(const SuiteRunSettings& plan, const std::vector<AnsweredCell>& answers,
+                           const std::string& model_name);
 
 }  // namespace cairn

@@ -39,7 +39,7 @@ Status run_items(const ItemsOptions& options) {
     for (const std::uint32_t context : settings.contexts) {
       for (std::uint32_t index = 0; index < settings.sessions; ++index) {
         CAIRN_TRY(const Session session, session_of({0, task, context, index}, control, settings, engine->tokenizer()));
-        std::cout << session_json(session).dump(-1, ' ', false, Json::error_handler_t::replace) << '\n';
+        std::cout << eval::json_line(session_json(session));
         if (!std::cout) return fail(ErrorCode::kIo, "cannot write to standard output");
       }
     }

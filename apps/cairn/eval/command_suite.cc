@@ -4,82 +4,23 @@
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
-#include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "apps/cairn/eval/data_files.h"
 #include "apps/cairn/eval/eval_commands.h"
-#include "apps/cairn/eval/suite_journal.h"
-#include "apps/cairn/eval/suite_json.h"
-#include "apps/cairn/eval/suite_markdown.h"
+#include "apps/cairn/eval/eval_json.h"
 #include "apps/cairn/eval/suite_options.h"
-#include "apps/cairn/eval/suite_run.h"
 #include "apps/cairn/input.h"
+#include "apps/cairn/terminal.h"
 #include "cairn/base/file.h"
+#include "cairn/capacity/machine.h"
+#include "cairn/eval/data_files.h"
+#include "cairn/eval/suite_run.h"
 
 namespace cairn::cli {
 namespace {
-
-// Data sessions have contexts of their own; their cells carry the longest context of the run.
-void add_data_cells(SuiteRunSettings& plan) {
-  std::vector<Cell> cells;
-  for (std::size_t c = 0; c < plan.contenders.size(); ++c) {
-    std::ranges::copy_if(plan.cells, std::back_inserter(cells), [c](const Cell& cell) { return cell.contender == c; });
-    const Control control = plan.contenders[c].control;
-    if (control != Control::kNone && control != Control::kRandomEviction && control != Control::kNoContext) continue;
-    for (const auto& [name, sessions] : plan.data) {
-      for (std::uint32_t i = 0; i < sessions.size(); ++i) {
-        cells.push_back({c, name, plan.settings.contexts.back(), i});
-      }
-    }
-  }
-  plan.cells = std::move(cells);
-}
-
-// Of so many sessions; where all of them can be made, the others can too.
-constexpr std::uint32_t kTriedSessions = 8;
-
-// Whatever cannot be asked with this tokenizer is found before anything is computed, and the rest is asked. An error
-// when nothing is left.
-Status leave_out_impossible(SuiteRunSettings& plan, const Tokenizer& tokenizer) {
-  std::map<std::pair<std::string, std::uint32_t>, std::string> why;  // by task and context
-  std::set<std::tuple<std::string, std::uint32_t, std::uint32_t, Control>> made;
-  for (const Cell& cell : plan.cells) {
-    const Control control = plan.contenders[cell.contender].control;
-    if (cell.index >= kTriedSessions || plan.data.contains(cell.task) || why.contains({cell.task, cell.context}) ||
-        !made.emplace(cell.task, cell.context, cell.index, control).second) {
-      continue;
-    }
-    const Result<Session> session = session_of(cell, control, plan.settings, tokenizer);
-    if (!session) why[{cell.task, cell.context}] = session.error().message;
-  }
-  std::erase_if(plan.cells, [&](const Cell& cell) { return why.contains({cell.task, cell.context}); });
-  if (plan.cells.empty()) return fail(ErrorCode::kInvalidArgument, why.begin()->second);
-  for (const auto& [place, reason] : why) {
-    plan.left_out.push_back(place.first + " at " + std::to_string(place.second));
-    std::cerr << "cairn: " << plan.left_out.back() << " tokens is left out: " << reason << '\n';
-  }
-  return {};
-}
-
-// Recipes that this model cannot follow and a budget that a session cannot live in are found at the start.
-Status check_contenders(const SuiteRunSettings& plan, const ModelOptions& model, const Engine& engine) {
-  // Forks copy the open tail and add a block or two for the question and the answer of every turn in both modes.
-  const std::size_t blocks = plan.settings.contexts.back() / kBlockTokens + 1 + 2 * 3 * plan.settings.turns;
-  for (const Contender& contender : plan.contenders) {
-    CAIRN_TRY(const auto judged, JudgedEngine::make(engine, contender.recipe, {.kv_budget_bytes = model.kv_budget}));
-    const std::size_t needed = blocks * kBlockTokens * judged->engine().cache().bytes_per_token();
-    if (needed <= model.kv_budget) continue;
-    return fail(ErrorCode::kOutOfBudget, "sessions of " + std::to_string(plan.settings.contexts.back()) +
-                                             " tokens need " + std::to_string(needed) +
-                                             " bytes of keys and values; raise --kv-budget");
-  }
-  return {};
-}
 
 // Results must not be lost at the end for want of a place.
 Status check_output(const std::string& out) {
@@ -103,19 +44,30 @@ Result<SuiteRunSettings> make_plan(const SuiteOptions& options, const std::vecto
             contenders_of(recipes, {engine.config().layers, shape, &engine.recipe().weights}, !options.no_controls));
   plan.cells = cells_of(plan.contenders, plan.settings);
   for (const std::string& path : options.data) {
-    CAIRN_TRY(DataSessions loaded, load_data(path, engine.tokenizer(),
-                                             {.context_tokens = plan.settings.contexts.back(),
-                                              .sessions = plan.settings.sessions,
-                                              .turns = plan.settings.turns}));
+    CAIRN_TRY(const std::string text, read_text(path));
+    CAIRN_TRY(eval::DataSessions loaded, eval::parse_data(path, text, engine.tokenizer(),
+                                                          {.context_tokens = plan.settings.contexts.back(),
+                                                           .sessions = plan.settings.sessions,
+                                                           .turns = plan.settings.turns}));
     if (!loaded.note.empty()) std::cerr << "cairn: " << loaded.note << '\n';
     if (!plan.data.emplace(loaded.name, std::move(loaded.sessions)).second) {
       return fail(ErrorCode::kInvalidArgument, "two data files are named '" + loaded.name + "'; rename one");
     }
   }
-  add_data_cells(plan);
-  CAIRN_TRY_VOID(leave_out_impossible(plan, engine.tokenizer()));
-  CAIRN_TRY_VOID(check_contenders(plan, options.model, engine));
+  eval::add_data_cells(plan);
+  CAIRN_TRY(const std::vector<std::string> left_out, eval::leave_out_impossible(plan, engine.tokenizer()));
+  for (const std::string& line : left_out) std::cerr << "cairn: " << line << '\n';
+  CAIRN_TRY_VOID(eval::check_contenders(plan, options.model.kv_budget, engine));
   return plan;
+}
+
+// As many as were asked for, or as threads and free memory allow.
+unsigned workers_for(const SuiteOptions& options, Engine& engine, std::uint32_t longest_context) {
+  if (options.jobs != 0) return options.jobs;
+  // A session's own copies and activations come on top of weights and context.
+  const double kv = 2.0 * longest_context * static_cast<double>(engine.cache().bytes_per_token());
+  const double need = static_cast<double>(engine.weight_bytes()) + kv + 256e6;
+  return static_cast<unsigned>(std::clamp(capacity::available_memory() / need, 1.0, static_cast<double>(engine.threads())));
 }
 
 Status run_suite_command(const SuiteOptions& options) {
@@ -124,19 +76,30 @@ Status run_suite_command(const SuiteOptions& options) {
   if (!options.out.empty()) CAIRN_TRY_VOID(check_output(options.out));
   CAIRN_TRY(std::unique_ptr<Engine> engine, load_engine(options.model, /*reuse=*/false));
   CAIRN_TRY(const SuiteRunSettings plan, make_plan(options, recipes, *engine));
-  const Json head = suite_head(plan, *engine, options.model.model);
+  const Json head = eval::suite_head(result_head("cairn.eval.suite.v1", *engine, options.model.model), plan);
   const std::string model_name = engine->config().name.empty() ? options.model.model : engine->config().name;
-  std::unique_ptr<SuiteJournal> journal;
+  std::unique_ptr<eval::SuiteJournal> journal;
   if (!options.out.empty()) {
-    CAIRN_TRY(journal, SuiteJournal::open(options.out + ".journal", head));
+    CAIRN_TRY(journal, eval::SuiteJournal::open(options.out + ".journal", head));
     if (journal->size() > 0) std::cerr << "cairn: going on after " << journal->size() << " sessions\n";
     if (journal->broken_lines() > 0) {
       std::cerr << "cairn: " << journal->broken_lines() << " broken lines of the journal; their sessions run again\n";
     }
   }
-  const SuiteResources resources = suite_resources(options, *engine, plan.settings.contexts.back());
-  CAIRN_TRY(const auto answers, run_suite(plan, resources, std::move(engine), journal.get()));
-  const std::string json = dump_json(suite_json(head, plan, answers));
+  ModelOptions model = options.model;
+  const unsigned workers = workers_for(options, *engine, plan.settings.contexts.back());
+  model.threads = std::max(1u, engine->threads() / workers);
+  Progress progress("Answering");
+  const auto answered = eval::run_suite(plan,
+                                        {.load = [&model] { return load_quietly(model); },
+                                         .workers = workers,
+                                         .kv_budget_bytes = model.kv_budget,
+                                         .on_progress = [&progress](double share) { progress.update(share); },
+                                         .cancel = &interrupt_flag()},
+                                        std::move(engine), journal.get());
+  progress.finish();
+  CAIRN_TRY(const auto answers, answered);
+  const std::string json = dump_json(eval::suite_json(head, plan, answers));
   const std::string markdown = suite_markdown(plan, answers, model_name);
   if (!options.out.empty()) {
     CAIRN_TRY_VOID(write_file(options.out + ".json", json));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cairn/eval/json_fields.h"
+#include "cairn/eval/result_json.h"
 
 #include <cmath>
 
@@ -23,6 +23,18 @@ std::optional<Json> parse_json(std::string_view text) {
   Json json = Json::parse(text.begin(), text.end(), shallow, /*allow_exceptions=*/false);
   if (too_deep || json.is_discarded()) return std::nullopt;
   return json;
+}
+
+std::string dump_json(const Json& json) {
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+std::string json_line(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+Json estimate_json(const Estimate& estimate) {
+  return {{"value", estimate.value}, {"low", estimate.low}, {"high", estimate.high}};
 }
 
 std::string quote(std::string_view text) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "apps/cairn/eval/data_files.h"
+#include "cairn/eval/data_files.h"
 
 #include <algorithm>
 #include <cctype>
@@ -7,18 +7,26 @@
 #include <optional>
 #include <utility>
 
-#include "apps/cairn/eval/eval_json.h"
-#include "apps/cairn/eval/haystack.h"
-#include "apps/cairn/input.h"
+#include "cairn/eval/result_json.h"
 #include "cairn/eval/session_run.h"
 #include "cairn/eval/task.h"
 #include "cairn/eval/text_similarity.h"
 
-namespace cairn::cli {
+namespace cairn::eval {
 namespace {
 
 constexpr std::uint32_t kAnswerTokens = 40, kSummaryTokens = 200;
 constexpr std::size_t kSummaryWords = 15;
+
+std::vector<std::string_view> lines_of(std::string_view text) {
+  std::vector<std::string_view> lines;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size() - 1) + 1;
+    lines.push_back(text.substr(0, end));
+    text.remove_prefix(end);
+  }
+  return lines;
+}
 
 Error format_error(const std::string& path, const std::string& what) {
   return {ErrorCode::kCorrupt, "'" + path + "': " + what +
@@ -171,8 +179,45 @@ bool make_fit(Session& session, const Tokenizer& tokenizer, std::uint32_t limit,
 
 }  // namespace
 
-Result<DataSessions> load_data(const std::string& path, const Tokenizer& tokenizer, const DataLimits& limits) {
-  CAIRN_TRY(const std::string text, read_text(path));
+CutHaystack cut_haystack(std::string_view text, std::string_view needle,
+                         const std::function<bool(const std::string&)>& fits) {
+  const std::vector<std::string_view> lines = lines_of(text);
+  const auto found =
+      std::ranges::find_if(lines, [needle](std::string_view line) { return line.find(needle) != line.npos; });
+  if (found == lines.end() || needle.empty()) return {};
+  const auto at = static_cast<std::size_t>(found - lines.begin());
+  const std::size_t before = at == 0 ? 0 : at - 1, after = lines.size() - at - 1;  // besides the first line
+  CutHaystack best;
+  const auto keep = [&](double share) {
+    const auto head = static_cast<std::size_t>(share * static_cast<double>(before));
+    const auto tail = static_cast<std::size_t>(share * static_cast<double>(after));
+    CutHaystack kept;
+    if (at > 0) kept.text += lines.front();
+    for (std::size_t i = at - head; i < at; ++i) kept.text += lines[i];
+    const std::size_t needle_at = kept.text.size();
+    for (std::size_t i = at; i <= at + tail; ++i) kept.text += lines[i];
+    kept.depth = static_cast<double>(needle_at) / static_cast<double>(kept.text.size());
+    kept.cut = head + tail < before + after;
+    return kept;
+  };
+  double low = 0, high = 1;
+  if (CutHaystack all = keep(1); fits(all.text)) return all;
+  if (best = keep(0); !fits(best.text)) return {};
+  for (int step = 0; step < 20; ++step) {
+    const double middle = (low + high) / 2;
+    CutHaystack tried = keep(middle);
+    if (fits(tried.text)) {
+      best = std::move(tried);
+      low = middle;
+    } else {
+      high = middle;
+    }
+  }
+  return best;
+}
+
+Result<DataSessions> parse_data(const std::string& path, const std::string& text, const Tokenizer& tokenizer,
+                                const DataLimits& limits) {
   CAIRN_TRY(std::vector<Session> all, parse(path, text));
   if (all.empty()) return std::unexpected(format_error(path, "holds no session"));
   DataSessions data{.name = std::filesystem::path(path).stem().string(), .sessions = {}, .note = {}};
@@ -211,4 +256,4 @@ Result<DataSessions> load_data(const std::string& path, const Tokenizer& tokeniz
   return data;
 }
 
-}  // namespace cairn::cli
+}  // namespace cairn::eval

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a run of the suite has answered so far, one JSON line per cell, so that a stopped run can go on.
+// A run of the suite as JSON: the journal, one line per answered cell, so that a stopped run can go on, and the result.
 #pragma once
 
 #include <cstdio>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
-#include "apps/cairn/eval/eval_json.h"
 #include "cairn/base/result.h"
+#include "cairn/eval/result_json.h"
+#include "cairn/eval/suite.h"
+#include "cairn/eval/suite_summary.h"
 
-namespace cairn::cli {
+namespace cairn::eval {
 
 // Thread-compatible. Holds a lock on the file: two runs cannot write to one journal.
 class SuiteJournal {
@@ -41,4 +45,17 @@ class SuiteJournal {
   std::size_t good_bytes_ = 0;  // up to the end of the last whole line
 };
 
-}  // namespace cairn::cli
+// Names a cell within a journal.
+std::string cell_key(const SuiteRunSettings& plan, const Cell& cell);
+
+Json answered_json(const AnsweredCell& answered);
+// Nothing when the JSON is not what answered_json writes.
+std::optional<AnsweredCell> answered_from_json(const Json& json, const Cell& cell);
+
+// `head` with everything that a journal must agree on to be continued; also the head of the result.
+Json suite_head(Json head, const SuiteRunSettings& plan);
+
+// `answers` in the order of plan.cells (docs/evaluation.md, "Result files").
+Json suite_json(Json head, const SuiteRunSettings& plan, const std::vector<AnsweredCell>& answers);
+
+}  // namespace cairn::eval

@@ -1,39 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "apps/cairn/eval/suite_run.h"
+#include "cairn/eval/suite_run.h"
 
 #include <algorithm>
 #include <atomic>
+#include <iterator>
+#include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <thread>
+#include <tuple>
 #include <utility>
 
-#include "apps/cairn/eval/suite_json.h"
-#include "apps/cairn/input.h"
-#include "apps/cairn/terminal.h"
-#include "cairn/capacity/machine.h"
-
-namespace cairn::cli {
+namespace cairn::eval {
 namespace {
+
+// Of so many sessions; where all of them can be made, the others can too.
+constexpr std::uint32_t kTriedSessions = 8;
 
 // The cells are handed out in order; what they give is kept by index, so that nobody can tell who did which.
 class SuiteRunner {
  public:
-  SuiteRunner(const SuiteRunSettings& plan, const SuiteResources& resources, SuiteJournal* journal)
-      : plan_(plan), resources_(resources), journal_(journal), answers_(plan.cells.size()) {}
+  SuiteRunner(const SuiteRunSettings& plan, const SuiteRunControl& control, SuiteJournal* journal)
+      : plan_(plan), control_(control), journal_(journal), answers_(plan.cells.size()) {}
 
   Result<std::vector<AnsweredCell>> run(std::unique_ptr<Engine> engine) {
     take_from_journal();
-    Progress progress("Answering");
-    progress_ = &progress;
     std::vector<std::jthread> workers;
-    if (resources_.jobs > 1) engine.reset();  // each job's engine has fewer threads
-    for (unsigned j = 1; j < std::min<std::size_t>(resources_.jobs, open_.size()); ++j) {
+    if (control_.workers > 1) engine.reset();  // each worker's engine has fewer threads
+    for (unsigned i = 1; i < std::min<std::size_t>(control_.workers, open_.size()); ++i) {
       workers.emplace_back([this] { work(nullptr); });
     }
     work(std::move(engine));
     workers.clear();  // joins
-    progress.finish();
     if (error_) {
       if (error_->code == ErrorCode::kCancelled) {
         error_->message = "interrupted after " + std::to_string(done_) + " of " + std::to_string(plan_.cells.size()) +
@@ -82,7 +81,7 @@ class SuiteRunner {
       answers_[index] = *std::move(answered);
       ++done_;
       done_weight_ += weight(index);
-      progress_->update(done_weight_ / total_weight_);
+      if (control_.on_progress) control_.on_progress(done_weight_ / total_weight_);
     }
   }
 
@@ -90,14 +89,12 @@ class SuiteRunner {
                               std::unique_ptr<JudgedEngine>& judged) {
     const Contender& contender = plan_.contenders[cell.contender];
     if (engine == nullptr) {
-      ModelOptions model = resources_.model;
-      model.threads = resources_.threads_per_job;
-      CAIRN_TRY(engine, load_quietly(model));
+      CAIRN_TRY(engine, control_.load());
     }
     if (judged == nullptr || judged->recipe().text != contender.recipe.text) {
       judged.reset();
       CAIRN_TRY(judged, JudgedEngine::make(*engine, contender.recipe,
-                                           {.kv_budget_bytes = resources_.model.kv_budget,
+                                           {.kv_budget_bytes = control_.kv_budget_bytes,
                                             .context = std::max(cell.context, engine->context())}));
     }
     std::optional<Session> session;
@@ -110,7 +107,7 @@ class SuiteRunner {
     CAIRN_TRY(answered.outcome, run_session(*judged, *session,
                                             {.with_context = contender.control != Control::kNoContext,
                                              .pin_instruction = contender.control == Control::kInstructionPinned,
-                                             .cancel = &interrupt_flag()}));
+                                             .cancel = control_.cancel}));
     for (const Turn& turn : session->turns) {
       answered.columns.push_back(turn.column);
       answered.depths.push_back(turn.depth);
@@ -119,7 +116,7 @@ class SuiteRunner {
   }
 
   const SuiteRunSettings& plan_;
-  const SuiteResources& resources_;
+  const SuiteRunControl& control_;
   SuiteJournal* journal_;
   std::vector<std::size_t> open_;  // cells to answer
   std::atomic<std::size_t> next_{0};
@@ -130,28 +127,64 @@ class SuiteRunner {
   std::size_t done_ = 0;
   double done_weight_ = 0, total_weight_ = 0;
   std::optional<Error> error_;
-  Progress* progress_ = nullptr;
 };
 
 }  // namespace
 
-SuiteResources suite_resources(const SuiteOptions& options, Engine& engine, std::uint32_t longest_context) {
-  const unsigned threads = engine.threads();
-  SuiteResources resources{.model = options.model, .jobs = options.jobs, .threads_per_job = 1};
-  if (options.jobs == 0) {
-    // A session's own copies and activations come on top of weights and context.
-    const double kv = 2.0 * longest_context * static_cast<double>(engine.cache().bytes_per_token());
-    const double need = static_cast<double>(engine.weight_bytes()) + kv + 256e6;
-    resources.jobs =
-        static_cast<unsigned>(std::clamp(capacity::available_memory() / need, 1.0, static_cast<double>(threads)));
+void add_data_cells(SuiteRunSettings& plan) {
+  std::vector<Cell> cells;
+  for (std::size_t c = 0; c < plan.contenders.size(); ++c) {
+    std::ranges::copy_if(plan.cells, std::back_inserter(cells), [c](const Cell& cell) { return cell.contender == c; });
+    const Control control = plan.contenders[c].control;
+    if (control != Control::kNone && control != Control::kRandomEviction && control != Control::kNoContext) continue;
+    for (const auto& [name, sessions] : plan.data) {
+      for (std::uint32_t i = 0; i < sessions.size(); ++i) {
+        cells.push_back({c, name, plan.settings.contexts.back(), i});
+      }
+    }
   }
-  resources.threads_per_job = std::max(1u, threads / resources.jobs);
-  return resources;
+  plan.cells = std::move(cells);
 }
 
-Result<std::vector<AnsweredCell>> run_suite(const SuiteRunSettings& plan, const SuiteResources& resources,
+Result<std::vector<std::string>> leave_out_impossible(SuiteRunSettings& plan, const Tokenizer& tokenizer) {
+  std::map<std::pair<std::string, std::uint32_t>, std::string> why;  // by task and context
+  std::set<std::tuple<std::string, std::uint32_t, std::uint32_t, Control>> made;
+  for (const Cell& cell : plan.cells) {
+    const Control control = plan.contenders[cell.contender].control;
+    if (cell.index >= kTriedSessions || plan.data.contains(cell.task) || why.contains({cell.task, cell.context}) ||
+        !made.emplace(cell.task, cell.context, cell.index, control).second) {
+      continue;
+    }
+    const Result<Session> session = session_of(cell, control, plan.settings, tokenizer);
+    if (!session) why[{cell.task, cell.context}] = session.error().message;
+  }
+  std::erase_if(plan.cells, [&](const Cell& cell) { return why.contains({cell.task, cell.context}); });
+  if (plan.cells.empty()) return fail(ErrorCode::kInvalidArgument, why.begin()->second);
+  std::vector<std::string> lines;
+  for (const auto& [place, reason] : why) {
+    plan.left_out.push_back(place.first + " at " + std::to_string(place.second));
+    lines.push_back(plan.left_out.back() + " tokens is left out: " + reason);
+  }
+  return lines;
+}
+
+Status check_contenders(const SuiteRunSettings& plan, std::uint64_t kv_budget_bytes, const Engine& engine) {
+  // Forks copy the open tail and add a block or two for the question and the answer of every turn in both modes.
+  const std::size_t blocks = plan.settings.contexts.back() / kBlockTokens + 1 + 2 * 3 * plan.settings.turns;
+  for (const Contender& contender : plan.contenders) {
+    CAIRN_TRY(const auto judged, JudgedEngine::make(engine, contender.recipe, {.kv_budget_bytes = kv_budget_bytes}));
+    const std::size_t needed = blocks * kBlockTokens * judged->engine().cache().bytes_per_token();
+    if (needed <= kv_budget_bytes) continue;
+    return fail(ErrorCode::kOutOfBudget, "sessions of " + std::to_string(plan.settings.contexts.back()) +
+                                             " tokens need " + std::to_string(needed) +
+                                             " bytes of keys and values; raise --kv-budget");
+  }
+  return {};
+}
+
+Result<std::vector<AnsweredCell>> run_suite(const SuiteRunSettings& plan, const SuiteRunControl& control,
                                             std::unique_ptr<Engine> engine, SuiteJournal* journal) {
-  return SuiteRunner(plan, resources, journal).run(std::move(engine));
+  return SuiteRunner(plan, control, journal).run(std::move(engine));
 }
 
-}  // namespace cairn::cli
+}  // namespace cairn::eval

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// JSON from outside: parsed within bounds, then read field by field with its type. The first thing that is wrong is
-// kept and everything after it reads as empty, so that a reader is a plain list of fields and asks once at the end.
+// The JSON of result files (docs/evaluation.md): written, parsed within bounds, and read field by field with its type.
 #pragma once
 
 #include <cstddef>
@@ -20,6 +19,12 @@ using Json = nlohmann::ordered_json;
 // Nothing when it is no JSON or nested more than 64 deep: the library copies and writes recursively.
 std::optional<Json> parse_json(std::string_view text);
 
+// Indented, ends with a newline; or one line with its newline. Bytes that are no UTF-8 are replaced.
+std::string dump_json(const Json& json);
+std::string json_line(const Json& json);
+
+Json estimate_json(const Estimate& estimate);  // {"value", "low", "high"}
+
 // For error messages: printable ASCII, at most 60 characters.
 std::string quote(std::string_view text);
 
@@ -32,7 +37,9 @@ inline constexpr NumberRange kPositive = {0, 1e18};
 inline constexpr NumberRange kDivergence = {-1e-6, 1e6};
 inline constexpr std::uint64_t kMaxCount = std::uint64_t{1} << 50;
 
-// Thread-compatible. Refers to the JSON and to `problem`, which must outlive it.
+// Fields of JSON from outside. The first thing that is wrong is kept and everything after it reads as empty, so that a
+// reader is a plain list of fields and asks once at the end. Thread-compatible. Refers to the JSON and to `problem`,
+// which must outlive it.
 class JsonFields {
  public:
   JsonFields(const Json& json, std::string where, std::string& problem);
