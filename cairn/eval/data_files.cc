@@ -8,9 +8,9 @@
 #include <utility>
 
 #include "cairn/eval/result_json.h"
+#include "cairn/eval/score.h"
 #include "cairn/eval/session_run.h"
-#include "cairn/eval/task.h"
-#include "cairn/eval/text_similarity.h"
+#include "cairn/eval/tasks/task_table.h"
 
 namespace cairn::eval {
 namespace {
@@ -224,7 +224,7 @@ Result<DataSessions> parse_data(const std::string& path, const std::string& text
   for (char& c : data.name) {  // it stands in tables and keys
     if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '.' && c != '-') c = '_';
   }
-  if (find_task(data.name)) {
+  if (tasks::find_task(data.name)) {
     return fail(ErrorCode::kInvalidArgument, "'" + path + "' is named like a task of the suite; rename it");
   }
   std::size_t too_long = 0, cut = 0;

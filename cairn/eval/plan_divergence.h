@@ -12,7 +12,7 @@
 #include "cairn/base/result.h"
 #include "cairn/codec/plan.h"
 #include "cairn/engine/engine.h"
-#include "cairn/eval/windows.h"
+#include "cairn/eval/text_run.h"
 
 namespace cairn {
 

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// A session of the shared-context suite: one context, several questions on it, and what counts as a right answer.
-// After SCBench (arXiv 2412.10319); docs/evaluation.md describes the twelve task kinds.
+// A session of the shared-context suite: one context, several questions on it, what counts as a right answer, and what
+// it is made from. After SCBench (arXiv 2412.10319); docs/evaluation.md describes the twelve task kinds.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace cairn {
@@ -45,5 +48,19 @@ struct Session {
   std::string context;               // what follows the instruction; ends with a newline
   std::vector<Turn> turns;
 };
+
+struct SessionSpec {
+  std::uint64_t seed = 0;
+  std::uint32_t index = 0;                                    // among the sessions of a task and context length
+  std::uint32_t context_tokens = 0;                           // instruction and context use at most so many
+  std::uint32_t turns = 5;                                    // 1 to kMaxTurns
+  std::function<std::size_t(std::string_view)> count_tokens;  // asked a dozen times for a whole context; must be set
+  bool shuffled_labels = false;  // control: the shots of S9 carry random labels; the other tasks have none to shuffle
+  bool rule = false;             // control: the instruction asks for a word that every answer begins with
+};
+
+inline constexpr std::uint32_t kMaxTurns = 10;
+inline constexpr std::uint32_t kMinContextTokens = 128;
+inline constexpr double kMinFill = 0.85;  // share of context_tokens that a session uses at least
 
 }  // namespace cairn

@@ -7,9 +7,9 @@
 
 #include "cairn/codec/plan.h"
 #include "cairn/eval/session_run.h"
-#include "cairn/eval/task.h"
+#include "cairn/eval/tasks/task_table.h"
 
-namespace cairn {
+namespace cairn::eval {
 namespace {
 
 bool has_task(const SuiteSettings& settings, std::string_view name) {
@@ -41,7 +41,8 @@ constexpr int kDraws = 4;
 constexpr std::uint64_t kNextDraw = 0x9e3779b97f4a7c15u;
 
 // The longest session of this draw that fits, with its questions and answers, into `context` tokens; else why not.
-Result<Session> fit_session(const Task& task, SessionSpec spec, std::uint32_t context, const Tokenizer& tokenizer) {
+Result<Session> fit_session(const tasks::Task& task, SessionSpec spec, std::uint32_t context,
+                            const Tokenizer& tokenizer) {
   // How much questions and answers take is known once they are written, and changes little with the context's size.
   // `low` is too small for the task, `high` too large for the cell.
   std::uint32_t low = 0, high = context + 1;
@@ -121,7 +122,7 @@ std::vector<Cell> cells_of(std::span<const Contender> contenders, const SuiteSet
 
 Result<Session> session_of(const Cell& cell, Control control, const SuiteSettings& settings,
                            const Tokenizer& tokenizer) {
-  CAIRN_TRY(const Task* task, find_task(cell.task));
+  CAIRN_TRY(const tasks::Task* task, tasks::find_task(cell.task));
   SessionSpec spec{.seed = settings.seed,
                    .index = cell.index,
                    .context_tokens = cell.context,
@@ -144,4 +145,4 @@ Result<Session> session_of(const Cell& cell, Control control, const SuiteSetting
                                                (why.empty() ? "" : " (" + why + ")"));
 }
 
-}  // namespace cairn
+}  // namespace cairn::eval

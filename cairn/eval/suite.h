@@ -15,7 +15,7 @@
 #include "cairn/eval/session.h"
 #include "cairn/text/tokenizer.h"
 
-namespace cairn {
+namespace cairn::eval {
 
 // Why a contender's sessions or conditions differ from plain ones (docs/evaluation.md, "Controls").
 enum class Control : std::uint8_t {
@@ -74,4 +74,4 @@ struct SuiteRunSettings {
 Result<Session> session_of(const Cell& cell, Control control, const SuiteSettings& settings,
                            const Tokenizer& tokenizer);
 
-}  // namespace cairn
+}  // namespace cairn::eval

@@ -5,9 +5,9 @@
 #include <cstdio>
 #include <functional>
 
-#include "cairn/eval/task.h"
+#include "cairn/eval/tasks/task_table.h"
 
-namespace cairn {
+namespace cairn::eval {
 namespace {
 
 using ItemKey = std::tuple<std::string, std::uint32_t, std::uint32_t, Mode, std::uint32_t>;
@@ -114,7 +114,7 @@ std::string summary_table(const std::vector<Judged>& all) {
 }
 
 std::string title_of(const std::string& task, const std::string& column) {
-  const Result<const Task*> known = find_task(task);
+  const Result<const tasks::Task*> known = tasks::find_task(task);
   std::string title = known ? task + " " + std::string((*known)->title) : task;
   return column.empty() ? title : title + ", " + column;
 }
@@ -257,4 +257,4 @@ std::string suite_markdown(const SuiteRunSettings& plan, const std::vector<Answe
   return text + summary_table(all) + task_table_text(all, plan) + turn_table(all, plan) + control_table(all);
 }
 
-}  // namespace cairn
+}  // namespace cairn::eval

@@ -15,7 +15,7 @@
 #include "cairn/eval/statistics.h"
 #include "cairn/eval/suite.h"
 
-namespace cairn {
+namespace cairn::eval {
 
 // An answered cell: its session says what was asked, its outcome what came.
 struct AnsweredCell {
@@ -63,4 +63,4 @@ std::map<GroupKey, GroupCounts> summarise_cells(std::span<const AnsweredCell> ju
 std::string suite_markdown(const SuiteRunSettings& plan, const std::vector<AnsweredCell>& answers,
                            const std::string& model_name);
 
-}  // namespace cairn
+}  // namespace cairn::eval

@@ -33,12 +33,12 @@ Json session_json(const Session& session) {
 
 Status run_items(const ItemsOptions& options) {
   CAIRN_TRY(const std::unique_ptr<Engine> engine, load_engine(options.sessions.model, /*reuse=*/false));
-  CAIRN_TRY(const SuiteSettings settings, suite_settings(options.sessions, engine->context()));
-  const Control control = options.rule ? Control::kInstruction : Control::kNone;
+  CAIRN_TRY(const eval::SuiteSettings settings, suite_settings(options.sessions, engine->context()));
+  const eval::Control control = options.rule ? eval::Control::kInstruction : eval::Control::kNone;
   for (const std::string& task : settings.tasks) {
     for (const std::uint32_t context : settings.contexts) {
       for (std::uint32_t index = 0; index < settings.sessions; ++index) {
-        CAIRN_TRY(const Session session, session_of({0, task, context, index}, control, settings, engine->tokenizer()));
+        CAIRN_TRY(const Session session, eval::session_of({0, task, context, index}, control, settings, engine->tokenizer()));
         std::cout << eval::json_line(session_json(session));
         if (!std::cout) return fail(ErrorCode::kIo, "cannot write to standard output");
       }

@@ -12,7 +12,6 @@
 #include "apps/cairn/input.h"
 #include "apps/cairn/terminal.h"
 #include "cairn/eval/text_run.h"
-#include "cairn/eval/text_summary.h"
 
 namespace cairn::cli {
 namespace {

@@ -35,14 +35,14 @@ Status check_output(const std::string& out) {
   return {};
 }
 
-Result<SuiteRunSettings> make_plan(const SuiteOptions& options, const std::vector<EvalRecipe>& recipes,
+Result<eval::SuiteRunSettings> make_plan(const SuiteOptions& options, const std::vector<EvalRecipe>& recipes,
                                    const Engine& engine) {
-  SuiteRunSettings plan;
+  eval::SuiteRunSettings plan;
   CAIRN_TRY(plan.settings, suite_settings(options, engine.context()));
   const PageShape shape{engine.config().kv_heads, engine.config().head_dim};
   CAIRN_TRY(plan.contenders,
-            contenders_of(recipes, {engine.config().layers, shape, &engine.recipe().weights}, !options.no_controls));
-  plan.cells = cells_of(plan.contenders, plan.settings);
+            eval::contenders_of(recipes, {engine.config().layers, shape, &engine.recipe().weights}, !options.no_controls));
+  plan.cells = eval::cells_of(plan.contenders, plan.settings);
   for (const std::string& path : options.data) {
     CAIRN_TRY(const std::string text, read_text(path));
     CAIRN_TRY(eval::DataSessions loaded, eval::parse_data(path, text, engine.tokenizer(),
@@ -67,7 +67,8 @@ unsigned workers_for(const SuiteOptions& options, Engine& engine, std::uint32_t 
   // A session's own copies and activations come on top of weights and context.
   const double kv = 2.0 * longest_context * static_cast<double>(engine.cache().bytes_per_token());
   const double need = static_cast<double>(engine.weight_bytes()) + kv + 256e6;
-  return static_cast<unsigned>(std::clamp(capacity::available_memory() / need, 1.0, static_cast<double>(engine.threads())));
+  return static_cast<unsigned>(
+      std::clamp(capacity::available_memory() / need, 1.0, static_cast<double>(engine.threads())));
 }
 
 Status run_suite_command(const SuiteOptions& options) {
@@ -75,7 +76,7 @@ Status run_suite_command(const SuiteOptions& options) {
   CAIRN_TRY(const std::vector<EvalRecipe> recipes, suite_recipes(options));
   if (!options.out.empty()) CAIRN_TRY_VOID(check_output(options.out));
   CAIRN_TRY(std::unique_ptr<Engine> engine, load_engine(options.model, /*reuse=*/false));
-  CAIRN_TRY(const SuiteRunSettings plan, make_plan(options, recipes, *engine));
+  CAIRN_TRY(const eval::SuiteRunSettings plan, make_plan(options, recipes, *engine));
   const Json head = eval::suite_head(result_head("cairn.eval.suite.v1", *engine, options.model.model), plan);
   const std::string model_name = engine->config().name.empty() ? options.model.model : engine->config().name;
   std::unique_ptr<eval::SuiteJournal> journal;
@@ -100,7 +101,7 @@ Status run_suite_command(const SuiteOptions& options) {
   progress.finish();
   CAIRN_TRY(const auto answers, answered);
   const std::string json = dump_json(eval::suite_json(head, plan, answers));
-  const std::string markdown = suite_markdown(plan, answers, model_name);
+  const std::string markdown = eval::suite_markdown(plan, answers, model_name);
   if (!options.out.empty()) {
     CAIRN_TRY_VOID(write_file(options.out + ".json", json));
     CAIRN_TRY_VOID(write_file(options.out + ".md", markdown));

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "apps/cairn/options.h"
-#include "cairn/eval/task.h"
+#include "cairn/eval/tasks/task_table.h"
 
 namespace cairn::cli {
 
@@ -45,19 +45,19 @@ void add_suite_options(CLI::App& command, SuiteOptions& options) {
   command.add_flag("--json", options.json, "Print JSON instead of Markdown");
 }
 
-Result<SuiteSettings> suite_settings(const SessionOptions& options, std::uint32_t model_context) {
-  SuiteSettings settings{.tasks = {},
+Result<eval::SuiteSettings> suite_settings(const SessionOptions& options, std::uint32_t model_context) {
+  eval::SuiteSettings settings{.tasks = {},
                          .contexts = options.contexts,
                          .sessions = options.sessions.value_or(options.quick ? 2 : 6),
                          .turns = options.turns.value_or(options.quick ? 3 : 5),
                          .seed = options.seed};
   const bool none = options.tasks == std::vector<std::string>{"none"};
   for (const std::string& name : none ? std::vector<std::string>{} : options.tasks) {
-    CAIRN_TRY(const Task* task, find_task(name));
+    CAIRN_TRY(const tasks::Task* task, tasks::find_task(name));
     if (std::ranges::find(settings.tasks, task->name) == settings.tasks.end()) settings.tasks.emplace_back(task->name);
   }
   if (options.tasks.empty()) {
-    for (const Task& task : task_table()) settings.tasks.emplace_back(task.name);
+    for (const tasks::Task& task : tasks::task_table()) settings.tasks.emplace_back(task.name);
   }
   if (settings.contexts.empty()) {
     const std::uint32_t longest = options.quick ? 512 : 8192;

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "apps/cairn/options.h"
 #include "apps/cairn/model_options.h"
+#include "apps/cairn/options.h"
 #include "cairn/base/result.h"
 #include "cairn/eval/suite.h"
 
@@ -38,7 +38,7 @@ void add_session_options(CLI::App& command, SessionOptions& options);
 void add_suite_options(CLI::App& command, SuiteOptions& options);
 
 // Settings for a model of this context. Errors: kInvalidArgument, kTooLong.
-Result<SuiteSettings> suite_settings(const SessionOptions& options, std::uint32_t model_context);
+Result<eval::SuiteSettings> suite_settings(const SessionOptions& options, std::uint32_t model_context);
 
 // The exact cache first, none twice. Errors: those of parse_recipe.
 Result<std::vector<EvalRecipe>> suite_recipes(const SuiteOptions& options);

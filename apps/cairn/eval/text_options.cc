@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "apps/cairn/options.h"
 #include "apps/cairn/input.h"
+#include "apps/cairn/options.h"
 
 namespace cairn::cli {
 namespace {

@@ -8,12 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "apps/cairn/options.h"
 #include "apps/cairn/model_options.h"
+#include "apps/cairn/options.h"
 #include "cairn/base/result.h"
 #include "cairn/eval/judged_engine.h"
 #include "cairn/eval/text_run.h"
-#include "cairn/eval/windows.h"
 
 namespace cairn::cli {
 

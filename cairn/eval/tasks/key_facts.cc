@@ -6,14 +6,12 @@
 #include <utility>
 #include <vector>
 
-#include "cairn/eval/tasks/fill.h"
-#include "cairn/eval/tasks/key_values.h"
 #include "cairn/eval/tasks/layout.h"
-#include "cairn/eval/tasks/makers.h"
 #include "cairn/eval/tasks/people.h"
-#include "cairn/eval/tasks/question.h"
+#include "cairn/eval/tasks/task_table.h"
+#include "cairn/eval/tasks/words.h"
 
-namespace cairn {
+namespace cairn::tasks {
 namespace {
 
 constexpr std::size_t kMinLines = 2, kMaxLines = 6, kUsualLines = 5;  // of a document
@@ -148,4 +146,4 @@ Result<Session> make_facts_needles(const SessionSpec& spec) {
   return make(spec, "S11", true);
 }
 
-}  // namespace cairn
+}  // namespace cairn::tasks

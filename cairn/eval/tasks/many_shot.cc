@@ -7,13 +7,11 @@
 #include <utility>
 #include <vector>
 
-#include "cairn/eval/tasks/fill.h"
 #include "cairn/eval/tasks/layout.h"
-#include "cairn/eval/tasks/makers.h"
-#include "cairn/eval/tasks/question.h"
-#include "cairn/eval/words.h"
+#include "cairn/eval/tasks/task_table.h"
+#include "cairn/eval/tasks/words.h"
 
-namespace cairn {
+namespace cairn::tasks {
 namespace {
 
 constexpr std::size_t kLabelCounts[] = {2, 4, 6};
@@ -80,4 +78,4 @@ Result<Session> make_many_shot(const SessionSpec& spec) {
              .draft = [&](SeededRandom random, std::size_t shots) { return draft_many_shot(random, shots, spec); }});
 }
 
-}  // namespace cairn
+}  // namespace cairn::tasks

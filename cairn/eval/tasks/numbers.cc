@@ -6,12 +6,10 @@
 #include <vector>
 
 #include "cairn/base/check.h"
-#include "cairn/eval/tasks/fill.h"
 #include "cairn/eval/tasks/layout.h"
-#include "cairn/eval/tasks/makers.h"
-#include "cairn/eval/tasks/question.h"
+#include "cairn/eval/tasks/task_table.h"
 
-namespace cairn {
+namespace cairn::tasks {
 namespace {
 
 constexpr int kMaxNumber = 99, kMaxLowest = 40;
@@ -154,4 +152,4 @@ Result<Session> make_numbers(const SessionSpec& spec) {
                              }});
 }
 
-}  // namespace cairn
+}  // namespace cairn::tasks

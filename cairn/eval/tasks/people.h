@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// Made-up people: where they live, what they do, how old they are and who their friend is.
+// Made-up people: where they live, what they do, how old they are and who their friend is; and facts about them, one
+// after the other on one line, with questions for some. What S5, S6 and S7 share.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "cairn/base/random.h"
+#include "cairn/eval/tasks/layout.h"
 
-namespace cairn {
+namespace cairn::tasks {
 
 enum class Relation : std::uint8_t { kHome, kJob, kAge, kFriend };
 inline constexpr Relation kRelations[] = {Relation::kHome, Relation::kJob, Relation::kAge, Relation::kFriend};
@@ -42,4 +45,16 @@ std::string relation_question(std::string_view who, Relation relation);
 // friends[i] for everybody, as one random cycle. Requires: count > 1.
 std::vector<std::size_t> draw_friends(std::size_t count, SeededRandom& random);
 
-}  // namespace cairn
+struct Statement {
+  std::string text;    // with what separates it from the next
+  std::size_t id = 0;  // the task's name for it
+};
+
+// Asks for the statement with this id; different statements need different questions.
+using Ask = std::function<Turn(std::size_t id)>;
+
+// Half of the sessions keep the order (all of a person together), the others shuffle. Every turn asks for a statement
+// in its fifth, and none is asked for twice.
+Draft draft_statements(std::vector<Statement> statements, std::size_t turns, const Ask& ask, SeededRandom& random);
+
+}  // namespace cairn::tasks

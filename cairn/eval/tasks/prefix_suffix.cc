@@ -7,13 +7,11 @@
 #include <utility>
 #include <vector>
 
-#include "cairn/eval/tasks/fill.h"
 #include "cairn/eval/tasks/layout.h"
-#include "cairn/eval/tasks/makers.h"
-#include "cairn/eval/tasks/question.h"
-#include "cairn/eval/words.h"
+#include "cairn/eval/tasks/task_table.h"
+#include "cairn/eval/tasks/words.h"
 
-namespace cairn {
+namespace cairn::tasks {
 namespace {
 
 using Words = std::vector<std::string_view>;
@@ -116,4 +114,4 @@ Result<Session> make_prefix_suffix(const SessionSpec& spec) {
                              }});
 }
 
-}  // namespace cairn
+}  // namespace cairn::tasks

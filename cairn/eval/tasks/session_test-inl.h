@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "cairn/base/check.h"
-#include "cairn/eval/task.h"
+#include "cairn/eval/tasks/task_table.h"
 
 namespace cairn::testing {
 
@@ -43,7 +43,7 @@ inline SessionSpec spec_of(std::uint64_t seed, std::uint32_t index, std::uint32_
   return spec;
 }
 
-inline Session make_or_die(const Task& task, const SessionSpec& spec) {
+inline Session make_or_die(const tasks::Task& task, const SessionSpec& spec) {
   Result<Session> session = task.make(spec);
   if (!session) std::fprintf(stderr, "%s\n", session.error().message.c_str());
   CAIRN_CHECK(session.has_value());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Everyday English words of four to eight lower-case letters, for keys, lines, labels and function bodies. Each occurs
-// once, in alphabetical order. Adding or removing one changes every session that is drawn from them.
+// What contexts are made of. Words: everyday English ones of four to eight lower-case letters, for keys, lines, labels
+// and function bodies; each occurs once, in alphabetical order. Sentences: plain prose that says nothing about any
+// question. Adding or removing one changes every session that is drawn from them.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +12,7 @@
 
 #include "cairn/base/random.h"
 
-namespace cairn {
+namespace cairn::tasks {
 
 std::span<const std::string_view> common_words();
 
@@ -23,4 +24,9 @@ std::vector<std::string> draw_keys(std::size_t count, SeededRandom& random);
 
 std::string join_words(std::span<const std::string_view> words);
 
-}  // namespace cairn
+std::string draw_digits(std::size_t count, SeededRandom& random);
+
+// Single sentences, each with its full stop.
+std::span<const std::string_view> filler_sentences();
+
+}  // namespace cairn::tasks

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cairn/eval/tasks/task_table.h"
+
 #include <algorithm>
 #include <string>
 
 #include "cairn/base/utf8.h"
-#include "cairn/eval/task.h"
-#include "cairn/eval/tasks/makers.h"
 
-namespace cairn {
+namespace cairn::tasks {
 namespace {
 
 constexpr bool kNoRule = false, kRule = true;
@@ -46,4 +46,4 @@ Result<const Task*> find_task(std::string_view name) {
   return fail(ErrorCode::kNotFound, "no task is called '" + printable_start(name, 40) + "'; there are:" + known);
 }
 
-}  // namespace cairn
+}  // namespace cairn::tasks

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What holds for the sessions of every task. Whether the answers follow from the contexts: tasks/answers_test.cc.
-#include "cairn/eval/task.h"
+#include "cairn/eval/tasks/task_table.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -12,10 +12,10 @@
 #include <string>
 
 #include "cairn/eval/score.h"
-#include "cairn/eval/session_test-inl.h"
 #include "cairn/eval/tasks/layout.h"
+#include "cairn/eval/tasks/session_test-inl.h"
 
-namespace cairn {
+namespace cairn::tasks {
 namespace {
 
 using namespace cairn::testing;
@@ -212,4 +212,4 @@ TEST(Tasks, SayWhereTheirMaterialEnds) {
 }
 
 }  // namespace
-}  // namespace cairn
+}  // namespace cairn::tasks
