@@ -45,7 +45,7 @@ double bag_f1(std::vector<std::string_view> a, std::vector<std::string_view> b) 
   return f1(common.size(), a.size(), b.size());
 }
 
-constexpr std::string_view kBlanks = " \t\r\v\f";
+constexpr std::string_view kLineBlanks = " \t\r\v\f";
 
 bool is_digit(char c) {
   return c >= '0' && c <= '9';
@@ -53,9 +53,9 @@ bool is_digit(char c) {
 
 std::string_view first_line(std::string_view text) {
   text = text.substr(0, std::min(text.find('\n'), kMaxComparedBytes));
-  const std::size_t first = text.find_first_not_of(kBlanks);
+  const std::size_t first = text.find_first_not_of(kLineBlanks);
   if (first == text.npos) return {};
-  return text.substr(first, text.find_last_not_of(kBlanks) - first + 1);
+  return text.substr(first, text.find_last_not_of(kLineBlanks) - first + 1);
 }
 
 // ASCII only: what is a letter beyond it depends on tables that no answer of ours needs.

@@ -10,6 +10,7 @@
 #include "cairn/base/random.h"
 
 namespace cairn {
+
 Estimate wilson(std::size_t successes, std::size_t trials) {
   if (trials == 0) return {0, 0, 1};
   constexpr double kZ = 1.959963984540054;  // 95 %

@@ -38,7 +38,8 @@ Status run_items(const ItemsOptions& options) {
   for (const std::string& task : settings.tasks) {
     for (const std::uint32_t context : settings.contexts) {
       for (std::uint32_t index = 0; index < settings.sessions; ++index) {
-        CAIRN_TRY(const Session session, eval::session_of({0, task, context, index}, control, settings, engine->tokenizer()));
+        CAIRN_TRY(const Session session,
+                  eval::session_of({0, task, context, index}, control, settings, engine->tokenizer()));
         std::cout << eval::json_line(session_json(session));
         if (!std::cout) return fail(ErrorCode::kIo, "cannot write to standard output");
       }

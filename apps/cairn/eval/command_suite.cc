@@ -36,12 +36,12 @@ Status check_output(const std::string& out) {
 }
 
 Result<eval::SuiteRunSettings> make_plan(const SuiteOptions& options, const std::vector<EvalRecipe>& recipes,
-                                   const Engine& engine) {
+                                         const Engine& engine) {
   eval::SuiteRunSettings plan;
   CAIRN_TRY(plan.settings, suite_settings(options, engine.context()));
   const PageShape shape{engine.config().kv_heads, engine.config().head_dim};
-  CAIRN_TRY(plan.contenders,
-            eval::contenders_of(recipes, {engine.config().layers, shape, &engine.recipe().weights}, !options.no_controls));
+  CAIRN_TRY(plan.contenders, eval::contenders_of(recipes, {engine.config().layers, shape, &engine.recipe().weights},
+                                                 !options.no_controls));
   plan.cells = eval::cells_of(plan.contenders, plan.settings);
   for (const std::string& path : options.data) {
     CAIRN_TRY(const std::string text, read_text(path));

@@ -47,10 +47,10 @@ void add_suite_options(CLI::App& command, SuiteOptions& options) {
 
 Result<eval::SuiteSettings> suite_settings(const SessionOptions& options, std::uint32_t model_context) {
   eval::SuiteSettings settings{.tasks = {},
-                         .contexts = options.contexts,
-                         .sessions = options.sessions.value_or(options.quick ? 2 : 6),
-                         .turns = options.turns.value_or(options.quick ? 3 : 5),
-                         .seed = options.seed};
+                               .contexts = options.contexts,
+                               .sessions = options.sessions.value_or(options.quick ? 2 : 6),
+                               .turns = options.turns.value_or(options.quick ? 3 : 5),
+                               .seed = options.seed};
   const bool none = options.tasks == std::vector<std::string>{"none"};
   for (const std::string& name : none ? std::vector<std::string>{} : options.tasks) {
     CAIRN_TRY(const tasks::Task* task, tasks::find_task(name));

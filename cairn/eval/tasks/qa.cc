@@ -100,7 +100,7 @@ Draft draft_qa(SeededRandom random, std::size_t facts, std::size_t turns, bool c
   return draft_statements(std::move(statements), turns, ask, random);
 }
 
-Result<Session> make(const SessionSpec& spec, std::string_view task, bool choices) {
+Result<Session> make_people_qa(const SessionSpec& spec, std::string_view task, bool choices) {
   return fill_session(spec, {.task = task,
                              .smallest = kMinFacts,
                              .largest = kMaxPeople * kFactsEach,
@@ -184,10 +184,10 @@ Draft draft(SeededRandom random, std::size_t facts, std::size_t turns) {
 }  // namespace
 
 Result<Session> make_qa(const SessionSpec& spec) {
-  return make(spec, "S5", false);
+  return make_people_qa(spec, "S5", false);
 }
 Result<Session> make_multiple_choice(const SessionSpec& spec) {
-  return make(spec, "S7", true);
+  return make_people_qa(spec, "S7", true);
 }
 
 Result<Session> make_chinese_qa(const SessionSpec& spec) {
