@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "cairn/eval/result_json.h"
-#include "cairn/eval/score.h"
+#include "cairn/eval/session.h"
 #include "cairn/eval/session_run.h"
 #include "cairn/eval/tasks/task_table.h"
 

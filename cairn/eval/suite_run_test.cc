@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "cairn/eval/suite_report.h"
 #include "cairn/testing/test_folder.h"
 
 namespace cairn::eval {

@@ -8,9 +8,8 @@
 #include <fstream>
 #include <sstream>
 
-#include "cairn/eval/suite_json.h"
+#include "cairn/eval/suite_report.h"
 #include "cairn/eval/suite_run.h"
-#include "cairn/eval/suite_summary.h"
 #include "cairn/testing/test_folder.h"
 
 namespace cairn::eval {

@@ -1,26 +1,134 @@
 // SPDX-License-Identifier: Apache-2.0
-// cairn eval suite: which questions on a shared context a recipe still answers.
+// cairn eval suite: which questions on a shared context a recipe still answers. cairn eval items: the sessions of the
+// suite as JSON lines, to look at or to train on.
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdint>
 #include <filesystem>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "apps/cairn/eval/eval_commands.h"
 #include "apps/cairn/eval/eval_json.h"
-#include "apps/cairn/eval/suite_options.h"
 #include "apps/cairn/input.h"
+#include "apps/cairn/model_options.h"
+#include "apps/cairn/options.h"
 #include "apps/cairn/terminal.h"
 #include "cairn/base/file.h"
+#include "cairn/base/result.h"
 #include "cairn/capacity/machine.h"
 #include "cairn/eval/data_files.h"
+#include "cairn/eval/suite.h"
+#include "cairn/eval/suite_report.h"
 #include "cairn/eval/suite_run.h"
+#include "cairn/eval/tasks/task_table.h"
 
 namespace cairn::cli {
 namespace {
+
+// Which sessions.
+struct SessionOptions {
+  ModelOptions model;
+  std::vector<std::string> tasks;           // empty: all; "none": none
+  std::vector<std::uint32_t> contexts;      // empty: 512, 1024, 2048, ... as far as the model goes, at most 8192
+  std::optional<std::uint32_t> sessions{};  // of each task and context
+  std::optional<std::uint32_t> turns{};
+  std::uint64_t seed = 1;
+  bool quick = false;  // smaller defaults for what is not given
+};
+
+struct SuiteOptions : SessionOptions {
+  std::vector<std::string> recipes = {"raw_f16+evict=0.5"};  // beside the exact cache
+  std::vector<std::string> data;
+  unsigned jobs = 0;
+  std::string out;
+  bool no_controls = false;
+  bool json = false;
+};
+
+void add_session_options(CLI::App& command, SessionOptions& options) {
+  add_model_options(command, options.model);
+  command.add_option("--tasks", options.tasks, "As --tasks S1,S9; none: no task; default: all twelve")->delimiter(',');
+  command
+      .add_option("--contexts", options.contexts,
+                  "Tokens of a session, questions and answers included; default: 512, 1024, ... as far as the model "
+                  "goes, at most 8192")
+      ->delimiter(',');
+  command.add_option("--sessions", options.sessions, "Sessions of each task and context; default: 6")
+      ->check(CLI::Range(1, 100000));
+  command.add_option("--turns", options.turns, "Questions of a session; default: 5")->check(CLI::Range(1u, kMaxTurns));
+  command.add_option("--seed", options.seed, "Of the sessions")->check(not_negative())->capture_default_str();
+}
+
+void add_suite_options(CLI::App& command, SuiteOptions& options) {
+  add_session_options(command, options);
+  command
+      .add_option("--recipes", options.recipes,
+                  "What to judge, beside the exact cache of --codec that all are paired with")
+      ->delimiter(',')
+      ->capture_default_str();
+  command.add_option("--data", options.data, "Real sessions too: SQuAD JSON, SCBench or passkey JSON lines")
+      ->delimiter(',');
+  command
+      .add_option("--jobs", options.jobs,
+                  "Sessions at once, each with its own copy of the weights; 0: one per thread where memory allows")
+      ->check(CLI::Range(0, 512))
+      ->capture_default_str();
+  command.add_option("--out", options.out, "Write OUT.json and OUT.md, and OUT.journal to go on from after a stop");
+  command.add_flag("--quick", options.quick,
+                   "A look, not a result: two sessions of three turns at the shortest context, unless given");
+  command.add_flag("--no-controls", options.no_controls, "Leave out the controls");
+  command.add_flag("--json", options.json, "Print JSON instead of Markdown");
+}
+
+// Settings for a model of this context. Errors: kInvalidArgument, kTooLong.
+Result<eval::SuiteSettings> suite_settings(const SessionOptions& options, std::uint32_t model_context) {
+  eval::SuiteSettings settings{.tasks = {},
+                               .contexts = options.contexts,
+                               .sessions = options.sessions.value_or(options.quick ? 2 : 6),
+                               .turns = options.turns.value_or(options.quick ? 3 : 5),
+                               .seed = options.seed};
+  const bool none = options.tasks == std::vector<std::string>{"none"};
+  for (const std::string& name : none ? std::vector<std::string>{} : options.tasks) {
+    CAIRN_TRY(const tasks::Task* task, tasks::find_task(name));
+    if (std::ranges::find(settings.tasks, task->name) == settings.tasks.end()) settings.tasks.emplace_back(task->name);
+  }
+  if (options.tasks.empty()) {
+    for (const tasks::Task& task : tasks::task_table()) settings.tasks.emplace_back(task.name);
+  }
+  if (settings.contexts.empty()) {
+    const std::uint32_t longest = options.quick ? 512 : 8192;
+    for (std::uint32_t context = 512; context <= std::min(model_context, longest); context *= 2) {
+      settings.contexts.push_back(context);
+    }
+    if (settings.contexts.empty()) settings.contexts = {model_context};
+  }
+  std::ranges::sort(settings.contexts);
+  settings.contexts.erase(std::unique(settings.contexts.begin(), settings.contexts.end()), settings.contexts.end());
+  if (settings.contexts.back() > model_context) {
+    return fail(ErrorCode::kTooLong, "a context of " + std::to_string(settings.contexts.back()) +
+                                         " tokens exceeds the model's " + std::to_string(model_context) +
+                                         "; choose smaller --contexts, or raise --ctx to measure beyond it");
+  }
+  return settings;
+}
+
+// The exact cache first, none twice. Errors: those of parse_recipe.
+Result<std::vector<EvalRecipe>> suite_recipes(const SuiteOptions& options) {
+  CAIRN_TRY(EvalRecipe exact, parse_recipe(options.model.codec));
+  std::vector<EvalRecipe> recipes = {std::move(exact)};
+  for (const std::string& text : options.recipes) {
+    CAIRN_TRY(EvalRecipe recipe, parse_recipe(text));
+    if (std::ranges::find(recipes, recipe.text, &EvalRecipe::text) == recipes.end()) {
+      recipes.push_back(std::move(recipe));
+    }
+  }
+  return recipes;
+}
 
 // Results must not be lost at the end for want of a place.
 Status check_output(const std::string& out) {
@@ -110,6 +218,41 @@ Status run_suite_command(const SuiteOptions& options) {
   return {};
 }
 
+struct ItemsOptions {
+  SessionOptions sessions;
+  bool rule = false;
+};
+
+Json session_json(const Session& session) {
+  Json turns = Json::array();
+  for (const Turn& turn : session.turns) {
+    turns.push_back({{"query", turn.query}, {"answer", turn.answer}, {"column", turn.column}, {"depth", turn.depth}});
+  }
+  return {{"task", session.task},
+          {"index", session.index},
+          {"context_tokens", session.context_tokens},
+          {"instruction", session.instruction},
+          {"context", session.context},
+          {"turns", std::move(turns)}};
+}
+
+Status run_items(const ItemsOptions& options) {
+  CAIRN_TRY(const std::unique_ptr<Engine> engine, load_engine(options.sessions.model, /*reuse=*/false));
+  CAIRN_TRY(const eval::SuiteSettings settings, suite_settings(options.sessions, engine->context()));
+  const eval::Control control = options.rule ? eval::Control::kInstruction : eval::Control::kNone;
+  for (const std::string& task : settings.tasks) {
+    for (const std::uint32_t context : settings.contexts) {
+      for (std::uint32_t index = 0; index < settings.sessions; ++index) {
+        CAIRN_TRY(const Session session,
+                  eval::session_of({0, task, context, index}, control, settings, engine->tokenizer()));
+        std::cout << eval::json_line(session_json(session));
+        if (!std::cout) return fail(ErrorCode::kIo, "cannot write to standard output");
+      }
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 void add_eval_suite_command(CLI::App& eval, Status& outcome) {
@@ -119,6 +262,14 @@ void add_eval_suite_command(CLI::App& eval, Status& outcome) {
   auto options = std::make_shared<SuiteOptions>();
   add_suite_options(*command, *options);
   command->callback([options, &outcome] { outcome = run_suite_command(*options); });
+}
+
+void add_eval_items_command(CLI::App& eval, Status& outcome) {
+  CLI::App* command = eval.add_subcommand("items", "The sessions of the suite as JSON lines");
+  auto options = std::make_shared<ItemsOptions>();
+  add_session_options(*command, options->sessions);
+  command->add_flag("--rule", options->rule, "With the instruction of the control of that name");
+  command->callback([options, &outcome] { outcome = run_items(*options); });
 }
 
 }  // namespace cairn::cli

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "cairn/base/check.h"
-#include "cairn/eval/tasks/words.h"
+#include "cairn/eval/tasks/material.h"
 
 namespace cairn::tasks {
 namespace {

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "cairn/eval/tasks/words.h"
+#include "cairn/eval/tasks/material.h"
 
 namespace cairn::tasks {
 namespace {

@@ -10,8 +10,8 @@
 #include <string_view>
 #include <vector>
 
-#include "cairn/eval/score.h"
-#include "cairn/eval/tasks/people.h"
+#include "cairn/eval/session.h"
+#include "cairn/eval/tasks/material.h"
 #include "cairn/eval/tasks/session_test-inl.h"
 
 namespace cairn::tasks {

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "cairn/eval/tasks/layout.h"
+#include "cairn/eval/tasks/material.h"
 #include "cairn/eval/tasks/task_table.h"
-#include "cairn/eval/tasks/words.h"
 
 namespace cairn::tasks {
 namespace {

@@ -10,7 +10,7 @@
 
 #include "cairn/base/check.h"
 #include "cairn/eval/tasks/layout.h"
-#include "cairn/eval/tasks/people.h"
+#include "cairn/eval/tasks/material.h"
 #include "cairn/eval/tasks/task_table.h"
 
 namespace cairn::tasks {

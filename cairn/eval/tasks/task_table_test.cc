@@ -11,7 +11,7 @@
 #include <set>
 #include <string>
 
-#include "cairn/eval/score.h"
+#include "cairn/eval/session.h"
 #include "cairn/eval/tasks/layout.h"
 #include "cairn/eval/tasks/session_test-inl.h"
 

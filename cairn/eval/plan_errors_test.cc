@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Mean divergences of codec plans on a tiny random model.
-#include "cairn/eval/plan_divergence.h"
+#include "cairn/eval/plan_errors.h"
 
 #include <gtest/gtest.h>
 

@@ -1,32 +1,54 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cairn/eval/suite_summary.h"
+#include "cairn/eval/suite_report.h"
 
-#include <algorithm>
 #include <cstdio>
 #include <functional>
+#include <map>
+#include <span>
+#include <utility>
 
+#include "cairn/base/hash.h"
 #include "cairn/eval/tasks/task_table.h"
 
 namespace cairn::eval {
 namespace {
 
-using ItemKey = std::tuple<std::string, std::uint32_t, std::uint32_t, Mode, std::uint32_t>;
-
-ItemKey item_key(const Cell& cell, const TurnOutcome& turn) {
-  return {cell.task, cell.context, cell.index, turn.mode, turn.turn};
+Json group_json(const GroupKey& key, const GroupCounts& counts) {
+  Json group = {{"task", key.task},
+                {"column", key.column},
+                {"mode", mode_name(key.mode)},
+                {"context", key.context},
+                {"turn", key.turn ? Json(*key.turn + 1) : Json(nullptr)},
+                {"depth", key.depth ? Json(*key.depth) : Json(nullptr)},
+                {"items", counts.items},
+                {"right", counts.correct},
+                {"score", counts.mean_score()},
+                {"accuracy", estimate_json(counts.accuracy())},
+                {"retained", nullptr},
+                {"lost", counts.lost},
+                {"won", counts.won},
+                {"cap_hits", counts.cap_hits},
+                {"answer_tokens", static_cast<double>(counts.answer_tokens) / static_cast<double>(counts.items)},
+                {"obeyed", static_cast<double>(counts.obeyed) / static_cast<double>(counts.items)}};
+  if (counts.exact_correct > 0) {
+    group["retained"] = {{"items", counts.exact_correct},
+                         {"kept", counts.retained},
+                         {"interval", estimate_json(counts.retained_accuracy())}};
+  }
+  return group;
 }
 
-GroupCounts count_of(const TurnOutcome& turn, bool exact_correct) {
-  return {.items = 1,
-          .correct = turn.correct ? 1u : 0u,
-          .exact_correct = exact_correct ? 1u : 0u,
-          .retained = exact_correct && turn.correct ? 1u : 0u,
-          .lost = exact_correct && !turn.correct ? 1u : 0u,
-          .won = !exact_correct && turn.correct ? 1u : 0u,
-          .cap_hits = turn.hit_cap ? 1u : 0u,
-          .answer_tokens = turn.answer_tokens,
-          .obeyed = turn.obeyed ? 1u : 0u,
-          .score = turn.score};
+// What a journal must agree on: the same questions, not only as many.
+std::string data_digest(const std::vector<Session>& sessions) {
+  Hasher hasher("cairn.eval.data.v1");
+  for (const Session& session : sessions) {
+    hasher.text(session.context).u64(session.turns.size());
+    for (const Turn& turn : session.turns) {
+      hasher.text(turn.query).u64(turn.gold.size());
+      for (const std::string& gold : turn.gold) hasher.text(gold);
+    }
+  }
+  return std::to_string(sessions.size()) + " sessions, " + hasher.finish().hex().substr(0, 16);
 }
 
 std::string fixed(double value, int digits) {
@@ -187,63 +209,40 @@ std::string control_table(const std::vector<Judged>& all) {
 
 }  // namespace
 
-GroupCounts& GroupCounts::operator+=(const GroupCounts& other) {
-  items += other.items;
-  correct += other.correct;
-  exact_correct += other.exact_correct;
-  retained += other.retained;
-  lost += other.lost;
-  won += other.won;
-  cap_hits += other.cap_hits;
-  answer_tokens += other.answer_tokens;
-  obeyed += other.obeyed;
-  score += other.score;
-  return *this;
+Json suite_head(Json head, const SuiteRunSettings& plan) {
+  Json labels = Json::array(), data = Json::object(), modes = Json::array();
+  for (const Contender& contender : plan.contenders) labels.push_back(contender_label(contender));
+  for (const auto& [name, sessions] : plan.data) data[name] = data_digest(sessions);
+  for (const Mode mode : kModes) modes.push_back(mode_name(mode));
+  head["settings"] = {
+      {"seed", plan.settings.seed},         {"tasks", plan.settings.tasks},       {"data", std::move(data)},
+      {"contexts", plan.settings.contexts}, {"sessions", plan.settings.sessions}, {"turns", plan.settings.turns},
+      {"modes", std::move(modes)},          {"contenders", std::move(labels)},    {"left_out", plan.left_out}};
+  return head;
 }
 
-std::span<const AnsweredCell> answers_of(std::span<const AnsweredCell> answers, std::size_t contender) {
-  const auto same = std::ranges::equal_range(answers, contender, {},
-                                             [](const AnsweredCell& answered) { return answered.cell.contender; });
-  return {same.begin(), same.end()};
-}
-
-CacheCost mean_cost(std::span<const AnsweredCell> answers) {
-  CacheCost sum;
-  double sessions = 0;
-  for (const AnsweredCell& answered : answers) {
-    if (answered.outcome.cost.bytes_per_token == 0) continue;
-    sum.bytes_per_token += answered.outcome.cost.bytes_per_token;
-    sum.bits_per_value += answered.outcome.cost.bits_per_value;
-    ++sessions;
-  }
-  if (sessions == 0) return {};
-  return {.bytes_per_token = sum.bytes_per_token / sessions, .bits_per_value = sum.bits_per_value / sessions};
-}
-
-std::map<GroupKey, GroupCounts> summarise_cells(std::span<const AnsweredCell> judged,
-                                                std::span<const AnsweredCell> exact) {
-  std::map<ItemKey, bool> exact_correct;
-  for (const AnsweredCell& answered : exact) {
-    for (const TurnOutcome& turn : answered.outcome.turns) {
-      exact_correct[item_key(answered.cell, turn)] = turn.correct;
+Json suite_json(Json head, const SuiteRunSettings& plan, const std::vector<AnsweredCell>& answers) {
+  Json recipes = Json::array();
+  for (std::size_t c = 0; c < plan.contenders.size(); ++c) {
+    const Contender& contender = plan.contenders[c];
+    const auto mine = answers_of(answers, c);
+    if (mine.empty()) continue;
+    const CacheCost cost = mean_cost(mine);
+    Json cells = Json::array();
+    for (const auto& [key, counts] : summarise_cells(mine, answers_of(answers, contender.judged_against))) {
+      // Without a context the turns of one session have nothing in common but the earlier gold answers.
+      if (contender.control == Control::kNoContext && key.mode == Mode::kMultiTurn) continue;
+      if (key.turn || key.depth) cells.push_back(group_json(key, counts));
     }
+    recipes.push_back({{"recipe", contender.recipe.text},
+                       {"control", control_name(contender.control)},
+                       {"bytes_per_token", cost.bytes_per_token},
+                       {"bits_per_value", cost.bits_per_value},
+                       {"kept", 1 - contender.recipe.evict},
+                       {"cells", std::move(cells)}});
   }
-  std::map<GroupKey, GroupCounts> groups;
-  for (const AnsweredCell& answered : judged) {
-    for (const TurnOutcome& turn : answered.outcome.turns) {
-      const auto partner = exact_correct.find(item_key(answered.cell, turn));
-      const GroupCounts counts = count_of(turn, partner != exact_correct.end() && partner->second);
-      GroupKey key{answered.cell.task, answered.columns.at(turn.turn), turn.mode, answered.cell.context, {}, {}};
-      groups[key] += counts;
-      key.turn = turn.turn;
-      groups[key] += counts;
-      key.turn.reset();
-      if (answered.depths.at(turn.turn) == kUnknownDepth) continue;
-      key.depth = answered.depths[turn.turn];
-      groups[key] += counts;
-    }
-  }
-  return groups;
+  head["recipes"] = std::move(recipes);
+  return head;
 }
 
 std::string suite_markdown(const SuiteRunSettings& plan, const std::vector<AnsweredCell>& answers,

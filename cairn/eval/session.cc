@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cairn/eval/score.h"
+#include "cairn/eval/session.h"
 
 #include <algorithm>
 #include <cstdint>
