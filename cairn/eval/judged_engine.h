@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// An engine whose cache follows a recipe: built, encoded and attended as the recipe says.
+// An engine whose cache follows a recipe: built, encoded and attended as the recipe says, and damaged as it asks
+// (docs/evaluation.md, "Recipes").
 #pragma once
 
 #include <atomic>
@@ -7,14 +8,51 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "cairn/base/result.h"
+#include "cairn/block/rope.h"
+#include "cairn/block/shape.h"
+#include "cairn/codec/plan.h"
 #include "cairn/engine/engine.h"
-#include "cairn/eval/damage_tap.h"
-#include "cairn/eval/recipe.h"
+#include "cairn/engine/forward.h"
 
 namespace cairn {
+
+// A value. The parts besides the codec are simulated: they change what attention reads, not what is held.
+struct EvalRecipe {
+  std::string text;                         // as parse_recipe writes it, one text for one meaning
+  std::string codec = "raw_f16";            // with the parts of its plan, see make_plan()
+  std::shared_ptr<const CodecPlan> plan{};  // instead of `codec`, if not null
+  std::uint32_t value_bits = 0;             // 1 to 8: levels of a value head vector; 0 leaves values alone
+  std::int32_t shift = 0;                   // keys stand so many positions too early
+  std::uint32_t zero_heads = 0;             // of the KV heads of every layer, from the first
+  double drop = 0;                          // share of a finished block's tokens that is hidden
+  double evict = 0;                         // share of a finished context's tokens that is hidden
+
+  bool changes_rows() const { return value_bits != 0 || shift != 0 || zero_heads != 0; }
+};
+
+// "PLAN[+PART=AMOUNT]...", PLAN as make_plan() takes it; a plan file is not read yet. Errors: kInvalidArgument (the
+// message lists the parts or says which amounts are possible), kUnsupported (unknown codec).
+Result<EvalRecipe> parse_recipe(std::string_view text);
+
+// Immutable and thread-safe.
+class DamageTap final : public KvTap {
+ public:
+  // Requires: recipe.changes_rows().
+  DamageTap(const EvalRecipe& recipe, PageShape shape, const RopeSpec& rope);
+
+  void change(std::uint32_t layer, std::int32_t position, float* k, float* v) const override;
+  std::string name() const override { return recipe_.text; }
+
+ private:
+  EvalRecipe recipe_;
+  PageShape shape_;
+  RopeShift shift_;
+};
 
 struct CacheCost {
   double bytes_per_token = 0;  // all pages of the sequence over its tokens, open tail and rounding included

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "cairn/base/hash.h"
-#include "cairn/eval/json_fields.h"
+#include "cairn/eval/result_json.h"
 
 namespace cairn::eval {
 namespace {

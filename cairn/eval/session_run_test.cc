@@ -6,7 +6,6 @@
 
 #include <algorithm>
 
-#include "cairn/eval/answer_batch.h"
 #include "cairn/testing/tiny_engine.h"
 #include "cairn/testing/tiny_model.h"
 

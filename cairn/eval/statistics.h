@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Summaries with their uncertainty.
+// What figures are made of: scores of single tokens from rows of logits, and summaries with their uncertainty.
 #pragma once
 
 #include <cstddef>
@@ -7,6 +7,8 @@
 #include <functional>
 #include <span>
 #include <vector>
+
+#include "cairn/block/block_key.h"
 
 namespace cairn {
 
@@ -25,5 +27,28 @@ std::vector<Estimate> bootstrap(
     std::size_t groups, std::size_t count, std::uint64_t seed,
     const std::function<void(std::span<const std::size_t> drawn, std::span<double> figures)>& figures,
     std::size_t resamples = 1000);
+
+// The distribution that a row of logits means.
+class LogProbabilities {
+ public:
+  // Requires: not empty.
+  void assign(std::span<const float> logits);
+
+  double operator[](std::size_t token) const { return static_cast<double>(logits_[token]) - log_sum_; }
+  std::size_t likeliest() const { return likeliest_; }
+  // KL(this || other) in nats; exactly 0 when the logits are equal. Requires: the same vocabulary.
+  double divergence_to(const LogProbabilities& other) const;
+
+ private:
+  std::span<const float> logits_;  // not owned
+  double log_sum_ = 0;
+  std::size_t likeliest_ = 0;
+};
+
+struct TokenScore {
+  double nll = 0;        // -log p(next token), nats
+  double kl = 0;         // from the exact distribution; 0 without a reference
+  bool same_top = true;  // the likeliest token is that of the exact cache
+};
 
 }  // namespace cairn

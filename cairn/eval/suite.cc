@@ -3,13 +3,13 @@
 
 #include <algorithm>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "cairn/codec/plan.h"
-#include "cairn/eval/session_run.h"
-#include "cairn/eval/task.h"
+#include "cairn/eval/tasks/task_table.h"
 
-namespace cairn {
+namespace cairn::eval {
 namespace {
 
 bool has_task(const SuiteSettings& settings, std::string_view name) {
@@ -41,7 +41,8 @@ constexpr int kDraws = 4;
 constexpr std::uint64_t kNextDraw = 0x9e3779b97f4a7c15u;
 
 // The longest session of this draw that fits, with its questions and answers, into `context` tokens; else why not.
-Result<Session> fit_session(const Task& task, SessionSpec spec, std::uint32_t context, const Tokenizer& tokenizer) {
+Result<Session> fit_session(const tasks::Task& task, SessionSpec spec, std::uint32_t context,
+                            const Tokenizer& tokenizer) {
   // How much questions and answers take is known once they are written, and changes little with the context's size.
   // `low` is too small for the task, `high` too large for the cell.
   std::uint32_t low = 0, high = context + 1;
@@ -66,6 +67,25 @@ Result<Session> fit_session(const Task& task, SessionSpec spec, std::uint32_t co
     spec.context_tokens = next > low ? next : low + (high - low) / 2;
   }
   return fail(ErrorCode::kInvalidArgument, why);
+}
+
+using ItemKey = std::tuple<std::string, std::uint32_t, std::uint32_t, Mode, std::uint32_t>;
+
+ItemKey item_key(const Cell& cell, const TurnOutcome& turn) {
+  return {cell.task, cell.context, cell.index, turn.mode, turn.turn};
+}
+
+GroupCounts count_of(const TurnOutcome& turn, bool exact_correct) {
+  return {.items = 1,
+          .correct = turn.correct ? 1u : 0u,
+          .exact_correct = exact_correct ? 1u : 0u,
+          .retained = exact_correct && turn.correct ? 1u : 0u,
+          .lost = exact_correct && !turn.correct ? 1u : 0u,
+          .won = !exact_correct && turn.correct ? 1u : 0u,
+          .cap_hits = turn.hit_cap ? 1u : 0u,
+          .answer_tokens = turn.answer_tokens,
+          .obeyed = turn.obeyed ? 1u : 0u,
+          .score = turn.score};
 }
 
 }  // namespace
@@ -121,7 +141,7 @@ std::vector<Cell> cells_of(std::span<const Contender> contenders, const SuiteSet
 
 Result<Session> session_of(const Cell& cell, Control control, const SuiteSettings& settings,
                            const Tokenizer& tokenizer) {
-  CAIRN_TRY(const Task* task, find_task(cell.task));
+  CAIRN_TRY(const tasks::Task* task, tasks::find_task(cell.task));
   SessionSpec spec{.seed = settings.seed,
                    .index = cell.index,
                    .context_tokens = cell.context,
@@ -144,4 +164,69 @@ Result<Session> session_of(const Cell& cell, Control control, const SuiteSetting
                                                (why.empty() ? "" : " (" + why + ")"));
 }
 
-}  // namespace cairn
+std::string contender_label(const Contender& contender) {
+  std::string label = contender.recipe.text;
+  if (contender.control != Control::kNone) label += " (" + std::string(control_name(contender.control)) + ")";
+  return label;
+}
+
+GroupCounts& GroupCounts::operator+=(const GroupCounts& other) {
+  items += other.items;
+  correct += other.correct;
+  exact_correct += other.exact_correct;
+  retained += other.retained;
+  lost += other.lost;
+  won += other.won;
+  cap_hits += other.cap_hits;
+  answer_tokens += other.answer_tokens;
+  obeyed += other.obeyed;
+  score += other.score;
+  return *this;
+}
+
+std::span<const AnsweredCell> answers_of(std::span<const AnsweredCell> answers, std::size_t contender) {
+  const auto same = std::ranges::equal_range(answers, contender, {},
+                                             [](const AnsweredCell& answered) { return answered.cell.contender; });
+  return {same.begin(), same.end()};
+}
+
+CacheCost mean_cost(std::span<const AnsweredCell> answers) {
+  CacheCost sum;
+  double sessions = 0;
+  for (const AnsweredCell& answered : answers) {
+    if (answered.outcome.cost.bytes_per_token == 0) continue;
+    sum.bytes_per_token += answered.outcome.cost.bytes_per_token;
+    sum.bits_per_value += answered.outcome.cost.bits_per_value;
+    ++sessions;
+  }
+  if (sessions == 0) return {};
+  return {.bytes_per_token = sum.bytes_per_token / sessions, .bits_per_value = sum.bits_per_value / sessions};
+}
+
+std::map<GroupKey, GroupCounts> summarise_cells(std::span<const AnsweredCell> judged,
+                                                std::span<const AnsweredCell> exact) {
+  std::map<ItemKey, bool> exact_correct;
+  for (const AnsweredCell& answered : exact) {
+    for (const TurnOutcome& turn : answered.outcome.turns) {
+      exact_correct[item_key(answered.cell, turn)] = turn.correct;
+    }
+  }
+  std::map<GroupKey, GroupCounts> groups;
+  for (const AnsweredCell& answered : judged) {
+    for (const TurnOutcome& turn : answered.outcome.turns) {
+      const auto partner = exact_correct.find(item_key(answered.cell, turn));
+      const GroupCounts counts = count_of(turn, partner != exact_correct.end() && partner->second);
+      GroupKey key{answered.cell.task, answered.columns.at(turn.turn), turn.mode, answered.cell.context, {}, {}};
+      groups[key] += counts;
+      key.turn = turn.turn;
+      groups[key] += counts;
+      key.turn.reset();
+      if (answered.depths.at(turn.turn) == kUnknownDepth) continue;
+      key.depth = answered.depths[turn.turn];
+      groups[key] += counts;
+    }
+  }
+  return groups;
+}
+
+}  // namespace cairn::eval

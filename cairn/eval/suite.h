@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a run of the suite consists of: contenders, and the cells that each of them has to answer.
+// What a run of the suite consists of: contenders, and the cells that each of them has to answer; and the counts over
+// what they answered, paired with the exact cache on the same items.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -10,11 +14,13 @@
 
 #include "cairn/base/result.h"
 #include "cairn/codec/plan.h"
-#include "cairn/eval/recipe.h"
+#include "cairn/eval/judged_engine.h"
 #include "cairn/eval/session.h"
+#include "cairn/eval/session_run.h"
+#include "cairn/eval/statistics.h"
 #include "cairn/text/tokenizer.h"
 
-namespace cairn {
+namespace cairn::eval {
 
 // Why a contender's sessions or conditions differ from plain ones (docs/evaluation.md, "Controls").
 enum class Control : std::uint8_t {
@@ -59,9 +65,63 @@ struct Cell {
 // All cells in report order. Controls answer fewer: see their names.
 std::vector<Cell> cells_of(std::span<const Contender> contenders, const SuiteSettings& settings);
 
+// Everything that decides the answers.
+struct SuiteRunSettings {
+  std::vector<Contender> contenders;
+  SuiteSettings settings;
+  std::map<std::string, std::vector<Session>> data;  // sessions of data files, by the task name of their cells
+  std::vector<Cell> cells;
+  std::vector<std::string> left_out;  // "S6 at 512": what cannot be asked with this tokenizer
+};
+
 // The session of a cell, so that questions and gold answers too fit into cell.context tokens. The same for all
 // contenders whose control leaves sessions alone. Errors: kInvalidArgument when a context is too small for the task.
 Result<Session> session_of(const Cell& cell, Control control, const SuiteSettings& settings,
                            const Tokenizer& tokenizer);
 
-}  // namespace cairn
+// What a report calls a contender: its recipe and, in brackets, its control.
+std::string contender_label(const Contender& contender);
+
+// An answered cell: its session says what was asked, its outcome what came.
+struct AnsweredCell {
+  Cell cell;
+  std::vector<std::string> columns;   // by turn
+  std::vector<std::uint32_t> depths;  // by turn
+  SessionOutcome outcome;
+};
+
+struct GroupKey {
+  std::string task, column;
+  Mode mode = Mode::kMultiTurn;
+  std::uint32_t context = 0;
+  std::optional<std::uint32_t> turn, depth;  // one of them; both empty: over all of them
+
+  auto operator<=>(const GroupKey&) const = default;
+};
+
+struct GroupCounts {
+  std::size_t items = 0, correct = 0;
+  std::size_t exact_correct = 0;  // items that the exact cache answers
+  std::size_t retained = 0;       // of these, still answered
+  std::size_t lost = 0, won = 0;  // paired flips: right to wrong, wrong to right
+  std::size_t cap_hits = 0, answer_tokens = 0, obeyed = 0;
+  double score = 0;  // sum
+
+  double mean_score() const { return items == 0 ? 0 : score / static_cast<double>(items); }
+  Estimate accuracy() const { return wilson(correct, items); }
+  Estimate retained_accuracy() const { return wilson(retained, exact_correct); }
+  GroupCounts& operator+=(const GroupCounts& other);
+};
+
+// The answers of one contender, which stand together in report order.
+std::span<const AnsweredCell> answers_of(std::span<const AnsweredCell> answers, std::size_t contender);
+
+// Mean over the sessions that had a context; zeros if none had.
+CacheCost mean_cost(std::span<const AnsweredCell> answers);
+
+// Groups by turn, by depth and over both. `exact` holds the same cells as the exact cache answered them, in any order;
+// items without a partner there count as not answered.
+std::map<GroupKey, GroupCounts> summarise_cells(std::span<const AnsweredCell> judged,
+                                                std::span<const AnsweredCell> exact);
+
+}  // namespace cairn::eval

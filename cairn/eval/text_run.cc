@@ -2,10 +2,13 @@
 #include "cairn/eval/text_run.h"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "cairn/base/quantile.h"
 #include "cairn/block/block_key.h"
 
 namespace cairn {
@@ -140,7 +143,40 @@ class Runner {
   TextRun run_;
 };
 
+enum Figure : std::size_t { kPerplexity, kMean, kMedian, kP95, kP99, kMax, kSame, kExactPerplexity, kRatio, kFigures };
+
 }  // namespace
+
+Result<Windows> Windows::make(std::vector<TokenId> text, std::optional<TokenId> begin_token, const WindowSlices& plan) {
+  if (plan.context < 2) return fail(ErrorCode::kInvalidArgument, "a window needs a context of at least 2 tokens");
+  const bool overlap = plan.stride > 0 && plan.stride < plan.context;
+  const std::uint32_t skip = plan.skip.value_or(overlap ? plan.context - plan.stride : plan.context / 2);
+  if (skip >= plan.context - 1) {
+    return fail(ErrorCode::kInvalidArgument, "skipping " + std::to_string(skip) + " of " +
+                                                 std::to_string(plan.context) +
+                                                 " tokens leaves none to predict; lower --skip");
+  }
+  if (text.size() < plan.context) {
+    return fail(ErrorCode::kInvalidArgument, "the text has " + std::to_string(text.size()) +
+                                                 " tokens, fewer than one window of " + std::to_string(plan.context) +
+                                                 "; use a longer text or a smaller context");
+  }
+  Windows windows;
+  windows.context_ = plan.context;
+  windows.stride_ = plan.stride == 0 ? plan.context : plan.stride;
+  windows.skip_ = skip;
+  windows.begin_token_ = begin_token;
+  windows.count_ = std::min((text.size() - plan.context) / windows.stride_ + 1, plan.max_windows);
+  windows.text_ = std::move(text);
+  return windows;
+}
+
+std::vector<TokenId> Windows::tokens(std::size_t window) const {
+  const auto from = text_.begin() + static_cast<std::ptrdiff_t>(window * stride_);
+  std::vector<TokenId> tokens(from, from + context_);
+  if (begin_token_) tokens.front() = *begin_token_;
+  return tokens;
+}
 
 Digest windows_digest(const Engine& exact, const Windows& windows) {
   Hasher hasher("cairn.reference.v1");
@@ -164,6 +200,49 @@ Result<TextRun> run_text(const ExactSource& exact, std::span<const std::unique_p
     if (control.on_progress) control.on_progress(w + 1, windows.size());
   }
   return runner.take();
+}
+
+TextSummary summarise(std::span<const WindowScores> judged, std::span<const WindowScores> exact, std::uint64_t seed) {
+  std::vector<double> kl;
+  const auto figures = [&](std::span<const std::size_t> drawn, std::span<double> out) {
+    kl.clear();
+    double nll = 0, exact_nll = 0, sum = 0;
+    std::size_t same = 0;
+    for (const std::size_t w : drawn) {
+      for (const TokenScore& score : judged[w]) {
+        nll += score.nll;
+        sum += score.kl;
+        same += score.same_top ? 1 : 0;
+        kl.push_back(score.kl);
+      }
+      if (exact.empty()) continue;
+      for (const TokenScore& score : exact[w]) exact_nll += score.nll;
+    }
+    const auto tokens = static_cast<double>(kl.size());
+    out[kPerplexity] = std::exp(nll / tokens);
+    out[kMean] = sum / tokens;
+    if (!exact.empty()) {
+      out[kMedian] = quantile(kl, 0.5);
+      out[kP95] = quantile(kl, 0.95);
+      out[kP99] = quantile(kl, 0.99);
+      out[kMax] = *std::ranges::max_element(kl);
+    }
+    out[kSame] = static_cast<double>(same) / tokens;
+    out[kExactPerplexity] = exact.empty() ? 0 : std::exp(exact_nll / tokens);
+    out[kRatio] = exact.empty() ? 1 : std::exp((nll - exact_nll) / tokens);
+  };
+  const std::vector<Estimate> of = bootstrap(judged.size(), kFigures, seed, figures);
+  return {.windows = judged.size(),
+          .tokens = judged.size() * judged.front().size(),
+          .perplexity = of[kPerplexity],
+          .kl_mean = of[kMean],
+          .kl_median = of[kMedian],
+          .kl_p95 = of[kP95],
+          .kl_p99 = of[kP99],
+          .kl_max = of[kMax],
+          .same_top1 = of[kSame],
+          .exact_perplexity = of[kExactPerplexity],
+          .perplexity_ratio = of[kRatio]};
 }
 
 }  // namespace cairn

@@ -19,14 +19,6 @@ Json result_head(std::string_view format, const Engine& engine, const std::strin
             {"head_dim", config.head_dim}}}};
 }
 
-Json estimate_json(const Estimate& estimate) {
-  return {{"value", estimate.value}, {"low", estimate.low}, {"high", estimate.high}};
-}
-
-std::string dump_json(const Json& json) {
-  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
-}
-
 std::string format_estimate(const Estimate& estimate, int digits) {
   return format_number(estimate.value, digits) + " [" + format_number(estimate.low, digits) + ", " +
          format_number(estimate.high, digits) + "]";

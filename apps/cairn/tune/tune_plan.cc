@@ -8,8 +8,7 @@
 
 #include "apps/cairn/input.h"
 #include "apps/cairn/terminal.h"
-#include "cairn/eval/plan_divergence.h"
-#include "cairn/eval/unit_errors.h"
+#include "cairn/eval/plan_errors.h"
 #include "cairn/tune/tuner.h"
 
 namespace cairn::cli {

@@ -11,10 +11,10 @@
 #include <string_view>
 #include <vector>
 
-#include "cairn/eval/session_test-inl.h"
 #include "cairn/eval/tasks/layout.h"
+#include "cairn/eval/tasks/session_test-inl.h"
 
-namespace cairn {
+namespace cairn::tasks {
 namespace {
 
 using namespace cairn::testing;
@@ -311,4 +311,4 @@ TEST_P(Answers, FollowFromLongContextsWithManyTurns) {
 }
 
 }  // namespace
-}  // namespace cairn
+}  // namespace cairn::tasks

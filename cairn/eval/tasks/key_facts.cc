@@ -6,14 +6,11 @@
 #include <utility>
 #include <vector>
 
-#include "cairn/eval/tasks/fill.h"
-#include "cairn/eval/tasks/key_values.h"
 #include "cairn/eval/tasks/layout.h"
-#include "cairn/eval/tasks/makers.h"
-#include "cairn/eval/tasks/people.h"
-#include "cairn/eval/tasks/question.h"
+#include "cairn/eval/tasks/material.h"
+#include "cairn/eval/tasks/task_table.h"
 
-namespace cairn {
+namespace cairn::tasks {
 namespace {
 
 constexpr std::size_t kMinLines = 2, kMaxLines = 6, kUsualLines = 5;  // of a document
@@ -130,7 +127,7 @@ Draft draft_documents(SeededRandom random, std::size_t lines, std::size_t turns,
   return draft;
 }
 
-Result<Session> make(const SessionSpec& spec, std::string_view task, bool needles) {
+Result<Session> make_facts(const SessionSpec& spec, std::string_view task, bool needles) {
   return fill_session(spec, {.task = task,
                              .smallest = kMinLines * std::max<std::size_t>(spec.turns, kFifths),
                              .largest = 3000,  // fewer than half of the facts that can be said of the usual people
@@ -142,10 +139,10 @@ Result<Session> make(const SessionSpec& spec, std::string_view task, bool needle
 }  // namespace
 
 Result<Session> make_key_facts(const SessionSpec& spec) {
-  return make(spec, "S10", false);
+  return make_facts(spec, "S10", false);
 }
 Result<Session> make_facts_needles(const SessionSpec& spec) {
-  return make(spec, "S11", true);
+  return make_facts(spec, "S11", true);
 }
 
-}  // namespace cairn
+}  // namespace cairn::tasks

@@ -1,18 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where in a context things stand. Questions are stratified by depth: the turns of a session ask for all five fifths of
-// the context, measured in bytes, in random order.
+// How a session is laid out. Questions are stratified by depth: the turns of a session ask for all five fifths of the
+// context, measured in bytes, in random order. A task says how to draft a session of a given amount of material (lines,
+// facts, sentences, numbers); the largest amount that fits is searched for with the caller's tokenizer.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "cairn/base/random.h"
+#include "cairn/base/result.h"
+#include "cairn/eval/session.h"
 
-namespace cairn {
+namespace cairn::tasks {
 
 inline constexpr std::uint32_t kFifths = 5;
 
@@ -47,4 +53,42 @@ std::optional<Placement> place_questions(std::span<const TextUnit> units, std::s
 
 inline constexpr int kPlacementTries = 400;
 
-}  // namespace cairn
+// The form that questions have in most tasks.
+inline Turn make_turn(std::string query, std::string answer, std::vector<std::string> gold, Metric metric) {
+  Turn turn;
+  turn.query = std::move(query);
+  turn.answer = std::move(answer);
+  turn.gold = std::move(gold);
+  turn.metric = metric;
+  return turn;
+}
+
+// "Question: TEXT", then the answer on the line after it.
+inline Turn make_question(const std::string& text, const std::string& answer, std::vector<std::string> gold,
+                          Metric metric) {
+  return make_turn("Question: " + text + "\nAnswer:", " " + answer + "\n", std::move(gold), metric);
+}
+
+struct Draft {
+  std::string context;
+  std::vector<Turn> turns;  // max_tokens and the rule are not a task's affair
+  bool placed = true;       // whether every question found its depth
+};
+
+// The units in an order in which question i, which asks for unit i, has its depth; a blank line ends the context.
+Draft draft_of(std::span<const TextUnit> units, std::vector<Turn> questions, SeededRandom& random);
+
+struct Material {
+  std::string_view task;          // "S1"
+  std::size_t smallest = 1;       // amount that the questions need
+  std::size_t largest = 200'000;  // amount that there is
+  bool has_instruction = true;    // false: the context speaks for itself, and no rule is taken
+  bool takes_rule = true;
+  // Gets the same random numbers for every amount. Drafts should grow with the amount.
+  std::function<Draft(SeededRandom random, std::size_t amount)> draft;
+};
+
+// kInvalidArgument as Task::make.
+Result<Session> fill_session(const SessionSpec& spec, const Material& material);
+
+}  // namespace cairn::tasks

@@ -7,14 +7,11 @@
 #include <utility>
 #include <vector>
 
-#include "cairn/eval/tasks/fill.h"
-#include "cairn/eval/tasks/filler.h"
-#include "cairn/eval/tasks/key_values.h"
 #include "cairn/eval/tasks/layout.h"
-#include "cairn/eval/tasks/makers.h"
-#include "cairn/eval/tasks/question.h"
+#include "cairn/eval/tasks/material.h"
+#include "cairn/eval/tasks/task_table.h"
 
-namespace cairn {
+namespace cairn::tasks {
 namespace {
 
 constexpr std::size_t kHops = 1;
@@ -132,4 +129,4 @@ Result<Session> make_multi_hop(const SessionSpec& spec) {
                              }});
 }
 
-}  // namespace cairn
+}  // namespace cairn::tasks

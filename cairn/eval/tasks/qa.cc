@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// S5: questions about people, some of which need a second fact ("the friend of"). S7: the same with four options.
+// S5: questions about people, some of which need a second fact ("the friend of"). S7: the same with four options. S6:
+// S5 in Chinese, without second hops.
 #include <algorithm>
+#include <iterator>
+#include <numeric>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cairn/base/check.h"
-#include "cairn/eval/tasks/fill.h"
-#include "cairn/eval/tasks/makers.h"
-#include "cairn/eval/tasks/people.h"
-#include "cairn/eval/tasks/question.h"
-#include "cairn/eval/tasks/statements.h"
+#include "cairn/eval/tasks/layout.h"
+#include "cairn/eval/tasks/material.h"
+#include "cairn/eval/tasks/task_table.h"
 
-namespace cairn {
+namespace cairn::tasks {
 namespace {
 
 constexpr std::size_t kFactsEach = std::size(kRelations);
@@ -98,7 +100,7 @@ Draft draft_qa(SeededRandom random, std::size_t facts, std::size_t turns, bool c
   return draft_statements(std::move(statements), turns, ask, random);
 }
 
-Result<Session> make(const SessionSpec& spec, std::string_view task, bool choices) {
+Result<Session> make_people_qa(const SessionSpec& spec, std::string_view task, bool choices) {
   return fill_session(spec, {.task = task,
                              .smallest = kMinFacts,
                              .largest = kMaxPeople * kFactsEach,
@@ -108,13 +110,93 @@ Result<Session> make(const SessionSpec& spec, std::string_view task, bool choice
                              }});
 }
 
+namespace chinese {
+
+// No answer has more than half of its characters from another one, or kCharF1 would take it for that: Oslo is left out
+// because of Oscar.
+// clang-format off
+constexpr std::string_view kNames[] = {
+    "安娜", "波里斯", "卡拉", "大卫", "伊琳娜", "菲利", "格蕾丝", "亨利", "艾琳", "詹姆", "卡琳", "路易", "玛丽", "诺拉",
+    "奥斯卡", "宝拉", "罗伯", "索菲", "托马", "维克"};
+constexpr std::string_view kCities[] = {
+    "巴黎", "伦敦", "柏林", "马德里", "罗马", "维也纳", "北京", "上海", "东京", "开罗", "利马", "波士顿", "丹佛",
+    "雅典", "华沙"};
+constexpr std::string_view kJobs[] = {
+    "老师", "医生", "律师", "农民", "作家", "歌手", "画家", "司机", "护士", "法官", "士兵", "厨师", "裁缝", "诗人", "舞者",
+    "记者"};
+// More names for long contexts: one of these, then one of those.
+constexpr std::string_view kFamilyNames[] = {
+    "王", "李", "张", "刘", "陈", "杨", "赵", "黄", "周", "吴", "徐", "孙", "胡", "朱", "高", "林", "何", "郭", "梁", "宋"};
+constexpr std::string_view kGivenNames[] = {
+    "伟", "芳", "敏", "静", "强", "磊", "军", "洋", "勇", "艳", "杰", "娟", "涛", "明", "超", "霞", "平", "刚", "桂", "英",
+    "华", "健", "玉", "红", "鹏", "辉", "梅", "飞", "鑫", "波", "宁", "云", "晶", "凯", "峰", "雷", "燕", "雪", "松", "海"};
+// clang-format on
+
+struct Kind {
+  std::string_view fact, question;  // what stands between the name and the value, or the end
+};
+constexpr Kind kKinds[] = {{"住在", "住在哪里？"}, {"的工作是", "的工作是什么？"}, {"的朋友是", "的朋友是谁？"}};
+constexpr std::size_t kFactsEach = std::size(kKinds);
+
+constexpr std::size_t kMadeUp = std::size(kFamilyNames) * std::size(kGivenNames);
+constexpr std::size_t kMaxNames = std::size(kNames) + kMadeUp;
+constexpr std::size_t kMinFacts = 7;  // for five questions to find their fifths
+
+std::vector<std::string> draw_names(std::size_t count, SeededRandom& random) {
+  std::vector<std::string> names(std::begin(kNames), std::end(kNames));
+  if (count > names.size()) {
+    std::vector<std::size_t> made_up(kMadeUp);
+    std::iota(made_up.begin(), made_up.end(), std::size_t{0});
+    random.shuffle(made_up);
+    for (std::size_t i = 0; names.size() < count; ++i) {
+      const std::size_t given = std::size(kGivenNames);
+      names.push_back(std::string(kFamilyNames[made_up[i] / given]) + std::string(kGivenNames[made_up[i] % given]));
+    }
+  }
+  random.shuffle(names);
+  names.resize(count);
+  return names;
+}
+
+Draft draft(SeededRandom random, std::size_t facts, std::size_t turns) {
+  const std::size_t count = (facts + kFactsEach - 1) / kFactsEach;
+  const std::vector<std::string> names = draw_names(count, random);
+  const std::vector<std::size_t> friends = draw_friends(count, random);
+  std::vector<std::string> values;
+  std::vector<Statement> statements;
+  for (std::size_t fact = 0; fact < facts; ++fact) {
+    const std::size_t person = fact / kFactsEach, kind = fact % kFactsEach;
+    const std::span<const std::string_view> places(kCities), work(kJobs);
+    values.push_back(kind == 0   ? std::string(random.pick(places))
+                     : kind == 1 ? std::string(random.pick(work))
+                                 : names[friends[person]]);
+    statements.push_back({names[person] + std::string(kKinds[kind].fact) + values.back() + "。", fact});
+  }
+  const auto ask = [&](std::size_t fact) {
+    const std::string question = names[fact / kFactsEach] + std::string(kKinds[fact % kFactsEach].question);
+    return make_turn("问题：" + question + "\n回答：", values[fact] + "\n", {values[fact]}, Metric::kCharF1);
+  };
+  return draft_statements(std::move(statements), turns, ask, random);
+}
+
+}  // namespace chinese
+
 }  // namespace
 
 Result<Session> make_qa(const SessionSpec& spec) {
-  return make(spec, "S5", false);
+  return make_people_qa(spec, "S5", false);
 }
 Result<Session> make_multiple_choice(const SessionSpec& spec) {
-  return make(spec, "S7", true);
+  return make_people_qa(spec, "S7", true);
 }
 
-}  // namespace cairn
+Result<Session> make_chinese_qa(const SessionSpec& spec) {
+  return fill_session(spec, {.task = "S6",
+                             .smallest = chinese::kMinFacts,
+                             .largest = chinese::kMaxNames * chinese::kFactsEach,
+                             .draft = [&](SeededRandom random, std::size_t facts) {
+                               return chinese::draft(random, facts, spec.turns);
+                             }});
+}
+
+}  // namespace cairn::tasks

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/eval/data_files.h"
+
+#include <algorithm>
+#include <cctype>
+#include <filesystem>
+#include <optional>
+#include <utility>
+
+#include "cairn/eval/result_json.h"
+#include "cairn/eval/session.h"
+#include "cairn/eval/session_run.h"
+#include "cairn/eval/tasks/task_table.h"
+
+namespace cairn::eval {
+namespace {
+
+constexpr std::uint32_t kAnswerTokens = 40, kSummaryTokens = 200;
+constexpr std::size_t kSummaryWords = 15;
+
+std::vector<std::string_view> lines_of(std::string_view text) {
+  std::vector<std::string_view> lines;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size() - 1) + 1;
+    lines.push_back(text.substr(0, end));
+    text.remove_prefix(end);
+  }
+  return lines;
+}
+
+Error format_error(const std::string& path, const std::string& what) {
+  return {ErrorCode::kCorrupt, "'" + path + "': " + what +
+                                   "; known are SQuAD JSON, passkey JSON lines {input, target} and SCBench JSON lines "
+                                   "{context, multi_turns}"};
+}
+
+Turn question(const std::string& text, std::vector<std::string> gold) {
+  Turn turn;
+  turn.query = "Question: " + text + "\nAnswer:";
+  turn.answer = " " + gold.front() + "\n";
+  turn.gold = std::move(gold);
+  turn.metric = Metric::kContains;
+  turn.max_tokens = kAnswerTokens;
+  return turn;
+}
+
+std::uint32_t fifth(double depth) {
+  return std::min(4u, static_cast<std::uint32_t>(depth * 5));
+}
+
+// What would be found in any answer is no gold.
+void add_gold(std::vector<std::string>& gold, const Json& answer) {
+  std::string text = answer.is_number() ? answer.dump() : answer.get<std::string>();
+  if (text.find_first_not_of(" \t\r\n") != text.npos) gold.push_back(std::move(text));
+}
+
+std::size_t code_points(std::string_view text) {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+}
+
+std::vector<Session> squad(const Json& root) {
+  std::vector<Session> sessions;
+  for (const Json& article : root.at("data")) {
+    for (const Json& paragraph : article.at("paragraphs")) {
+      Session session;
+      const auto context = paragraph.at("context").get<std::string>();
+      session.context = context + "\n\n";
+      for (const Json& qa : paragraph.at("qas")) {
+        std::vector<std::string> gold;
+        for (const Json& answer : qa.at("answers")) add_gold(gold, answer.at("text"));
+        if (gold.empty() || context.empty()) continue;  // SQuAD 2 has questions without an answer
+        const double start = qa.at("answers").front().value("answer_start", 0.0);
+        session.turns.push_back(question(qa.at("question"), std::move(gold)));
+        session.turns.back().depth = fifth(std::max(0.0, start) / static_cast<double>(code_points(context)));
+      }
+      if (!session.turns.empty()) sessions.push_back(std::move(session));
+    }
+  }
+  return sessions;
+}
+
+Session passkey(const Json& line) {
+  Session session;
+  session.context = line.at("input").get<std::string>() + "\n";
+  std::vector<std::string> gold;
+  add_gold(gold, line.at("target"));
+  if (gold.empty()) return session;
+  Turn turn = question("", std::move(gold));
+  turn.query = "What is the pass key? The pass key is";
+  turn.metric = Metric::kFirstNumber;
+  session.turns.push_back(std::move(turn));
+  return session;
+}
+
+// "options" are the texts behind the letters; "answer" is one of the two.
+Turn multiple_choice(const Json& each, const std::string& answer) {
+  const auto options = each.at("options").get<std::vector<std::string>>();
+  Turn turn = question(each.at("input"), {" " + answer});
+  std::string listed;
+  for (std::size_t i = 0; i < std::min<std::size_t>(options.size(), 26); ++i) {
+    const std::string letter(1, static_cast<char>('A' + i));
+    listed += letter + ". " + options[i] + "\n";
+    turn.candidates.push_back(" " + letter);
+    if (options[i] == answer) turn.gold = {" " + letter};
+  }
+  turn.query = "Question: " + each.at("input").get<std::string>() + "\n" + listed + "Answer:";
+  turn.answer = turn.gold.front() + "\n";
+  turn.metric = Metric::kChoice;
+  return turn;
+}
+
+Session scbench(const Json& line) {
+  Session session;
+  session.context = line.at("context").get<std::string>() + "\n\n";
+  for (const Json& each : line.at("multi_turns")) {
+    std::vector<std::string> gold;
+    const Json& answer = each.at("answer");
+    for (const Json& one : answer.is_array() ? answer : Json::array({answer})) add_gold(gold, one);
+    if (gold.empty()) continue;
+    const bool choice = each.contains("options");
+    session.turns.push_back(choice ? multiple_choice(each, gold.front()) : question(each.at("input"), std::move(gold)));
+    Turn& turn = session.turns.back();
+    turn.depth = kUnknownDepth;
+    if (!choice && split_words(turn.gold.front()).size() > kSummaryWords) {  // SCBench's summaries
+      turn.metric = Metric::kRougeL;
+      turn.max_tokens = kSummaryTokens;
+    }
+  }
+  return session;
+}
+
+// One JSON document, or one per line; the error says where it stops being either.
+Result<std::vector<Session>> parse(const std::string& path, const std::string& text) {
+  std::vector<Session> sessions;
+  try {
+    if (const auto root = parse_json(text); root && root->is_object() && root->contains("data")) return squad(*root);
+    std::size_t number = 0;
+    for (std::size_t begin = 0; begin < text.size();) {
+      const std::size_t end = std::min(text.find('\n', begin), text.size());
+      const std::string line = text.substr(begin, end - begin);
+      begin = end + 1;
+      ++number;
+      if (line.find_first_not_of(" \t\r") == line.npos) continue;
+      const std::optional<Json> json = parse_json(line);
+      if (json && json->is_object() && json->contains("input") && json->contains("target")) {
+        sessions.push_back(passkey(*json));
+      } else if (json && json->is_object() && json->contains("context") && json->contains("multi_turns")) {
+        sessions.push_back(scbench(*json));
+      } else {
+        const std::string what = json ? " has none of the known forms" : " is no JSON";
+        return std::unexpected(format_error(path, "line " + std::to_string(number) + what));
+      }
+    }
+  } catch (const Json::exception& error) {
+    return std::unexpected(
+        format_error(path, std::string("a field is missing or of the wrong type (") + error.what() + ")"));
+  }
+  std::erase_if(sessions, [](const Session& session) { return session.turns.empty(); });
+  return sessions;
+}
+
+// Whether the session fits now, its context cut if it is a needle's.
+bool make_fit(Session& session, const Tokenizer& tokenizer, std::uint32_t limit, bool& cut) {
+  if (session_tokens(tokenizer, session) <= limit) return true;
+  if (session.turns.front().metric != Metric::kFirstNumber) return false;
+  const CutHaystack haystack =
+      cut_haystack(session.context, session.turns.front().gold.front(), [&](const std::string& text) {
+        Session tried = session;
+        tried.context = text;
+        return session_tokens(tokenizer, tried) <= limit;
+      });
+  if (haystack.text.empty()) return false;
+  session.context = haystack.text;
+  session.turns.front().depth = fifth(haystack.depth);
+  cut = true;
+  return true;
+}
+
+}  // namespace
+
+CutHaystack cut_haystack(std::string_view text, std::string_view needle,
+                         const std::function<bool(const std::string&)>& fits) {
+  const std::vector<std::string_view> lines = lines_of(text);
+  const auto found =
+      std::ranges::find_if(lines, [needle](std::string_view line) { return line.find(needle) != line.npos; });
+  if (found == lines.end() || needle.empty()) return {};
+  const auto at = static_cast<std::size_t>(found - lines.begin());
+  const std::size_t before = at == 0 ? 0 : at - 1, after = lines.size() - at - 1;  // besides the first line
+  CutHaystack best;
+  const auto keep = [&](double share) {
+    const auto head = static_cast<std::size_t>(share * static_cast<double>(before));
+    const auto tail = static_cast<std::size_t>(share * static_cast<double>(after));
+    CutHaystack kept;
+    if (at > 0) kept.text += lines.front();
+    for (std::size_t i = at - head; i < at; ++i) kept.text += lines[i];
+    const std::size_t needle_at = kept.text.size();
+    for (std::size_t i = at; i <= at + tail; ++i) kept.text += lines[i];
+    kept.depth = static_cast<double>(needle_at) / static_cast<double>(kept.text.size());
+    kept.cut = head + tail < before + after;
+    return kept;
+  };
+  double low = 0, high = 1;
+  if (CutHaystack all = keep(1); fits(all.text)) return all;
+  if (best = keep(0); !fits(best.text)) return {};
+  for (int step = 0; step < 20; ++step) {
+    const double middle = (low + high) / 2;
+    CutHaystack tried = keep(middle);
+    if (fits(tried.text)) {
+      best = std::move(tried);
+      low = middle;
+    } else {
+      high = middle;
+    }
+  }
+  return best;
+}
+
+Result<DataSessions> parse_data(const std::string& path, const std::string& text, const Tokenizer& tokenizer,
+                                const DataLimits& limits) {
+  CAIRN_TRY(std::vector<Session> all, parse(path, text));
+  if (all.empty()) return std::unexpected(format_error(path, "holds no session"));
+  DataSessions data{.name = std::filesystem::path(path).stem().string(), .sessions = {}, .note = {}};
+  for (char& c : data.name) {  // it stands in tables and keys
+    if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '.' && c != '-') c = '_';
+  }
+  if (tasks::find_task(data.name)) {
+    return fail(ErrorCode::kInvalidArgument, "'" + path + "' is named like a task of the suite; rename it");
+  }
+  std::size_t too_long = 0, cut = 0;
+  // Spread over the file, since neighbours are often of one article.
+  const std::size_t step = std::max<std::size_t>(1, all.size() / limits.sessions);
+  for (std::size_t i = 0; i < all.size() && data.sessions.size() < limits.sessions; i += step) {
+    Session& session = all[i];
+    if (session.turns.size() > limits.turns) session.turns.resize(limits.turns);
+    bool was_cut = false;
+    if (!make_fit(session, tokenizer, limits.context_tokens, was_cut)) {
+      ++too_long;
+      continue;
+    }
+    cut += was_cut ? 1 : 0;
+    session.task = data.name;
+    session.index = static_cast<std::uint32_t>(data.sessions.size());
+    session.context_tokens = limits.context_tokens;
+    data.sessions.push_back(std::move(session));
+  }
+  if (data.sessions.empty()) {
+    return fail(ErrorCode::kTooLong, "'" + path + "': no session fits into " + std::to_string(limits.context_tokens) +
+                                         " tokens; raise --contexts");
+  }
+  if (too_long + cut > 0) {
+    data.note = "'" + path + "': " + std::to_string(too_long) + " sessions left out as too long for " +
+                std::to_string(limits.context_tokens) + " tokens, " + std::to_string(cut) +
+                " haystacks cut around the needle";
+  }
+  return data;
+}
+
+}  // namespace cairn::eval

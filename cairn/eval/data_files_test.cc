@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/eval/data_files.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "cairn/eval/session_run.h"
+#include "cairn/testing/tokenizer_data.h"
+
+namespace cairn::eval {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+// Nearly a token per byte, so that lengths are easy to say.
+const Tokenizer& bytes_tokenizer() {
+  static const auto tokenizer = cairn::testing::must_make(cairn::testing::bpe_data());
+  return *tokenizer;
+}
+
+Result<DataSessions> parse(const std::string& text,
+                           DataLimits limits = {.context_tokens = 4096, .sessions = 9, .turns = 9},
+                           const std::string& path = "folder/little set.json") {
+  return parse_data(path, text, bytes_tokenizer(), limits);
+}
+
+std::string squad(const std::string& context, const std::string& qas) {
+  return R"({"data": [{"paragraphs": [{"context": ")" + context + R"(", "qas": [)" + qas + "]}]}]}";
+}
+
+TEST(DataFiles, SquadAsksAtTheDepthOfItsAnswer) {
+  const auto data =
+      parse(squad("0123456789", R"({"question": "Q?", "answers": [{"text": "8", "answer_start": 8}, {"text": "eight"}]},
+                                                 {"question": "none", "answers": []})"));
+  ASSERT_TRUE(data.has_value()) << data.error().message;
+  EXPECT_EQ(data->name, "little_set");
+  EXPECT_EQ(data->note, "");
+  ASSERT_EQ(data->sessions.size(), 1u);
+  const Session& session = data->sessions.front();
+  EXPECT_EQ(session.context, "0123456789\n\n");
+  EXPECT_EQ(session.task, "little_set");
+  ASSERT_EQ(session.turns.size(), 1u);  // one question has no answer
+  EXPECT_EQ(session.turns[0].query, "Question: Q?\nAnswer:");
+  EXPECT_EQ(session.turns[0].answer, " 8\n");
+  EXPECT_THAT(session.turns[0].gold, ElementsAre("8", "eight"));
+  EXPECT_EQ(session.turns[0].metric, Metric::kContains);
+  EXPECT_EQ(session.turns[0].depth, 4u);
+}
+
+TEST(DataFiles, ScbenchHasChoicesAndSummaries) {
+  const std::string many = "a b c d e f g h i j k l m n o p";
+  const std::string line =
+      R"({"context": "c", "multi_turns": [{"input": "pick", "answer": "red", "options": ["blue", "red"]},)"
+      R"({"input": "sum up", "answer": ")" +
+      many + R"("}, {"input": "number", "answer": [7, "seven"]}]})";
+  const auto data = parse("\n" + line + "\r\n\n");
+  ASSERT_TRUE(data.has_value()) << data.error().message;
+  const std::vector<Turn>& turns = data->sessions.front().turns;
+  ASSERT_EQ(turns.size(), 3u);
+  EXPECT_EQ(turns[0].metric, Metric::kChoice);
+  EXPECT_EQ(turns[0].query, "Question: pick\nA. blue\nB. red\nAnswer:");
+  EXPECT_THAT(turns[0].gold, ElementsAre(" B"));
+  EXPECT_THAT(turns[0].candidates, ElementsAre(" A", " B"));
+  EXPECT_EQ(turns[1].metric, Metric::kRougeL);
+  EXPECT_THAT(turns[2].gold, ElementsAre("7", "seven"));
+  EXPECT_EQ(turns[2].depth, kUnknownDepth);
+}
+
+TEST(DataFiles, APasskeyIsCutUntilItFits) {
+  std::string input;
+  for (int i = 0; i < 50; ++i) input += i == 25 ? "The pass key is 4821.\\n" : "Grass is green here.\\n";
+  const auto data =
+      parse(R"({"input": ")" + input + R"(", "target": "4821"})", {.context_tokens = 400, .sessions = 1, .turns = 1});
+  ASSERT_TRUE(data.has_value()) << data.error().message;
+  const Session& session = data->sessions.front();
+  EXPECT_LE(session_tokens(bytes_tokenizer(), session), 400u);
+  EXPECT_GE(session_tokens(bytes_tokenizer(), session), 330u);
+  EXPECT_THAT(session.context, HasSubstr("The pass key is 4821."));
+  EXPECT_EQ(session.turns[0].metric, Metric::kFirstNumber);
+  EXPECT_EQ(session.turns[0].depth, 2u);  // as in the middle before
+  EXPECT_THAT(data->note, HasSubstr("1 haystacks cut"));
+}
+
+TEST(DataFiles, SessionsAreSpreadOverTheFileAndCutToTheirTurns) {
+  std::string text;
+  for (int i = 0; i < 10; ++i) {
+    text += R"({"context": "number )" + std::to_string(i) +
+            R"(", "multi_turns": [{"input": "a", "answer": "1"}, {"input": "b", "answer": "2"}]})"
+            "\n";
+  }
+  const auto data = parse(text, {.context_tokens = 4096, .sessions = 2, .turns = 1});
+  ASSERT_TRUE(data.has_value());
+  ASSERT_EQ(data->sessions.size(), 2u);
+  EXPECT_EQ(data->sessions[0].context, "number 0\n\n");
+  EXPECT_EQ(data->sessions[1].context, "number 5\n\n");
+  EXPECT_EQ(data->sessions[1].index, 1u);
+  EXPECT_EQ(data->sessions[1].turns.size(), 1u);
+}
+
+TEST(DataFiles, SaysWhatIsWrongAndWhere) {
+  const auto message = [](const std::string& text) {
+    const auto data = parse(text);
+    return data.has_value() ? "" : data.error().message;
+  };
+  EXPECT_THAT(message(""), HasSubstr("holds no session"));
+  EXPECT_THAT(message("\nhello\n"), HasSubstr("line 2 is no JSON"));
+  EXPECT_THAT(message("{\"a\": 1}\n"), HasSubstr("line 1 has none of the known forms"));
+  EXPECT_THAT(message("{\"data\": 5}"), HasSubstr("a field is missing or of the wrong type"));
+  const auto long_one = parse(squad(std::string(500, 'x'), R"({"question": "Q?", "answers": [{"text": "8"}]})"),
+                              {.context_tokens = 100, .sessions = 1, .turns = 1});
+  ASSERT_FALSE(long_one.has_value());
+  EXPECT_EQ(long_one.error().code, ErrorCode::kTooLong);
+  const auto taken = parse(squad("c", R"({"question": "Q?", "answers": [{"text": "8"}]})"),
+                           {.context_tokens = 999, .sessions = 1, .turns = 1}, "S1.json");
+  ASSERT_FALSE(taken.has_value());
+  EXPECT_EQ(taken.error().code, ErrorCode::kInvalidArgument);
+}
+
+TEST(CutHaystack, KeepsTheFirstLineTheNeedleAndItsRelativeDepth) {
+  std::string text = "head\n";
+  for (int i = 0; i < 40; ++i) text += i == 30 ? "needle\n" : "straw " + std::to_string(i) + "\n";
+  const auto shorter_than = [](std::size_t size) { return [size](const std::string& t) { return t.size() <= size; }; };
+  const CutHaystack all = cut_haystack(text, "needle", shorter_than(text.size()));
+  EXPECT_EQ(all.text, text);
+  EXPECT_FALSE(all.cut);
+  const CutHaystack half = cut_haystack(text, "needle", shorter_than(text.size() / 2));
+  EXPECT_TRUE(half.cut);
+  EXPECT_TRUE(half.text.starts_with("head\n"));
+  EXPECT_GT(half.text.size(), text.size() * 2 / 5);
+  EXPECT_NEAR(half.depth, all.depth, 0.08);
+  EXPECT_EQ(half.text.substr(static_cast<std::size_t>(half.depth * static_cast<double>(half.text.size()) + 0.5), 6),
+            "needle");
+  EXPECT_EQ(cut_haystack(text, "needle", shorter_than(12)).text, "head\nneedle\n");
+  EXPECT_EQ(cut_haystack(text, "needle", shorter_than(11)).text, "");
+  EXPECT_EQ(cut_haystack(text, "no such", shorter_than(999)).text, "");
+}
+
+}  // namespace
+}  // namespace cairn::eval
