@@ -33,7 +33,19 @@ enum class BlockStatus : std::uint8_t {
   kReadOnly,  // another process writes this tier
 };
 
-std::string_view block_status_name(BlockStatus status);
+inline std::string_view block_status_name(BlockStatus status) {
+  switch (status) {
+    case BlockStatus::kOk: return "ok";
+    case BlockStatus::kMiss: return "miss";
+    case BlockStatus::kExpired: return "expired";
+    case BlockStatus::kCorrupt: return "corrupt";
+    case BlockStatus::kFull: return "full";
+    case BlockStatus::kTimeout: return "timeout";
+    case BlockStatus::kBroken: return "broken";
+    case BlockStatus::kReadOnly: return "read only";
+  }
+  return "unknown";
+}
 
 // A block as a listing shows it.
 struct StoredBlock {
@@ -53,11 +65,24 @@ struct TierStats {
 };
 
 // "3 blocks have format version 1; this build reads version 2"; empty when none was met.
-std::string foreign_text(const TierStats& stats);
+inline std::string foreign_text(const TierStats& stats) {
+  if (stats.foreign == 0) return {};
+  return std::to_string(stats.foreign) + (stats.foreign == 1 ? " block has " : " blocks have ") +
+         format_version_text(stats.foreign_version);
+}
 
 // Why a tier takes no blocks.
 enum class ReadOnly : std::uint8_t { kNo, kAsked, kNotPermitted, kInUse };
-std::string_view read_only_text(ReadOnly why);  // "reading only: another process writes this store"; empty for kNo
+// "reading only: another process writes this store"; empty for kNo
+inline std::string_view read_only_text(ReadOnly why) {
+  switch (why) {
+    case ReadOnly::kNo: break;
+    case ReadOnly::kAsked: return "reading only";
+    case ReadOnly::kNotPermitted: return "reading only: the folder may not be written";
+    case ReadOnly::kInUse: return "reading only: another process writes this store";
+  }
+  return "";
+}
 
 // Blocks of which a tier has given the headers and goes on to read the parts. Thread-compatible; must not outlive its
 // tier.

@@ -12,8 +12,8 @@
 
 #include "cairn/base/checksum.h"
 #include "cairn/base/file.h"
-#include "cairn/store/disk/checkpoint.h"
 #include "cairn/store/disk/disk_tier.h"
+#include "cairn/store/disk/recovery.h"
 #include "cairn/store/record/compression.h"
 #include "cairn/testing/faulty_io.h"
 #include "cairn/testing/stored_blocks.h"

@@ -12,7 +12,7 @@
 #include <fstream>
 
 #include "cairn/base/file.h"
-#include "cairn/store/disk/checkpoint.h"
+#include "cairn/store/disk/recovery.h"
 #include "cairn/testing/faulty_io.h"
 #include "cairn/testing/stored_blocks.h"
 

@@ -6,16 +6,36 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "cairn/base/result.h"
 #include "cairn/store/disk/block_index.h"
-#include "cairn/store/disk/checkpoint.h"
 #include "cairn/store/disk/segment_log.h"
 #include "cairn/store/disk/store_folder.h"
+#include "cairn/store/record/block_record.h"
 
 namespace cairn::disk {
+
+struct CheckpointBlock {
+  BlockMeta meta;  // without parts
+  std::uint32_t segment = 0;
+  std::uint64_t offset = 0;
+  std::uint64_t bytes = 0;
+  std::int64_t pinned_until_s = 0;
+};
+
+// The index as a file, so that opening needs not look at every record. Only a hint: what it says is verified when a
+// block is read, and a missing or damaged one costs a scan.
+struct Checkpoint {
+  std::map<std::uint32_t, std::uint64_t> segment_ends;  // records up to there are listed
+  std::vector<CheckpointBlock> blocks;                  // in the order in which they were last used
+};
+
+Status write_checkpoint(const std::string& path, const Checkpoint& checkpoint);
+// kNotFound, kIo, kCorrupt, kUnsupported (another version).
+Result<Checkpoint> read_checkpoint(const std::string& path);
 
 struct Recovered {
   std::string note;        // what a person should know; empty, or begins with ", "

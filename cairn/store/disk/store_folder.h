@@ -3,7 +3,7 @@
 //
 //   FOLDER/cairn-store     one line with the format's version: what makes the folder a store
 //   FOLDER/lock            locked by the one process that writes; others read
-//   FOLDER/checkpoint      the index, now and then (checkpoint.h)
+//   FOLDER/checkpoint      the index, now and then (recovery.h)
 //   FOLDER/segments/*.seg  records (segment_log.h)
 //   FOLDER/recipes/*       what recipes mean, for people
 //   FOLDER/gone            why blocks are not there any more, as of the last checkpoint
