@@ -76,6 +76,7 @@ class Help(CommandLine):
 class BadInput(CommandLine):
     def test_flags(self):
         self.assert_error(USAGE, "--help", "run", "-m", MODEL, "--no-such-flag")
+        self.assert_error(USAGE, "s3fifo", "run", "-m", MODEL, "-p", "x", "--cache-eviction", "random")
         self.assert_error(USAGE, "--help", "run")
         self.assert_error(USAGE, "--help")
         self.assert_error(USAGE, "--help", "run", "-m", MODEL, "-p", "x", "-n", "many")

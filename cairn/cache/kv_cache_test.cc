@@ -35,6 +35,9 @@ TEST(KvCache, RefusesOptionsThatMakeNoSense) {
   options = make_options(1, 0);
   options.plan.layers[0].values = nullptr;
   EXPECT_EQ(KvCache::create(options).error().code, ErrorCode::kInvalidArgument);
+  options = make_options(1, 0);
+  options.eviction = "random";
+  EXPECT_EQ(KvCache::create(options).error().code, ErrorCode::kInvalidArgument);
 }
 
 TEST(KvCache, ABudgetBelowOneBlockIsRefusedWithTheMinimum) {
