@@ -21,7 +21,7 @@
 
 #include "cairn/base/clock.h"
 #include "cairn/engine/engine.h"
-#include "cairn/store/open_store.h"
+#include "cairn/store/store.h"
 
 namespace cairn {
 namespace {

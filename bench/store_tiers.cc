@@ -19,7 +19,7 @@
 #include "cairn/base/clock.h"
 #include "cairn/base/random.h"
 #include "cairn/store/disk/disk_tier.h"
-#include "cairn/store/open_store.h"
+#include "cairn/store/store.h"
 #include "cairn/store/ram_tier.h"
 
 namespace cairn {

@@ -20,7 +20,7 @@ TEST_FILES = re.compile(r"_test\.cc$|^cairn/testing/|^fuzz/")
 # External headers have one owner each, so that replacing a library touches one file.
 # (what is included, where it may be: a path, or a folder ending in "/", or a pattern, why)
 OWNERS = [
-    (re.compile(r"^sodium(\.h|/)"), ["cairn/base/hash.cc", "cairn/store/record/store_key.cc"]),
+    (re.compile(r"^sodium(\.h|/)"), ["cairn/base/hash.cc", "cairn/store/record/block_record.cc"]),
     (re.compile(r"^(xxhash|xxh3)"), ["cairn/base/checksum-inl.h"]),
     (re.compile(r"^zstd"), ["cairn/store/record/compression.cc"]),
     (re.compile(r"^liburing"), ["cairn/store/disk/disk_io.cc"]),

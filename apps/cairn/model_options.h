@@ -10,7 +10,7 @@
 #include "apps/cairn/options.h"
 #include "cairn/base/result.h"
 #include "cairn/engine/engine.h"
-#include "cairn/store/open_store.h"
+#include "cairn/store/store.h"
 
 namespace cairn::cli {
 

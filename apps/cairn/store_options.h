@@ -8,7 +8,7 @@
 #include "apps/cairn/options.h"
 #include "cairn/base/result.h"
 #include "cairn/cache/kv_connector.h"
-#include "cairn/store/open_store.h"
+#include "cairn/store/store.h"
 
 namespace cairn::cli {
 

@@ -2,7 +2,11 @@
 #include "cairn/trace/replay.h"
 
 #include <algorithm>
+#include <iterator>
+#include <limits>
+#include <set>
 #include <unordered_map>
+#include <utility>
 
 namespace cairn {
 namespace {
@@ -92,6 +96,88 @@ class Simulator {
   ReplayCounts counts_;
 };
 
+constexpr std::uint64_t kNever = std::numeric_limits<std::uint64_t>::max();
+
+// When the block of each reference is looked up next. A reference that only writes the block ends the wait: keeping it
+// until then saves no lookup.
+std::vector<std::uint64_t> next_lookups(const Trace& trace) {
+  std::uint64_t references = 0;
+  for (const Trace::Request& request : trace.requests) references += request.input.size() + request.output.size();
+  std::vector<std::uint64_t> next(references);
+  std::vector<std::uint64_t> upcoming(trace.blocks.size(), kNever);
+  std::uint64_t now = references;
+  for (auto request = trace.requests.rbegin(); request != trace.requests.rend(); ++request) {
+    const auto backwards = [&](const std::vector<std::uint32_t>& blocks, bool lookup) {
+      for (auto block = blocks.rbegin(); block != blocks.rend(); ++block) {
+        next[--now] = upcoming[*block];
+        upcoming[*block] = lookup ? now : kNever;
+      }
+    };
+    backwards(request->output, false);
+    backwards(request->input, true);
+  }
+  return next;
+}
+
+class Clairvoyant {
+ public:
+  Clairvoyant(const Trace& trace, std::uint64_t capacity)
+      : trace_(trace), capacity_(capacity), next_(next_lookups(trace)), resident_until_(trace.blocks.size(), kNever) {}
+
+  void run(const Trace::Request& request) {
+    bool prefix = true;
+    counts_.tokens += request.input_tokens;
+    for (const std::uint32_t number : request.input) {
+      const std::uint32_t tokens = trace_.blocks[number].tokens;
+      ++counts_.lookups;
+      const bool hit = resident_until_[number] != kNever;
+      prefix = prefix && hit;
+      counts_.hits += hit ? 1 : 0;
+      counts_.hit_tokens += hit ? tokens : 0;
+      counts_.prefix_hits += prefix ? 1 : 0;
+      counts_.prefix_hit_tokens += prefix ? tokens : 0;
+      keep(number);
+    }
+    for (const std::uint32_t number : request.output) keep(number);
+  }
+
+  const ReplayCounts& counts() const { return counts_; }
+
+ private:
+  void keep(std::uint32_t number) {
+    const std::uint64_t until = next_[now_++];
+    const std::uint64_t before = std::exchange(resident_until_[number], until);
+    if (before != kNever) by_need_.erase({before, number});
+    if (until == kNever) {
+      ++(before != kNever ? counts_.evicted : counts_.refused);
+      return;
+    }
+    by_need_.emplace(until, number);
+    if (before == kNever) ++counts_.inserted;
+    if (capacity_ > 0 && by_need_.size() > capacity_) {
+      const auto last = std::prev(by_need_.end());
+      const std::uint32_t dropped = last->second;
+      resident_until_[dropped] = kNever;
+      by_need_.erase(last);
+      if (dropped == number && before == kNever) {
+        --counts_.inserted;
+        ++counts_.refused;
+      } else {
+        ++counts_.evicted;
+      }
+    }
+    counts_.max_resident = std::max<std::uint64_t>(counts_.max_resident, by_need_.size());
+  }
+
+  const Trace& trace_;
+  const std::uint64_t capacity_;
+  const std::vector<std::uint64_t> next_;      // by reference
+  std::vector<std::uint64_t> resident_until_;  // by block; kNever: not resident
+  std::set<std::pair<std::uint64_t, std::uint32_t>> by_need_;
+  std::uint64_t now_ = 0;
+  ReplayCounts counts_;
+};
+
 }  // namespace
 
 Result<ReplayCounts> replay(const Trace& trace, EvictionPolicy& policy, const ReplayOptions& options) {
@@ -103,6 +189,17 @@ Result<ReplayCounts> replay(const Trace& trace, EvictionPolicy& policy, const Re
     }
   }
   return simulator.counts();
+}
+
+Result<ReplayCounts> replay_clairvoyant(const Trace& trace, const ReplayOptions& options) {
+  Clairvoyant clairvoyant(trace, options.capacity_blocks);
+  for (std::size_t i = 0; i < trace.requests.size(); ++i) {
+    clairvoyant.run(trace.requests[i]);
+    if (options.progress && i % 64 == 0 && !options.progress(i, trace.requests.size())) {
+      return fail(ErrorCode::kCancelled, "interrupted");
+    }
+  }
+  return clairvoyant.counts();
 }
 
 }  // namespace cairn

@@ -12,7 +12,7 @@
 #include "apps/cairn/options.h"
 #include "apps/cairn/terminal.h"
 #include "cairn/base/result.h"
-#include "cairn/store/open_store.h"
+#include "cairn/store/store.h"
 #include "cairn/store/upkeep.h"
 
 namespace cairn::cli {

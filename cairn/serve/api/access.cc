@@ -9,7 +9,7 @@
 #include "cairn/base/file.h"
 #include "cairn/base/utf8.h"
 #include "cairn/serve/http/connection.h"
-#include "cairn/store/open_store.h"
+#include "cairn/store/store.h"
 
 namespace cairn::api {
 namespace {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "cairn/store/redis/cluster.h"
-#include "cairn/store/redis/pipeline.h"
+#include "cairn/store/redis/link.h"
 
 namespace cairn::redis {
 namespace {

@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "cairn/store/redis/cluster.h"
-#include "cairn/store/redis/pipeline.h"
+#include "cairn/store/redis/link.h"
 #include "cairn/store/tier.h"
 
 namespace cairn::redis {

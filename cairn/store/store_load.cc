@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // How loads are served: one thread reads, tier after tier, and delivers what it has as soon as it is there.
-#include "cairn/store/prefix_load.h"
-
 #include <algorithm>
 #include <numeric>
 #include <utility>
