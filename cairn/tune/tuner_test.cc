@@ -107,6 +107,8 @@ TEST(Tuner, FindsTheBestPlanUnderACapAndListsTheUniformOnesBehindIt) {
     const auto tuned = tune_units(units, meter, {.max_bytes = cap});
     ASSERT_TRUE(tuned);
     const auto all = testing::plans_that_fit(meter.true_units(), cap);
+    EXPECT_EQ(tuned->plans.front().name, "dynamic programming 1");
+    EXPECT_NEAR(tuned->plans.front().loss, all.front().cost.error, 1e-12) << cap;
     EXPECT_NEAR(tuned->plans[tuned->best].loss, all.front().cost.error, 1e-12) << cap;
     const std::size_t found = found_plans(*tuned);
     EXPECT_LT(tuned->best, found);
