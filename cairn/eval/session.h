@@ -12,7 +12,7 @@
 
 namespace cairn {
 
-// How an answer is compared with the gold. Each gives a score in [0, 1]; see score.h.
+// How an answer is compared with the gold. Each gives a score in [0, 1]; see score_answer().
 enum class Metric : std::uint8_t {
   kExact,        // the first line equals the gold one, surrounding spaces aside
   kContains,     // any gold string is in the answer, whatever its case
