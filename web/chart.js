@@ -6,7 +6,7 @@ import {Choice, levelLine, linear, pathThrough} from './plot.js';
 const HEIGHT = 132, LEFT = 46, RIGHT = 10, TOP = 10, BOTTOM = 20;
 const BROKEN = 6000;  // milliseconds without a sample: the line is not drawn across
 
-function niceMost(value, binary) {
+function niceEnd(value, binary) {
   if (!(value > 0)) return 1;
   if (binary) return 2 ** Math.ceil(Math.log2(value));
   const power = 10 ** Math.floor(Math.log10(value));
@@ -14,9 +14,9 @@ function niceMost(value, binary) {
 }
 
 export class Chart {
-  // series: [{name, hue}]; format gives a value with its unit; `most` is the least upper end of the axis.
-  constructor(title, {id, series, format, most = 0, whole = false, binary = false, note = ''}) {
-    Object.assign(this, {title, series, format, most, whole, binary});
+  // series: [{name, hue}]; format gives a value with its unit; `least` is the least upper end of the axis.
+  constructor(title, {id, series, format, least = 0, whole = false, binary = false, note = ''}) {
+    Object.assign(this, {title, series, format, least, whole, binary});
     this.points = [];
     this.figure = el('p', {class: 'figure', id: `figure-${id}`});
     this.legend = el('ul', {class: 'legend'}, series.map(({name, hue}) => {
@@ -59,7 +59,7 @@ export class Chart {
     this.end = this.points.at(-1)?.t ?? 0;
     const length = this.end - (this.points[0]?.t ?? 0);
     this.span = [60000, 120000, 300000].find(span => span >= length) ?? 300000;
-    this.highest = Math.max(this.most, niceMost(Math.max(0, ...known), this.binary));
+    this.highest = Math.max(this.least, niceEnd(Math.max(0, ...known), this.binary));
     if (this.whole) this.highest = Math.max(2, Math.ceil(this.highest / 2) * 2);
     this.width = Math.max(this.plot.clientWidth, 160);
     this.x = linear(this.end - this.span, this.end, LEFT, this.width - RIGHT);

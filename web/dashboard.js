@@ -8,22 +8,22 @@ const SMOOTH = 3000, MINUTE = 60000;
 
 const charts = {
   speed: new Chart('Tokens per second', {
-    id: 'speed', series: [{name: 'answers', hue: 1}], most: 10, note: 'Tokens of your answers, mean of 3 seconds',
+    id: 'speed', series: [{name: 'answers', hue: 1}], least: 10, note: 'Tokens of your answers, mean of 3 seconds',
     format: (value, axis) => axis ? rate(value).replace(/\.0$/, '') : `${rate(value)} tokens/s`}),
   first: new Chart('Time to first token', {
     id: 'first', series: [{name: 'median', hue: 1}, {name: 'p95', hue: 2}], format: value => seconds(value),
     note: 'Of your latest requests'}),
   queue: new Chart('Queue', {
-    id: 'queue', series: [{name: 'running', hue: 1}, {name: 'waiting', hue: 2}], format: count, whole: true, most: 2,
+    id: 'queue', series: [{name: 'running', hue: 1}, {name: 'waiting', hue: 2}], format: count, whole: true, least: 2,
     note: 'Requests of all tenants'}),
   batch: new Chart('Batch occupancy', {
-    id: 'batch', series: [{name: 'prompt rows', hue: 3}, {name: 'answer rows', hue: 1}], most: 4,
+    id: 'batch', series: [{name: 'prompt rows', hue: 3}, {name: 'answer rows', hue: 1}], least: 4,
     whole: true, format: (value, axis) => axis ? count(value) : rate(value), note: 'Rows per pass, mean of 3 seconds'}),
   memory: new Chart('Memory', {
-    id: 'memory', series: [{name: 'all', hue: 2}, {name: 'prefixes', hue: 1}], format: bytes, binary: true, most: 1 << 20,
+    id: 'memory', series: [{name: 'all', hue: 2}, {name: 'prefixes', hue: 1}], format: bytes, binary: true, least: 1 << 20,
     note: 'Keys and values of your requests'}),
   hits: new Chart('Hit rate', {
-    id: 'hits', series: [{name: 'last minute', hue: 1}, {name: 'since the start', hue: 4}], format: percent, most: 1,
+    id: 'hits', series: [{name: 'last minute', hue: 1}, {name: 'since the start', hue: 4}], format: percent, least: 1,
     note: 'Share of prompt tokens that were not computed'}),
 };
 

@@ -16,7 +16,7 @@
 namespace cairn::eval {
 
 struct DataLimits {
-  std::uint32_t context_tokens = 0;  // a session with its questions and answers fits into so many
+  std::uint32_t context_tokens = 0;  // that a session with its questions and answers fits into
   std::uint32_t sessions = 0;        // at most, spread over the file
   std::uint32_t turns = 0;           // at most, of each session
 };

@@ -18,7 +18,7 @@ namespace {
 
 struct Part {
   std::string_view name;
-  double least, most;
+  double min, max;
   bool whole;
   void (*set)(EvalRecipe& recipe, double amount);
   double (*get)(const EvalRecipe& recipe);
@@ -60,11 +60,11 @@ Status set_part(EvalRecipe& recipe, std::string_view text) {
     double amount = 0;
     const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), amount);
     const bool complete = error == std::errc() && end == number.data() + number.size() && !number.empty();
-    if (!complete || !(amount >= part.least && amount <= part.most) ||
+    if (!complete || !(amount >= part.min && amount <= part.max) ||
         (part.whole && amount != static_cast<double>(static_cast<std::int64_t>(amount)))) {
       return fail(ErrorCode::kInvalidArgument, "recipe part '" + std::string(text) + "': write " + std::string(name) +
                                                    "=N with a " + (part.whole ? "whole " : "") + "number from " +
-                                                   shortest(part.least) + " to " + shortest(part.most));
+                                                   shortest(part.min) + " to " + shortest(part.max));
     }
     part.set(recipe, amount);
     return {};

@@ -27,7 +27,7 @@ struct EvalRecipe {
   std::string codec = "raw_f16";            // with the parts of its plan, see make_plan()
   std::shared_ptr<const CodecPlan> plan{};  // instead of `codec`, if not null
   std::uint32_t value_bits = 0;             // 1 to 8: levels of a value head vector; 0 leaves values alone
-  std::int32_t shift = 0;                   // keys stand so many positions too early
+  std::int32_t shift = 0;                   // positions that keys stand too early
   std::uint32_t zero_heads = 0;             // of the KV heads of every layer, from the first
   double drop = 0;                          // share of a finished block's tokens that is hidden
   double evict = 0;                         // share of a finished context's tokens that is hidden

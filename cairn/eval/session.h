@@ -12,7 +12,7 @@
 
 namespace cairn {
 
-// How an answer is compared with the gold. Each gives a score in [0, 1]; see score.h.
+// How an answer is compared with the gold. Each gives a score in [0, 1]; see score_answer().
 enum class Metric : std::uint8_t {
   kExact,        // the first line equals the gold one, surrounding spaces aside
   kContains,     // any gold string is in the answer, whatever its case
@@ -43,7 +43,7 @@ struct Turn {
 struct Session {
   std::string task;                  // "S1" ... "S12", or the name of a data file
   std::uint32_t index = 0;           // among the sessions of its task and context length
-  std::uint32_t context_tokens = 0;  // what was asked for; the context has at most so many
+  std::uint32_t context_tokens = 0;  // what was asked for: the most that the context has
   std::string instruction;           // begins the context and may be pinned; may be empty
   std::string context;               // what follows the instruction; ends with a newline
   std::vector<Turn> turns;
@@ -52,7 +52,7 @@ struct Session {
 struct SessionSpec {
   std::uint64_t seed = 0;
   std::uint32_t index = 0;                                    // among the sessions of a task and context length
-  std::uint32_t context_tokens = 0;                           // instruction and context use at most so many
+  std::uint32_t context_tokens = 0;                           // the most that instruction and context use
   std::uint32_t turns = 5;                                    // 1 to kMaxTurns
   std::function<std::size_t(std::string_view)> count_tokens;  // asked a dozen times for a whole context; must be set
   bool shuffled_labels = false;  // control: the shots of S9 carry random labels; the other tasks have none to shuffle

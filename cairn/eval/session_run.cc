@@ -150,20 +150,20 @@ std::string_view mode_name(Mode mode) {
 }
 
 std::size_t session_tokens(const Tokenizer& tokenizer, const Session& session) {
-  std::size_t total = context_tokens(tokenizer, session.instruction + session.context).size(), most = total;
+  std::size_t total = context_tokens(tokenizer, session.instruction + session.context).size(), needed = total;
   for (const Turn& turn : session.turns) {
     const TurnTokens tokens = turn_tokens(tokenizer, turn);
-    most = std::max(most, total + tokens.query.size() + turn.max_tokens);
+    needed = std::max(needed, total + tokens.query.size() + turn.max_tokens);
     total += tokens.query.size() + tokens.answer.size();
   }
-  return std::max(most, total);
+  return std::max(needed, total);
 }
 
 Result<SessionOutcome> run_session(JudgedEngine& judged, const Session& session, const SessionControl& control) {
   const Tokenizer& tokenizer = judged.engine().tokenizer();
-  if (const std::size_t most = session_tokens(tokenizer, session); most > judged.engine().context()) {
+  if (const std::size_t needed = session_tokens(tokenizer, session); needed > judged.engine().context()) {
     return fail(ErrorCode::kTooLong, "session " + std::to_string(session.index) + " of " + session.task + " needs " +
-                                         std::to_string(most) + " tokens, the context holds " +
+                                         std::to_string(needed) + " tokens, the context holds " +
                                          std::to_string(judged.engine().context()));
   }
   std::vector<TurnTokens> turns;

@@ -45,10 +45,11 @@ bool is_whole(const AnsweredCell& answered) {
   return true;
 }
 
-// Of so many sessions; where all of them can be made, the others can too.
+// Sessions that are tried of each task and context: where all of these can be made, the others can too.
 constexpr std::uint32_t kTriedSessions = 8;
 
-// The cells are handed out in order; what they give is kept by index, so that nobody can tell who did which.
+// The cells are handed out in order; what they give is kept by index, so the result does not show which worker did
+// which.
 class SuiteRunner {
  public:
   SuiteRunner(const SuiteRunSettings& plan, const SuiteRunControl& control, SuiteJournal* journal)

@@ -186,9 +186,9 @@ TEST_F(Journals, OfAnotherRunAreRefused) {
   other["format"] = "cairn.other";
   EXPECT_EQ(refusal(other), ErrorCode::kCorrupt);
   EXPECT_EQ(text(), before);
-  write("somebody's diary");
+  write("a letter");
   EXPECT_EQ(refusal(head), ErrorCode::kCorrupt);
-  EXPECT_EQ(text(), "somebody's diary");
+  EXPECT_EQ(text(), "a letter");
 }
 
 TEST_F(Journals, AHeadCutShortIsWrittenAnew) {
