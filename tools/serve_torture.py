@@ -18,14 +18,14 @@ import time
 from pathlib import Path
 
 from cli_test import BINARY, MODEL, ROOT, cairn
-from torture_clients import KEYS, MOST_BODY, Client, Mix
+from torture_clients import KEYS, MAX_BODY, Client, Mix
 
 KV_BUDGET = 10 << 20
 DOCUMENT = (ROOT / "examples/demo_document.txt").read_text()
 SETTLED = 60
 # What one process may grow by after the first tenth: thread stacks, arenas of the allocator, the log's and the record's
 # rings. A leak of 10 KiB in each of 10,000 requests is 100 MiB.
-MOST_GROWTH = 48 << 20
+MAX_GROWTH = 48 << 20
 PUBLIC = DOCUMENT[:1500]  # what every tenant's cache holds
 # More than admission counts on, from more than there is room for together: some have to be preempted.
 LONG = [(f"The story of number {i}. " * 8, 700) for i in range(8)]
@@ -56,7 +56,7 @@ class Process:
         self.process = subprocess.Popen(
             [BINARY, "serve", MODEL, "--port", "0", "--api-keys", keys, "--metrics-open",
              "--kv-budget", str(KV_BUDGET), "--store", self.store, "--codec", codec, "--public-prefix", public,
-             "--parallel", "8", "--max-waiting", "24", "--max-body", str(MOST_BODY), "--request-timeout", "60"],
+             "--parallel", "8", "--max-waiting", "24", "--max-body", str(MAX_BODY), "--request-timeout", "60"],
             stdout=subprocess.PIPE, stderr=self.log, text=True)
         line = self.process.stdout.readline()
         assert "http://127.0.0.1:" in line, "no server: " + self.log_end()
@@ -144,7 +144,7 @@ def main(requests=10000, clients=24, seed=1, codec="raw_f16"):
             loop = server.settle()
             problems = mix.failures + mix.shortfalls(loop["cancelled"])
             grown = server.resident() - resident
-            if grown > MOST_GROWTH:
+            if grown > MAX_GROWTH:
                 problems.append(f"grew by {grown} bytes")
             if server.descriptors() > descriptors + 4:
                 problems.append(f"{server.descriptors()} descriptors, {descriptors} before")

@@ -9,7 +9,7 @@ import threading
 import time
 
 KEYS = {"alice": "a-long-enough-key-of-alice", "bob": "another-key-of-bobs"}
-MOST_BODY = 256 << 10
+MAX_BODY = 256 << 10
 TIMEOUT = 120
 BUSY = (429, 503)
 LEAST_RIGHT = 0.5  # of good requests: being busy is no way to pass
@@ -191,7 +191,7 @@ class Mix:
         if kind == 0:  # said to be too long
             status, got = client.send(client.head(1 << 40, self.key(dice)) + b"{")
         elif kind == 1:  # is too long
-            status, got = client.post({"prompt": "x" * (MOST_BODY + 1)}, self.key(dice))
+            status, got = client.post({"prompt": "x" * (MAX_BODY + 1)}, self.key(dice))
         else:
             status, got = client.post({"prompt": "word " * 40000}, self.key(dice))
         assert status == (400 if kind == 2 else 413), (kind, status, got[:200])

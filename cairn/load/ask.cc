@@ -39,8 +39,8 @@ std::string impossible(const Usage& usage, const AnswerLimits& most) {
 // The stream of one answer, event by event.
 class AnswerReader {
  public:
-  AnswerReader(const AnswerLimits& most, Record& record, const std::function<void()>& on_piece)
-      : most_(most), record_(record), on_piece_(on_piece) {}
+  AnswerReader(const AnswerLimits& limits, Record& record, const std::function<void()>& on_piece)
+      : limits_(limits), record_(record), on_piece_(on_piece) {}
 
   // False: what follows is not worth reading.
   bool read(std::string_view bytes, double now_s) {
@@ -70,15 +70,15 @@ class AnswerReader {
     if (event.usage.prompt) usage.prompt = event.usage.prompt;
     if (event.usage.completion) usage.completion = event.usage.completion;
     if (event.usage.cached) usage.cached = event.usage.cached;
-    if (std::string what = impossible(usage, most_); !what.empty()) {
+    if (std::string what = impossible(usage, limits_); !what.empty()) {
       return set_error("impossible usage", std::move(what));
     }
     record_.usage = usage;
     if (event.text.empty()) return;
-    if (text_.size() + event.text.size() > kMaxBody) return set_error("too long", longer_than_most());
-    if (record_.piece_s.size() >= most_.pieces) {
-      return set_error("too long", "more than " + std::to_string(most_.pieces) + " pieces for " +
-                                       std::to_string(most_.completion) + " tokens");
+    if (text_.size() + event.text.size() > kMaxBody) return set_error("too long", answer_too_long());
+    if (record_.piece_s.size() >= limits_.pieces) {
+      return set_error("too long", "more than " + std::to_string(limits_.pieces) + " pieces for " +
+                                       std::to_string(limits_.completion) + " tokens");
     }
     text_ += event.text;
     record_.piece_s.push_back(now_s);
@@ -86,7 +86,7 @@ class AnswerReader {
   }
 
   SseParser parser_;
-  AnswerLimits most_;
+  AnswerLimits limits_;
   Record& record_;
   const std::function<void()>& on_piece_;
   std::string text_;

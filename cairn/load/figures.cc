@@ -82,10 +82,10 @@ constexpr auto kFigures = std::to_array<Figure>({
     {"long_ttft_ms", "TTFT of the long prompt, ms", 1e3, one<&S::long_first_token_s>},
     {"itl_before_p50_ms", "ITL before it p50, ms", 1e3, of<&S::gap_before_s, &LatencySpread::p50>},
     {"itl_before_p99_ms", "ITL before it p99, ms", 1e3, of<&S::gap_before_s, &LatencySpread::p99>},
-    {"itl_before_max_ms", "ITL before it max, ms", 1e3, of<&S::gap_before_s, &LatencySpread::most>},
+    {"itl_before_max_ms", "ITL before it max, ms", 1e3, of<&S::gap_before_s, &LatencySpread::max>},
     {"itl_during_p50_ms", "ITL during it p50, ms", 1e3, of<&S::gap_during_s, &LatencySpread::p50>},
     {"itl_during_p99_ms", "ITL during it p99, ms", 1e3, of<&S::gap_during_s, &LatencySpread::p99>},
-    {"itl_during_max_ms", "ITL during it max, ms", 1e3, of<&S::gap_during_s, &LatencySpread::most>},
+    {"itl_during_max_ms", "ITL during it max, ms", 1e3, of<&S::gap_during_s, &LatencySpread::max>},
 });
 
 }  // namespace

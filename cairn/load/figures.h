@@ -49,7 +49,7 @@ struct LatencyTarget {
 
 // Quantiles, linear between neighbours; absent when there is nothing to take them of.
 struct LatencySpread {
-  std::optional<double> p50, p95, p99, most;
+  std::optional<double> p50, p95, p99, max;
 };
 
 LatencySpread latency_spread(std::vector<double> values);

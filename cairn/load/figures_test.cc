@@ -25,11 +25,11 @@ TEST(RoundSummary, FiguresOfTwoRequests) {
   const RoundSummary summary = summarize_round(records, {});
   EXPECT_EQ(summary.seconds, 5);
   EXPECT_EQ(summary.first_token_s.p50, 2);
-  EXPECT_EQ(summary.first_token_s.most, 3);
+  EXPECT_EQ(summary.first_token_s.max, 3);
   EXPECT_EQ(summary.gap_s.p50, 0.5);
-  EXPECT_EQ(summary.gap_s.most, 1);
-  EXPECT_EQ(summary.token_s.most, 0.5);
-  EXPECT_EQ(summary.latency_s.most, 4);
+  EXPECT_EQ(summary.gap_s.max, 1);
+  EXPECT_EQ(summary.token_s.max, 0.5);
+  EXPECT_EQ(summary.latency_s.max, 4);
   EXPECT_EQ(summary.output_tokens, 8u);
   EXPECT_EQ(summary.output_per_s, 8 / 5.0);
   EXPECT_EQ(summary.prompt_per_s, 40);
@@ -103,11 +103,11 @@ TEST(RoundSummary, GapsAreSortedByTheLongPrompt) {
   prompt.long_prompt = true;
   const RoundSummary summary = summarize_round(std::vector{stream, brief, prompt}, {});
   EXPECT_EQ(summary.long_first_token_s, 4);
-  EXPECT_EQ(summary.gap_before_s.most, 1);
+  EXPECT_EQ(summary.gap_before_s.max, 1);
   EXPECT_EQ(summary.gap_during_s.p50, 3);
-  EXPECT_EQ(summary.gap_during_s.most, 3);
+  EXPECT_EQ(summary.gap_during_s.max, 3);
   EXPECT_EQ(summary.streams_ended_early, 1u);
-  EXPECT_EQ(summary.first_token_s.most, 1);
+  EXPECT_EQ(summary.first_token_s.max, 1);
 }
 
 TEST(RoundSummary, GoodputIsTheShareWithinTheTarget) {
@@ -122,7 +122,7 @@ TEST(RoundSummary, GoodputIsTheShareWithinTheTarget) {
     RC_ASSERT(summary.goodput == static_cast<double>(good) / static_cast<double>(firsts.size()));
     RC_ASSERT(*summary.first_token_s.p50 <= *summary.first_token_s.p95);
     RC_ASSERT(*summary.first_token_s.p95 <= *summary.first_token_s.p99);
-    RC_ASSERT(*summary.first_token_s.most == *std::ranges::max_element(firsts));
+    RC_ASSERT(*summary.first_token_s.max == *std::ranges::max_element(firsts));
   }));
 }
 

@@ -125,7 +125,7 @@ std::string reason_of(HttpOutcome outcome, httplib::Error error) {
                                                  : "no TLS connection (" + httplib::to_string(error) + ")";
     case HttpOutcome::kTimeout: return "timed out";
     case HttpOutcome::kClosed: return "the connection was closed early";
-    case HttpOutcome::kTooLong: return longer_than_most();
+    case HttpOutcome::kTooLong: return answer_too_long();
     case HttpOutcome::kStopped: return "stopped";
   }
   return "";
@@ -135,7 +135,7 @@ constexpr auto kWatchTick = std::chrono::milliseconds(20);
 
 }  // namespace
 
-std::string longer_than_most() {
+std::string answer_too_long() {
   return "the answer is longer than " + std::to_string(kMaxBody) + " bytes";
 }
 

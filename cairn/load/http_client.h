@@ -57,7 +57,7 @@ class DeadlineWatch {
 };
 
 constexpr std::size_t kMaxBody = std::size_t{64} << 20;  // bytes that are kept of an answer
-std::string longer_than_most();                          // that it has more, in words
+std::string answer_too_long();                           // that it has more, in words
 
 enum class HttpOutcome : std::uint8_t {
   kAnswered,  // a whole answer, of any status

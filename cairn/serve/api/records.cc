@@ -94,7 +94,7 @@ FirstTokenTimes first_token_times(std::span<const RequestRecord> records) {
 void RecentRequests::add(const RequestRecord& record) {
   const std::lock_guard lock(mutex_);
   records_.push_front(record);
-  if (records_.size() > most_) records_.pop_back();
+  if (records_.size() > max_records_) records_.pop_back();
 }
 
 std::vector<RequestRecord> RecentRequests::of_tenant(const std::string& tenant, std::size_t most) const {

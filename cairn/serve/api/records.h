@@ -49,14 +49,14 @@ FirstTokenTimes first_token_times(std::span<const RequestRecord> records);
 // The last requests that generated something. Thread-safe.
 class RecentRequests {
  public:
-  explicit RecentRequests(std::size_t most) : most_(most) {}
+  explicit RecentRequests(std::size_t max_records) : max_records_(max_records) {}
   void add(const RequestRecord& record);
   // Latest first.
   std::vector<RequestRecord> of_tenant(const std::string& tenant, std::size_t most) const;
   std::optional<RequestRecord> find(const std::string& id, const std::string& tenant) const;
 
  private:
-  const std::size_t most_;
+  const std::size_t max_records_;
   mutable std::mutex mutex_;
   std::deque<RequestRecord> records_;  // guarded by mutex_; latest first
 };
