@@ -118,7 +118,7 @@ class Side {
       for (std::size_t i = 0; i < tokens; ++i) take(engine_.decode(*sequence_, next_));
     });
   }
-  void settle() const {
+  void seal() const {
     const Deadline deadline = deadline_in(std::chrono::seconds(60));
     while (store_ != nullptr && store_->stats().queued_bytes != 0) {
       if (passed(deadline)) fail_with("the store does not come to the end of its writes");
@@ -162,7 +162,7 @@ void run(const Options& options) {
   for (int round = 0; round < options.rounds; ++round) {
     for (int stretch = 0; stretch < options.stretches; ++stretch) {
       for (const bool stored : {(round + stretch) % 2 == 0, (round + stretch) % 2 != 0}) {
-        on.settle();
+        on.seal();
         Side& side = stored ? on : off;
         // What the store still writes of a prompt falls on its first stretch, as in any program.
         if (stretch == 0) prefill.of(stored).push_back(side.read(piece()));

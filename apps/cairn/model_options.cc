@@ -84,7 +84,7 @@ void add_store_options(CLI::App& command, StoreConfig& config) {
           "Most bytes that one tenant may hold in a folder or in memory [what others do not need]")
       ->transform(byte_size())
       ->group("Store");
-  command.add_option("--store-policy", config.policy, "What is evicted first")
+  command.add_option("--store-policy", config.eviction, "What is evicted first")
       ->check(CLI::IsMember(eviction_policy_names()))
       ->capture_default_str()
       ->group("Store");

@@ -12,12 +12,12 @@ CLI::Validator not_negative() {
       [](std::string& text) { return text.starts_with('-') ? "'" + text + "' is negative" : std::string(); }, "");
 }
 
-CLI::Validator number_between(double least, double most) {
+CLI::Validator number_between(double least, double max) {
   std::ostringstream range;
-  range << "in [" << least << " - " << most << "]";
+  range << "in [" << least << " - " << max << "]";
   const auto check = [=, where = range.str()](std::string& text) {
     double number = 0;
-    const bool within = CLI::detail::lexical_cast(text, number) && number >= least && number <= most;
+    const bool within = CLI::detail::lexical_cast(text, number) && number >= least && number <= max;
     return within ? std::string() : "'" + text + "' is not " + where;
   };
   return CLI::Validator(check, range.str());

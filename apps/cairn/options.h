@@ -14,7 +14,7 @@ namespace cairn::cli {
 CLI::Validator not_negative();
 
 // Unlike CLI::Range it refuses what is not a number.
-CLI::Validator number_between(double least, double most);
+CLI::Validator number_between(double least, double max);
 
 // Turns "512MiB" or "2GB" (both powers of two) into bytes.
 CLI::Validator byte_size();

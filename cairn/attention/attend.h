@@ -49,7 +49,7 @@ struct PageView {
   std::int32_t max_position = 0;
 };
 
-// The least position that a query at `position` sees through a window of so many positions; 0 is no window.
+// The least position that a query at `position` sees through a window of `window` positions; 0 is no window.
 inline std::int32_t oldest_visible(std::int32_t position, std::uint32_t window) {
   constexpr std::int64_t kLeast = std::numeric_limits<std::int32_t>::min();
   return static_cast<std::int32_t>(window == 0 ? kLeast : std::max(kLeast, std::int64_t{position} - window + 1));
@@ -69,7 +69,7 @@ inline std::uint64_t visible_slots(const PageView& page, std::int32_t position, 
 
 // What a query sees: first blocks as they are stored, then those that it sees as they were computed.
 struct SeenPages {
-  std::span<const PageView> settled;
+  std::span<const PageView> closed;
   std::span<const PageView> open;
 };
 
@@ -98,7 +98,7 @@ struct LayerBasis {
 struct AttendLayer {
   PageShape shape{};
   std::uint32_t heads = 0;   // of queries: a multiple of shape.kv_heads
-  std::uint32_t window = 0;  // a query sees so many positions, its own the last of them; 0: all up to its own
+  std::uint32_t window = 0;  // positions that a query sees, its own the last of them; 0: all up to its own
   LayerBasis basis{};
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Memory for pages under a hard byte budget. Bytes are reserved first and turned into pages afterwards, so the budget
-// is never exceeded, not even for a moment, and a page that was reserved can always be had.
+// is never exceeded, not even for a moment, and a page that was reserved can always be had. Then the pages of one block
+// by name (PageSlot, BlockPages), as they travel between sequences, the prefix index and stores.
 //
 // Page sizes are declared at creation. Each size has its own range of address space, so pages of one size never
 // fragment the space of another. A range is cut into slabs, the fewest pages that fill whole pages of the system;

@@ -17,8 +17,8 @@ enum class RopePairing : std::uint8_t {
 
 enum class RopeScaling : std::uint8_t { kNone, kLinear, kYarn };
 
-// A value: copied freely, thread-safe while nobody writes. Part of a model's identity: two models whose specs differ
-// never share cached keys.
+// A value: copied freely, thread-safe while it is not written. Part of a model's identity: two models whose specs
+// differ never share cached keys.
 struct RopeSpec {
   std::uint32_t dims = 0;  // rotary channels of a head, even; those after them do not turn
   RopePairing pairing = RopePairing::kNeighbours;

@@ -51,24 +51,24 @@ PartMeta page_part(const SideForms& side, std::uint32_t form) {
 
 SideForms::SideForms(const CodecPlan& plan, std::uint32_t layer, Side side, PageShape shape)
     : open(open_format(plan.format(layer, side, shape))),
-      settled(plan.format(layer, side, shape)),
+      closed(plan.format(layer, side, shape)),
       open_bytes(open.codec->page_bytes(open)),
-      settled_bytes(settled.codec->page_bytes(settled)) {}
+      closed_bytes(closed.codec->page_bytes(closed)) {}
 
 std::size_t SideForms::page_bytes(std::uint32_t form) const {
-  return form == kOpenForm ? open_bytes : settled_bytes;
+  return form == kOpenForm ? open_bytes : closed_bytes;
 }
 
 std::size_t SideForms::encoding_bytes() const {
-  return encodes() ? PagePool::occupied_bytes(settled_bytes) : 0;
+  return encodes() ? PagePool::occupied_bytes(closed_bytes) : 0;
 }
 
 std::size_t LayerForms::open_bytes() const {
   return PagePool::occupied_bytes(keys.open_bytes) + PagePool::occupied_bytes(values.open_bytes);
 }
 
-std::size_t LayerForms::settled_bytes() const {
-  return PagePool::occupied_bytes(keys.settled_bytes) + PagePool::occupied_bytes(values.settled_bytes);
+std::size_t LayerForms::closed_bytes() const {
+  return PagePool::occupied_bytes(keys.closed_bytes) + PagePool::occupied_bytes(values.closed_bytes);
 }
 
 std::size_t LayerForms::encoding_bytes() const {
@@ -119,16 +119,16 @@ Result<std::shared_ptr<CacheCore>> CacheCore::create(const KvCacheOptions& optio
   std::vector<std::size_t> page_sizes;
   for (const LayerForms& layer : tables_of(options)) {
     for (const SideForms* side : {&layer.keys, &layer.values}) {
-      page_sizes.insert(page_sizes.end(), {side->open_bytes, side->settled_bytes});
+      page_sizes.insert(page_sizes.end(), {side->open_bytes, side->closed_bytes});
     }
   }
   CAIRN_TRY(auto pool, PagePool::create(options.budget_bytes, page_sizes));
   return std::make_shared<CacheCore>(options, std::move(pool));
 }
 
-std::size_t CacheCore::settled_block_bytes() const {
+std::size_t CacheCore::closed_block_bytes() const {
   std::size_t bytes = 0;
-  for (const LayerForms& layer : tables) bytes += layer.settled_bytes();
+  for (const LayerForms& layer : tables) bytes += layer.closed_bytes();
   return bytes;
 }
 
@@ -143,10 +143,10 @@ Result<Reservation> CacheCore::make_room(std::size_t bytes) {
   }
 }
 
-std::size_t settled_record_bytes(const CacheCore& core, bool encrypted) {
+std::size_t closed_record_bytes(const CacheCore& core, bool encrypted) {
   std::vector<PartMeta> parts = {kTokensPart};
   for (const LayerForms& layer : core.tables) {
-    for (const PageSlot slot : kSlots) parts.push_back(page_part(layer.side(slot), kSettledForm));
+    for (const PageSlot slot : kSlots) parts.push_back(page_part(layer.side(slot), kClosedForm));
   }
   return BlockRecord::bytes_for(parts, encrypted);
 }
@@ -156,7 +156,7 @@ bool has_parts_of(const CacheCore& core, const BlockMeta& meta) {
   for (std::size_t t = 0; t < core.tables.size(); ++t) {
     for (const PageSlot slot : kSlots) {
       const PartMeta& part = meta.parts[part_of_page(t, slot)];
-      const bool known = part.tag == kSettledForm || part.tag == kOpenForm;
+      const bool known = part.tag == kClosedForm || part.tag == kOpenForm;
       if (!known || part != page_part(core.tables[t].side(slot), part.tag)) return false;
     }
   }

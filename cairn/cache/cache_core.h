@@ -38,13 +38,13 @@ namespace cairn::cache {
 
 // Both forms that a block's K or V takes in turn. Immutable.
 struct SideForms {
-  PageFormat open;     // while tokens are added, and for ever if nothing is encoded
-  PageFormat settled;  // afterwards
+  PageFormat open;    // while tokens are added, and for ever if nothing is encoded
+  PageFormat closed;  // afterwards
   std::size_t open_bytes = 0;
-  std::size_t settled_bytes = 0;
+  std::size_t closed_bytes = 0;
 
   SideForms(const CodecPlan& plan, std::uint32_t layer, Side side, PageShape shape);
-  bool encodes() const { return settled.codec->encode != nullptr; }
+  bool encodes() const { return closed.codec->encode != nullptr; }
   std::size_t page_bytes(std::uint32_t form) const;  // of PageRef::form
   std::size_t encoding_bytes() const;  // of the budget, for the page that encoding adds; 0 if there is none
 };
@@ -57,14 +57,14 @@ struct LayerForms {
 
   const SideForms& side(PageSlot slot) const { return slot == PageSlot::kKeys ? keys : values; }
   bool encodes() const { return keys.encodes() || values.encodes(); }
-  bool reads_mass() const { return keys.settled.codec->signals.mass || values.settled.codec->signals.mass; }
+  bool reads_mass() const { return keys.closed.codec->signals.mass || values.closed.codec->signals.mass; }
   std::size_t open_bytes() const;      // of the budget, for an open block
-  std::size_t settled_bytes() const;   // of the budget, for a full one
+  std::size_t closed_bytes() const;    // of the budget, for a full one
   std::size_t encoding_bytes() const;  // of the budget, for what encoding one adds until its open form is let go
 };
 
 // What PageRef::form says of a page.
-inline constexpr std::uint32_t kSettledForm = 0;
+inline constexpr std::uint32_t kClosedForm = 0;
 inline constexpr std::uint32_t kOpenForm = 1;
 
 // Thread-safe. Held by the cache and by each of its sequences.
@@ -83,9 +83,9 @@ struct CacheCore {
 
   CacheCore(const KvCacheOptions& options, std::unique_ptr<PagePool> pool);
 
-  std::size_t settled_block_bytes() const;  // of all layers, as they count against the budget
+  std::size_t closed_block_bytes() const;  // of all layers, as they count against the budget
 
-  // Reserves, evicting from the index what nobody uses if need be. kOutOfBudget when that is not enough.
+  // Reserves, evicting unused blocks from the index if need be. kOutOfBudget when that is not enough.
   Result<Reservation> make_room(std::size_t bytes);
 };
 
@@ -101,8 +101,8 @@ constexpr std::size_t parts_before(std::size_t table) {
   return part_of_page(table, PageSlot::kKeys);
 }
 
-// What a block takes in a store when all its pages are settled.
-std::size_t settled_record_bytes(const CacheCore& core, bool encrypted);
+// What a block takes in a store when all its pages are closed.
+std::size_t closed_record_bytes(const CacheCore& core, bool encrypted);
 
 // Whether a record has exactly the parts that blocks of this cache have: whatever it says, only these are taken.
 bool has_parts_of(const CacheCore& core, const BlockMeta& meta);

@@ -89,10 +89,10 @@ TEST_F(EncodedCache, QueriesSeeTheirOwnBlockAsItWasComputed) {
   std::optional<Pass> pass = begin(sequence, 200, 0.5f);
   for (const std::size_t token : {0u, 63u, 64u, 191u, 192u, 199u}) {
     const SeenPages seen = pass->seen(0, token);
-    ASSERT_EQ(seen.settled.size(), token / kBlockTokens);
+    ASSERT_EQ(seen.closed.size(), token / kBlockTokens);
     ASSERT_EQ(seen.open.size(), 1u);
     EXPECT_EQ(seen.open[0].key_format->codec->name, "raw_f16");
-    for (const PageView& view : seen.settled) EXPECT_EQ(view.key_format->codec->name, "kivi4-g32");
+    for (const PageView& view : seen.closed) EXPECT_EQ(view.key_format->codec->name, "kivi4-g32");
   }
   pass.reset();
   EXPECT_EQ(sequence.pages(0).size(), 0u);
@@ -124,7 +124,7 @@ TEST_F(EncodedCache, SinksAndRecentBlocksStayAsTheyWere) {
   {
     const Pass pass = begin(sequence, 1, 1.0f);
     const SeenPages seen = pass.seen(0, 0);
-    EXPECT_EQ(seen.settled.size(), 3u);
+    EXPECT_EQ(seen.closed.size(), 3u);
     EXPECT_EQ(seen.open.size(), 3u);
   }
   // What later queries see raw cannot be had from encoded blocks, so nothing is published.

@@ -50,18 +50,18 @@ Sequence KvCache::open_keyed(std::span<const TokenId> prompt, std::span<const Di
 }
 
 std::size_t KvCache::bytes_per_token() const {
-  return core_->settled_block_bytes() / kBlockTokens;
+  return core_->closed_block_bytes() / kBlockTokens;
 }
 
 std::size_t KvCache::block_bytes(std::size_t number) const {
-  if (number >= core_->options.plan.sink_blocks) return core_->settled_block_bytes();
+  if (number >= core_->options.plan.sink_blocks) return core_->closed_block_bytes();
   std::size_t bytes = 0;
   for (const cache::LayerForms& layer : core_->tables) bytes += layer.open_bytes();
   return bytes;
 }
 
 std::size_t KvCache::stored_block_bytes(bool encrypted) const {
-  return settled_record_bytes(*core_, encrypted);
+  return closed_record_bytes(*core_, encrypted);
 }
 
 std::size_t KvCache::bytes_for(std::size_t tokens) const {
@@ -69,13 +69,13 @@ std::size_t KvCache::bytes_for(std::size_t tokens) const {
   const std::size_t full = tokens / kBlockTokens, tail = tokens % kBlockTokens != 0 ? 1 : 0;
   const std::size_t stay = std::min<std::size_t>(full, std::size_t{plan.sink_blocks} + plan.recent_blocks);
   const std::size_t open = (plan.exact_prefill ? full : stay) + tail;
-  // A tail that is open takes as much as the block before it did beyond its settled form.
+  // A tail that is open takes as much as the block before it did beyond its closed form.
   const std::size_t in_both_forms = plan.exact_prefill || tail != 0 || full == stay ? 0 : 1;
   std::size_t bytes = 0;
   for (const cache::LayerForms& layer : core_->tables) {
     bytes += open * layer.open_bytes();
-    bytes += (full - stay) * (plan.exact_prefill ? layer.encoding_bytes() : layer.settled_bytes());
-    bytes += in_both_forms * (layer.open_bytes() + layer.encoding_bytes() - layer.settled_bytes());
+    bytes += (full - stay) * (plan.exact_prefill ? layer.encoding_bytes() : layer.closed_bytes());
+    bytes += in_both_forms * (layer.open_bytes() + layer.encoding_bytes() - layer.closed_bytes());
   }
   return bytes;
 }
@@ -90,8 +90,8 @@ KvCacheStats KvCache::stats() const {
   return stats;
 }
 
-std::vector<IndexedBlock> KvCache::blocks(std::size_t most) const {
-  return core_->index ? core_->index->list(most) : std::vector<IndexedBlock>();
+std::vector<IndexedBlock> KvCache::blocks(std::size_t max_blocks) const {
+  return core_->index ? core_->index->list(max_blocks) : std::vector<IndexedBlock>();
 }
 
 void KvCache::clear() {

@@ -48,7 +48,7 @@ class KvCache {
   std::size_t bytes_per_token() const;                   // all layers, K and V, of full blocks as they are kept
   std::size_t stored_block_bytes(bool encrypted) const;  // of a full block's record in a store
   std::size_t block_bytes(std::size_t number) const;     // of a full block as it is kept, by its place in the prefix
-  // The most that a sequence takes on its way to so many tokens when it grows one by one: encoded blocks, those that
+  // The most that a sequence takes on its way to `tokens` tokens when it grows one by one: encoded blocks, those that
   // stay open, the open tail, and both forms of a block while it is encoded. Longer passes take more: they keep every
   // block open that they touch.
   std::size_t bytes_for(std::size_t tokens) const;
@@ -57,7 +57,7 @@ class KvCache {
   // How many of the leading keys of a chain are held in memory; not a lookup.
   std::size_t known(std::span<const Digest> keys) const { return core_->index ? core_->index->known(keys) : 0; }
   // See PrefixIndex::list.
-  std::vector<IndexedBlock> blocks(std::size_t most) const;
+  std::vector<IndexedBlock> blocks(std::size_t max_blocks) const;
 
   // Forgets all prefixes. Sequences keep their pages.
   void clear();

@@ -41,7 +41,6 @@ class KvConnector {
  public:
   explicit KvConnector(KvConnectorOptions options);
 
-  const std::shared_ptr<Store>& shared_store() const { return options_.store; }
   Store& store() { return *options_.store; }
   const Digest& recipe() const { return options_.recipe; }
 

@@ -20,7 +20,7 @@ void set_count(PageView& view, std::uint32_t count) {
 }
 
 const PageFormat* format_of(const SideForms& side, const PageRef& page) {
-  return page.form() == kOpenForm ? &side.open : &side.settled;
+  return page.form() == kOpenForm ? &side.open : &side.closed;
 }
 
 struct Job {
@@ -34,7 +34,7 @@ PageRef reopened(const SideForms& side, const PageRef& page, Reservation& room) 
   PageRef open = room.take(side.open_bytes, kOpenForm);
   const std::size_t width = side.open.shape.values_per_token();
   std::vector<float> rows(kBlockTokens * width);
-  side.settled.codec->decode(side.settled, page.data(), kBlockTokens, rows.data());
+  side.closed.codec->decode(side.closed, page.data(), kBlockTokens, rows.data());
   for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
     side.open.codec->store_token(side.open, open.data(), t, rows.data() + t * width);
   }
@@ -45,7 +45,7 @@ PageRef reopened(const SideForms& side, const PageRef& page, Reservation& room) 
 void store_row(const SideForms& side, LayerTable::Entry& entry, const PageRef& page, std::uint32_t slot,
                std::span<const float> row) {
   thread_local std::vector<float> transformed;
-  if (side.settled.codec->hadamard) {
+  if (side.closed.codec->hadamard) {
     transformed.assign(row.begin(), row.end());
     hadamard_heads(transformed, side.open.shape.head_dim);
     row = transformed;
@@ -159,12 +159,12 @@ void LayerTable::encode(std::span<const std::size_t> blocks, Reservation& room, 
     for (const auto& [side, open] :
          {std::pair(&forms_->keys, &entry.keys), std::pair(&forms_->values, &entry.values)}) {
       if (!side->encodes()) continue;
-      jobs.push_back({side, open->data(), mass, room.take(side->settled_bytes, kSettledForm)});
+      jobs.push_back({side, open->data(), mass, room.take(side->closed_bytes, kClosedForm)});
     }
   }
   pool.run(jobs.size(), [&](std::size_t i, unsigned) {
     const Job& job = jobs[i];
-    job.side->settled.codec->encode(job.side->settled, {job.open, job.mass}, job.page.data());
+    job.side->closed.codec->encode(job.side->closed, {job.open, job.mass}, job.page.data());
   });
   auto job = jobs.begin();
   for (const std::size_t block : blocks) {
@@ -172,16 +172,16 @@ void LayerTable::encode(std::span<const std::size_t> blocks, Reservation& room, 
     const bool encoded = !entries_[block].unencodable;
     if (encoded && forms_->keys.encodes()) keys = std::move((job++)->page);
     if (encoded && forms_->values.encodes()) values = std::move((job++)->page);
-    settle(block, std::move(keys), std::move(values));
+    close(block, std::move(keys), std::move(values));
   }
 }
 
-// The pages of a block in their settled form, empty where a side is not encoded.
-void LayerTable::settle(std::size_t block, PageRef keys, PageRef values) {
+// The pages of a block in their closed form, empty where a side is not encoded.
+void LayerTable::close(std::size_t block, PageRef keys, PageRef values) {
   Entry& entry = entries_[block];
   if (keys) entry.open_keys = std::exchange(entry.keys, std::move(keys));
   if (values) entry.open_values = std::exchange(entry.values, std::move(values));
-  entry.settled = true;
+  entry.closed = true;
   entry.mass.stop();
   renew_views(block);
 }
@@ -192,7 +192,7 @@ void LayerTable::reopen(std::size_t block, Reservation& room) {
     return page.form() == kOpenForm ? page : reopened(side, page, room);
   };
   replace_pages(block, open(forms_->keys, entry.keys), open(forms_->values, entry.values));
-  entry.settled = false;
+  entry.closed = false;
   count_anew(entry);
 }
 
@@ -203,13 +203,13 @@ void LayerTable::let_go_of_open_forms(std::size_t first) {
   }
 }
 
-void LayerTable::unsettle(std::size_t block) {
+void LayerTable::undo_close(std::size_t block) {
   Entry& entry = entries_[block];
   if (entry.open_keys) entry.keys = std::exchange(entry.open_keys, PageRef());
   if (entry.open_values) entry.values = std::exchange(entry.open_values, PageRef());
   // Without its open form an encoded block stays what it is.
-  entry.settled = entry.keys.form() == kSettledForm || entry.values.form() == kSettledForm;
-  if (!entry.settled) count_anew(entry);
+  entry.closed = entry.keys.form() == kClosedForm || entry.values.form() == kClosedForm;
+  if (!entry.closed) count_anew(entry);
   renew_views(block);
 }
 

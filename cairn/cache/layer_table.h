@@ -28,7 +28,7 @@ using PositionBlock = std::array<std::int32_t, kBlockTokens>;
 class LayerTable {
  public:
   struct Entry {
-    PageRef keys;  // in the settled form where PageRef::form says so, else in the open one
+    PageRef keys;  // in the closed form where PageRef::form says so, else in the open one
     PageRef values;
     std::shared_ptr<PositionBlock> positions;
     std::size_t first_token = 0;  // index within the sequence, a multiple of kBlockTokens
@@ -36,7 +36,7 @@ class LayerTable {
     PageRef open_keys{};
     PageRef open_values{};
     bool unencodable = false;  // holds infinities or not-a-numbers
-    bool settled = false;      // encoded, or kept open for good
+    bool closed = false;       // encoded, or kept open for good
     AttentionMass mass{};      // while the block is open, if the layer's codecs read it
 
     std::size_t number() const { return first_token / kBlockTokens; }
@@ -80,7 +80,7 @@ class LayerTable {
   // From block number `first` on.
   void let_go_of_open_forms(std::size_t first);
   // Back to the open form, where there still is one; attention is counted from nothing again.
-  void unsettle(std::size_t block);
+  void undo_close(std::size_t block);
   // Replaces the encoded pages of a block by open ones with what they decode to, so that it takes tokens again;
   // attention is counted from nothing again.
   void reopen(std::size_t block, Reservation& room);
@@ -99,7 +99,7 @@ class LayerTable {
  private:
   void renew_views(std::size_t block);
   void count_anew(Entry& entry) const;
-  void settle(std::size_t block, PageRef keys, PageRef values);
+  void close(std::size_t block, PageRef keys, PageRef values);
 
   const LayerForms* forms_;
   std::vector<Entry> entries_;

@@ -18,11 +18,11 @@ PageRef copy_page(const PageRef& page, std::size_t page_bytes, Reservation& room
   return copy;
 }
 
-// What so many new tokens take: a copy of the tail where others hold it too, new blocks, and the encoded form of blocks
+// What new tokens take: a copy of the tail where others hold it too, new blocks, and the encoded form of blocks
 // that become due.
 std::size_t growth_bytes(const cache::SequenceState& state, std::size_t num_tokens) {
-  const std::size_t first_due = std::max<std::size_t>(state.settled_blocks, state.core->options.plan.sink_blocks);
-  const std::size_t end_due = state.settling_end(state.tokens.size() + num_tokens);
+  const std::size_t first_due = std::max<std::size_t>(state.closed_blocks, state.core->options.plan.sink_blocks);
+  const std::size_t end_due = state.closing_end(state.tokens.size() + num_tokens);
   const std::size_t held = state.tokens.size() / kBlockTokens;
   std::size_t bytes = 0;
   for (const cache::LayerTable& table : state.tables) {
@@ -87,10 +87,10 @@ bool is_open(const cache::LayerTable& table, std::size_t token) {
          table.entry(block).values.form() == cache::kOpenForm;
 }
 
-bool all_settled(const cache::LayerTable& table, std::size_t first, std::size_t end) {
+bool all_closed(const cache::LayerTable& table, std::size_t first, std::size_t end) {
   if (!table.forms().encodes()) return true;
   for (std::size_t b = table.lower_bound(first); b < table.blocks() && table.entry(b).number() < end; ++b) {
-    if (!table.entry(b).settled) return false;
+    if (!table.entry(b).closed) return false;
   }
   return true;
 }
@@ -221,7 +221,7 @@ void PassRunner::roll_back() {
     state.shrink(part.old_size);
     for (cache::LayerTable& table : state.tables) {
       if (!part.attended) break;
-      for (std::size_t b = table.lower_bound(state.settled_blocks); b < table.blocks(); ++b) table.unsettle(b);
+      for (std::size_t b = table.lower_bound(state.closed_blocks); b < table.blocks(); ++b) table.undo_close(b);
       if (table.forms().reads_mass()) state.intact = false;
     }
     state.distrust_tail();
@@ -269,13 +269,13 @@ void PassRunner::commit_part(std::size_t number, std::span<const TokenId> tokens
     block.before = {};
   }
   part.room = {};
-  const std::size_t end = state.settling_end(part.num_tokens);
+  const std::size_t end = state.closing_end(part.num_tokens);
   for (cache::LayerTable& table : state.tables) {
     CAIRN_CHECK(
-        all_settled(table, std::max<std::size_t>(state.settled_blocks, state.core->options.plan.sink_blocks), end));
-    table.let_go_of_open_forms(state.settled_blocks);
+        all_closed(table, std::max<std::size_t>(state.closed_blocks, state.core->options.plan.sink_blocks), end));
+    table.let_go_of_open_forms(state.closed_blocks);
   }
-  state.settled_blocks = end;
+  state.closed_blocks = end;
   state.in_pass = false;
   state.seal_full_blocks();
 }

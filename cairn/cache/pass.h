@@ -89,7 +89,7 @@ class PassRunner {
   PassRunner(const PassRunner&) = delete;
   PassRunner& operator=(const PassRunner&) = delete;
 
-  // Makes room for all rows, or changes nothing; what nobody uses is evicted from the prefix index if need be.
+  // Makes room for all rows, or changes nothing; unused blocks are evicted from the prefix index if need be.
   // Sequences of several caches may share a pass if their caches have the same layers and plans. Requires: no other
   // pass of this runner. Errors: kInvalidArgument (a sequence that is in a pass already, slots that make no sense),
   // kUnsupported (a slot in an encoded or dropped block), kOutOfBudget with the number of tokens that would have

@@ -81,8 +81,8 @@ AttendLayer PassRunner::layer_of(std::uint32_t layer) const {
   return {.shape = spec.shape,
           .heads = heads_,
           .window = spec.window,
-          .basis = {.hadamard_keys = forms.keys.settled.codec->hadamard,
-                    .hadamard_values = forms.values.settled.codec->hadamard}};
+          .basis = {.hadamard_keys = forms.keys.closed.codec->hadamard,
+                    .hadamard_values = forms.values.closed.codec->hadamard}};
 }
 
 // The queries of a part, as indices in queries.rows from `first` on, by slot.
@@ -117,7 +117,7 @@ AttendRows PassRunner::next_run(const Part& part, const PassQueries& queries, st
   return {.q = queries.q + first * width,
           .positions = query_positions_.data() + first,
           .rows = count,
-          .pages = seen.settled,
+          .pages = seen.closed,
           .more_pages = seen.open,
           .out = queries.out + first * width,
           .softmax = tells_softmax_ ? softmax_.data() + std::size_t{first} * heads_ * 2 : nullptr};

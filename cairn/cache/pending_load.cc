@@ -29,7 +29,7 @@ std::unique_ptr<PendingLoad> PendingLoad::begin(CacheCore& core, std::span<const
       connector.store().locate(keys.subspan(known), std::min(deadline, deadline_in(kFindTime)));
   if (tiers.empty()) return nullptr;
   const bool encrypted = connector.store().options().key.has_value();
-  std::size_t head = connector.head_to_compute(tiers, settled_record_bytes(core, encrypted));
+  std::size_t head = connector.head_to_compute(tiers, closed_record_bytes(core, encrypted));
   if (head == tiers.size()) return nullptr;
   if (!may_split) head = 0;
   connector.count_heads(head);
@@ -81,7 +81,7 @@ PendingLoad::~PendingLoad() {
 bool PendingLoad::due(const SequenceState& sequence) const {
   const std::size_t num_tokens = sequence.tokens.size();
   return state_ == LoadState::kOnTheWay && !sequence.in_pass && sequence.intact && num_tokens % kBlockTokens == 0 &&
-         sequence.settled_blocks * kBlockTokens == num_tokens && num_tokens / kBlockTokens >= wanted_.first;
+         sequence.closed_blocks * kBlockTokens == num_tokens && num_tokens / kBlockTokens >= wanted_.first;
 }
 
 bool PendingLoad::all_here() const {
@@ -224,7 +224,7 @@ void PendingLoad::recover(SequenceState& sequence, ThreadPool& pool) {
   sequence.shrink(blocks * kBlockTokens);
   sequence.tokens.resize(blocks * kBlockTokens);
   sequence.block_keys.resize(blocks);
-  sequence.settled_blocks = blocks;
+  sequence.closed_blocks = blocks;
   sequence.reused -= (pages_.size() - sound) * kBlockTokens;
   sequence.intact = true;  // what was counted for blocks after these went with them
   finish(sequence);

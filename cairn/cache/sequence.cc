@@ -56,7 +56,7 @@ Status Sequence::trim(std::size_t tokens) {
   CAIRN_TRY_VOID(reopen_tail(tokens));
   state.shrink(tokens);
   state.tokens.resize(tokens);
-  state.settled_blocks = std::min(state.settled_blocks, tokens / kBlockTokens);
+  state.closed_blocks = std::min(state.closed_blocks, tokens / kBlockTokens);
   state.reused = std::min(state.reused, tokens);
   if (tokens == 0) state.intact = true;
   state.block_keys.resize(std::min(state.block_keys.size(), tokens / kBlockTokens));
@@ -75,7 +75,7 @@ Status Sequence::reopen_tail(std::size_t tokens) {
     const cache::LayerTable::Entry& entry = table.entry(table.lower_bound(number));
     const cache::LayerForms& forms = table.forms();
     for (const auto& [side, page] : {std::pair(&forms.keys, &entry.keys), std::pair(&forms.values, &entry.values)}) {
-      if (page->form() == cache::kSettledForm) bytes += PagePool::occupied_bytes(side->open_bytes);
+      if (page->form() == cache::kClosedForm) bytes += PagePool::occupied_bytes(side->open_bytes);
     }
     changes = changes || forms.reads_mass();
   }
@@ -86,7 +86,7 @@ Status Sequence::reopen_tail(std::size_t tokens) {
   if (bytes > 0 || changes) state.intact = false;
   for (cache::LayerTable& table : state.tables) {
     cache::LayerTable::Entry& entry = table.entry(table.lower_bound(number));
-    if (entry.unencodable) state.intact = entry.settled = false;
+    if (entry.unencodable) state.intact = entry.closed = false;
   }
   return {};
 }

@@ -46,7 +46,7 @@ void SequenceState::append_block(const Digest& key, const BlockPages& pages, std
   }
   block_keys.push_back(key);
   tokens.insert(tokens.end(), block_tokens.begin(), block_tokens.end());
-  settled_blocks = block_keys.size();
+  closed_blocks = block_keys.size();
 }
 
 void SequenceState::shrink(std::size_t num_tokens) {
@@ -66,20 +66,20 @@ void SequenceState::distrust_tail() {
   }
 }
 
-std::size_t SequenceState::settling_end(std::size_t num_tokens) const {
-  if (prefilling) return settled_blocks;
+std::size_t SequenceState::closing_end(std::size_t num_tokens) const {
+  if (prefilling) return closed_blocks;
   const std::size_t full = num_tokens / kBlockTokens, recent = core->options.plan.recent_blocks;
-  return std::max(settled_blocks, full - std::min(full, recent));
+  return std::max(closed_blocks, full - std::min(full, recent));
 }
 
 void SequenceState::encode_due(std::size_t t, std::size_t num_tokens, Reservation& room, ThreadPool& pool) {
   LayerTable& table = tables[t];
   if (!table.forms().encodes()) return;
   std::vector<std::size_t> due;
-  const std::size_t end = settling_end(num_tokens);
-  for (std::size_t b = table.lower_bound(std::max<std::size_t>(settled_blocks, core->options.plan.sink_blocks));
+  const std::size_t end = closing_end(num_tokens);
+  for (std::size_t b = table.lower_bound(std::max<std::size_t>(closed_blocks, core->options.plan.sink_blocks));
        b < table.blocks() && table.entry(b).number() < end; ++b) {
-    if (!table.entry(b).settled) due.push_back(b);
+    if (!table.entry(b).closed) due.push_back(b);
   }
   if (!due.empty()) table.encode(due, room, pool, core->blocks_kept_raw);
 }
@@ -87,9 +87,9 @@ void SequenceState::encode_due(std::size_t t, std::size_t num_tokens, Reservatio
 Status SequenceState::encode_prefill(ThreadPool& pool) {
   if (!prefilling) return {};
   prefilling = false;
-  const std::size_t end = settling_end(tokens.size());
+  const std::size_t end = closing_end(tokens.size());
   std::size_t bytes = 0;
-  for (const LayerTable& table : tables) bytes += (end - settled_blocks) * table.forms().encoding_bytes();
+  for (const LayerTable& table : tables) bytes += (end - closed_blocks) * table.forms().encoding_bytes();
   Result<Reservation> room = core->make_room(bytes);
   if (!room) {
     prefilling = true;
@@ -97,9 +97,9 @@ Status SequenceState::encode_prefill(ThreadPool& pool) {
   }
   for (std::size_t t = 0; t < tables.size(); ++t) {
     encode_due(t, tokens.size(), *room, pool);
-    tables[t].let_go_of_open_forms(settled_blocks);
+    tables[t].let_go_of_open_forms(closed_blocks);
   }
-  settled_blocks = end;
+  closed_blocks = end;
   return {};
 }
 

@@ -33,7 +33,7 @@ struct SequenceState {
   std::vector<TokenId> tokens;                  // committed
   std::vector<Digest> block_keys;               // of the leading full blocks at positions 0, 1, ...
   std::shared_ptr<const KeyedPrompt> prompt{};  // what the sequence was opened for; may be null
-  std::size_t settled_blocks = 0;               // block numbers below are encoded, or never will be
+  std::size_t closed_blocks = 0;                // block numbers below are encoded, or never will be
   std::size_t reused = 0;                       // of the tokens, those that came from the index or a store
   bool intact = true;                           // every layer shows every token as it was computed
   bool prefilling = false;                      // nothing is encoded until encode_prefill()
@@ -51,8 +51,8 @@ struct SequenceState {
   // What made a block unencodable may be gone with the tokens that were dropped, and then a cold run would encode it.
   void distrust_tail();
 
-  // The number of the first block that stays open with so many tokens.
-  std::size_t settling_end(std::size_t num_tokens) const;
+  // The number of the first block that stays open in a sequence of `tokens` tokens.
+  std::size_t closing_end(std::size_t num_tokens) const;
   // Encodes the blocks of one table that are due once the first `num_tokens` tokens are stored in it: full ones, save
   // the sinks, the recent ones, and all of them while prefilling.
   void encode_due(std::size_t table, std::size_t num_tokens, Reservation& room, ThreadPool& pool);

@@ -73,7 +73,7 @@ Status Forward::compute(Pass& pass) {
   embed();
   for (std::uint32_t l = 0; l < config_.layers; ++l) {
     CAIRN_TRY_VOID(attention_block(l, pass));
-    if (rows_.empty()) return {};  // nobody wants logits: the last layer's keys and values were all there was to do
+    if (rows_.empty()) return {};  // no logits are wanted: the last layer's keys and values were all there was to do
     CAIRN_TRY_VOID(feed_forward(weights_.layers()[layers_[l].weights]));
   }
   return write_logits();

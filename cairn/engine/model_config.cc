@@ -49,11 +49,11 @@ class Reader {
  public:
   Reader(const GgufFile& file, std::string_view arch) : file_(file), prefix_(std::string(arch) + ".") {}
 
-  Result<std::uint32_t> count(std::string_view key, std::uint32_t most) const {
+  Result<std::uint32_t> count(std::string_view key, std::uint32_t max) const {
     const std::string full = prefix_ + std::string(key);
     CAIRN_TRY(const std::uint32_t value, file_.get<std::uint32_t>(full));
-    if (value == 0 || value > most) {
-      return fail(ErrorCode::kCorrupt, "metadata " + in_quotes(full) + " must be 1 to " + std::to_string(most) +
+    if (value == 0 || value > max) {
+      return fail(ErrorCode::kCorrupt, "metadata " + in_quotes(full) + " must be 1 to " + std::to_string(max) +
                                            ", but is " + std::to_string(value));
     }
     return value;

@@ -50,7 +50,7 @@ Result<std::unique_ptr<ReferenceWriter>> ReferenceWriter::create(const std::stri
   std::unique_ptr<ReferenceWriter> writer(new ReferenceWriter());
   writer->path_ = path;
   std::string partial = path + ".XXXXXX";
-  const int created = mkstemp(partial.data());  // a name that nobody has, for two runs may write at once
+  const int created = mkstemp(partial.data());  // a unique name: two runs may write at once
   if (created < 0) return std::unexpected(io_error("write", path));
   ::close(created);
   writer->partial_path_ = partial;

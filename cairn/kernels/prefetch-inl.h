@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Spreads the prefetches of an PrefetchHint evenly over the steps of a loop.
+// Spreads the prefetches of a PrefetchHint evenly over the steps of a loop.
 #pragma once
 
 #include <xmmintrin.h>

@@ -18,7 +18,7 @@ namespace {
 #define CAIRN_TEXT_OF(x) #x
 #define CAIRN_TEXT(x) CAIRN_TEXT_OF(x)
 
-// A template of an unknown family is no error until somebody wants a chat.
+// A template of an unknown family is no error until a chat is asked for.
 Result<ChatFamily> chat_family_of(const std::string& path) {
   CAIRN_TRY(const GgufFile file, GgufFile::open(path));
   CAIRN_TRY(const std::string text, file.get_or<std::string>("tokenizer.chat_template", ""));

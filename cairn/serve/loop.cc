@@ -24,7 +24,7 @@ std::string codec_text(const CodecPlan& plan) {
   return text;
 }
 
-// What nobody was given is shared out evenly.
+// What no tenant was given is shared out evenly.
 Status share_budget(LoopOptions& options) {
   std::size_t given = 0, open = 0;
   for (const auto& [name, limits] : options.tenants) {

@@ -26,7 +26,7 @@ struct LoopOptions {
   std::size_t kv_budget_bytes = std::size_t{2} << 30;  // of all tenants together
   std::size_t max_running = 16;
   std::size_t max_waiting = 256;
-  std::uint32_t prefill_rows = 64;  // in a pass in which somebody decodes
+  std::uint32_t prefill_rows = 64;  // in a pass in which another request decodes
   std::chrono::milliseconds patience{5000};
   std::map<std::string, TenantLimits> tenants{{"", {}}};  // all there are; "" is who has no key
   EngineOptions engine{};                                 // of each tenant's cache: codec, context, store

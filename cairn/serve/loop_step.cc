@@ -101,7 +101,7 @@ void ServeLoop::Impl::open(RequestId id) {
   request.timing.queued_s = std::chrono::duration<double>(request.opened - request.arrived).count();
 }
 
-// False while blocks are on their way that are better waited for. Others never wait with it: where somebody else has
+// False while blocks are on their way that are better waited for. Others never wait with it: where another request has
 // rows, blocks join when all layers are there.
 bool ServeLoop::Impl::may_compute(RequestId id, ActiveRequest& request, bool alone) {
   Sequence& sequence = *request.sequence;
@@ -125,7 +125,7 @@ void ServeLoop::Impl::compute(std::vector<BatchStep::Rows> rows) {
   std::size_t decode_rows = 0, prefill_rows = 0;
   for (const BatchStep::Rows& part : rows) (part.count == 1 ? decode_rows : prefill_rows) += part.count;
   const std::size_t batch = rows.size();
-  // A pass that blocks from a store may end is computed apart, so that it costs nobody else anything.
+  // A pass that blocks from a store may end is computed apart, so that it costs other requests nothing.
   const auto joined = std::ranges::stable_partition(rows, [&](const BatchStep::Rows& part) {
     return active.at(part.id).sequence->load_state() != LoadState::kJoined;
   });

@@ -229,7 +229,7 @@ Result<std::uint64_t> parse_bytes(const std::string& text) {
 }
 
 Result<std::unique_ptr<Tier>> open_tier(const std::string& text, const StoreConfig& config) {
-  ResidencyOptions residency{.tenant_budget_bytes = config.tenant_bytes, .policy = config.policy};
+  ResidencyOptions residency{.tenant_budget_bytes = config.tenant_bytes, .policy = config.eviction};
   if (text.starts_with("ram:")) {
     CAIRN_TRY(residency.budget_bytes, parse_bytes(text.substr(4)));
     if (residency.budget_bytes == 0) return fail(ErrorCode::kInvalidArgument, "'" + text + "' holds nothing");

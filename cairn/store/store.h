@@ -199,8 +199,7 @@ class Store {
   std::thread reader_, writer_;  // last: they use all of the above
 };
 
-// From what a person writes to a store: "redis://host", "ram:512MiB" or a folder, fastest first.
-
+// A store as a person names it: "redis://host", "ram:512MiB" or a folder, fastest first.
 struct OpenedStore {
   std::shared_ptr<Store> store;       // null when no tier opened
   std::vector<std::string> warnings;  // one line for each tier that did not, or whose blocks need another key

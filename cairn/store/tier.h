@@ -136,7 +136,7 @@ class Tier {
   virtual std::vector<BlockStatus> erase(std::span<const Digest> keys, Deadline deadline) = 0;
   // Not evicted before this time; 0 unpins.
   virtual BlockStatus pin(const Digest& key, std::int64_t until_s) = 0;
-  // Someone found the block damaged that get returned.
+  // A reader found the block damaged that get returned.
   virtual void report_corrupt(const Digest& key) = 0;
   // Some blocks may be missed or shown twice while others write; false from the visitor ends it.
   virtual Status list(const std::function<bool(const StoredBlock&)>& visitor, Deadline deadline) = 0;

@@ -73,10 +73,10 @@ void add_server_options(CLI::App& command, LoadOptions& options) {
 
 void add_workload_options(CLI::App& command, load::WorkloadOptions& workload, LoadOptions& options) {
   const char* group = "Workload";
-  const auto count = [&](const char* name, std::size_t& value, const char* help, std::size_t least, std::size_t most) {
+  const auto count = [&](const char* name, std::size_t& value, const char* help, std::size_t least, std::size_t max) {
     command.add_option(name, value, help)
         ->check(not_negative())
-        ->check(CLI::Range(least, most))
+        ->check(CLI::Range(least, max))
         ->capture_default_str()
         ->group(group);
   };

@@ -40,7 +40,7 @@ inline constexpr Relation kRelations[] = {Relation::kHome, Relation::kJob, Relat
 struct Person {
   std::string name, home, job;
   int age = 0;
-  std::size_t friend_index = 0;  // nobody is their own friend, and everybody is the friend of one
+  std::size_t friend_index = 0;  // no one is their own friend, and each is the friend of one
 };
 
 inline constexpr int kMinAge = 18, kMaxAge = 90;

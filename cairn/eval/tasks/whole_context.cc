@@ -20,7 +20,7 @@ namespace {
 constexpr int kMaxNumber = 99, kMaxLowest = 40;
 constexpr int kMinSpread = 30;  // between the smallest and the largest: room for those that are asked for
 constexpr std::size_t kPerLine = 12;
-// A fifth holds at least so many numbers for every turn that asks for it: more than kMaxCopies and the edges.
+// The least numbers that a fifth holds for every turn that asks for it: more than kMaxCopies and the edges.
 constexpr std::size_t kPerTurn = 10;
 constexpr int kMaxCopies = 5;  // of a number that is counted
 

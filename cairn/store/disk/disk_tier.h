@@ -95,7 +95,7 @@ class DiskTier final : public Tier {
   bool follow(const Digest& key, Read& read);
   std::shared_ptr<const BlockRecord> deliver(const Digest& key, Read& read, bool whole, const GetSink& sink);
 
-  // disk_tier_write.cc
+  // Writing.
   Statuses write_all(Records records, Deadline deadline, Allocate choose, Commit commit, bool sync);
   Statuses write_batch(Records records, Allocate choose, Commit commit, bool sync);
   std::vector<Write> allocate(Records records, Statuses& statuses);
