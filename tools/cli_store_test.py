@@ -104,7 +104,18 @@ class Store(CommandLine):
         self.assertEqual(self.json("stat", self.store)["foreign"], 1)
         copy = self.folder / "copy"
         shutil.copytree(self.store, copy)
-        self.assertIn(line, self.output("store", "doctor", copy).decode())
+        self.assertIn(line + "; they are erased", self.output("store", "doctor", copy).decode())
+        for command in (["gc"], ["compress"], ["ls"], ["move", self.folder / "elsewhere"]):
+            with self.subTest(command[0]):
+                shutil.rmtree(copy)
+                shutil.copytree(self.store, copy)
+                done = cairn("store", command[0], copy, *command[1:])
+                self.assertIn(line, done.stderr.decode())
+        shutil.rmtree(copy)
+        shutil.copytree(self.store, copy)
+        done = cairn("run", "-m", MODEL, "-p", "Hello", "-n", "1", "--store", copy)
+        self.assertEqual(done.returncode, 0)
+        self.assertIn(line + "; they are erased", done.stderr.decode())
         self.assertIn("\n" + line + "; erased\n", self.output("store", "verify", self.store).decode())
         self.assertEqual(self.json("verify", self.store)["foreign"], 0)
         self.assertEqual(list((self.store / "segments").iterdir()), [])

@@ -295,6 +295,8 @@ Result<OpenedStore> open_store(const StoreConfig& config) {
       const std::string trouble = key_trouble(**tier, options.key ? &*options.key : nullptr);
       if (!trouble.empty() && config.required) return fail(ErrorCode::kInvalidArgument, trouble);
       if (!trouble.empty()) opened.warnings.push_back(trouble);
+      if (std::string foreign = foreign_warning(**tier); !foreign.empty())
+        opened.warnings.push_back(std::move(foreign));
       options.tiers.push_back(*std::move(tier));
     } else if (config.required) {
       return std::unexpected(std::move(tier).error());

@@ -150,4 +150,12 @@ class Tier {
   virtual TierStats stats() const = 0;
 };
 
+// For people, when a tier has been opened: "disk kv: 3 blocks have format version 1; this build reads version 2; they
+// are erased". A tier that is only read leaves them to the build that wrote them. Empty when none was met.
+inline std::string foreign_warning(const Tier& tier) {
+  const std::string text = foreign_text(tier.stats());
+  if (text.empty()) return {};
+  return tier.name() + ": " + text + (tier.writes() ? "; they are erased" : "; here they are misses");
+}
+
 }  // namespace cairn

@@ -135,6 +135,10 @@ Result<std::unique_ptr<Tier>> open_named(const StoreCommand& options, Access acc
   return tier;
 }
 
+void warn_of_foreign(const Tier& tier) {
+  if (const std::string foreign = foreign_warning(tier); !foreign.empty()) std::cerr << "cairn: " << foreign << '\n';
+}
+
 Working::Working(const StoreCommand& options, const char* what)
     : progress_(what),
       watch_{.patience = std::chrono::seconds(options.timeout_s),

@@ -26,6 +26,7 @@ struct PinOptions : StoreCommand {
 Status pin(const PinOptions& options) {
   if (options.prefix.empty()) return fail(ErrorCode::kInvalidArgument, "give the first digits of a key");
   CAIRN_TRY(const auto tier, open_named(options, Access::kChange));
+  warn_of_foreign(*tier);
   CAIRN_TRY(const std::vector<StoredBlock> blocks,
             upkeep::blocks_with_prefix(*tier, options.prefix, options.deadline()));
   const std::int64_t until = options.unpin ? 0 : unix_seconds() + static_cast<std::int64_t>(options.seconds);
@@ -55,6 +56,7 @@ struct MoveOptions : StoreCommand {
 
 Status move(const MoveOptions& options) {
   CAIRN_TRY(const auto from, open_named(options, options.copy ? Access::kRead : Access::kChange));
+  warn_of_foreign(*from);
   StoreCommand target = options;
   target.store = options.to;
   CAIRN_TRY(const auto to, open_named(target, Access::kCreate));
@@ -99,6 +101,7 @@ Status clear(const ClearOptions& options) {
     return fail(ErrorCode::kInvalidArgument, "this erases every block of the store: say --yes");
   }
   CAIRN_TRY(const auto tier, open_named(options, Access::kChange));
+  warn_of_foreign(*tier);
   CAIRN_TRY(const std::vector<StoredBlock> blocks, upkeep::all_blocks(*tier, options.deadline()));
   std::vector<Digest> keys;
   for (const StoredBlock& block : blocks) {
@@ -125,6 +128,7 @@ Status clear(const ClearOptions& options) {
 // Expired blocks go; opening the store has given back segments without a block; a checkpoint makes the next start fast.
 Status gc(const StoreCommand& options) {
   CAIRN_TRY(const auto tier, open_named(options, Access::kChange));
+  warn_of_foreign(*tier);
   CAIRN_TRY(const std::vector<StoredBlock> blocks, upkeep::all_blocks(*tier, options.deadline()));
   std::vector<Digest> expired;
   std::uint64_t bytes = 0;
@@ -204,6 +208,7 @@ Status compress(const CompressCommand& options) {
     CAIRN_TRY(key, StoreKey::from_file(options.config.key_file));
   }
   CAIRN_TRY(const auto tier, open_named(options, Access::kChange));
+  warn_of_foreign(*tier);
   if (!tier->writes()) {
     return fail(ErrorCode::kIo,
                 "'" + options.store + "' cannot be written: " + std::string(read_only_text(tier->read_only())));

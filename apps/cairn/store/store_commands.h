@@ -45,6 +45,8 @@ enum class Access : std::uint8_t { kRead, kChange, kCreate };
 // Without kRead no other process may write the store. Errors: those of open_tier; kInvalidArgument for a RAM tier,
 // which ends with its process; kNotFound for a folder without a store, save for kCreate; kIo when the store is in use.
 Result<std::unique_ptr<Tier>> open_named(const StoreCommand& options, Access access);
+// Says on standard error that a tier holds blocks of another format version, if it does.
+void warn_of_foreign(const Tier& tier);
 
 // A command at work: its patience, a line of progress while it lives, and the user's interrupt.
 class Working {

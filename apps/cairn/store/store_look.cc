@@ -76,6 +76,7 @@ struct LsOptions : StoreCommand {
 
 Status ls(const LsOptions& options) {
   CAIRN_TRY(const auto tier, open_named(options, Access::kRead));
+  warn_of_foreign(*tier);
   CAIRN_TRY(std::vector<StoredBlock> blocks, upkeep::all_blocks(*tier, options.deadline()));
   std::erase_if(blocks, [&](const StoredBlock& block) { return !block.meta.key.hex().starts_with(options.prefix); });
   std::ranges::sort(blocks, [](const StoredBlock& a, const StoredBlock& b) {
@@ -205,7 +206,8 @@ Status doctor(const StoreCommand& options) {
       findings.push_back({Verdict::kWarning, "it holds " + format_bytes(static_cast<double>(stats.bytes)) +
                                                  ", more than the budget: the rest will be evicted when it is used"});
     }
-    if (stats.foreign > 0) findings.push_back({Verdict::kWarning, foreign_text(stats)});
+    if (stats.foreign > 0)
+      findings.push_back({Verdict::kWarning, foreign_text(stats) + (reading ? "" : "; they are erased")});
     std::int64_t newest = 0;
     (void)(*tier)->list(
         [&](const StoredBlock& block) {
