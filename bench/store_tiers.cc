@@ -19,8 +19,8 @@
 #include "cairn/base/clock.h"
 #include "cairn/base/random.h"
 #include "cairn/store/disk/disk_tier.h"
-#include "cairn/store/store.h"
 #include "cairn/store/ram_tier.h"
+#include "cairn/store/store.h"
 
 namespace cairn {
 namespace {

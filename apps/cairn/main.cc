@@ -76,7 +76,8 @@ int main(int argc, char** argv) {
   try {
     return cairn::cli::run_command_line(argc, argv);
   } catch (const std::bad_alloc&) {
-    return cairn::cli::report({cairn::ErrorCode::kOutOfBudget, "out of memory; use a smaller model, --ctx or --kv-budget"});
+    return cairn::cli::report(
+        {cairn::ErrorCode::kOutOfBudget, "out of memory; use a smaller model, --ctx or --kv-budget"});
   } catch (const std::exception& error) {
     return cairn::cli::report({cairn::ErrorCode::kInternal, std::string("unexpected: ") + error.what()});
   }

@@ -10,8 +10,8 @@ namespace {
 void add_absent(CLI::App& app, const std::string& name, Status& outcome) {
   CLI::App* command = app.add_subcommand(name, "Not in this build (CAIRN_SERVER=OFF)")->allow_extras();
   command->callback([name, &outcome] {
-    outcome = fail(ErrorCode::kUnsupported,
-                   "'cairn " + name + "' is not in this build; configure it with -DCAIRN_SERVER=ON");
+    outcome =
+        fail(ErrorCode::kUnsupported, "'cairn " + name + "' is not in this build; configure it with -DCAIRN_SERVER=ON");
   });
 }
 

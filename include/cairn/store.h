@@ -19,10 +19,10 @@ struct StoreConfig {
   std::uint64_t disk_bytes = std::uint64_t{10} << 30;
   std::uint64_t tenant_bytes = 0;  // most that one tenant may hold in a tier; 0: no limit of its own
   std::string tenant{};            // whose prefixes a command reads and writes; not a matter of opening
-  std::string eviction = "cost";  // which block goes first: cost, s3fifo, lru
-  std::int64_t ttl_s = 0;  // 0: blocks do not expire
-  std::string key_file{};  // encrypts what is stored
-  bool required = false;   // a tier that does not open is an error
+  std::string eviction = "cost";   // which block goes first: cost, s3fifo, lru
+  std::int64_t ttl_s = 0;          // 0: blocks do not expire
+  std::string key_file{};          // encrypts what is stored
+  bool required = false;           // a tier that does not open is an error
   bool read_only = false;
 };
 

@@ -13,8 +13,8 @@
 #include <memory>
 
 #include "apps/cairn/commands.h"
-#include "apps/cairn/serve/serve_options.h"
 #include "apps/cairn/model_options.h"
+#include "apps/cairn/serve/serve_options.h"
 #include "apps/cairn/terminal.h"
 #include "cairn/base/check.h"
 #include "cairn/serve/http/connection.h"

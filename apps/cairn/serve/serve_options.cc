@@ -4,8 +4,8 @@
 #include <CLI/CLI.hpp>
 #include <filesystem>
 
-#include "apps/cairn/options.h"
 #include "apps/cairn/model_options.h"
+#include "apps/cairn/options.h"
 #include "cairn/base/utf8.h"
 #include "cairn/gguf/gguf.h"
 #include "cairn/serve/config_file.h"
