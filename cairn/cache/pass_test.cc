@@ -21,13 +21,15 @@ namespace {
 
 constexpr std::uint32_t kHeads = 4;
 
-// Wide and narrow layers, one with a window, one that reads the keys and values of the first.
+// Wide and narrow layers, one with a window, two that read the keys and values of the first and of the second.
 std::vector<LayerSpec> unlike() {
-  auto layers = like_layers(4, {.kv_heads = 2, .head_dim = 16});
+  auto layers = like_layers(5, {.kv_heads = 2, .head_dim = 16});
   layers[1].shape = {.kv_heads = 1, .head_dim = 32};
   layers[1].window = 40;
   layers[2].kv_map = 0;
   layers[3].shape = {.kv_heads = 4, .head_dim = 8};
+  layers[4].shape = layers[1].shape;
+  layers[4].kv_map = 1;
   return layers;
 }
 
