@@ -216,7 +216,7 @@ TEST_F(PassTest, RewritingIsRolledBackToTheBytesBefore) {
   expect_same(compute(sequence, following(150, 80)), compute(twin, following(150, 80)));
 }
 
-// A fork, and whoever finds the blocks in the index, keeps what was there.
+// A fork, and a sequence that finds the blocks in the index, keep what was there.
 TEST_F(PassTest, RewritingASharedBlockCopiesItAndEndsPublishing) {
   const auto cache = make_cache(layers_, "raw_f32", /*index=*/true);
   Sequence sequence = cache->open({}), untouched = cache->open({});

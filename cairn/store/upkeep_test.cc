@@ -44,7 +44,7 @@ bool holds(Tier& tier, std::uint64_t number) {
   return tier.contains({&key, 1}, soon())[0] == BlockStatus::kOk;
 }
 
-// Lets so many calls of progress() pass.
+// Lets this many calls of progress() pass.
 Watch stopping_after(int calls, std::vector<double>* shares) {
   return {.progress = [shares](double share) { shares->push_back(share); },
           .stopped = [calls, shares] { return static_cast<int>(shares->size()) >= calls; }};

@@ -71,7 +71,7 @@ inline Turn make_question(const std::string& text, const std::string& answer, st
 
 struct Draft {
   std::string context;
-  std::vector<Turn> turns;  // max_tokens and the rule are not a task's affair
+  std::vector<Turn> turns;  // a task sets neither max_tokens nor the rule
   bool placed = true;       // whether every question found its depth
 };
 
