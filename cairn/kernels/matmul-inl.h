@@ -104,21 +104,31 @@ struct Q8_0 {
   }
 };
 
-struct Q4_0 {
-  static constexpr WeightFormat kFormat = WeightFormat::kQ4_0;
-  static constexpr std::uint32_t kZeroPoint = 8, kGroupQuads = 8;
-  static constexpr bool kMinimum = false;
+// Q4_0, Q4_1, Q5_0 and Q5_1: nibbles, and some of them fifth bits or a minimum.
+template <WeightFormat kThis, bool kFifth, bool kHasMinimum>
+struct Q45 {
+  static constexpr WeightFormat kFormat = kThis;
+  static constexpr std::uint32_t kZeroPoint = kHasMinimum ? 0 : kFifth ? 16 : 8, kGroupQuads = 8;
+  static constexpr bool kMinimum = kHasMinimum;
 
   static Chunk unpack(const std::uint8_t* panel, std::uint32_t col, std::uint32_t cols, ChunkBuffer& buffer) {
-    constexpr std::size_t kUnitBytes = kPanelRows * 18;
+    constexpr std::size_t kHalves = kPanelRows * (kHasMinimum ? 4 : 2), kNibbles = kQuads / 2 * kQuadBytes;
+    constexpr std::size_t kUnitBytes = kHalves + kNibbles + (kFifth ? kQuadBytes : 0);
     const std::uint8_t* unit = panel + col / 32 * kUnitBytes;
     for (std::uint32_t g = 0; g < cols / 32; ++g, unit += kUnitBytes) {
+      std::uint8_t* codes = buffer.codes + g * kQuads * kQuadBytes;
       unpack_halves(unit, buffer.scales + g * kPanelRows);
-      unpack_nibbles(unit + kPanelRows * 2, buffer.codes + g * kQuads * kQuadBytes);
+      if constexpr (kHasMinimum) unpack_halves(unit + kPanelRows * 2, buffer.minima + g * kPanelRows);
+      unpack_nibbles(unit + kHalves, codes);
+      if constexpr (kFifth) add_fifth_bits(unit + kHalves + kNibbles, codes);
     }
-    return {buffer.codes, kQuads * kQuadBytes, buffer.scales, nullptr, cols};
+    return {buffer.codes, kQuads * kQuadBytes, buffer.scales, buffer.minima, cols};
   }
 };
+using Q4_0 = Q45<WeightFormat::kQ4_0, false, false>;
+using Q4_1 = Q45<WeightFormat::kQ4_1, false, true>;
+using Q5_0 = Q45<WeightFormat::kQ5_0, true, false>;
+using Q5_1 = Q45<WeightFormat::kQ5_1, true, true>;
 
 // Q4_K and Q5_K share everything but the fifth bits.
 template <bool Fifth>
@@ -259,6 +269,9 @@ void matmul_panels(const MatmulArgs& args) {
   switch (args.weights.format) {
     case WeightFormat::kQ8_0: return matmul_format<Dot, Q8_0>(args);
     case WeightFormat::kQ4_0: return matmul_format<Dot, Q4_0>(args);
+    case WeightFormat::kQ4_1: return matmul_format<Dot, Q4_1>(args);
+    case WeightFormat::kQ5_0: return matmul_format<Dot, Q5_0>(args);
+    case WeightFormat::kQ5_1: return matmul_format<Dot, Q5_1>(args);
     case WeightFormat::kQ4_K: return matmul_format<Dot, Q4_K>(args);
     case WeightFormat::kQ5_K: return matmul_format<Dot, Q5_K>(args);
     case WeightFormat::kQ6_K: return matmul_format<Dot, Q6_K>(args);

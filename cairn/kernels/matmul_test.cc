@@ -90,9 +90,10 @@ TEST_P(Matmul, RowsDoNotDependOnTheirCompany) {
 INSTANTIATE_TEST_SUITE_P(Formats, Matmul, ::testing::ValuesIn(quantised_formats()),
                          [](const auto& format) { return std::string(weight_format_info(format.param).name); });
 
-// Q8_0 and Q4_0 rows may be as short as 32 columns.
+// Rows of formats in blocks of 32 may be as short as 32 columns.
 TEST(MatmulShapes, ShortRows) {
-  for (const WeightFormat format : {WeightFormat::kQ8_0, WeightFormat::kQ4_0}) {
+  for (const WeightFormat format : quantised_formats()) {
+    if (weight_format_info(format).block_values > 32) continue;
     for (const std::uint32_t cols : {32u, 64u, 288u}) {
       const Panels panels = pack(format, random_matrix(format, 20, cols, 6), 20, cols);
       const auto x = random_floats(7 * cols, 7);
@@ -122,6 +123,7 @@ TEST(Quantise, EverySetAgreesOnHostileValues) {
     EXPECT_EQ(got.codes, expected.codes) << set->name;
     EXPECT_EQ(got.biases, expected.biases) << set->name;
     EXPECT_EQ(std::memcmp(got.scales.data(), expected.scales.data(), got.scales.size() * 4), 0) << set->name;
+    EXPECT_EQ(std::memcmp(got.sums.data(), expected.sums.data(), got.sums.size() * 4), 0) << set->name;
   }
 }
 

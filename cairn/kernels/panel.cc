@@ -8,7 +8,8 @@
 namespace cairn {
 namespace {
 
-constexpr std::uint32_t kUnit = 256;  // columns of a K-quant block
+constexpr std::uint32_t kUnit = 256;     // columns of a K-quant block
+constexpr std::uint16_t kSign = 0x8000;  // minima are subtracted; the formats that add theirs change its sign
 
 // One row's unit taken apart: codes by column, and what scales them.
 struct RowUnit {
@@ -44,6 +45,32 @@ void split_q4_0(const std::uint8_t* block, RowUnit& unit) {
     unit.codes[k] = block[2 + k] & 15;
     unit.codes[k + 16] = block[2 + k] >> 4;
   }
+}
+
+void split_q4_1(const std::uint8_t* block, RowUnit& unit) {
+  split_q4_0(block + 2, unit);
+  unit.d = load_u16(block);
+  unit.dmin = load_u16(block + 2) ^ kSign;
+}
+
+// `fifth`: four bytes, then nibbles.
+void split_five_bits(const std::uint8_t* fifth, RowUnit& unit) {
+  for (int k = 0; k < 32; ++k) {
+    const int low = (fifth[4 + k % 16] >> (k / 16 * 4)) & 15;
+    const int bit = (fifth[k / 8] >> (k % 8)) & 1;
+    unit.codes[k] = static_cast<std::uint8_t>(low | (bit << 4));
+  }
+}
+
+void split_q5_0(const std::uint8_t* block, RowUnit& unit) {
+  unit.d = load_u16(block);
+  split_five_bits(block + 2, unit);
+}
+
+void split_q5_1(const std::uint8_t* block, RowUnit& unit) {
+  unit.d = load_u16(block);
+  unit.dmin = load_u16(block + 2) ^ kSign;
+  split_five_bits(block + 4, unit);
 }
 
 void split_q4_k(const std::uint8_t* block, RowUnit& unit) {
@@ -139,39 +166,64 @@ struct Writer {
   }
 };
 
-void write_unit(WeightFormat format, const RowUnit& unit, Writer w) {
-  w.f16(unit.d);
-  switch (format) {
-    case WeightFormat::kQ8_0: w.codes(unit.codes); return;
-    case WeightFormat::kQ4_0: w.nibbles(unit.codes); return;
-    case WeightFormat::kQ6_K: w.bytes(unit.scales, 16); break;
-    default:
-      w.f16(unit.dmin);
-      w.bytes(unit.scales, 8);
-      w.bytes(unit.mins, 8);
-  }
-  for (std::uint32_t g = 0; g < 8; ++g) w.nibbles(unit.codes + g * 32);
-  for (std::uint32_t g = 0; g < 8; ++g) {
-    if (format == WeightFormat::kQ5_K) w.fifth_bits(unit.codes + g * 32);
-    if (format == WeightFormat::kQ6_K) w.upper_bits(unit.codes + g * 32);
-  }
-}
-
 using Split = void (*)(const std::uint8_t* block, RowUnit& unit);
 
+enum class Above : std::uint8_t { kNothing, kFifthBits, kUpperBits };  // the nibbles
+
+// A unit of a format and what it holds, in this order: d, minimum, scales, minima, codes.
 struct Entry {
   WeightFormat format;
   PanelFormat panel;
   Split split;
+  bool minimum = false;
+  std::uint32_t scales = 0, minima = 0;  // of groups: factors of d and of the minimum
+  bool bytes = false;                    // codes are bytes instead of nibbles
+  Above above = Above::kNothing;
 };
+
+void write_unit(const Entry& entry, const RowUnit& unit, Writer w) {
+  w.f16(unit.d);
+  if (entry.minimum) w.f16(unit.dmin);
+  w.bytes(unit.scales, entry.scales);
+  w.bytes(unit.mins, entry.minima);
+  for (std::uint32_t col = 0; col < entry.panel.unit_cols; col += kGroupValues) {
+    entry.bytes ? w.codes(unit.codes + col) : w.nibbles(unit.codes + col);
+  }
+  for (std::uint32_t col = 0; col < entry.panel.unit_cols; col += kGroupValues) {
+    if (entry.above == Above::kFifthBits) w.fifth_bits(unit.codes + col);
+    if (entry.above == Above::kUpperBits) w.upper_bits(unit.codes + col);
+  }
+}
 
 constexpr std::uint32_t kK = kPanelRows;
 constexpr Entry kEntries[] = {
-    {WeightFormat::kQ8_0, {32, kK * 34, 32, 128, false}, split_q8_0},
-    {WeightFormat::kQ4_0, {32, kK * 18, 32, 8, false}, split_q4_0},
-    {WeightFormat::kQ4_K, {256, kK*(4 + 16 + 128), 32, 0, true}, split_q4_k},
-    {WeightFormat::kQ5_K, {256, kK*(4 + 16 + 160), 32, 0, true}, split_q5_k},
-    {WeightFormat::kQ6_K, {256, kK*(2 + 16 + 192), 16, 32, false}, split_q6_k},
+    {.format = WeightFormat::kQ8_0, .panel = {32, kK * 34}, .split = split_q8_0, .bytes = true},
+    {.format = WeightFormat::kQ4_0, .panel = {32, kK * 18}, .split = split_q4_0},
+    {.format = WeightFormat::kQ4_1, .panel = {32, kK * 20}, .split = split_q4_1, .minimum = true},
+    {.format = WeightFormat::kQ5_0, .panel = {32, kK * 22}, .split = split_q5_0, .above = Above::kFifthBits},
+    {.format = WeightFormat::kQ5_1,
+     .panel = {32, kK * 24},
+     .split = split_q5_1,
+     .minimum = true,
+     .above = Above::kFifthBits},
+    {.format = WeightFormat::kQ4_K,
+     .panel = {256, kK*(4 + 16 + 128)},
+     .split = split_q4_k,
+     .minimum = true,
+     .scales = 8,
+     .minima = 8},
+    {.format = WeightFormat::kQ5_K,
+     .panel = {256, kK*(4 + 16 + 160)},
+     .split = split_q5_k,
+     .minimum = true,
+     .scales = 8,
+     .minima = 8,
+     .above = Above::kFifthBits},
+    {.format = WeightFormat::kQ6_K,
+     .panel = {256, kK*(2 + 16 + 192)},
+     .split = split_q6_k,
+     .scales = 16,
+     .above = Above::kUpperBits},
 };
 
 const Entry* find_entry(WeightFormat format) {
@@ -203,7 +255,7 @@ void pack_panel(WeightFormat format, const std::byte* matrix, std::uint32_t rows
     const std::byte* row = matrix + std::size_t{first + lane} * units * block_bytes;
     for (std::uint32_t u = 0; u < units; ++u) {
       if (first + lane < rows) entry.split(reinterpret_cast<const std::uint8_t*>(row + u * block_bytes), unit);
-      write_unit(format, unit, Writer{out + std::size_t{u} * entry.panel.unit_bytes, lane});
+      write_unit(entry, unit, Writer{out + std::size_t{u} * entry.panel.unit_bytes, lane});
     }
   }
 }

@@ -5,8 +5,11 @@
 // A panel is 16 rows; it is a run of units along the columns; a unit holds, for 16 rows each:
 //   Q8_0 (32 columns)   f16 d | codes + 128, 8 quads
 //   Q4_0 (32 columns)   f16 d | nibbles, 4 quad pairs
+//   Q5_0 (32 columns)   as Q4_0 | fifth bits, bit q of a byte belonging to quad q
+//   Q4_1 (32 columns)   f16 d | f16 -m | nibbles
+//   Q5_1 (32 columns)   as Q4_1 | fifth bits
 //   Q4_K (256 columns)  f16 d | f16 dmin | 8 x u8 scale | 8 x u8 min | 8 x nibbles
-//   Q5_K (256 columns)  as Q4_K | 8 x fifth bits, bit q of a byte belonging to quad q
+//   Q5_K (256 columns)  as Q4_K | 8 x fifth bits
 //   Q6_K (256 columns)  f16 d | 16 x i8 scale | 8 x nibbles | 8 x 2 vectors of upper bits
 // A quad is 4 consecutive columns of 16 rows, [16, 4] bytes: what one VNNI instruction eats. In a byte of nibbles the
 // low half belongs to quad i and the high half to quad i + 4 of the same 32 columns.
@@ -26,9 +29,6 @@ inline constexpr std::uint32_t kChunkCols = 256;           // what kernels unpac
 struct PanelFormat {
   std::uint32_t unit_cols;
   std::uint32_t unit_bytes;  // of 16 rows
-  std::uint32_t group_cols;  // columns per scale: 32, or 16 for Q6_K
-  std::uint32_t zero_point;  // stored code - zero_point = signed code
-  bool has_minimum;
 };
 
 // nullptr when the format is not quantised (F32, F16, BF16).

@@ -27,7 +27,8 @@ inline std::vector<std::byte> random_matrix(WeightFormat format, std::uint32_t r
   const std::size_t blocks = std::size_t{rows} * (cols / info.block_values);
   std::vector<std::byte> bytes = random_bytes(blocks * info.block_bytes, seed);
   const std::size_t scale_at = format == WeightFormat::kQ6_K ? 208 : 0;
-  const bool two = format == WeightFormat::kQ4_K || format == WeightFormat::kQ5_K;
+  const bool two = format == WeightFormat::kQ4_1 || format == WeightFormat::kQ5_1 || format == WeightFormat::kQ4_K ||
+                   format == WeightFormat::kQ5_K;
   for (std::size_t b = 0; b < blocks; ++b) {
     std::byte* block = bytes.data() + b * info.block_bytes;
     const std::uint16_t d = f32_to_f16(0.01f + 0.001f * static_cast<float>(b % 17));

@@ -54,14 +54,15 @@ struct VnniDot {
   // -zero_point times the sum of a group's codes, which is what stored codes add to the true product.
   template <class Format>
   static __m512i bias(const std::int32_t* biases, std::uint32_t rows) {
-    static_assert(Format::kZeroPoint == 128 || Format::kZeroPoint == 32 || Format::kZeroPoint == 8 ||
-                  Format::kZeroPoint == 0);
+    static_assert(Format::kZeroPoint == 128 || Format::kZeroPoint == 32 || Format::kZeroPoint == 16 ||
+                  Format::kZeroPoint == 8 || Format::kZeroPoint == 0);
     if constexpr (Format::kZeroPoint == 0) {
       return _mm512_setzero_si512();
     } else {
       __m512i total = _mm512_set1_epi32(biases[0]);
       if constexpr (Format::kGroupQuads == 8) total = _mm512_add_epi32(total, _mm512_set1_epi32(biases[rows]));
       if constexpr (Format::kZeroPoint == 32) total = _mm512_srai_epi32(total, 2);
+      if constexpr (Format::kZeroPoint == 16) total = _mm512_srai_epi32(total, 3);
       if constexpr (Format::kZeroPoint == 8) total = _mm512_srai_epi32(total, 4);
       return total;
     }

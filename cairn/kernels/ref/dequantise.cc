@@ -14,6 +14,9 @@ constexpr WeightFormatInfo kFormats[] = {
     {.format = WeightFormat::kF32, .name = "F32", .block_values = 1, .block_bytes = 4},
     {.format = WeightFormat::kF16, .name = "F16", .block_values = 1, .block_bytes = 2},
     {.format = WeightFormat::kQ4_0, .name = "Q4_0", .block_values = 32, .block_bytes = 18},
+    {.format = WeightFormat::kQ4_1, .name = "Q4_1", .block_values = 32, .block_bytes = 20},
+    {.format = WeightFormat::kQ5_0, .name = "Q5_0", .block_values = 32, .block_bytes = 22},
+    {.format = WeightFormat::kQ5_1, .name = "Q5_1", .block_values = 32, .block_bytes = 24},
     {.format = WeightFormat::kQ8_0, .name = "Q8_0", .block_values = 32, .block_bytes = 34},
     {.format = WeightFormat::kQ4_K, .name = "Q4_K", .block_values = 256, .block_bytes = 144},
     {.format = WeightFormat::kQ5_K, .name = "Q5_K", .block_values = 256, .block_bytes = 176},
@@ -42,6 +45,36 @@ void expand_q4_0(const std::byte* block, float* out) {
     out[i] = d * static_cast<float>((u8(quants, i) & 15) - 8);
     out[i + 16] = d * static_cast<float>((u8(quants, i) >> 4) - 8);
   }
+}
+
+// As Q4_0, but not offset, with a minimum: d f16, m f16, nibbles.
+void expand_q4_1(const std::byte* block, float* out) {
+  const float d = f16_to_f32(u16(block));
+  const float m = f16_to_f32(u16(block + 2));
+  const std::byte* quants = block + 4;
+  for (int i = 0; i < 16; ++i) {
+    out[i] = d * static_cast<float>(u8(quants, i) & 15) + m;
+    out[i + 16] = d * static_cast<float>(u8(quants, i) >> 4) + m;
+  }
+}
+
+// Value i of 32 whose low bits are nibbles as in Q4_0 and whose fifth bit is bit i of the four bytes before them.
+int five_bits(const std::byte* fifth, int i) {
+  const int low = (u8(fifth + 4, i % 16) >> (i / 16 * 4)) & 15;
+  return low | (((u8(fifth, i / 8) >> (i % 8)) & 1) << 4);
+}
+
+// d f16, fifth bits, nibbles; offset by 16.
+void expand_q5_0(const std::byte* block, float* out) {
+  const float d = f16_to_f32(u16(block));
+  for (int i = 0; i < 32; ++i) out[i] = d * static_cast<float>(five_bits(block + 2, i) - 16);
+}
+
+// d f16, m f16, fifth bits, nibbles.
+void expand_q5_1(const std::byte* block, float* out) {
+  const float d = f16_to_f32(u16(block));
+  const float m = f16_to_f32(u16(block + 2));
+  for (int i = 0; i < 32; ++i) out[i] = d * static_cast<float>(five_bits(block + 4, i)) + m;
 }
 
 // d f16, then 32 signed bytes.
@@ -111,6 +144,9 @@ void expand_block(WeightFormat format, const std::byte* block, float* out) {
     case WeightFormat::kF16: *out = f16_to_f32(u16(block)); return;
     case WeightFormat::kBF16: *out = bf16_to_f32(u16(block)); return;
     case WeightFormat::kQ4_0: expand_q4_0(block, out); return;
+    case WeightFormat::kQ4_1: expand_q4_1(block, out); return;
+    case WeightFormat::kQ5_0: expand_q5_0(block, out); return;
+    case WeightFormat::kQ5_1: expand_q5_1(block, out); return;
     case WeightFormat::kQ8_0: expand_q8_0(block, out); return;
     case WeightFormat::kQ4_K: expand_q45_k(block, nullptr, block + 16, out); return;
     case WeightFormat::kQ5_K: expand_q45_k(block, block + 16, block + 48, out); return;

@@ -6,7 +6,9 @@ Usage: python dequantise_golden.py > dequantise_golden.inc
 import gguf
 import numpy as np
 
-HALVES = {"Q4_0": (0,), "Q8_0": (0,), "Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,)}  # offsets of the f16 scales
+# Offsets of the f16 scales.
+HALVES = {"Q4_0": (0,), "Q4_1": (0, 2), "Q5_0": (0,), "Q5_1": (0, 2), "Q8_0": (0,), "Q4_K": (0, 2), "Q5_K": (0, 2),
+          "Q6_K": (208,)}
 
 print("// SPDX-License-Identifier: Apache-2.0")
 print("// Written by dequantise_golden.py: block bytes, then the bits of the f32 values that they stand for.")
