@@ -165,8 +165,8 @@ TEST(ModelConfig, TensorsMustMatchTheMetadata) {
       ErrorCode::kCorrupt, "'blk.0.ffn_up.weight' has shape [64, 32], but the metadata asks for [32, 64]");
   expect_refusal([](GgufBuilder& b) { named(b, "blk.1.ffn_norm.weight").dims[0] = 31; }, ErrorCode::kCorrupt,
                  "has shape [31], but the metadata asks for [32]");
-  expect_refusal([](GgufBuilder& b) { named(b, "blk.1.attn_q.weight").type = 3; }, ErrorCode::kUnsupported,
-                 "'blk.1.attn_q.weight' has type Q4_1 (3)");
+  expect_refusal([](GgufBuilder& b) { named(b, "blk.1.attn_q.weight").type = 9; }, ErrorCode::kUnsupported,
+                 "'blk.1.attn_q.weight' has type Q8_1 (9)");
   expect_refusal([](GgufBuilder& b) { named(b, "blk.1.attn_norm.weight").type = 8; }, ErrorCode::kUnsupported,
                  "norms and biases must be F32, F16 or BF16");
   expect_refusal(with("llama.block_count", 3u), ErrorCode::kNotFound, "'blk.2.attn_norm.weight'");

@@ -126,6 +126,8 @@ TEST(GgufParse, TensorShapes) {
   expect_error(GgufBuilder().tensor(tensor({large, large - 1})).build(), ErrorCode::kCorrupt, "too large");
   expect_error(GgufBuilder().tensor(tensor({UINT64_MAX, 1, 1, 2}, 77)).build(), ErrorCode::kCorrupt, "too large");
   expect_error(GgufBuilder().tensor(tensor({33}, 8, 64)).build(), ErrorCode::kCorrupt, "not a multiple of 32");
+  expect_error(GgufBuilder().tensor(tensor({96, 8}, 12, 1024)).build(), ErrorCode::kCorrupt,
+               "tensor 't' of type Q4_K has rows of 96 values, not a multiple of 256");
   expect_error(GgufBuilder().tensor(tensor({5})).build(), ErrorCode::kCorrupt, "beyond the end of the file");
   EXPECT_TRUE(GgufFile::parse(GgufBuilder().tensor(tensor({2, 1, 2, 1})).build()));
 }
