@@ -50,7 +50,8 @@ class Pages {
   static Result<std::unique_ptr<Pages>> make(const Options& options, const Codec& codec) {
     auto made = std::make_unique<Pages>();
     Pages& pages = *made;
-    pages.formats_ = {PageFormat{&codec, options.shape, Side::kKey}, PageFormat{&codec, options.shape, Side::kValue}};
+    pages.formats_ = {PageFormat{&codec, options.shape, PageSlot::kKeys},
+                      PageFormat{&codec, options.shape, PageSlot::kValues}};
     pages.key_bytes_ = codec.page_bytes(pages.formats_[0]);
     pages.value_bytes_ = codec.page_bytes(pages.formats_[1]);
     const std::uint32_t blocks = (options.depth + kBlockTokens - 1) / kBlockTokens;
@@ -184,8 +185,8 @@ double median_ratio(const std::vector<double>& values, const std::vector<double>
 }
 
 Json subject_json(const Options& options, const Subject& subject, const Subject* yardstick) {
-  const PageFormat keys = {subject.codec, options.shape, Side::kKey},
-                   values = {subject.codec, options.shape, Side::kValue};
+  const PageFormat keys = {subject.codec, options.shape, PageSlot::kKeys},
+                   values = {subject.codec, options.shape, PageSlot::kValues};
   std::vector<double> attend_ms = subject.attend_s;
   for (double& value : attend_ms) value *= 1000;
   Json json = {{"codec", subject.codec->name},

@@ -22,8 +22,8 @@ void run(std::span<const std::byte> bytes) {
     return;
   }
   for (std::uint32_t layer = 0; layer < books->layers(); ++layer) {
-    for (const Side side : {Side::kKey, Side::kValue}) {
-      const std::vector<std::byte> copy(books->table(layer, side), books->table(layer, side) + books->table_bytes());
+    for (const PageSlot slot : kPageSlots) {
+      const std::vector<std::byte> copy(books->table(layer, slot), books->table(layer, slot) + books->table_bytes());
       CAIRN_CHECK(!copy.empty());
     }
   }

@@ -16,9 +16,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const Codec& codec = table[data[0] % table.size()];
   constexpr std::uint32_t kDims[] = {8, 16, 24, 64, 80, 128};
   const PageShape shape{.kv_heads = 1 + data[1] % 3u, .head_dim = kDims[data[1] / 3 % 6]};
-  const Side side = data[2] % 2 == 0 ? Side::kKey : Side::kValue;
+  const PageSlot slot = data[2] % 2 == 0 ? PageSlot::kKeys : PageSlot::kValues;
   const std::uint32_t head = data[2] / 2 % shape.kv_heads, rows = 1 + data[3] % 6u;
-  const PageFormat format = testing::test_format(codec, shape, side);
+  const PageFormat format = testing::test_format(codec, shape, slot);
   testing::PageMemory page(codec.page_bytes(format));
   std::memcpy(page.data(), data + 4, std::min(size - 4, page.size()));
 
@@ -27,7 +27,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::vector<float> q(rows * shape.head_dim, 0.3f), p(rows * kBlockTokens, 0.01f), correction(rows, 1.0f);
   std::vector<float> scores(rows * kBlockTokens), acc(rows * shape.head_dim);
   const PrefetchHint part = codec.head_part(format, page.data(), head);
-  if (side == Side::kKey) {
+  if (slot == PageSlot::kKeys) {
     codec.scores(format, page.data(), head, q.data(), rows, part, scores.data());
   } else {
     codec.accumulate(format, page.data(), head, p.data(), correction.data(), rows, kBlockTokens, part, acc.data());

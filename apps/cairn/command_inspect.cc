@@ -66,8 +66,8 @@ Json kv_report(const ModelConfig& config) {
   const PageShape shape{.kv_heads = config.kv_heads, .head_dim = config.head_dim};
   for (const Codec& codec : codec_table()) {
     std::size_t block_bytes = 0;
-    for (const Side side : {Side::kKey, Side::kValue}) {
-      block_bytes += config.layers * codec.page_bytes({.codec = &codec, .shape = shape, .side = side});
+    for (const PageSlot slot : kPageSlots) {
+      block_bytes += config.layers * codec.page_bytes({.codec = &codec, .shape = shape, .slot = slot});
     }
     report[std::string(codec.name)] = static_cast<double>(block_bytes) / kBlockTokens;
   }

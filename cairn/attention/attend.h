@@ -88,7 +88,7 @@ struct AttendRows {
   const PageView& page(std::size_t p) const { return p < pages.size() ? pages[p] : more_pages[p - pages.size()]; }
 };
 
-// Which sides of a layer lie in the basis of codecs with `hadamard`.
+// Which of the K and V of a layer lie in the basis of codecs with `hadamard`.
 struct LayerBasis {
   bool hadamard_keys = false;
   bool hadamard_values = false;

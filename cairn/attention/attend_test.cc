@@ -33,7 +33,7 @@ struct Keys {
        std::vector<std::int32_t> token_positions)
       : shape(page_shape),
         positions(std::move(token_positions)),
-        formats{PageFormat{&codec, shape, Side::kKey}, PageFormat{&codec, shape, Side::kValue}} {
+        formats{PageFormat{&codec, shape, PageSlot::kKeys}, PageFormat{&codec, shape, PageSlot::kValues}} {
     const std::size_t width = shape.values_per_token();
     k = random_floats(positions.size() * width, 1);
     v = random_floats(positions.size() * width, 2);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Memory for pages under a hard byte budget. Bytes are reserved first and turned into pages afterwards, so the budget
 // is never exceeded, not even for a moment, and a page that was reserved can always be had. Then the pages of one block
-// by name (PageSlot, BlockPages), as they travel between sequences, the prefix index and stores.
+// by name (BlockPages), as they travel between sequences, the prefix index and stores.
 //
 // Page sizes are declared at creation. Each size has its own range of address space, so pages of one size never
 // fragment the space of another. A range is cut into slabs, the fewest pages that fill whole pages of the system;
@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "cairn/base/result.h"
+#include "cairn/block/shape.h"
 
 namespace cairn {
 
@@ -167,28 +168,19 @@ class PagePool {
   std::size_t resident_ = 0;  // of resident slabs
 };
 
-// What a page of a layer holds. Part of the stored record: a name keeps its number.
-enum class PageSlot : std::uint8_t { kKeys = 0, kValues = 1 };
-inline constexpr std::size_t kPageSlots = 2;
-
 // The pages of one block, by name: what travels between a sequence, the prefix index and a store. A value: copies share
 // the pages. Layers are those that have pages of their own, in order.
 class BlockPages {
  public:
   BlockPages() = default;
-  explicit BlockPages(std::size_t layers) : pages_(layers * kPageSlots) {}
+  explicit BlockPages(std::size_t layers) : pages_(layers * kPageSlots.size()) {}
 
-  PageRef& page(std::size_t layer, PageSlot slot) { return pages_[index(layer, slot)]; }
-  const PageRef& page(std::size_t layer, PageSlot slot) const { return pages_[index(layer, slot)]; }
-  std::size_t layers() const { return pages_.size() / kPageSlots; }
+  PageRef& page(std::size_t layer, PageSlot slot) { return pages_[LayerSlot{layer, slot}.index()]; }
+  const PageRef& page(std::size_t layer, PageSlot slot) const { return pages_[LayerSlot{layer, slot}.index()]; }
+  std::size_t layers() const { return pages_.size() / kPageSlots.size(); }
   bool empty() const { return pages_.empty(); }
-  std::span<const PageRef> all() const { return pages_; }
-  bool operator==(const BlockPages&) const = default;  // the same pages
-
-  // Where a page lies in any list of a block's pages: layer by layer, slots in the order of their numbers.
-  static constexpr std::size_t index(std::size_t layer, PageSlot slot) {
-    return layer * kPageSlots + static_cast<std::size_t>(slot);
-  }
+  std::span<const PageRef> all() const { return pages_; }  // in the order of LayerSlot
+  bool operator==(const BlockPages&) const = default;      // the same pages
 
  private:
   std::vector<PageRef> pages_;

@@ -27,6 +27,24 @@ bool all_zero(const PageRef& page) {
   return std::all_of(page.data(), page.data() + page.bytes(), [](std::byte b) { return b == std::byte{0}; });
 }
 
+TEST(BlockPages, LieLayerByLayerInTheOrderOfTheirSlots) {
+  const std::size_t sizes[] = {64};
+  const auto pool = PagePool::create(4 * 64, sizes);
+  ASSERT_TRUE(pool);
+  auto room = (*pool)->reserve(4 * 64);
+  BlockPages pages(2);
+  for (std::uint32_t i = 0; i < 4; ++i) {
+    const LayerSlot at = LayerSlot::at(i);
+    EXPECT_EQ(at.index(), i);
+    pages.page(at.layer, at.slot) = room->take(64, i);
+  }
+  EXPECT_EQ(pages.layers(), 2u);
+  EXPECT_EQ(pages.page(0, PageSlot::kKeys).form(), 0u);
+  EXPECT_EQ(pages.page(0, PageSlot::kValues).form(), 1u);
+  EXPECT_EQ(pages.page(1, PageSlot::kKeys).form(), 2u);
+  EXPECT_EQ(pages.all()[3], pages.page(1, PageSlot::kValues));
+}
+
 TEST(PagePool, RefusesWhatMakesNoSense) {
   EXPECT_EQ(PagePool::create(kPage, std::array<std::size_t, 1>{0}).error().code, ErrorCode::kInvalidArgument);
   EXPECT_EQ(PagePool::create(kPage, std::array<std::size_t, 1>{kPage + 1}).error().code, ErrorCode::kOutOfBudget);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// A block: how many tokens it has, the shapes that pages, codecs and attention agree on, and where prompts are cut so
-// that blocks come out whole.
+// A block: how many tokens it has, the shapes and slots that pages, codecs and attention agree on, and where prompts
+// are cut so that blocks come out whole.
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -21,8 +22,23 @@ struct PageShape {
   bool operator==(const PageShape&) const = default;
 };
 
-// Which half of the cache a page belongs to; the two have different layouts (see codec.h).
-enum class Side : std::uint8_t { kKey = 0, kValue = 1 };
+// What a page of a layer holds; keys and values have different layouts (see codec.h). Part of stored records: a name
+// keeps its number.
+enum class PageSlot : std::uint8_t { kKeys = 0, kValues = 1 };
+inline constexpr std::array kPageSlots = {PageSlot::kKeys, PageSlot::kValues};  // in the order of their numbers
+
+// One slot of one layer, and its place in any flat list that has something for each: layer by layer, slots in the order
+// of their numbers.
+struct LayerSlot {
+  std::size_t layer = 0;
+  PageSlot slot = PageSlot::kKeys;
+
+  constexpr std::size_t index() const { return layer * kPageSlots.size() + static_cast<std::size_t>(slot); }
+  static constexpr LayerSlot at(std::size_t index) {
+    return {index / kPageSlots.size(), kPageSlots[index % kPageSlots.size()]};
+  }
+  bool operator==(const LayerSlot&) const = default;
+};
 
 // At most `max_rows` of the `wanted` tokens that follow `held` ones. A chunk that is not the last ends on a block
 // border where it can, so that what was computed can be shared as it goes. Requires: wanted, max_rows > 0.

@@ -16,8 +16,8 @@ std::vector<LayerForms> tables_of(const KvCacheOptions& options) {
   for (std::uint32_t l = 0; l < options.layers.size(); ++l) {
     const LayerSpec& spec = options.layers[l];
     if (spec.kv_map != l) continue;
-    tables.push_back({spec, SideForms(options.plan, l, Side::kKey, spec.shape),
-                      SideForms(options.plan, l, Side::kValue, spec.shape)});
+    tables.push_back({spec, PageForms(options.plan, l, PageSlot::kKeys, spec.shape),
+                      PageForms(options.plan, l, PageSlot::kValues, spec.shape)});
   }
   return tables;
 }
@@ -38,28 +38,25 @@ std::size_t least_bytes(const std::vector<LayerForms>& tables) {
   return bytes;
 }
 
-constexpr PageSlot kSlots[] = {PageSlot::kKeys, PageSlot::kValues};
-static_assert(std::size(kSlots) == kPageSlots);
-
 constexpr PartMeta kTokensPart{kBlockTokens * sizeof(TokenId), 0};
 
-PartMeta page_part(const SideForms& side, std::uint32_t form) {
-  return {static_cast<std::uint32_t>(side.page_bytes(form)), form};
+PartMeta page_part(const PageForms& forms, std::uint32_t form) {
+  return {static_cast<std::uint32_t>(forms.page_bytes(form)), form};
 }
 
 }  // namespace
 
-SideForms::SideForms(const CodecPlan& plan, std::uint32_t layer, Side side, PageShape shape)
-    : open(open_format(plan.format(layer, side, shape))),
-      closed(plan.format(layer, side, shape)),
+PageForms::PageForms(const CodecPlan& plan, std::uint32_t layer, PageSlot slot, PageShape shape)
+    : open(open_format(plan.format(layer, slot, shape))),
+      closed(plan.format(layer, slot, shape)),
       open_bytes(open.codec->page_bytes(open)),
       closed_bytes(closed.codec->page_bytes(closed)) {}
 
-std::size_t SideForms::page_bytes(std::uint32_t form) const {
+std::size_t PageForms::page_bytes(std::uint32_t form) const {
   return form == kOpenForm ? open_bytes : closed_bytes;
 }
 
-std::size_t SideForms::encoding_bytes() const {
+std::size_t PageForms::encoding_bytes() const {
   return encodes() ? PagePool::occupied_bytes(closed_bytes) : 0;
 }
 
@@ -118,8 +115,8 @@ Result<std::shared_ptr<CacheCore>> CacheCore::create(const KvCacheOptions& optio
   CAIRN_TRY_VOID(check(options));
   std::vector<std::size_t> page_sizes;
   for (const LayerForms& layer : tables_of(options)) {
-    for (const SideForms* side : {&layer.keys, &layer.values}) {
-      page_sizes.insert(page_sizes.end(), {side->open_bytes, side->closed_bytes});
+    for (const PageForms* forms : {&layer.keys, &layer.values}) {
+      page_sizes.insert(page_sizes.end(), {forms->open_bytes, forms->closed_bytes});
     }
   }
   CAIRN_TRY(auto pool, PagePool::create(options.budget_bytes, page_sizes));
@@ -146,7 +143,7 @@ Result<Reservation> CacheCore::make_room(std::size_t bytes) {
 std::size_t closed_record_bytes(const CacheCore& core, bool encrypted) {
   std::vector<PartMeta> parts = {kTokensPart};
   for (const LayerForms& layer : core.tables) {
-    for (const PageSlot slot : kSlots) parts.push_back(page_part(layer.side(slot), kClosedForm));
+    for (const PageSlot slot : kPageSlots) parts.push_back(page_part(layer.of(slot), kClosedForm));
   }
   return BlockRecord::bytes_for(parts, encrypted);
 }
@@ -154,10 +151,10 @@ std::size_t closed_record_bytes(const CacheCore& core, bool encrypted) {
 bool has_parts_of(const CacheCore& core, const BlockMeta& meta) {
   if (meta.parts.size() != parts_before(core.tables.size()) || meta.parts[0] != kTokensPart) return false;
   for (std::size_t t = 0; t < core.tables.size(); ++t) {
-    for (const PageSlot slot : kSlots) {
+    for (const PageSlot slot : kPageSlots) {
       const PartMeta& part = meta.parts[part_of_page(t, slot)];
       const bool known = part.tag == kClosedForm || part.tag == kOpenForm;
-      if (!known || part != page_part(core.tables[t].side(slot), part.tag)) return false;
+      if (!known || part != page_part(core.tables[t].of(slot), part.tag)) return false;
     }
   }
   return true;
@@ -176,9 +173,9 @@ void write_behind(const CacheCore& core, const SealedBlock& block, std::uint32_t
   meta.parts.push_back(kTokensPart);
   std::vector<std::span<const std::byte>> contents = {std::as_bytes(std::span(block.tokens))};
   for (std::size_t t = 0; t < core.tables.size(); ++t) {
-    for (const PageSlot slot : kSlots) {
+    for (const PageSlot slot : kPageSlots) {
       const PageRef& page = block.pages.page(t, slot);
-      meta.parts.push_back(page_part(core.tables[t].side(slot), page.form()));
+      meta.parts.push_back(page_part(core.tables[t].of(slot), page.form()));
       contents.emplace_back(page.data(), meta.parts.back().bytes);
     }
   }

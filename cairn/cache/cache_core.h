@@ -36,14 +36,14 @@ struct KvCacheOptions {
 
 namespace cairn::cache {
 
-// Both forms that a block's K or V takes in turn. Immutable.
-struct SideForms {
+// Both forms that a page takes in turn. Immutable.
+struct PageForms {
   PageFormat open;    // while tokens are added, and for ever if nothing is encoded
   PageFormat closed;  // afterwards
   std::size_t open_bytes = 0;
   std::size_t closed_bytes = 0;
 
-  SideForms(const CodecPlan& plan, std::uint32_t layer, Side side, PageShape shape);
+  PageForms(const CodecPlan& plan, std::uint32_t layer, PageSlot slot, PageShape shape);
   bool encodes() const { return closed.codec->encode != nullptr; }
   std::size_t page_bytes(std::uint32_t form) const;  // of PageRef::form
   std::size_t encoding_bytes() const;  // of the budget, for the page that encoding adds; 0 if there is none
@@ -52,10 +52,10 @@ struct SideForms {
 // A layer that has keys and values of its own.
 struct LayerForms {
   LayerSpec spec;
-  SideForms keys;
-  SideForms values;
+  PageForms keys;
+  PageForms values;
 
-  const SideForms& side(PageSlot slot) const { return slot == PageSlot::kKeys ? keys : values; }
+  const PageForms& of(PageSlot slot) const { return slot == PageSlot::kKeys ? keys : values; }
   bool encodes() const { return keys.encodes() || values.encodes(); }
   bool reads_mass() const { return keys.closed.codec->signals.mass || values.closed.codec->signals.mass; }
   std::size_t open_bytes() const;      // of the budget, for an open block
@@ -94,7 +94,7 @@ struct CacheCore {
 
 // Of the page of a layer with keys and values of its own.
 constexpr std::size_t part_of_page(std::size_t table, PageSlot slot) {
-  return 1 + BlockPages::index(table, slot);
+  return 1 + LayerSlot{table, slot}.index();
 }
 // Those of tables before this one, and the tokens.
 constexpr std::size_t parts_before(std::size_t table) {

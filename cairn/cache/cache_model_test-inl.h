@@ -26,8 +26,8 @@ inline KvCacheOptions make_options(std::size_t blocks, std::size_t index_blocks)
                          .budget_bytes = 0,
                          .index_budget_bytes = 0};
   options.plan.layers.assign(kLayers, {*find_codec("raw_f32"), *find_codec("raw_f16")});
-  const std::size_t pair = cache::SideForms(options.plan, 0, Side::kKey, kShape).open_bytes +
-                           cache::SideForms(options.plan, 0, Side::kValue, kShape).open_bytes;
+  const std::size_t pair = cache::PageForms(options.plan, 0, PageSlot::kKeys, kShape).open_bytes +
+                           cache::PageForms(options.plan, 0, PageSlot::kValues, kShape).open_bytes;
   options.budget_bytes = blocks * kLayers * pair;
   options.index_budget_bytes = index_blocks * (kLayers * pair + 1024);
   return options;
@@ -52,9 +52,9 @@ inline ModelToken model_token(std::span<const ModelToken> before, TokenId id, st
 }
 
 // One row of K or V; small integers, exact in every raw codec.
-inline std::vector<float> model_row(const ModelToken& token, std::uint32_t layer, Side side) {
+inline std::vector<float> model_row(const ModelToken& token, std::uint32_t layer, PageSlot slot) {
   std::vector<float> row(kShape.values_per_token());
-  std::uint64_t state = token.context + 7 * layer + 3 * static_cast<std::uint64_t>(side);
+  std::uint64_t state = token.context + 7 * layer + 3 * static_cast<std::uint64_t>(slot);
   for (float& value : row) {
     state = state * 6364136223846793005u + 1442695040888963407u;
     value = static_cast<float>(static_cast<std::int64_t>(state >> 53) - 1024);
@@ -80,8 +80,8 @@ inline void store_tokens(Pass& pass, std::span<const ModelToken> tokens) {
   for (std::uint32_t l = 0; l < kLayers; ++l) {
     std::vector<float> k, v;
     for (const ModelToken& token : tokens) {
-      std::ranges::copy(model_row(token, l, Side::kKey), std::back_inserter(k));
-      std::ranges::copy(model_row(token, l, Side::kValue), std::back_inserter(v));
+      std::ranges::copy(model_row(token, l, PageSlot::kKeys), std::back_inserter(k));
+      std::ranges::copy(model_row(token, l, PageSlot::kValues), std::back_inserter(v));
     }
     pass.append(l, k.data(), v.data());
   }
@@ -128,10 +128,10 @@ inline std::string difference(const KvCache&, const Sequence& sequence, std::spa
         const std::string where = " of token " + std::to_string(t) + ", layer " + std::to_string(l);
         if (t >= model.size()) return "too many tokens";
         if (view.positions[slot] != model[t].position) return "position" + where;
-        if (!std::ranges::equal(model_row(model[t], l, Side::kKey), std::span(keys).subspan(at, width))) {
+        if (!std::ranges::equal(model_row(model[t], l, PageSlot::kKeys), std::span(keys).subspan(at, width))) {
           return "K" + where;
         }
-        if (!std::ranges::equal(model_row(model[t], l, Side::kValue), std::span(values).subspan(at, width))) {
+        if (!std::ranges::equal(model_row(model[t], l, PageSlot::kValues), std::span(values).subspan(at, width))) {
           return "V" + where;
         }
       }

@@ -45,8 +45,8 @@ void check(const KvCache&, const Ragged& r) {
         const auto at = static_cast<std::ptrdiff_t>(slot * width);
         RC_ASSERT(view.positions[slot] == token.position);
         RC_ASSERT(view.min_position <= token.position && token.position <= view.max_position);
-        RC_ASSERT(std::ranges::equal(model_row(token, l, Side::kKey), std::span(keys).subspan(at, width)));
-        RC_ASSERT(std::ranges::equal(model_row(token, l, Side::kValue), std::span(values).subspan(at, width)));
+        RC_ASSERT(std::ranges::equal(model_row(token, l, PageSlot::kKeys), std::span(keys).subspan(at, width)));
+        RC_ASSERT(std::ranges::equal(model_row(token, l, PageSlot::kValues), std::span(values).subspan(at, width)));
       }
     }
     RC_ASSERT(next == expected.size());

@@ -151,8 +151,8 @@ TEST_F(EncodedCache, BytesAreWhatIsHeld) {
   const CodecPlan& plan = cache_->options().plan;
   std::size_t block = 0;
   for (std::uint32_t l = 0; l < kLayers; ++l) {
-    for (const Side side : {Side::kKey, Side::kValue}) {
-      const PageFormat format = plan.format(l, side, kShape);
+    for (const PageSlot slot : kPageSlots) {
+      const PageFormat format = plan.format(l, slot, kShape);
       block += format.codec->page_bytes(format);
     }
   }

@@ -19,41 +19,41 @@ void set_count(PageView& view, std::uint32_t count) {
   view.max_position = *high;
 }
 
-const PageFormat* format_of(const SideForms& side, const PageRef& page) {
-  return page.form() == kOpenForm ? &side.open : &side.closed;
+const PageFormat* format_of(const PageForms& forms, const PageRef& page) {
+  return page.form() == kOpenForm ? &forms.open : &forms.closed;
 }
 
 struct Job {
-  const SideForms* side;
+  const PageForms* forms;
   const std::byte* open;
   const float* mass;
   PageRef page;
 };
 
-PageRef reopened(const SideForms& side, const PageRef& page, Reservation& room) {
-  PageRef open = room.take(side.open_bytes, kOpenForm);
-  const std::size_t width = side.open.shape.values_per_token();
+PageRef reopened(const PageForms& forms, const PageRef& page, Reservation& room) {
+  PageRef open = room.take(forms.open_bytes, kOpenForm);
+  const std::size_t width = forms.open.shape.values_per_token();
   std::vector<float> rows(kBlockTokens * width);
-  side.closed.codec->decode(side.closed, page.data(), kBlockTokens, rows.data());
+  forms.closed.codec->decode(forms.closed, page.data(), kBlockTokens, rows.data());
   for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
-    side.open.codec->store_token(side.open, open.data(), t, rows.data() + t * width);
+    forms.open.codec->store_token(forms.open, open.data(), t, rows.data() + t * width);
   }
   return open;
 }
 
-// A side that encodes gets its rows in the codec's basis, and notices what no code can stand for.
-void store_row(const SideForms& side, LayerTable::Entry& entry, const PageRef& page, std::uint32_t slot,
+// A page that is encoded gets its rows in the codec's basis, and notices what no code can stand for.
+void store_row(const PageForms& forms, LayerTable::Entry& entry, const PageRef& page, std::uint32_t slot,
                std::span<const float> row) {
   thread_local std::vector<float> transformed;
-  if (side.closed.codec->hadamard) {
+  if (forms.closed.codec->hadamard) {
     transformed.assign(row.begin(), row.end());
-    hadamard_heads(transformed, side.open.shape.head_dim);
+    hadamard_heads(transformed, forms.open.shape.head_dim);
     row = transformed;
   }
-  if (side.encodes() && !fits_f16(row)) {
+  if (forms.encodes() && !fits_f16(row)) {
     std::atomic_ref(entry.unencodable).store(true, std::memory_order_relaxed);
   }
-  side.open.codec->store_token(side.open, page.data(), slot, row.data());
+  forms.open.codec->store_token(forms.open, page.data(), slot, row.data());
 }
 
 }  // namespace
@@ -156,15 +156,15 @@ void LayerTable::encode(std::span<const std::size_t> blocks, Reservation& room, 
     }
     if (forms_->reads_mass()) means[i] = entry.mass.means(forms_->spec.shape.kv_heads);
     const float* mass = means[i].empty() ? nullptr : means[i].data();
-    for (const auto& [side, open] :
+    for (const auto& [forms, open] :
          {std::pair(&forms_->keys, &entry.keys), std::pair(&forms_->values, &entry.values)}) {
-      if (!side->encodes()) continue;
-      jobs.push_back({side, open->data(), mass, room.take(side->closed_bytes, kClosedForm)});
+      if (!forms->encodes()) continue;
+      jobs.push_back({forms, open->data(), mass, room.take(forms->closed_bytes, kClosedForm)});
     }
   }
   pool.run(jobs.size(), [&](std::size_t i, unsigned) {
     const Job& job = jobs[i];
-    job.side->closed.codec->encode(job.side->closed, {job.open, job.mass}, job.page.data());
+    job.forms->closed.codec->encode(job.forms->closed, {job.open, job.mass}, job.page.data());
   });
   auto job = jobs.begin();
   for (const std::size_t block : blocks) {
@@ -176,7 +176,7 @@ void LayerTable::encode(std::span<const std::size_t> blocks, Reservation& room, 
   }
 }
 
-// The pages of a block in their closed form, empty where a side is not encoded.
+// The pages of a block in their closed form, empty where a page is not encoded.
 void LayerTable::close(std::size_t block, PageRef keys, PageRef values) {
   Entry& entry = entries_[block];
   if (keys) entry.open_keys = std::exchange(entry.keys, std::move(keys));
@@ -188,8 +188,8 @@ void LayerTable::close(std::size_t block, PageRef keys, PageRef values) {
 
 void LayerTable::reopen(std::size_t block, Reservation& room) {
   Entry& entry = entries_[block];
-  const auto open = [&](const SideForms& side, const PageRef& page) {
-    return page.form() == kOpenForm ? page : reopened(side, page, room);
+  const auto open = [&](const PageForms& forms, const PageRef& page) {
+    return page.form() == kOpenForm ? page : reopened(forms, page, room);
   };
   replace_pages(block, open(forms_->keys, entry.keys), open(forms_->values, entry.values));
   entry.closed = false;

@@ -163,7 +163,7 @@ bool PendingLoad::accept(const LoadedBlock& block, std::size_t i, Reservation& r
   }
   BlockPages pages(core_.tables.size());
   for (std::size_t t = 0; t < core_.tables.size(); ++t) {
-    for (const PageSlot slot : {PageSlot::kKeys, PageSlot::kValues}) {
+    for (const PageSlot slot : kPageSlots) {
       const PartMeta& part = meta.parts[part_of_page(t, slot)];
       pages.page(t, slot) = room.take(part.bytes, part.tag);
     }
@@ -173,7 +173,7 @@ bool PendingLoad::accept(const LoadedBlock& block, std::size_t i, Reservation& r
 }
 
 bool PendingLoad::fill(std::size_t table, std::size_t i) {
-  for (const PageSlot slot : {PageSlot::kKeys, PageSlot::kValues}) {
+  for (const PageSlot slot : kPageSlots) {
     const std::size_t part = part_of_page(table, slot);
     const std::span<std::byte> page(pages_[i].page(table, slot).data(), blocks_[i].record->meta().parts[part].bytes);
     if (!connector_.store().copy_part(blocks_[i], part, page)) return false;

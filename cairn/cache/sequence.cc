@@ -74,8 +74,9 @@ Status Sequence::reopen_tail(std::size_t tokens) {
   for (const cache::LayerTable& table : state.tables) {
     const cache::LayerTable::Entry& entry = table.entry(table.lower_bound(number));
     const cache::LayerForms& forms = table.forms();
-    for (const auto& [side, page] : {std::pair(&forms.keys, &entry.keys), std::pair(&forms.values, &entry.values)}) {
-      if (page->form() == cache::kClosedForm) bytes += PagePool::occupied_bytes(side->open_bytes);
+    for (const auto& [page_forms, page] :
+         {std::pair(&forms.keys, &entry.keys), std::pair(&forms.values, &entry.values)}) {
+      if (page->form() == cache::kClosedForm) bytes += PagePool::occupied_bytes(page_forms->open_bytes);
     }
     changes = changes || forms.reads_mass();
   }

@@ -38,7 +38,7 @@ std::unexpected<Error> corrupt(std::string message) {
 }
 
 std::uint64_t file_bytes(const Head& head) {
-  return sizeof(Head) + 2 * std::uint64_t{head.layers} * head.table_bytes + sizeof(Digest);
+  return sizeof(Head) + kPageSlots.size() * std::uint64_t{head.layers} * head.table_bytes + sizeof(Digest);
 }
 
 // Empty, or what is wrong.
@@ -77,8 +77,8 @@ Digest digest_of(std::span<const std::byte> before) {
 Result<Codebooks> Codebooks::make(Digest model, std::uint32_t codec_id, PageShape shape,
                                   std::vector<std::vector<std::byte>> tables) {
   const auto refuse = [](const std::string& why) { return fail(ErrorCode::kInvalidArgument, "codebooks: " + why); };
-  if (tables.empty() || tables.size() % 2 != 0) return refuse("each layer needs two tables");
-  if (tables.size() / 2 > kMaxLayers) return refuse("there are too many layers");
+  if (tables.empty() || tables.size() % kPageSlots.size() != 0) return refuse("each layer needs two tables");
+  if (tables.size() / kPageSlots.size() > kMaxLayers) return refuse("there are too many layers");
   const std::size_t size = tables.front().size();
   if (!std::ranges::all_of(tables, [&](const auto& table) { return table.size() == size; })) {
     return refuse("the tables have different sizes");
@@ -119,7 +119,7 @@ Result<Codebooks> Codebooks::parse(std::span<const std::byte> bytes) {
     return corrupt("the codebooks have " + std::to_string(bytes.size()) + " bytes instead of the " +
                    std::to_string(file_bytes(head)) + " that their head announces");
   }
-  std::vector<std::vector<std::byte>> tables(2 * std::size_t{head.layers});
+  std::vector<std::vector<std::byte>> tables(kPageSlots.size() * head.layers);
   auto rest = body.subspan(sizeof head);
   for (auto& table : tables) {
     table.assign(rest.begin(), rest.begin() + head.table_bytes);
@@ -153,8 +153,8 @@ std::vector<std::byte> Codebooks::bytes() const {
   return bytes;
 }
 
-const std::byte* Codebooks::table(std::uint32_t layer, Side side) const {
-  return tables_[2 * std::size_t{layer} + static_cast<std::size_t>(side)].data();
+const std::byte* Codebooks::table(std::uint32_t layer, PageSlot slot) const {
+  return tables_[LayerSlot{layer, slot}.index()].data();
 }
 
 }  // namespace cairn

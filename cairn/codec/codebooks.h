@@ -19,7 +19,7 @@ namespace cairn {
 // Immutable once made; thread-safe.
 class Codebooks {
  public:
-  // `tables`: of layer l and side s at 2 * l + s, of equal sizes. kInvalidArgument when their number, their sizes or
+  // `tables`: in the order of LayerSlot, of equal sizes. kInvalidArgument when their number, their sizes or
   // the shape make no sense.
   static Result<Codebooks> make(Digest model, std::uint32_t codec_id, PageShape shape,
                                 std::vector<std::vector<std::byte>> tables);
@@ -36,9 +36,9 @@ class Codebooks {
   const Digest& model() const { return model_; }  // whose keys and values they were trained on
   std::uint32_t codec_id() const { return codec_id_; }
   PageShape shape() const { return shape_; }
-  std::uint32_t layers() const { return static_cast<std::uint32_t>(tables_.size() / 2); }
+  std::uint32_t layers() const { return static_cast<std::uint32_t>(tables_.size() / kPageSlots.size()); }
   std::size_t table_bytes() const { return tables_.front().size(); }
-  const std::byte* table(std::uint32_t layer, Side side) const;
+  const std::byte* table(std::uint32_t layer, PageSlot slot) const;
   const Digest& digest() const { return digest_; }  // of all of the above
 
  private:

@@ -66,9 +66,9 @@ TEST(Codebooks, ComeBackAsTheyWere) {
   EXPECT_EQ(again->shape(), kShape);
   EXPECT_EQ(again->layers(), 2u);
   EXPECT_EQ(again->table_bytes(), 4u);
-  EXPECT_EQ(again->table(0, Side::kKey)[0], std::byte{0});
-  EXPECT_EQ(again->table(0, Side::kValue)[1], std::byte{17});
-  EXPECT_EQ(again->table(1, Side::kValue)[3], std::byte{51});
+  EXPECT_EQ(again->table(0, PageSlot::kKeys)[0], std::byte{0});
+  EXPECT_EQ(again->table(0, PageSlot::kValues)[1], std::byte{17});
+  EXPECT_EQ(again->table(1, PageSlot::kValues)[3], std::byte{51});
   EXPECT_EQ(again->digest(), books.digest());
   EXPECT_EQ(again->bytes(), books.bytes());
 }

@@ -24,12 +24,12 @@ namespace cairn {
 
 struct Codec;
 
-// All that a page's bytes mean: how the pages of one side at one layer are encoded. A value; `codebook` is not owned.
+// All that a page's bytes mean: how the pages of one slot at one layer are encoded. A value; `codebook` is not owned.
 struct PageFormat {
   const Codec* codec = nullptr;
   PageShape shape;
-  Side side = Side::kKey;
-  const std::byte* codebook = nullptr;  // of this layer and side, for a codec that needs one
+  PageSlot slot = PageSlot::kKeys;
+  const std::byte* codebook = nullptr;  // of this layer and slot, for a codec that needs one
 
   bool operator==(const PageFormat&) const = default;
 };
@@ -66,7 +66,7 @@ struct Codec {
   CodecSignals signals = {};    // that encode reads
   bool needs_codebook = false;  // PageFormat::codebook may not be null
 
-  // Bytes of one table of its codebooks, for one layer and side. Null unless needs_codebook; any bytes will do,
+  // Bytes of one table of its codebooks, for one layer and slot. Null unless needs_codebook; any bytes will do,
   // aligned for floats.
   std::size_t (*codebook_bytes)(PageShape shape) = nullptr;
 

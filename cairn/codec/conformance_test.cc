@@ -52,7 +52,7 @@ double rms(std::span<const float> values) {
 
 class CodecConformance : public ::testing::TestWithParam<Row> {
  protected:
-  PageFormat format(PageShape shape, Side side) { return testing::test_format(*GetParam().codec, shape, side); }
+  PageFormat format(PageShape shape, PageSlot slot) { return testing::test_format(*GetParam().codec, shape, slot); }
 
   // Only pages that take single tokens can be partly full.
   std::vector<std::uint32_t> token_counts() {
@@ -73,8 +73,8 @@ TEST_P(CodecConformance, HasTheHooksOfItsKind) {
 
 TEST_P(CodecConformance, PagesFitTheirAlignment) {
   for (const PageShape shape : kShapes) {
-    for (const Side side : {Side::kKey, Side::kValue}) {
-      const PageFormat page_format = format(shape, side);
+    for (const PageSlot slot : kPageSlots) {
+      const PageFormat page_format = format(shape, slot);
       const std::size_t bytes = GetParam()->page_bytes(page_format);
       EXPECT_EQ(bytes % 64, 0u);
       for (std::uint32_t h = 0; h < shape.kv_heads; ++h) {
@@ -92,8 +92,8 @@ TEST_P(CodecConformance, DecodeReturnsWhatWasStoredWithinTheBound) {
   for (const PageShape shape : kShapes) {
     for (const std::uint32_t tokens : token_counts()) {
       const auto rows = random_floats(tokens * shape.values_per_token(), tokens);
-      for (const Side side : {Side::kKey, Side::kValue}) {
-        const PageFormat page_format = format(shape, side);
+      for (const PageSlot slot : kPageSlots) {
+        const PageFormat page_format = format(shape, slot);
         const PageMemory page = make_page(page_format, rows, tokens);
         auto out = decoded(page_format, page, tokens);
         if (GetParam()->exact) {
@@ -104,7 +104,7 @@ TEST_P(CodecConformance, DecodeReturnsWhatWasStoredWithinTheBound) {
           }
         }
         for (std::size_t i = 0; i < rows.size(); ++i) out[i] -= rows[i];
-        EXPECT_LE(rms(out), GetParam()->bounds.stored * rms(rows)) << shape.head_dim << " " << int(side);
+        EXPECT_LE(rms(out), GetParam()->bounds.stored * rms(rows)) << shape.head_dim << " " << int(slot);
       }
     }
   }
@@ -115,7 +115,7 @@ TEST_P(CodecConformance, AttendingEqualsDecodingThenAttending) {
   for (const PageShape shape : kShapes) {
     const std::uint32_t tokens = token_counts()[1 % token_counts().size()], rows = 3;
     const auto stored = random_floats(tokens * shape.values_per_token(), 1);
-    const PageFormat key_format = format(shape, Side::kKey), value_format = format(shape, Side::kValue);
+    const PageFormat key_format = format(shape, PageSlot::kKeys), value_format = format(shape, PageSlot::kValues);
     const PageMemory keys = make_page(key_format, stored, tokens), values = make_page(value_format, stored, tokens);
     const auto k = decoded(key_format, keys, tokens), v = decoded(value_format, values, tokens);
     const auto q = random_floats(rows * shape.head_dim, 2);
@@ -159,8 +159,8 @@ TEST_P(CodecConformance, AttendingEqualsDecodingThenAttending) {
 TEST_P(CodecConformance, EncodingIsDeterministic) {
   const PageShape shape{2, 64};
   const auto rows = random_floats(64 * shape.values_per_token(), 9);
-  for (const Side side : {Side::kKey, Side::kValue}) {
-    const PageFormat page_format = format(shape, side);
+  for (const PageSlot slot : kPageSlots) {
+    const PageFormat page_format = format(shape, slot);
     EXPECT_EQ(make_page(page_format, rows, 64), make_page(page_format, rows, 64));
   }
 }
@@ -172,8 +172,8 @@ TEST_P(CodecConformance, ConstantAndExtremeChannelsStayFiniteAndClose) {
     for (std::uint32_t t = 0; t < 64; ++t) {
       for (std::uint32_t d = 0; d < 64; ++d) rows[t * 64 + d] = scale * (d % 3 == 0 ? 1.0f : d % 3 == 1 ? -0.5f : 0.0f);
     }
-    for (const Side side : {Side::kKey, Side::kValue}) {
-      const PageFormat page_format = format(shape, side);
+    for (const PageSlot slot : kPageSlots) {
+      const PageFormat page_format = format(shape, slot);
       const PageMemory page = make_page(page_format, rows, 64);
       for (const float value : decoded(page_format, page, 64)) {
         EXPECT_TRUE(std::isfinite(value));
@@ -186,8 +186,8 @@ TEST_P(CodecConformance, ConstantAndExtremeChannelsStayFiniteAndClose) {
 TEST_P(CodecConformance, HostileValuesStayFinite) {
   const PageShape shape{1, 8};
   const std::vector<float> row = {INFINITY, -INFINITY, NAN, 1e38f, -1e38f, 1e-45f, 0.0f, -0.0f};
-  for (const Side side : {Side::kKey, Side::kValue}) {
-    const PageFormat page_format = format(shape, side);
+  for (const PageSlot slot : kPageSlots) {
+    const PageFormat page_format = format(shape, slot);
     for (const float value : decoded(page_format, make_page(page_format, row, 1), 1)) EXPECT_TRUE(std::isfinite(value));
   }
 }
@@ -196,16 +196,16 @@ TEST_P(CodecConformance, HostileValuesStayFinite) {
 TEST_P(CodecConformance, AnyBytesAreAPage) {
   const PageShape shape{2, 24};
   std::mt19937 bits(7);
-  for (const Side side : {Side::kKey, Side::kValue}) {
-    const PageFormat page_format = format(shape, side);
+  for (const PageSlot slot : kPageSlots) {
+    const PageFormat page_format = format(shape, slot);
     for (int round = 0; round < 50; ++round) {
       PageMemory page(GetParam()->page_bytes(page_format));
       for (std::size_t i = 0; i < page.size(); ++i) page.data()[i] = static_cast<std::byte>(bits());
       decoded(page_format, page, 64);
       const std::vector<float> q(4 * shape.head_dim, 1.0f), p(4 * kBlockTokens, 0.5f), correction(4, 1.0f);
       std::vector<float> scores(4 * kBlockTokens), acc(4 * shape.head_dim);
-      if (side == Side::kKey) GetParam()->scores(page_format, page.data(), 1, q.data(), 4, {}, scores.data());
-      if (side == Side::kValue) {
+      if (slot == PageSlot::kKeys) GetParam()->scores(page_format, page.data(), 1, q.data(), 4, {}, scores.data());
+      if (slot == PageSlot::kValues) {
         GetParam()->accumulate(page_format, page.data(), 1, p.data(), correction.data(), 4, 64, {}, acc.data());
       }
     }

@@ -38,7 +38,7 @@ HeadBlock::HeadBlock(const PageFormat& format, const std::byte* open_page, std::
   const std::uint32_t dim = format.shape.head_dim;
   const std::size_t values = std::size_t{dim} * kBlockTokens;
   const auto* halves = reinterpret_cast<const std::uint16_t*>(open_page) + kv_head * values;
-  const bool keys = format.side == Side::kKey;
+  const bool keys = format.slot == PageSlot::kKeys;
   kernels().widen_f16(halves, values, keys ? by_channel_ : by_token_);
   if (keys) {
     kernels().transpose(by_channel_, dim, kBlockTokens, by_token_);

@@ -42,7 +42,7 @@ struct Kivi {
 
     explicit Layout(const PageFormat& format) {
       const std::uint32_t dim = format.shape.head_dim;
-      const bool keys = format.side == Side::kKey;
+      const bool keys = format.slot == PageSlot::kKeys;
       const std::size_t groups = keys ? kTokenGroups * dim : groups_of(dim, kGroup) * kBlockTokens;
       code_group_bytes = keys ? code_bytes(kGroup, dim, kBits) : code_bytes(dim, kBlockTokens, kBits);
       PageLayout layout;
@@ -57,7 +57,7 @@ struct Kivi {
     const Layout layout(format);
     for (std::uint32_t h = 0; h < format.shape.kv_heads; ++h, page += layout.bytes) {
       const HeadBlock head(format, block.page, h);
-      if (format.side == Side::kKey) {
+      if (format.slot == PageSlot::kKeys) {
         encode_keys(format.shape.head_dim, head, layout, page);
       } else {
         encode_values(format.shape.head_dim, head, layout, page);
@@ -96,7 +96,7 @@ struct Kivi {
   static void decode(const PageFormat& format, const std::byte* page, std::uint32_t count, float* out) {
     const Layout layout(format);
     const std::uint32_t dim = format.shape.head_dim;
-    const bool keys = format.side == Side::kKey;
+    const bool keys = format.slot == PageSlot::kKeys;
     for (std::uint32_t h = 0; h < format.shape.kv_heads; ++h, page += layout.bytes) {
       for (std::uint32_t t = 0; t < count; ++t) {
         float* row = out + (std::size_t{t} * format.shape.kv_heads + h) * dim;

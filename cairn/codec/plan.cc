@@ -156,18 +156,18 @@ bool CodecPlan::encodes() const {
       layers, [](const LayerPlan& l) { return l.keys->encode != nullptr || l.values->encode != nullptr; });
 }
 
-PageFormat CodecPlan::format(std::uint32_t layer, Side side, PageShape shape) const {
-  const Codec* codec = side == Side::kKey ? layers[layer].keys : layers[layer].values;
+PageFormat CodecPlan::format(std::uint32_t layer, PageSlot slot, PageShape shape) const {
+  const Codec* codec = slot == PageSlot::kKeys ? layers[layer].keys : layers[layer].values;
   return {.codec = codec,
           .shape = shape,
-          .side = side,
-          .codebook = codec->needs_codebook ? codebooks->table(layer, side) : nullptr};
+          .slot = slot,
+          .codebook = codec->needs_codebook ? codebooks->table(layer, slot) : nullptr};
 }
 
 double CodecPlan::mean_bits(PageShape shape) const {
   double bits = 0;
   for (std::uint32_t l = 0; l < layers.size(); ++l) {
-    bits += bits_per_value(format(l, Side::kKey, shape)) + bits_per_value(format(l, Side::kValue, shape));
+    bits += bits_per_value(format(l, PageSlot::kKeys, shape)) + bits_per_value(format(l, PageSlot::kValues, shape));
   }
   return bits / (2.0 * static_cast<double>(layers.size()));
 }

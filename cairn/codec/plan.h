@@ -40,7 +40,7 @@ struct CodecPlan {
   // A later sequence that takes over the blocks of a prefix computes what a cold one would: then they may be shared.
   bool reusable() const { return !encodes() || (recent_blocks == 0 && !exact_prefill); }
 
-  PageFormat format(std::uint32_t layer, Side side, PageShape shape) const;
+  PageFormat format(std::uint32_t layer, PageSlot slot, PageShape shape) const;
   // Over all layers, K and V: full pages over their values.
   double mean_bits(PageShape shape) const;
 

@@ -144,7 +144,7 @@ struct Pq {
 
     explicit Layout(const PageFormat& format) {
       PageLayout layout;
-      codes = layout.take(Form::bytes_of_codes(format.shape.head_dim, format.side == Side::kKey));
+      codes = layout.take(Form::bytes_of_codes(format.shape.head_dim, format.slot == PageSlot::kKeys));
       gains = layout.take(kBlockTokens);
       bytes = layout.size();
     }
@@ -160,7 +160,7 @@ struct Pq {
     for (std::uint32_t h = 0; h < format.shape.kv_heads; ++h, page += layout.bytes) {
       const PqTable table = pq_table(Form::kForm, dim, h, format.codebook);
       PqHead head(table, dim, HeadBlock(format, block.page, h).by_channel());
-      Form::encode(table, dim, format.side == Side::kKey, head, bytes(page + layout.codes));
+      Form::encode(table, dim, format.slot == PageSlot::kKeys, head, bytes(page + layout.codes));
       std::memcpy(page + layout.gains, head.gains(), kBlockTokens);
     }
   }
@@ -168,7 +168,7 @@ struct Pq {
   static void decode(const PageFormat& format, const std::byte* page, std::uint32_t count, float* out) {
     const Layout layout(format);
     const std::uint32_t dim = format.shape.head_dim;
-    const bool keys = format.side == Side::kKey;
+    const bool keys = format.slot == PageSlot::kKeys;
     for (std::uint32_t h = 0; h < format.shape.kv_heads; ++h, page += layout.bytes) {
       const PqTable table = pq_table(Form::kForm, dim, h, format.codebook);
       alignas(64) std::uint8_t expanded[kMaxExpanded];

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The codebook of the codecs of pq.cc, and a head of a block on its way into them. The codebook of one layer and side
+// The codebook of the codecs of pq.cc, and a head of a block on its way into them. The codebook of one layer and slot
 // has for each KV head, in turn:
 //
 //   mean   [head_dim] f32    K[t, d] = mean[d] + gain[t] * scale[d] * (level - 127.5)

@@ -32,7 +32,7 @@ struct Raw {
     Stored narrow[kPiece];
     for (std::uint32_t h = 0; h < shape.kv_heads; ++h, page += head_bytes(shape), row += shape.head_dim) {
       auto* values = reinterpret_cast<Stored*>(page);
-      if (format.side == Side::kValue) {
+      if (format.slot == PageSlot::kValues) {
         kernels().narrow[kElement](row, shape.head_dim, values + std::size_t{slot} * shape.head_dim);
         continue;
       }
@@ -51,7 +51,7 @@ struct Raw {
       for (std::uint32_t t = 0; t < count; ++t) {
         float* to = out + (std::size_t{t} * shape.kv_heads + h) * shape.head_dim;
         for (std::uint32_t d = 0; d < shape.head_dim; ++d) {
-          to[d] = widen(values[format.side == Side::kKey ? d * kBlockTokens + t : t * shape.head_dim + d]);
+          to[d] = widen(values[format.slot == PageSlot::kKeys ? d * kBlockTokens + t : t * shape.head_dim + d]);
         }
       }
     }

@@ -38,7 +38,7 @@ struct Tok {
 
     explicit Layout(const PageFormat& format) {
       const std::uint32_t dim = format.shape.head_dim;
-      const bool keys = format.side == Side::kKey;
+      const bool keys = format.slot == PageSlot::kKeys;
       PageLayout layout;
       codes = layout.take(keys ? code_bytes(kBlockTokens, dim, kBits) : code_bytes(dim, kBlockTokens, kBits));
       scales = layout.take(std::size_t{groups_of(dim, kGroup)} * kBlockTokens);
@@ -50,7 +50,7 @@ struct Tok {
   static void encode(const PageFormat& format, const OpenBlock& block, std::byte* page) {
     const Layout layout(format);
     const std::uint32_t dim = format.shape.head_dim;
-    const bool keys = format.side == Side::kKey;
+    const bool keys = format.slot == PageSlot::kKeys;
     for (std::uint32_t h = 0; h < format.shape.kv_heads; ++h, page += layout.bytes) {
       const HeadBlock head(format, block.page, h);
       alignas(64) float rows[kMaxChannels * kBlockTokens];
@@ -86,7 +86,7 @@ struct Tok {
   static void decode(const PageFormat& format, const std::byte* page, std::uint32_t count, float* out) {
     const Layout layout(format);
     const std::uint32_t dim = format.shape.head_dim;
-    const bool keys = format.side == Side::kKey;
+    const bool keys = format.slot == PageSlot::kKeys;
     for (std::uint32_t h = 0; h < format.shape.kv_heads; ++h, page += layout.bytes) {
       const CodeMatrix matrix = codes_of(format, layout, page);
       float scales[kMaxScales];
@@ -137,7 +137,7 @@ struct Tok {
   }
 
   static CodeMatrix codes_of(const PageFormat& format, const Layout& layout, const std::byte* page) {
-    const bool keys = format.side == Side::kKey;
+    const bool keys = format.slot == PageSlot::kKeys;
     const std::uint32_t dim = format.shape.head_dim;
     return {.codes = bytes(page + layout.codes),
             .bits = kBits,

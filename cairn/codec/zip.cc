@@ -54,7 +54,7 @@ constexpr int kCandidates = 12;
 
 template <std::uint32_t kKeyHigh, std::uint32_t kValueHigh>
 struct Zip {
-  static std::uint32_t high_of(Side side) { return side == Side::kKey ? kKeyHigh : kValueHigh; }
+  static std::uint32_t high_of(PageSlot slot) { return slot == PageSlot::kKeys ? kKeyHigh : kValueHigh; }
 
   // Of one head: the class bits, codes of both classes, and for keys scales and means of channels, for values scales of
   // channels and of tokens, the high class first.
@@ -63,8 +63,8 @@ struct Zip {
 
     explicit Layout(const PageFormat& format) {
       const std::uint32_t dim = format.shape.head_dim;
-      const std::uint32_t high = high_of(format.side), low = kBlockTokens - high;
-      const bool keys = format.side == Side::kKey;
+      const std::uint32_t high = high_of(format.slot), low = kBlockTokens - high;
+      const bool keys = format.slot == PageSlot::kKeys;
       PageLayout layout;
       codes_high = layout.take(keys ? code_bytes(high, dim, kHighBits) : code_bytes(dim, high, kHighBits));
       codes_low = layout.take(keys ? code_bytes(low, dim, kLowBits) : code_bytes(dim, low, kLowBits));
@@ -80,10 +80,10 @@ struct Zip {
     const Layout layout(format);
     for (std::uint32_t h = 0; h < format.shape.kv_heads; ++h, page += layout.bytes) {
       const HeadBlock head(format, block.page, h);
-      const std::uint64_t bits = salient(block.mass + h * kBlockTokens, high_of(format.side));
+      const std::uint64_t bits = salient(block.mass + h * kBlockTokens, high_of(format.slot));
       std::memcpy(page + layout.bits, &bits, sizeof bits);
-      const Order order = order_of(bits, high_of(format.side));
-      if (format.side == Side::kKey) {
+      const Order order = order_of(bits, high_of(format.slot));
+      if (format.slot == PageSlot::kKeys) {
         encode_keys(format.shape.head_dim, head, order, layout, page);
       } else {
         encode_values(format.shape.head_dim, head, order, layout, page);
@@ -151,8 +151,8 @@ struct Zip {
 
   static void decode(const PageFormat& format, const std::byte* page, std::uint32_t count, float* out) {
     const Layout layout(format);
-    const std::uint32_t dim = format.shape.head_dim, high = high_of(format.side);
-    const bool keys = format.side == Side::kKey;
+    const std::uint32_t dim = format.shape.head_dim, high = high_of(format.slot);
+    const bool keys = format.slot == PageSlot::kKeys;
     for (std::uint32_t h = 0; h < format.shape.kv_heads; ++h, page += layout.bytes) {
       const Order order = order_of(class_bits(layout, page), high);
       const CodeMatrix matrices[] = {codes_of(format, layout, page, true), codes_of(format, layout, page, false)};
@@ -246,9 +246,9 @@ struct Zip {
   }
 
   static CodeMatrix codes_of(const PageFormat& format, const Layout& layout, const std::byte* page, bool high) {
-    const bool keys = format.side == Side::kKey;
+    const bool keys = format.slot == PageSlot::kKeys;
     const std::uint32_t dim = format.shape.head_dim;
-    const std::uint32_t tokens = high ? high_of(format.side) : kBlockTokens - high_of(format.side);
+    const std::uint32_t tokens = high ? high_of(format.slot) : kBlockTokens - high_of(format.slot);
     return {.codes = bytes(page + (high ? layout.codes_high : layout.codes_low)),
             .bits = high ? kHighBits : kLowBits,
             .lanes = keys ? tokens : dim,

@@ -139,7 +139,7 @@ Result<UnitErrors> measure_unit_errors(const Engine& family, std::span<const std
   options.reuse = false;
   CAIRN_TRY(const auto engine, family.sibling(options));
   OneLayer one_layer(config, exact, engine->pool());
-  UnitErrors errors(2 * std::size_t{config.layers}, std::vector<double>(candidates.size()));
+  UnitErrors errors(kPageSlots.size() * config.layers, std::vector<double>(candidates.size()));
   std::vector<double> lengths(config.layers);
   std::size_t done = 0;
   for (const std::vector<TokenId>& prompt : prompts) {
@@ -156,18 +156,19 @@ Result<UnitErrors> measure_unit_errors(const Engine& family, std::span<const std
       lengths[l] += squared_length(expected);
       for (std::size_t c = 0; c < candidates.size(); ++c) {
         if (candidates[c] == exact) continue;
-        for (const Side side : {Side::kKey, Side::kValue}) {
+        for (const PageSlot slot : kPageSlots) {
           const LayerPlan codecs =
-              side == Side::kKey ? LayerPlan{candidates[c], exact} : LayerPlan{exact, candidates[c]};
+              slot == PageSlot::kKeys ? LayerPlan{candidates[c], exact} : LayerPlan{exact, candidates[c]};
           CAIRN_TRY(const std::vector<float> out, one_layer.outputs(vectors, codecs, l, codebooks));
-          errors[2 * l + static_cast<std::size_t>(side)][c] += squared_distance(out, expected);
+          errors[LayerSlot{l, slot}.index()][c] += squared_distance(out, expected);
         }
       }
       if (control.on_progress) control.on_progress(++done, prompts.size() * config.layers);
     }
   }
   for (std::size_t u = 0; u < errors.size(); ++u) {
-    for (double& error : errors[u]) error = lengths[u / 2] > 0 ? error / lengths[u / 2] : 0.0;
+    const double length = lengths[LayerSlot::at(u).layer];
+    for (double& error : errors[u]) error = length > 0 ? error / length : 0.0;
   }
   return errors;
 }

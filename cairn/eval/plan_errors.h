@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What codecs do to a model, measured. Of single units: what storing one half of one layer in another codec does to
+// What codecs do to a model, measured. Of single units: what storing K or V of one layer in another codec does to
 // that layer's attention output, everything else being as it was: the raw material of plans (KVTuner, arXiv
 // 2502.04420). Of whole plans: the mean KL divergence on windows of a text.
 #pragma once
@@ -23,12 +23,12 @@ struct UnitErrorsControl {
   const std::atomic<bool>* cancel = nullptr;
 };
 
-// Relative squared errors of attention outputs, E|o' - o|^2 / E|o|^2 over all tokens of all prompts: [2 * layers]
-// [candidates], the keys of a layer before its values. The output is that before the layer's output projection.
+// Relative squared errors of attention outputs, E|o' - o|^2 / E|o|^2 over all tokens of all prompts,
+// [candidates] for each layer's K and V in the order of LayerSlot. The output is that before the output projection.
 using UnitErrors = std::vector<std::vector<double>>;
 
 // Prompts are computed on an exact cache; each layer's queries, keys and values are then attended over again with one
-// side encoded, block by block as a forward pass would. Candidates that need codebooks take those given. Errors: those
+// slot encoded, block by block as a forward pass would. Candidates that need codebooks take those given. Errors: those
 // of Engine::sibling and of forward passes; kInvalidArgument without prompts; kCancelled, checked between layers.
 Result<UnitErrors> measure_unit_errors(const Engine& family, std::span<const std::vector<TokenId>> prompts,
                                        std::span<const Codec* const> candidates,

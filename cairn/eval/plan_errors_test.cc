@@ -37,7 +37,7 @@ class PlanDivergenceTest : public ::testing::Test {
   std::atomic<bool> cancel_{false};
 };
 
-// One side of one layer already shows, both show more, and coarser codes more than finer ones.
+// One slot of one layer already shows, both show more, and coarser codes more than finer ones.
 TEST_F(PlanDivergenceTest, GrowsWithWhatIsLost) {
   CodecPlan keys_of_one = plan("raw_f16");
   keys_of_one.layers.front().keys = *find_codec("kivi2-g64");

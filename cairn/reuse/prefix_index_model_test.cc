@@ -127,7 +127,7 @@ SealedBlock make_block(PagePool& pool, const Path& path) {
     block.key = block_key(block.parent, block.tokens);
   }
   auto reservation = pool.reserve(2 * kPage);
-  for (const PageSlot slot : {PageSlot::kKeys, PageSlot::kValues}) block.pages.page(0, slot) = reservation->take(kPage);
+  for (const PageSlot slot : kPageSlots) block.pages.page(0, slot) = reservation->take(kPage);
   return block;
 }
 

@@ -19,7 +19,7 @@ class PrefixIndexTest : public testing::Test {
   BlockPages make_pages() {
     auto reservation = pool_->reserve(2 * kPage);
     BlockPages pages(1);
-    for (const PageSlot slot : {PageSlot::kKeys, PageSlot::kValues}) pages.page(0, slot) = reservation->take(kPage);
+    for (const PageSlot slot : kPageSlots) pages.page(0, slot) = reservation->take(kPage);
     return pages;
   }
 

@@ -76,10 +76,10 @@ class PageMemory {
 };
 
 // With a codebook for normal values, where the codec needs one.
-inline PageFormat test_format(const Codec& codec, PageShape shape, Side side) {
+inline PageFormat test_format(const Codec& codec, PageShape shape, PageSlot slot) {
   return {.codec = &codec,
           .shape = shape,
-          .side = side,
+          .slot = slot,
           .codebook = codec.needs_codebook ? normal_codebook(codec, shape) : nullptr};
 }
 

@@ -23,8 +23,8 @@ class Sampling final : public SignalListener {
     const auto narrow = kernels().narrow[static_cast<std::size_t>(Element::kF16)];
     for (std::size_t i = 0; i < rows.positions.size(); ++i) {
       const std::size_t at = (first_ + static_cast<std::size_t>(rows.positions[i])) * width;
-      narrow(rows.k + i * width, width, rows_[2 * std::size_t{rows.layer}].data() + at);
-      narrow(rows.v + i * width, width, rows_[2 * std::size_t{rows.layer} + 1].data() + at);
+      narrow(rows.k + i * width, width, rows_[LayerSlot{rows.layer, PageSlot::kKeys}.index()].data() + at);
+      narrow(rows.v + i * width, width, rows_[LayerSlot{rows.layer, PageSlot::kValues}.index()].data() + at);
     }
   }
 
@@ -36,7 +36,7 @@ class Sampling final : public SignalListener {
 }  // namespace
 
 KvSamples::KvSamples(std::uint32_t layers, PageShape shape, std::size_t tokens)
-    : tokens_(tokens), layers_(layers), shape_(shape), rows_(2 * std::size_t{layers}) {
+    : tokens_(tokens), layers_(layers), shape_(shape), rows_(kPageSlots.size() * layers) {
   for (auto& rows : rows_) rows.resize(tokens * shape.values_per_token());
 }
 
@@ -79,8 +79,8 @@ Result<KvSamples> KvSamples::collect(const Engine& engine, std::span<const Token
   return samples;
 }
 
-std::vector<float> KvSamples::head(std::uint32_t layer, Side side, std::uint32_t kv_head) const {
-  const auto& rows = rows_[2 * std::size_t{layer} + static_cast<std::size_t>(side)];
+std::vector<float> KvSamples::head(std::uint32_t layer, PageSlot slot, std::uint32_t kv_head) const {
+  const auto& rows = rows_[LayerSlot{layer, slot}.index()];
   std::vector<float> out(tokens_ * shape_.head_dim);
   for (std::size_t t = 0; t < tokens_; ++t) {
     kernels().widen_f16(rows.data() + t * shape_.values_per_token() + std::size_t{kv_head} * shape_.head_dim,

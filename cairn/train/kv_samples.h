@@ -33,7 +33,7 @@ class KvSamples {
   PageShape shape() const { return shape_; }
 
   // [tokens, head_dim] of one head, as an open block would hold them.
-  std::vector<float> head(std::uint32_t layer, Side side, std::uint32_t kv_head) const;
+  std::vector<float> head(std::uint32_t layer, PageSlot slot, std::uint32_t kv_head) const;
 
  private:
   KvSamples(std::uint32_t layers, PageShape shape, std::size_t tokens);
@@ -41,7 +41,7 @@ class KvSamples {
   std::size_t tokens_;
   std::uint32_t layers_;
   PageShape shape_;
-  // Of layer l and side s at 2 * l + s: f16 [tokens, kv_heads, head_dim].
+  // In the order of LayerSlot: f16 [tokens, kv_heads, head_dim].
   std::vector<std::vector<std::uint16_t>> rows_;
 };
 

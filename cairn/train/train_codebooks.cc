@@ -186,14 +186,15 @@ Result<Codebooks> train_codebooks(const Codec& codec, const Digest& model, const
                 "codec '" + std::string(codec.name) + "' has no codebooks; pq4 and pq4-256 do");
   }
   const PageShape shape = samples.shape();
-  std::vector<std::vector<std::byte>> tables(2 * std::size_t{samples.layers()});
+  std::vector<std::vector<std::byte>> tables(kPageSlots.size() * samples.layers());
   for (auto& table : tables) table.resize(codec.codebook_bytes(shape));
   const std::size_t total = tables.size() * shape.kv_heads;
   std::atomic<std::size_t> done{0};
   pool.run(total, [&](std::size_t item, unsigned thread) {
-    const auto table = static_cast<std::uint32_t>(item / shape.kv_heads);
+    const std::size_t table = item / shape.kv_heads;
+    const LayerSlot at = LayerSlot::at(table);
     const auto head = static_cast<std::uint32_t>(item % shape.kv_heads);
-    std::vector<float> rows = samples.head(table / 2, table % 2 == 0 ? Side::kKey : Side::kValue, head);
+    std::vector<float> rows = samples.head(static_cast<std::uint32_t>(at.layer), at.slot, head);
     if (codec.hadamard) hadamard_heads(rows, shape.head_dim);
     const std::vector<std::byte> trained = train_head(*form, shape.head_dim, std::move(rows));
     std::ranges::copy(trained, tables[table].begin() + static_cast<std::ptrdiff_t>(head * trained.size()));

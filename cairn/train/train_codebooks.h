@@ -16,7 +16,7 @@
 
 namespace cairn::train {
 
-// One table for each layer, side and KV head; equal for equal samples, whatever the threads. Errors: kUnsupported for a
+// One table for each layer, slot and KV head; equal for equal samples, whatever the threads. Errors: kUnsupported for a
 // codec without codebooks.
 Result<Codebooks> train_codebooks(const Codec& codec, const Digest& model, const KvSamples& samples, ThreadPool& pool,
                                   const std::function<void(std::size_t done, std::size_t total)>& on_progress = {});

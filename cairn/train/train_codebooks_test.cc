@@ -41,12 +41,12 @@ Codebooks trained(const Engine& engine, std::string_view codec, const KvSamples&
 double error_of(const KvSamples& samples, const Codec& codec, const Codebooks* books) {
   double error = 0, square = 0;
   for (std::uint32_t l = 0; l < samples.layers(); ++l) {
-    for (const Side side : {Side::kKey, Side::kValue}) {
-      PageFormat format = testing::test_format(codec, samples.shape(), side);
-      if (books != nullptr) format.codebook = books->table(l, side);
+    for (const PageSlot slot : kPageSlots) {
+      PageFormat format = testing::test_format(codec, samples.shape(), slot);
+      if (books != nullptr) format.codebook = books->table(l, slot);
       std::vector<float> rows(kBlockTokens * format.shape.values_per_token()), out(rows.size());
       for (std::uint32_t h = 0; h < format.shape.kv_heads; ++h) {
-        const auto head = samples.head(l, side, h);
+        const auto head = samples.head(l, slot, h);
         const std::uint32_t dim = format.shape.head_dim;
         for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
           std::copy_n(head.begin() + t * dim, dim, rows.begin() + (t * format.shape.kv_heads + h) * dim);
@@ -90,7 +90,7 @@ TEST(TrainCodebooks, SamplesAreKeysAndValuesOfTheWindows) {
   const auto samples = KvSamples::collect(*engine, text, {.max_tokens = 1024, .window = 128}).value();
   EXPECT_EQ(samples.tokens(), 1024u);
   // Windows begin alike when their tokens do; all begin with the begin token.
-  const auto head = samples.head(0, Side::kValue, 0);
+  const auto head = samples.head(0, PageSlot::kValues, 0);
   EXPECT_TRUE(std::equal(head.begin(), head.begin() + 8, head.begin() + 128 * 8));
   EXPECT_FALSE(std::equal(head.begin() + 8, head.begin() + 16, head.begin() + 129 * 8));
 }

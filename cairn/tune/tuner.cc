@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "cairn/base/check.h"
+#include "cairn/block/shape.h"
 #include "cairn/tune/frontier.h"
 #include "cairn/tune/plan_search.h"
 
@@ -14,7 +15,9 @@ namespace {
 
 Status check_pairs(std::span<const Unit> units) {
   CAIRN_TRY_VOID(check_units(units));
-  if (units.size() % 2 != 0) return refuse("the units are not the keys and values of layers: their number is odd");
+  if (units.size() % kPageSlots.size() != 0) {
+    return refuse("the units are not the keys and values of layers: their number is odd");
+  }
   const auto same_names = [&](const Unit& unit) {
     return std::ranges::equal(unit.choices, units.front().choices, {}, &Choice::name, &Choice::name);
   };
@@ -28,6 +31,13 @@ std::string predicted_name(double loss) {
   char text[64];
   std::snprintf(text, sizeof text, "predicted %.5f", loss);
   return text;
+}
+
+constexpr std::size_t keys_of(std::size_t layer) {
+  return LayerSlot{layer, PageSlot::kKeys}.index();
+}
+constexpr std::size_t values_of(std::size_t layer) {
+  return LayerSlot{layer, PageSlot::kValues}.index();
 }
 
 class Tuner {
@@ -87,8 +97,8 @@ class Tuner {
 
   Status search() {
     std::vector<Unit> layers;
-    for (std::size_t l = 0; l < units_.size() / 2; ++l) {
-      CAIRN_TRY(const Unit pair, pair_unit(units_[2 * l], units_[2 * l + 1]));
+    for (std::size_t l = 0; l < units_.size() / kPageSlots.size(); ++l) {
+      CAIRN_TRY(const Unit pair, pair_unit(units_[keys_of(l)], units_[values_of(l)]));
       layers.push_back(pruned(pair));
     }
     CAIRN_TRY(const std::vector<Cluster> clusters, cluster_units(layers));
@@ -100,8 +110,8 @@ class Tuner {
       for (std::size_t l = 0; l < layers.size(); ++l) {
         const std::string& name = layers[l].choices[of_layers[l]].name;
         const std::size_t slash = name.find('/');
-        all[2 * l] = place_of(name.substr(0, slash));
-        all[2 * l + 1] = place_of(name.substr(slash + 1));
+        all[keys_of(l)] = place_of(name.substr(0, slash));
+        all[values_of(l)] = place_of(name.substr(slash + 1));
       }
       return all;
     };

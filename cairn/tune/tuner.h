@@ -65,10 +65,10 @@ struct Tuned {
   bool within_max_loss = true;   // false: no plan that was found is, and `best` is the closest
 };
 
-// `units` are the keys and the values of each layer in turn, all with the same choices in the same order; their errors
-// are relative ones, whose scale may differ from unit to unit. A unit's errors are scaled by what its choice with the
-// greatest error costs the model, which gives predicted losses. Deterministic. Errors: those of check_units, of
-// search_plans and of the meter; kInvalidArgument when units do not come in pairs or have different choices;
+// `units` are the K and V of each layer in the order of LayerSlot, all with the same choices in the same order; their
+// errors are relative ones, whose scale may differ from unit to unit. A unit's errors are scaled by what its choice
+// with the greatest error costs the model, which gives predicted losses. Deterministic. Errors: those of check_units,
+// of search_plans and of the meter; kInvalidArgument when units do not come in pairs or have different choices;
 // kOutOfBudget with the least that works.
 Result<Tuned> tune_units(std::vector<Unit> units, LossMeter& meter, const TunerOptions& options);
 

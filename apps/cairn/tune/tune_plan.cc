@@ -69,7 +69,7 @@ Result<CutText> cut_text(const TuneOptions& options, const Tokenizer& tokenizer)
   return CutText{std::move(calibration), std::move(validation)};
 }
 
-// Plans as mean divergences of the engine's model. Units are the keys and the values of each layer in turn.
+// Plans as mean divergences of the engine's model. Units are in the order of LayerSlot.
 class DivergenceMeter final : public tune::LossMeter {
  public:
   DivergenceMeter(const TuneOptions& options, const Engine& engine, const Candidates& candidates, const CutText& text)
@@ -113,7 +113,8 @@ class DivergenceMeter final : public tune::LossMeter {
  private:
   void set(CodecPlan& plan, std::size_t unit, std::size_t choice) const {
     const Codec* codec = codecs_[choice];
-    (unit % 2 == 0 ? plan.layers[unit / 2].keys : plan.layers[unit / 2].values) = codec;
+    const LayerSlot at = LayerSlot::at(unit);
+    (at.slot == PageSlot::kKeys ? plan.layers[at.layer].keys : plan.layers[at.layer].values) = codec;
     if (codec->needs_codebook) plan.codebooks = candidates_.codebooks;
   }
 
@@ -136,11 +137,11 @@ Result<std::vector<tune::Unit>> measure_units(const Engine& engine, const Candid
   const PageShape shape = target_of(engine).shape;
   std::vector<tune::Unit> units;
   for (std::size_t u = 0; u < errors.size(); ++u) {
-    const Side side = u % 2 == 0 ? Side::kKey : Side::kValue;
+    const LayerSlot at = LayerSlot::at(u);
     tune::Unit& unit = units.emplace_back();
-    unit.name = "layer " + std::to_string(u / 2) + (side == Side::kKey ? " keys" : " values");
+    unit.name = "layer " + std::to_string(at.layer) + (at.slot == PageSlot::kKeys ? " keys" : " values");
     for (std::size_t c = 0; c < candidates.names.size(); ++c) {
-      const PageFormat format = candidates.uniform[c].format(static_cast<std::uint32_t>(u / 2), side, shape);
+      const PageFormat format = candidates.uniform[c].format(static_cast<std::uint32_t>(at.layer), at.slot, shape);
       unit.choices.push_back({.name = candidates.names[c],
                               .bytes = format.codec->page_bytes(format),
                               .bits = bits_per_value(format),
