@@ -37,6 +37,14 @@ enum class LoadStep : std::uint8_t {
   kJoined,   // compute: the wait is over, the sequence has grown by what came, which may be nothing
 };
 
+// What helps after a pass failed.
+enum class PassRemedy : std::uint8_t {
+  kPollAgain,  // blocks that it was to read did not come: the sequence has shrunk to those that did
+  kFewerRows,  // a shorter pass takes less room
+  kMoreRoom,   // one row has no room while other sequences hold theirs
+  kNone,       // nothing
+};
+
 struct LoadPoll {
   std::size_t chunk = 0;              // the most tokens that a pass would compute
   std::chrono::milliseconds look{0};  // how long poll() looks on before it says kWait

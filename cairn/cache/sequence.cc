@@ -24,9 +24,20 @@ void Sequence::drop_load() {
   load_.reset();
 }
 
-void Sequence::recover_load(ThreadPool& pool) {
-  load_->recover(*state_, pool);
+PassRemedy Sequence::recover(const Error& error, std::size_t rows, ThreadPool& pool) {
+  if (load_state() == LoadState::kLost) {
+    end_load(pool);
+    return PassRemedy::kPollAgain;
+  }
+  if (error.code != ErrorCode::kOutOfBudget) return PassRemedy::kNone;
+  return rows > 1 ? PassRemedy::kFewerRows : PassRemedy::kMoreRoom;  // all blocks that a pass touches are open in it
+}
+
+bool Sequence::end_load(ThreadPool& pool) {
+  if (load_ == nullptr) return false;
+  if (load_->state() != LoadState::kOnTheWay) load_->recover(*state_, pool);
   load_.reset();
+  return true;
 }
 
 Status Sequence::finish_prefill(ThreadPool& pool) {

@@ -48,9 +48,12 @@ class Sequence {
   // follow until one of them is committed.
   LoadState load_state() const { return load_ == nullptr ? LoadState::kNone : load_->state(); }
   LoadStep poll_load(const LoadPoll& how);
-  void drop_load();  // goes on without them; requires: not joined
-  // After a pass on joined blocks failed, and with kLost before any other: keeps the blocks that are sound.
-  void recover_load(ThreadPool& pool);
+  // After a pass on this sequence failed with `error`, `rows` of them its own: what to do about it. Once blocks are lost
+  // this must come before any other pass, and does the recovery: the blocks before the first that is not sound stay.
+  PassRemedy recover(const Error& error, std::size_t rows, ThreadPool& pool);
+  // Goes on without what has not come: of joined blocks those that are sound stay, once all that still come are there.
+  // Says whether a load was on its way; then size() may have shrunk.
+  bool end_load(ThreadPool& pool);
 
   // Under a plan with exact prefill: until finish_prefill nothing is encoded, and queries see the tokens since then as
   // they were computed. Both do nothing under other plans. Errors: kInvalidArgument during a pass, kOutOfBudget; blocks
@@ -93,6 +96,7 @@ class Sequence {
   explicit Sequence(std::shared_ptr<cache::CacheCore> core)
       : state_(std::make_unique<cache::SequenceState>(std::move(core))) {}
   Status reopen_tail(std::size_t tokens);
+  void drop_load();  // requires: not joined
 
   std::unique_ptr<cache::SequenceState> state_;  // first: the load refers to its cache
   std::unique_ptr<cache::PendingLoad> load_;

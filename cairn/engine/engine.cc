@@ -138,15 +138,12 @@ Result<std::span<const float>> Engine::prefill(Sequence& sequence, std::span<con
     const ForwardRows rows[] = {{&sequence, left.first(count), count == left.size() ? 1u : 0u, logits_.data()}};
     const auto start = std::chrono::steady_clock::now();
     if (Status computed = forward_->run(rows); !computed) {
-      if (sequence.load_state() == LoadState::kLost) {
-        sequence.recover_load(*pool_);
-      } else if (computed.error().code == ErrorCode::kOutOfBudget && count > 1) {
-        max_rows = count / 2;  // the blocks that a pass touches are all open in it
-      } else {
-        if (sequence.load_state() == LoadState::kJoined) sequence.recover_load(*pool_);
-        return std::unexpected(std::move(computed).error());
-      }
-      continue;
+      const PassRemedy remedy = sequence.recover(computed.error(), count, *pool_);
+      if (remedy == PassRemedy::kFewerRows) max_rows = count / 2;
+      if (remedy == PassRemedy::kPollAgain || remedy == PassRemedy::kFewerRows) continue;
+      // Joined blocks that the index has too are held twice until their load ends.
+      if (sequence.end_load(*pool_) && remedy == PassRemedy::kMoreRoom) continue;
+      return std::unexpected(std::move(computed).error());
     }
     // Shorter pieces say little about prefill.
     if (connector_ != nullptr && count >= kBlockTokens) connector_->observe_prefill(count, seconds_since(start));

@@ -129,6 +129,7 @@ struct ServeLoop::Impl {
   void compute(std::vector<BatchStep::Rows> rows);
   Status pass(std::span<const BatchStep::Rows> rows);
   void recover(std::span<const BatchStep::Rows> rows, const Error& error);
+  void recover_one(BatchStep::Rows rows, const Error& error);
   void take_tokens(std::span<const BatchStep::Rows> rows);
   void take_token(RequestId id, Result<TokenId> token);
   void finish(RequestId id, FinishReason reason, std::string error = {});

@@ -155,8 +155,8 @@ Status ServeLoop::Impl::pass(std::span<const BatchStep::Rows> rows) {
   CAIRN_TRY_VOID(engine->forward(batch));
   if (count >= kBlockTokens && count > 2 * rows.size()) {
     for (const BatchStep::Rows& part : rows) {
-      KvConnector* link = tenants[active.at(part.id).tenant].engine->connector();
-      if (link != nullptr && part.count > 1) link->observe_prefill(count, seconds_since(start));
+      KvConnector* connector = tenants[active.at(part.id).tenant].engine->connector();
+      if (connector != nullptr && part.count > 1) connector->observe_prefill(count, seconds_since(start));
     }
   }
   take_tokens(rows);
@@ -165,36 +165,34 @@ Status ServeLoop::Impl::pass(std::span<const BatchStep::Rows> rows) {
 
 // A pass failed and changed nothing: each part is tried by itself, so that one cannot fail the others.
 void ServeLoop::Impl::recover(std::span<const BatchStep::Rows> rows, const Error& error) {
-  if (rows.size() > 1) {
-    for (const BatchStep::Rows& part : rows) {
-      if (!has_sequence(part.id)) continue;  // made room for one before it
-      if (const Status status = pass({&part, 1}); !status) recover({&part, 1}, status.error());
-    }
-    return;
+  if (rows.size() == 1) return recover_one(rows.front(), error);
+  for (const BatchStep::Rows& part : rows) {
+    if (!has_sequence(part.id)) continue;  // made room for one before it
+    if (const Status status = pass({&part, 1}); !status) recover_one(part, status.error());
   }
-  const RequestId id = rows.front().id;
-  ActiveRequest& request = active.at(id);
-  if (request.sequence->load_state() == LoadState::kLost) {
-    request.sequence->recover_load(engine->pool());
+}
+
+void ServeLoop::Impl::recover_one(BatchStep::Rows rows, const Error& error) {
+  ActiveRequest& request = active.at(rows.id);
+  const auto plan_again = [&] {  // the sequence may have shrunk
     request.usage.stored_tokens = std::min(request.usage.stored_tokens, request.sequence->size());
-    scheduler->opened(id, request.sequence->size());
-  } else if (error.code != ErrorCode::kOutOfBudget) {
-    finish(id, FinishReason::kError, error.message);
-  } else if (rows.front().count > 1) {  // all blocks that a pass touches are open in it, so a shorter one takes less
-    const BatchStep::Rows fewer{id, rows.front().count / 2};
-    if (const Status status = pass({&fewer, 1}); !status) recover({&fewer, 1}, status.error());
-  } else if (scheduler->running(request.tenant) > 1) {
-    const RequestId newest = scheduler->preempt_newest(request.tenant);
-    preempt(newest);
-    // At once: what was preempted may be back in the next step, and stand in the way again.
-    if (newest == id) return;
-    if (const Status status = pass(rows); !status) recover(rows, status.error());
-  } else if (request.sequence->load_state() == LoadState::kOnTheWay) {
-    request.sequence->drop_load();
-    if (const Status status = pass(rows); !status) recover(rows, status.error());
-  } else {
-    finish(id, FinishReason::kError, error.message);
+    scheduler->opened(rows.id, request.sequence->size());
+  };
+  switch (request.sequence->recover(error, rows.count, engine->pool())) {
+    case PassRemedy::kPollAgain: return plan_again();
+    case PassRemedy::kFewerRows: rows.count /= 2; break;
+    case PassRemedy::kMoreRoom:
+      if (scheduler->running(request.tenant) > 1) {
+        const RequestId newest = scheduler->preempt_newest(request.tenant);
+        preempt(newest);
+        if (newest == rows.id) return;
+        break;  // at once: what was preempted may be back in the next step, and stand in the way again
+      }
+      if (request.sequence->end_load(engine->pool())) return plan_again();
+      return finish(rows.id, FinishReason::kError, error.message);
+    case PassRemedy::kNone: return finish(rows.id, FinishReason::kError, error.message);
   }
+  if (const Status status = pass({&rows, 1}); !status) recover_one(rows, status.error());
 }
 
 }  // namespace cairn
