@@ -69,12 +69,14 @@ class Engine {
   ThreadPool& pool() { return *pool_; }  // idle between calls of this engine and its siblings
   std::size_t weight_bytes() const { return weights_->bytes(); }
 
-  // A sequence that holds the longest cached prefix of `prompt`, at most all but its last token.
-  Sequence open(std::span<const TokenId> prompt) { return cache_->open(prompt); }
+  // A sequence that holds the longest cached prefix of `prompt`, at most all but its last token. `keys` as for
+  // KvCache::open.
+  Sequence open(std::span<const TokenId> prompt, std::span<const Digest> keys = {}) {
+    return cache_->open(prompt, keys);
+  }
 
   // The same without waiting for blocks that a store has: prefill of the rest of the prompt takes them as they come, so
   // that the sequence grows by more than it computes. For what was reused see Sequence::reused_tokens() afterwards.
-  // `keys` as for KvCache::open.
   Sequence open_while_loading(std::span<const TokenId> prompt, std::span<const Digest> keys = {}) {
     return cache_->open_while_loading(prompt, keys);
   }

@@ -30,6 +30,9 @@ struct GenerateRequest {
   std::string id{};      // for logs and the page: "chatcmpl-..."
   std::string tenant{};  // from the credential, never from the request
   std::vector<TokenId> prompt{};
+  // Of the prompt's leading whole blocks for this tenant, as far as they are known from another request's Generation;
+  // the backend adds the rest. So several answers to one prompt hash it once.
+  std::vector<Digest> keys{};
   std::size_t max_tokens = 0;  // 0: as many as the context holds
   SamplerOptions sampler{};
   std::vector<std::string> stop{};  // the text ends before the first of them

@@ -46,12 +46,17 @@ Status share_budget(LoopOptions& options) {
 
 Result<HeldPrefixes> hold_prefixes(Engine& engine, std::span<const std::vector<TokenId>> prefixes) {
   const KvCache& cache = engine.cache();
-  std::vector<std::span<const TokenId>> whole;
+  struct Prefix {
+    std::span<const TokenId> tokens;  // whole blocks
+    std::vector<Digest> keys;
+  };
+  std::vector<Prefix> whole;
   std::unordered_set<Digest, DigestHash> known;
   HeldPrefixes held;
   for (const std::span<const TokenId> tokens : prefixes) {
-    whole.push_back(tokens.first(tokens.size() / kBlockTokens * kBlockTokens));
-    const std::vector<Digest> keys = block_keys(cache.options().root, tokens);
+    whole.push_back(
+        {tokens.first(tokens.size() / kBlockTokens * kBlockTokens), block_keys(cache.options().root, tokens)});
+    const std::vector<Digest>& keys = whole.back().keys;
     for (std::size_t b = 0; b < keys.size(); ++b) {
       if (!known.insert(keys[b]).second) continue;
       held.keys.push_back(keys[b]);
@@ -64,9 +69,9 @@ Result<HeldPrefixes> hold_prefixes(Engine& engine, std::span<const std::vector<T
                                              " bytes of keys and values, more than half of the " +
                                              std::to_string(budget) + " of a tenant");
   }
-  for (const std::span<const TokenId> tokens : whole) {
+  for (const auto& [tokens, keys] : whole) {
     if (tokens.empty()) continue;
-    Sequence sequence = engine.open(tokens);
+    Sequence sequence = engine.open(tokens, keys);
     CAIRN_TRY_VOID(engine.prefill(sequence, tokens.subspan(sequence.size())));
     held.sequences.push_back(std::move(sequence));
   }
@@ -147,11 +152,12 @@ Result<std::shared_ptr<Generation>> ServeLoop::submit(GenerateRequest request) {
                                          std::to_string(prompt) + " and " + std::to_string(request.max_tokens) +
                                          " are asked for");
   }
+  request.keys = block_keys(tenant.engine->cache().options().root, request.prompt, request.keys);
   SchedRequest scheduled{.tenant = found->second,
                          .prompt_tokens = prompt,
                          .max_new = request.max_tokens != 0 ? request.max_tokens : context - prompt,
                          .arrival_s = impl.now_s(),
-                         .keys = block_keys(tenant.engine->cache().options().root, request.prompt)};
+                         .keys = request.keys};
   const Scheduler& scheduler = *impl.scheduler;
   if (request.max_tokens == 0 && !scheduler.could_fit(scheduled)) {  // as many as there is room for
     const std::size_t most = std::exchange(scheduled.max_new, 1);

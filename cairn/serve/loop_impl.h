@@ -52,7 +52,6 @@ struct ActiveRequest {
   AnswerWriter writer;
   std::size_t tenant = 0;
   std::vector<TokenId> tokens{};       // prompt and answer
-  std::vector<Digest> keys{};          // of the prompt's whole blocks
   std::optional<Sequence> sequence{};  // while it runs
   std::vector<float> logits{};
   GenerationUsage usage{};

@@ -62,7 +62,6 @@ void ServeLoop::Impl::take_inbox() {
     ActiveRequest& taken_on = entry->second;
     taken_on.tenant = submitted.request.tenant;
     taken_on.tokens = request.prompt;
-    taken_on.keys = submitted.request.keys;
     taken_on.usage.prompt_tokens = request.prompt.size();
     taken_on.arrived = begun + std::chrono::duration_cast<ServeClock::duration>(
                                    std::chrono::duration<double>(submitted.request.arrival_s));
@@ -92,7 +91,8 @@ void ServeLoop::Impl::preempt(RequestId id) {
 
 void ServeLoop::Impl::open(RequestId id) {
   ActiveRequest& request = active.at(id);
-  request.sequence.emplace(tenants[request.tenant].engine->open_while_loading(request.tokens, request.keys));
+  const std::vector<Digest>& keys = request.generation->request().keys;
+  request.sequence.emplace(tenants[request.tenant].engine->open_while_loading(request.tokens, keys));
   scheduler->opened(id, request.sequence->size());
   request.logits.resize(engine->config().vocab);
   request.reopened = ServeClock::now();

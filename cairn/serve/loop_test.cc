@@ -217,6 +217,32 @@ TEST_P(Loop, AStoreAndLittleRoomKeepNobodyWaitingForEver) {
   }
 }
 
+// Keys that nothing could have hashed come out again: neither submitting nor opening hashes what is known, and an
+// answer's keys are what the next answer to its prompt needs.
+TEST_P(Loop, APromptIsHashedOnceHoweverManyAnswersItGets) {
+  const auto served = loop();
+  GenerateRequest asked = request(random_prompt(6, 200), 4);
+  const std::vector<TokenId> expected = alone(asked);
+  for (std::uint8_t block = 1; block <= 3; ++block) asked.keys.emplace_back().bytes[0] = block;
+  const std::vector<Digest> made_up = asked.keys;
+  for (const std::size_t cached : {0u, 192u}) {
+    const auto running = *served->submit(asked);
+    EXPECT_EQ(running->request().keys, made_up);
+    const Answer answer = collect(*running);
+    EXPECT_EQ(answer.ids, expected);
+    EXPECT_EQ(answer.result.usage.cached_tokens, cached);
+    asked.keys = running->request().keys;
+  }
+  std::vector<Digest> held;
+  for (const HeldBlock& block : served->held_blocks("", 100)) held.push_back(block.key);
+  EXPECT_EQ(held, made_up);
+
+  asked.keys.clear();  // the backend's own
+  const auto running = *served->submit(asked);
+  EXPECT_EQ(running->request().keys.size(), 3u);
+  EXPECT_EQ(collect(*running).result.usage.cached_tokens, 0u);
+}
+
 TEST_P(Loop, TenantsFindNothingOfEachOther) {
   LoopOptions options;
   options.tenants = {{"alice", {}}, {"bob", {}}};

@@ -40,6 +40,10 @@ class FakeBackend final : public GenerateBackend {
   Result<std::shared_ptr<Generation>> submit(GenerateRequest request) override {
     if (refusal) return std::unexpected(*refusal);
     if (draining_) return fail(ErrorCode::kBusy, "the server is stopping");
+    if (request.keys.empty()) {  // as a backend that hashes the prompt
+      ++hashed_;
+      for (const TokenId id : request.prompt) request.keys.push_back(Hasher("test").u64(std::uint64_t(id)).finish());
+    }
     auto generation = std::make_shared<Generation>(std::move(request));
     const std::lock_guard lock(mutex_);
     requests_.push_back(generation->request());
@@ -83,6 +87,7 @@ class FakeBackend final : public GenerateBackend {
     return requests_;
   }
   int cancelled() const { return cancelled_; }
+  int hashed() const { return hashed_; }  // requests that came without their prompt's keys
 
  private:
   static EngineOptions small() {
@@ -118,7 +123,7 @@ class FakeBackend final : public GenerateBackend {
 
   std::unique_ptr<Engine> engine_;
   std::atomic<bool> draining_{false}, stop_{false};
-  std::atomic<int> cancelled_{0};
+  std::atomic<int> cancelled_{0}, hashed_{0};
   mutable std::mutex mutex_;
   std::vector<GenerateRequest> requests_;  // guarded by mutex_
   std::vector<std::jthread> workers_;

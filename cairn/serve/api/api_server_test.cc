@@ -127,6 +127,16 @@ TEST_F(ApiServerTest, ChoicesOfAStreamInterleaveByIndex) {
   EXPECT_THAT(seeds, ElementsAre(1, 2, 1, 2));
 }
 
+TEST_F(ApiServerTest, ChoicesGetTheKeysOfTheFirst) {
+  server_.start();
+  EXPECT_EQ(post("/v1/completions", R"({"prompt":["t3","t4"],"n":3})").json["choices"].size(), 6u);
+  EXPECT_EQ(server_.backend.hashed(), 2);
+  const std::vector<GenerateRequest> requests = server_.backend.requests();
+  ASSERT_EQ(requests.size(), 6u);
+  for (std::size_t i = 0; i < 6; ++i) EXPECT_EQ(requests[i].keys, requests[i / 3 * 3].keys);
+  EXPECT_NE(requests[0].keys, requests[3].keys);
+}
+
 TEST_F(ApiServerTest, UsageCountsAPromptOnce) {
   server_.start();
   const Got one = post("/v1/completions", R"({"prompt":[3,4,5,6]})");

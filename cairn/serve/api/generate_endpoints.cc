@@ -121,6 +121,8 @@ Status submit_all(Exchange& exchange) {
   const std::string random = random_id(8);
   std::from_chars(random.data(), random.data() + random.size(), seed, 16);
   for (GenerateRequest& one : generate_requests(exchange.request, exchange.head.id, exchange.record.tenant, seed)) {
+    const std::size_t number = exchange.generations.size(), choice = number % exchange.request.choices;
+    if (choice > 0) one.keys = exchange.generations[number - choice]->request().keys;  // the same prompt
     auto generation = exchange.context.backend.submit(std::move(one));
     if (!generation) {
       for (const auto& earlier : exchange.generations) earlier->cancel();
