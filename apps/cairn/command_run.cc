@@ -259,7 +259,7 @@ void add_run_command(CLI::App& app, Status& outcome) {
   CLI::App* command = app.add_subcommand("run", "Answer a prompt, or chat when there is none");
   auto options = std::make_shared<RunOptions>();
   add_model_options(*command, options->model);
-  add_store_options(*command, options->model.store);
+  add_store_options(*command, options->model);
   CLI::Option* prompt = command->add_option("-p,--prompt", options->prompt, "The prompt");
   CLI::Option* file = command->add_option("-f,--file", options->file, "Read the prompt from a file ('-' is stdin)");
   command->add_option("-n,--max-tokens", options->generation.max_tokens, "Longest answer in tokens")

@@ -20,7 +20,7 @@ EngineOptions engine_options(const ModelOptions& options, bool reuse) {
   engine.codec = options.codec;
   engine.reuse = reuse;
   engine.eviction = options.cache_eviction;
-  engine.tenant = options.store.tenant;
+  engine.tenant = options.tenant;
   return engine;
 }
 
@@ -63,7 +63,8 @@ Result<std::unique_ptr<Engine>> load_quietly(const ModelOptions& options) {
   return Engine::load(options.model, engine_options(options, /*reuse=*/false));
 }
 
-void add_store_options(CLI::App& command, StoreConfig& config) {
+void add_store_options(CLI::App& command, ModelOptions& options) {
+  StoreConfig& config = options.store;
   command
       .add_option(
           "--store", config.tiers,
@@ -76,7 +77,7 @@ void add_store_options(CLI::App& command, StoreConfig& config) {
           "Most bytes that a folder may hold [10GiB]")
       ->transform(byte_size())
       ->group("Store");
-  command.add_option("--tenant", config.tenant, "Whose prefixes these are; tenants never see each other's")
+  command.add_option("--tenant", options.tenant, "Whose prefixes these are; tenants never see each other's")
       ->group("Store");
   command
       .add_option_function<std::uint64_t>(
@@ -122,10 +123,10 @@ Status check_store_room(const StoreConfig& config, const Store& store, std::size
   return {};
 }
 
-std::string store_figures(KvConnector& link) {
-  (void)link.store().flush(deadline_in(link.store().options().write_deadline));
-  const KvConnectorStats cache = link.stats();
-  const StoreStats store = link.store().stats();
+std::string store_figures(KvConnector& connector) {
+  (void)connector.store().flush(deadline_in(connector.store().options().write_deadline));
+  const KvConnectorStats cache = connector.stats();
+  const StoreStats store = connector.store().stats();
   std::string text = "store: " + std::to_string(cache.blocks_loaded) + " blocks loaded in " +
                      format_number(cache.load_seconds, 3) + " s, " + std::to_string(cache.blocks_written) +
                      " queued for writing in " + format_number(1000 * cache.write_seconds, 1) + " ms";

@@ -22,7 +22,9 @@ struct ModelOptions {
   std::uint64_t kv_budget = std::uint64_t{2} << 30;
   std::string codec = "raw_f16";
   std::string cache_eviction = "lru";
-  StoreConfig store;  // of commands that call add_store_options
+  // Of commands that call add_store_options:
+  StoreConfig store;
+  std::string tenant;
 };
 
 void add_model_options(CLI::App& command, ModelOptions& options);
@@ -33,7 +35,7 @@ Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, bool re
 Result<std::unique_ptr<Engine>> load_quietly(const ModelOptions& options);
 
 // --store and what belongs to it.
-void add_store_options(CLI::App& command, StoreConfig& config);
+void add_store_options(CLI::App& command, ModelOptions& options);
 
 // Null without --store, and when no tier opened; says on standard error which did not. Errors: those of open_store.
 Result<std::shared_ptr<Store>> open_configured(const StoreConfig& config);
@@ -42,6 +44,6 @@ Result<std::shared_ptr<Store>> open_configured(const StoreConfig& config);
 Status check_store_room(const StoreConfig& config, const Store& store, std::size_t block_bytes);
 
 // One line on what the store did for a command, for --stats.
-std::string store_figures(KvConnector& link);
+std::string store_figures(KvConnector& connector);
 
 }  // namespace cairn::cli

@@ -179,7 +179,7 @@ void write_behind(const CacheCore& core, const SealedBlock& block, std::uint32_t
       contents.emplace_back(page.data(), meta.parts.back().bytes);
     }
   }
-  core.options.store->write(std::move(meta), contents);
+  core.options.connector->write(std::move(meta), contents);
 }
 
 }  // namespace cairn::cache

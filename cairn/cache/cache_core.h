@@ -24,12 +24,12 @@ namespace cairn {
 
 struct KvCacheOptions {
   CodecPlan plan;
-  std::vector<LayerSpec> layers;         // as many as the plan has
-  Digest root;                           // chain_root(recipe, tenant)
-  std::size_t budget_bytes = 0;          // of all pages, those of the index included
-  std::size_t index_budget_bytes = 0;    // how much of it finished blocks may hold for reuse; 0 turns reuse off
-  std::shared_ptr<KvConnector> store{};  // where prefixes outlive the cache; needs reuse
-  std::string eviction = "lru";          // which finished block goes next, see make_chain_policy()
+  std::vector<LayerSpec> layers;             // as many as the plan has
+  Digest root;                               // chain_root(recipe, tenant)
+  std::size_t budget_bytes = 0;              // of all pages, those of the index included
+  std::size_t index_budget_bytes = 0;        // how much of it finished blocks may hold for reuse; 0 turns reuse off
+  std::shared_ptr<KvConnector> connector{};  // to the store where prefixes outlive the cache; needs reuse
+  std::string eviction = "lru";              // which finished block goes next, see make_chain_policy()
 };
 
 }  // namespace cairn

@@ -101,7 +101,7 @@ TEST(Ragged, RandomDropsBesideAModel) {
           case 1: trim_somewhere(r); break;
           case 2:
             if (all.size() < 3) {
-              Ragged twin{cache->fork(r.sequence), r.tokens, r.dropped};
+              Ragged twin{r.sequence.fork(), r.tokens, r.dropped};
               all.push_back(std::move(twin));
             }
             break;
@@ -130,7 +130,7 @@ TEST(Ragged, NothingIsPublishedAfterADrop) {
   const auto ids = stream(0, 0, 5 * kBlockTokens);
   ASSERT_TRUE(append(sequence, model, std::span(ids).first(2 * kBlockTokens)));
   ASSERT_TRUE(sequence.drop_block(1, 0));
-  Sequence fork = cache->fork(sequence);
+  Sequence fork = sequence.fork();
   auto forked = model;
   ASSERT_TRUE(append(sequence, model, std::span(ids).subspan(2 * kBlockTokens)));
   ASSERT_TRUE(append(fork, forked, std::span(ids).subspan(2 * kBlockTokens)));

@@ -34,7 +34,7 @@ Sequence KvCache::open_keyed(std::span<const TokenId> prompt, std::span<const Di
   const std::size_t reusable = (prompt.size() - 1) / kBlockTokens;
   const auto tokens = prompt.first(reusable * kBlockTokens);
   const auto reusable_keys = std::span<const Digest>(keyed->keys).first(reusable);
-  if (core_->options.store != nullptr && reusable > 0) {
+  if (core_->options.connector != nullptr && reusable > 0) {
     if (wait) {
       cache::PendingLoad::warm(*core_, tokens, reusable_keys);
     } else {

@@ -41,9 +41,6 @@ class KvCache {
   // it is open().
   Sequence open_while_loading(std::span<const TokenId> prompt, std::span<const Digest> keys = {});
 
-  // A sequence of its own that shares all pages with `sequence`. Requires: no pass on it.
-  Sequence fork(const Sequence& sequence) { return sequence.fork(); }
-
   const KvCacheOptions& options() const { return core_->options; }
   std::size_t bytes_per_token() const;                   // all layers, K and V, of full blocks as they are kept
   std::size_t stored_block_bytes(bool encrypted) const;  // of a full block's record in a store

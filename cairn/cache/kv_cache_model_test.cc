@@ -122,7 +122,7 @@ void run_model() {
       if (action == 1) {
         check_append(*cache, live, testing::stream(stream, live.model.size(), *rc::gen::inRange<std::size_t>(0, 150)));
       } else if (action == 2 && all.size() < 6) {
-        Live twin{cache->fork(live.sequence), live.model};
+        Live twin{live.sequence.fork(), live.model};
         all.push_back(std::move(twin));
       } else if (action == 3) {
         live.model.resize(*rc::gen::inRange<std::size_t>(0, live.model.size() + 1));

@@ -132,7 +132,7 @@ TEST(KvCache, ForksShareEveryPageUntilOneAppends) {
   Sequence a = cache->open({});
   ASSERT_TRUE(append(a, model_a, stream(0, 0, 100)));
   const std::size_t before = cache->stats().bytes_used;
-  Sequence b = cache->fork(a);
+  Sequence b = a.fork();
   EXPECT_EQ(cache->stats().bytes_used, before);
   std::vector<ModelToken> model_b = model_a;
   ASSERT_TRUE(append(b, model_b, stream(2, 100, 5)));
@@ -181,7 +181,7 @@ TEST(KvCache, AForkThatCannotCopyItsTailSaysThatNothingFits) {
   std::vector<ModelToken> model;
   Sequence a = cache->open({});
   ASSERT_TRUE(append(a, model, stream(0, 0, 10)));
-  std::optional<Sequence> b = cache->fork(a);
+  std::optional<Sequence> b = a.fork();
   const auto failed = testing::begin(a, std::vector<std::int32_t>{10, 11});
   EXPECT_THAT(failed.error().message, ::testing::HasSubstr("0 of 2"));
   b.reset();
@@ -247,7 +247,7 @@ TEST(KvCache, TheLastOfTwoForksMayWriteInPlaceAfterTheOtherCopied) {
     std::vector<ModelToken> model;
     Sequence a = cache->open({});
     ASSERT_TRUE(append(a, model, stream(0, 0, 30)));
-    Sequence b = cache->fork(a);
+    Sequence b = a.fork();
     const auto run = [&](Sequence sequence, int s) {
       std::vector<ModelToken> mine = model;
       EXPECT_TRUE(append(sequence, mine, stream(s, 500, 3)));
@@ -266,7 +266,7 @@ TEST(KvCache, ThreadsOpenForkAppendAndDrop) {
   Sequence shared = cache->open({});
   ASSERT_TRUE(append(shared, shared_model, stream(0, 0, 90)));
   std::vector<Sequence> forks;
-  for (int t = 0; t < 4; ++t) forks.push_back(cache->fork(shared));
+  for (int t = 0; t < 4; ++t) forks.push_back(shared.fork());
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&, t, fork = std::move(forks[t])]() mutable {

@@ -34,11 +34,11 @@ std::vector<LayerSpec> unlike() {
 }
 
 std::unique_ptr<KvCache> make_cache(std::vector<LayerSpec> layers, const char* codec = "raw_f32", bool index = false,
-                                    std::shared_ptr<KvConnector> store = nullptr) {
+                                    std::shared_ptr<KvConnector> connector = nullptr) {
   KvCacheOptions options{.plan = {}, .layers = std::move(layers), .root = {}, .budget_bytes = std::size_t{16} << 20};
   options.plan.layers.assign(options.layers.size(), {*find_codec(codec), *find_codec(codec)});
   options.index_budget_bytes = index ? options.budget_bytes : 0;
-  options.store = std::move(store);
+  options.connector = std::move(connector);
   return KvCache::create(options).value();
 }
 

@@ -19,7 +19,7 @@ std::unique_ptr<PendingLoad> PendingLoad::begin(CacheCore& core, std::span<const
 std::unique_ptr<PendingLoad> PendingLoad::begin(CacheCore& core, std::span<const TokenId> tokens,
                                                 std::span<const Digest> keys, bool may_split) {
   CAIRN_DCHECK(tokens.size() == keys.size() * kBlockTokens);
-  KvConnector& connector = *core.options.store;
+  KvConnector& connector = *core.options.connector;
   const std::size_t known = core.index->known(keys);
   if (known == keys.size()) return nullptr;
   const Deadline deadline = connector.load_deadline(keys.size() - known);
@@ -45,7 +45,7 @@ std::unique_ptr<PendingLoad> PendingLoad::begin(CacheCore& core, std::span<const
 
 void PendingLoad::warm(CacheCore& core, std::span<const TokenId> tokens, std::span<const Digest> keys) {
   const auto start = std::chrono::steady_clock::now();
-  KvConnector& connector = *core.options.store;
+  KvConnector& connector = *core.options.connector;
   std::size_t loaded = 0;
   // Once more after damage: the tier has let go of the block, one below may have it sound.
   for (int attempt = 0; attempt < 2; ++attempt) {
@@ -69,7 +69,7 @@ void PendingLoad::warm(CacheCore& core, std::span<const TokenId> tokens, std::sp
 
 PendingLoad::PendingLoad(CacheCore& core, Wanted wanted, Deadline deadline)
     : core_(core),
-      connector_(*core.options.store),
+      connector_(*core.options.connector),
       wanted_(std::move(wanted)),
       deadline_(deadline),
       load_(connector_.store().load(wanted_.keys, deadline, LoadOrder::kByPart)) {}

@@ -149,7 +149,7 @@ void SequenceState::seal_full_blocks() {
     if (!core->index) continue;
     SealedBlock sealed = sealed_block(b);
     // Only new blocks: those that the index knows were written before, or came from the store.
-    if (core->options.store && core->index->known({&sealed.key, 1}) == 0) {
+    if (core->options.connector && core->index->known({&sealed.key, 1}) == 0) {
       write_behind(*core, sealed, static_cast<std::uint32_t>(b));
     }
     take_pages_of_index(std::move(sealed), b);

@@ -30,7 +30,7 @@ Result<KvCacheOptions> cache_options(const ModelConfig& config, const Digest* mo
                         .root = {},
                         .budget_bytes = options.kv_budget_bytes,
                         .index_budget_bytes = options.reuse ? options.kv_budget_bytes : 0,
-                        .store = {},
+                        .connector = {},
                         .eviction = options.eviction};
 }
 
@@ -88,7 +88,7 @@ Status Engine::open_cache(const EngineOptions& options) {
                                                                   .recipe_text = recipe_text(recipe_),
                                                                   .tenant = options.tenant,
                                                                   .break_even = options.break_even});
-    cache.store = connector_;
+    cache.connector = connector_;
   }
   CAIRN_TRY(cache_, KvCache::create(cache));
   forward_ = std::make_unique<Forward>(*weights_, cache_->options().layers, *pool_, options.tap, options.listener);

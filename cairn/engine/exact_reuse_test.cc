@@ -154,9 +154,9 @@ TEST_P(ExactReuse, TrimAndForkAndCompany) {
     Sequence base = two_->open({});
     if (keep > 0) computed(*two_, base, std::span(prompt).first(keep));
     computed(*two_, base, random_prompt(*rc::gen::inRange<std::size_t>(1, 130)));
-    Sequence twin = two_->cache().fork(base);
+    Sequence twin = base.fork();
     RC_ASSERT(base.trim(keep).has_value());
-    Sequence fork = two_->cache().fork(base);
+    Sequence fork = base.fork();
     computed(*two_, twin, random_prompt(10));
     RC_ASSERT(same_bits(computed(*two_, fork, std::span(prompt).subspan(keep)), expected));
     RC_ASSERT(same_bits(computed(*two_, base, std::span(prompt).subspan(keep)), expected));

@@ -13,12 +13,11 @@
 
 namespace cairn {
 
-// Where prefixes are kept, and on what terms.
+// Where prefixes are kept, and on what terms. Whose they are is up to each model: see ModelOptions::tenant.
 struct StoreConfig {
   std::vector<std::string> tiers{};  // a folder, ram:SIZE, redis://..., unix://...
   std::uint64_t disk_bytes = std::uint64_t{10} << 30;
   std::uint64_t tenant_bytes = 0;  // most that one tenant may hold in a tier; 0: no limit of its own
-  std::string tenant{};            // whose prefixes a command reads and writes; not a matter of opening
   std::string eviction = "cost";   // which block goes first: cost, s3fifo, lru
   std::int64_t ttl_s = 0;          // 0: blocks do not expire
   std::string key_file{};          // encrypts what is stored

@@ -147,7 +147,7 @@ void add_serve_options(CLI::App& command, ServeOptions& options) {
   command.add_option("--config", options.config, "TOML file with any of these options; the command line wins");
   add_model_options(command, options.model);
   command.get_option("--model")->required(false);  // it may stand alone, or in the file
-  add_store_options(command, options.model.store);
+  add_store_options(command, options.model);
   command.remove_option(command.get_option("--tenant"));  // a key says that
   add_network_options(command, options);
   add_access_options(command, options);
