@@ -5,7 +5,6 @@
 #include <string>
 #include <utility>
 
-#include "cairn/block/block_key.h"
 #include "cairn/eviction/eviction.h"
 
 namespace cairn::cache {
@@ -36,12 +35,6 @@ std::size_t least_bytes(const std::vector<LayerForms>& tables) {
   std::size_t bytes = 0;
   for (const LayerForms& layer : tables) bytes += layer.open_bytes() + layer.encoding_bytes();
   return bytes;
-}
-
-constexpr PartMeta kTokensPart{kBlockTokens * sizeof(TokenId), 0};
-
-PartMeta page_part(const PageForms& forms, std::uint32_t form) {
-  return {static_cast<std::uint32_t>(forms.page_bytes(form)), form};
 }
 
 }  // namespace
@@ -138,48 +131,6 @@ Result<Reservation> CacheCore::make_room(std::size_t bytes) {
     // Another thread may have made room, or taken it, since: then try again.
     if (free < bytes && index->evict(bytes - free) == 0) return room;
   }
-}
-
-std::size_t closed_record_bytes(const CacheCore& core, bool encrypted) {
-  std::vector<PartMeta> parts = {kTokensPart};
-  for (const LayerForms& layer : core.tables) {
-    for (const PageSlot slot : kPageSlots) parts.push_back(page_part(layer.of(slot), kClosedForm));
-  }
-  return BlockRecord::bytes_for(parts, encrypted);
-}
-
-bool has_parts_of(const CacheCore& core, const BlockMeta& meta) {
-  if (meta.parts.size() != parts_before(core.tables.size()) || meta.parts[0] != kTokensPart) return false;
-  for (std::size_t t = 0; t < core.tables.size(); ++t) {
-    for (const PageSlot slot : kPageSlots) {
-      const PartMeta& part = meta.parts[part_of_page(t, slot)];
-      const bool known = part.tag == kClosedForm || part.tag == kOpenForm;
-      if (!known || part != page_part(core.tables[t].of(slot), part.tag)) return false;
-    }
-  }
-  return true;
-}
-
-std::size_t page_bytes_of(const CacheCore& core, const BlockMeta& meta) {
-  std::size_t bytes = 0;
-  for (std::size_t p = parts_before(0); p < parts_before(core.tables.size()); ++p) {
-    bytes += PagePool::occupied_bytes(meta.parts[p].bytes);
-  }
-  return bytes;
-}
-
-void write_behind(const CacheCore& core, const SealedBlock& block, std::uint32_t depth) {
-  BlockMeta meta{.key = block.key, .parent = block.parent, .recipe = {}, .depth = depth};
-  meta.parts.push_back(kTokensPart);
-  std::vector<std::span<const std::byte>> contents = {std::as_bytes(std::span(block.tokens))};
-  for (std::size_t t = 0; t < core.tables.size(); ++t) {
-    for (const PageSlot slot : kPageSlots) {
-      const PageRef& page = block.pages.page(t, slot);
-      meta.parts.push_back(page_part(core.tables[t].of(slot), page.form()));
-      contents.emplace_back(page.data(), meta.parts.back().bytes);
-    }
-  }
-  core.options.connector->write(std::move(meta), contents);
 }
 
 }  // namespace cairn::cache

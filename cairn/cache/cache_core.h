@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What all sequences of one cache share: the options, the forms of pages in memory and in stored records, the pool, the
-// prefix index.
+// What all sequences of one cache share: the options, the forms that pages take at each layer, the pool, the prefix
+// index. How blocks look in a store is in stored_block.h.
 #pragma once
 
 #include <atomic>
@@ -18,7 +18,6 @@
 #include "cairn/cache/kv_connector.h"
 #include "cairn/codec/plan.h"
 #include "cairn/reuse/prefix_index.h"
-#include "cairn/store/record/block_record.h"
 
 namespace cairn {
 
@@ -88,30 +87,5 @@ struct CacheCore {
   // Reserves, evicting unused blocks from the index if need be. kOutOfBudget when that is not enough.
   Result<Reservation> make_room(std::size_t bytes);
 };
-
-// How a block's pages lie in a stored record: part 0 is the tokens, then comes one part for each page, table by table,
-// in the order of PageSlot. A part's tag is the form of its page.
-
-// Of the page of a layer with keys and values of its own.
-constexpr std::size_t part_of_page(std::size_t table, PageSlot slot) {
-  return 1 + LayerSlot{table, slot}.index();
-}
-// Those of tables before this one, and the tokens.
-constexpr std::size_t parts_before(std::size_t table) {
-  return part_of_page(table, PageSlot::kKeys);
-}
-
-// What a block takes in a store when all its pages are closed.
-std::size_t closed_record_bytes(const CacheCore& core, bool encrypted);
-
-// Whether a record has exactly the parts that blocks of this cache have: whatever it says, only these are taken.
-bool has_parts_of(const CacheCore& core, const BlockMeta& meta);
-
-// What the pages of such a record take of the cache's budget.
-std::size_t page_bytes_of(const CacheCore& core, const BlockMeta& meta);
-
-// Queues a block that has just been sealed, `depth` blocks after the first of its sequence; its pages are copied.
-// Requires: a store.
-void write_behind(const CacheCore& core, const SealedBlock& block, std::uint32_t depth);
 
 }  // namespace cairn::cache

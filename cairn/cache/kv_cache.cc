@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "cairn/cache/pending_load.h"
+#include "cairn/cache/stored_block.h"
 
 namespace cairn {
 

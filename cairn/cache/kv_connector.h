@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What ties a KV cache to a store: where its blocks go, whether loading some beats computing them, and what came of it.
-// It knows records and rates, not pages: those are cache_core.h and pending_load.h.
+// It knows records and rates, not pages: those are stored_block.h and pending_load.h.
 #pragma once
 
 #include <atomic>

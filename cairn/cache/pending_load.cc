@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "cairn/base/check.h"
+#include "cairn/cache/stored_block.h"
 
 namespace cairn::cache {
 

@@ -48,8 +48,9 @@ class Sequence {
   // follow until one of them is committed.
   LoadState load_state() const { return load_ == nullptr ? LoadState::kNone : load_->state(); }
   LoadStep poll_load(const LoadPoll& how);
-  // After a pass on this sequence failed with `error`, `rows` of them its own: what to do about it. Once blocks are lost
-  // this must come before any other pass, and does the recovery: the blocks before the first that is not sound stay.
+  // After a pass on this sequence failed with `error`, `rows` of them its own: what to do about it. Once blocks are
+  // lost this must come before any other pass, and does the recovery: the blocks before the first that is not sound
+  // stay.
   PassRemedy recover(const Error& error, std::size_t rows, ThreadPool& pool);
   // Goes on without what has not come: of joined blocks those that are sound stay, once all that still come are there.
   // Says whether a load was on its way; then size() may have shrunk.

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "cairn/base/check.h"
+#include "cairn/cache/stored_block.h"
 
 namespace cairn::cache {
 namespace {

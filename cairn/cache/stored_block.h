@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// How a block of a cache lies in a stored record: part 0 is the tokens, then comes one part for each page, table by
+// table, in the order of PageSlot. A part's tag is the form of its page. Functions without state; thread-safe.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cairn/block/shape.h"
+#include "cairn/cache/cache_core.h"
+#include "cairn/reuse/prefix_index.h"
+#include "cairn/store/record/block_record.h"
+
+namespace cairn::cache {
+
+// Which part holds the page of a layer with keys and values of its own.
+constexpr std::size_t part_of_page(std::size_t table, PageSlot slot) {
+  return 1 + LayerSlot{table, slot}.index();
+}
+// How many parts come before those of this table: the tokens, and the pages of the tables before it.
+constexpr std::size_t parts_before(std::size_t table) {
+  return part_of_page(table, PageSlot::kKeys);
+}
+
+// What a block takes in a store when all its pages are closed.
+std::size_t closed_record_bytes(const CacheCore& core, bool encrypted);
+
+// Whether a record has exactly the parts that blocks of this cache have: whatever it says, only these are taken.
+bool has_parts_of(const CacheCore& core, const BlockMeta& meta);
+
+// What the pages of such a record take of the cache's budget.
+std::size_t page_bytes_of(const CacheCore& core, const BlockMeta& meta);
+
+// Queues a block that has just been sealed, `depth` blocks after the first of its sequence; its pages are copied.
+// Requires: a connector.
+void write_behind(const CacheCore& core, const SealedBlock& block, std::uint32_t depth);
+
+}  // namespace cairn::cache
