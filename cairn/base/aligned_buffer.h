@@ -10,7 +10,8 @@
 namespace cairn {
 
 // Untyped anonymous memory from the operating system, zero-filled and resident only where touched. Movable, not
-// copyable.
+// copyable; moving keeps the address. The bytes live as long as the object. Thread-compatible: the bytes may be used
+// from several threads like any memory.
 class MappedMemory {
  public:
   MappedMemory() = default;
@@ -28,7 +29,8 @@ class MappedMemory {
   std::size_t bytes_ = 0;
 };
 
-// A growable scratch array of trivial T: contents are not kept across resize.
+// A growable scratch array of trivial T, not initialised: contents are not kept where it grows, and pointers into it
+// end there. Owns its memory. Thread-compatible.
 template <class T>
 class Scratch {
  public:

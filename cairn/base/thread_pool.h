@@ -12,7 +12,9 @@
 
 namespace cairn {
 
-// run() is to be called from one thread at a time and not from inside a body. Bodies must not throw.
+// Thread-compatible: run() is to be called from one thread at a time, which may be another one each time, and not from
+// inside a body. What the caller wrote before run() its bodies see, and what they wrote the caller sees after it.
+// Bodies must not throw. The threads live as long as the pool; its destructor waits for them.
 class ThreadPool {
  public:
   // `threads` counts the caller; 0 means one per available core. Where the system refuses to start them all, size()

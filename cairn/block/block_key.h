@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The identity of a block: a hash chain over everything that decided its bytes, the recipe and the tokens before it.
 // docs/block-identity.md gives the exact bytes and test vectors; what they hash to never changes under the same domain
-// name.
+// name. Functions without state, which may be called from any thread; results refer to nothing that they were given.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ namespace cairn {
 // Everything besides tokens and tenant that decides the bytes of a block. Two caches may exchange blocks exactly when
 // their fingerprints are equal.
 //
-// Texts are canonical: one text for one meaning, since they are compared as bytes.
+// Texts are canonical: one text for one meaning, since they are compared as bytes. A value.
 struct Recipe {
   Digest weights;                // of the model file's tensors
   std::vector<Digest> adapters;  // in the order they are applied

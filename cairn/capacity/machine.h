@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // This machine in numbers: the processor, its memory, and how fast it reads memory and moves an inactive cache to a
-// file and back.
+// file and back. Functions without state, which may be called from any thread; but measurements take the machine, so
+// two at a time measure each other.
 #pragma once
 
 #include <string>

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// How fast an engine is: prefill and decode at a depth of its KV cache.
+// How fast an engine is: prefill and decode at a depth of its KV cache. The engine computes on the calling thread and
+// its own pool, so nobody else may use it, or a sibling, meanwhile; it keeps the measured prefix in its index if it
+// reuses.
 #pragma once
 
 #include <cstdint>
@@ -36,8 +38,8 @@ struct SpeedSettings {
 // warms caches and threads. Errors: those of Engine::prefill and Engine::decode.
 Result<DepthRates> measure_depth(Engine& engine, std::uint32_t depth, const SpeedSettings& settings);
 
-// Decoding at one depth whose repetitions the caller starts: other programs may have their turn in between. Refers to
-// the engine.
+// Decoding at one depth whose repetitions the caller starts: other programs may have their turn in between.
+// Thread-compatible. Refers to the engine, which must outlive it, and holds a sequence of its cache.
 class PacedDecode {
  public:
   // Fills a sequence with `depth` tokens and decodes once, untimed. Errors: those of Engine::prefill and decode.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What figures are made of: scores of single tokens from rows of logits, and summaries with their uncertainty.
+// Functions may be called from any thread.
 #pragma once
 
 #include <cstddef>
@@ -28,7 +29,8 @@ std::vector<Estimate> bootstrap(
     const std::function<void(std::span<const std::size_t> drawn, std::span<double> figures)>& figures,
     std::size_t resamples = 1000);
 
-// The distribution that a row of logits means.
+// The distribution that a row of logits means. Thread-compatible. Views the row, which must stay until the next
+// assign().
 class LogProbabilities {
  public:
   // Requires: not empty.
@@ -45,6 +47,7 @@ class LogProbabilities {
   std::size_t likeliest_ = 0;
 };
 
+// A value.
 struct TokenScore {
   double nll = 0;        // -log p(next token), nats
   double kl = 0;         // from the exact distribution; 0 without a reference

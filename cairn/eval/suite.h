@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a run of the suite consists of: contenders, and the cells that each of them has to answer; and the counts over
 // what they answered, paired with the exact cache on the same items.
+//
+// Values, and functions without state that may be called from any thread. What is returned owns all it says, save the
+// span of answers_of(), which is part of what was given.
 #pragma once
 
 #include <cstddef>

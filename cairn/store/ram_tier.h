@@ -10,7 +10,8 @@
 
 namespace cairn {
 
-// Records are shared, not copied: a block that was evicted lives until its last reader lets go of it.
+// Records are shared, not copied: a block that was evicted lives until its last reader lets go of it, also after the
+// tier is gone. Thread-safe; no lock is held while the sink of a get() runs.
 class RamTier final : public Tier {
  public:
   // kInvalidArgument for an unknown policy.

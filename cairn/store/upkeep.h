@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // What people do with a store: look at all of it, check every byte, make cold blocks smaller, move blocks elsewhere,
 // and ask why a prompt's blocks are not there. On tiers, in portions, so that it may be stopped between any two.
+//
+// Functions without state, on the calling thread and, to compress, on threads of their own that are gone when they
+// return. Others may read and write the tiers meanwhile, for tiers are thread-safe. Nothing is kept of tiers, keys and
+// callbacks.
 #pragma once
 
 #include <chrono>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table of the suite's tasks and their makers. Adding one: docs/evaluation.md.
+// The table of the suite's tasks and their makers. Adding one: docs/evaluation.md. The table is constant; makers have
+// no state and may be called from any thread, and equal specs give equal sessions.
 #pragma once
 
 #include <span>

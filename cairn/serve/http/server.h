@@ -29,9 +29,10 @@ struct ServerOptions {
   std::string tls_certificate{}, tls_key{};     // PEM files; both or none
 };
 
+// Thread-safe, save for its destructor. Serves from threads of its own, which call the handler, several at a time.
 class Server {
  public:
-  // Listens and serves from threads of its own; the handler must outlive it. Errors: those of Listener::open and of
+  // Listens; the handler must outlive the server. Errors: those of Listener::open and of
   // TlsContext::open.
   static Result<std::unique_ptr<Server>> start(const ServerOptions& options, Handler& handler);
   // On a port that was taken before.

@@ -2,7 +2,8 @@
 // From a folder to an index: a checkpoint, then a scan of the segments from where it ends; and back, a checkpoint of
 // the index. After a crash what was acknowledged is there, and what was not is there as a whole or not at all.
 //
-// Callers hold the tier's mutex for everything here but save(), or are the only ones that have the log and the index.
+// Functions without state. Callers hold the tier's mutex for everything here that takes a log or an index, or are the
+// only ones that have them. Nothing is kept of the references; what is returned owns all it says.
 #pragma once
 
 #include <cstdint>

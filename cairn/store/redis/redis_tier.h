@@ -35,6 +35,8 @@ struct RedisTierOptions {
   BreakerOptions breaker = {};                // of each server
 };
 
+// Thread-safe: operations share the connections and the window, and wait for them no longer than until their deadlines.
+// Records that were handed out own their bytes and may outlive the tier.
 class RedisTier final : public Tier {
  public:
   // Connects once. Without a password in URL or file, CAIRN_REDIS_PASSWORD is taken. kInvalidArgument for options or a
