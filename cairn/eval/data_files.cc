@@ -59,11 +59,11 @@ std::size_t code_points(std::string_view text) {
       std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
 }
 
-std::vector<Session> squad(const Json& root) {
-  std::vector<Session> sessions;
+std::vector<EvalSession> squad(const Json& root) {
+  std::vector<EvalSession> sessions;
   for (const Json& article : root.at("data")) {
     for (const Json& paragraph : article.at("paragraphs")) {
-      Session session;
+      EvalSession session;
       const auto context = paragraph.at("context").get<std::string>();
       session.context = context + "\n\n";
       for (const Json& qa : paragraph.at("qas")) {
@@ -80,8 +80,8 @@ std::vector<Session> squad(const Json& root) {
   return sessions;
 }
 
-Session passkey(const Json& line) {
-  Session session;
+EvalSession passkey(const Json& line) {
+  EvalSession session;
   session.context = line.at("input").get<std::string>() + "\n";
   std::vector<std::string> gold;
   add_gold(gold, line.at("target"));
@@ -110,8 +110,8 @@ Turn multiple_choice(const Json& each, const std::string& answer) {
   return turn;
 }
 
-Session scbench(const Json& line) {
-  Session session;
+EvalSession scbench(const Json& line) {
+  EvalSession session;
   session.context = line.at("context").get<std::string>() + "\n\n";
   for (const Json& each : line.at("multi_turns")) {
     std::vector<std::string> gold;
@@ -131,8 +131,8 @@ Session scbench(const Json& line) {
 }
 
 // One JSON document, or one per line; the error says where it stops being either.
-Result<std::vector<Session>> parse(const std::string& path, const std::string& text) {
-  std::vector<Session> sessions;
+Result<std::vector<EvalSession>> parse(const std::string& path, const std::string& text) {
+  std::vector<EvalSession> sessions;
   try {
     if (const auto root = parse_json(text); root && root->is_object() && root->contains("data")) return squad(*root);
     std::size_t number = 0;
@@ -156,17 +156,17 @@ Result<std::vector<Session>> parse(const std::string& path, const std::string& t
     return std::unexpected(
         format_error(path, std::string("a field is missing or of the wrong type (") + error.what() + ")"));
   }
-  std::erase_if(sessions, [](const Session& session) { return session.turns.empty(); });
+  std::erase_if(sessions, [](const EvalSession& session) { return session.turns.empty(); });
   return sessions;
 }
 
 // Whether the session fits now, its context cut if it is a needle's.
-bool make_fit(Session& session, const Tokenizer& tokenizer, std::uint32_t limit, bool& cut) {
+bool make_fit(EvalSession& session, const Tokenizer& tokenizer, std::uint32_t limit, bool& cut) {
   if (session_tokens(tokenizer, session) <= limit) return true;
   if (session.turns.front().metric != Metric::kFirstNumber) return false;
   const CutHaystack haystack =
       cut_haystack(session.context, session.turns.front().gold.front(), [&](const std::string& text) {
-        Session tried = session;
+        EvalSession tried = session;
         tried.context = text;
         return session_tokens(tokenizer, tried) <= limit;
       });
@@ -218,7 +218,7 @@ CutHaystack cut_haystack(std::string_view text, std::string_view needle,
 
 Result<DataSessions> parse_data(const std::string& path, const std::string& text, const Tokenizer& tokenizer,
                                 const DataLimits& limits) {
-  CAIRN_TRY(std::vector<Session> all, parse(path, text));
+  CAIRN_TRY(std::vector<EvalSession> all, parse(path, text));
   if (all.empty()) return std::unexpected(format_error(path, "holds no session"));
   DataSessions data{.name = std::filesystem::path(path).stem().string(), .sessions = {}, .note = {}};
   for (char& c : data.name) {  // it stands in tables and keys
@@ -231,7 +231,7 @@ Result<DataSessions> parse_data(const std::string& path, const std::string& text
   // Spread over the file, since neighbours are often of one article.
   const std::size_t step = std::max<std::size_t>(1, all.size() / limits.sessions);
   for (std::size_t i = 0; i < all.size() && data.sessions.size() < limits.sessions; i += step) {
-    Session& session = all[i];
+    EvalSession& session = all[i];
     if (session.turns.size() > limits.turns) session.turns.resize(limits.turns);
     bool was_cut = false;
     if (!make_fit(session, tokenizer, limits.context_tokens, was_cut)) {

@@ -23,7 +23,7 @@ struct DataLimits {
 
 struct DataSessions {
   std::string name;  // of the file, without folder and suffix
-  std::vector<Session> sessions;
+  std::vector<EvalSession> sessions;
   std::string note;  // one line on what was left out or cut to fit; empty if nothing
 };
 

@@ -37,7 +37,7 @@ TEST(DataFiles, SquadAsksAtTheDepthOfItsAnswer) {
   EXPECT_EQ(data->name, "little_set");
   EXPECT_EQ(data->note, "");
   ASSERT_EQ(data->sessions.size(), 1u);
-  const Session& session = data->sessions.front();
+  const EvalSession& session = data->sessions.front();
   EXPECT_EQ(session.context, "0123456789\n\n");
   EXPECT_EQ(session.task, "little_set");
   ASSERT_EQ(session.turns.size(), 1u);  // one question has no answer
@@ -73,7 +73,7 @@ TEST(DataFiles, APasskeyIsCutUntilItFits) {
   const auto data =
       parse(R"({"input": ")" + input + R"(", "target": "4821"})", {.context_tokens = 400, .sessions = 1, .turns = 1});
   ASSERT_TRUE(data.has_value()) << data.error().message;
-  const Session& session = data->sessions.front();
+  const EvalSession& session = data->sessions.front();
   EXPECT_LE(session_tokens(bytes_tokenizer(), session), 400u);
   EXPECT_GE(session_tokens(bytes_tokenizer(), session), 330u);
   EXPECT_THAT(session.context, HasSubstr("The pass key is 4821."));

@@ -40,7 +40,8 @@ struct Turn {
   std::uint32_t max_tokens = 0;  // of a generated answer
 };
 
-struct Session {
+// Not the cairn::Session of include/cairn, a text on a model's cache. A value.
+struct EvalSession {
   std::string task;                  // "S1" ... "S12", or the name of a data file
   std::uint32_t index = 0;           // among the sessions of its task and context length
   std::uint32_t context_tokens = 0;  // what was asked for: the most that the context has

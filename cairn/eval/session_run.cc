@@ -149,7 +149,7 @@ std::string_view mode_name(Mode mode) {
   return mode == Mode::kMultiTurn ? "multi-turn" : "multi-request";
 }
 
-std::size_t session_tokens(const Tokenizer& tokenizer, const Session& session) {
+std::size_t session_tokens(const Tokenizer& tokenizer, const EvalSession& session) {
   std::size_t total = context_tokens(tokenizer, session.instruction + session.context).size(), needed = total;
   for (const Turn& turn : session.turns) {
     const TurnTokens tokens = turn_tokens(tokenizer, turn);
@@ -159,7 +159,7 @@ std::size_t session_tokens(const Tokenizer& tokenizer, const Session& session) {
   return std::max(needed, total);
 }
 
-Result<SessionOutcome> run_session(JudgedEngine& judged, const Session& session, const SessionControl& control) {
+Result<SessionOutcome> run_session(JudgedEngine& judged, const EvalSession& session, const SessionControl& control) {
   const Tokenizer& tokenizer = judged.engine().tokenizer();
   if (const std::size_t needed = session_tokens(tokenizer, session); needed > judged.engine().context()) {
     return fail(ErrorCode::kTooLong, "session " + std::to_string(session.index) + " of " + session.task + " needs " +

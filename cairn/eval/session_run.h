@@ -62,11 +62,12 @@ struct SessionControl {
 };
 
 // Tokens that the session grows to in its longest mode, the last answer at its cap included.
-std::size_t session_tokens(const Tokenizer& tokenizer, const Session& session);
+std::size_t session_tokens(const Tokenizer& tokenizer, const EvalSession& session);
 
 // The context is computed once and finished under the recipe before any question is seen, then forked. Answers are
 // greedy and end with a newline or an end-of-generation token. Errors: kTooLong (session_tokens exceed the engine's
 // context), kCancelled, those of Engine::forward.
-Result<SessionOutcome> run_session(JudgedEngine& judged, const Session& session, const SessionControl& control = {});
+Result<SessionOutcome> run_session(JudgedEngine& judged, const EvalSession& session,
+                                   const SessionControl& control = {});
 
 }  // namespace cairn

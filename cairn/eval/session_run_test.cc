@@ -22,8 +22,9 @@ std::unique_ptr<JudgedEngine> judge(const Engine& engine, const char* recipe) {
   return JudgedEngine::make(engine, *parse_recipe(recipe), {.kv_budget_bytes = 32 << 20}).value();
 }
 
-Session session() {
-  Session session{.task = "test", .index = 0, .context_tokens = 512, .instruction = "t5t6", .context = "", .turns = {}};
+EvalSession session() {
+  EvalSession session{
+      .task = "test", .index = 0, .context_tokens = 512, .instruction = "t5t6", .context = "", .turns = {}};
   for (int i = 0; i < 100; ++i) session.context += "t" + std::to_string(10 + i % 30);
   for (int i = 0; i < 3; ++i) {
     Turn turn{.query = "t" + std::to_string(20 + i) + "t7",
@@ -66,7 +67,7 @@ TEST(SessionRun, AnswersAreThoseOfOneSequenceAtATime) {
   const auto engine = tiny();
   for (const char* recipe : {"raw_f16", "raw_f16+value-bits=2", "raw_f16+drop=0.3"}) {
     const auto judged = judge(*engine, recipe);
-    const Session asked = session();
+    const EvalSession asked = session();
     const SessionOutcome outcome = run_session(*judged, asked).value();
     ASSERT_EQ(outcome.turns.size(), 6u);
     const std::vector<TokenId> context = engine->tokenizer().encode(asked.instruction + asked.context);
@@ -89,7 +90,7 @@ TEST(SessionRun, AnswersAreThoseOfOneSequenceAtATime) {
 TEST(SessionRun, AChoiceIsMadeByTheLogitsWhereTheOptionsDiffer) {
   const auto engine = tiny();
   const auto judged = judge(*engine, "raw_f16");
-  const Session asked = session();
+  const EvalSession asked = session();
   const SessionOutcome outcome = run_session(*judged, asked).value();
   std::vector<TokenId> prompt = engine->tokenizer().encode(asked.instruction + asked.context);
   const auto query = encode(*engine, asked.turns[2].query + "t9");
@@ -104,7 +105,7 @@ TEST(SessionRun, AChoiceIsMadeByTheLogitsWhereTheOptionsDiffer) {
 TEST(SessionRun, WithoutContextNothingOfItIsSeen) {
   const auto engine = tiny();
   const auto judged = judge(*engine, "raw_f16");
-  Session one = session(), other = session();
+  EvalSession one = session(), other = session();
   std::reverse(other.context.begin(), other.context.end());
   const auto a = run_session(*judged, one, {.with_context = false}).value();
   const auto b = run_session(*judged, other, {.with_context = false}).value();
@@ -128,10 +129,10 @@ TEST(SessionRun, EvictionSparesWhatIsPinned) {
 TEST(SessionRun, RefusesWhatDoesNotFitOrHasNoOptions) {
   const auto engine = tiny();
   const auto judged = judge(*engine, "raw_f16");
-  Session long_one = session();
+  EvalSession long_one = session();
   for (int i = 0; i < 3; ++i) long_one.context += long_one.context;
   EXPECT_EQ(run_session(*judged, long_one).error().code, ErrorCode::kTooLong);
-  Session no_options = session();
+  EvalSession no_options = session();
   no_options.turns[2].candidates.clear();
   EXPECT_EQ(run_session(*judged, no_options).error().code, ErrorCode::kInvalidArgument);
   const std::atomic<bool> cancel{true};

@@ -41,14 +41,14 @@ constexpr int kDraws = 4;
 constexpr std::uint64_t kNextDraw = 0x9e3779b97f4a7c15u;
 
 // The longest session of this draw that fits, with its questions and answers, into `context` tokens; else why not.
-Result<Session> fit_session(const tasks::Task& task, SessionSpec spec, std::uint32_t context,
-                            const Tokenizer& tokenizer) {
+Result<EvalSession> fit_session(const tasks::Task& task, SessionSpec spec, std::uint32_t context,
+                                const Tokenizer& tokenizer) {
   // How much questions and answers take is known once they are written, and changes little with the context's size.
   // `low` is too small for the task, `high` too large for the cell.
   std::uint32_t low = 0, high = context + 1;
   std::string why;
   for (spec.context_tokens = context; spec.context_tokens > low && spec.context_tokens < high;) {
-    Result<Session> session = task.make(spec);
+    Result<EvalSession> session = task.make(spec);
     if (!session) {
       why = session.error().message;
       low = spec.context_tokens;
@@ -139,8 +139,8 @@ std::vector<Cell> cells_of(std::span<const Contender> contenders, const SuiteSet
   return cells;
 }
 
-Result<Session> session_of(const Cell& cell, Control control, const SuiteSettings& settings,
-                           const Tokenizer& tokenizer) {
+Result<EvalSession> session_of(const Cell& cell, Control control, const SuiteSettings& settings,
+                               const Tokenizer& tokenizer) {
   CAIRN_TRY(const tasks::Task* task, tasks::find_task(cell.task));
   SessionSpec spec{.seed = settings.seed,
                    .index = cell.index,
@@ -154,7 +154,7 @@ Result<Session> session_of(const Cell& cell, Control control, const SuiteSetting
                    .rule = control == Control::kInstruction || control == Control::kInstructionPinned};
   std::string why;
   for (int draw = 0; draw < kDraws; ++draw, spec.seed += kNextDraw) {
-    Result<Session> session = fit_session(*task, spec, cell.context, tokenizer);
+    Result<EvalSession> session = fit_session(*task, spec, cell.context, tokenizer);
     if (session) return session;
     why = session.error().message;
   }

@@ -72,15 +72,15 @@ std::vector<Cell> cells_of(std::span<const Contender> contenders, const SuiteSet
 struct SuiteRunSettings {
   std::vector<Contender> contenders;
   SuiteSettings settings;
-  std::map<std::string, std::vector<Session>> data;  // sessions of data files, by the task name of their cells
+  std::map<std::string, std::vector<EvalSession>> data;  // sessions of data files, by the task name of their cells
   std::vector<Cell> cells;
   std::vector<std::string> left_out;  // "S6 at 512": what cannot be asked with this tokenizer
 };
 
 // The session of a cell, so that questions and gold answers too fit into cell.context tokens. The same for all
 // contenders whose control leaves sessions alone. Errors: kInvalidArgument when a context is too small for the task.
-Result<Session> session_of(const Cell& cell, Control control, const SuiteSettings& settings,
-                           const Tokenizer& tokenizer);
+Result<EvalSession> session_of(const Cell& cell, Control control, const SuiteSettings& settings,
+                               const Tokenizer& tokenizer);
 
 // What a report calls a contender: its recipe and, in brackets, its control.
 std::string contender_label(const Contender& contender);

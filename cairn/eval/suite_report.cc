@@ -39,9 +39,9 @@ Json group_json(const GroupKey& key, const GroupCounts& counts) {
 }
 
 // What a journal must agree on: the same questions, not only as many.
-std::string data_digest(const std::vector<Session>& sessions) {
+std::string data_digest(const std::vector<EvalSession>& sessions) {
   Hasher hasher("cairn.eval.data.v1");
-  for (const Session& session : sessions) {
+  for (const EvalSession& session : sessions) {
     hasher.text(session.context).u64(session.turns.size());
     for (const Turn& turn : session.turns) {
       hasher.text(turn.query).u64(turn.gold.size());

@@ -128,7 +128,7 @@ class SuiteRunner {
                                            {.kv_budget_bytes = control_.kv_budget_bytes,
                                             .context = std::max(cell.context, engine->context())}));
     }
-    std::optional<Session> session;
+    std::optional<EvalSession> session;
     if (const auto data = plan_.data.find(cell.task); data != plan_.data.end()) {
       session = data->second.at(cell.index);
     } else {
@@ -186,7 +186,7 @@ Result<std::vector<std::string>> leave_out_impossible(SuiteRunSettings& plan, co
         !made.emplace(cell.task, cell.context, cell.index, control).second) {
       continue;
     }
-    const Result<Session> session = session_of(cell, control, plan.settings, tokenizer);
+    const Result<EvalSession> session = session_of(cell, control, plan.settings, tokenizer);
     if (!session) why[{cell.task, cell.context}] = session.error().message;
   }
   std::erase_if(plan.cells, [&](const Cell& cell) { return why.contains({cell.task, cell.context}); });

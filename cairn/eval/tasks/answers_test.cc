@@ -48,13 +48,13 @@ bool matches(const std::string& text, const std::string& begin, const std::strin
   return text.size() >= begin.size() + end.size() && text.starts_with(begin) && text.ends_with(end);
 }
 
-void check_answer(const Session& session, const Turn& turn, const std::string& answer, std::size_t at) {
+void check_answer(const EvalSession& session, const Turn& turn, const std::string& answer, std::size_t at) {
   RC_ASSERT(turn.answer == " " + answer + "\n");
   RC_ASSERT(turn.depth == depth_of(at, session.context.size()));
 }
 
 // The one line that begins and ends so.
-Line only_line(const Session& session, const std::string& begin, const std::string& end) {
+Line only_line(const EvalSession& session, const std::string& begin, const std::string& end) {
   std::vector<Line> found;
   for (const Line& line : split(session.context, "\n")) {
     if (matches(line.text, begin, end)) found.push_back(line);
@@ -63,13 +63,13 @@ Line only_line(const Session& session, const std::string& begin, const std::stri
   return found[0];
 }
 
-void check_key_value(const Session& session, const Turn& turn) {
+void check_key_value(const EvalSession& session, const Turn& turn) {
   const std::string begin = "The code of " + between(turn.query, "What is the code of ", "?\nAnswer:") + " is ";
   const Line line = only_line(session, begin, ".");
   check_answer(session, turn, between(line.text, begin, "."), line.at);
 }
 
-void check_prefix_suffix(const Session& session, const Turn& turn) {
+void check_prefix_suffix(const EvalSession& session, const Turn& turn) {
   const std::string begin = "- " + between(turn.query, "begins with ", " and ends") + " ";
   const std::string end = " " + between(turn.query, "ends with ", "?") + ".";
   const Line line = only_line(session, begin, end);
@@ -85,7 +85,7 @@ void check_prefix_suffix(const Session& session, const Turn& turn) {
   RC_ASSERT(ends == expected);
 }
 
-void check_multi_hop(const Session& session, const Turn& turn) {
+void check_multi_hop(const EvalSession& session, const Turn& turn) {
   std::string holds = between(turn.query, "Which variables hold ", "?"), names;
   std::size_t first = 0;
   for (const Line& line :
@@ -99,7 +99,7 @@ void check_multi_hop(const Session& session, const Turn& turn) {
   check_answer(session, turn, names, first);
 }
 
-void check_code(const Session& session, const Turn& turn) {
+void check_code(const EvalSession& session, const Turn& turn) {
   const std::map<std::string, std::string> words = {
       {"order", "sort"},   {"remove", "drop"},  {"tally", "count"},     {"join", "merge"},    {"show", "print"},
       {"store", "save"},   {"clone", "copy"},   {"divide", "split"},    {"little", "small"},  {"big", "large"},
@@ -150,7 +150,7 @@ Facts read_people(std::string_view context) {
   return facts;
 }
 
-Fact answer_about_people(const Session& session, const Turn& turn) {
+Fact answer_about_people(const EvalSession& session, const Turn& turn) {
   const Facts facts = read_people(session.context);
   std::string question = between(turn.query, "Question: ", "?");
   const std::string hop = "the friend of ";
@@ -163,12 +163,12 @@ Fact answer_about_people(const Session& session, const Turn& turn) {
   return facts.at(question);
 }
 
-void check_qa(const Session& session, const Turn& turn) {
+void check_qa(const EvalSession& session, const Turn& turn) {
   const Fact fact = answer_about_people(session, turn);
   check_answer(session, turn, fact.value, fact.at);
 }
 
-void check_multiple_choice(const Session& session, const Turn& turn) {
+void check_multiple_choice(const EvalSession& session, const Turn& turn) {
   const Fact fact = answer_about_people(session, turn);
   std::set<std::string> options;
   for (const char* letter : {"A", "B", "C", "D"}) {
@@ -181,7 +181,7 @@ void check_multiple_choice(const Session& session, const Turn& turn) {
   RC_ASSERT(turn.candidates == (std::vector<std::string>{" A", " B", " C", " D"}));
 }
 
-void check_chinese_qa(const Session& session, const Turn& turn) {
+void check_chinese_qa(const EvalSession& session, const Turn& turn) {
   const std::string question = between(turn.query, "问题：", "？\n回答：");
   std::vector<Fact> found;
   for (const auto& [asked, stated] : std::map<std::string, std::string>{
@@ -197,7 +197,7 @@ void check_chinese_qa(const Session& session, const Turn& turn) {
   RC_ASSERT(turn.depth == depth_of(found[0].at, session.context.size()));
 }
 
-void check_numbers(const Session& session, const Turn& turn) {
+void check_numbers(const EvalSession& session, const Turn& turn) {
   std::map<int, std::vector<std::size_t>> places;
   for (std::size_t at = 0; at < session.context.size(); ++at) {
     if (session.context[at] != ' ') continue;
@@ -226,7 +226,7 @@ void check_numbers(const Session& session, const Turn& turn) {
   for (const std::size_t at : evidence) RC_ASSERT(depth_of(at, session.context.size()) == turn.depth);
 }
 
-void check_many_shot(const Session& session, const Turn& turn) {
+void check_many_shot(const EvalSession& session, const Turn& turn) {
   const std::string begin = turn.query + " ";
   std::set<std::string> labels;
   std::size_t shots = 0;
@@ -244,7 +244,7 @@ void check_many_shot(const Session& session, const Turn& turn) {
   RC_ASSERT(share > turn.depth / 5.0 - 0.05 && share < (turn.depth + 1) / 5.0 + 0.05);
 }
 
-void check_key_facts(const Session& session, const Turn& turn) {
+void check_key_facts(const EvalSession& session, const Turn& turn) {
   const std::string header = "## Document " + between(turn.query, "key facts of document ", ".\nAnswer:") + "\n";
   const std::size_t begin = session.context.find(header);
   RC_ASSERT(begin != session.context.npos);
@@ -260,7 +260,7 @@ void check_key_facts(const Session& session, const Turn& turn) {
   }
 }
 
-void check_facts_needles(const Session& session, const Turn& turn) {
+void check_facts_needles(const EvalSession& session, const Turn& turn) {
   RC_ASSERT(turn.column == (turn.query.contains("magic") ? "needle" : "facts"));
   if (turn.column == "facts") return check_key_facts(session, turn);
   const std::string number = "special magic number for " + between(turn.query, "magic number for ", "?") + " is ";
@@ -268,14 +268,14 @@ void check_facts_needles(const Session& session, const Turn& turn) {
   check_answer(session, turn, between(line.text, number, "."), line.at);
 }
 
-void check_code_key_value(const Session& session, const Turn& turn) {
+void check_code_key_value(const EvalSession& session, const Turn& turn) {
   RC_ASSERT(turn.column == (turn.query.contains("Which code") ? "code" : "key-value"));
   turn.column == "code" ? check_code(session, turn) : check_key_value(session, turn);
 }
 
 struct Reader {
   std::string_view task;
-  void (*check)(const Session&, const Turn&);
+  void (*check)(const EvalSession&, const Turn&);
 };
 constexpr Reader kReaders[] = {
     {"S1", check_key_value}, {"S2", check_prefix_suffix}, {"S3", check_multi_hop},       {"S4", check_code},
@@ -295,7 +295,7 @@ TEST_P(Answers, FollowFromTheContext) {
   EXPECT_TRUE(rc::check([&] {
     SessionSpec spec = spec_of(*rc::gen::arbitrary<std::uint64_t>(), 0, *rc::gen::inRange(288u, 3000u));
     if (*rc::gen::arbitrary<bool>()) spec.count_tokens = count_by_bytes;
-    const Session session = make_or_die(task, spec);
+    const EvalSession session = make_or_die(task, spec);
     for (const Turn& turn : session.turns) GetParam().check(session, turn);
   }));
 }
@@ -305,7 +305,7 @@ TEST_P(Answers, FollowFromLongContextsWithManyTurns) {
   EXPECT_TRUE(rc::check([&] {
     SessionSpec spec = spec_of(*rc::gen::arbitrary<std::uint64_t>(), 0, 8192);
     spec.turns = kMaxTurns;
-    const Session session = make_or_die(task, spec);
+    const EvalSession session = make_or_die(task, spec);
     for (const Turn& turn : session.turns) GetParam().check(session, turn);
   }));
 }

@@ -127,7 +127,7 @@ Draft draft_documents(SeededRandom random, std::size_t lines, std::size_t turns,
   return draft;
 }
 
-Result<Session> make_facts(const SessionSpec& spec, std::string_view task, bool needles) {
+Result<EvalSession> make_facts(const SessionSpec& spec, std::string_view task, bool needles) {
   return fill_session(spec, {.task = task,
                              .smallest = kMinLines * std::max<std::size_t>(spec.turns, kFifths),
                              .largest = 3000,  // fewer than half of the facts that can be said of the usual people
@@ -138,10 +138,10 @@ Result<Session> make_facts(const SessionSpec& spec, std::string_view task, bool 
 
 }  // namespace
 
-Result<Session> make_key_facts(const SessionSpec& spec) {
+Result<EvalSession> make_key_facts(const SessionSpec& spec) {
   return make_facts(spec, "S10", false);
 }
-Result<Session> make_facts_needles(const SessionSpec& spec) {
+Result<EvalSession> make_facts_needles(const SessionSpec& spec) {
   return make_facts(spec, "S11", true);
 }
 

@@ -174,7 +174,7 @@ Draft draft_of(std::span<const TextUnit> units, std::vector<Turn> questions, See
   return draft;
 }
 
-Result<Session> fill_session(const SessionSpec& spec, const Material& material) {
+Result<EvalSession> fill_session(const SessionSpec& spec, const Material& material) {
   CAIRN_TRY_VOID(check_spec(spec, material));
   SeededRandom random(spec.seed, material.task, spec.index, spec.context_tokens);
   const std::string word(random.pick(common_words()));
@@ -197,12 +197,12 @@ Result<Session> fill_session(const SessionSpec& spec, const Material& material) 
     turn.max_tokens =
         static_cast<std::uint32_t>(std::ceil(1.5 * static_cast<double>(spec.count_tokens(turn.answer)))) + 4;
   }
-  return Session{.task = std::string(material.task),
-                 .index = spec.index,
-                 .context_tokens = spec.context_tokens,
-                 .instruction = std::move(instruction),
-                 .context = std::move(best.draft.context),
-                 .turns = std::move(turns)};
+  return EvalSession{.task = std::string(material.task),
+                     .index = spec.index,
+                     .context_tokens = spec.context_tokens,
+                     .instruction = std::move(instruction),
+                     .context = std::move(best.draft.context),
+                     .turns = std::move(turns)};
 }
 
 }  // namespace cairn::tasks

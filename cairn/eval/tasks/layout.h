@@ -89,6 +89,6 @@ struct Material {
 };
 
 // kInvalidArgument as Task::make.
-Result<Session> fill_session(const SessionSpec& spec, const Material& material);
+Result<EvalSession> fill_session(const SessionSpec& spec, const Material& material);
 
 }  // namespace cairn::tasks

@@ -262,28 +262,28 @@ Draft draft_prefix_suffix(SeededRandom random, std::size_t lines, std::size_t lo
 
 }  // namespace
 
-Result<Session> make_key_value(const SessionSpec& spec) {
+Result<EvalSession> make_key_value(const SessionSpec& spec) {
   return fill_session(spec,
                       {.task = "S1", .smallest = spec.turns, .draft = [&](SeededRandom random, std::size_t lines) {
                          return draft_key_value(random, lines, spec.turns);
                        }});
 }
 
-Result<Session> make_code(const SessionSpec& spec) {
+Result<EvalSession> make_code(const SessionSpec& spec) {
   return fill_session(spec,
                       {.task = "S4", .smallest = spec.turns, .draft = [&](SeededRandom random, std::size_t functions) {
                          return draft_code(random, functions, spec.turns);
                        }});
 }
 
-Result<Session> make_code_key_value(const SessionSpec& spec) {
+Result<EvalSession> make_code_key_value(const SessionSpec& spec) {
   return fill_session(spec,
                       {.task = "S12", .smallest = spec.turns, .draft = [&](SeededRandom random, std::size_t units) {
                          return draft_code_key_value(random, units, spec.turns);
                        }});
 }
 
-Result<Session> make_prefix_suffix(const SessionSpec& spec) {
+Result<EvalSession> make_prefix_suffix(const SessionSpec& spec) {
   const std::size_t fewest = 3 * fewest_targets(spec.turns) + spec.turns / 2;
   const std::size_t longest = spec.context_tokens < kTightTokens * fewest ? kMinWords : kMaxWords;
   return fill_session(spec, {.task = "S2", .smallest = fewest, .draft = [&](SeededRandom random, std::size_t lines) {

@@ -75,7 +75,7 @@ struct Shown {
   bool consistent = true;
 };
 
-Shown read_shots(const Session& session) {
+Shown read_shots(const EvalSession& session) {
   Shown shown;
   std::map<std::string, std::string> label_of;
   for (const std::string_view line : lines_of(session.context)) {
@@ -109,9 +109,9 @@ TEST(ManyShot, LabelsAreBalanced) {
 // The control keeps everything but which label stands behind which item.
 TEST(ManyShot, ShuffledLabelsTellNothing) {
   SessionSpec spec = spec_of(1, 0, 1024);
-  const Session honest = make_or_die(**find_task("S9"), spec);
+  const EvalSession honest = make_or_die(**find_task("S9"), spec);
   spec.shuffled_labels = true;
-  const Session shuffled = make_or_die(**find_task("S9"), spec);
+  const EvalSession shuffled = make_or_die(**find_task("S9"), spec);
   const Shown before = read_shots(honest), after = read_shots(shuffled);
   EXPECT_TRUE(before.consistent);
   EXPECT_FALSE(after.consistent);

@@ -123,7 +123,7 @@ Draft draft_multi_hop(SeededRandom random, std::size_t sentences, const SessionS
 
 }  // namespace
 
-Result<Session> make_multi_hop(const SessionSpec& spec) {
+Result<EvalSession> make_multi_hop(const SessionSpec& spec) {
   return fill_session(spec, {.task = "S3", .smallest = 1, .draft = [&](SeededRandom random, std::size_t sentences) {
                                return draft_multi_hop(random, sentences, spec);
                              }});

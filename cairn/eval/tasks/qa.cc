@@ -100,7 +100,7 @@ Draft draft_qa(SeededRandom random, std::size_t facts, std::size_t turns, bool c
   return draft_statements(std::move(statements), turns, ask, random);
 }
 
-Result<Session> make_people_qa(const SessionSpec& spec, std::string_view task, bool choices) {
+Result<EvalSession> make_people_qa(const SessionSpec& spec, std::string_view task, bool choices) {
   return fill_session(spec, {.task = task,
                              .smallest = kMinFacts,
                              .largest = kMaxPeople * kFactsEach,
@@ -183,14 +183,14 @@ Draft draft(SeededRandom random, std::size_t facts, std::size_t turns) {
 
 }  // namespace
 
-Result<Session> make_qa(const SessionSpec& spec) {
+Result<EvalSession> make_qa(const SessionSpec& spec) {
   return make_people_qa(spec, "S5", false);
 }
-Result<Session> make_multiple_choice(const SessionSpec& spec) {
+Result<EvalSession> make_multiple_choice(const SessionSpec& spec) {
   return make_people_qa(spec, "S7", true);
 }
 
-Result<Session> make_chinese_qa(const SessionSpec& spec) {
+Result<EvalSession> make_chinese_qa(const SessionSpec& spec) {
   return fill_session(spec, {.task = "S6",
                              .smallest = chinese::kMinFacts,
                              .largest = chinese::kMaxNames * chinese::kFactsEach,

@@ -43,15 +43,15 @@ inline SessionSpec spec_of(std::uint64_t seed, std::uint32_t index, std::uint32_
   return spec;
 }
 
-inline Session make_or_die(const tasks::Task& task, const SessionSpec& spec) {
-  Result<Session> session = task.make(spec);
+inline EvalSession make_or_die(const tasks::Task& task, const SessionSpec& spec) {
+  Result<EvalSession> session = task.make(spec);
   if (!session) std::fprintf(stderr, "%s\n", session.error().message.c_str());
   CAIRN_CHECK(session.has_value());
   return *std::move(session);
 }
 
 // All there is to see of a session.
-inline std::string bytes_of(const Session& session) {
+inline std::string bytes_of(const EvalSession& session) {
   std::string bytes = session.task + "\n" + session.instruction + session.context;
   for (const Turn& turn : session.turns) {
     bytes += turn.query + turn.answer + turn.column + turn.begins_with;

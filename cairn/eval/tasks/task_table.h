@@ -18,7 +18,7 @@ struct Task {
   bool takes_rule = true;    // false where a word in front of the answer makes no sense
   // kInvalidArgument: context_tokens too small for the questions or beyond the task's material, turns out of range,
   // or a rule that the task does not take.
-  Result<Session> (*make)(const SessionSpec&) = nullptr;
+  Result<EvalSession> (*make)(const SessionSpec&) = nullptr;
 };
 
 // In the order of their numbers. The memory is static.
@@ -28,17 +28,17 @@ std::span<const Task> task_table();
 Result<const Task*> find_task(std::string_view name);
 
 // One maker each; see Task::make for the contract and docs/evaluation.md for the formats.
-Result<Session> make_key_value(const SessionSpec& spec);
-Result<Session> make_prefix_suffix(const SessionSpec& spec);
-Result<Session> make_multi_hop(const SessionSpec& spec);
-Result<Session> make_code(const SessionSpec& spec);
-Result<Session> make_qa(const SessionSpec& spec);
-Result<Session> make_chinese_qa(const SessionSpec& spec);
-Result<Session> make_multiple_choice(const SessionSpec& spec);
-Result<Session> make_numbers(const SessionSpec& spec);
-Result<Session> make_many_shot(const SessionSpec& spec);
-Result<Session> make_key_facts(const SessionSpec& spec);
-Result<Session> make_facts_needles(const SessionSpec& spec);
-Result<Session> make_code_key_value(const SessionSpec& spec);
+Result<EvalSession> make_key_value(const SessionSpec& spec);
+Result<EvalSession> make_prefix_suffix(const SessionSpec& spec);
+Result<EvalSession> make_multi_hop(const SessionSpec& spec);
+Result<EvalSession> make_code(const SessionSpec& spec);
+Result<EvalSession> make_qa(const SessionSpec& spec);
+Result<EvalSession> make_chinese_qa(const SessionSpec& spec);
+Result<EvalSession> make_multiple_choice(const SessionSpec& spec);
+Result<EvalSession> make_numbers(const SessionSpec& spec);
+Result<EvalSession> make_many_shot(const SessionSpec& spec);
+Result<EvalSession> make_key_facts(const SessionSpec& spec);
+Result<EvalSession> make_facts_needles(const SessionSpec& spec);
+Result<EvalSession> make_code_key_value(const SessionSpec& spec);
 
 }  // namespace cairn::tasks

@@ -58,7 +58,7 @@ class EveryTask : public ::testing::TestWithParam<Task> {};
 INSTANTIATE_TEST_SUITE_P(Suite, EveryTask, ::testing::ValuesIn(task_table().begin(), task_table().end()),
                          [](const auto& param) { return std::string(param.param.name); });
 
-void check_form(const Task& task, const SessionSpec& spec, const Session& session) {
+void check_form(const Task& task, const SessionSpec& spec, const EvalSession& session) {
   RC_ASSERT(session.task == task.name);
   RC_ASSERT(session.index == spec.index);
   RC_ASSERT(session.context_tokens == spec.context_tokens);
@@ -75,13 +75,13 @@ void check_form(const Task& task, const SessionSpec& spec, const Session& sessio
   }
 }
 
-void check_budget(const SessionSpec& spec, const Session& session) {
+void check_budget(const SessionSpec& spec, const EvalSession& session) {
   const std::size_t used = spec.count_tokens(session.instruction + session.context);
   RC_ASSERT(used <= spec.context_tokens);
   RC_ASSERT(static_cast<double>(used) >= kMinFill * spec.context_tokens);
 }
 
-void check_scores(const Session& session) {
+void check_scores(const EvalSession& session) {
   for (const Turn& turn : session.turns) {
     RC_ASSERT(score_answer(turn, turn.answer) == 1);
     for (const Turn& other : session.turns) {
@@ -92,7 +92,7 @@ void check_scores(const Session& session) {
   }
 }
 
-void check_questions(const Session& session) {
+void check_questions(const EvalSession& session) {
   std::set<std::string> queries;
   std::set<std::uint32_t> depths;
   for (std::size_t i = 0; i < session.turns.size(); ++i) {
@@ -107,7 +107,7 @@ void check_questions(const Session& session) {
 TEST_P(EveryTask, MakesSoundSessions) {
   EXPECT_TRUE(rc::check([&] {
     const SessionSpec spec = any_spec();
-    const Session session = make_or_die(GetParam(), spec);
+    const EvalSession session = make_or_die(GetParam(), spec);
     check_form(GetParam(), spec, session);
     check_budget(spec, session);
     check_scores(session);
@@ -136,7 +136,7 @@ TEST_P(EveryTask, CountsTokensALinearNumberOfTimes) {
     bytes += text.size();
     return count_by_pieces(text);
   });
-  const Session session = make_or_die(GetParam(), spec);
+  const EvalSession session = make_or_die(GetParam(), spec);
   EXPECT_LE(bytes, 20 * session.context.size());
 }
 
@@ -159,7 +159,7 @@ TEST_P(EveryTask, TakesFewAndManyTurns) {
     SessionSpec spec = any_spec();
     spec.context_tokens += 512;
     spec.turns = *rc::gen::inRange(1u, kMaxTurns + 1);
-    const Session session = make_or_die(GetParam(), spec);
+    const EvalSession session = make_or_die(GetParam(), spec);
     check_form(GetParam(), spec, session);
     check_budget(spec, session);
     check_scores(session);
@@ -192,7 +192,7 @@ TEST_P(EveryTask, RuleHoldsForEveryAnswer) {
     EXPECT_EQ(GetParam().make(spec).error().code, ErrorCode::kInvalidArgument);
     return;
   }
-  const Session session = make_or_die(GetParam(), spec);
+  const EvalSession session = make_or_die(GetParam(), spec);
   EXPECT_LE(spec.count_tokens(session.instruction + session.context), spec.context_tokens);
   for (const Turn& turn : session.turns) {
     const std::string word = turn.begins_with;

@@ -201,7 +201,7 @@ Draft draft_many_shot(SeededRandom random, std::size_t shots, const SessionSpec&
 
 }  // namespace
 
-Result<Session> make_numbers(const SessionSpec& spec) {
+Result<EvalSession> make_numbers(const SessionSpec& spec) {
   const std::size_t turns_per_fifth = std::max<std::size_t>(1, (spec.turns + kFifths - 1) / kFifths);
   return fill_session(spec, {.task = "S8",
                              .smallest = kPerTurn * kFifths * turns_per_fifth,
@@ -210,7 +210,7 @@ Result<Session> make_numbers(const SessionSpec& spec) {
                              }});
 }
 
-Result<Session> make_many_shot(const SessionSpec& spec) {
+Result<EvalSession> make_many_shot(const SessionSpec& spec) {
   return fill_session(
       spec, {.task = "S9",
              .smallest = kFifths * kLabelCounts[0],
