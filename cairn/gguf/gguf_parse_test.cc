@@ -30,19 +30,8 @@ GgufBuilder::Tensor tensor(std::vector<std::uint64_t> dims, std::uint32_t type =
   return {.name = "t", .dims = std::move(dims), .type = type, .data = std::vector<std::byte>(size)};
 }
 
-GgufBuilder small_file() {
-  const std::vector<float> values = {1, 2, 3};
-  return GgufBuilder()
-      .set("general.alignment", std::uint32_t{32})
-      .set("text", "value")
-      .array("list", std::vector<std::string>{"a", "bc"})
-      .array("ints", std::vector<std::int32_t>{1, 2})
-      .tensor_f32("first", {3}, values)
-      .tensor_f32("second", {1, 3}, values);
-}
-
 TEST(GgufParse, TruncationAnywhereIsAnError) {
-  const std::vector<std::byte> whole = small_file().build();
+  const std::vector<std::byte> whole = small_gguf().build();
   ASSERT_TRUE(GgufFile::parse(whole));
   for (std::size_t size = 0; size < whole.size(); ++size) {
     // A copy of exact length, so that a sanitizer sees any read past the end.
@@ -54,22 +43,22 @@ TEST(GgufParse, TruncationAnywhereIsAnError) {
 
 TEST(GgufParse, Header) {
   expect_error({}, ErrorCode::kCorrupt, "the file ends inside the magic number");
-  std::vector<std::byte> bytes = small_file().build();
+  std::vector<std::byte> bytes = small_gguf().build();
   bytes[0] = std::byte{'g'};
   expect_error(bytes, ErrorCode::kCorrupt, "not a GGUF file");
-  expect_error(small_file().version(1).build(), ErrorCode::kUnsupported, "version 1");
-  expect_error(small_file().version(4).build(), ErrorCode::kUnsupported, "version 4");
-  expect_error(small_file().version(0).build(), ErrorCode::kUnsupported, "version 0");
-  expect_error(small_file().version(0x03000000).build(), ErrorCode::kUnsupported, "big-endian");
-  EXPECT_TRUE(GgufFile::parse(small_file().version(2).build()));
+  expect_error(small_gguf().version(1).build(), ErrorCode::kUnsupported, "version 1");
+  expect_error(small_gguf().version(4).build(), ErrorCode::kUnsupported, "version 4");
+  expect_error(small_gguf().version(0).build(), ErrorCode::kUnsupported, "version 0");
+  expect_error(small_gguf().version(0x03000000).build(), ErrorCode::kUnsupported, "big-endian");
+  EXPECT_TRUE(GgufFile::parse(small_gguf().version(2).build()));
 }
 
 TEST(GgufParse, CountsBeyondTheFileAreRefusedBeforeAllocating) {
   for (const std::uint64_t count : {std::uint64_t{1000}, std::uint64_t{1} << 40, UINT64_MAX}) {
-    std::vector<std::byte> bytes = small_file().build();
+    std::vector<std::byte> bytes = small_gguf().build();
     std::memcpy(bytes.data() + 8, &count, sizeof count);
     expect_error(bytes, ErrorCode::kCorrupt, "tensors it announces");
-    bytes = small_file().build();
+    bytes = small_gguf().build();
     std::memcpy(bytes.data() + 16, &count, sizeof count);
     expect_error(bytes, ErrorCode::kCorrupt, "metadata entries it announces");
     expect_error(GgufBuilder().raw("a", GgufBuilder::kArray, ByteWriter().number(5u).number(count).take()).build(),
@@ -85,7 +74,7 @@ TEST(GgufParse, Strings) {
     expect_error(GgufBuilder().raw("k", GgufBuilder::kString, payload).build(), ErrorCode::kCorrupt, "value of 'k'");
     const auto in_array = ByteWriter().number(8u).number(std::uint64_t{1}).number(length).take();
     expect_error(GgufBuilder().raw("k", GgufBuilder::kArray, in_array).build(), ErrorCode::kCorrupt, "value of 'k'");
-    std::vector<std::byte> key = small_file().build();
+    std::vector<std::byte> key = small_gguf().build();
     std::memcpy(key.data() + 24, &length, sizeof length);
     EXPECT_EQ(error_of(key).code, ErrorCode::kCorrupt);
   }
@@ -105,12 +94,12 @@ TEST(GgufParse, MetadataTypes) {
 
 TEST(GgufParse, Alignment) {
   for (const std::uint32_t bad : {0u, 1u, 3u, 33u, 1u << 31}) {
-    expect_error(small_file().erase("general.alignment").set("general.alignment", bad).build(), ErrorCode::kCorrupt,
+    expect_error(small_gguf().erase("general.alignment").set("general.alignment", bad).build(), ErrorCode::kCorrupt,
                  "general.alignment must be a power of two");
   }
-  expect_error(small_file().erase("general.alignment").set("general.alignment", "32").build(), ErrorCode::kCorrupt,
+  expect_error(small_gguf().erase("general.alignment").set("general.alignment", "32").build(), ErrorCode::kCorrupt,
                "'general.alignment' must be an unsigned integer");
-  const auto wide = small_file().alignment(64).erase("general.alignment").set("general.alignment", 64u).build();
+  const auto wide = small_gguf().alignment(64).erase("general.alignment").set("general.alignment", 64u).build();
   const auto file = GgufFile::parse(wide);
   ASSERT_TRUE(file) << file.error().message;
   EXPECT_EQ(file->tensors()[1].offset, 64u);

@@ -154,4 +154,16 @@ class GgufBuilder {
   std::vector<Tensor> tensors_;
 };
 
+// A few keys of each kind and two tensors.
+inline GgufBuilder small_gguf() {
+  const std::vector<float> values = {1, 2, 3};
+  return GgufBuilder()
+      .set("general.alignment", std::uint32_t{32})
+      .set("text", "value")
+      .array("list", std::vector<std::string>{"a", "bc"})
+      .array("ints", std::vector<std::int32_t>{1, 2})
+      .tensor_f32("first", {3}, values)
+      .tensor_f32("second", {1, 3}, values);
+}
+
 }  // namespace cairn

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <map>
 #include <memory>
 #include <vector>
@@ -11,6 +12,13 @@
 #include "cairn/testing/random.h"
 
 namespace cairn::testing {
+
+using Records = std::vector<std::shared_ptr<const BlockRecord>>;
+
+// Of what a server that is well does at once.
+inline Deadline soon() {
+  return deadline_in(std::chrono::seconds(10));
+}
 
 inline Digest any_key(std::uint32_t seed) {
   return Hasher("cairn.test.v1").u32(seed).finish();

@@ -2,6 +2,7 @@
 // Hand-made vocabularies of both tokenizer families; those of any_text() meet them.
 #pragma once
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <stdexcept>
@@ -87,6 +88,22 @@ inline std::unique_ptr<const Tokenizer> must_make(TokenizerData data) {
   if (!made) throw std::runtime_error(made.error().message);
   return *std::move(made);
 }
+
+// The ids of tokens as the vocabulary writes them (for byte-level BPE, Ġ is a space and Ċ a line break).
+inline std::vector<TokenId> ids_of(const TokenizerData& data, const std::vector<std::string>& texts) {
+  std::vector<TokenId> ids;
+  for (const std::string& text : texts) {
+    ids.push_back(static_cast<TokenId>(std::ranges::find(data.tokens, text) - data.tokens.begin()));
+  }
+  return ids;
+}
+
+// What a text becomes.
+struct Golden {
+  const char* text;
+  bool parse_special;
+  std::vector<std::string> tokens;
+};
 
 // Both families, each pre-tokenizer.
 inline std::vector<std::shared_ptr<const Tokenizer>> all_tokenizers() {

@@ -10,22 +10,9 @@ namespace cairn {
 namespace {
 
 using testing::bpe_data;
+using testing::Golden;
+using testing::ids_of;
 using testing::must_make;
-
-// The ids of tokens as the vocabulary writes them (Ġ is a space, Ċ a line break).
-std::vector<TokenId> ids_of(const TokenizerData& data, const std::vector<std::string>& texts) {
-  std::vector<TokenId> ids;
-  for (const std::string& text : texts) {
-    ids.push_back(static_cast<TokenId>(std::ranges::find(data.tokens, text) - data.tokens.begin()));
-  }
-  return ids;
-}
-
-struct Golden {
-  const char* text;
-  bool parse_special;
-  std::vector<std::string> tokens;
-};
 
 TEST(BpeTokenizer, Golden) {
   const TokenizerData data = bpe_data("llama-bpe");

@@ -10,23 +10,10 @@
 namespace cairn {
 namespace {
 
+using testing::Golden;
+using testing::ids_of;
 using testing::must_make;
 using testing::spm_data;
-
-// The ids of the written-out tokens.
-std::vector<TokenId> ids_of(const TokenizerData& data, const std::vector<std::string>& texts) {
-  std::vector<TokenId> ids;
-  for (const std::string& text : texts) {
-    ids.push_back(static_cast<TokenId>(std::ranges::find(data.tokens, text) - data.tokens.begin()));
-  }
-  return ids;
-}
-
-struct Golden {
-  const char* text;
-  bool parse_special;
-  std::vector<std::string> tokens;
-};
 
 TEST(SpmTokenizer, Golden) {
   const TokenizerData data = spm_data();

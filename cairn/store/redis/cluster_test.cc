@@ -15,12 +15,9 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using testing::any_record;
 using testing::get_all;
+using testing::Records;
 using testing::RedisServer;
-using Records = std::vector<std::shared_ptr<const BlockRecord>>;
-
-Deadline soon() {
-  return deadline_in(seconds(10));
-}
+using testing::soon;
 
 // Three masters with a third of the slots each, and a replica of the second.
 class RedisClusterTest : public ::testing::Test {

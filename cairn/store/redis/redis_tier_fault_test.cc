@@ -1,53 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-// The Redis tier against servers that refuse, lie, stop and die: no wrong bytes, no wait beyond the deadline.
+// The Redis tier against servers that refuse, stop and die: no wrong bytes, no wait beyond the deadline.
 #include <gtest/gtest.h>
 
 #include "cairn/store/redis/redis_tier.h"
 #include "cairn/testing/redis_records.h"
 #include "cairn/testing/redis_server.h"
+#include "cairn/testing/redis_tiers.h"
 
 namespace cairn::redis {
 namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
-using testing::always_answer;
 using testing::any_key;
 using testing::any_record;
-using testing::FakeRedis;
 using testing::get_all;
+using testing::open_error;
+using testing::open_redis;
+using testing::Records;
 using testing::RedisServer;
-using Records = std::vector<std::shared_ptr<const BlockRecord>>;
-
-Deadline soon() {
-  return deadline_in(seconds(10));
-}
-
-std::unique_ptr<RedisTier> open(const std::string& url, RedisTierOptions options = {}) {
-  options.url = url;
-  auto tier = RedisTier::open(std::move(options));
-  EXPECT_TRUE(tier) << tier.error().message;
-  return tier ? *std::move(tier) : nullptr;
-}
-
-Error open_error(const std::string& url, RedisTierOptions options = {}) {
-  options.url = url;
-  options.connect_timeout = milliseconds(300);
-  const auto tier = RedisTier::open(std::move(options));
-  EXPECT_FALSE(tier);
-  if (tier) return {};
-  EXPECT_EQ(tier.error().message.find('\n'), std::string::npos);
-  EXPECT_EQ(tier.error().message.find("secret"), std::string::npos) << tier.error().message;
-  return tier.error();
-}
-
-// How long it takes, in milliseconds.
-template <class F>
-std::int64_t timed(F&& f) {
-  const auto begun = std::chrono::steady_clock::now();
-  f();
-  return std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - begun).count();
-}
+using testing::soon;
+using testing::timed;
 
 class RedisFaults : public ::testing::Test {
  protected:
@@ -75,12 +48,12 @@ TEST_F(RedisFaults, Passwords) {
   std::FILE* const out = std::fopen(file.c_str(), "w");
   std::fputs("secret\n", out);
   std::fclose(out);
-  const auto tier = open(base, {.password_file = file});
+  const auto tier = open_redis(base, {.password_file = file});
   ASSERT_NE(tier, nullptr);
   EXPECT_EQ(tier->name().find("secret"), std::string::npos);
   EXPECT_EQ(tier->put({{any_record(1, 100)}}, soon())[0], BlockStatus::kOk);
   ::setenv("CAIRN_REDIS_PASSWORD", "secret", 1);
-  EXPECT_NE(open(base), nullptr);
+  EXPECT_NE(open_redis(base), nullptr);
   ::setenv("CAIRN_REDIS_PASSWORD", "secret but wrong", 1);
   const Error wrong = open_error(base);
   ::unsetenv("CAIRN_REDIS_PASSWORD");
@@ -94,7 +67,7 @@ TEST_F(RedisFaults, AclUserAndDatabase) {
   const std::string host = "127.0.0.1:" + std::to_string(server.port());
   EXPECT_EQ(open_error("redis://" + host).code, ErrorCode::kInvalidArgument);
   EXPECT_EQ(open_error("redis://bob:no-secret@" + host).code, ErrorCode::kInvalidArgument);
-  const auto tier = open("redis://bob:secret@" + host + "/5");
+  const auto tier = open_redis("redis://bob:secret@" + host + "/5");
   ASSERT_NE(tier, nullptr);
   EXPECT_EQ(tier->name(), "redis://" + host);
   const auto record = any_record(1, 3'000'000);
@@ -107,8 +80,9 @@ TEST_F(RedisFaults, AclUserAndDatabase) {
 
 TEST_F(RedisFaults, FrozenServerKeepsNobodyBeyondTheDeadline) {
   RedisServer server;
-  const auto tier = open(server.url(), {.connect_timeout = milliseconds(150),
-                                        .breaker = {.failures = 3, .window = seconds(10), .rest = milliseconds(900)}});
+  const auto tier =
+      open_redis(server.url(), {.connect_timeout = milliseconds(150),
+                                .breaker = {.failures = 3, .window = seconds(10), .rest = milliseconds(900)}});
   const auto record = any_record(1, 200'000), large = any_record(2, 8'000'000);
   const Digest key = record->meta().key;
   ASSERT_EQ(tier->put({{record}}, soon())[0], BlockStatus::kOk);
@@ -135,7 +109,7 @@ TEST_F(RedisFaults, FrozenServerKeepsNobodyBeyondTheDeadline) {
 
 TEST_F(RedisFaults, SilentServerIsBrokenBeforeALongDeadline) {
   RedisServer server;
-  const auto tier = open(server.url(), {.silence = milliseconds(200)});
+  const auto tier = open_redis(server.url(), {.silence = milliseconds(200)});
   server.freeze();
   EXPECT_LT(timed([&] { EXPECT_EQ(get_all(*tier, {{any_key(1)}}, soon())[0].status, BlockStatus::kBroken); }), 2000);
   server.thaw();
@@ -143,7 +117,8 @@ TEST_F(RedisFaults, SilentServerIsBrokenBeforeALongDeadline) {
 
 TEST_F(RedisFaults, KilledAndRestartedDuringTraffic) {
   RedisServer server;
-  const auto tier = open(server.url(), {.breaker = {.failures = 5, .window = seconds(5), .rest = milliseconds(100)}});
+  const auto tier =
+      open_redis(server.url(), {.breaker = {.failures = 5, .window = seconds(5), .rest = milliseconds(100)}});
   std::atomic<bool> stop = false;
   std::atomic<int> wrong = 0, hits = 0;
   std::vector<std::jthread> threads;
@@ -175,7 +150,7 @@ TEST_F(RedisFaults, KilledAndRestartedDuringTraffic) {
 
 TEST_F(RedisFaults, RestartBetweenOperationsIsNotNoticed) {
   RedisServer server;
-  const auto tier = open(server.url());
+  const auto tier = open_redis(server.url());
   const auto record = any_record(1, 1000);
   ASSERT_EQ(tier->put({{record}}, soon())[0], BlockStatus::kOk);
   server.stop();
@@ -187,7 +162,7 @@ TEST_F(RedisFaults, RestartBetweenOperationsIsNotNoticed) {
 
 TEST_F(RedisFaults, FullServerRefusesAndKeepsNoRemains) {
   RedisServer server({"--maxmemory", "12mb", "--maxmemory-policy", "noeviction"});
-  const auto tier = open(server.url(), {.slice_bytes = 100'000, .window_bytes = std::size_t{1} << 20});
+  const auto tier = open_redis(server.url(), {.slice_bytes = 100'000, .window_bytes = std::size_t{1} << 20});
   int full = 0;
   Records written;
   for (std::uint32_t i = 0; i < 8; ++i) {
@@ -211,7 +186,7 @@ TEST_F(RedisFaults, FullServerRefusesAndKeepsNoRemains) {
 
 TEST_F(RedisFaults, EvictionGivesHitsAndMissesOnly) {
   RedisServer server({"--maxmemory", "20mb", "--maxmemory-policy", "allkeys-lru"});
-  const auto tier = open(server.url(), {.slice_bytes = 100'000, .window_bytes = std::size_t{2} << 20});
+  const auto tier = open_redis(server.url(), {.slice_bytes = 100'000, .window_bytes = std::size_t{2} << 20});
   Records records;
   std::vector<Digest> keys;
   for (std::uint32_t i = 0; i < 40; ++i) {
@@ -232,176 +207,6 @@ TEST_F(RedisFaults, EvictionGivesHitsAndMissesOnly) {
   EXPECT_GT(misses, 0);
   EXPECT_EQ(hits + misses, 80) << "failures: " << tier->stats().failures << ", corrupt: " << tier->stats().corrupt
                                << ", timeouts: " << tier->stats().timeouts;
-}
-
-// What a server may answer to the first command of an open tier.
-TEST(RedisFakes, NonsenseIsAMissOrBroken) {
-  const std::string good = ":0\r\n";
-  const std::vector<std::string> answers = {"HTTP/1.1 400 Bad Request\r\n\r\n",
-                                            "\r\n",
-                                            "$\r\n",
-                                            "$-2\r\n",
-                                            "$99999999999\r\n",
-                                            "$999999999999999999999\r\n",
-                                            "*2000000000\r\n",
-                                            "*-7\r\n",
-                                            "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n",
-                                            ":x\r\n",
-                                            ":\r\n",
-                                            "+OK\r\n",
-                                            "-ERR no\r\n",
-                                            "-\r\n",
-                                            ":7\r\n",
-                                            "*0\r\n",
-                                            "*-1\r\n",
-                                            "$-1\r\n",
-                                            "$3\r\nabcXX",
-                                            "$0\r\n\r\n",
-                                            "$8388608\r\n",
-                                            "%1\r\n+a\r\n+b\r\n",
-                                            "-MOVED 1 127.0.0.1:1\r\n",
-                                            "-ASK 1 :\r\n",
-                                            "-LOADING x\r\n",
-                                            "-NOAUTH x\r\n",
-                                            std::string(40'000, 'z'),
-                                            "+" + std::string(40'000, 'z'),
-                                            std::string("\0\0\0\0\r\n", 6),
-                                            "$5\r\nhello\r\n$5\r\nhello\r\n$5\r\nhello\r\n"};
-  const auto record = any_record(1, 100'000);
-  const std::vector<Digest> keys{record->meta().key, any_key(2)};
-  for (const std::string& answer : answers) {
-    FakeRedis fake(always_answer(good, answer));
-    const auto tier = open(fake.url());
-    ASSERT_NE(tier, nullptr);
-    EXPECT_LT(timed([&] {
-                const Deadline deadline = deadline_in(milliseconds(60));
-                for (const auto& got : get_all(*tier, keys, deadline)) {
-                  EXPECT_EQ(got.times, 1) << answer.substr(0, 40);
-                  EXPECT_EQ(got.record, nullptr);
-                }
-                (void)tier->contains(keys, deadline_in(milliseconds(20)));
-                (void)tier->put({{record}}, deadline_in(milliseconds(20)));
-                (void)tier->erase(keys, deadline_in(milliseconds(20)));
-                (void)tier->list([](auto&&) { return true; }, deadline_in(milliseconds(20)));
-              }),
-              2000)
-        << answer.substr(0, 40);
-  }
-}
-
-TEST(RedisFakes, NonsenseAtOpen) {
-  for (const std::string answer : {"HTTP/1.1 400 Bad Request\r\n\r\n", "+", "", "$5\r\nab", "-NOAUTH x\r\n",
-                                   "-ERR unknown command with secret\r\n", "-MOVED 1 1.2.3.4:5\r\n"}) {
-    FakeRedis fake(always_answer("", answer));
-    EXPECT_LT(timed([&] { (void)open_error(fake.url()); }), 2000);
-  }
-  FakeRedis closing([](int) {});
-  EXPECT_EQ(open_error(closing.url()).code, ErrorCode::kIo);
-}
-
-TEST(RedisFakes, DripDoesNotOutlastTheDeadline) {
-  for (const std::string begin : {"$5000\r\n", "+"}) {
-    FakeRedis fake([&](int fd) {
-      char buffer[65536];
-      (void)!::recv(fd, buffer, sizeof buffer, 0);
-      (void)!::send(fd, ":0\r\n", 4, MSG_NOSIGNAL);
-      (void)!::recv(fd, buffer, sizeof buffer, 0);
-      (void)!::send(fd, begin.data(), begin.size(), MSG_NOSIGNAL);
-      while (::send(fd, "x", 1, MSG_NOSIGNAL) == 1) ::usleep(5'000);
-    });
-    const auto tier = open(fake.url());
-    EXPECT_LT(timed([&] {
-                const auto got = get_all(*tier, {{any_key(1)}}, deadline_in(milliseconds(200)));
-                EXPECT_EQ(got[0].status, BlockStatus::kTimeout);
-              }),
-              1000);
-  }
-}
-
-TEST(RedisFakes, HeaderWaitsForAllSlices) {
-  // Of three slices the last is not acknowledged.
-  std::mutex mutex;
-  std::string received;
-  FakeRedis fake([&](int fd) {
-    std::vector<char> buffer(1 << 16);
-    std::size_t answered = 0;
-    for (ssize_t got; (got = ::recv(fd, buffer.data(), buffer.size(), 0)) > 0;) {
-      const std::lock_guard lock(mutex);
-      received.append(buffer.data(), static_cast<std::size_t>(got));
-      std::size_t asked = 0, sets = 0;
-      for (std::size_t at = 0; (at = received.find("EXISTS", at)) != std::string::npos; ++at) ++asked;
-      for (std::size_t at = 0; (at = received.find("SET\r\n", at)) != std::string::npos; ++at) ++sets;
-      for (; answered < asked; ++answered) (void)!::send(fd, ":0\r\n", 4, MSG_NOSIGNAL);
-      for (; answered < asked + std::min<std::size_t>(sets, 2); ++answered) {
-        (void)!::send(fd, "+OK\r\n", 5, MSG_NOSIGNAL);
-      }
-    }
-  });
-  const auto tier = open(fake.url(), {.slice_bytes = 100'000});
-  const auto record = any_record(1, 290'000);
-  EXPECT_EQ(tier->put({{record}}, deadline_in(milliseconds(300)))[0], BlockStatus::kTimeout);
-  const std::lock_guard lock(mutex);
-  EXPECT_GT(received.size(), record->size() - 4096);
-  EXPECT_EQ(received.find("\r\nNX\r\n"), std::string::npos);
-}
-
-TEST(RedisFakes, BreakerStopsTryingAndProbesOnce) {
-  std::atomic<bool> well = true;
-  FakeRedis fake([&](int fd) {
-    char buffer[65536];
-    while (::recv(fd, buffer, sizeof buffer, 0) > 0) {
-      const std::string answer = well ? ":0\r\n" : "garbage\r\n";
-      if (::send(fd, answer.data(), answer.size(), MSG_NOSIGNAL) < 0) return;
-    }
-  });
-  const auto tier = open(fake.url(), {.breaker = {.failures = 3, .window = seconds(10), .rest = milliseconds(1000)}});
-  well = false;
-  const auto ask = [&] { return tier->contains({{any_key(1)}}, soon())[0]; };
-  for (int i = 0; i < 10; ++i) EXPECT_EQ(ask(), BlockStatus::kBroken);
-  EXPECT_EQ(fake.connections, 3);
-  std::this_thread::sleep_for(milliseconds(1050));
-  for (int i = 0; i < 10; ++i) EXPECT_EQ(ask(), BlockStatus::kBroken);
-  EXPECT_EQ(fake.connections, 4);
-  well = true;
-  std::this_thread::sleep_for(milliseconds(1050));
-  EXPECT_EQ(ask(), BlockStatus::kMiss);
-  EXPECT_EQ(fake.connections, 5);
-}
-
-TEST(RedisFakes, LoadingServerIsAskedAgain) {
-  std::atomic<int> answers = 0;
-  FakeRedis fake([&](int fd) {
-    char buffer[65536];
-    while (::recv(fd, buffer, sizeof buffer, 0) > 0) {
-      const std::string answer = answers == 1 || answers == 2 ? "-LOADING wait\r\n" : ":1\r\n";
-      ++answers;
-      if (::send(fd, answer.data(), answer.size(), MSG_NOSIGNAL) < 0) return;
-    }
-  });
-  const auto tier = open(fake.url());
-  EXPECT_EQ(tier->contains({{any_key(1)}}, soon())[0], BlockStatus::kOk);
-  EXPECT_EQ(answers, 4);
-}
-
-TEST(RedisFakes, InFlightIsCapped) {
-  // A server that reads and never answers: what it has received when the deadline comes is about the window.
-  std::atomic<std::size_t> received = 0;
-  FakeRedis fake([&](int fd) {
-    std::vector<char> buffer(1 << 16);
-    bool first = true;
-    for (ssize_t got; (got = ::recv(fd, buffer.data(), buffer.size(), 0)) > 0; first = false) {
-      if (first) (void)!::send(fd, ":0\r\n", 4, MSG_NOSIGNAL);
-      if (got < 300 && !first) (void)!::send(fd, ":0\r\n:0\r\n", 8, MSG_NOSIGNAL);
-      received += static_cast<std::size_t>(got);
-    }
-  });
-  const auto tier = open(fake.url(), {.slice_bytes = 100'000, .window_bytes = 1'000'000});
-  const Records records{any_record(1, 3'000'000), any_record(2, 3'000'000)};
-  for (const BlockStatus status : tier->put(records, deadline_in(milliseconds(300)))) {
-    EXPECT_EQ(status, BlockStatus::kTimeout);
-  }
-  EXPECT_LT(received, 1'010'000u);
-  EXPECT_GT(received, 900'000u);
 }
 
 }  // namespace

@@ -17,12 +17,9 @@ using std::chrono::seconds;
 using testing::any_key;
 using testing::any_record;
 using testing::get_all;
+using testing::Records;
 using testing::RedisServer;
-using Records = std::vector<std::shared_ptr<const BlockRecord>>;
-
-Deadline soon() {
-  return deadline_in(seconds(10));
-}
+using testing::soon;
 
 class RedisTierTest : public ::testing::Test {
  protected:
