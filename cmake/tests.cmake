@@ -35,6 +35,7 @@ add_test(NAME readme_example COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/
 add_test(NAME command_line COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/cli_test.py)
 add_test(NAME command_line_plan COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/cli_plan_test.py)
 add_test(NAME command_line_store COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/cli_store_test.py)
+add_test(NAME command_line_store_compress COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/cli_store_compress_test.py)
 add_test(NAME command_line_replay COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/cli_replay_test.py)
 add_test(NAME command_line_eval COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/cli_eval_test.py)
 add_test(NAME command_line_serve COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/cli_serve_test.py)
@@ -43,7 +44,7 @@ add_test(NAME serve_clients COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/t
 add_test(NAME bench_serve_selftest COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/bench/compare_serve_test.py)
 add_test(NAME serve_torture_selftest COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/serve_torture_test.py)
 add_test(NAME serve_torture COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/serve_torture.py 300 16 1 tok4+sinks=1)
-set_tests_properties(command_line command_line_serve command_line_load serve_torture command_line_store command_line_plan command_line_replay command_line_eval PROPERTIES TIMEOUT 300 ENVIRONMENT "CAIRN_BINARY=$<TARGET_FILE:cairn_cli>")
+set_tests_properties(command_line command_line_serve command_line_load serve_torture command_line_store command_line_store_compress command_line_plan command_line_replay command_line_eval PROPERTIES TIMEOUT 300 ENVIRONMENT "CAIRN_BINARY=$<TARGET_FILE:cairn_cli>")
 set_tests_properties(serve_clients PROPERTIES TIMEOUT 500 ENVIRONMENT
                      "CAIRN_BINARY=$<TARGET_FILE:cairn_cli>;CAIRN_CLIENTS=${PROJECT_BINARY_DIR}/clients")
 add_test(NAME page COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/page_test.py)

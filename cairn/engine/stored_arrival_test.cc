@@ -9,9 +9,8 @@
 #include <thread>
 #include <utility>
 
-#include "cairn/base/random.h"
 #include "cairn/engine/engine.h"
-#include "cairn/store/ram_tier.h"
+#include "cairn/testing/slow_tier.h"
 #include "cairn/testing/tiny_engine.h"
 #include "cairn/testing/tiny_model.h"
 
@@ -19,90 +18,6 @@ namespace cairn {
 namespace {
 
 constexpr std::size_t kPrompt = 1000;  // fifteen whole blocks and some
-
-// Memory that answers slowly, part by part if told so, and turns a bit of what it is told to.
-class SlowTier final : public Tier {
- public:
-  std::chrono::microseconds per_block{0};
-  bool by_parts = false;
-  struct Damage {
-    std::size_t block, part;
-  };
-  std::optional<Damage> damage{};
-  std::atomic<std::size_t> reports{0};
-  std::atomic<bool> hangs{false};
-  std::atomic<std::int64_t> longest_wait_ms{0};  // as a caller of contains() allowed
-
-  std::string name() const override { return "slow"; }
-  bool durable() const override { return false; }
-  std::vector<BlockStatus> contains(std::span<const Digest> keys, Deadline deadline) override {
-    if (!hangs) return inner_->contains(keys, deadline);
-    longest_wait_ms = std::max<std::int64_t>(
-        longest_wait_ms,
-        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Deadline::clock::now()).count());
-    std::this_thread::sleep_until(deadline);
-    return std::vector(keys.size(), BlockStatus::kTimeout);
-  }
-  void get(std::span<const Digest> keys, Deadline deadline, const GetSink& sink) override {
-    inner_->get(keys, deadline, [&](std::size_t i, BlockStatus status, std::shared_ptr<const BlockRecord> record) {
-      if (!by_parts) std::this_thread::sleep_for(per_block);
-      if (record != nullptr && damage && damage->block == record->meta().depth) record = damaged(*record);
-      sink(i, status, std::move(record));
-    });
-  }
-  std::unique_ptr<PartReads> get_by_parts(std::span<const Digest> keys, Deadline deadline,
-                                          const GetSink& sink) override {
-    struct Slowly final : PartReads {
-      std::chrono::microseconds each;
-      std::uint64_t bytes = 0;
-      std::size_t here = 0;
-      std::uint64_t read_to(std::size_t parts, const std::function<void(std::size_t, BlockStatus)>&) override {
-        const std::size_t more = parts - std::exchange(here, parts);
-        std::this_thread::sleep_for(more * each);
-        return more * bytes;
-      }
-    };
-    auto reads = std::make_unique<Slowly>();
-    get(keys, deadline, [&](std::size_t i, BlockStatus status, std::shared_ptr<const BlockRecord> record) {
-      if (record != nullptr) reads->bytes += record->size() / 4;  // a read for the tokens and one for each layer
-      sink(i, status, std::move(record));
-    });
-    reads->each = per_block * keys.size() / 4;
-    return reads;
-  }
-  bool reads_parts() const override { return by_parts; }
-  std::vector<BlockStatus> put(std::span<const std::shared_ptr<const BlockRecord>> records,
-                               Deadline deadline) override {
-    return inner_->put(records, deadline);
-  }
-  std::vector<BlockStatus> replace(std::span<const std::shared_ptr<const BlockRecord>> records, Deadline d) override {
-    return inner_->replace(records, d);
-  }
-  std::vector<BlockStatus> erase(std::span<const Digest> keys, Deadline deadline) override {
-    return inner_->erase(keys, deadline);
-  }
-  BlockStatus pin(const Digest& key, std::int64_t until_s) override { return inner_->pin(key, until_s); }
-  void report_corrupt(const Digest& key) override {
-    ++reports;
-    inner_->report_corrupt(key);
-  }
-  Status list(const std::function<bool(const StoredBlock&)>& visitor, Deadline deadline) override {
-    return inner_->list(visitor, deadline);
-  }
-  void describe_recipe(const Digest& recipe, const std::string& text) override {
-    inner_->describe_recipe(recipe, text);
-  }
-  std::map<Digest, std::string> recipes() override { return inner_->recipes(); }
-  TierStats stats() const override { return inner_->stats(); }
-
- private:
-  std::shared_ptr<const BlockRecord> damaged(const BlockRecord& record) const {
-    RecordBytes bytes = record.stamped(0);
-    bytes.data()[record.part_end(damage->part - 1)] ^= std::byte{1};
-    return *BlockRecord::parse(std::move(bytes), 0);
-  }
-  std::unique_ptr<RamTier> inner_ = *RamTier::create({.budget_bytes = std::size_t{64} << 20});
-};
 
 // A model that takes its time: some ten milliseconds for a block.
 class SlowTap final : public KvTap {
@@ -116,16 +31,8 @@ class SlowTap final : public KvTap {
 class StoredArrival : public ::testing::TestWithParam<bool> {
  protected:
   StoredArrival() {
-    TinyModel tiny;
-    tiny.arch = "llama";
-    tiny.width = 64;
-    tiny.ffn = 192;
-    tiny.layers = 3;
-    tiny.context = 2048;
-    model_ = tiny.builder().build();
-    SeededRandom random(11);
-    for (TokenId& token : tokens_) token = static_cast<TokenId>(3 + random.below(36));
     auto slow = std::make_unique<SlowTier>();
+    slow->reads = 4;  // of a block: its tokens and each of three layers
     tier_ = slow.get();
     tier_->by_parts = GetParam();
     StoreOptions options;
@@ -160,8 +67,8 @@ class StoredArrival : public ::testing::TestWithParam<bool> {
     EXPECT_EQ(std::memcmp(answer.logits.data(), cold_.data(), cold_.size() * sizeof(float)), 0);
   }
 
-  std::vector<std::byte> model_;
-  std::vector<TokenId> tokens_ = std::vector<TokenId>(kPrompt);
+  const std::vector<std::byte> model_ = long_context_model();
+  const std::vector<TokenId> tokens_ = random_prompt(11, kPrompt);
   std::shared_ptr<Store> store_;
   SlowTier* tier_ = nullptr;
   std::vector<float> cold_;

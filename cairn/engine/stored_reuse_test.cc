@@ -20,21 +20,8 @@ namespace {
 
 constexpr std::size_t kPrompt = 300;  // four whole blocks and some
 
-std::vector<std::byte> model_bytes() {
-  TinyModel tiny;
-  tiny.arch = "llama";
-  tiny.width = 64;
-  tiny.ffn = 192;
-  tiny.layers = 3;
-  tiny.context = 2048;
-  return tiny.builder().build();
-}
-
 std::vector<TokenId> prompt(std::uint64_t seed) {
-  SeededRandom random(seed);
-  std::vector<TokenId> tokens(kPrompt);
-  for (TokenId& token : tokens) token = static_cast<TokenId>(3 + random.below(36));
-  return tokens;
+  return random_prompt(seed, kPrompt);
 }
 
 class StoredReuse : public testing::TestWithParam<std::string> {
@@ -56,7 +43,7 @@ class StoredReuse : public testing::TestWithParam<std::string> {
     options.store = std::move(store);
     options.break_even = false;
     options.tenant = std::move(tenant);
-    return *load_tiny(model_bytes(), options);
+    return *load_tiny(long_context_model(), options);
   }
   // Logits of the last token, and how many tokens were not computed.
   struct Answer {
@@ -143,7 +130,7 @@ TEST_P(StoredReuse, ASlowTierIsNotWaitedFor) {
   options.kv_budget_bytes = std::size_t{64} << 20;
   options.codec = GetParam();
   options.store = store();
-  const auto guarded = *load_tiny(model_bytes(), options);
+  const auto guarded = *load_tiny(long_context_model(), options);
   guarded->connector()->observe_prefill(1000000000, 1.0);  // computing costs nothing
   (void)answer(*guarded, prompt(4));                       // the first load measures the tier
   guarded->cache().clear();

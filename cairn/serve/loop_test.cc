@@ -9,7 +9,6 @@
 #include <cctype>
 #include <thread>
 
-#include "cairn/base/random.h"
 #include "cairn/store/ram_tier.h"
 #include "cairn/testing/tiny_engine.h"
 #include "cairn/testing/tiny_model.h"
@@ -19,29 +18,12 @@ namespace {
 
 constexpr std::chrono::seconds kLong(60);
 
-std::vector<std::byte> model_bytes() {
-  TinyModel tiny;
-  tiny.arch = "llama";
-  tiny.width = 64;
-  tiny.ffn = 192;
-  tiny.layers = 3;
-  tiny.context = 2048;
-  return tiny.builder().build();
-}
-
 EngineOptions engine_options(const std::string& codec) {
   EngineOptions options;
   options.threads = 2;
   options.codec = codec;
   options.kv_budget_bytes = std::size_t{64} << 20;
   return options;
-}
-
-std::vector<TokenId> random_prompt(std::uint64_t seed, std::size_t tokens) {
-  SeededRandom random(seed);
-  std::vector<TokenId> prompt(tokens);
-  for (TokenId& token : prompt) token = static_cast<TokenId>(3 + random.below(36));
-  return prompt;
 }
 
 struct Answer {
@@ -94,7 +76,7 @@ class Loop : public ::testing::TestWithParam<std::string> {
     }
     return ids;
   }
-  std::vector<std::byte> model_ = model_bytes();
+  std::vector<std::byte> model_ = long_context_model();
   std::shared_ptr<Store> store_;
 };
 

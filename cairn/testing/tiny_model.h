@@ -10,7 +10,9 @@
 
 #include "cairn/base/check.h"
 #include "cairn/base/half.h"
+#include "cairn/base/random.h"
 #include "cairn/testing/gguf_builder.h"
+#include "cairn/tokens.h"
 
 namespace cairn {
 
@@ -120,5 +122,23 @@ struct TinyModel {
     out.tensor({.name = std::move(name), .dims = {cols, rows}, .type = type, .data = data.take()});
   }
 };
+
+// A model for prompts of many blocks.
+inline std::vector<std::byte> long_context_model() {
+  TinyModel tiny;
+  tiny.width = 64;
+  tiny.ffn = 192;
+  tiny.layers = 3;
+  tiny.context = 2048;
+  return tiny.builder().build();
+}
+
+// Ids that every TinyModel of this size knows and that are no control tokens.
+inline std::vector<TokenId> random_prompt(std::uint64_t seed, std::size_t tokens) {
+  SeededRandom random(seed);
+  std::vector<TokenId> prompt(tokens);
+  for (TokenId& token : prompt) token = static_cast<TokenId>(3 + random.below(36));
+  return prompt;
+}
 
 }  // namespace cairn
