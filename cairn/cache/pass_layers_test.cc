@@ -7,8 +7,8 @@
 #include <numeric>
 
 #include "cairn/cache/pass.h"
-#include "cairn/cache/pass_test-inl.h"
 #include "cairn/store/ram_tier.h"
+#include "cairn/testing/passes.h"
 
 namespace cairn::pass_test {
 namespace {

@@ -9,7 +9,7 @@
 #include <numeric>
 #include <optional>
 
-#include "cairn/cache/pass_test-inl.h"
+#include "cairn/testing/passes.h"
 
 namespace cairn::pass_test {
 namespace {

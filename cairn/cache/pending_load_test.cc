@@ -10,7 +10,7 @@
 #include <numeric>
 #include <utility>
 
-#include "cairn/cache/pass_test-inl.h"
+#include "cairn/testing/passes.h"
 #include "cairn/testing/slow_tier.h"
 
 namespace cairn::pass_test {

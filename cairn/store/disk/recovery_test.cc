@@ -13,7 +13,7 @@
 #include <fstream>
 
 #include "cairn/base/file.h"
-#include "cairn/store/disk/disk_tier_test-inl.h"
+#include "cairn/testing/disk_tiers.h"
 #include "cairn/testing/faulty_io.h"
 
 namespace cairn::disk {
