@@ -223,7 +223,7 @@ struct ItemsOptions {
   bool rule = false;
 };
 
-Json session_json(const Session& session) {
+Json session_json(const EvalSession& session) {
   Json turns = Json::array();
   for (const Turn& turn : session.turns) {
     turns.push_back({{"query", turn.query}, {"answer", turn.answer}, {"column", turn.column}, {"depth", turn.depth}});
@@ -243,7 +243,7 @@ Status run_items(const ItemsOptions& options) {
   for (const std::string& task : settings.tasks) {
     for (const std::uint32_t context : settings.contexts) {
       for (std::uint32_t index = 0; index < settings.sessions; ++index) {
-        CAIRN_TRY(const Session session,
+        CAIRN_TRY(const EvalSession session,
                   eval::session_of({0, task, context, index}, control, settings, engine->tokenizer()));
         std::cout << eval::json_line(session_json(session));
         if (!std::cout) return fail(ErrorCode::kIo, "cannot write to standard output");
