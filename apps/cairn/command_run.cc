@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cstdint>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -168,9 +169,9 @@ bool looks_like_command(const std::string& line) {
 Status chat_loop(Engine& engine, const RunOptions& options, ChatFamily family, Sampler& sampler) {
   const bool terminal = isatty(STDIN_FILENO) == 1;
   if (terminal) {
-    const std::string& name = engine.config().name;
-    std::cerr << "Chat with " << (name.empty() ? options.model.model : name) << " (" << chat_family_name(family) << ", "
-              << engine.context() << " tokens of context).\n"
+    const std::string name = std::filesystem::path(options.model.model).stem().string();
+    std::cerr << "Chat with " << name << " (" << chat_family_name(family) << ", " << engine.context()
+              << " tokens of context).\n"
               << kChatHelp;
   }
   InterruptScope scope;
