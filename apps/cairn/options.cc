@@ -3,8 +3,8 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cctype>
 #include <charconv>
-#include <cmath>
 #include <filesystem>
 #include <sstream>
 

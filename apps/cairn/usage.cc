@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstddef>
 #include <optional>
 #include <string_view>
 
@@ -110,7 +111,7 @@ std::string conversion(const std::string& name, const std::string& value) {
 }
 
 template <typename Kind>
-bool is(const CLI::ParseError& error) {
+bool is(const CLI::Error& error) {
   return dynamic_cast<const Kind*>(&error) != nullptr;
 }
 
@@ -122,7 +123,21 @@ std::string what_is_wrong(const CLI::App& app, const CLI::App& command, const CL
     for (const CLI::App* at = &command; at != nullptr; at = at->get_parent()) {
       if (const auto left = at->remaining(); !left.empty()) return unexpected(command, left.front());
     }
-  } else if (is<CLI::ConversionError>(error)) {
+  }
+  return value_message(error);
+}
+
+bool takes_value(CLI::App& command, const std::string& argument) {
+  if (!argument.starts_with('-') || argument.find('=') != std::string::npos) return false;
+  const CLI::Option* option = command.get_option_no_throw(argument);
+  return option != nullptr && option->get_items_expected_min() > 0;
+}
+
+}  // namespace
+
+std::string value_message(const CLI::Error& error) {
+  const std::string text = error.what();
+  if (is<CLI::ConversionError>(error)) {
     if (const auto both = between(text, "Could not convert: ", "")) {
       if (const std::size_t at = both->find(" = "); at != std::string::npos) {
         return conversion(both->substr(0, at), both->substr(at + 3));
@@ -140,14 +155,6 @@ std::string what_is_wrong(const CLI::App& app, const CLI::App& command, const CL
   }
   return text;
 }
-
-bool takes_value(CLI::App& command, const std::string& argument) {
-  if (!argument.starts_with('-') || argument.find('=') != std::string::npos) return false;
-  const CLI::Option* option = command.get_option_no_throw(argument);
-  return option != nullptr && option->get_items_expected_min() > 0;
-}
-
-}  // namespace
 
 std::vector<std::string> arguments_of(CLI::App& app, int argc, char** argv) {
   std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);

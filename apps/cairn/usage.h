@@ -7,6 +7,7 @@
 
 namespace CLI {
 class App;
+class Error;
 class ParseError;
 }  // namespace CLI
 
@@ -18,5 +19,8 @@ std::vector<std::string> arguments_of(CLI::App& app, int argc, char** argv);
 
 // One line on what is wrong, what to do and where to read on. Requires: `app` has just thrown `error`.
 std::string usage_message(const CLI::App& app, const CLI::ParseError& error);
+
+// The same of a value alone, without where to read on: "--port: 'x' is not a whole number, 0 to 65535".
+std::string value_message(const CLI::Error& error);
 
 }  // namespace cairn::cli

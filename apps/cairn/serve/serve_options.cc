@@ -6,6 +6,7 @@
 
 #include "apps/cairn/model_options.h"
 #include "apps/cairn/options.h"
+#include "apps/cairn/usage.h"
 #include "cairn/base/utf8.h"
 #include "cairn/gguf/gguf.h"
 #include "cairn/serve/config_file.h"
@@ -129,7 +130,7 @@ Status apply_entry(CLI::App& command, const ConfigEntry& entry, const std::strin
     for (const std::string& value : *entry.values) option->add_result(value);
     option->run_callback();
   } catch (const CLI::Error& error) {
-    return wrong(printable_start(error.what(), 200));
+    return wrong(printable_start(value_message(error), 200));
   }
   return {};
 }
