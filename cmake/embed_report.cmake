@@ -1,6 +1,6 @@
-# Writes OUT, a source file that holds the page of `cairn eval report` as one text: the scripts and style sheets of FILES, in
-# their order, within the one page of FILES. Modules become one script, so their top-level names must differ.
-# Usage: cmake "-DFILES=..." -DOUT=... -P embed_report.cmake
+# Writes OUT, a source file in which FUNCTION, declared in HEADER, returns a page as one text: the scripts and style sheets of
+# FILES, in their order, within the one page of FILES. Modules become one script, so their top-level names must differ.
+# Usage: cmake "-DFILES=..." -DHEADER=... -DFUNCTION=NAMESPACE::NAME -DOUT=... -P embed_report.cmake
 set(scripts "")
 set(styles "")
 foreach(file IN LISTS FILES)
@@ -21,11 +21,9 @@ file(WRITE ${OUT}.html "${page}")
 file(READ ${OUT}.html bytes HEX)
 file(SIZE ${OUT}.html size)
 string(REGEX REPLACE "(..)" "0x\\1," bytes "${bytes}")
-file(WRITE ${OUT} "#include \"cairn/eval/report.h\"
-namespace cairn::eval {
-std::string_view report_template() {
+file(WRITE ${OUT} "#include \"${HEADER}\"
+std::string_view ${FUNCTION}() {
   static constexpr unsigned char kPage[] = {${bytes}0};
   return {reinterpret_cast<const char*>(kPage), ${size}};
 }
-}  // namespace cairn::eval
 ")

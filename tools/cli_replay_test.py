@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`cairn replay` from outside: figures of small traces, what is refused, the published traces where they are present."""
 import json
+import re
 import unittest
-import xml.etree.ElementTree as ElementTree
 
 from cli_test import CORRUPT, IO, NOT_FOUND, ROOT, USAGE, CommandLine
 
@@ -60,15 +60,14 @@ class Replay(CommandLine):
         self.assertRegex(text, r"\nunbounded +lru +0\.5000")
 
     def test_plot(self):
-        trace = self.file("trace <&>.jsonl", mooncake(*[[i % 7, 10 + i % 7, 100 + i] for i in range(50)]))
-        plot = self.folder / "plot.svg"
-        self.output("replay", trace, "--capacity", "4,8,16", "--plot", plot)
-        svg = ElementTree.parse(plot).getroot()
-        self.assertEqual(svg.tag, "{http://www.w3.org/2000/svg}svg")
-        self.assertEqual(len(svg.findall(".//{http://www.w3.org/2000/svg}polyline")), 4)
-        self.output("replay", trace, "--capacity", "4", "--policy", "lru", "--plot", plot)
-        self.assert_error(IO, "plot", "replay", trace, "--capacity", "4", "--plot", self.folder / "no/plot.svg")
-        self.assert_error(USAGE, "--plot", "replay", trace, trace, "--plot", plot)
+        trace = self.file("trace.jsonl", mooncake(*[[i % 7, 10 + i % 7, 100 + i] for i in range(50)]))
+        page = self.folder / "plot.html"
+        self.output("replay", trace, "--capacity", "4,8,16", "--plot", page)
+        self.assertIn("--plot", page.read_text())
+        self.output("replay", trace, trace, "--capacity", "4", "--policy", "lru", "--plot", page)
+        data = re.search(r'<script type="application/json" id="results">(.*?)</script>', page.read_text(), re.DOTALL)[1]
+        self.assertEqual([len(replay["rows"]) for replay in json.loads(data)["traces"]], [2, 2])
+        self.assert_error(IO, "plot", "replay", trace, "--capacity", "4", "--plot", self.folder / "no/plot.html")
 
     def test_bad_lines(self):
         good = mooncake([1])

@@ -218,6 +218,7 @@ temp = 0.5
         for words, text in (("bad.toml:2: unknown key 'prot'", "ctx = 512\nprot = 80"), ("unknown key 'config'", 'config = "x"'),
                             ("unknown key 'tenant'", 'tenant = "x"'), ("bad.toml:1", "port ="),
                             ("'port'", "port = [1, 2]"), ("port", 'port = "x"'), ("port", "port = 70000"),
+                            ("bad.toml:1: --threads: 'x' is not a number", 'threads = "x"'),
                             ("true or false", "metrics-open = 1"), ("unknown key 'network'", "[network]\nport = 1"),
                             ("'ctx'", "ctx = 2020-01-01")):
             self.assert_error(USAGE, words, "serve", MODEL, "--config", config(text))

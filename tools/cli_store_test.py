@@ -68,11 +68,12 @@ class Store(StoreCase):
         other = self.explain("--codec", "tok4")["blocks"][0]["why"]
         self.assertRegex(other, "another recipe: codec_plan: .* here, .* there")
         self.assertIn("never stored", self.explain("--tenant", "bob")["blocks"][0]["why"])
-        # A flipped bit in the third block: it is damaged, and those behind it cannot be reached.
+        # A flipped bit in three blocks: those behind the first of them cannot be reached.
         segment, = (self.store / "segments").iterdir()
         data = bytearray(segment.read_bytes())
         record = len(data) // (answer["prompt_tokens"] // BLOCK)
-        data[2 * record + 5000] ^= 1
+        for damaged, at in ((2, 5000), (4, record // 2), (5, record * 3 // 4)):  # in several layers
+            data[damaged * record + at] ^= 1
         segment.write_bytes(data)
         explained = self.explain()
         self.assertEqual(explained["usable_tokens"], 2 * BLOCK)
@@ -81,6 +82,7 @@ class Store(StoreCase):
         again, _ = self.run_prompt("--store", self.store)
         self.assertEqual(again["reused_tokens"], 2 * BLOCK)
         self.assertEqual(again["ids"], answer["ids"])
+        self.assertEqual([block["why"] for block in self.explain()["blocks"]], ["here"] * blocks, "one run repairs all")
 
     def test_verify_finds_and_erases_damage(self):
         self.run_prompt("--store", self.store)

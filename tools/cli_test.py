@@ -80,7 +80,7 @@ class BadInput(CommandLine):
         self.assert_error(USAGE, "--help", "run")
         self.assert_error(USAGE, "--help")
         self.assert_error(USAGE, "--help", "run", "-m", MODEL, "-p", "x", "-n", "many")
-        self.assert_error(USAGE, "--help", "run", "-m", MODEL, "-p", "x", "-f", "y")
+        self.assert_error(USAGE, "--help", "run", "-m", MODEL, "-p", "x", "--raw", "--chat-template", "plain")
         self.assert_error(USAGE, "threads", "run", "-m", MODEL, "-p", "x", "-t", "100000")
         self.assert_error(USAGE, "depths", "bench", "-m", MODEL, "--depths", "0,4294967295")
         self.assert_error(USAGE, "top-p", "run", "-m", MODEL, "-p", "x", "--top-p", "7")

@@ -10,6 +10,7 @@
 
 #include "apps/cairn/commands.h"
 #include "apps/cairn/model_options.h"
+#include "apps/cairn/options.h"
 #include "apps/cairn/terminal.h"
 #include "cairn/capacity/machine.h"
 #include "cairn/engine/speed.h"
@@ -161,17 +162,17 @@ void add_bench_command(CLI::App& app, Status& outcome) {
   auto options = std::make_shared<BenchOptions>();
   add_model_options(*command, options->model);
   command->add_option("--prefill", options->speed.prefill, "Tokens of a prefill; 0: do not measure it")
-      ->check(CLI::Range(0, 1 << 20))
+      ->check(whole_number(0, 1 << 20))
       ->capture_default_str();
   command->add_option("--decode", options->speed.decode, "Tokens of a decode; 0: do not measure it")
-      ->check(CLI::Range(0, 1 << 20))
+      ->check(whole_number(0, 1 << 20))
       ->capture_default_str();
   command->add_option("--depths", options->depths, "Tokens that lie in the cache before, as --depths 0,8192")
       ->delimiter(',')
-      ->check(CLI::Range(0, 1 << 24))
+      ->check(whole_number(0, 1 << 24))
       ->capture_default_str();
   command->add_option("--repeat", options->speed.repeat, "Repetitions; the median is shown")
-      ->check(CLI::Range(1, 1000))
+      ->check(whole_number(1, 1000))
       ->capture_default_str();
   command->add_flag("--json", options->json, "Print JSON");
   command->add_flag("--paced", options->paced,

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <iostream>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -16,12 +17,15 @@
 namespace cairn::cli {
 namespace {
 
+using Json = nlohmann::ordered_json;
+
 constexpr std::size_t kMaxAnswerTokens = 24;
 
 struct DemoOptions {
   ModelOptions model;
   std::string document;
   std::vector<std::string> questions = {"What is the code of river?", "What is the special magic number for Dublin?"};
+  bool json = false;
 };
 
 struct Answer {
@@ -55,6 +59,16 @@ bool same_bits(const Answer& a, const Answer& b) {
   return true;
 }
 
+Json answer_json(const std::string& question, const Answer& answer) {
+  return {{"question", question},
+          {"answer", answer.text},
+          {"prompt_tokens", answer.generated.prompt_tokens},
+          {"reused_tokens", answer.generated.reused_tokens},
+          {"first_token_s", answer.generated.first_token_s},
+          {"tokens_per_s", answer.generated.decode_rate()},
+          {"kv_bytes", answer.generated.kv_bytes}};
+}
+
 std::vector<std::string> table_row(const std::string& what, const Generated& answer) {
   return {what,
           std::to_string(answer.prompt_tokens),
@@ -67,14 +81,18 @@ std::vector<std::string> table_row(const std::string& what, const Generated& ans
 Status run_demo(const DemoOptions& options) {
   CAIRN_TRY(std::string document, read_text(options.document));
   CAIRN_TRY(const std::unique_ptr<Engine> engine, load_engine(options.model));
-  std::cout << "Document: " << options.document << ", " << engine->tokenizer().encode(document).size() << " tokens\n\n";
+  const std::size_t document_tokens = engine->tokenizer().encode(document).size();
+  // People read each answer as it comes; JSON is one object at the end.
+  if (!options.json) std::cout << "Document: " << options.document << ", " << document_tokens << " tokens\n\n";
+  Json report = {{"format", "cairn.demo.v1"}, {"document", options.document}, {"document_tokens", document_tokens}};
   std::vector<std::vector<std::string>> rows = {{"", "prompt tokens", "reused", "first token", "tokens/s", "KV bytes"}};
   std::string prompt;
   Answer warm;
   for (const std::string& question : options.questions) {
     prompt = document + "Question: " + question + "\nAnswer:";
     CAIRN_TRY(warm, ask(*engine, prompt));
-    std::cout << "Question: " << question << "\nAnswer:   " << warm.text << "\n\n";
+    if (!options.json) std::cout << "Question: " << question << "\nAnswer:   " << warm.text << "\n\n";
+    report["answers"].push_back(answer_json(question, warm));
     rows.push_back(table_row((warm.generated.reused_tokens == 0 ? "cold: " : "warm: ") + question, warm.generated));
   }
   if (warm.generated.reused_tokens == 0) {
@@ -86,16 +104,28 @@ Status run_demo(const DemoOptions& options) {
   CAIRN_TRY(const Answer cold, ask(*engine, prompt));
   if (cold.generated.reused_tokens != 0) return fail(ErrorCode::kInternal, "the cleared cache still gave tokens");
   rows.push_back(table_row("cold: " + options.questions.back(), cold.generated));
-  std::cout << format_table(rows) << '\n';
-  if (!same_bits(warm, cold)) {
-    std::cout << "MISMATCH: the logits of the last question differ with and without the cache.\n";
+  const bool identical = same_bits(warm, cold);
+  const double sooner = cold.generated.first_token_s / warm.generated.first_token_s;
+  if (options.json) {
+    report["cold"] = answer_json(options.questions.back(), cold);
+    report["compared_logits"] = warm.logits.size() * warm.logits.front().size();
+    report["bit_identical"] = identical;
+    report["first_token_times_sooner"] = sooner;
+    std::cout << report.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+  } else {
+    std::cout << format_table(rows) << '\n';
+  }
+  if (!identical) {
+    if (!options.json) {
+      std::cout << "MISMATCH: the logits of the last question differ with and without the cache.\n";
+    }
     return fail(ErrorCode::kInternal,
                 "a cached prefix changed the logits; please report this with 'cairn bench' output");
   }
+  if (options.json) return {};
   std::cout << "The last question, answered from the cache and again from nothing: " << warm.logits.size() << " x "
             << warm.logits.front().size() << " logits compared byte for byte, all bit-identical.\n"
-            << "First token " << format_number(cold.generated.first_token_s / warm.generated.first_token_s, 1)
-            << " times sooner with the document in the cache.\n";
+            << "First token " << format_number(sooner, 1) << " times sooner with the document in the cache.\n";
   return {};
 }
 
@@ -108,6 +138,7 @@ void add_demo_command(CLI::App& app, Status& outcome) {
   command->add_option("--document", options->document, "Text that every question is about")->required();
   command->add_option("--question", options->questions, "A question; may be given several times")
       ->capture_default_str();
+  command->add_flag("--json", options->json, "Print one JSON object");
   command->callback([options, &outcome] { outcome = run_demo(*options); });
 }
 

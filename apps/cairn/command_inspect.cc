@@ -251,7 +251,7 @@ Status run_inspect(const InspectOptions& options) {
 void add_inspect_command(CLI::App& app, Status& outcome) {
   CLI::App* command = app.add_subcommand("inspect", "Show what a model file holds and what its KV cache costs");
   auto options = std::make_shared<InspectOptions>();
-  command->add_option("model,-m,--model", options->model, "Model file (GGUF)")->required();
+  add_model_argument(*command, options->model);
   command->add_flag("--tensors", options->parts.tensors, "List every tensor");
   command->add_flag("--metadata", options->parts.metadata, "List every metadata entry");
   command->add_flag("--digest", options->parts.digest, "Compute the weights' digest (reads the whole file)");

@@ -243,10 +243,8 @@ void add_lever_options(CLI::App& command, capacity::Levers& levers) {
 void add_plan_command(CLI::App& app, Status& outcome) {
   CLI::App* command = app.add_subcommand("plan", "Predict what serving long contexts costs, and what it is bound by");
   auto options = std::make_shared<PlanOptions>();
-  command
-      ->add_option("-m,--model", options->model,
-                   "yi-34b, llama-3.1-8b, llama-3.1-70b, qwen2.5-7b, or a model file (GGUF)")
-      ->required();
+  add_model_argument(*command, options->model,
+                     "yi-34b, llama-3.1-8b, llama-3.1-70b, qwen2.5-7b, or a model file (GGUF)");
   command->add_option("--context", options->workload.context, "Tokens of a session's context")->required();
   command->add_option("--users", options->workload.users, "Users at the same time")->capture_default_str();
   command->add_option("--answer", options->workload.answer_tokens, "Tokens of an answer")->capture_default_str();

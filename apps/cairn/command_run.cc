@@ -4,7 +4,9 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cctype>
 #include <cstdint>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -15,6 +17,7 @@
 #include "apps/cairn/commands.h"
 #include "apps/cairn/input.h"
 #include "apps/cairn/model_options.h"
+#include "apps/cairn/options.h"
 #include "apps/cairn/terminal.h"
 #include "cairn/base/result.h"
 #include "cairn/engine/engine.h"
@@ -89,6 +92,12 @@ std::string answer_figures(const Generated& answer) {
          format_bytes(static_cast<double>(answer.kv_bytes));
 }
 
+// Where the answer was cut, people at a terminal are told why.
+void tell_if_cut(const Generated& answer) {
+  if (answer.stop != StopReason::kLength || isatty(STDERR_FILENO) != 1) return;
+  std::cerr << "[cut after " << answer.ids.size() << " tokens; -n allows more]\n";
+}
+
 class Chat {
  public:
   Chat(Engine& engine, const RunOptions& options, ChatFamily family, Sampler& sampler)
@@ -111,6 +120,7 @@ class Chat {
     CAIRN_TRY(const Generated answer,
               generate(engine_, *sequence_, conversation_.tokens(), sampler_, options_.generation, view.hooks()));
     CAIRN_TRY_VOID(view.finish());
+    tell_if_cut(answer);
     if (options_.stats) std::cerr << '[' << answer_figures(answer) << "]\n";
     conversation_.answer(answer.text, answer.ids);
     accepted_ = conversation_.tokens().size();
@@ -133,28 +143,56 @@ class Chat {
   std::size_t accepted_ = 0;  // tokens that the sampler has counted
 };
 
+constexpr const char* kChatHelp =
+    "/clear forgets the conversation, /exit or Ctrl-D leaves, Ctrl-C stops an answer.\n"
+    "A text of several lines stands between two lines of \"\"\" each.\n";
+
+// What a person wants to say: a line, or all lines between two that are \"\"\". Nothing at the end of input.
+std::optional<std::string> next_turn(LineReader& input) {
+  constexpr std::string_view kQuotes = "\"\"\"";
+  std::optional<std::string> line = input.next();
+  if (!line || *line != kQuotes) return line;
+  std::string text;
+  while ((line = input.next()) && *line != kQuotes) text += (text.empty() ? "" : "\n") + *line;
+  return text;
+}
+
+// "/name" and nothing else: a slip rather than something to say.
+bool looks_like_command(const std::string& line) {
+  return line.size() > 1 && line.front() == '/' &&
+         std::ranges::all_of(line.substr(1), [](unsigned char c) { return std::islower(c) != 0; });
+}
+
 // A chat that keeps its history and the keys and values of it.
 // Reads turns from standard input until its end, /exit, or Ctrl-C at the prompt. Ctrl-C during an answer ends the
 // answer. Errors: those of reading the template and of generating; a turn that does not fit is reported and taken back.
 Status chat_loop(Engine& engine, const RunOptions& options, ChatFamily family, Sampler& sampler) {
   const bool terminal = isatty(STDIN_FILENO) == 1;
   if (terminal) {
-    std::cerr << "Chat with " << options.model.model << " (template: " << chat_family_name(family)
-              << "). /clear forgets, /exit or Ctrl-D leaves, Ctrl-C stops an answer.\n";
+    const std::string name = std::filesystem::path(options.model.model).stem().string();
+    std::cerr << "Chat with " << name << " (" << chat_family_name(family) << ", " << engine.context()
+              << " tokens of context).\n"
+              << kChatHelp;
   }
   InterruptScope scope;
   LineReader input;
   Chat chat(engine, options, family, sampler);
+  bool asked = false;
   while (true) {
     clear_interrupt();
     if (terminal) std::cerr << "> " << std::flush;
-    std::optional<std::string> line = input.next();
+    std::optional<std::string> line = terminal ? next_turn(input) : input.next();
     if (!line || *line == "/exit") break;
     if (*line == "/clear") {
       chat.clear();
       continue;
     }
     if (line->empty()) continue;
+    if (terminal && looks_like_command(*line)) {
+      std::cerr << (*line == "/help" ? "" : "There is no " + *line + ". ") << kChatHelp;
+      continue;
+    }
+    asked = true;
     const Status status = chat.turn(std::move(*line));
     if (status) continue;
     const ErrorCode code = status.error().code;
@@ -162,7 +200,12 @@ Status chat_loop(Engine& engine, const RunOptions& options, ChatFamily family, S
     std::cerr << "cairn: " << status.error().message << " (/clear forgets the conversation)\n";
     chat.take_back();
   }
-  if (terminal) std::cerr << '\n';
+  if (terminal) {
+    std::cerr << '\n';
+  } else if (!asked && !interrupted()) {
+    return fail(ErrorCode::kInvalidArgument,
+                "nothing was asked: give a prompt with -p or -f, or lines on standard input");
+  }
   return {};
 }
 
@@ -206,6 +249,7 @@ Status answer_prompt(Engine& engine, const RunOptions& options, ChatFamily famil
     const Json json = answer_json(answer, options.sampler.seed);
     std::cout << json.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
   }
+  if (!options.json) tell_if_cut(answer);
   if (options.stats) {
     std::cerr << '[' << answer_figures(answer) << "]\n";
     if (engine.connector() != nullptr) std::cerr << '[' << store_figures(*engine.connector()) << "]\n";
@@ -221,7 +265,8 @@ Status run(RunOptions& options) {
   CAIRN_TRY(Sampler sampler, Sampler::make(options.sampler));
   std::string prompt = options.prompt;
   if (options.has_file) {
-    CAIRN_TRY(prompt, read_text(options.file));
+    CAIRN_TRY(std::string text, read_text(options.file));
+    prompt = options.has_prompt ? std::move(text) + "\n\n" + prompt : std::move(text);
   }
   if (!options.interactive() && prompt.empty()) {
     return fail(ErrorCode::kInvalidArgument, "the prompt is empty: give some text with -p or -f");
@@ -260,10 +305,10 @@ void add_run_command(CLI::App& app, Status& outcome) {
   auto options = std::make_shared<RunOptions>();
   add_model_options(*command, options->model);
   add_store_options(*command, options->model);
-  CLI::Option* prompt = command->add_option("-p,--prompt", options->prompt, "The prompt");
+  CLI::Option* prompt = command->add_option("-p,--prompt", options->prompt, "The prompt; with -f it follows the file");
   CLI::Option* file = command->add_option("-f,--file", options->file, "Read the prompt from a file ('-' is stdin)");
   command->add_option("-n,--max-tokens", options->generation.max_tokens, "Longest answer in tokens")
-      ->check(CLI::PositiveNumber)
+      ->check(whole_number(1))
       ->capture_default_str();
   add_sampler_options(*command, options->sampler);
   command->add_option("--system", options->system, "Instructions that stand before the conversation");
@@ -275,8 +320,8 @@ void add_run_command(CLI::App& app, Status& outcome) {
   command->add_flag("--ignore-eos", options->generation.ignore_eos, "Go on where the model would end");
   command->add_flag("--stats", options->stats, "Tell token counts, reuse and speed on stderr");
   command->add_flag("--json", options->json, "Print one JSON object instead of text");
-  prompt->excludes(file);
   command->footer(
+      "A question about a document:\n  cairn run model.gguf -f report.txt -p 'What does it say about costs?'\n"
       "In a chat, Ctrl-C stops the answer; Ctrl-C at the prompt, Ctrl-D or /exit leaves; /clear forgets the history.");
   command->callback([options, prompt, file, &outcome] {
     options->has_prompt = prompt->count() > 0;

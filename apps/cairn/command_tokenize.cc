@@ -9,6 +9,7 @@
 
 #include "apps/cairn/commands.h"
 #include "apps/cairn/input.h"
+#include "apps/cairn/options.h"
 #include "cairn/gguf/gguf.h"
 #include "cairn/text/tokenizer.h"
 
@@ -22,16 +23,32 @@ struct TokenizeOptions {
   std::vector<TokenId> decode;
   bool has_prompt = false;
   bool ids_only = false;
+  bool json = false;
   bool lines = false;
   bool no_bos = false;
   bool special = false;
 };
 
+std::string_view bytes_of(const Tokenizer& tokenizer, TokenId id) {
+  return tokenizer.is_special(id) ? tokenizer.token_text(id) : tokenizer.token_bytes(id);
+}
+
+void print_object(const nlohmann::ordered_json& json) {
+  std::cout << json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
+}
+
+nlohmann::ordered_json tokens_json(const Tokenizer& tokenizer, const std::vector<TokenId>& ids) {
+  nlohmann::ordered_json tokens = nlohmann::ordered_json::array();
+  for (const TokenId id : ids) {
+    tokens.push_back({{"id", id}, {"text", bytes_of(tokenizer, id)}, {"special", tokenizer.is_special(id)}});
+  }
+  return {{"count", ids.size()}, {"ids", ids}, {"tokens", tokens}};
+}
+
 // One id per line with the bytes it stands for.
 void print_table(const Tokenizer& tokenizer, const std::vector<TokenId>& ids) {
   for (const TokenId id : ids) {
-    const std::string_view bytes = tokenizer.is_special(id) ? tokenizer.token_text(id) : tokenizer.token_bytes(id);
-    const nlohmann::json quoted(bytes);
+    const nlohmann::json quoted(bytes_of(tokenizer, id));
     std::cout << id << '\t' << quoted.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
   }
 }
@@ -51,7 +68,12 @@ Status run_tokenize(const TokenizeOptions& options) {
                                                      std::to_string(tokenizer->size()) + " tokens");
       }
     }
-    std::cout << tokenizer->decode(options.decode, {.show_control = options.special}) << '\n';
+    const std::string text = tokenizer->decode(options.decode, {.show_control = options.special});
+    if (options.json) {
+      print_object({{"text", text}});
+    } else {
+      std::cout << text << '\n';
+    }
     return {};
   }
   EncodeOptions encode{.add_bos = !options.no_bos && !options.lines, .parse_special = options.special};
@@ -64,7 +86,9 @@ Status run_tokenize(const TokenizeOptions& options) {
     CAIRN_TRY(text, read_text(options.file));
   }
   const std::vector<TokenId> ids = tokenizer->encode(text, encode);
-  if (options.ids_only) {
+  if (options.json) {
+    print_object(tokens_json(*tokenizer, ids));
+  } else if (options.ids_only) {
     print_ids(ids);
   } else {
     print_table(*tokenizer, ids);
@@ -77,7 +101,7 @@ Status run_tokenize(const TokenizeOptions& options) {
 void add_tokenize_command(CLI::App& app, Status& outcome) {
   CLI::App* command = app.add_subcommand("tokenize", "Turn text into token ids, or ids into text");
   auto options = std::make_shared<TokenizeOptions>();
-  command->add_option("-m,--model", options->model, "Model file (GGUF)")->required();
+  add_model_argument(*command, options->model);
   CLI::Option* prompt =
       command->add_option("-p,--prompt", options->prompt, "The text; without -p and -f it is read from stdin");
   CLI::Option* file = command->add_option("-f,--file", options->file, "Read the text from a file ('-' is stdin)");
@@ -87,6 +111,7 @@ void add_tokenize_command(CLI::App& app, Status& outcome) {
   CLI::Option* lines = command->add_flag("--lines", options->lines,
                                          "One JSON array of ids for each line of stdin, without a begin token");
   command->add_flag("--ids", options->ids_only, "Print one JSON array instead of a table of ids and their text");
+  command->add_flag("--json", options->json, "Print one JSON object")->excludes(lines);
   command->add_flag("--no-bos", options->no_bos, "Do not put the begin token in front");
   command->add_flag("--special", options->special, "Read and write control tokens by their text, such as <|im_end|>");
   prompt->excludes(file)->excludes(decode)->excludes(lines);

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "apps/cairn/commands.h"
+#include "apps/cairn/usage.h"
 
 namespace cairn::cli {
 namespace {
@@ -14,8 +15,8 @@ namespace {
 std::string footer() {
   std::string text =
       "Start here:\n"
-      "  cairn run -m model.gguf                      chat\n"
-      "  cairn run -m model.gguf -p 'Once upon'       answer one prompt\n"
+      "  cairn run model.gguf                         chat\n"
+      "  cairn run model.gguf -p 'Once upon'          answer one prompt\n"
       "  cairn serve model.gguf                       OpenAI-compatible server\n"
       "  cairn inspect model.gguf                     what is in the file\n"
       "  cairn COMMAND --help                         all options of a command\n\n"
@@ -55,11 +56,11 @@ int run_command_line(int argc, char** argv) {
   add_load_command(app, outcome);
   add_demo_command(app, outcome);
   try {
-    app.parse(argc, argv);
+    app.parse(arguments_of(app, argc, argv));
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success))
       return app.exit(error);  // --help, --version
-    return report({ErrorCode::kInvalidArgument, std::string(error.what()) + "; see 'cairn --help'"});
+    return report({ErrorCode::kInvalidArgument, usage_message(app, error)});
   }
   if (!outcome) return report(outcome.error());
   if (!std::cout.flush()) return report({ErrorCode::kIo, "cannot write to standard output"});

@@ -8,6 +8,7 @@
 #include "apps/cairn/terminal.h"
 #include "cairn/cache/kv_connector.h"
 #include "cairn/eviction/eviction.h"
+#include "cairn/store/doctor.h"
 
 namespace cairn::cli {
 namespace {
@@ -27,7 +28,7 @@ EngineOptions engine_options(const ModelOptions& options, bool reuse) {
 }  // namespace
 
 void add_model_options(CLI::App& command, ModelOptions& options) {
-  command.add_option("-m,--model", options.model, "Model file (GGUF)")->required();
+  add_model_argument(command, options.model);
   command.add_option("-t,--threads", options.threads, "Threads; 0 is one per core")->capture_default_str();
   command.add_option("-c,--ctx", options.context, "Context in tokens; 0 is what the model was trained for")
       ->capture_default_str();
@@ -41,7 +42,7 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
                   "+recent=N, +prefill=exact, +codebooks=FILE (docs/codecs.md)")
       ->capture_default_str();
   command.add_option("--cache-eviction", options.cache_eviction, "Which cached block goes first when memory is full")
-      ->check(CLI::IsMember(eviction_policy_names()))
+      ->check(one_of(eviction_policy_names()))
       ->capture_default_str();
 }
 
@@ -86,11 +87,11 @@ void add_store_options(CLI::App& command, ModelOptions& options) {
       ->transform(byte_size())
       ->group("Store");
   command.add_option("--store-policy", config.eviction, "What is evicted first")
-      ->check(CLI::IsMember(eviction_policy_names()))
+      ->check(one_of(eviction_policy_names()))
       ->capture_default_str()
       ->group("Store");
   command.add_option("--store-ttl", config.ttl_s, "Seconds that a block is kept; 0: while there is room")
-      ->check(CLI::Range(0, 315360000))
+      ->check(whole_number(0, 315360000))
       ->capture_default_str()
       ->group("Store");
   command.add_option("--store-key", config.key_file, "Encrypt with the key in this file: openssl rand -hex 32 > FILE")
@@ -109,16 +110,9 @@ Result<std::shared_ptr<Store>> open_configured(const StoreConfig& config) {
 }
 
 Status check_store_room(const StoreConfig& config, const Store& store, std::size_t block_bytes) {
-  for (const StoreStats::PerTier& tier : store.stats().tiers) {
-    if (tier.stats.budget == 0) continue;
-    const std::uint64_t room =
-        config.tenant_bytes == 0 ? tier.stats.budget : std::min(tier.stats.budget, config.tenant_bytes);
-    if (room >= block_bytes) continue;
-    const std::string why = "store " + tier.name + " keeps nothing: it may hold " +
-                            format_bytes(static_cast<double>(room)) + ", a block of this model takes " +
-                            format_bytes(static_cast<double>(block_bytes));
-    if (config.required) return fail(ErrorCode::kInvalidArgument, why);
-    std::cerr << "cairn: " << why << '\n';
+  for (const std::string& line : tiers_without_room(store, config.tenant_bytes, block_bytes)) {
+    if (config.required) return fail(ErrorCode::kInvalidArgument, line);
+    std::cerr << "cairn: " << line << '\n';
   }
   return {};
 }

@@ -15,26 +15,6 @@ constexpr auto kInterval = std::chrono::milliseconds(50);
 
 }  // namespace
 
-std::string format_number(double value, int digits) {
-  char buffer[64];
-  std::snprintf(buffer, sizeof buffer, "%.*f", digits, value);
-  return buffer;
-}
-
-std::string format_bytes(double bytes) {
-  static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-  std::size_t unit = 0;
-  while (bytes >= 1024 && unit + 1 < std::size(kUnits)) {
-    bytes /= 1024;
-    ++unit;
-  }
-  return format_number(bytes, unit == 0 ? 0 : 1) + " " + kUnits[unit];
-}
-
-std::string plural(std::size_t count, const std::string& thing) {
-  return std::to_string(count) + " " + thing + (count == 1 ? "" : "s");
-}
-
 std::string format_table(const std::vector<std::vector<std::string>>& rows) {
   std::vector<std::size_t> widths(rows.empty() ? 0 : rows.front().size(), 0);
   for (const auto& row : rows) {
@@ -61,6 +41,7 @@ Progress::~Progress() {
 
 void Progress::update(double fraction) {
   if (!active_) return;
+  if (!drawn_ && fraction >= 1) return;  // done at once
   const auto now = std::chrono::steady_clock::now();
   if (drawn_ && now - last_ < kInterval) return;
   last_ = now;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What people read: numbers with units, tables, progress bars.
+// What people read: tables, progress bars, and numbers with units.
 #pragma once
 
 #include <chrono>
@@ -8,11 +8,9 @@
 #include <string>
 #include <vector>
 
-namespace cairn::cli {
+#include "cairn/base/number_text.h"  // IWYU pragma: export
 
-std::string format_bytes(double bytes);                           // "768 B", "10.5 MiB"
-std::string format_number(double value, int digits);              // `digits` after the point
-std::string plural(std::size_t count, const std::string& thing);  // "1 block", "2 blocks"
+namespace cairn::cli {
 
 // Columns: the first flush left, the others flush right.
 // The first row is the head. Rows may not be longer than the head.

@@ -54,6 +54,10 @@ Result<std::uint32_t> block_count(std::string_view part, std::string_view number
   return count;
 }
 
+std::string_view part_name(std::string_view part) {
+  return part.substr(0, part.find('='));
+}
+
 Status set_part(CodecPlan& plan, std::string_view part) {
   const std::size_t equals = std::min(part.find('='), part.size());
   const std::string_view name = part.substr(0, equals), amount = part.substr(std::min(equals + 1, part.size()));
@@ -188,7 +192,7 @@ std::string CodecPlan::canonical() const {
 
 bool is_plan_part(std::string_view part) {
   constexpr std::string_view kNames[] = {"sinks", "recent", "prefill", "codebooks"};
-  return std::ranges::find(kNames, part.substr(0, part.find('='))) != std::end(kNames);
+  return std::ranges::find(kNames, part_name(part)) != std::end(kNames);
 }
 
 Status check_codecs(std::string_view codecs) {
@@ -198,8 +202,23 @@ Status check_codecs(std::string_view codecs) {
   return {};
 }
 
+Status check_parts_once(std::string_view spec) {
+  const std::vector<std::string_view> pieces = split(spec, '+');
+  const std::span<const std::string_view> parts = std::span(pieces).subspan(1);
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    for (const std::string_view other : parts.first(i)) {
+      if (part_name(parts[i]) == part_name(other)) {
+        return fail(ErrorCode::kInvalidArgument, "'" + std::string(part_name(other)) + "' is given twice, as '" +
+                                                     std::string(other) + "' and as '" + std::string(parts[i]) + "'");
+      }
+    }
+  }
+  return {};
+}
+
 Result<CodecPlan> make_plan(std::string_view spec, const PlanTarget& target) {
   const std::vector<std::string_view> parts = split(spec, '+');
+  CAIRN_TRY_VOID(check_parts_once(spec));
   CodecPlan plan;
   if (is_file(parts.front())) {
     CAIRN_TRY(plan, plan_of_file(std::string(parts.front()), target));

@@ -63,6 +63,9 @@ struct PlanTarget {
 // A plan file fixes all of that itself, save that parts may be added.
 Result<CodecPlan> make_plan(std::string_view spec, const PlanTarget& target);
 
+// kInvalidArgument when a part "+NAME=AMOUNT" is there twice: which of the two is meant?
+Status check_parts_once(std::string_view spec);
+
 // Whether a "NAME=AMOUNT" is a part of a plan.
 bool is_plan_part(std::string_view part);
 

@@ -91,6 +91,7 @@ void round_to_levels(std::span<float> x, std::uint32_t bits) {
 }  // namespace
 
 Result<EvalRecipe> parse_recipe(std::string_view text) {
+  CAIRN_TRY_VOID(check_parts_once(text));
   EvalRecipe recipe;
   recipe.codec.clear();
   for (std::size_t begin = 0; begin <= text.size();) {

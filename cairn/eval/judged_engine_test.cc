@@ -77,6 +77,9 @@ TEST(DamageTap, ValuesTakeAsManyLevelsAsBitsAllow) {
 TEST(EvalRecipe, OneTextForOneMeaning) {
   EXPECT_EQ(parse_recipe("raw_f16")->text, "raw_f16");
   EXPECT_EQ(parse_recipe("raw_f16+drop=0.20+value-bits=1")->text, "raw_f16+value-bits=1+drop=0.2");
+  EXPECT_EQ(parse_recipe("raw_f16+drop=0.2+drop=0.3").error().message,
+            "'drop' is given twice, as 'drop=0.2' and as 'drop=0.3'");
+  EXPECT_EQ(parse_recipe("tok4+sinks=1+sinks=1").error().code, ErrorCode::kInvalidArgument);
   EXPECT_EQ(parse_recipe("raw_bf16+shift=-3")->text, "raw_bf16+shift=-3");
   EXPECT_EQ(parse_recipe("raw_f16+drop=0+zero-heads=0")->text, "raw_f16");
   for (const char* text : {"raw_f32", "raw_f16+value-bits=8+shift=5+zero-heads=2+drop=0.125+evict=1"}) {

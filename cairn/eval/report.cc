@@ -3,7 +3,7 @@
 
 #include <utility>
 
-#include "cairn/base/hash.h"
+#include "cairn/base/data_page.h"
 #include "cairn/eval/result_json.h"
 
 namespace cairn::eval {
@@ -119,20 +119,6 @@ bool check_suite(const JsonFields& fields, Json& packed) {
   return any;
 }
 
-// Within <script> only "<" can end or escape the text, and it stands in JSON only in strings.
-std::string within_script(const Json& json) {
-  const std::string text = json.dump(-1, ' ', /*ensure_ascii=*/true, Json::error_handler_t::replace);
-  std::string out;
-  for (const char c : text) {
-    if (c == '<') {
-      out += "\\u003c";
-    } else {
-      out += c;
-    }
-  }
-  return out;
-}
-
 }  // namespace
 
 Status Report::add(std::string_view source, std::string_view text) {
@@ -155,29 +141,12 @@ Status Report::add(std::string_view source, std::string_view text) {
   if (format == kSuiteFormat) (*json)["recipes"] = std::move(recipes);
   (*json)["source"] = source;
   if (!results_.empty()) results_ += ',';
-  results_ += within_script(*json);
+  results_ += within_script(json->dump(-1, ' ', /*ensure_ascii=*/true, Json::error_handler_t::replace));
   return {};
 }
 
 std::string Report::page() const {
-  // A text that knows the nonce would have to hold a hash of itself.
-  const std::string nonce = Hasher("cairn.eval.report").text(results_).finish().hex();
-  const std::pair<std::string_view, std::string> parts[] = {{"@NONCE@", nonce}, {"@RESULTS@", "[" + results_ + "]"}};
-  std::string page;
-  for (std::string_view rest = report_template(); !rest.empty();) {
-    std::size_t end = rest.size();
-    const std::pair<std::string_view, std::string>* next = nullptr;
-    for (const auto& part : parts) {
-      if (const std::size_t at = rest.find(part.first); at < end) {
-        end = at;
-        next = &part;
-      }
-    }
-    page += rest.substr(0, end);
-    if (next != nullptr) page += next->second;
-    rest.remove_prefix(end + (next == nullptr ? 0 : next->first.size()));
-  }
-  return page;
+  return page_with_data(report_template(), "[" + results_ + "]", "cairn.eval.report");
 }
 
 }  // namespace cairn::eval

@@ -134,6 +134,17 @@ void Store::write_loop() {
   }
 }
 
+// A tier leaves a block alone that it has already. One that was seen to hold damage may hold more, which a prefix that
+// ended at the first does not meet: blocks that are at hand are a reason to look at theirs.
+void Store::erase_damaged(Tier& tier, std::span<const std::shared_ptr<const BlockRecord>> records) const {
+  std::vector<Digest> keys;
+  for (const auto& record : records) keys.push_back(record->meta().key);
+  tier.get(keys, deadline_in(options_.write_deadline),
+           [&](std::size_t i, BlockStatus status, const std::shared_ptr<const BlockRecord>& there) {
+             if (status == BlockStatus::kOk && !there->intact()) tier.report_corrupt(keys[i]);
+           });
+}
+
 void Store::write_batch(std::vector<Queued>& batch) {
   // Damage must not rise: there it would stand in the way of the sound block.
   std::erase_if(batch, [&](const Queued& write) {
@@ -152,6 +163,7 @@ void Store::write_batch(std::vector<Queued>& batch) {
       continue;
     }
     const Deadline start = std::chrono::steady_clock::now();
+    if (tiers_[t]->stats().corrupt > 0) erase_damaged(*tiers_[t], records);
     const std::vector<BlockStatus> statuses = tiers_[t]->put(records, deadline_in(options_.write_deadline));
     for (const BlockStatus status : statuses) {
       (status == BlockStatus::kOk ? writes_ : writes_failed_).fetch_add(1, std::memory_order_relaxed);

@@ -178,6 +178,7 @@ class Store {
   void promote(std::span<const LoadedBlock> blocks);
   bool enqueue(Queued write);
   void write_batch(std::vector<Queued>& batch);
+  void erase_damaged(Tier& tier, std::span<const std::shared_ptr<const BlockRecord>> records) const;
   bool resting(std::size_t tier) const;
   void note_timeout(std::size_t tier, Deadline started);
 

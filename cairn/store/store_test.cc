@@ -189,5 +189,26 @@ TEST(Store, DamageBelowDoesNotRise) {
   EXPECT_EQ(stack.slow->stats().blocks, 1u);
 }
 
+// The prefix ends at the first damaged block, so nobody reads the others; those that are computed anew replace them.
+TEST(Store, OneRunRepairsAllDamageInItsWay) {
+  Stack stack;
+  for (const std::uint64_t number : {1, 2, 3, 4}) {
+    RecordBytes bytes = TestBlock{.number = number}.record()->stamped(0);
+    if (number != 3) bytes.data()[4096 + 300] ^= std::byte{1};
+    const std::shared_ptr<const BlockRecord> record = *BlockRecord::parse(std::move(bytes), 0);
+    ASSERT_EQ(stack.slow->put({&record, 1}, soon())[0], BlockStatus::kOk);
+  }
+  EXPECT_EQ(stack.store->load(keys_of({1}), soon())->wait(0).status, BlockStatus::kOk);
+  ASSERT_TRUE(stack.store->flush(soon()));
+  ASSERT_EQ(stack.slow->stats().corrupt, 1u) << "found when it was to rise into memory";
+  for (const std::uint64_t number : {1, 2, 3, 4}) EXPECT_TRUE(stack.write(number));
+  ASSERT_TRUE(stack.store->flush(soon()));
+  EXPECT_EQ(stack.slow->stats().corrupt, 3u);
+  stack.slow->get(keys_of({1, 2, 3, 4}), soon(), [](std::size_t i, BlockStatus status, const auto& record) {
+    ASSERT_EQ(status, BlockStatus::kOk);
+    EXPECT_TRUE(TestBlock{.number = i + 1}.equals(*record));
+  });
+}
+
 }  // namespace
 }  // namespace cairn

@@ -59,8 +59,8 @@ void add_session_options(CLI::App& command, SessionOptions& options) {
                   "goes, at most 8192")
       ->delimiter(',');
   command.add_option("--sessions", options.sessions, "Sessions of each task and context; default: 6")
-      ->check(CLI::Range(1, 100000));
-  command.add_option("--turns", options.turns, "Questions of a session; default: 5")->check(CLI::Range(1u, kMaxTurns));
+      ->check(whole_number(1, 100000));
+  command.add_option("--turns", options.turns, "Questions of a session; default: 5")->check(whole_number(1, kMaxTurns));
   command.add_option("--seed", options.seed, "Of the sessions")->check(not_negative())->capture_default_str();
 }
 
@@ -76,7 +76,7 @@ void add_suite_options(CLI::App& command, SuiteOptions& options) {
   command
       .add_option("--jobs", options.jobs,
                   "Sessions at once, each with its own copy of the weights; 0: one per thread where memory allows")
-      ->check(CLI::Range(0, 512))
+      ->check(whole_number(0, 512))
       ->capture_default_str();
   command.add_option("--out", options.out, "Write OUT.json and OUT.md, and OUT.journal to go on from after a stop");
   command.add_flag("--quick", options.quick,

@@ -25,6 +25,12 @@ std::map<std::string, Kind> kinds_by_name() {
   return kinds;
 }
 
+std::vector<std::string> kind_names() {
+  std::vector<std::string> names;
+  for (const auto& [name, kind] : kinds_by_name()) names.push_back(name);
+  return names;
+}
+
 struct UsedBy {
   const char* option;
   std::vector<Kind> kinds;
@@ -58,12 +64,12 @@ void add_server_options(CLI::App& command, LoadOptions& options) {
       ->excludes("--api-key")
       ->group(group);
   command.add_option("--ca-cert", options.ca_cert, "Certificates (PEM) to trust for https; default: the system's")
-      ->check(CLI::ExistingFile)
+      ->check(existing_file())
       ->group(group);
   command.add_option("--model", options.model, "What to ask for; default: the first of each server's /v1/models")
       ->group(group);
   command.add_option("--api", options.api, "chat or completions; default: chat for chats, else completions")
-      ->check(CLI::IsMember({"chat", "completions"}))
+      ->check(one_of({"chat", "completions"}))
       ->group(group);
   command.add_option("--timeout", options.timeout_s, "Seconds from a request to the end of its answer")
       ->check(number_between(0.01, kDay))
@@ -76,15 +82,18 @@ void add_workload_options(CLI::App& command, load::WorkloadOptions& workload, Lo
   const auto count = [&](const char* name, std::size_t& value, const char* help, std::size_t least, std::size_t max) {
     command.add_option(name, value, help)
         ->check(not_negative())
-        ->check(CLI::Range(least, max))
+        ->check(whole_number(least, max))
         ->capture_default_str()
         ->group(group);
   };
   const auto factor = [&](const char* name, double& value, const char* help) {
     command.add_option(name, value, help)->check(number_between(1e-6, 1e6))->capture_default_str()->group(group);
   };
-  command.add_option("--workload", workload.kind, "document, separate, chat, interference or trace [document]")
-      ->transform(CLI::CheckedTransformer(kinds_by_name()).description(""))
+  command
+      .add_option_function<std::string>(
+          "--workload", [&workload](const std::string& name) { workload.kind = kinds_by_name().at(name); },
+          "What they ask [document]")
+      ->check(one_of(kind_names()))
       ->group(group);
   count("--clients", workload.clients, "Users, all at once; of interference: streams", 1, 1024);
   count("--max-tokens", workload.max_tokens, "New tokens of an answer", 1, kMaxTokens);
@@ -119,7 +128,7 @@ void add_report_options(CLI::App& command, LoadOptions& options) {
   const char* group = "Report";
   const CLI::Validator milliseconds = number_between(0.001, kDay * 1000);
   command.add_option("--rounds", options.measure.rounds, "Rounds per server; medians over them are reported")
-      ->check(CLI::Range(1, 1000))
+      ->check(whole_number(1, 1000))
       ->capture_default_str()
       ->group(group);
   command.add_option("--slo-ttft", options.slo_ttft_ms, "Milliseconds to the first token that a good request keeps")

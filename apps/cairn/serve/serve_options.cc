@@ -6,6 +6,7 @@
 
 #include "apps/cairn/model_options.h"
 #include "apps/cairn/options.h"
+#include "apps/cairn/usage.h"
 #include "cairn/base/utf8.h"
 #include "cairn/gguf/gguf.h"
 #include "cairn/serve/config_file.h"
@@ -24,7 +25,7 @@ void add_network_options(CLI::App& command, ServeOptions& options) {
   const char* group = "Network";
   command.add_option("--host", options.http.host, "Name or address to listen on")->capture_default_str()->group(group);
   command.add_option("--port", options.http.port, "Port; 0 takes any that is free")
-      ->check(CLI::Range(0, 65535))
+      ->check(whole_number(0, 65535))
       ->capture_default_str()
       ->group(group);
   command.add_option("--tls-cert", options.http.tls_certificate, "Speak TLS with this certificate (PEM)")->group(group);
@@ -32,12 +33,12 @@ void add_network_options(CLI::App& command, ServeOptions& options) {
   command
       .add_option("--http-threads", options.http_threads,
                   "Connections served at a time; 0: as many as requests may run and wait, and some")
-      ->check(CLI::Range(0, 4096))
+      ->check(whole_number(0, 4096))
       ->capture_default_str()
       ->group(group);
   command.add_option("--max-body", options.max_body, "Longest request [16MiB]")
       ->transform(byte_size())
-      ->check(CLI::Range(std::uint64_t{1024}, std::uint64_t{1} << 30))
+      ->check(whole_number(1024, 1 << 30))
       ->default_str("16MiB")
       ->group(group);
   command.add_option("--request-timeout", options.request_timeout_s, "Seconds from a request to the end of its answer")
@@ -83,17 +84,17 @@ void add_generation_options(CLI::App& command, ServeOptions& options) {
                   "chatml, llama3, mistral, zephyr or plain; default: what the file says")
       ->group(group);
   command.add_option("--parallel", options.loop.max_running, "Requests that are computed at a time")
-      ->check(CLI::Range(1, 1024))
+      ->check(whole_number(1, 1024))
       ->capture_default_str()
       ->group(group);
   command.add_option("--max-waiting", options.loop.max_waiting, "Requests that wait at a time; more are refused")
-      ->check(CLI::Range(1, 4096))
+      ->check(whole_number(1, 4096))
       ->capture_default_str()
       ->group(group);
   command
       .add_option("--prefill-rows", options.loop.prefill_rows,
                   "Tokens of prompts per pass while others are being answered")
-      ->check(CLI::Range(1, 256))
+      ->check(whole_number(1, 256))
       ->capture_default_str()
       ->group(group);
   command.add_option("--patience", options.patience_s, "Seconds after which a request goes before cached ones")
@@ -129,7 +130,7 @@ Status apply_entry(CLI::App& command, const ConfigEntry& entry, const std::strin
     for (const std::string& value : *entry.values) option->add_result(value);
     option->run_callback();
   } catch (const CLI::Error& error) {
-    return wrong(printable_start(error.what(), 200));
+    return wrong(printable_start(value_message(error), 200));
   }
   return {};
 }
@@ -143,7 +144,6 @@ Status apply_config_file(CLI::App& command, const std::string& path) {
 }
 
 void add_serve_options(CLI::App& command, ServeOptions& options) {
-  command.add_option("MODEL", options.file, "Model file (GGUF)");
   command.add_option("--config", options.config, "TOML file with any of these options; the command line wins");
   add_model_options(command, options.model);
   command.get_option("--model")->required(false);  // it may stand alone, or in the file
@@ -156,8 +156,6 @@ void add_serve_options(CLI::App& command, ServeOptions& options) {
 
 Status check_serve_options(ServeOptions& options) {
   const auto wrong = [](const std::string& what) { return fail(ErrorCode::kInvalidArgument, what); };
-  if (!options.file.empty() && !options.model.model.empty()) return wrong("two models are given; one is served");
-  if (!options.file.empty()) options.model.model = options.file;
   if (options.model.model.empty()) return wrong("no model is given: cairn serve MODEL.gguf");
   if (options.keys_file.empty() && !http::is_loopback(options.http.host) && !options.insecure_no_keys) {
     return wrong("--host " + options.http.host +

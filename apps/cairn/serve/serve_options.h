@@ -18,7 +18,6 @@ namespace cairn::cli {
 
 struct ServeOptions {
   ModelOptions model;
-  std::string file;  // the model again, where it stands without -m
   std::string config;
   bool hash_key = false;
 

@@ -10,6 +10,7 @@
 #include "apps/cairn/commands.h"
 #include "apps/cairn/input.h"
 #include "apps/cairn/model_options.h"
+#include "apps/cairn/options.h"
 #include "apps/cairn/store/store_commands.h"
 #include "apps/cairn/terminal.h"
 #include "cairn/gguf/gguf.h"
@@ -111,7 +112,7 @@ void add_store_command(CLI::App& app, Status& outcome) {
 void add_store_argument(CLI::App& command, StoreCommand& options) {
   command.add_option("store", options.store, "A folder or redis://HOST")->required();
   command.add_option("--timeout", options.timeout_s, "Most seconds to wait for the store")
-      ->check(CLI::Range(1, 86400))
+      ->check(whole_number(1, 86400))
       ->capture_default_str();
   command.add_flag("--json", options.json, "Print JSON");
 }

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/cairn/input.h"
+#include "apps/cairn/options.h"
 #include "apps/cairn/store/store_commands.h"
 #include "apps/cairn/terminal.h"
 #include "cairn/store/record/compression.h"
@@ -237,7 +238,7 @@ void add_store_pin_command(CLI::App& app, Status& outcome) {
   auto options = std::make_shared<PinOptions>();
   add_store_argument(*command, *options);
   command->add_option("key", options->prefix, "First digits of the keys, see ls and explain")->required();
-  command->add_option("--for", options->seconds, "Seconds")->check(CLI::Range(1, 315360000))->capture_default_str();
+  command->add_option("--for", options->seconds, "Seconds")->check(whole_number(1, 315360000))->capture_default_str();
   command->add_flag("--unpin", options->unpin, "End it instead");
   command->callback([options, &outcome] { outcome = pin(*options); });
 }
@@ -276,7 +277,7 @@ void add_store_compress_command(CLI::App& app, Status& outcome) {
   command->add_option("--older-than", options->older_than, "Only blocks stored so long ago: 90s, 30m, 12h, 7d")
       ->capture_default_str();
   command->add_option("--level", options->level, "zstd's: higher is slower and seldom much smaller")
-      ->check(CLI::Range(kMinCompressionLevel, kMaxCompressionLevel))
+      ->check(whole_number(kMinCompressionLevel, kMaxCompressionLevel))
       ->capture_default_str();
   command->add_option("--store-key", options->config.key_file, "The key of encrypted blocks; they stay encrypted");
   command->callback([options, &outcome] { outcome = compress(*options); });

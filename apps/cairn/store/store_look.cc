@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // cairn store stat, ls, verify and doctor: what a store holds, whether it is sound, and what will not work with it.
-#include <sys/statvfs.h>
-
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <filesystem>
 #include <iostream>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -12,7 +9,7 @@
 #include "apps/cairn/store/store_commands.h"
 #include "apps/cairn/terminal.h"
 #include "cairn/block/shape.h"
-#include "cairn/store/residency.h"
+#include "cairn/store/doctor.h"
 
 namespace cairn::cli {
 namespace {
@@ -151,99 +148,20 @@ Status verify(const StoreCommand& options) {
   return {};
 }
 
-enum class Verdict : std::uint8_t { kGood, kWarning, kBad };
-
-struct Finding {
-  Verdict verdict = Verdict::kGood;
-  std::string text;
-};
-
-void look_at_folder(const StoreCommand& options, std::vector<Finding>& findings) {
-  struct statvfs info {};
-  std::string existing = options.store;
-  std::error_code error;
-  while (!existing.empty() && !std::filesystem::exists(existing, error)) {
-    existing = std::filesystem::path(existing).parent_path().string();
-  }
-  if (statvfs(existing.empty() ? "." : existing.c_str(), &info) == 0) {
-    const double free = static_cast<double>(info.f_bavail) * static_cast<double>(info.f_frsize);
-    const bool tight = free < static_cast<double>(options.config.disk_bytes);
-    findings.push_back(
-        {tight ? Verdict::kWarning : Verdict::kGood,
-         format_bytes(free) + " are free" +
-             (tight ? ": less than the budget of " + format_bytes(static_cast<double>(options.config.disk_bytes)) +
-                          ", writes will stop before it is used; lower --store-size"
-                    : "")});
-  }
-}
-
 Status doctor(const StoreCommand& options) {
-  std::vector<Finding> findings;
-  const bool folder = options.store.find("://") == std::string::npos && !options.store.starts_with("ram:");
-  if (folder) look_at_folder(options, findings);
-  if (options.config.disk_bytes < (std::uint64_t{1} << 20) && folder) {
-    findings.push_back({Verdict::kBad, "a budget of " + std::to_string(options.config.disk_bytes) +
-                                           " bytes holds hardly a block: raise --store-size"});
-  }
-  if (unix_seconds() < 1700000000)
-    findings.push_back({Verdict::kWarning, "the clock is far behind: blocks will not expire"});
-  if (!options.config.key_file.empty()) {
-    const auto key = StoreKey::from_file(options.config.key_file);
-    findings.push_back(key ? Finding{Verdict::kGood, "the key file is sound"}
-                           : Finding{Verdict::kBad, key.error().message});
-  }
-  StoreConfig config = options.config;
-  config.disk_bytes = UINT64_MAX / 4;  // looking must evict nothing
-  Result<std::unique_ptr<Tier>> tier = open_tier(options.store, config);
-  if (!tier) {
-    findings.push_back({Verdict::kBad, tier.error().message});
-  } else {
-    const TierStats stats = (*tier)->stats();
-    const bool reading = !(*tier)->writes();
-    findings.push_back({stats.note.find("threads") != std::string::npos || reading ? Verdict::kWarning : Verdict::kGood,
-                        (*tier)->name() + " opens, " + std::to_string(stats.blocks) + " blocks [" + stats.note + "]"});
-    if (stats.bytes > options.config.disk_bytes) {
-      findings.push_back({Verdict::kWarning, "it holds " + format_bytes(static_cast<double>(stats.bytes)) +
-                                                 ", more than the budget: the rest will be evicted when it is used"});
-    }
-    if (stats.foreign > 0)
-      findings.push_back({Verdict::kWarning, foreign_text(stats) + (reading ? "" : "; they are erased")});
-    std::int64_t newest = 0;
-    (void)(*tier)->list(
-        [&](const StoredBlock& block) {
-          newest = std::max(newest, block.meta.created_s);
-          return true;
-        },
-        options.deadline());
-    if (newest > unix_seconds() + 60) {
-      findings.push_back({Verdict::kWarning, "blocks were written " + std::to_string(newest - unix_seconds()) +
-                                                 " s from now: the clock went back, they expire late"});
-    }
-    if (!reading) {
-      const upkeep::Probe probe = upkeep::probe(**tier, options.deadline());
-      const bool good = probe.good();
-      findings.push_back({good ? Verdict::kGood : Verdict::kBad,
-                          good ? "1 MiB is written in " + format_number(probe.write_ms, 2) + " ms and read back in " +
-                                     format_number(probe.read_ms, 2) + " ms, byte for byte"
-                               : "1 MiB: writing gives '" + std::string(block_status_name(probe.put)) + "', reading '" +
-                                     std::string(block_status_name(probe.got)) + "'"});
-    }
-  }
-  bool bad = false;
+  const std::vector<Finding> findings = examine_store(options.store, options.config, options.deadline());
   Json json = Json::array();
   for (const Finding& finding : findings) {
-    const char* const word = finding.verdict == Verdict::kGood      ? "ok"
-                             : finding.verdict == Verdict::kWarning ? "warning"
-                                                                    : "bad";
-    bad |= finding.verdict == Verdict::kBad;
     if (options.json) {
-      json.push_back({{"verdict", word}, {"finding", finding.text}});
+      json.push_back({{"verdict", verdict_name(finding.verdict)}, {"finding", finding.text}});
     } else {
-      std::cout << word << ": " << finding.text << '\n';
+      std::cout << verdict_name(finding.verdict) << ": " << finding.text << '\n';
     }
   }
   if (options.json) std::cout << json.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
-  if (bad) return fail(ErrorCode::kInvalidArgument, "this store will not work as configured");
+  if (std::ranges::find(findings, Verdict::kBad, &Finding::verdict) != findings.end()) {
+    return fail(ErrorCode::kInvalidArgument, "this store will not work as configured");
+  }
   return {};
 }
 

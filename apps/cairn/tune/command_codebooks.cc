@@ -77,7 +77,7 @@ Status run_codebooks(const CodebookOptions& options) {
 void add_tune_codebooks_command(CLI::App& tune, Status& outcome) {
   CLI::App* command = tune.add_subcommand("codebooks", "Train the tables of a codec on a text");
   auto options = std::make_shared<CodebookOptions>();
-  command->add_option("-m,--model", options->model.model, "Model file (GGUF)")->required();
+  add_model_argument(*command, options->model.model);
   command->add_option("text", options->text, "The text, a UTF-8 file; - for standard input")->required();
   command->add_option("-o,--output", options->output, "The file to write")->required();
   command->add_option("--codec", options->codec, "pq4 or pq4-256")->capture_default_str();

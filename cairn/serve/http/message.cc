@@ -54,9 +54,13 @@ std::string_view path_of_target(std::string_view target) {
   return target.substr(0, target.find('?'));
 }
 
+HeadRefusal target_too_long() {
+  return {414, "the target has more than " + std::to_string(kLongestTarget) + " bytes"};
+}
+
 std::optional<HeadRefusal> refuse_target(std::string_view target) {
   if (target.size() <= kLongestTarget) return std::nullopt;
-  return HeadRefusal{414, "the target has more than " + std::to_string(kLongestTarget) + " bytes"};
+  return target_too_long();
 }
 
 std::optional<HeadRefusal> refuse_lines(std::string_view head) {

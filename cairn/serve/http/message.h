@@ -79,6 +79,8 @@ bool is_control(char c);
 // (RFC 9112, 3.2.2). `target` is as it came: an encoded colon or slash parts nothing.
 std::string_view path_of_target(std::string_view target);
 
+HeadRefusal target_too_long();
+
 // Refuses a target that is too long, with what stands in front of its path.
 std::optional<HeadRefusal> refuse_target(std::string_view target);
 

@@ -43,6 +43,8 @@ class RequestStream final : public httplib::Stream {
   // Which rule the chunks of the body break; empty without one.
   std::string_view chunk_error() const { return chunks_ ? chunks_->why() : std::string_view(); }
   bool head_too_long() const { return in_head_ && too_long_; }
+  // It is the first line that does not end; the library says nothing then.
+  bool target_too_long() const { return head_too_long() && head_.find('\n') == std::string::npos; }
 
   bool is_readable() const override { return true; }
   bool is_writable() const override { return !connection_.gone(); }
@@ -239,9 +241,21 @@ struct Server::Impl : private httplib::Server {
         request.headers.erase("Accept-Encoding");
       });
       current = nullptr;
+      if (!written && stream.target_too_long()) answer_long_target(*connection, arrival.peer);
       if (!written || closed || !exchange.answered) break;
     }
     connection->finish(deadline_in(std::chrono::milliseconds(500)));
+  }
+
+  void answer_long_target(Connection& connection, const std::string& peer) {
+    const HeadRefusal why = target_too_long();
+    Request unread;
+    unread.peer = peer;
+    const Reply reply = handler.refuse(unread, why.status, why.why);
+    const std::string bytes =
+        "HTTP/1.1 " + std::to_string(reply.status) + " URI Too Long\r\nContent-Type: " + reply.content_type +
+        "\r\nConnection: close\r\nContent-Length: " + std::to_string(reply.body.size()) + "\r\n\r\n" + reply.body;
+    connection.write(bytes.data(), bytes.size(), deadline_in(options.write_time));
   }
 
   // An idle connection gives way to those that wait for a thread. The first request has the time of a head.

@@ -107,6 +107,16 @@ TEST_F(HttpServerTest, TargetsHaveABound) {
       HasSubstr(R"({"content":"t3"})"));
 }
 
+// Longer than all of the head may be: the library would close without a word.
+TEST_F(HttpServerTest, ATargetWithoutEndIsAnswered) {
+  server_.start();
+  for (const std::size_t size : {10'000, 65'000, 66'000, 200'000}) {
+    EXPECT_THAT(talk("GET /" + std::string(size, 'a') + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"),
+                AllOf(StartsWith("HTTP/1.1 414"), HasSubstr("the target has more than 512 bytes")))
+        << size;
+  }
+}
+
 TEST_F(HttpServerTest, TheBodyIsBoundedHoweverItComes) {
   server_.http.max_body_bytes = 1000;
   server_.start();

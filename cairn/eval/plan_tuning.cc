@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "apps/cairn/tune/tune_plan.h"
+#include "cairn/eval/plan_tuning.h"
 
-#include <algorithm>
 #include <limits>
-#include <span>
+#include <memory>
 #include <utility>
 
-#include "apps/cairn/input.h"
-#include "apps/cairn/terminal.h"
+#include "cairn/base/number_text.h"
 #include "cairn/eval/plan_errors.h"
-#include "cairn/tune/tuner.h"
+#include "cairn/eval/text_run.h"
 
-namespace cairn::cli {
+namespace cairn::eval {
 namespace {
 
 // The codecs that a plan may take, each with the plan that takes it throughout.
@@ -31,76 +29,78 @@ PlanTarget target_of(const Engine& engine) {
   return {engine.config().layers, {engine.config().kv_heads, engine.config().head_dim}, &engine.recipe().weights};
 }
 
-Result<Candidates> read_candidates(const TuneOptions& options, const PlanTarget& target) {
-  Candidates candidates{options.candidates, {}, nullptr};
-  if (!options.codebooks.empty()) {
-    CAIRN_TRY(Codebooks books, Codebooks::read(options.codebooks));
+Result<Candidates> read_candidates(const PlanTuning& tuning, const PlanTarget& target) {
+  Candidates candidates{tuning.candidates, {}, nullptr};
+  if (!tuning.codebooks.empty()) {
+    CAIRN_TRY(Codebooks books, Codebooks::read(tuning.codebooks));
     candidates.codebooks = std::make_shared<const Codebooks>(std::move(books));
   }
-  for (const std::string& name : options.candidates) {
+  for (const std::string& name : tuning.candidates) {
     const auto codec = find_codec(name);
     const bool trained = candidates.codebooks != nullptr && codec && (*codec)->needs_codebook;
     CAIRN_TRY(candidates.uniform.emplace_back(),
-              make_plan(name + (trained ? "+codebooks=" + options.codebooks : ""), target));
+              make_plan(name + (trained ? "+codebooks=" + tuning.codebooks : ""), target));
   }
   return candidates;
 }
 
-// Everything is measured on the first windows, and what comes of it on those after them.
 struct CutText {
   Windows calibration, validation;
 };
 
-Result<CutText> cut_text(const TuneOptions& options, const Tokenizer& tokenizer) {
-  CAIRN_TRY(const std::string text, read_text(options.text));
-  const std::vector<TokenId> tokens = tokenizer.encode(text);
+Result<CutText> cut_text(const PlanTuning& tuning, std::span<const TokenId> tokens, const Tokenizer& tokenizer) {
   const auto begin = tokenizer.adds_bos() ? tokenizer.bos() : std::nullopt;
-  const std::size_t wanted = (options.prompts + options.validation) * options.context;
+  const std::size_t wanted = (tuning.prompts + tuning.validation) * tuning.context;
   if (tokens.size() < wanted) {
     return fail(ErrorCode::kInvalidArgument,
-                options.text + " has " + std::to_string(tokens.size()) + " tokens, but " + std::to_string(wanted) +
-                    " are needed: give a longer text, a shorter --context, or fewer --prompts and --validation");
+                "the text has " + std::to_string(tokens.size()) + " tokens, but " + std::to_string(wanted) +
+                    " are needed: give a longer text, a shorter context, or fewer prompts and validation windows");
   }
-  WindowSlices slices{.context = options.context, .max_windows = options.prompts};
-  CAIRN_TRY(Windows calibration, Windows::make(tokens, begin, slices));
-  slices.max_windows = options.validation;
-  const auto rest = static_cast<std::ptrdiff_t>(options.prompts * options.context);
+  WindowSlices slices{.context = tuning.context, .max_windows = tuning.prompts};
+  CAIRN_TRY(Windows calibration, Windows::make({tokens.begin(), tokens.end()}, begin, slices));
+  slices.max_windows = tuning.validation;
+  const auto rest = static_cast<std::ptrdiff_t>(tuning.prompts * tuning.context);
   CAIRN_TRY(Windows validation, Windows::make({tokens.begin() + rest, tokens.end()}, begin, slices));
   return CutText{std::move(calibration), std::move(validation)};
+}
+
+std::function<void(std::size_t, std::size_t)> counter(const PlanTuningControl& control, std::string_view stage) {
+  return [&control, stage](std::size_t done, std::size_t total) {
+    control.on_progress(stage, static_cast<double>(done) / static_cast<double>(total));
+  };
 }
 
 // Plans as mean divergences of the engine's model. Units are in the order of LayerSlot.
 class DivergenceMeter final : public tune::LossMeter {
  public:
-  DivergenceMeter(const TuneOptions& options, const Engine& engine, const Candidates& candidates, const CutText& text)
+  DivergenceMeter(const PlanTuning& tuning, const Engine& engine, const Candidates& candidates, const CutText& text,
+                  const PlanTuningControl& control, const std::atomic<bool>& cancel)
       : engine_(engine),
         candidates_(candidates),
         codecs_(candidates.codecs()),
         text_(text),
-        divergence_(engine, {.kv_budget_bytes = options.model.kv_budget, .context = options.context}, interrupt_flag()),
-        judged_(options.judged) {}
+        control_(control),
+        divergence_(engine, {.kv_budget_bytes = tuning.kv_budget_bytes, .context = tuning.context}, cancel),
+        judged_(tuning.judged) {}
 
   Result<std::vector<double>> probe_losses(std::span<const tune::Probe> probes) override {
     CAIRN_TRY(const CodecPlan exact, make_plan("raw_f16", target_of(engine_)));
     std::vector<CodecPlan> plans;
     for (const tune::Probe& probe : probes) set(plans.emplace_back(exact), probe.unit, probe.choice);
-    Progress progress("How much each unit matters");
-    return divergence_.mean_kl(plans, text_.calibration, progress.counter());
+    return divergence_.mean_kl(plans, text_.calibration, counter(control_, "How much each unit matters"));
   }
 
   Result<double> loss(const tune::Picks& picks) override {
     const CodecPlan plan = plan_of(picks);
     CAIRN_TRY(const std::vector<double> kl, divergence_.mean_kl({&plan, 1}, text_.calibration));
-    search_.update(static_cast<double>(++done_) / static_cast<double>(judged_));
+    control_.on_progress("Search", static_cast<double>(++done_) / static_cast<double>(judged_));
     return kl.front();
   }
 
   Result<std::vector<double>> validated_losses(std::span<const tune::Picks> picks) override {
-    search_.finish();
     std::vector<CodecPlan> plans;
     for (const tune::Picks& plan : picks) plans.push_back(plan_of(plan));
-    Progress progress("Measuring the best plans");
-    return divergence_.mean_kl(plans, text_.validation, progress.counter());
+    return divergence_.mean_kl(plans, text_.validation, counter(control_, "Measuring the best plans"));
   }
 
   CodecPlan plan_of(const tune::Picks& picks) const {
@@ -122,18 +122,18 @@ class DivergenceMeter final : public tune::LossMeter {
   const Candidates& candidates_;
   const std::vector<const Codec*> codecs_;
   const CutText& text_;
+  const PlanTuningControl& control_;
   PlanDivergence divergence_;
-  Progress search_{"Search"};
   std::size_t judged_, done_ = 0;
 };
 
-Result<std::vector<tune::Unit>> measure_units(const Engine& engine, const Candidates& candidates, const CutText& text) {
+Result<std::vector<tune::Unit>> measure_units(const Engine& engine, const Candidates& candidates, const CutText& text,
+                                              const PlanTuningControl& control) {
   std::vector<std::vector<TokenId>> prompts;
   for (std::size_t w = 0; w < text.calibration.size(); ++w) prompts.push_back(text.calibration.tokens(w));
-  Progress progress("Errors of units");
   CAIRN_TRY(const UnitErrors errors,
             measure_unit_errors(engine, prompts, candidates.codecs(), candidates.codebooks,
-                                {.on_progress = progress.counter(), .cancel = &interrupt_flag()}));
+                                {.on_progress = counter(control, "Errors of units"), .cancel = control.cancel}));
   const PageShape shape = target_of(engine).shape;
   std::vector<tune::Unit> units;
   for (std::size_t u = 0; u < errors.size(); ++u) {
@@ -151,39 +151,36 @@ Result<std::vector<tune::Unit>> measure_units(const Engine& engine, const Candid
   return units;
 }
 
-std::uint64_t max_bytes(const TuneOptions& options, const PlanTarget& target) {
-  if (options.bits == 0) return std::numeric_limits<std::uint64_t>::max();
+std::uint64_t max_bytes(const PlanTuning& tuning, const PlanTarget& target) {
+  if (tuning.max_bits == 0) return std::numeric_limits<std::uint64_t>::max();
   const double values = static_cast<double>(target.shape.values_per_token()) * kBlockTokens * 2 * target.layers;
-  return static_cast<std::uint64_t>(options.bits * values / 8);
+  return static_cast<std::uint64_t>(tuning.max_bits * values / 8);
 }
 
 }  // namespace
 
-Result<TuneResult> tune_plan(const TuneOptions& options) {
-  CAIRN_TRY(const std::unique_ptr<Engine> engine, load_engine(options.model, /*reuse=*/false));
-  const PlanTarget target = target_of(*engine);
-  CAIRN_TRY(const Candidates candidates, read_candidates(options, target));
-  CAIRN_TRY(const CutText text, cut_text(options, engine->tokenizer()));
-  CAIRN_TRY(std::vector<tune::Unit> units, measure_units(*engine, candidates, text));
-  DivergenceMeter meter(options, *engine, candidates, text);
+Result<TunedPlans> tune_plan(const Engine& engine, std::span<const TokenId> tokens, const PlanTuning& tuning,
+                             const PlanTuningControl& control) {
+  static const std::atomic<bool> kNever{false};
+  const PlanTarget target = target_of(engine);
+  CAIRN_TRY(const Candidates candidates, read_candidates(tuning, target));
+  CAIRN_TRY(const CutText text, cut_text(tuning, tokens, engine.tokenizer()));
+  CAIRN_TRY(std::vector<tune::Unit> units, measure_units(engine, candidates, text, control));
+  DivergenceMeter meter(tuning, engine, candidates, text, control,
+                        control.cancel == nullptr ? kNever : *control.cancel);
   CAIRN_TRY(const tune::Tuned tuned, tune::tune_units(std::move(units), meter,
-                                                      {.method = options.method == "search" ? tune::TuneMethod::kSearch
-                                                                                            : tune::TuneMethod::kExact,
-                                                       .max_bytes = max_bytes(options, target),
-                                                       .max_loss = options.kl,
-                                                       .validated = options.validated,
-                                                       .judged = options.judged,
-                                                       .seed = options.seed}));
+                                                      {.method = tuning.method,
+                                                       .max_bytes = max_bytes(tuning, target),
+                                                       .max_loss = tuning.max_kl,
+                                                       .validated = tuning.validated,
+                                                       .judged = tuning.judged,
+                                                       .seed = tuning.seed}));
   if (!tuned.within_max_loss) {
-    return fail(ErrorCode::kNotFound, "no plan was measured within --kl " + format_number(options.kl, 5) +
+    return fail(ErrorCode::kNotFound, "no plan was measured within a mean KL of " + format_number(tuning.max_kl, 5) +
                                           "; the closest came to " + format_number(tuned.plans[tuned.best].loss, 5) +
                                           ": raise it, or give finer candidates");
   }
-  TuneResult result{.plans = {},
-                    .best = tuned.best,
-                    .model = engine->recipe().weights,
-                    .calibration = std::to_string(text.calibration.size()) + " prompts of " +
-                                   std::to_string(options.context) + " tokens from " + options.text};
+  TunedPlans result{.plans = {}, .best = tuned.best};
   for (const tune::TunedPlan& plan : tuned.plans) {
     CodecPlan codecs = meter.plan_of(plan.picks);
     const double bits = codecs.mean_bits(target.shape);
@@ -192,4 +189,4 @@ Result<TuneResult> tune_plan(const TuneOptions& options) {
   return result;
 }
 
-}  // namespace cairn::cli
+}  // namespace cairn::eval
