@@ -120,8 +120,8 @@ void Attention::attend_item(const WorkItem& item, unsigned thread) {
   if (layer_.basis.hadamard_keys) hadamard_heads({tile.q, std::size_t{rows} * head_dim}, head_dim);
   for (std::uint32_t split = item.first_split; split < item.last_split; ++split) {
     reset(tile.part, rows, head_dim);
-    const std::size_t end = std::min(pages.page_count(), std::size_t{split + 1} * kSplitPages);
-    for (std::size_t p = std::size_t{split} * kSplitPages; p < end; ++p) {
+    const std::size_t end = std::min(pages.end_page(), std::size_t{split + 1} * kSplitPages);
+    for (std::size_t p = std::max(pages.skipped, std::size_t{split} * kSplitPages); p < end; ++p) {
       const PageView& page = pages.page(p);
       const PageFormat& keys = *page.key_format;
       const PageFormat& values = *page.value_format;
@@ -184,8 +184,8 @@ void Attention::merge_item(const WorkItem& item) const {
   if (source.partial == nullptr) return;  // computed whole
   const std::uint32_t rows = source.state_rows;
   const SoftmaxState total = state_at(source.partial, rows);
-  for (std::uint32_t split = 1; split < item.last_split; ++split) {
-    const std::size_t at = split * state_floats(rows, layer_.shape.head_dim);
+  for (std::uint32_t split = item.first_split + 1; split < item.last_split; ++split) {
+    const std::size_t at = (split - item.first_split) * state_floats(rows, layer_.shape.head_dim);
     kernels().merge(total, state_at(source.partial + at, rows), rows, layer_.shape.head_dim);
   }
   finish(source, item, total);
@@ -200,6 +200,8 @@ void Attention::finish(const WorkSource& source, const WorkItem& item, const Sof
     float* out = source.rows->out + (token * layer_.heads + head) * head_dim;
     const float* acc = state.acc + std::size_t{r} * head_dim;
     for (std::uint32_t d = 0; d < head_dim; ++d) out[d] = acc[d] / state.sum[r];
+    // Merging a split that a row does not see turns -0 into 0, and other rows decide whether it is there.
+    if (layer_.window != 0) std::for_each_n(out, head_dim, [](float& value) { value += 0.0f; });
     if (layer_.basis.hadamard_values) hadamard_heads({out, head_dim}, head_dim);
     if (source.rows->softmax == nullptr) continue;
     float* softmax = source.rows->softmax + (token * layer_.heads + head) * 2;

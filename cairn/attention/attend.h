@@ -3,7 +3,7 @@
 //
 // The arithmetic of a row: pages are visited in table order; within a page scores, then an online softmax step, then
 // the weighted values, tokens in order. Every kSplitPages pages a fresh partial result begins; partial results merge in
-// order. Neither threads, nor other rows, nor the number of rows in a call enter into it, so a row computed in prefill
+// order. Pages are counted from the sequence's first, so those that no row sees may be there or not. Neither threads, nor other rows, nor the number of rows in a call enter into it, so a row computed in prefill
 // has the bits of the same row computed in decode. Where sequences have the pages of a whole split in common, one pass
 // over these pages serves the rows of all of them.
 #pragma once
@@ -69,6 +69,7 @@ inline std::uint64_t visible_slots(const PageView& page, std::int32_t position, 
 
 // What a query sees: first blocks as they are stored, then those that it sees as they were computed.
 struct SeenPages {
+  std::size_t skipped = 0;  // blocks before these that it does not see
   std::span<const PageView> closed;
   std::span<const PageView> open;
 };
@@ -83,9 +84,14 @@ struct AttendRows {
   std::span<const PageView> more_pages;  // after those
   float* out;                            // [rows, heads, head_dim]
   float* softmax = nullptr;  // if not null: the greatest score and the sum of exp(score - greatest), [rows, heads, 2]
+  std::size_t skipped = 0;   // pages before these, which no row sees
 
-  std::size_t page_count() const { return pages.size() + more_pages.size(); }
-  const PageView& page(std::size_t p) const { return p < pages.size() ? pages[p] : more_pages[p - pages.size()]; }
+  // Pages are numbered from the sequence's first: these have the numbers [skipped, end_page()).
+  std::size_t end_page() const { return skipped + pages.size() + more_pages.size(); }
+  const PageView& page(std::size_t number) const {
+    const std::size_t p = number - skipped;
+    return p < pages.size() ? pages[p] : more_pages[p - pages.size()];
+  }
 };
 
 // Which of the K and V of a layer lie in the basis of codecs with `hadamard`.

@@ -32,8 +32,12 @@ bool sees_all(const AttendRows& rows, std::size_t first, std::uint32_t window) {
   return true;
 }
 
-std::uint32_t splits_of(const AttendRows& rows) {
-  return static_cast<std::uint32_t>((rows.page_count() + kSplitPages - 1) / kSplitPages);
+std::uint32_t first_split_of(const AttendRows& rows) {
+  return static_cast<std::uint32_t>(rows.skipped / kSplitPages);
+}
+
+std::uint32_t last_split_of(const AttendRows& rows) {
+  return static_cast<std::uint32_t>((rows.end_page() + kSplitPages - 1) / kSplitPages);
 }
 
 }  // namespace
@@ -48,11 +52,10 @@ std::vector<SharedSplit> shared_splits(std::span<const AttendRows> batch, std::u
   }
   for (std::uint32_t split = 0; left.size() > 1; ++split) {
     const std::size_t first = std::size_t{split} * kSplitPages;
-    std::erase_if(left, [&](std::uint32_t i) {
-      return batch[i].page_count() < first + kSplitPages || !sees_all(batch[i], first, window);
-    });
+    std::erase_if(left, [&](std::uint32_t i) { return batch[i].end_page() < first + kSplitPages; });
     std::map<const std::byte*, std::vector<SharedSplit>> by_page;  // first page of the split
     for (const std::uint32_t i : left) {
+      if (batch[i].skipped > first || !sees_all(batch[i], first, window)) continue;
       std::vector<SharedSplit>& groups = by_page[batch[i].page(first).keys];
       const auto fits = std::ranges::find_if(groups, [&](const SharedSplit& group) {
         std::uint32_t rows = batch[i].rows;
@@ -78,8 +81,8 @@ void WorkPlan::add_item(const AttendRows& rows, std::uint32_t first_row, std::ui
                         std::uint32_t first_head, std::uint32_t head_count) {
   const std::uint32_t state_rows = row_count * head_count * (layer_.heads / layer_.shape.kv_heads);
   max_rows_ = std::max(max_rows_, state_rows);
-  items_.push_back(
-      {static_cast<std::uint32_t>(sources_.size()), 1, first_head, head_count, 0, splits_of(rows), first_head});
+  items_.push_back({static_cast<std::uint32_t>(sources_.size()), 1, first_head, head_count, first_split_of(rows),
+                    last_split_of(rows), first_head});
   sources_.push_back({&rows, first_row, row_count, state_rows});
 }
 
@@ -102,7 +105,7 @@ void WorkPlan::make(std::span<const AttendRows> batch, const AttendLayer& layer,
   std::size_t units = 0;  // items if every split were one
   for (std::size_t i = 0; i < batch.size(); ++i) {
     const AttendRows& rows = batch[i];
-    const std::uint32_t splits = splits_of(rows);
+    const std::uint32_t splits = last_split_of(rows) - first_split_of(rows);
     if (shares[i]) {
       item_of[i] = static_cast<std::uint32_t>(items_.size());
       add_item(rows, 0, rows.rows, 0, layer_.shape.kv_heads);
@@ -137,7 +140,8 @@ void WorkPlan::divide(std::span<const SharedSplit> shared, std::span<const std::
   std::size_t floats = 0;
   for (std::size_t i = 0; i < items_.size(); ++i) {
     if (!all && covered[i].empty()) continue;
-    floats += items_[i].last_split * state_floats(sources_[items_[i].first_source].state_rows, layer_.shape.head_dim);
+    floats += (items_[i].last_split - items_[i].first_split) *
+              state_floats(sources_[items_[i].first_source].state_rows, layer_.shape.head_dim);
   }
   float* memory = partials_.ensure(floats);
   for (std::size_t i = 0; i < items_.size(); ++i) {
@@ -148,7 +152,7 @@ void WorkPlan::divide(std::span<const SharedSplit> shared, std::span<const std::
     }
     WorkSource source = sources_[part.first_source];
     sources_[part.first_source].partial = source.partial = memory;
-    for (std::uint32_t split = 0; split < items_[i].last_split; ++split) {
+    for (std::uint32_t split = items_[i].first_split; split < items_[i].last_split; ++split) {
       source.partial = memory;
       memory += state_floats(source.state_rows, layer_.shape.head_dim);
       if (!covered[i].empty() && covered[i][split]) continue;
@@ -178,7 +182,7 @@ void WorkPlan::add_shared_parts(std::uint32_t split, std::span<const std::uint32
                       std::min(heads, layer_.shape.kv_heads - h), split, split + 1, 0});
     for (const std::uint32_t i : items) {
       WorkSource source = sources_[items_[i].first_source];
-      source.partial += split * state_floats(source.state_rows, layer_.shape.head_dim);
+      source.partial += (split - items_[i].first_split) * state_floats(source.state_rows, layer_.shape.head_dim);
       sources_.push_back(source);
     }
   }

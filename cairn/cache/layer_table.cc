@@ -58,11 +58,17 @@ void store_row(const PageForms& forms, LayerTable::Entry& entry, const PageRef& 
 
 }  // namespace
 
-SeenPages LayerTable::seen(std::size_t block, std::int32_t position, std::size_t recent) const {
-  const std::size_t own_end = lower_bound(block + 1), open = lower_bound(block - std::min(block, recent));
-  std::size_t end = blocks();
-  while (end > own_end && views_[end - 1].min_position > position) --end;
-  return {std::span(views_).first(open), std::span(open_views_).subspan(open, end - open)};
+SeenPages LayerTable::seen(std::size_t block, std::int32_t oldest, std::int32_t newest, std::size_t recent) const {
+  const std::size_t own_end = lower_bound(block + 1);
+  std::size_t open = lower_bound(block - std::min(block, recent)), end = blocks(), first = 0;
+  while (end > own_end && views_[end - 1].min_position > newest) --end;
+  const std::uint32_t window = forms_->spec.window;
+  if (window == 0) return {0, std::span(views_).first(open), std::span(open_views_).subspan(open, end - open)};
+  const std::int32_t visible = oldest_visible(oldest, window);
+  while (first + 1 < end && views_[first].max_position < visible) ++first;
+  open = std::max(open, first);
+  return {entries_[first].number(), std::span(views_).subspan(first, open - first),
+          std::span(open_views_).subspan(open, end - open)};
 }
 
 std::uint32_t LayerTable::tail_tokens() const {
@@ -233,7 +239,29 @@ void LayerTable::drop(std::size_t block) {
   open_views_.erase(open_views_.begin() + offset);
 }
 
+void LayerTable::drop_first(std::size_t count) {
+  const auto end = static_cast<std::ptrdiff_t>(count);
+  entries_.erase(entries_.begin(), entries_.begin() + end);
+  views_.erase(views_.begin(), views_.begin() + end);
+  open_views_.erase(open_views_.begin(), open_views_.begin() + end);
+}
+
+void LayerTable::release_behind(std::int64_t next) {
+  if (forms_->spec.window == 0) return;
+  const std::int64_t visible = next - kKeptBehind - forms_->spec.window + 1;
+  std::size_t count = 0;
+  while (count < blocks() && views_[count].count == kBlockTokens && views_[count].max_position < visible) {
+    released_ = std::max(released_, std::int64_t{views_[count++].max_position} + 1);
+  }
+  if (count > 0) drop_first(count);
+}
+
+bool LayerTable::misses(std::int64_t position) const {
+  return released_ > 0 && position - forms_->spec.window + 1 < released_;
+}
+
 void LayerTable::shrink(std::size_t tokens) {
+  if (tokens == 0) released_ = 0;
   while (!entries_.empty() && entries_.back().first_token >= tokens) {
     entries_.pop_back();
     views_.pop_back();

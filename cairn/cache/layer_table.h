@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The pages of one layer of one sequence, in token order. Every page but the last is full. A layer may have dropped
-// full blocks that other layers still hold; the open tail is in all of them.
+// full blocks that other layers still hold; the open tail is in all of them. A layer with a window lets go of the
+// blocks behind it while the sequence grows.
 #pragma once
 
 #include <array>
@@ -21,6 +22,9 @@
 namespace cairn::cache {
 
 using PositionBlock = std::array<std::int32_t, kBlockTokens>;
+
+// How far a sequence can be trimmed, or rows computed again, before a window misses what was behind it.
+inline constexpr std::uint32_t kKeptBehind = kBlockTokens;
 
 // Layers may hold different tokens, so each has a table of its own; layers that hold the same tokens share the position
 // blocks. Full position blocks are never written and may be shared between sequences; that of the open tail belongs to
@@ -49,9 +53,10 @@ class LayerTable {
 
   // One view per page, kept up to date by every change; changes invalidate the span.
   std::span<const PageView> views() const { return views_; }
-  // What a query at `position` that lies in block number `block` sees when the last `recent` blocks before it are as
-  // they were computed. Blocks after its own are there only as far as they hold positions that it may see.
-  SeenPages seen(std::size_t block, std::int32_t position, std::size_t recent) const;
+  // What queries in block number `block`, at positions from `oldest` to `newest`, see when the last `recent` blocks
+  // before theirs are as they were computed. Blocks after their own are there only as far as they hold positions that
+  // one of them may see; under a window the leading blocks that none of them sees are left out.
+  SeenPages seen(std::size_t block, std::int32_t oldest, std::int32_t newest, std::size_t recent) const;
   std::size_t blocks() const { return entries_.size(); }
   std::uint32_t tail_tokens() const;  // in the last page if that is not full, else 0
   const Entry& entry(std::size_t block) const { return entries_[block]; }
@@ -93,10 +98,19 @@ class LayerTable {
   // Lets go of one block, wherever it lies.
   void drop(std::size_t block);
 
+  // Lets go of the leading full blocks that no query at `next`, or up to kKeptBehind positions before it, sees through
+  // the layer's window. Nothing happens without a window.
+  void release_behind(std::int64_t next);
+  // A block that came without pages of this layer, since they lie behind the window; `end` is the position after it.
+  void skip_released(std::int64_t end) { released_ = end; }
+  // Whether a query at `position` sees tokens that were released.
+  bool misses(std::int64_t position) const;
+
   // Keeps what belongs to the first `tokens` tokens of the sequence.
   void shrink(std::size_t tokens);
 
  private:
+  void drop_first(std::size_t count);
   void renew_views(std::size_t block);
   void count_anew(Entry& entry) const;
   void close(std::size_t block, PageRef keys, PageRef values);
@@ -105,6 +119,7 @@ class LayerTable {
   std::vector<Entry> entries_;
   std::vector<PageView> views_;
   std::vector<PageView> open_views_;  // the same where there is no other form
+  std::int64_t released_ = 0;         // positions below are behind the window, and gone
 };
 
 // Whether no value is infinite, not a number, or beyond what an open page can hold.

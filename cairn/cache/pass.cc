@@ -111,6 +111,10 @@ Status PassRunner::open_part(const PassRows& rows) {
                 "a pass computes on this sequence already: commit it or let go of it first");
   }
   const std::size_t size = state.tokens.size(), count = rows.positions.size();
+  if (state.misses(rows.positions)) {
+    return fail(ErrorCode::kUnsupported,
+                "rows so far back cannot be computed: a layer with a window has let go of what they see");
+  }
   std::vector<std::size_t> rewritten;  // block numbers
   std::size_t num_new = count;
   if (!rows.slots.empty()) {
@@ -278,6 +282,7 @@ void PassRunner::commit_part(std::size_t number, std::span<const TokenId> tokens
   state.closed_blocks = end;
   state.in_pass = false;
   state.seal_full_blocks();
+  state.release_behind_windows();
 }
 
 }  // namespace cairn

@@ -31,7 +31,8 @@ bool Pass::needs_all_rows(std::uint32_t layer) const {
 
 SeenPages Pass::seen(std::uint32_t layer, std::size_t row) const {
   const cache::SequenceState& state = runner_->parts_[runner_->part_of_[row]].state();
-  return state.table(layer).seen(runner_->slots_[row] / kBlockTokens, runner_->positions_[row],
+  const std::int32_t position = runner_->positions_[row];
+  return state.table(layer).seen(runner_->slots_[row] / kBlockTokens, position, position,
                                  state.core->options.plan.recent_blocks);
 }
 
@@ -105,14 +106,15 @@ AttendRows PassRunner::next_run(const Part& part, const PassQueries& queries, st
   const std::uint32_t first = order.front();
   const std::size_t slot = slots_[queries.rows[first]], block = slot / kBlockTokens;
   std::uint32_t count = 1;
-  std::int32_t newest = query_positions_[first];
+  std::int32_t oldest = query_positions_[first], newest = oldest;
   for (; count < order.size() && order[count] == first + count; ++count) {
     const std::size_t next = slots_[queries.rows[first + count]];
     if (next / kBlockTokens != block || (next < part.old_size) != (slot < part.old_size)) break;
+    oldest = std::min(oldest, query_positions_[first + count]);
     newest = std::max(newest, query_positions_[first + count]);
   }
   const cache::SequenceState& state = part.state();
-  const SeenPages seen = state.table(queries.layer).seen(block, newest, state.core->options.plan.recent_blocks);
+  const SeenPages seen = state.table(queries.layer).seen(block, oldest, newest, state.core->options.plan.recent_blocks);
   const std::size_t width = std::size_t{heads_} * how.shape.head_dim;
   return {.q = queries.q + first * width,
           .positions = query_positions_.data() + first,
@@ -120,7 +122,8 @@ AttendRows PassRunner::next_run(const Part& part, const PassQueries& queries, st
           .pages = seen.closed,
           .more_pages = seen.open,
           .out = queries.out + first * width,
-          .softmax = tells_softmax_ ? softmax_.data() + std::size_t{first} * heads_ * 2 : nullptr};
+          .softmax = tells_softmax_ ? softmax_.data() + std::size_t{first} * heads_ * 2 : nullptr,
+          .skipped = seen.skipped};
 }
 
 void PassRunner::encode_due(Part& part, std::uint32_t layer, std::size_t num_tokens) {
@@ -170,7 +173,10 @@ void PassRunner::count_mass(Part& part, std::uint32_t layer, std::size_t slot, c
   cache::LayerTable& table = part.state().table(layer);
   const std::size_t own = table.find(slot), width = std::size_t{heads_} * how.shape.head_dim;
   if (!table.entry(own).mass.collecting()) return;
-  table.entry(own).mass.add(rows, rows.page(own), how, pool_);
+  // Which page of the rows is that of an entry.
+  const std::size_t first = table.lower_bound(rows.skipped);
+  const auto page = [&](std::size_t entry) -> const PageView& { return rows.page(rows.skipped + entry - first); };
+  table.entry(own).mass.add(rows, page(own), how, pool_);
   for (std::uint32_t r = 0; r < rows.rows; ++r) {
     if (!AttentionMass::is_probe(slot + r)) continue;
     AttendRows probe = rows;
@@ -178,8 +184,10 @@ void PassRunner::count_mass(Part& part, std::uint32_t layer, std::size_t slot, c
     probe.positions += r;
     probe.softmax += std::size_t{r} * heads_ * 2;
     probe.rows = 1;
-    for (std::size_t p = own; p-- > 0 && table.entry(p).mass.collecting();) {
-      table.entry(p).mass.add_probe(probe, probe.page(p), how, pool_);
+    const std::int32_t visible = oldest_visible(*probe.positions, how.window);
+    for (std::size_t p = own; p-- > first && table.entry(p).mass.collecting();) {
+      if (page(p).max_position < visible) continue;  // seen by other rows of the run alone
+      table.entry(p).mass.add_probe(probe, page(p), how, pool_);
     }
   }
 }

@@ -63,6 +63,12 @@ Status Sequence::trim(std::size_t tokens) {
     return fail(ErrorCode::kInvalidArgument,
                 "cannot keep " + std::to_string(tokens) + " tokens: a layer has dropped the block of the last of them");
   }
+  const std::optional<std::int64_t> next = state.position_after(tokens);
+  const auto lacks = [=](const cache::LayerTable& table) { return tokens > 0 && table.misses(next.value_or(0)); };
+  if (std::ranges::any_of(state.tables, lacks)) {
+    return fail(ErrorCode::kInvalidArgument, "cannot keep " + std::to_string(tokens) +
+                                                 " tokens: a layer with a window has let go of what the next one sees");
+  }
   drop_load();
   CAIRN_TRY_VOID(reopen_tail(tokens));
   state.shrink(tokens);

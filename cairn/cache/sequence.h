@@ -70,8 +70,10 @@ class Sequence {
   const AttentionMass* mass(std::uint32_t layer, std::size_t token) const;
 
   // Keeps the first `tokens` tokens. A cut inside an encoded block leaves what its tokens decode to, which ends
-  // publishing. kInvalidArgument during a pass, when there are fewer, or when the last token would lie inside a block
-  // that some layer has dropped; kOutOfBudget when an encoded block cannot be opened again.
+  // publishing. kInvalidArgument during a pass, when there are fewer, when the last token would lie inside a block that
+  // some layer has dropped, or when a layer with a window has let go of what the next token would see (at most
+  // cache::kKeptBehind tokens can be cut from a long sequence, or all); kOutOfBudget when an encoded block cannot be
+  // opened again.
   Status trim(std::size_t tokens);
 
   // Lets go of one layer's K and V of the full block that begins at `first_token`: that layer, and those that read its

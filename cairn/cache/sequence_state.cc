@@ -16,8 +16,11 @@ bool kept_raw(const LayerForms& forms, const PageRef& keys, const PageRef& value
 }
 
 // Whether a full block's tokens stand at the positions that its place in the sequence implies.
-bool at_plain_positions(const LayerTable& table, std::size_t block) {
-  const PositionBlock& positions = *table.entry(block).positions;
+bool at_plain_positions(std::span<const LayerTable> tables, std::size_t block) {
+  const auto holds = [&](const LayerTable& table) { return table.find(block * kBlockTokens) != table.blocks(); };
+  const auto table = std::ranges::find_if(tables, holds);
+  if (table == tables.end()) return false;
+  const PositionBlock& positions = *table->entry(table->find(block * kBlockTokens)).positions;
   for (std::size_t t = 0; t < kBlockTokens; ++t) {
     if (positions[t] != static_cast<std::int64_t>(block * kBlockTokens + t)) return false;
   }
@@ -38,6 +41,10 @@ void SequenceState::append_block(const Digest& key, const BlockPages& pages, std
   for (std::size_t t = 0; t < tables.size(); ++t) {
     const PageRef& keys = pages.page(t, PageSlot::kKeys);
     const PageRef& values = pages.page(t, PageSlot::kValues);
+    if (!keys) {
+      tables[t].skip_released(static_cast<std::int64_t>(first_token + kBlockTokens));
+      continue;
+    }
     tables[t].append({.keys = keys,
                       .values = values,
                       .positions = positions,
@@ -52,6 +59,29 @@ void SequenceState::append_block(const Digest& key, const BlockPages& pages, std
 
 void SequenceState::shrink(std::size_t num_tokens) {
   for (LayerTable& table : tables) table.shrink(num_tokens);
+}
+
+std::optional<std::int64_t> SequenceState::position_after(std::size_t num_tokens) const {
+  if (num_tokens == 0) return 0;
+  for (const LayerTable& table : tables) {
+    const std::size_t block = table.find(num_tokens - 1);
+    if (block == table.blocks()) continue;
+    const std::int32_t position = (*table.entry(block).positions)[(num_tokens - 1) % kBlockTokens];
+    return position == kHiddenPosition ? std::nullopt : std::optional(std::int64_t{position} + 1);
+  }
+  return std::nullopt;
+}
+
+void SequenceState::release_behind_windows() {
+  const std::optional<std::int64_t> next = position_after(tokens.size());
+  if (!next) return;
+  for (LayerTable& table : tables) table.release_behind(*next);
+}
+
+bool SequenceState::misses(std::span<const std::int32_t> positions) const {
+  if (positions.empty()) return false;
+  const std::int32_t least = std::ranges::min(positions);
+  return std::ranges::any_of(tables, [=](const LayerTable& table) { return table.misses(least); });
 }
 
 void SequenceState::own_tail_positions() {
@@ -122,8 +152,10 @@ SealedBlock SequenceState::sealed_block(std::size_t block) const {
                      .pages = BlockPages(tables.size())};
   std::ranges::copy(std::span(tokens).subspan(block * kBlockTokens, kBlockTokens), sealed.tokens.begin());
   for (std::size_t t = 0; t < tables.size(); ++t) {
-    sealed.pages.page(t, PageSlot::kKeys) = tables[t].entry(block).keys;
-    sealed.pages.page(t, PageSlot::kValues) = tables[t].entry(block).values;
+    const std::size_t at = tables[t].find(block * kBlockTokens);
+    if (at == tables[t].blocks()) continue;  // behind a window
+    sealed.pages.page(t, PageSlot::kKeys) = tables[t].entry(at).keys;
+    sealed.pages.page(t, PageSlot::kValues) = tables[t].entry(at).values;
   }
   return sealed;
 }
@@ -132,8 +164,10 @@ void SequenceState::take_pages_of_index(SealedBlock sealed, std::size_t block) {
   InsertResult result = core->index->insert(core->options.root, std::move(sealed));
   if (result.outcome != InsertOutcome::kDuplicate) return;
   for (std::size_t t = 0; t < tables.size(); ++t) {
-    tables[t].replace_pages(block, std::move(result.first_pages.page(t, PageSlot::kKeys)),
-                            std::move(result.first_pages.page(t, PageSlot::kValues)));
+    PageRef keys = std::move(result.first_pages.page(t, PageSlot::kKeys));
+    const std::size_t at = tables[t].find(block * kBlockTokens);
+    if (at == tables[t].blocks() || !keys) continue;
+    tables[t].replace_pages(at, std::move(keys), std::move(result.first_pages.page(t, PageSlot::kValues)));
   }
 }
 
@@ -145,12 +179,12 @@ void SequenceState::seal_full_blocks() {
   if (!intact) return;
   for (std::size_t b = block_keys.size(); b < tokens.size() / kBlockTokens; ++b) {
     // A key says nothing of positions, so the first block at other ones ends the chain.
-    if (!at_plain_positions(tables.front(), b)) return;
+    if (!at_plain_positions(tables, b)) return;
     block_keys.push_back(key_of(b));
     if (!core->index) continue;
     SealedBlock sealed = sealed_block(b);
     // Only new blocks: those that the index knows were written before, or came from the store.
-    if (core->options.connector && core->index->known({&sealed.key, 1}) == 0) {
+    if (core->options.connector && !core->index->contains(sealed.key)) {
       write_behind(*core, sealed, static_cast<std::uint32_t>(b));
     }
     take_pages_of_index(std::move(sealed), b);

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -42,10 +43,17 @@ struct SequenceState {
   LayerTable& table(std::uint32_t layer) { return tables[core->table_of[layer]]; }
   const LayerTable& table(std::uint32_t layer) const { return tables[core->table_of[layer]]; }
 
-  // A full block whose pages are final, after full ones.
+  // A full block whose pages are final, after full ones. Pages of layers with a window may be missing where the next
+  // token does not see them.
   void append_block(const Digest& key, const BlockPages& pages, std::span<const TokenId> block_tokens);
   // Keeps the pages of the first `num_tokens` tokens.
   void shrink(std::size_t num_tokens);
+  // Layers with a window let go of the blocks that no further token sees.
+  void release_behind_windows();
+  // Whether a row at one of these positions sees tokens that a layer with a window has let go of.
+  bool misses(std::span<const std::int32_t> positions) const;
+  // One more than the position of token `num_tokens` - 1; nothing where no layer holds it, or it is hidden.
+  std::optional<std::int64_t> position_after(std::size_t num_tokens) const;
   // A block that was full, or came from a fork, shares its positions with others that must not see the next append.
   void own_tail_positions();
   // What made a block unencodable may be gone with the tokens that were dropped, and then a cold run would encode it.

@@ -12,14 +12,16 @@ namespace {
 // Bytes of the pages that dropping this reference would give back.
 std::size_t unshared_bytes(const BlockPages& pages) {
   std::size_t bytes = 0;
-  for (const PageRef& page : pages.all()) bytes += page.unique() ? page.bytes() : 0;
+  for (const PageRef& page : pages.all()) bytes += page && page.unique() ? page.bytes() : 0;
   return bytes;
 }
 
 }  // namespace
 
-PrefixIndex::PrefixIndex(std::size_t budget_bytes, std::unique_ptr<EvictionPolicy> policy)
-    : budget_(budget_bytes), policy_(policy != nullptr ? std::move(policy) : *make_chain_policy("lru", budget_bytes)) {}
+PrefixIndex::PrefixIndex(std::size_t budget_bytes, std::unique_ptr<EvictionPolicy> policy, IndexWindows windows)
+    : budget_(budget_bytes),
+      windows_(std::move(windows)),
+      policy_(policy != nullptr ? std::move(policy) : *make_chain_policy("lru", budget_bytes)) {}
 
 bool PrefixIndex::holds(const Node& node, const Digest& parent_key, std::span<const TokenId> tokens) const {
   return node.parent_key == parent_key && std::ranges::equal(node.tokens, tokens);
@@ -30,6 +32,7 @@ PrefixMatch PrefixIndex::match(const Digest& root, std::span<const TokenId> toke
   if (keys.empty()) return match;
 
   const std::lock_guard lock(mutex_);
+  std::vector<const Node*> chain;
   for (std::size_t b = 0; b < keys.size(); ++b) {
     const auto found = nodes_.find(keys[b]);
     if (found == nodes_.end()) break;
@@ -38,8 +41,16 @@ PrefixMatch PrefixIndex::match(const Digest& root, std::span<const TokenId> toke
       ++stats_.collisions;
       break;
     }
-    match.blocks.push_back({node.key, node.pages});
+    chain.push_back(&node);
     policy_->used(node.key);
+    if (node.whole && node.passed) spare_.splice(spare_.end(), spare_, node.place);
+  }
+  match.known = chain.size();
+  const std::size_t end = usable(chain);
+  if (end < chain.size()) ++stats_.shortened;
+  for (std::size_t b = 0; b < end; ++b) {
+    PrefixMatch::Block& block = match.blocks.emplace_back(chain[b]->key, chain[b]->pages);
+    if (b + windows_.blocks < end) without_windows(block.pages);  // which the next token does not see
   }
   if (match.blocks.empty()) {
     ++stats_.misses;
@@ -52,8 +63,18 @@ PrefixMatch PrefixIndex::match(const Digest& root, std::span<const TokenId> toke
 
 std::size_t PrefixIndex::known(std::span<const Digest> keys) const {
   const std::lock_guard lock(mutex_);
-  return static_cast<std::size_t>(
-      std::ranges::find_if_not(keys, [this](const Digest& key) { return nodes_.contains(key); }) - keys.begin());
+  std::vector<const Node*> chain;
+  for (const Digest& key : keys) {
+    const auto found = nodes_.find(key);
+    if (found == nodes_.end()) break;
+    chain.push_back(&found->second);
+  }
+  return usable(chain);
+}
+
+bool PrefixIndex::contains(const Digest& key) const {
+  const std::lock_guard lock(mutex_);
+  return nodes_.contains(key);
 }
 
 std::vector<IndexedBlock> PrefixIndex::list(std::size_t max_blocks) const {
@@ -63,9 +84,12 @@ std::vector<IndexedBlock> PrefixIndex::list(std::size_t max_blocks) const {
     if (blocks.size() >= max_blocks) break;
     IndexedBlock block{
         .key = key, .parent = node.parent_key, .depth = node.depth, .tokens = {node.tokens.begin(), node.tokens.end()}};
-    for (const PageRef& page : node.pages.all()) block.bytes += page.bytes();
-    // Each page is held by the index and by each sequence.
-    if (!node.pages.empty()) block.users = node.pages.all().front().use_count() - 1;
+    for (const PageRef& page : node.pages.all()) {
+      if (!page) continue;
+      block.bytes += page.bytes();
+      // Each page is held by the index and by each sequence, but for those behind a sequence's window.
+      block.users = std::max<std::size_t>(block.users, page.use_count() - 1);
+    }
     blocks.push_back(std::move(block));
   }
   std::ranges::stable_sort(blocks, {}, &IndexedBlock::depth);
@@ -75,13 +99,15 @@ std::vector<IndexedBlock> PrefixIndex::list(std::size_t max_blocks) const {
 InsertResult PrefixIndex::insert(const Digest& root, SealedBlock block) {
   const std::lock_guard lock(mutex_);
   if (const auto found = nodes_.find(block.key); found != nodes_.end()) {
-    if (!holds(found->second, block.parent, block.tokens)) {
+    Node& node = found->second;
+    if (!holds(node, block.parent, block.tokens)) {
       ++stats_.collisions;
       return {InsertOutcome::kCollision, {}};
     }
     policy_->used(block.key);
     ++stats_.duplicates;
-    return {InsertOutcome::kDuplicate, found->second.pages};
+    if (!node.whole && has_windows(block.pages)) restore_windows(node, block.pages);
+    return {InsertOutcome::kDuplicate, node.pages};
   }
 
   Node* parent = nullptr;
@@ -96,19 +122,25 @@ InsertResult PrefixIndex::insert(const Digest& root, SealedBlock block) {
 
   // A hash map's node costs about three words more than its contents.
   std::size_t charge = sizeof(Node) + sizeof(Digest) + 3 * sizeof(void*) + block.pages.all().size() * sizeof(PageRef);
-  for (const PageRef& page : block.pages.all()) charge += page.bytes();
-  const std::size_t chain_bytes = charge + (parent != nullptr ? parent->chain_bytes : 0);
-  if (chain_bytes > budget_) {
+  for (const PageRef& page : block.pages.all()) charge += page ? page.bytes() : 0;
+  const std::size_t window_bytes = windowed_bytes(block.pages, /*unshared=*/false);
+  const std::size_t chain_bytes = charge - window_bytes + (parent != nullptr ? parent->chain_bytes : 0);
+  const std::uint32_t depth = parent != nullptr ? parent->depth + 1 : 0;
+  if (chain_bytes + std::min<std::size_t>(depth + 1, windows_.blocks) * window_bytes > budget_) {
     ++stats_.no_room;
     return {InsertOutcome::kNoRoom, {}};
   }
 
-  // With its parent no longer a leaf, all that eviction can reach lies outside the block's chain, and the chain fits.
-  if (parent != nullptr) ++parent->children;
+  // With its parent no longer a leaf, all leaves that eviction can reach lie outside the block's chain; the chain fits,
+  // with the windowed pages that its end needs.
+  if (parent != nullptr && ++parent->children == 2) keep_windows_of_fork(*parent);
   while (stats_.bytes + charge > budget_) {
-    Node* const leaf = next_leaf([](const Node&) { return true; });
-    CAIRN_CHECK(leaf != nullptr);
-    drop(*leaf);
+    if (free_one()) continue;
+    Node* ancestor = parent;
+    for (std::size_t back = 1; back < windows_.blocks && ancestor != nullptr; ++back) ancestor = ancestor->parent;
+    while (ancestor != nullptr && (!ancestor->whole || ancestor->window_bytes == 0)) ancestor = ancestor->parent;
+    CAIRN_CHECK(ancestor != nullptr);
+    drop_windows(*ancestor);
   }
 
   Node& node = nodes_[block.key];
@@ -116,13 +148,16 @@ InsertResult PrefixIndex::insert(const Digest& root, SealedBlock block) {
   node.parent_key = block.parent;
   node.parent = parent;
   node.tokens = block.tokens;
+  node.whole = has_windows(block.pages);
   node.pages = std::move(block.pages);
-  node.depth = parent != nullptr ? parent->depth + 1 : 0;
+  node.depth = depth;
   node.charge = charge;
+  node.window_bytes = window_bytes;
   node.chain_bytes = chain_bytes;
   policy_->inserted({.key = node.key, .parent = node.parent_key, .bytes = charge, .depth = node.depth});
   stats_.bytes += charge;
   ++stats_.inserted;
+  pass_windows(node);
   return {};
 }
 
@@ -136,6 +171,7 @@ PrefixIndex::Node* PrefixIndex::next_leaf(const std::function<bool(const Node&)>
 
 // Requires: a leaf.
 void PrefixIndex::drop(Node& node) {
+  set_passed(node, false);
   stats_.bytes -= node.charge;
   ++stats_.evictions;
   policy_->removed(node.key);
@@ -145,7 +181,8 @@ void PrefixIndex::drop(Node& node) {
 
 std::size_t PrefixIndex::evict(std::size_t bytes) {
   const std::lock_guard lock(mutex_);
-  std::size_t freed = evict_unused(bytes);
+  std::size_t freed = evict_windows(bytes);
+  if (freed < bytes) freed += evict_unused(bytes - freed);
   if (freed < bytes) freed += evict_behind_used(bytes - freed);
   return freed;
 }
@@ -191,6 +228,7 @@ void PrefixIndex::clear() {
   const std::lock_guard lock(mutex_);
   stats_.bytes = 0;
   for (const auto& [key, node] : nodes_) policy_->removed(key);
+  spare_.clear();
   nodes_.clear();
 }
 

@@ -3,14 +3,19 @@
 //
 // Blocks form trees under their roots (one root per recipe and tenant). A block is never dropped before the blocks that
 // follow it: eviction takes leaves, in the order of an eviction policy. Only blocks that are exact at positions 0, 1,
-// 2,
-// ... may be inserted; anything computed over approximate keys or values must stay out.
+// 2, ... may be inserted; anything computed over approximate keys or values must stay out.
+//
+// Layers with a window: what comes after a block boundary sees their last few blocks alone. A lookup hits at every
+// boundary where these blocks still have their windowed pages. Under pressure the windowed pages go first, least
+// recently used first, of blocks that neither the end of a chain nor a fork needs; then the lookup ends at an earlier
+// boundary, and says so.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -36,9 +41,16 @@ struct SealedBlock {
 struct PrefixMatch {
   struct Block {
     Digest key;
-    BlockPages pages;
+    BlockPages pages;  // without those that the next token does not see through its window
   };
   std::vector<Block> blocks;
+  std::size_t known = 0;  // blocks with this prefix: more than `blocks` where windowed pages are gone
+};
+
+// Pages of layers with a window, by their number among a block's layers.
+struct IndexWindows {
+  std::vector<bool> layers;  // which have one; empty: none
+  std::size_t blocks = 0;    // how many before a boundary the next token sees, in the layer that sees the most
 };
 
 enum class InsertOutcome : std::uint8_t {
@@ -51,7 +63,7 @@ enum class InsertOutcome : std::uint8_t {
 
 struct InsertResult {
   InsertOutcome outcome = InsertOutcome::kInserted;
-  BlockPages first_pages;  // with kDuplicate: what the index holds
+  BlockPages first_pages;  // with kDuplicate: what the index holds, windowed pages maybe without
 };
 
 struct PrefixIndexStats {
@@ -64,6 +76,8 @@ struct PrefixIndexStats {
   std::uint64_t orphans = 0;
   std::uint64_t no_room = 0;
   std::uint64_t evictions = 0;
+  std::uint64_t windows_dropped = 0;  // blocks that lost their windowed pages
+  std::uint64_t shortened = 0;        // lookups that therefore found less than the index knows
   std::uint64_t blocks = 0;  // now
   std::uint64_t bytes = 0;   // now, pages and the index's own
 };
@@ -80,7 +94,8 @@ struct IndexedBlock {
 class PrefixIndex {
  public:
   // Which leaf goes next is the policy's to say: one of make_chain_policy(), "lru" without one.
-  explicit PrefixIndex(std::size_t budget_bytes, std::unique_ptr<EvictionPolicy> policy = nullptr);
+  explicit PrefixIndex(std::size_t budget_bytes, std::unique_ptr<EvictionPolicy> policy = nullptr,
+                       IndexWindows windows = {});
   PrefixIndex(const PrefixIndex&) = delete;
   PrefixIndex& operator=(const PrefixIndex&) = delete;
 
@@ -92,17 +107,20 @@ class PrefixIndex {
     return match(root, tokens, block_keys(root, tokens));
   }
 
-  // How many of the leading keys are held. Not a lookup: nothing is counted or marked.
+  // How many blocks a lookup of these keys would find. Nothing is counted or marked.
   std::size_t known(std::span<const Digest> keys) const;
+  // Whether the block is held, with its windowed pages or without.
+  bool contains(const Digest& key) const;
 
   // At most `max_blocks` blocks for people to look at, parents before children.
   std::vector<IndexedBlock> list(std::size_t max_blocks) const;
 
-  // Evicts leaves as needed for the budget, in use or not, but none of the block's own ancestors.
+  // Evicts windowed pages and leaves as needed for the budget, in use or not, but no block among the new one's own
+  // ancestors. A duplicate gives back the windowed pages that the block it equals has lost.
   InsertResult insert(const Digest& root, SealedBlock block);
 
-  // Frees at least `bytes` bytes of pages without another reference and returns how many were freed: fewer when the
-  // rest is in use, or lies behind several blocks in use. A block in use is dropped only where it stands alone in front
+  // Frees at least `bytes` bytes of pages without another reference, windowed ones first, and returns how many were
+  // freed: fewer when the rest is in use, or lies behind several blocks in use. A block in use is dropped only where it stands alone in front
   // of one that is not.
   std::size_t evict(std::size_t bytes);
 
@@ -111,6 +129,8 @@ class PrefixIndex {
   std::size_t budget() const { return budget_; }
 
  private:
+  struct Node;
+  using Nodes = std::list<Node*>;
   struct Node {
     Digest key;
     Digest parent_key;
@@ -118,22 +138,43 @@ class PrefixIndex {
     std::array<TokenId, kBlockTokens> tokens{};
     BlockPages pages;
     std::uint32_t children = 0;
-    std::uint32_t depth = 0;      // blocks before it
-    std::size_t charge = 0;       // against the budget
-    std::size_t chain_bytes = 0;  // charges from the root to here
+    std::uint32_t depth = 0;       // blocks before it
+    std::size_t charge = 0;        // against the budget
+    std::size_t window_bytes = 0;  // of that, windowed pages
+    std::size_t chain_bytes = 0;   // charges from the root to here, windowed pages aside
+    bool whole = true;             // has its windowed pages
+    bool passed = false;           // neither the end of a chain nor a fork needs its windowed pages
+    Nodes::iterator place{};       // in spare_, when it is whole and passed
   };
 
   bool holds(const Node& node, const Digest& parent_key, std::span<const TokenId> tokens) const;
+  bool windowed(std::size_t layer) const { return layer < windows_.layers.size() && windows_.layers[layer]; }
+  std::size_t windowed_bytes(const BlockPages& pages, bool unshared) const;
+  bool has_windows(const BlockPages& pages) const;
+  void without_windows(BlockPages& pages) const;
+  // Of the blocks of a chain, given in order: up to where the next token finds all it sees.
+  std::size_t usable(std::span<const Node* const> chain) const;
+  // The ancestor that the new end of a chain no longer needs may lose its windowed pages, unless a fork needs it.
+  void pass_windows(const Node& node);
+  void keep_windows_of_fork(Node& fork);
+  void set_passed(Node& node, bool passed);
+  void drop_windows(Node& node);
+  void restore_windows(Node& node, const BlockPages& pages);
+  // Drops windowed pages, or else a leaf; false when there is neither.
+  bool free_one();
   // The leaf that the policy lets go first among those that may; null when there is none.
   Node* next_leaf(const std::function<bool(const Node&)>& may_go);
   void drop(Node& node);
+  std::size_t evict_windows(std::size_t bytes);
   std::size_t evict_unused(std::size_t bytes);
   std::size_t evict_behind_used(std::size_t bytes);
 
   const std::size_t budget_;
+  const IndexWindows windows_;
   mutable std::mutex mutex_;
   // Guarded by mutex_.
   std::unordered_map<Digest, Node, DigestHash> nodes_;
+  Nodes spare_;                              // whose windowed pages may go, the least recently used first
   std::unique_ptr<EvictionPolicy> policy_;  // knows of all nodes
   PrefixIndexStats stats_;
 };
