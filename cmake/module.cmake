@@ -74,8 +74,9 @@ function(cairn_module name)
     list(FILTER isa_sources INCLUDE REGEX "/${isa}/")
     set_source_files_properties(${isa_sources} PROPERTIES COMPILE_OPTIONS "${CAIRN_ISA_${isa}}")
   endforeach()
-  # Most of a small file's compile time is its headers. Other build types compile each file alone, which shows what one forgot
-  # to include.
+  # Most of a small file's compile time is its headers: in batches the modules take 240 CPU seconds, one by one 401, and that
+  # with the headers of the standard library precompiled. Other build types compile each file alone, which shows what one
+  # forgot to include.
   if(CMAKE_BUILD_TYPE STREQUAL "Release")
     set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
     target_compile_options(${target} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>)  # of a file's own types

@@ -48,8 +48,7 @@ Json spread_json(std::uint32_t depth, std::uint32_t tokens, const Spread& spread
 
 // What one decode step cannot avoid reading: every weight once, and all keys and values.
 double bytes_per_token(Engine& engine, std::uint32_t depth) {
-  return static_cast<double>(engine.weight_bytes()) +
-         static_cast<double>(depth) * static_cast<double>(engine.cache().bytes_per_token());
+  return static_cast<double>(engine.weight_bytes()) + static_cast<double>(engine.cache().bytes_of(depth));
 }
 
 Json report_json(Engine& engine, const BenchOptions& options, const std::vector<DepthRates>& depths, double bandwidth) {

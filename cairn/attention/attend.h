@@ -3,9 +3,10 @@
 //
 // The arithmetic of a row: pages are visited in table order; within a page scores, then an online softmax step, then
 // the weighted values, tokens in order. Every kSplitPages pages a fresh partial result begins; partial results merge in
-// order. Pages are counted from the sequence's first, so those that no row sees may be there or not. Neither threads, nor other rows, nor the number of rows in a call enter into it, so a row computed in prefill
-// has the bits of the same row computed in decode. Where sequences have the pages of a whole split in common, one pass
-// over these pages serves the rows of all of them.
+// order. Pages are counted from the sequence's first, so those that no row sees may be there or not. Neither threads,
+// nor other rows, nor the number of rows in a call enter into it, so a row computed in prefill has the bits of the same
+// row computed in decode. Where sequences have the pages of a whole split in common, one pass over these pages serves
+// the rows of all of them.
 #pragma once
 
 #include <algorithm>

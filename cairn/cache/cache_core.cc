@@ -2,6 +2,7 @@
 #include "cairn/cache/cache_core.h"
 
 #include <algorithm>
+#include <limits>
 #include <string>
 #include <utility>
 
@@ -10,12 +11,21 @@
 namespace cairn::cache {
 namespace {
 
+// The widest window of the layers that read this one's keys and values; 0 where one of them has none.
+std::uint32_t widest_window(const std::vector<LayerSpec>& layers, std::uint32_t owner) {
+  std::uint32_t widest = layers[owner].window;
+  for (const LayerSpec& reader : layers) {
+    if (reader.kv_map == owner) widest = reader.window == 0 || widest == 0 ? 0 : std::max(widest, reader.window);
+  }
+  return widest;
+}
+
 std::vector<LayerForms> tables_of(const KvCacheOptions& options) {
   std::vector<LayerForms> tables;
   for (std::uint32_t l = 0; l < options.layers.size(); ++l) {
     const LayerSpec& spec = options.layers[l];
     if (spec.kv_map != l) continue;
-    tables.push_back({spec, PageForms(options.plan, l, PageSlot::kKeys, spec.shape),
+    tables.push_back({spec, widest_window(options.layers, l), PageForms(options.plan, l, PageSlot::kKeys, spec.shape),
                       PageForms(options.plan, l, PageSlot::kValues, spec.shape)});
   }
   return tables;
@@ -28,6 +38,19 @@ std::vector<std::uint32_t> numbers_of_tables(const std::vector<LayerSpec>& layer
     numbers.push_back(layers[l].kv_map == l ? tables++ : numbers[layers[l].kv_map]);
   }
   return numbers;
+}
+
+IndexWindows index_windows(const std::vector<LayerForms>& tables) {
+  IndexWindows windows;
+  for (std::size_t t = 0; t < tables.size(); ++t) {
+    const std::uint32_t window = tables[t].window;
+    if (window == 0) continue;
+    windows.layers.resize(tables.size());
+    windows.layers[t] = true;
+    // A query sees window - 1 positions before its own, which is the first of its block.
+    windows.blocks = std::max<std::size_t>(windows.blocks, (window - 1 + kBlockTokens - 1) / kBlockTokens);
+  }
+  return windows;
 }
 
 // One open block and its encoded form.
@@ -71,7 +94,8 @@ CacheCore::CacheCore(const KvCacheOptions& cache_options, std::unique_ptr<PagePo
       table_of(numbers_of_tables(options.layers)),
       pool(std::move(page_pool)) {
   if (options.index_budget_bytes > 0 && options.plan.reusable()) {
-    index.emplace(options.index_budget_bytes, *make_chain_policy(options.eviction, options.index_budget_bytes));
+    index.emplace(options.index_budget_bytes, *make_chain_policy(options.eviction, options.index_budget_bytes),
+                  index_windows(tables));
   }
 }
 
@@ -116,10 +140,11 @@ Result<std::shared_ptr<CacheCore>> CacheCore::create(const KvCacheOptions& optio
   return std::make_shared<CacheCore>(options, std::move(pool));
 }
 
-std::size_t CacheCore::closed_block_bytes() const {
-  std::size_t bytes = 0;
-  for (const LayerForms& layer : tables) bytes += layer.closed_bytes();
-  return bytes;
+std::size_t LayerForms::max_blocks() const {
+  if (window == 0) return std::numeric_limits<std::size_t>::max();
+  // The positions that LayerTable::release_behind() leaves begin anywhere in a block, and a new block is begun before
+  // it.
+  return (std::size_t{window} + kKeptBehind - 1 + kBlockTokens - 1) / kBlockTokens + 1;
 }
 
 Result<Reservation> CacheCore::make_room(std::size_t bytes) {

@@ -51,6 +51,7 @@ struct PageForms {
 // A layer that has keys and values of its own.
 struct LayerForms {
   LayerSpec spec;
+  std::uint32_t window = 0;  // the widest of the layers that read them; 0: one of them has none
   PageForms keys;
   PageForms values;
 
@@ -60,7 +61,12 @@ struct LayerForms {
   std::size_t open_bytes() const;      // of the budget, for an open block
   std::size_t closed_bytes() const;    // of the budget, for a full one
   std::size_t encoding_bytes() const;  // of the budget, for what encoding one adds until its open form is let go
+  // That a sequence holds while it grows token by token: under a window those that it covers, and kKeptBehind.
+  std::size_t max_blocks() const;
 };
+
+// How far a sequence can be trimmed, or its rows computed again, before a window misses what was behind it: positions.
+inline constexpr std::uint32_t kKeptBehind = kBlockTokens;
 
 // What PageRef::form says of a page.
 inline constexpr std::uint32_t kClosedForm = 0;
@@ -81,8 +87,6 @@ struct CacheCore {
   static Result<std::shared_ptr<CacheCore>> create(const KvCacheOptions& options);
 
   CacheCore(const KvCacheOptions& options, std::unique_ptr<PagePool> pool);
-
-  std::size_t closed_block_bytes() const;  // of all layers, as they count against the budget
 
   // Reserves, evicting unused blocks from the index if need be. kOutOfBudget when that is not enough.
   Result<Reservation> make_room(std::size_t bytes);

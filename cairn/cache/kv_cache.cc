@@ -47,17 +47,29 @@ Sequence KvCache::open_keyed(std::span<const TokenId> prompt, std::span<const Di
     state.append_block(block.key, block.pages, tokens.subspan(state.tokens.size(), kBlockTokens));
   }
   state.reused = state.tokens.size();
+  state.release_behind_windows();
   return sequence;
 }
 
-std::size_t KvCache::bytes_per_token() const {
-  return core_->closed_block_bytes() / kBlockTokens;
+std::size_t KvCache::bytes_of(std::size_t tokens) const {
+  std::size_t bytes = 0;
+  for (const cache::LayerForms& layer : core_->tables) {
+    const std::size_t seen = layer.window == 0 ? tokens : std::min<std::size_t>(tokens, layer.window);
+    bytes += seen * layer.closed_bytes() / kBlockTokens;
+  }
+  return bytes;
 }
 
-std::size_t KvCache::block_bytes(std::size_t number) const {
-  if (number >= core_->options.plan.sink_blocks) return core_->closed_block_bytes();
+std::size_t KvCache::bytes_per_token() const {
+  return block_bytes(core_->options.plan.sink_blocks) / kBlockTokens;
+}
+
+std::size_t KvCache::block_bytes(std::size_t number, bool windows) const {
+  const bool open = number < core_->options.plan.sink_blocks;
   std::size_t bytes = 0;
-  for (const cache::LayerForms& layer : core_->tables) bytes += layer.open_bytes();
+  for (const cache::LayerForms& layer : core_->tables) {
+    if (layer.window == 0 || windows) bytes += open ? layer.open_bytes() : layer.closed_bytes();
+  }
   return bytes;
 }
 
@@ -67,13 +79,14 @@ std::size_t KvCache::stored_block_bytes(bool encrypted) const {
 
 std::size_t KvCache::bytes_for(std::size_t tokens) const {
   const CodecPlan& plan = core_->options.plan;
-  const std::size_t full = tokens / kBlockTokens, tail = tokens % kBlockTokens != 0 ? 1 : 0;
-  const std::size_t stay = std::min<std::size_t>(full, std::size_t{plan.sink_blocks} + plan.recent_blocks);
-  const std::size_t open = (plan.exact_prefill ? full : stay) + tail;
-  // A tail that is open takes as much as the block before it did beyond its closed form.
-  const std::size_t in_both_forms = plan.exact_prefill || tail != 0 || full == stay ? 0 : 1;
+  const std::size_t tail = tokens % kBlockTokens != 0 ? 1 : 0;
   std::size_t bytes = 0;
   for (const cache::LayerForms& layer : core_->tables) {
+    const std::size_t full = std::min(tokens / kBlockTokens, layer.max_blocks() - tail);
+    const std::size_t stay = std::min<std::size_t>(full, std::size_t{plan.sink_blocks} + plan.recent_blocks);
+    const std::size_t open = (plan.exact_prefill ? full : stay) + tail;
+    // A tail that is open takes as much as the block before it did beyond its closed form.
+    const std::size_t in_both_forms = plan.exact_prefill || tail != 0 || full == stay ? 0 : 1;
     bytes += open * layer.open_bytes();
     bytes += (full - stay) * (plan.exact_prefill ? layer.encoding_bytes() : layer.closed_bytes());
     bytes += in_both_forms * (layer.open_bytes() + layer.encoding_bytes() - layer.closed_bytes());

@@ -42,9 +42,14 @@ class KvCache {
   Sequence open_while_loading(std::span<const TokenId> prompt, std::span<const Digest> keys = {});
 
   const KvCacheOptions& options() const { return core_->options; }
-  std::size_t bytes_per_token() const;                   // all layers, K and V, of full blocks as they are kept
+  // K and V of full blocks as they are kept, of all layers; of layers with a window only as far as it reaches.
+  std::size_t bytes_of(std::size_t tokens) const;
+  // What one token more adds to a long sequence: layers without a window.
+  std::size_t bytes_per_token() const;
   std::size_t stored_block_bytes(bool encrypted) const;  // of a full block's record in a store
-  std::size_t block_bytes(std::size_t number) const;     // of a full block as it is kept, by its place in the prefix
+  // Of a full block as it is kept, by its place in the prefix: in layers without a window, which keep it as long as
+  // there is the sequence, or in all.
+  std::size_t block_bytes(std::size_t number, bool windows = false) const;
   // The most that a sequence takes on its way to `tokens` tokens when it grows one by one: encoded blocks, those that
   // stay open, the open tail, and both forms of a block while it is encoded. Longer passes take more: they keep every
   // block open that they touch.

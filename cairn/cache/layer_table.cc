@@ -62,7 +62,7 @@ SeenPages LayerTable::seen(std::size_t block, std::int32_t oldest, std::int32_t 
   const std::size_t own_end = lower_bound(block + 1);
   std::size_t open = lower_bound(block - std::min(block, recent)), end = blocks(), first = 0;
   while (end > own_end && views_[end - 1].min_position > newest) --end;
-  const std::uint32_t window = forms_->spec.window;
+  const std::uint32_t window = forms_->window;
   if (window == 0) return {0, std::span(views_).first(open), std::span(open_views_).subspan(open, end - open)};
   const std::int32_t visible = oldest_visible(oldest, window);
   while (first + 1 < end && views_[first].max_position < visible) ++first;
@@ -247,8 +247,8 @@ void LayerTable::drop_first(std::size_t count) {
 }
 
 void LayerTable::release_behind(std::int64_t next) {
-  if (forms_->spec.window == 0) return;
-  const std::int64_t visible = next - kKeptBehind - forms_->spec.window + 1;
+  if (forms_->window == 0) return;
+  const std::int64_t visible = next - kKeptBehind - forms_->window + 1;
   std::size_t count = 0;
   while (count < blocks() && views_[count].count == kBlockTokens && views_[count].max_position < visible) {
     released_ = std::max(released_, std::int64_t{views_[count++].max_position} + 1);
@@ -257,7 +257,7 @@ void LayerTable::release_behind(std::int64_t next) {
 }
 
 bool LayerTable::misses(std::int64_t position) const {
-  return released_ > 0 && position - forms_->spec.window + 1 < released_;
+  return released_ > 0 && position - forms_->window + 1 < released_;
 }
 
 void LayerTable::shrink(std::size_t tokens) {

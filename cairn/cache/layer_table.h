@@ -23,9 +23,6 @@ namespace cairn::cache {
 
 using PositionBlock = std::array<std::int32_t, kBlockTokens>;
 
-// How far a sequence can be trimmed, or rows computed again, before a window misses what was behind it.
-inline constexpr std::uint32_t kKeptBehind = kBlockTokens;
-
 // Layers may hold different tokens, so each has a table of its own; layers that hold the same tokens share the position
 // blocks. Full position blocks are never written and may be shared between sequences; that of the open tail belongs to
 // one sequence alone. Thread-compatible.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "cairn/attention/attend.h"
 #include "cairn/base/check.h"
 #include "cairn/cache/stored_block.h"
 

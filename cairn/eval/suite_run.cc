@@ -204,7 +204,7 @@ Status check_contenders(const SuiteRunSettings& plan, std::uint64_t kv_budget_by
   const std::size_t blocks = plan.settings.contexts.back() / kBlockTokens + 1 + 2 * 3 * plan.settings.turns;
   for (const Contender& contender : plan.contenders) {
     CAIRN_TRY(const auto judged, JudgedEngine::make(engine, contender.recipe, {.kv_budget_bytes = kv_budget_bytes}));
-    const std::size_t needed = blocks * kBlockTokens * judged->engine().cache().bytes_per_token();
+    const std::size_t needed = judged->engine().cache().bytes_of(blocks * kBlockTokens);
     if (needed <= kv_budget_bytes) continue;
     return fail(ErrorCode::kOutOfBudget, "sessions of " + std::to_string(plan.settings.contexts.back()) +
                                              " tokens need " + std::to_string(needed) +

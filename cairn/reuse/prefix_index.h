@@ -78,8 +78,8 @@ struct PrefixIndexStats {
   std::uint64_t evictions = 0;
   std::uint64_t windows_dropped = 0;  // blocks that lost their windowed pages
   std::uint64_t shortened = 0;        // lookups that therefore found less than the index knows
-  std::uint64_t blocks = 0;  // now
-  std::uint64_t bytes = 0;   // now, pages and the index's own
+  std::uint64_t blocks = 0;           // now
+  std::uint64_t bytes = 0;            // now, pages and the index's own
 };
 
 struct IndexedBlock {
@@ -120,8 +120,8 @@ class PrefixIndex {
   InsertResult insert(const Digest& root, SealedBlock block);
 
   // Frees at least `bytes` bytes of pages without another reference, windowed ones first, and returns how many were
-  // freed: fewer when the rest is in use, or lies behind several blocks in use. A block in use is dropped only where it stands alone in front
-  // of one that is not.
+  // freed: fewer when the rest is in use, or lies behind several blocks in use. A block in use is dropped only where it
+  // stands alone in front of one that is not.
   std::size_t evict(std::size_t bytes);
 
   void clear();
@@ -174,7 +174,7 @@ class PrefixIndex {
   mutable std::mutex mutex_;
   // Guarded by mutex_.
   std::unordered_map<Digest, Node, DigestHash> nodes_;
-  Nodes spare_;                              // whose windowed pages may go, the least recently used first
+  Nodes spare_;                             // whose windowed pages may go, the least recently used first
   std::unique_ptr<EvictionPolicy> policy_;  // knows of all nodes
   PrefixIndexStats stats_;
 };

@@ -10,7 +10,7 @@ std::size_t PrefixIndex::windowed_bytes(const BlockPages& pages, bool unshared) 
   std::size_t bytes = 0;
   for (std::size_t l = 0; l < pages.layers(); ++l) {
     if (!windowed(l)) continue;
-    for (const PageSlot slot : kPageSlotOrder) {
+    for (const PageSlot slot : kPageSlots) {
       const PageRef& page = pages.page(l, slot);
       if (page && (!unshared || page.unique())) bytes += page.bytes();
     }
@@ -28,7 +28,7 @@ bool PrefixIndex::has_windows(const BlockPages& pages) const {
 void PrefixIndex::without_windows(BlockPages& pages) const {
   for (std::size_t l = 0; l < pages.layers(); ++l) {
     if (!windowed(l)) continue;
-    for (const PageSlot slot : kPageSlotOrder) pages.page(l, slot) = PageRef();
+    for (const PageSlot slot : kPageSlots) pages.page(l, slot) = PageRef();
   }
 }
 
@@ -90,7 +90,7 @@ void PrefixIndex::restore_windows(Node& node, const BlockPages& pages) {
   if (stats_.bytes + bytes > budget_) return;
   for (std::size_t l = 0; l < pages.layers(); ++l) {
     if (!windowed(l)) continue;
-    for (const PageSlot slot : kPageSlotOrder) node.pages.page(l, slot) = pages.page(l, slot);
+    for (const PageSlot slot : kPageSlots) node.pages.page(l, slot) = pages.page(l, slot);
   }
   node.whole = true;
   if (node.passed) node.place = spare_.insert(spare_.end(), &node);

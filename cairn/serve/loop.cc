@@ -60,7 +60,7 @@ Result<HeldPrefixes> hold_prefixes(Engine& engine, std::span<const std::vector<T
     for (std::size_t b = 0; b < keys.size(); ++b) {
       if (!known.insert(keys[b]).second) continue;
       held.keys.push_back(keys[b]);
-      held.bytes += cache.block_bytes(b);
+      held.bytes += cache.block_bytes(b, /*windows=*/true);
     }
   }
   const std::size_t budget = cache.options().budget_bytes;

@@ -173,7 +173,7 @@ Result<eval::SuiteRunSettings> make_plan(const SuiteOptions& options, const std:
 unsigned workers_for(const SuiteOptions& options, Engine& engine, std::uint32_t longest_context) {
   if (options.jobs != 0) return options.jobs;
   // A session's own copies and activations come on top of weights and context.
-  const double kv = 2.0 * longest_context * static_cast<double>(engine.cache().bytes_per_token());
+  const double kv = 2.0 * static_cast<double>(engine.cache().bytes_of(longest_context));
   const double need = static_cast<double>(engine.weight_bytes()) + kv + 256e6;
   return static_cast<unsigned>(
       std::clamp(capacity::available_memory() / need, 1.0, static_cast<double>(engine.threads())));
