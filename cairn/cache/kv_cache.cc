@@ -47,6 +47,7 @@ Sequence KvCache::open_keyed(std::span<const TokenId> prompt, std::span<const Di
     state.append_block(block.key, block.pages, tokens.subspan(state.tokens.size(), kBlockTokens));
   }
   state.reused = state.tokens.size();
+  state.known = match.known * kBlockTokens;
   state.release_behind_windows();
   return sequence;
 }

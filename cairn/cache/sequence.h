@@ -42,6 +42,9 @@ class Sequence {
 
   // Of the committed tokens, those that came from the prefix index or from a store.
   std::size_t reused_tokens() const { return state_->reused; }
+  // Of the prompt, the tokens that the prefix index knew as the sequence was opened: more than it reused where the
+  // pages that a window sees were gone.
+  std::size_t known_tokens() const { return state_->known; }
 
   // With a sequence that was opened while a store loads (KvCache::open_while_loading): blocks may be on their way. Ask
   // before each pass what to do. Once blocks have joined, size() has grown, and nothing but passes that add tokens may

@@ -36,6 +36,7 @@ struct SequenceState {
   std::shared_ptr<const KeyedPrompt> prompt{};  // what the sequence was opened for; may be null
   std::size_t closed_blocks = 0;                // block numbers below are encoded, or never will be
   std::size_t reused = 0;                       // of the tokens, those that came from the index or a store
+  std::size_t known = 0;                        // as it was opened, what the index knew: more where windows were lost
   bool intact = true;                           // every layer shows every token as it was computed
   bool prefilling = false;                      // nothing is encoded until encode_prefill()
   bool in_pass = false;

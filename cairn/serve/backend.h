@@ -73,6 +73,7 @@ struct GenerationUsage {
   std::size_t prompt_tokens = 0;
   std::size_t cached_tokens = 0;  // of the prompt, not computed: from memory or a store
   std::size_t stored_tokens = 0;  // of these, from the store
+  std::size_t known_tokens = 0;   // in memory; where this is more than `cached`, a window's pages were gone
   std::size_t completion_tokens = 0;
   std::size_t preempted = 0;  // how often it had to make room
 };

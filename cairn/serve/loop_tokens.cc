@@ -79,6 +79,7 @@ void ServeLoop::Impl::take_token(RequestId id, Result<TokenId> token) {
     request.timing.first_token_s = seconds_between(request.arrived, now);
     request.timing.prefill_s = seconds_between(request.opened, now) - request.timing.load_s;
     request.usage.cached_tokens = std::min(request.sequence->reused_tokens(), request.usage.prompt_tokens);
+    request.usage.known_tokens = request.sequence->known_tokens();
     const std::lock_guard lock(mutex);
     TenantState& of_tenant = tenants[request.tenant].counts;
     of_tenant.prompt_tokens += request.usage.prompt_tokens;

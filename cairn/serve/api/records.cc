@@ -50,6 +50,11 @@ std::string explanation(const RequestRecord& record) {
           " were computed. It waited " + seconds(timing.queued_s) + ", loaded for " + seconds(timing.load_s) +
           ", computed the prompt in " + seconds(timing.prefill_s) + "; the first token came after " +
           seconds(timing.first_token_s) + ", the end after " + seconds(timing.total_s) + ".";
+  if (usage.known_tokens > usage.cached_tokens) {
+    text += " " + std::to_string(usage.known_tokens) +
+            " were in memory, but not all that layers with a window see of them: their pages went first when memory "
+            "was short.";
+  }
   if (usage.preempted > 0) text += " It made room for others " + std::to_string(usage.preempted) + " times.";
   if (record.client_gone) text += " The client went away.";
   return text;

@@ -63,7 +63,9 @@ OrderedJson tenant_json(const TenantState& tenant) {
             {"hits", index.hits},
             {"misses", index.misses},
             {"inserted", index.inserted},
-            {"evictions", index.evictions}}}};
+            {"evictions", index.evictions},
+            {"windows_dropped", index.windows_dropped},
+            {"shortened", index.shortened}}}};
 }
 
 OrderedJson store_json(Store* store) {
