@@ -50,7 +50,7 @@ class WindowTest : public ::testing::TestWithParam<const char*> {
     KvCacheOptions options{.plan = {}, .layers = windowed(), .root = {}, .budget_bytes = std::size_t{16} << 20};
     options.plan.layers.assign(options.layers.size(), {*find_codec(GetParam()), *find_codec(GetParam())});
     options.index_budget_bytes = index_bytes;
-    options.store = std::move(store);
+    options.connector = std::move(store);
     return KvCache::create(options).value();
   }
 
