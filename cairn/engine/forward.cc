@@ -18,7 +18,7 @@ Forward::Forward(ModelWeights& weights, std::vector<LayerSpec> layers, ThreadPoo
       tap_(tap),
       linear_(pool),
       passes_(config_.heads, pool, listener),
-      frequencies_(config_.rope.inverse_frequencies()) {}
+      rotations_(layers_) {}
 
 Status Forward::run(std::span<const ForwardRows> batch) {
   CAIRN_TRY_VOID(take_rows(batch));
@@ -71,24 +71,19 @@ Result<Pass> Forward::begin(std::span<const ForwardRows> batch) {
 
 Status Forward::compute(Pass& pass) {
   embed();
+  leave_ = leaving_layer(pass);
   for (std::uint32_t l = 0; l < config_.layers; ++l) {
     CAIRN_TRY_VOID(attention_block(l, pass));
-    if (rows_.empty()) return {};  // no logits are wanted: the last layer's keys and values were all there was to do
+    if (rows_.empty()) return {};  // no logits are wanted: keys and values were all there was to do
     CAIRN_TRY_VOID(feed_forward(weights_.layers()[layers_[l].weights]));
   }
   return write_logits();
 }
 
 void Forward::embed() {
-  const std::size_t rows = rows_.size(), pairs = frequencies_.size();
-  float* x = x_.ensure(rows * config_.width);
-  float* cos = cos_.ensure(rows * pairs);
-  float* sin = sin_.ensure(rows * pairs);
-  const double magnitude = config_.rope.magnitude();
-  pool_.run(rows, [&](std::size_t r, unsigned) {
-    weights_.embedding(rows_[r].token, x + r * config_.width);
-    rope_cos_sin(frequencies_, magnitude, positions_[r], {cos + r * pairs, pairs}, {sin + r * pairs, pairs});
-  });
+  float* x = x_.ensure(rows_.size() * config_.width);
+  pool_.run(rows_.size(), [&](std::size_t r, unsigned) { weights_.embedding(rows_[r].token, x + r * config_.width); });
+  rotations_.prepare(positions_, pool_);
 }
 
 void Forward::norm_rows(const float* weight) {
@@ -107,25 +102,20 @@ void Forward::add_rows(const float* y) {
 
 Status Forward::attention_block(std::uint32_t l, Pass& pass) {
   LayerWeights& layer = weights_.layers()[layers_[l].weights];
-  const std::size_t q_width = std::size_t{config_.heads} * config_.head_dim;
-  const std::size_t kv_width = std::size_t{config_.kv_heads} * config_.head_dim;
+  const std::size_t q_width = layer.q.rows();
   norm_rows(layer.attn_norm.data());
+  const std::size_t kv_width = layers_[l].kv_map == l ? layers_[l].shape.values_per_token() : 0;
   const LinearTarget qkv[] = {{&layer.q, q_.ensure(rows_.size() * q_width), q_width},
                               {&layer.k, k_.ensure(rows_.size() * kv_width), kv_width},
                               {&layer.v, v_.ensure(rows_.size() * kv_width), kv_width}};
-  CAIRN_TRY_VOID(linear_.multiply(normed_.data(), static_cast<std::uint32_t>(rows_.size()), config_.width, qkv));
-  rotate(layer);
-  if (tap_ != nullptr) {
-    pool_.run(rows_.size(), [&](std::size_t r, unsigned) {
-      tap_->change(l, positions_[r], k_.data() + r * kv_width, v_.data() + r * kv_width);
-    });
-  }
-  pass.append(l, k_.data(), v_.data(), normed_.data());
-  const bool last = l + 1 == config_.layers;
+  CAIRN_TRY_VOID(linear_.multiply(normed_.data(), static_cast<std::uint32_t>(rows_.size()), config_.width,
+                                  std::span(qkv).first(kv_width == 0 ? 1 : 3)));
+  prepare_heads(l);
+  if (kv_width != 0) store(l, pass);
   const bool all_rows = pass.needs_all_rows(l);
-  if (last && !all_rows) keep_logit_rows(q_.data());
+  if (l == leave_ && !all_rows) keep_logit_rows(q_.data(), q_width);
   CAIRN_TRY_VOID(attend(l, pass));
-  if (last && all_rows) keep_logit_rows(attended_.data());
+  if (l == leave_ && all_rows) keep_logit_rows(attended_.data(), q_width);
   if (rows_.empty()) return {};
   const auto rows = static_cast<std::uint32_t>(rows_.size());
   const LinearTarget output[] = {{&layer.output, projected_.ensure(std::size_t{rows} * config_.width), config_.width}};
@@ -135,46 +125,65 @@ Status Forward::attention_block(std::uint32_t l, Pass& pass) {
 }
 
 // Biases, norms of heads, rotation, and the softmax scale on the queries.
-void Forward::rotate(const LayerWeights& layer) {
+void Forward::prepare_heads(std::uint32_t l) {
   const Kernels& kernel = kernels();
-  const std::size_t pairs = frequencies_.size(), dim = config_.head_dim;
-  const auto turn = config_.rope.pairing == RopePairing::kNeighbours ? kernel.rope_neighbours : kernel.rope_halves;
+  const LayerWeights& layer = weights_.layers()[layers_[l].weights];
+  const std::uint32_t dim = layers_[l].shape.head_dim, kv_heads = layers_[l].shape.kv_heads;
   const auto prepare = [&](float* x, std::uint32_t heads, std::size_t row, const std::vector<float>& bias,
                            const std::vector<float>& norm) {
-    if (!bias.empty()) kernel.add(x, bias.data(), heads * dim);
-    for (std::uint32_t h = 0; h < heads; ++h) {
-      float* head = x + h * dim;
+    if (!bias.empty()) kernel.add(x, bias.data(), std::size_t{heads} * dim);
+    for (float* head = x; head != x + std::size_t{heads} * dim; head += dim) {
       if (!norm.empty()) kernel.rms_norm(head, norm.data(), config_.rms_eps, dim, head);
-      turn(head, cos_.data() + row * pairs, sin_.data() + row * pairs, pairs);
+      rotations_.turn(l, row, head);
     }
   };
+  const bool own_keys = layers_[l].kv_map == l;
+  const std::size_t q_width = std::size_t{config_.heads} * dim, kv_width = std::size_t{kv_heads} * dim;
   pool_.run(rows_.size(), [&](std::size_t r, unsigned) {
-    float* q = q_.data() + r * config_.heads * dim;
-    float* k = k_.data() + r * config_.kv_heads * dim;
-    prepare(q, config_.heads, r, layer.q_bias, layer.q_norm);
-    prepare(k, config_.kv_heads, r, layer.k_bias, layer.k_norm);
-    if (!layer.v_bias.empty())
-      kernel.add(v_.data() + r * config_.kv_heads * dim, layer.v_bias.data(), config_.kv_heads * dim);
-    for (std::size_t i = 0; i < config_.heads * dim; ++i) q[i] *= config_.attention_scale;
+    float* q = q_.data() + r * q_width;
+    prepare(q, config_.heads, rows_[r].in_pass, layer.q_bias, layer.q_norm);
+    for (std::size_t i = 0; i < q_width; ++i) q[i] *= config_.attention_scale;
+    if (!own_keys) return;
+    prepare(k_.data() + r * kv_width, kv_heads, rows_[r].in_pass, layer.k_bias, layer.k_norm);
+    if (!layer.v_bias.empty()) kernel.add(v_.data() + r * kv_width, layer.v_bias.data(), kv_width);
   });
+}
+
+// All rows are there still: a layer with keys of its own is not behind leave_.
+void Forward::store(std::uint32_t l, Pass& pass) {
+  const std::size_t kv_width = layers_[l].shape.values_per_token();
+  if (tap_ != nullptr) {
+    pool_.run(rows_.size(), [&](std::size_t r, unsigned) {
+      tap_->change(l, positions_[r], k_.data() + r * kv_width, v_.data() + r * kv_width);
+    });
+  }
+  pass.append(l, k_.data(), v_.data(), normed_.data());
 }
 
 Status Forward::attend(std::uint32_t l, Pass& pass) {
   query_rows_.resize(rows_.size());
   for (std::size_t r = 0; r < rows_.size(); ++r) query_rows_[r] = rows_[r].in_pass;
-  float* out = attended_.ensure(rows_.size() * config_.heads * config_.head_dim);
+  float* out = attended_.ensure(rows_.size() * config_.heads * layers_[l].shape.head_dim);
   return pass.attend({.layer = l, .rows = query_rows_, .q = q_.data(), .out = out});
 }
 
-// After the last layer's keys and values only rows with logits matter: their residual stream, and `per_head` [rows,
-// heads, head_dim].
-void Forward::keep_logit_rows(float* per_head) {
-  const std::size_t q_width = std::size_t{config_.heads} * config_.head_dim;
+// The layer at which rows without logits have done their part: it is the last one with keys of its own, or the last one
+// whose queries somebody asks for.
+std::uint32_t Forward::leaving_layer(const Pass& pass) const {
+  std::uint32_t leave = 0;
+  for (std::uint32_t l = 0; l < config_.layers; ++l) {
+    if (layers_[l].kv_map == l || pass.needs_all_rows(l)) leave = l;
+  }
+  return leave;
+}
+
+// Rows with logits alone go on: their residual stream, and `per_head` [rows, width].
+void Forward::keep_logit_rows(float* per_head, std::size_t width) {
   std::size_t kept = 0;
   for (std::size_t r = 0; r < rows_.size(); ++r) {
     if (rows_[r].logits == nullptr) continue;
     rows_[kept] = rows_[r];
-    std::copy_n(per_head + r * q_width, q_width, per_head + kept * q_width);
+    std::copy_n(per_head + r * width, width, per_head + kept * width);
     std::copy_n(x_.data() + r * config_.width, config_.width, x_.data() + kept * config_.width);
     ++kept;
   }
@@ -183,15 +192,15 @@ void Forward::keep_logit_rows(float* per_head) {
 
 Status Forward::feed_forward(LayerWeights& layer) {
   const auto rows = static_cast<std::uint32_t>(rows_.size());
-  const std::size_t ffn = config_.ffn;
+  const std::uint32_t ffn = layer.gate.rows();
   norm_rows(layer.ffn_norm.data());
-  const LinearTarget inside[] = {{&layer.gate, gate_.ensure(rows * ffn), ffn},
-                                 {&layer.up, up_.ensure(rows * ffn), ffn}};
+  const LinearTarget inside[] = {{&layer.gate, gate_.ensure(std::size_t{rows} * ffn), ffn},
+                                 {&layer.up, up_.ensure(std::size_t{rows} * ffn), ffn}};
   CAIRN_TRY_VOID(linear_.multiply(normed_.data(), rows, config_.width, inside));
   pool_.run(rows,
             [&](std::size_t r, unsigned) { kernels().silu_mul(gate_.data() + r * ffn, up_.data() + r * ffn, ffn); });
   const LinearTarget down[] = {{&layer.down, projected_.ensure(std::size_t{rows} * config_.width), config_.width}};
-  CAIRN_TRY_VOID(linear_.multiply(gate_.data(), rows, config_.ffn, down));
+  CAIRN_TRY_VOID(linear_.multiply(gate_.data(), rows, ffn, down));
   add_rows(projected_.data());
   return {};
 }

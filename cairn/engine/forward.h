@@ -14,6 +14,7 @@
 #include "cairn/base/thread_pool.h"
 #include "cairn/cache/pass.h"
 #include "cairn/engine/linear.h"
+#include "cairn/engine/rotations.h"
 #include "cairn/engine/weights.h"
 
 namespace cairn {
@@ -26,7 +27,7 @@ class KvTap {
  public:
   virtual ~KvTap() = default;
 
-  // k and v are [kv_heads, head_dim].
+  // k and v are [kv_heads, head_dim]. Not called for layers that read another one's keys and values.
   virtual void change(std::uint32_t layer, std::int32_t position, float* k, float* v) const = 0;
 
   // One text for one behaviour: it becomes part of the recipe, so that changed blocks never meet unchanged ones.
@@ -71,9 +72,11 @@ class Forward {
   Status compute(Pass& pass);
   void embed();
   Status attention_block(std::uint32_t l, Pass& pass);
-  void rotate(const LayerWeights& layer);
+  void prepare_heads(std::uint32_t l);
+  void store(std::uint32_t l, Pass& pass);
   Status attend(std::uint32_t l, Pass& pass);
-  void keep_logit_rows(float* per_head);
+  std::uint32_t leaving_layer(const Pass& pass) const;
+  void keep_logit_rows(float* per_head, std::size_t width);
   Status feed_forward(LayerWeights& layer);
   Status write_logits();
   void norm_rows(const float* weight);
@@ -86,15 +89,16 @@ class Forward {
   const KvTap* tap_;
   LinearEngine linear_;
   PassRunner passes_;
-  std::vector<double> frequencies_;
+  Rotations rotations_;
 
-  // Of the pass in progress. `rows_` shrinks to those with logits once the last layer's keys are stored.
+  // Of the pass in progress. `rows_` shrinks to those with logits at the layer where the others have done their part.
   std::vector<Row> rows_;
   std::vector<TokenId> tokens_;
   std::vector<std::int32_t> positions_;
   std::vector<PassRows> pass_rows_;
   std::vector<std::uint32_t> query_rows_;
-  Scratch<float> x_, normed_, q_, k_, v_, attended_, projected_, gate_, up_, cos_, sin_, logits_;
+  std::uint32_t leave_ = 0;  // that layer
+  Scratch<float> x_, normed_, q_, k_, v_, attended_, projected_, gate_, up_, logits_;
 };
 
 }  // namespace cairn

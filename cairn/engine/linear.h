@@ -18,6 +18,7 @@ namespace cairn {
 // One weight matrix. Movable. A quantised one views panels that ModelWeights owns.
 class Linear {
  public:
+  Linear() = default;  // of no rows: one that a layer does not have
   explicit Linear(PanelMatrix panels) : weights_(panels), rows_(panels.rows), cols_(panels.cols) {}
   Linear(DenseMatrix dense, std::uint32_t rows, std::uint32_t cols)
       : weights_(std::move(dense)), rows_(rows), cols_(cols) {}
@@ -27,8 +28,8 @@ class Linear {
 
  private:
   friend class LinearEngine;
-  std::variant<PanelMatrix, DenseMatrix> weights_;
-  std::uint32_t rows_, cols_;
+  std::variant<PanelMatrix, DenseMatrix> weights_{};
+  std::uint32_t rows_ = 0, cols_ = 0;
 };
 
 // Where the result of one product goes: out[r, n], rows of out_stride floats.

@@ -5,6 +5,10 @@
 #include <cmath>
 #include <string>
 #include <utility>
+#include <vector>
+
+#include "cairn/engine/model_tensors.h"
+#include "cairn/engine/rope_metadata.h"
 
 namespace cairn {
 namespace {
@@ -59,9 +63,25 @@ class Reader {
     return value;
   }
 
-  Result<std::uint32_t> count_or(std::string_view key, std::uint32_t most, std::uint32_t fallback) const {
+  Result<std::uint32_t> count_or(std::string_view key, std::uint32_t max, std::uint32_t fallback) const {
     if (file_.find(prefix_ + std::string(key)) == nullptr) return fallback;
-    return count(key, most);
+    return count(key, max);
+  }
+
+  // One number for all layers, or an array with one for each.
+  Result<std::vector<std::uint32_t>> counts(std::string_view key, std::uint32_t max, std::uint32_t layers) const {
+    const std::string full = prefix_ + std::string(key);
+    if (const GgufValue* value = file_.find(full); value == nullptr || value->type != GgufType::kArray) {
+      CAIRN_TRY(const std::uint32_t one, count(key, max));
+      return std::vector<std::uint32_t>(layers, one);
+    }
+    CAIRN_TRY(const std::vector<std::int32_t> values, file_.get<std::vector<std::int32_t>>(full));
+    const auto fits = [max](std::int32_t value) { return value > 0 && static_cast<std::uint32_t>(value) <= max; };
+    if (values.size() != layers || !std::ranges::all_of(values, fits)) {
+      return fail(ErrorCode::kCorrupt, "metadata " + in_quotes(full) + " must have " + std::to_string(layers) +
+                                           " numbers from 1 to " + std::to_string(max));
+    }
+    return std::vector<std::uint32_t>(values.begin(), values.end());
   }
 
   Result<float> epsilon(std::string_view key) const {
@@ -133,97 +153,6 @@ Status read_vocab(const GgufFile& file, ModelConfig& config) {
   return {};
 }
 
-TensorNeed matrix(std::string name, std::uint64_t cols, std::uint64_t rows) {
-  return {.name = std::move(name), .cols = cols, .rows = rows, .vector = false};
-}
-
-TensorNeed vector(std::string name, std::uint64_t size) {
-  return {.name = std::move(name), .cols = size, .rows = 1, .vector = true};
-}
-
-bool is_plain(WeightFormat format) {
-  return format == WeightFormat::kF32 || format == WeightFormat::kF16 || format == WeightFormat::kBF16;
-}
-
-Status check_need(const GgufFile& file, const TensorNeed& need) {
-  const GgufTensor* tensor = file.find_tensor(need.name);
-  if (tensor == nullptr) {
-    return fail(ErrorCode::kNotFound, "the model lacks tensor '" + need.name + "'; convert it again");
-  }
-  CAIRN_TRY(const WeightFormat format, tensor->format());
-  if (tensor->num_dims > 2 || tensor->cols() != need.cols || tensor->rows() != need.rows) {
-    const std::string rows = need.vector ? "" : ", " + std::to_string(need.rows);
-    return fail(ErrorCode::kCorrupt, "tensor '" + need.name + "' has shape " + tensor->shape() +
-                                         ", but the metadata asks for [" + std::to_string(need.cols) + rows + "]");
-  }
-  if (need.vector && !is_plain(format)) {
-    return fail(ErrorCode::kUnsupported, "tensor '" + need.name + "' has type " + gguf_tensor_type_name(tensor->type) +
-                                             "; norms and biases must be F32, F16 or BF16");
-  }
-  return {};
-}
-
-bool positive(double value) {
-  return std::isfinite(value) && value > 0.0;
-}
-
-// `<arch>.rope.<name>`, which must be finite and above zero.
-Result<double> read_positive(const GgufFile& file, const std::string& key, double fallback) {
-  CAIRN_TRY(const double value, file.get_or<double>(key, fallback));
-  if (!positive(value)) return fail(ErrorCode::kCorrupt, "metadata " + in_quotes(key) + " must be above zero");
-  return value;
-}
-
-Status read_scaling(const GgufFile& file, const std::string& prefix, std::uint32_t context, RopeSpec& spec) {
-  CAIRN_TRY(const double legacy_factor, file.get_or<double>(prefix + "scale_linear", 0.0));
-  CAIRN_TRY(spec.factor, file.get_or<double>(prefix + "scaling.factor", legacy_factor));
-  // Files of the time before scaling.type have a factor alone, and mean linear by it; 0 means that none was set.
-  CAIRN_TRY(const std::string type,
-            file.get_or<std::string>(prefix + "scaling.type", spec.factor == 0.0 ? "none" : "linear"));
-  if (type == "none") {
-    spec.scaling = RopeScaling::kNone;
-  } else if (type == "linear") {
-    spec.scaling = RopeScaling::kLinear;
-  } else if (type == "yarn") {
-    spec.scaling = RopeScaling::kYarn;
-  } else {
-    return fail(ErrorCode::kUnsupported,
-                "RoPE scaling " + in_quotes(type) + " is not supported; this build knows none, linear and yarn");
-  }
-  if (spec.scaling == RopeScaling::kNone || spec.factor == 0.0) spec.factor = 1.0;
-  if (!positive(spec.factor)) return fail(ErrorCode::kCorrupt, "the RoPE scaling factor must be above zero");
-  CAIRN_TRY(spec.attn_factor, read_positive(file, prefix + "scaling.attn_factor", 1.0));
-  CAIRN_TRY(spec.original_context, file.get_or<std::uint32_t>(prefix + "scaling.original_context_length", context));
-  if (spec.original_context == 0) return fail(ErrorCode::kCorrupt, "the RoPE original context length must not be 0");
-  if (spec.scaling != RopeScaling::kYarn) return {};
-
-  CAIRN_TRY(const double yarn_attn_factor, read_positive(file, prefix + "scaling.yarn_attn_factor", 1.0));
-  spec.attn_factor *= yarn_attn_factor;
-  CAIRN_TRY(spec.beta_fast, read_positive(file, prefix + "scaling.yarn_beta_fast", 32.0));
-  CAIRN_TRY(spec.beta_slow, read_positive(file, prefix + "scaling.yarn_beta_slow", 1.0));
-  CAIRN_TRY(spec.ext_factor, file.get_or<double>(prefix + "scaling.yarn_ext_factor", 1.0));
-  if (!(spec.ext_factor >= 0.0 && spec.ext_factor <= 1.0)) {
-    return fail(ErrorCode::kCorrupt, "the YaRN extrapolation factor must lie between 0 and 1");
-  }
-  CAIRN_TRY(const double log_multiplier, file.get_or<double>(prefix + "scaling.yarn_log_multiplier", 0.0));
-  if (log_multiplier != 0.0) return fail(ErrorCode::kUnsupported, "YaRN with a log multiplier is not supported");
-  return {};
-}
-
-Status read_freq_factors(const GgufFile& file, RopeSpec& spec) {
-  const GgufTensor* tensor = file.find_tensor("rope_freqs.weight");
-  if (tensor == nullptr) return {};
-  if (tensor->num_dims != 1 || tensor->cols() != spec.dims / 2) {
-    return fail(ErrorCode::kCorrupt, "tensor 'rope_freqs.weight' has shape " + tensor->shape() + ", expected [" +
-                                         std::to_string(spec.dims / 2) + "]");
-  }
-  CAIRN_TRY(spec.freq_factors, tensor->to_f32());
-  if (!std::ranges::all_of(spec.freq_factors, positive)) {
-    return fail(ErrorCode::kCorrupt, "tensor 'rope_freqs.weight' has values that are not above zero");
-  }
-  return {};
-}
-
 }  // namespace
 
 Result<ModelConfig> ModelConfig::from_gguf(const GgufFile& file) {
@@ -235,14 +164,15 @@ Result<ModelConfig> ModelConfig::from_gguf(const GgufFile& file) {
   CAIRN_TRY(config.name, file.get_or<std::string>("general.name", ""));
   CAIRN_TRY(config.layers, reader.count("block_count", kMaxLayers));
   CAIRN_TRY(config.width, reader.count("embedding_length", kMaxWidth));
-  CAIRN_TRY(config.ffn, reader.count("feed_forward_length", kMaxFfn));
+  CAIRN_TRY(const auto ffn, reader.counts("feed_forward_length", kMaxFfn, config.layers));
+  config.ffn = std::ranges::max(ffn);
   CAIRN_TRY(config.context, reader.count("context_length", kMaxContext));
   CAIRN_TRY(config.rms_eps, reader.epsilon("attention.layer_norm_rms_epsilon"));
   CAIRN_TRY_VOID(read_heads(reader, config));
   CAIRN_TRY_VOID(read_vocab(file, config));
   CAIRN_TRY(config.rope, read_rope_spec(file, arch.name, arch.pairing, config.head_dim, config.context));
   for (LayerSpec& cache : like_layers(config.layers, {config.kv_heads, config.head_dim}, config.rope)) {
-    config.each_layer.push_back({.cache = std::move(cache), .ffn = config.ffn});
+    config.each_layer.push_back({.cache = std::move(cache), .ffn = ffn[config.each_layer.size()]});
   }
 
   config.tied_output = file.find_tensor("output.weight") == nullptr;
@@ -256,88 +186,6 @@ std::vector<LayerSpec> model_layers(const ModelConfig& config) {
   std::vector<LayerSpec> layers;
   for (const ModelLayer& layer : config.each_layer) layers.push_back(layer.cache);
   return layers;
-}
-
-std::string layer_tensor(std::uint32_t layer, std::string_view what) {
-  return "blk." + std::to_string(layer) + "." + std::string(what);
-}
-
-std::vector<TensorNeed> layer_needs(const ModelConfig& config, std::uint32_t layer) {
-  const ModelLayer& own = config.each_layer[layer];
-  const PageShape& shape = own.cache.shape;
-  const std::uint64_t q_width = std::uint64_t{config.heads} * shape.head_dim;
-  const std::uint64_t kv_width = std::uint64_t{shape.kv_heads} * shape.head_dim;
-  const auto name = [layer](std::string_view what) { return layer_tensor(layer, what); };
-  std::vector<TensorNeed> needs = {
-      vector(name("attn_norm.weight"), config.width),
-      matrix(name("attn_q.weight"), config.width, q_width),
-      matrix(name("attn_k.weight"), config.width, kv_width),
-      matrix(name("attn_v.weight"), config.width, kv_width),
-      matrix(name("attn_output.weight"), q_width, config.width),
-      vector(name("ffn_norm.weight"), config.width),
-      matrix(name("ffn_gate.weight"), config.width, own.ffn),
-      matrix(name("ffn_up.weight"), config.width, own.ffn),
-      matrix(name("ffn_down.weight"), own.ffn, config.width),
-  };
-  if (config.qkv_bias) {
-    needs.push_back(vector(name("attn_q.bias"), q_width));
-    needs.push_back(vector(name("attn_k.bias"), kv_width));
-    needs.push_back(vector(name("attn_v.bias"), kv_width));
-  }
-  if (config.qk_norm) {
-    needs.push_back(vector(name("attn_q_norm.weight"), shape.head_dim));
-    needs.push_back(vector(name("attn_k_norm.weight"), shape.head_dim));
-  }
-  return needs;
-}
-
-std::vector<TensorNeed> outer_needs(const ModelConfig& config) {
-  std::vector<TensorNeed> needs = {
-      matrix("token_embd.weight", config.width, config.vocab),
-      vector("output_norm.weight", config.width),
-  };
-  if (!config.tied_output) needs.push_back(matrix("output.weight", config.width, config.vocab));
-  return needs;
-}
-
-Status check_model_tensors(const GgufFile& file, const ModelConfig& config) {
-  std::vector<std::string> known = {"rope_freqs.weight"};
-  const auto check_all = [&](std::vector<TensorNeed> needs) -> Status {
-    for (TensorNeed& need : needs) {
-      CAIRN_TRY_VOID(check_need(file, need));
-      known.push_back(std::move(need.name));
-    }
-    return {};
-  };
-  CAIRN_TRY_VOID(check_all(outer_needs(config)));
-  for (std::uint32_t layer = 0; layer < config.layers; ++layer) CAIRN_TRY_VOID(check_all(layer_needs(config, layer)));
-
-  std::ranges::sort(known);
-  for (const GgufTensor& tensor : file.tensors()) {
-    if (std::ranges::binary_search(known, tensor.name)) continue;
-    return fail(ErrorCode::kUnsupported, "tensor " + in_quotes(tensor.name) + " is not part of a " + config.arch +
-                                             " model that this build can run");
-  }
-  return {};
-}
-
-Result<RopeSpec> read_rope_spec(const GgufFile& file, std::string_view arch, RopePairing pairing,
-                                std::uint32_t head_dim, std::uint32_t context) {
-  const std::string prefix = std::string(arch) + ".rope.";
-  RopeSpec spec;
-  spec.pairing = pairing;
-  CAIRN_TRY(spec.dims, file.get_or<std::uint32_t>(prefix + "dimension_count", head_dim));
-  if (spec.dims == 0 || spec.dims % 2 != 0 || spec.dims > head_dim) {
-    return fail(ErrorCode::kCorrupt, "rotary dimensions must be even and at most the head's " +
-                                         std::to_string(head_dim) + ", but are " + std::to_string(spec.dims));
-  }
-  CAIRN_TRY(spec.base, file.get_or<double>(prefix + "freq_base", spec.base));
-  if (!std::isfinite(spec.base) || spec.base <= 1.0) {
-    return fail(ErrorCode::kCorrupt, "the RoPE base must be above 1");
-  }
-  CAIRN_TRY_VOID(read_scaling(file, prefix, context, spec));
-  CAIRN_TRY_VOID(read_freq_factors(file, spec));
-  return spec;
 }
 
 }  // namespace cairn

@@ -14,7 +14,7 @@
 
 namespace cairn {
 
-// One layer. In the architectures that there are, all layers of a model are alike.
+// One layer.
 struct ModelLayer {
   LayerSpec cache;        // shape of its keys and values, window, RoPE, whose keys, values and weights it uses
   std::uint32_t ffn = 0;  // width of the feed-forward's inside
@@ -42,7 +42,7 @@ struct ModelConfig {
   bool qkv_bias = false;               // blk.N.attn_{q,k,v}.bias
   bool qk_norm = false;                // blk.N.attn_{q,k}_norm.weight, [head_dim]
 
-  // Makes sure that the model can be run: metadata in range, each tensor of check_model_tensors there.
+  // Makes sure that the model can be run: metadata in range, each tensor of check_model_tensors() there.
   // Errors: kNotFound (metadata or tensor missing), kCorrupt (out of range, contradictory, wrong shape),
   // kUnsupported (another architecture, mixture of experts, a part of a split model, a tensor type or tensor that this
   // build does not compute).
@@ -51,30 +51,5 @@ struct ModelConfig {
 
 // What each of the model's layers is to a KV cache.
 std::vector<LayerSpec> model_layers(const ModelConfig& config);
-
-// Reads `<arch>.rope.*` and the tensor rope_freqs.weight. `head_dim` is the default of dims, `context` of
-// original_context. Errors: kCorrupt (values without meaning), kUnsupported (a scaling other than none, linear, yarn).
-Result<RopeSpec> read_rope_spec(const GgufFile& file, std::string_view arch, RopePairing pairing,
-                                std::uint32_t head_dim, std::uint32_t context);
-
-// "blk.7.attn_q.weight"
-std::string layer_tensor(std::uint32_t layer, std::string_view what);
-
-// One tensor that must be there. Matrices are [cols, rows] in any WeightFormat, y = W x; vectors are [cols] with rows
-// 1, in F32, F16 or BF16.
-struct TensorNeed {
-  std::string name;
-  std::uint64_t cols = 0;
-  std::uint64_t rows = 0;
-  bool vector = false;
-};
-
-// All tensors of one layer, or those outside the layers (rope_freqs.weight aside, which belongs to the RopeSpec).
-std::vector<TensorNeed> layer_needs(const ModelConfig& config, std::uint32_t layer);
-std::vector<TensorNeed> outer_needs(const ModelConfig& config);
-
-// Errors: kNotFound (missing), kCorrupt (shape), kUnsupported (type, or a tensor that no need names: running without
-// it would give wrong answers).
-Status check_model_tensors(const GgufFile& file, const ModelConfig& config);
 
 }  // namespace cairn

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "cairn/engine/model_tensors.h"
 #include "cairn/testing/gguf_builder.h"
 #include "cairn/testing/tiny_model.h"
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cairn/engine/rope_metadata.h"
+
 #include <gtest/gtest.h>
 
 #include <vector>
 
-#include "cairn/engine/model_config.h"
 #include "cairn/testing/gguf_builder.h"
 
 namespace cairn {

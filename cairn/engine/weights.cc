@@ -7,6 +7,7 @@
 #include <bit>
 #include <string>
 
+#include "cairn/engine/model_tensors.h"
 #include "cairn/kernels/panel.h"
 
 namespace cairn {
@@ -159,23 +160,23 @@ Result<std::unique_ptr<ModelWeights>> ModelWeights::load(GgufFile file, const Mo
   CAIRN_TRY_VOID(loader.reserve());
   for (std::uint32_t l = 0; l < config.layers; ++l) {
     const auto name = [l](std::string_view what) { return layer_tensor(l, what); };
-    CAIRN_TRY(auto attn_norm, loader.vector(name("attn_norm.weight")));
-    CAIRN_TRY(auto ffn_norm, loader.vector(name("ffn_norm.weight")));
-    CAIRN_TRY(auto q_bias, loader.vector(name("attn_q.bias")));
-    CAIRN_TRY(auto k_bias, loader.vector(name("attn_k.bias")));
-    CAIRN_TRY(auto v_bias, loader.vector(name("attn_v.bias")));
-    CAIRN_TRY(auto q_norm, loader.vector(name("attn_q_norm.weight")));
-    CAIRN_TRY(auto k_norm, loader.vector(name("attn_k_norm.weight")));
-    CAIRN_TRY(Linear q, loader.matrix(name("attn_q.weight")));
-    CAIRN_TRY(Linear k, loader.matrix(name("attn_k.weight")));
-    CAIRN_TRY(Linear v, loader.matrix(name("attn_v.weight")));
-    CAIRN_TRY(Linear output, loader.matrix(name("attn_output.weight")));
-    CAIRN_TRY(Linear gate, loader.matrix(name("ffn_gate.weight")));
-    CAIRN_TRY(Linear up, loader.matrix(name("ffn_up.weight")));
-    CAIRN_TRY(Linear down, loader.matrix(name("ffn_down.weight")));
-    model->layers_.push_back({std::move(attn_norm), std::move(ffn_norm), std::move(q_bias), std::move(k_bias),
-                              std::move(v_bias), std::move(q_norm), std::move(k_norm), std::move(q), std::move(k),
-                              std::move(v), std::move(output), std::move(gate), std::move(up), std::move(down)});
+    LayerWeights& layer = model->layers_.emplace_back();
+    CAIRN_TRY(layer.attn_norm, loader.vector(name("attn_norm.weight")));
+    CAIRN_TRY(layer.ffn_norm, loader.vector(name("ffn_norm.weight")));
+    CAIRN_TRY(layer.q_bias, loader.vector(name("attn_q.bias")));
+    CAIRN_TRY(layer.q_norm, loader.vector(name("attn_q_norm.weight")));
+    CAIRN_TRY(layer.q, loader.matrix(name("attn_q.weight")));
+    if (config.each_layer[l].cache.kv_map == l) {
+      CAIRN_TRY(layer.k_bias, loader.vector(name("attn_k.bias")));
+      CAIRN_TRY(layer.v_bias, loader.vector(name("attn_v.bias")));
+      CAIRN_TRY(layer.k_norm, loader.vector(name("attn_k_norm.weight")));
+      CAIRN_TRY(layer.k, loader.matrix(name("attn_k.weight")));
+      CAIRN_TRY(layer.v, loader.matrix(name("attn_v.weight")));
+    }
+    CAIRN_TRY(layer.output, loader.matrix(name("attn_output.weight")));
+    CAIRN_TRY(layer.gate, loader.matrix(name("ffn_gate.weight")));
+    CAIRN_TRY(layer.up, loader.matrix(name("ffn_up.weight")));
+    CAIRN_TRY(layer.down, loader.matrix(name("ffn_down.weight")));
   }
   CAIRN_TRY(model->output_norm_, loader.vector("output_norm.weight"));
   CAIRN_TRY(Linear output, loader.matrix(config.tied_output ? "token_embd.weight" : "output.weight"));

@@ -47,8 +47,8 @@ struct LayerWeights {
   std::vector<float> attn_norm, ffn_norm;     // [width]
   std::vector<float> q_bias, k_bias, v_bias;  // [heads * head_dim] or [kv_heads * head_dim]; empty without biases
   std::vector<float> q_norm, k_norm;          // [head_dim]; empty without norms
-  Linear q, k, v, output;                     // output: [width, heads * head_dim]
-  Linear gate, up, down;                      // down: [width, ffn]
+  Linear q, k, v, output;  // output: [width, heads * head_dim]; no k and v where another layer's are read
+  Linear gate, up, down;   // down: [width, ffn]
 };
 
 // Immutable after loading, save that products prepare code in the Linears. Owns the mapped file.

@@ -116,19 +116,23 @@ Result<EvalRecipe> parse_recipe(std::string_view text) {
   return recipe;
 }
 
-DamageTap::DamageTap(const EvalRecipe& recipe, PageShape shape, const RopeSpec& rope)
-    : recipe_(recipe), shape_(shape), shift_(rope, 0, -std::int64_t{recipe.shift}) {}
+DamageTap::DamageTap(const EvalRecipe& recipe, std::span<const LayerSpec> layers) : recipe_(recipe) {
+  for (const LayerSpec& layer : layers) {
+    layers_.push_back({layer.shape, RopeShift(layer.rope, 0, -std::int64_t{recipe.shift})});
+  }
+}
 
-void DamageTap::change(std::uint32_t, std::int32_t, float* k, float* v) const {
-  const std::size_t dim = shape_.head_dim;
-  for (std::uint32_t h = 0; h < shape_.kv_heads; ++h, k += dim, v += dim) {
+void DamageTap::change(std::uint32_t layer, std::int32_t, float* k, float* v) const {
+  const auto& [shape, shift] = layers_[layer];
+  const std::size_t dim = shape.head_dim;
+  for (std::uint32_t h = 0; h < shape.kv_heads; ++h, k += dim, v += dim) {
     if (h < recipe_.zero_heads) {
       std::fill_n(k, dim, 0.0f);
       std::fill_n(v, dim, 0.0f);
       continue;
     }
     if (recipe_.value_bits != 0) round_to_levels({v, dim}, recipe_.value_bits);
-    shift_.apply({k, dim}, shape_.head_dim);
+    shift.apply({k, dim}, shape.head_dim);
   }
 }
 
@@ -141,7 +145,7 @@ Result<std::unique_ptr<JudgedEngine>> JudgedEngine::make(const Engine& family, c
   }
   std::unique_ptr<JudgedEngine> judged(new JudgedEngine(recipe));
   if (recipe.changes_rows()) {
-    judged->tap_ = std::make_unique<DamageTap>(recipe, PageShape{config.kv_heads, config.head_dim}, config.rope);
+    judged->tap_ = std::make_unique<DamageTap>(recipe, model_layers(config));
   }
   options.codec = recipe.codec;
   options.plan = recipe.plan;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "cairn/base/result.h"
+#include "cairn/block/layer_spec.h"
 #include "cairn/block/rope.h"
 #include "cairn/block/shape.h"
 #include "cairn/codec/plan.h"
@@ -43,15 +44,18 @@ Result<EvalRecipe> parse_recipe(std::string_view text);
 class DamageTap final : public KvTap {
  public:
   // Requires: recipe.changes_rows().
-  DamageTap(const EvalRecipe& recipe, PageShape shape, const RopeSpec& rope);
+  DamageTap(const EvalRecipe& recipe, std::span<const LayerSpec> layers);
 
   void change(std::uint32_t layer, std::int32_t position, float* k, float* v) const override;
   std::string name() const override { return recipe_.text; }
 
  private:
+  struct Layer {
+    PageShape shape;
+    RopeShift shift;
+  };
   EvalRecipe recipe_;
-  PageShape shape_;
-  RopeShift shift_;
+  std::vector<Layer> layers_;
 };
 
 struct CacheCost {

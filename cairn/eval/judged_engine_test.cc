@@ -35,7 +35,7 @@ std::vector<float> rotated(const std::vector<float>& head, const RopeSpec& spec,
 TEST(DamageTap, ShiftedKeysAreThoseOfAnEarlierPosition) {
   for (const RopePairing pairing : {RopePairing::kNeighbours, RopePairing::kHalves}) {
     const RopeSpec spec = rope(pairing);
-    const DamageTap tap(*parse_recipe("raw_f32+shift=3"), {.kv_heads = 1, .head_dim = 8}, spec);
+    const DamageTap tap(*parse_recipe("raw_f32+shift=3"), like_layers(1, {.kv_heads = 1, .head_dim = 8}, spec));
     const auto plain = testing::random_floats(8, 1);
     auto key = rotated(plain, spec, 20), value = testing::random_floats(8, 2);
     const auto untouched = value;
@@ -47,7 +47,7 @@ TEST(DamageTap, ShiftedKeysAreThoseOfAnEarlierPosition) {
 }
 
 TEST(DamageTap, ZeroedHeadsAreZeroAndOthersUntouched) {
-  const DamageTap tap(*parse_recipe("raw_f32+zero-heads=1"), kShape, rope(RopePairing::kHalves));
+  const DamageTap tap(*parse_recipe("raw_f32+zero-heads=1"), like_layers(2, kShape, rope(RopePairing::kHalves)));
   auto k = testing::random_floats(16, 1), v = testing::random_floats(16, 2);
   const auto k0 = k, v0 = v;
   tap.change(1, 5, k.data(), v.data());
@@ -57,8 +57,8 @@ TEST(DamageTap, ZeroedHeadsAreZeroAndOthersUntouched) {
 
 TEST(DamageTap, ValuesTakeAsManyLevelsAsBitsAllow) {
   for (std::uint32_t bits = 1; bits <= 4; ++bits) {
-    const DamageTap tap(*parse_recipe("raw_f32+value-bits=" + std::to_string(bits)), {.kv_heads = 1, .head_dim = 256},
-                        rope(RopePairing::kHalves));
+    const DamageTap tap(*parse_recipe("raw_f32+value-bits=" + std::to_string(bits)),
+                        like_layers(1, {.kv_heads = 1, .head_dim = 256}, rope(RopePairing::kHalves)));
     auto k = testing::random_floats(256, 1), v = testing::random_floats(256, 2);
     const auto k0 = k, v0 = v;
     tap.change(0, 0, k.data(), v.data());

@@ -27,6 +27,7 @@ struct TinyModel {
   std::uint32_t layers = 2;
   std::uint32_t width = 32;
   std::uint32_t ffn = 64;
+  std::vector<std::uint32_t> layer_ffn{};  // one for each layer, where they differ
   std::uint32_t heads = 4;
   std::uint32_t kv_heads = 2;
   std::uint32_t head_dim = 8;
@@ -41,7 +42,12 @@ struct TinyModel {
   GgufBuilder builder() const {
     GgufBuilder out;
     out.set("general.architecture", arch).set("general.name", "tiny").set(arch + ".block_count", layers);
-    out.set(arch + ".embedding_length", width).set(arch + ".feed_forward_length", ffn);
+    out.set(arch + ".embedding_length", width);
+    if (layer_ffn.empty()) {
+      out.set(arch + ".feed_forward_length", ffn);
+    } else {
+      out.array(arch + ".feed_forward_length", layer_ffn);
+    }
     out.set(arch + ".attention.head_count", heads).set(arch + ".attention.head_count_kv", kv_heads);
     out.set(arch + ".attention.key_length", head_dim).set(arch + ".attention.value_length", head_dim);
     out.set(arch + ".attention.layer_norm_rms_epsilon", 1e-5f).set(arch + ".rope.freq_base", 10000.0f);
@@ -62,9 +68,10 @@ struct TinyModel {
       matrix(out, random, blk + "attn_v.weight", width, kv_width);
       matrix(out, random, blk + "attn_output.weight", q_width, width);
       vector(out, random, blk + "ffn_norm.weight", width, 1.0f);
-      matrix(out, random, blk + "ffn_gate.weight", width, ffn);
-      matrix(out, random, blk + "ffn_up.weight", width, ffn);
-      matrix(out, random, blk + "ffn_down.weight", ffn, width);
+      const std::uint32_t inside = layer_ffn.empty() ? ffn : layer_ffn[layer];
+      matrix(out, random, blk + "ffn_gate.weight", width, inside);
+      matrix(out, random, blk + "ffn_up.weight", width, inside);
+      matrix(out, random, blk + "ffn_down.weight", inside, width);
       if (arch == "qwen2") {
         vector(out, random, blk + "attn_q.bias", q_width, 0.0f);
         vector(out, random, blk + "attn_k.bias", kv_width, 0.0f);

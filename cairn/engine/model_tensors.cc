@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/engine/model_tensors.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace cairn {
+namespace {
+
+TensorNeed matrix(std::string name, std::uint64_t cols, std::uint64_t rows) {
+  return {.name = std::move(name), .cols = cols, .rows = rows, .vector = false};
+}
+
+TensorNeed vector(std::string name, std::uint64_t size) {
+  return {.name = std::move(name), .cols = size, .rows = 1, .vector = true};
+}
+
+bool is_plain(WeightFormat format) {
+  return format == WeightFormat::kF32 || format == WeightFormat::kF16 || format == WeightFormat::kBF16;
+}
+
+Status check_need(const GgufFile& file, const TensorNeed& need) {
+  const GgufTensor* tensor = file.find_tensor(need.name);
+  if (tensor == nullptr) {
+    return fail(ErrorCode::kNotFound, "the model lacks tensor '" + need.name + "'; convert it again");
+  }
+  CAIRN_TRY(const WeightFormat format, tensor->format());
+  if (tensor->num_dims > 2 || tensor->cols() != need.cols || tensor->rows() != need.rows) {
+    const std::string rows = need.vector ? "" : ", " + std::to_string(need.rows);
+    return fail(ErrorCode::kCorrupt, "tensor '" + need.name + "' has shape " + tensor->shape() +
+                                         ", but the metadata asks for [" + std::to_string(need.cols) + rows + "]");
+  }
+  if (need.vector && !is_plain(format)) {
+    return fail(ErrorCode::kUnsupported, "tensor '" + need.name + "' has type " + gguf_tensor_type_name(tensor->type) +
+                                             "; norms and biases must be F32, F16 or BF16");
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string layer_tensor(std::uint32_t layer, std::string_view what) {
+  return "blk." + std::to_string(layer) + "." + std::string(what);
+}
+
+std::vector<TensorNeed> layer_needs(const ModelConfig& config, std::uint32_t layer) {
+  const ModelLayer& own = config.each_layer[layer];
+  const PageShape& shape = own.cache.shape;
+  const std::uint64_t q_width = std::uint64_t{config.heads} * shape.head_dim;
+  const std::uint64_t kv_width = std::uint64_t{shape.kv_heads} * shape.head_dim;
+  const auto name = [layer](std::string_view what) { return layer_tensor(layer, what); };
+  std::vector<TensorNeed> needs = {
+      vector(name("attn_norm.weight"), config.width),
+      matrix(name("attn_q.weight"), config.width, q_width),
+      matrix(name("attn_output.weight"), q_width, config.width),
+      vector(name("ffn_norm.weight"), config.width),
+      matrix(name("ffn_gate.weight"), config.width, own.ffn),
+      matrix(name("ffn_up.weight"), config.width, own.ffn),
+      matrix(name("ffn_down.weight"), own.ffn, config.width),
+  };
+  if (config.qkv_bias) needs.push_back(vector(name("attn_q.bias"), q_width));
+  if (config.qk_norm) needs.push_back(vector(name("attn_q_norm.weight"), shape.head_dim));
+  if (own.cache.kv_map != layer) return needs;
+
+  needs.push_back(matrix(name("attn_k.weight"), config.width, kv_width));
+  needs.push_back(matrix(name("attn_v.weight"), config.width, kv_width));
+  if (config.qkv_bias) {
+    needs.push_back(vector(name("attn_k.bias"), kv_width));
+    needs.push_back(vector(name("attn_v.bias"), kv_width));
+  }
+  if (config.qk_norm) needs.push_back(vector(name("attn_k_norm.weight"), shape.head_dim));
+  return needs;
+}
+
+std::vector<TensorNeed> outer_needs(const ModelConfig& config) {
+  std::vector<TensorNeed> needs = {
+      matrix("token_embd.weight", config.width, config.vocab),
+      vector("output_norm.weight", config.width),
+  };
+  if (!config.tied_output) needs.push_back(matrix("output.weight", config.width, config.vocab));
+  return needs;
+}
+
+Status check_model_tensors(const GgufFile& file, const ModelConfig& config) {
+  std::vector<std::string> known = {"rope_freqs.weight"};
+  const auto check_all = [&](std::vector<TensorNeed> needs) -> Status {
+    for (TensorNeed& need : needs) {
+      CAIRN_TRY_VOID(check_need(file, need));
+      known.push_back(std::move(need.name));
+    }
+    return {};
+  };
+  CAIRN_TRY_VOID(check_all(outer_needs(config)));
+  for (std::uint32_t layer = 0; layer < config.layers; ++layer) CAIRN_TRY_VOID(check_all(layer_needs(config, layer)));
+
+  std::ranges::sort(known);
+  for (const GgufTensor& tensor : file.tensors()) {
+    if (std::ranges::binary_search(known, tensor.name)) continue;
+    return fail(ErrorCode::kUnsupported, "tensor " + in_quotes(tensor.name) + " is not part of a " + config.arch +
+                                             " model that this build can run");
+  }
+  return {};
+}
+
+}  // namespace cairn

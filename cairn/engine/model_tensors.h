@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// The tensors that a model of some shape consists of.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cairn/base/result.h"
+#include "cairn/engine/model_config.h"
+#include "cairn/gguf/gguf.h"
+
+namespace cairn {
+
+// "blk.7.attn_q.weight"
+std::string layer_tensor(std::uint32_t layer, std::string_view what);
+
+// One tensor that must be there. Matrices are [cols, rows] in any WeightFormat, y = W x; vectors are [cols] with rows
+// 1, in F32, F16 or BF16.
+struct TensorNeed {
+  std::string name;
+  std::uint64_t cols = 0;
+  std::uint64_t rows = 0;
+  bool vector = false;
+};
+
+// All tensors of one layer (no keys and values where it reads those of another one), or those outside the layers
+// (rope_freqs.weight aside, which belongs to the RopeSpec).
+std::vector<TensorNeed> layer_needs(const ModelConfig& config, std::uint32_t layer);
+std::vector<TensorNeed> outer_needs(const ModelConfig& config);
+
+// Errors: kNotFound (missing), kCorrupt (shape), kUnsupported (type, or a tensor that no need names: running without
+// it would give wrong answers).
+Status check_model_tensors(const GgufFile& file, const ModelConfig& config);
+
+}  // namespace cairn

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/engine/rope_metadata.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+namespace cairn {
+namespace {
+
+bool positive(double value) {
+  return std::isfinite(value) && value > 0.0;
+}
+
+// `<arch>.rope.<name>`, which must be finite and above zero.
+Result<double> read_positive(const GgufFile& file, const std::string& key, double fallback) {
+  CAIRN_TRY(const double value, file.get_or<double>(key, fallback));
+  if (!positive(value)) return fail(ErrorCode::kCorrupt, "metadata " + in_quotes(key) + " must be above zero");
+  return value;
+}
+
+Status read_scaling(const GgufFile& file, const std::string& prefix, std::uint32_t context, RopeSpec& spec) {
+  CAIRN_TRY(const double legacy_factor, file.get_or<double>(prefix + "scale_linear", 0.0));
+  CAIRN_TRY(spec.factor, file.get_or<double>(prefix + "scaling.factor", legacy_factor));
+  // Files of the time before scaling.type have a factor alone, and mean linear by it; 0 means that none was set.
+  CAIRN_TRY(const std::string type,
+            file.get_or<std::string>(prefix + "scaling.type", spec.factor == 0.0 ? "none" : "linear"));
+  if (type == "none") {
+    spec.scaling = RopeScaling::kNone;
+  } else if (type == "linear") {
+    spec.scaling = RopeScaling::kLinear;
+  } else if (type == "yarn") {
+    spec.scaling = RopeScaling::kYarn;
+  } else {
+    return fail(ErrorCode::kUnsupported,
+                "RoPE scaling " + in_quotes(type) + " is not supported; this build knows none, linear and yarn");
+  }
+  if (spec.scaling == RopeScaling::kNone || spec.factor == 0.0) spec.factor = 1.0;
+  if (!positive(spec.factor)) return fail(ErrorCode::kCorrupt, "the RoPE scaling factor must be above zero");
+  CAIRN_TRY(spec.attn_factor, read_positive(file, prefix + "scaling.attn_factor", 1.0));
+  CAIRN_TRY(spec.original_context, file.get_or<std::uint32_t>(prefix + "scaling.original_context_length", context));
+  if (spec.original_context == 0) return fail(ErrorCode::kCorrupt, "the RoPE original context length must not be 0");
+  if (spec.scaling != RopeScaling::kYarn) return {};
+
+  CAIRN_TRY(const double yarn_attn_factor, read_positive(file, prefix + "scaling.yarn_attn_factor", 1.0));
+  spec.attn_factor *= yarn_attn_factor;
+  CAIRN_TRY(spec.beta_fast, read_positive(file, prefix + "scaling.yarn_beta_fast", 32.0));
+  CAIRN_TRY(spec.beta_slow, read_positive(file, prefix + "scaling.yarn_beta_slow", 1.0));
+  CAIRN_TRY(spec.ext_factor, file.get_or<double>(prefix + "scaling.yarn_ext_factor", 1.0));
+  if (!(spec.ext_factor >= 0.0 && spec.ext_factor <= 1.0)) {
+    return fail(ErrorCode::kCorrupt, "the YaRN extrapolation factor must lie between 0 and 1");
+  }
+  CAIRN_TRY(const double log_multiplier, file.get_or<double>(prefix + "scaling.yarn_log_multiplier", 0.0));
+  if (log_multiplier != 0.0) return fail(ErrorCode::kUnsupported, "YaRN with a log multiplier is not supported");
+  return {};
+}
+
+Status read_freq_factors(const GgufFile& file, RopeSpec& spec) {
+  const GgufTensor* tensor = file.find_tensor("rope_freqs.weight");
+  if (tensor == nullptr) return {};
+  if (tensor->num_dims != 1 || tensor->cols() != spec.dims / 2) {
+    return fail(ErrorCode::kCorrupt, "tensor 'rope_freqs.weight' has shape " + tensor->shape() + ", expected [" +
+                                         std::to_string(spec.dims / 2) + "]");
+  }
+  CAIRN_TRY(spec.freq_factors, tensor->to_f32());
+  if (!std::ranges::all_of(spec.freq_factors, positive)) {
+    return fail(ErrorCode::kCorrupt, "tensor 'rope_freqs.weight' has values that are not above zero");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<RopeSpec> read_rope_spec(const GgufFile& file, std::string_view arch, RopePairing pairing,
+                                std::uint32_t head_dim, std::uint32_t context) {
+  const std::string prefix = std::string(arch) + ".rope.";
+  RopeSpec spec;
+  spec.pairing = pairing;
+  CAIRN_TRY(spec.dims, file.get_or<std::uint32_t>(prefix + "dimension_count", head_dim));
+  if (spec.dims == 0 || spec.dims % 2 != 0 || spec.dims > head_dim) {
+    return fail(ErrorCode::kCorrupt, "rotary dimensions must be even and at most the head's " +
+                                         std::to_string(head_dim) + ", but are " + std::to_string(spec.dims));
+  }
+  CAIRN_TRY(spec.base, file.get_or<double>(prefix + "freq_base", spec.base));
+  if (!std::isfinite(spec.base) || spec.base <= 1.0) {
+    return fail(ErrorCode::kCorrupt, "the RoPE base must be above 1");
+  }
+  CAIRN_TRY_VOID(read_scaling(file, prefix, context, spec));
+  CAIRN_TRY_VOID(read_freq_factors(file, spec));
+  return spec;
+}
+
+}  // namespace cairn
