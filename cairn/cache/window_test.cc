@@ -12,7 +12,6 @@
 #include "cairn/cache/kv_cache.h"
 #include "cairn/cache/pass.h"
 #include "cairn/store/ram_tier.h"
-#include "cairn/testing/random.h"
 
 namespace cairn {
 namespace {
@@ -30,13 +29,17 @@ std::vector<LayerSpec> windowed() {
   return layers;
 }
 
+// What a token has at a layer: a function of the token and its place alone.
 std::vector<float> rows_of(std::uint32_t kind, std::uint32_t layer, std::span<const TokenId> tokens, std::size_t first,
                            std::size_t width) {
   std::vector<float> rows;
+  rows.reserve(tokens.size() * width);
   for (std::size_t i = 0; i < tokens.size(); ++i) {
-    const auto seed =
-        static_cast<std::uint32_t>((first + i) * 4096 + static_cast<std::uint32_t>(tokens[i]) * 16 + layer * 4 + kind);
-    std::ranges::copy(testing::random_floats(width, seed, 0.7f), std::back_inserter(rows));
+    std::uint64_t state = (first + i) * 4096 + static_cast<std::uint64_t>(tokens[i]) * 16 + layer * 4 + kind;
+    for (std::size_t d = 0; d < width; ++d) {
+      state = (state + 0x9e3779b97f4a7c15u) * 0xbf58476d1ce4e5b9u;
+      rows.push_back(static_cast<float>(static_cast<std::int32_t>(state >> 40) - (1 << 23)) * 0x1p-22f);
+    }
   }
   return rows;
 }
