@@ -179,12 +179,12 @@ struct Server::Impl : private httplib::Server {
     // For what the library refuses by itself, as a broken request line.
     set_error_handler(httplib::Server::HandlerWithResponse([this](const auto& request, auto& response) {
       if (current->answered || !response.body.empty()) return HandlerResponse::Unhandled;
-      const bool too_long = current->stream.head_too_long();
-      put_reply(
-          handler.refuse(take_request(request), too_long ? 431 : response.status,
-                         too_long ? "the headers have more than " + std::to_string(options.max_head_bytes) + " bytes"
-                                  : "the request is not valid HTTP"),
-          request, response);
+      HeadRefusal why{response.status, "the request is not valid HTTP"};
+      if (why.status == 414) why = target_too_long();
+      if (current->stream.head_too_long()) {
+        why = {431, "the headers have more than " + std::to_string(options.max_head_bytes) + " bytes"};
+      }
+      put_reply(handler.refuse(take_request(request), why.status, why.why), request, response);
       return HandlerResponse::Handled;
     }));
     pool.emplace(options.threads, options.max_waiting, [this](Arrival arrival) { serve(std::move(arrival)); });
