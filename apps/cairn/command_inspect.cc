@@ -55,10 +55,18 @@ Json rope_report(const RopeSpec& rope) {
 }
 
 Json model_report(const ModelConfig& config) {
-  return {{"layers", config.layers},     {"width", config.width},       {"ffn", config.ffn},
-          {"heads", config.heads},       {"kv_heads", config.kv_heads}, {"head_dim", config.head_dim},
-          {"vocabulary", config.vocab},  {"context", config.context},   {"tied_output", config.tied_output},
-          {"qkv_bias", config.qkv_bias}, {"qk_norm", config.qk_norm},   {"rope", rope_report(config.rope)}};
+  return {{"layers", config.layers},
+          {"width", config.width},
+          {"ffn", config.ffn},
+          {"heads", config.heads},
+          {"kv_heads", config.kv_heads},
+          {"head_dim", config.head_dim},
+          {"vocabulary", config.vocab},
+          {"context", config.context},
+          {"tied_output", config.tied_output},
+          {"qkv_bias", config.qkv_bias},
+          {"qk_norm", config.qk_norm != QkNorm::kNone},
+          {"rope", rope_report(config.rope)}};
 }
 
 Json kv_report(const ModelConfig& config) {

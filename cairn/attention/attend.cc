@@ -137,6 +137,9 @@ void Attention::attend_item(const WorkItem& item, unsigned thread) {
         keys.codec->scores(keys, page.keys, head, tile.q + std::size_t{h} * head_rows * head_dim, head_rows, next,
                            tile.scores + std::size_t{h} * head_rows * kBlockTokens);
       }
+      if (layer_.score_cap != 0.0f) {
+        kernels().soft_cap(tile.scores, std::size_t{rows} * kBlockTokens, layer_.score_cap);
+      }
       kernels().softmax_block(tile.scores, tile.masks, rows, tile.part.max, tile.part.sum, tile.correction);
       for (std::uint32_t h = 0; h < item.head_count; ++h) {
         const std::uint32_t head = item.first_head + h;

@@ -106,6 +106,7 @@ struct AttendLayer {
   PageShape shape{};
   std::uint32_t heads = 0;   // of queries: a multiple of shape.kv_heads
   std::uint32_t window = 0;  // positions that a query sees, its own the last of them; 0: all up to its own
+  float score_cap = 0;       // scores become cap * tanh(score / cap) before the softmax; 0: they stay
   LayerBasis basis{};
 };
 

@@ -27,6 +27,7 @@ void AttentionMass::add(const AttendRows& rows, const PageView& page, const Atte
     if (layer.basis.hadamard_keys) hadamard_heads(q, dim);
     page.key_format->codec->scores(*page.key_format, page.keys, static_cast<std::uint32_t>(h), q.data(), count, {},
                                    weights.data());
+    if (layer.score_cap != 0.0f) kernels().soft_cap(weights.data(), weights.size(), layer.score_cap);
     // The greatest score is in `max` already, so that this step only takes the exponentials.
     kernels().softmax_block(weights.data(), masks.data(), count, max.data(), sum.data(), correction.data());
     float* into = sums_.data() + h * kBlockTokens;

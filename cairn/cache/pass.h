@@ -38,6 +38,7 @@ struct PassQueries {
   std::span<const std::uint32_t> rows;  // of the pass, ascending: those whose outputs are wanted
   const float* q = nullptr;             // [rows, heads, head_dim], rotated, softmax scale folded in
   float* out = nullptr;                 // [rows, heads, head_dim]
+  float score_cap = 0;                  // AttendLayer::score_cap
 };
 
 class PassRunner;
@@ -128,7 +129,7 @@ class PassRunner {
   void roll_back();
   void end();
 
-  AttendLayer layer_of(std::uint32_t layer) const;
+  AttendLayer layer_of(const PassQueries& queries) const;
   bool counts_mass(std::uint32_t layer) const;
   std::span<const std::uint32_t> in_slot_order(const Part& part, const PassQueries& queries, std::size_t first);
   AttendRows next_run(const Part& part, const PassQueries& queries, std::span<const std::uint32_t> order,

@@ -52,7 +52,7 @@ Status Pass::attend(const PassQueries& queries) {
   const bool counts = runner.counts_mass(layer);
   runner.tells_softmax_ = counts || wanted.softmax;
   if (runner.tells_softmax_) runner.softmax_.ensure(queries.rows.size() * runner.heads_ * 2);
-  const AttendLayer how = runner.layer_of(layer);
+  const AttendLayer how = runner.layer_of(queries);
   if (counts) {
     runner.attend_and_count(queries, how);
   } else {
@@ -75,13 +75,14 @@ bool PassRunner::counts_mass(std::uint32_t layer) const {
   return core.options.layers[layer].kv_map == layer && core.tables[core.table_of[layer]].reads_mass();
 }
 
-AttendLayer PassRunner::layer_of(std::uint32_t layer) const {
+AttendLayer PassRunner::layer_of(const PassQueries& queries) const {
   const cache::CacheCore& core = *parts_.front().state().core;
-  const LayerSpec& spec = core.options.layers[layer];
-  const cache::LayerForms& forms = core.tables[core.table_of[layer]];
+  const LayerSpec& spec = core.options.layers[queries.layer];
+  const cache::LayerForms& forms = core.tables[core.table_of[queries.layer]];
   return {.shape = spec.shape,
           .heads = heads_,
           .window = spec.window,
+          .score_cap = queries.score_cap,
           .basis = {.hadamard_keys = forms.keys.closed.codec->hadamard,
                     .hadamard_values = forms.values.closed.codec->hadamard}};
 }

@@ -211,6 +211,8 @@ TEST_P(ExactReuse, GeneratedPrefixesUnderEviction) {
 INSTANTIATE_TEST_SUITE_P(Kinds, ExactReuse,
                          ::testing::Values(Kind{"llama", TinyModel::kF32}, Kind{"qwen3", TinyModel::kF16, 256},
                                            Kind{"qwen2", TinyModel::kBF16, 160}, Kind{"llama", TinyModel::kQ8_0},
+                                           Kind{"gemma2", TinyModel::kQ8_0}, Kind{"gemma3", TinyModel::kQ8_0},
+                                           Kind{"gemma3", TinyModel::kF32, 64, "tok4"},
                                            Kind{"llama", TinyModel::kQ8_0, 64, "kivi2-g32"},
                                            Kind{"qwen2", TinyModel::kQ8_0, 64, "tok4/kivi4-g64+sinks=1"},
                                            Kind{"qwen3", TinyModel::kQ8_0, 64, "zip"},

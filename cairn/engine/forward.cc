@@ -94,9 +94,13 @@ void Forward::norm_rows(const float* weight) {
   });
 }
 
-void Forward::add_rows(const float* y) {
+// What a block gave joins the residual stream.
+void Forward::add_projected(const std::vector<float>& norm) {
+  const std::size_t width = config_.width;
   pool_.run(rows_.size(), [&](std::size_t r, unsigned) {
-    kernels().add(x_.data() + r * config_.width, y + r * config_.width, config_.width);
+    float* y = projected_.data() + r * width;
+    if (!norm.empty()) kernels().rms_norm(y, norm.data(), config_.rms_eps, width, y);
+    kernels().add(x_.data() + r * width, y, width);
   });
 }
 
@@ -120,7 +124,7 @@ Status Forward::attention_block(std::uint32_t l, Pass& pass) {
   const auto rows = static_cast<std::uint32_t>(rows_.size());
   const LinearTarget output[] = {{&layer.output, projected_.ensure(std::size_t{rows} * config_.width), config_.width}};
   CAIRN_TRY_VOID(linear_.multiply(attended_.data(), rows, static_cast<std::uint32_t>(q_width), output));
-  add_rows(projected_.data());
+  add_projected(layer.attn_post_norm);
   return {};
 }
 
@@ -164,7 +168,7 @@ Status Forward::attend(std::uint32_t l, Pass& pass) {
   query_rows_.resize(rows_.size());
   for (std::size_t r = 0; r < rows_.size(); ++r) query_rows_[r] = rows_[r].in_pass;
   float* out = attended_.ensure(rows_.size() * config_.heads * layers_[l].shape.head_dim);
-  return pass.attend({.layer = l, .rows = query_rows_, .q = q_.data(), .out = out});
+  return pass.attend({.layer = l, .rows = query_rows_, .q = q_.data(), .out = out, .score_cap = config_.attention_cap});
 }
 
 // The layer at which rows without logits have done their part: it is the last one with keys of its own, or the last one
@@ -197,11 +201,11 @@ Status Forward::feed_forward(LayerWeights& layer) {
   const LinearTarget inside[] = {{&layer.gate, gate_.ensure(std::size_t{rows} * ffn), ffn},
                                  {&layer.up, up_.ensure(std::size_t{rows} * ffn), ffn}};
   CAIRN_TRY_VOID(linear_.multiply(normed_.data(), rows, config_.width, inside));
-  pool_.run(rows,
-            [&](std::size_t r, unsigned) { kernels().silu_mul(gate_.data() + r * ffn, up_.data() + r * ffn, ffn); });
+  const auto gated = config_.activation == Activation::kGelu ? kernels().gelu_mul : kernels().silu_mul;
+  pool_.run(rows, [&](std::size_t r, unsigned) { gated(gate_.data() + r * ffn, up_.data() + r * ffn, ffn); });
   const LinearTarget down[] = {{&layer.down, projected_.ensure(std::size_t{rows} * config_.width), config_.width}};
   CAIRN_TRY_VOID(linear_.multiply(gate_.data(), rows, ffn, down));
-  add_rows(projected_.data());
+  add_projected(layer.ffn_post_norm);
   return {};
 }
 
@@ -212,6 +216,7 @@ Status Forward::write_logits() {
   CAIRN_TRY_VOID(linear_.multiply(normed_.data(), static_cast<std::uint32_t>(rows_.size()), config_.width, target));
   for (std::size_t r = 0; r < rows_.size(); ++r) {
     std::copy_n(logits_.data() + r * vocab, vocab, rows_[r].logits);
+    if (config_.logit_cap != 0.0f) kernels().soft_cap(rows_[r].logits, vocab, config_.logit_cap);
   }
   return {};
 }

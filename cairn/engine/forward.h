@@ -80,7 +80,7 @@ class Forward {
   Status feed_forward(LayerWeights& layer);
   Status write_logits();
   void norm_rows(const float* weight);
-  void add_rows(const float* y);
+  void add_projected(const std::vector<float>& norm);
 
   ModelWeights& weights_;
   const ModelConfig& config_;

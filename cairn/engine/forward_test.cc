@@ -61,7 +61,8 @@ TEST_P(ForwardOf, EqualsPlainLoopsInDoubles) {
 INSTANTIATE_TEST_SUITE_P(Models, ForwardOf,
                          ::testing::Values(Case{"llama", "llama"}, Case{"tied", "llama", true},
                                            Case{"yarn", "llama", false, true}, Case{"qwen2", "qwen2"},
-                                           Case{"qwen3", "qwen3", false, false, 16}),
+                                           Case{"qwen3", "qwen3", false, false, 16}, Case{"gemma", "gemma", true},
+                                           Case{"gemma2", "gemma2", true}, Case{"gemma3", "gemma3", true}),
                          [](const auto& model) { return model.param.name; });
 
 // Weights and a cache of a configuration that is not exactly what the file says.

@@ -7,25 +7,14 @@
 #include <utility>
 #include <vector>
 
+#include "cairn/engine/architecture.h"
+#include "cairn/engine/layer_metadata.h"
+#include "cairn/engine/metadata_reader.h"
 #include "cairn/engine/model_tensors.h"
 #include "cairn/engine/rope_metadata.h"
 
 namespace cairn {
 namespace {
-
-// What a Llama-like architecture adds to Llama.
-struct ArchInfo {
-  std::string_view name;  // as in general.architecture, and in front of its metadata keys
-  RopePairing pairing = RopePairing::kHalves;
-  bool qkv_bias = false;  // biases on q, k and v; an architecture without them may still have a file with them
-  bool qk_norm = false;   // RMS norms on every head of q and k
-};
-
-constexpr ArchInfo kArchs[] = {
-    {.name = "llama", .pairing = RopePairing::kNeighbours},  // Llama 2 and 3, Mistral, TinyLlama, SmolLM
-    {.name = "qwen2", .qkv_bias = true},
-    {.name = "qwen3", .qk_norm = true},
-};
 
 // Far above any model of these families. They keep products of two of them within 64 bits, and hostile numbers from
 // asking for memory before the tensors are compared with them.
@@ -36,67 +25,6 @@ constexpr std::uint32_t kMaxHeads = 4096;
 constexpr std::uint32_t kMaxHeadDim = 512;
 constexpr std::uint32_t kMaxVocab = 1 << 22;
 constexpr std::uint32_t kMaxContext = 1 << 27;
-
-Result<ArchInfo> read_arch(const GgufFile& file) {
-  CAIRN_TRY(const std::string_view name, file.get<std::string_view>("general.architecture"));
-  std::string supported;
-  for (const ArchInfo& info : kArchs) {
-    if (info.name == name) return info;
-    supported += (supported.empty() ? "" : ", ") + std::string(info.name);
-  }
-  return fail(ErrorCode::kUnsupported,
-              "architecture " + in_quotes(name) + " is not supported; this build runs " + supported);
-}
-
-// Reads metadata of one architecture; keys are given without its prefix.
-class Reader {
- public:
-  Reader(const GgufFile& file, std::string_view arch) : file_(file), prefix_(std::string(arch) + ".") {}
-
-  Result<std::uint32_t> count(std::string_view key, std::uint32_t max) const {
-    const std::string full = prefix_ + std::string(key);
-    CAIRN_TRY(const std::uint32_t value, file_.get<std::uint32_t>(full));
-    if (value == 0 || value > max) {
-      return fail(ErrorCode::kCorrupt, "metadata " + in_quotes(full) + " must be 1 to " + std::to_string(max) +
-                                           ", but is " + std::to_string(value));
-    }
-    return value;
-  }
-
-  Result<std::uint32_t> count_or(std::string_view key, std::uint32_t max, std::uint32_t fallback) const {
-    if (file_.find(prefix_ + std::string(key)) == nullptr) return fallback;
-    return count(key, max);
-  }
-
-  // One number for all layers, or an array with one for each.
-  Result<std::vector<std::uint32_t>> counts(std::string_view key, std::uint32_t max, std::uint32_t layers) const {
-    const std::string full = prefix_ + std::string(key);
-    if (const GgufValue* value = file_.find(full); value == nullptr || value->type != GgufType::kArray) {
-      CAIRN_TRY(const std::uint32_t one, count(key, max));
-      return std::vector<std::uint32_t>(layers, one);
-    }
-    CAIRN_TRY(const std::vector<std::int32_t> values, file_.get<std::vector<std::int32_t>>(full));
-    const auto fits = [max](std::int32_t value) { return value > 0 && static_cast<std::uint32_t>(value) <= max; };
-    if (values.size() != layers || !std::ranges::all_of(values, fits)) {
-      return fail(ErrorCode::kCorrupt, "metadata " + in_quotes(full) + " must have " + std::to_string(layers) +
-                                           " numbers from 1 to " + std::to_string(max));
-    }
-    return std::vector<std::uint32_t>(values.begin(), values.end());
-  }
-
-  Result<float> epsilon(std::string_view key) const {
-    const std::string full = prefix_ + std::string(key);
-    CAIRN_TRY(const float value, file_.get<float>(full));
-    if (!(value > 0.0f && value < 1.0f)) {
-      return fail(ErrorCode::kCorrupt, "metadata " + in_quotes(full) + " must lie between 0 and 1");
-    }
-    return value;
-  }
-
- private:
-  const GgufFile& file_;
-  std::string prefix_;
-};
 
 Status refuse_other_kinds(const GgufFile& file, const std::string& arch) {
   CAIRN_TRY(const std::uint32_t experts, file.get_or<std::uint32_t>(arch + ".expert_count", 0u));
@@ -112,7 +40,7 @@ Status refuse_other_kinds(const GgufFile& file, const std::string& arch) {
   return {};
 }
 
-Status read_heads(const Reader& reader, ModelConfig& config) {
+Status read_heads(const MetadataReader& reader, const Architecture& arch, ModelConfig& config) {
   CAIRN_TRY(config.heads, reader.count("attention.head_count", kMaxHeads));
   CAIRN_TRY(config.kv_heads, reader.count_or("attention.head_count_kv", kMaxHeads, config.heads));
   if (config.heads % config.kv_heads != 0) {
@@ -132,7 +60,12 @@ Status read_heads(const Reader& reader, ModelConfig& config) {
                                              " channels are not supported; a multiple of 8 up to " +
                                              std::to_string(kMaxHeadDim) + " is");
   }
-  config.attention_scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim)));
+  // One size of a family may have been trained with another scale, which its file does not say.
+  const std::uint32_t scaled_by = arch.wide_scale_layers == config.layers ? even_split : config.head_dim;
+  CAIRN_TRY(config.attention_scale, reader.amount_or("attention.scale", 0.0f));
+  if (config.attention_scale == 0.0f) {
+    config.attention_scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(scaled_by)));
+  }
   return {};
 }
 
@@ -156,11 +89,12 @@ Status read_vocab(const GgufFile& file, ModelConfig& config) {
 }  // namespace
 
 Result<ModelConfig> ModelConfig::from_gguf(const GgufFile& file) {
-  CAIRN_TRY(const ArchInfo arch, read_arch(file));
-  CAIRN_TRY_VOID(refuse_other_kinds(file, std::string(arch.name)));
-  const Reader reader(file, arch.name);
+  CAIRN_TRY(const Architecture* arch, read_architecture(file));
+  CAIRN_TRY_VOID(refuse_other_kinds(file, std::string(arch->name)));
+  CAIRN_TRY_VOID(check_metadata_keys(file, *arch));
+  const MetadataReader reader(file, arch->name);
   ModelConfig config;
-  config.arch = arch.name;
+  config.arch = arch->name;
   CAIRN_TRY(config.name, file.get_or<std::string>("general.name", ""));
   CAIRN_TRY(config.layers, reader.count("block_count", kMaxLayers));
   CAIRN_TRY(config.width, reader.count("embedding_length", kMaxWidth));
@@ -168,16 +102,23 @@ Result<ModelConfig> ModelConfig::from_gguf(const GgufFile& file) {
   config.ffn = std::ranges::max(ffn);
   CAIRN_TRY(config.context, reader.count("context_length", kMaxContext));
   CAIRN_TRY(config.rms_eps, reader.epsilon("attention.layer_norm_rms_epsilon"));
-  CAIRN_TRY_VOID(read_heads(reader, config));
+  CAIRN_TRY_VOID(read_heads(reader, *arch, config));
   CAIRN_TRY_VOID(read_vocab(file, config));
-  CAIRN_TRY(config.rope, read_rope_spec(file, arch.name, arch.pairing, config.head_dim, config.context));
-  for (LayerSpec& cache : like_layers(config.layers, {config.kv_heads, config.head_dim}, config.rope)) {
-    config.each_layer.push_back({.cache = std::move(cache), .ffn = ffn[config.each_layer.size()]});
+  CAIRN_TRY(config.attention_cap, reader.amount_or("attn_logit_softcapping", arch->attention_cap));
+  CAIRN_TRY(config.logit_cap, reader.amount_or("final_logit_softcapping", arch->logit_cap));
+  if (arch->scales_embeddings) {
+    config.embedding_scale = static_cast<float>(std::sqrt(static_cast<double>(config.width)));
   }
+  CAIRN_TRY(config.rope, read_rope_spec(file, arch->name, arch->pairing, config.head_dim, config.context));
+  CAIRN_TRY(const auto layers,
+            read_layers(file, *arch, {config.layers, {config.kv_heads, config.head_dim}, config.rope}));
+  for (std::size_t l = 0; l < layers.size(); ++l) config.each_layer.push_back({.cache = layers[l], .ffn = ffn[l]});
 
+  config.activation = arch->activation;
   config.tied_output = file.find_tensor("output.weight") == nullptr;
-  config.qkv_bias = arch.qkv_bias || file.find_tensor(layer_tensor(0, "attn_q.bias")) != nullptr;
-  config.qk_norm = arch.qk_norm;
+  config.qkv_bias = arch->qkv_bias || file.find_tensor(layer_tensor(0, "attn_q.bias")) != nullptr;
+  config.qk_norm = arch->qk_norm;
+  config.post_norms = arch->post_norms;
   CAIRN_TRY_VOID(check_model_tensors(file, config));
   return config;
 }

@@ -14,6 +14,12 @@
 
 namespace cairn {
 
+// What the gate of a feed-forward goes through before it meets the other half.
+enum class Activation : std::uint8_t { kSilu, kGelu };  // kGelu: its tanh form
+
+// RMS norms of queries and keys before they are rotated.
+enum class QkNorm : std::uint8_t { kNone, kHead };  // kHead: of each head, with weights [head_dim]
+
 // One layer.
 struct ModelLayer {
   LayerSpec cache;        // shape of its keys and values, window, RoPE, whose keys, values and weights it uses
@@ -35,17 +41,22 @@ struct ModelConfig {
   std::uint32_t vocab = 0;
   std::uint32_t context = 0;  // trained length in tokens
   float rms_eps = 0;
-  float attention_scale = 0;  // 1 / sqrt(head_dim)
-  RopeSpec rope;
+  float attention_scale = 0;  // of scores; 1 / sqrt(head_dim) unless the file or the architecture says otherwise
+  float attention_cap = 0;    // scores become cap * tanh(score / cap); 0: they stay
+  float logit_cap = 0;        // the same of logits
+  float embedding_scale = 1;
+  Activation activation = Activation::kSilu;
+  RopeSpec rope;                       // of the layers that see everything
   std::vector<ModelLayer> each_layer;  // [layers]
   bool tied_output = false;            // no output.weight: token_embd.weight serves
   bool qkv_bias = false;               // blk.N.attn_{q,k,v}.bias
-  bool qk_norm = false;                // blk.N.attn_{q,k}_norm.weight, [head_dim]
+  QkNorm qk_norm = QkNorm::kNone;      // blk.N.attn_{q,k}_norm.weight
+  bool post_norms = false;             // blk.N.post_{attention,ffw}_norm.weight, [width]
 
   // Makes sure that the model can be run: metadata in range, each tensor of check_model_tensors() there.
   // Errors: kNotFound (metadata or tensor missing), kCorrupt (out of range, contradictory, wrong shape),
-  // kUnsupported (another architecture, mixture of experts, a part of a split model, a tensor type or tensor that this
-  // build does not compute).
+  // kUnsupported (another architecture, mixture of experts, a part of a split model, metadata of the architecture that
+  // this build does not know, a tensor type or tensor that it does not compute).
   static Result<ModelConfig> from_gguf(const GgufFile& file);
 };
 

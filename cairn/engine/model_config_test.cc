@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -48,15 +49,40 @@ GgufBuilder::Tensor& named(GgufBuilder& builder, const std::string& name) {
 
 struct ArchCase {
   const char* name;
-  RopePairing pairing;
-  bool qkv_bias;
-  bool qk_norm;
+  RopePairing pairing = RopePairing::kHalves;
+  bool qkv_bias = false;
+  QkNorm qk_norm = QkNorm::kNone;
+  std::uint32_t global_every = 1;  // layers with a window between those that see everything
+  double window_rope_base = 10000;
+  bool post_norms = false;
+  Activation activation = Activation::kSilu;
+  float embedding_scale = 1, attention_cap = 0, logit_cap = 0;
+};
+
+constexpr float kRootOfWidth = 5.65685425f;  // of 32
+
+constexpr ArchCase kArchCases[] = {
+    {.name = "llama", .pairing = RopePairing::kNeighbours},
+    {.name = "qwen2", .qkv_bias = true},
+    {.name = "qwen3", .qk_norm = QkNorm::kHead},
+    {.name = "gemma", .activation = Activation::kGelu, .embedding_scale = kRootOfWidth},
+    {.name = "gemma2",
+     .global_every = 2,
+     .post_norms = true,
+     .activation = Activation::kGelu,
+     .embedding_scale = kRootOfWidth,
+     .attention_cap = 2,
+     .logit_cap = 3},
+    {.name = "gemma3",
+     .qk_norm = QkNorm::kHead,
+     .global_every = 2,
+     .post_norms = true,
+     .activation = Activation::kGelu,
+     .embedding_scale = kRootOfWidth},
 };
 
 TEST(ModelConfig, ReadsEveryArchitecture) {
-  for (const ArchCase& arch :
-       {ArchCase{"llama", RopePairing::kNeighbours, false, false}, ArchCase{"qwen2", RopePairing::kHalves, true, false},
-        ArchCase{"qwen3", RopePairing::kHalves, false, true}}) {
+  for (const ArchCase& arch : kArchCases) {
     SCOPED_TRACE(arch.name);
     const TinyModel tiny{.arch = arch.name, .head_dim = 16, .tied_output = arch.qkv_bias};
     const auto config = config_of(tiny.builder());
@@ -77,13 +103,94 @@ TEST(ModelConfig, ReadsEveryArchitecture) {
     EXPECT_EQ(config->rope.dims, 16u);
     ASSERT_EQ(config->each_layer.size(), 2u);
     for (std::uint32_t l = 0; l < 2; ++l) {
-      const LayerSpec own{.shape = {2, 16}, .rope = config->rope, .kv_map = l, .weights = l};
+      LayerSpec own{.shape = {2, 16}, .rope = config->rope, .kv_map = l, .weights = l};
+      if (l % arch.global_every + 1 < arch.global_every) {
+        own.window = 20;
+        own.rope = {.dims = 16, .pairing = arch.pairing, .base = arch.window_rope_base, .original_context = 256};
+      }
       EXPECT_EQ(config->each_layer[l], (ModelLayer{.cache = own, .ffn = 64})) << l;
     }
     EXPECT_EQ(config->tied_output, tiny.tied_output);
     EXPECT_EQ(config->qkv_bias, arch.qkv_bias);
     EXPECT_EQ(config->qk_norm, arch.qk_norm);
+    EXPECT_EQ(config->post_norms, arch.post_norms);
+    EXPECT_EQ(config->activation, arch.activation);
+    EXPECT_EQ(config->embedding_scale, arch.embedding_scale);
+    EXPECT_EQ(config->attention_cap, arch.attention_cap);
+    EXPECT_EQ(config->logit_cap, arch.logit_cap);
   }
+}
+
+// The 27B models of these families divide scores by the root of width / heads, which their files do not say.
+TEST(ModelConfig, ScoresAreScaledAsTheModelWasTrained) {
+  const auto scale = [](const TinyModel& tiny) { return config_of(tiny.builder())->attention_scale; };
+  EXPECT_EQ(scale({.arch = "gemma3", .layers = 62, .head_dim = 16}), 1 / std::sqrt(8.0f));
+  EXPECT_EQ(scale({.arch = "gemma2", .layers = 46, .head_dim = 16}), 1 / std::sqrt(8.0f));
+  EXPECT_EQ(scale({.arch = "gemma3", .layers = 46, .head_dim = 16}), 0.25f);
+  GgufBuilder builder = TinyModel{}.builder();
+  builder.set("llama.attention.scale", 0.125f);
+  EXPECT_EQ(config_of(builder)->attention_scale, 0.125f);
+}
+
+TEST(ModelConfig, WindowsAndTheirPatternAreThoseOfTheFile) {
+  const auto windows = [](const std::function<void(GgufBuilder&)>& change) {
+    GgufBuilder builder = TinyModel{.arch = "gemma3", .layers = 12}.builder();
+    builder.erase("gemma3.attention.sliding_window_pattern");
+    change(builder);
+    const auto config = config_of(builder);
+    EXPECT_TRUE(config) << config.error().message;
+    std::string text;
+    for (const LayerSpec& layer : model_layers(*config)) {
+      EXPECT_TRUE(layer.window == 0 || layer.window == 20);
+      EXPECT_EQ(layer.rope.scaling, layer.window == 0 ? RopeScaling::kLinear : RopeScaling::kNone);
+      text += layer.window == 0 ? 'o' : 'w';
+    }
+    return text;
+  };
+  EXPECT_EQ(windows([](GgufBuilder&) {}), "wwwwwowwwwwo");
+  EXPECT_EQ(windows(with("gemma3.attention.sliding_window_pattern", 4u)), "wwwowwwowwwo");
+  EXPECT_EQ(windows(with("gemma3.attention.sliding_window_pattern", 1u)), "oooooooooooo");
+  std::vector<std::byte> flags(12, std::byte{1});
+  flags[3] = std::byte{0};
+  const std::vector<std::byte> payload =
+      ByteWriter().number(std::uint32_t{7}).number(std::uint64_t{12}).bytes(flags).take();
+  EXPECT_EQ(
+      windows([&](GgufBuilder& b) { b.raw("gemma3.attention.sliding_window_pattern", GgufBuilder::kArray, payload); }),
+      "wwwowwwwwwww");
+  EXPECT_EQ(windows(with("gemma3.attention.sliding_window", 0u)), "oooooooooooo");
+
+  const TinyModel gemma{.arch = "gemma3"};
+  expect_refusal(with("gemma3.attention.sliding_window", 0xffffffffu), ErrorCode::kCorrupt, "sliding_window'", gemma);
+  expect_refusal(
+      [&](GgufBuilder& b) {
+        b.erase("gemma3.attention.sliding_window_pattern")
+            .raw("gemma3.attention.sliding_window_pattern", GgufBuilder::kArray, payload);
+      },
+      ErrorCode::kCorrupt, "each of 2 layers", gemma);
+  expect_refusal(with("gemma3.rope.freq_base_swa", 0.5f), ErrorCode::kCorrupt, "freq_base_swa' must be above 1", gemma);
+
+  // An architecture without a pattern: all layers have the window, and rotate as they would without it.
+  GgufBuilder mistral = TinyModel{}.builder();
+  mistral.set("llama.attention.sliding_window", 100u);
+  const auto config = config_of(mistral);
+  ASSERT_TRUE(config) << config.error().message;
+  for (const LayerSpec& layer : model_layers(*config)) {
+    EXPECT_EQ(layer.window, 100u);
+    EXPECT_EQ(layer.rope, config->rope);
+  }
+}
+
+TEST(ModelConfig, MetadataThatNobodyReadsIsRefusedUnlessItIsOff) {
+  expect_refusal(with("llama.attn_logit_softcapping", 50.0f), ErrorCode::kUnsupported,
+                 "metadata 'llama.attn_logit_softcapping' (50) is unknown to this build");
+  expect_refusal(with("llama.attention.max_alibi_bias", 8.0f), ErrorCode::kUnsupported, "max_alibi_bias");
+  expect_refusal(with("llama.expert_gating_func", 2u), ErrorCode::kUnsupported, "expert_gating_func");
+  expect_refusal(with("llama.use_parallel_residual", true), ErrorCode::kUnsupported, "use_parallel_residual");
+  expect_refusal(with("llama.attention.causal", false), ErrorCode::kUnsupported, "attention.causal");
+  GgufBuilder builder = TinyModel{}.builder();
+  builder.set("llama.attn_logit_softcapping", 0.0f).set("llama.use_parallel_residual", false).set("llama.note", "");
+  builder.set("llama.vocab_size", 40u).set("llama.attention.causal", true).set("qwen2.attn_logit_softcapping", 50.0f);
+  EXPECT_TRUE(config_of(builder));
 }
 
 TEST(ModelConfig, OptionalMetadataHasDefaults) {
@@ -141,7 +248,7 @@ TEST(ModelConfig, MissingOrImpossibleMetadata) {
 
 TEST(ModelConfig, OtherModelsAreNamed) {
   expect_refusal(with("general.architecture", "mamba"), ErrorCode::kUnsupported,
-                 "architecture 'mamba' is not supported; this build runs llama, qwen2, qwen3");
+                 "architecture 'mamba' is not supported; this build runs llama, qwen2, qwen3, gemma, gemma2, gemma3");
   expect_refusal(with("llama.expert_count", 8u), ErrorCode::kUnsupported, "mixture of 8 experts");
   expect_refusal(with("split.count", std::uint16_t{3}), ErrorCode::kUnsupported, "3 parts");
 }

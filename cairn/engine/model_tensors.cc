@@ -59,7 +59,11 @@ std::vector<TensorNeed> layer_needs(const ModelConfig& config, std::uint32_t lay
       matrix(name("ffn_down.weight"), own.ffn, config.width),
   };
   if (config.qkv_bias) needs.push_back(vector(name("attn_q.bias"), q_width));
-  if (config.qk_norm) needs.push_back(vector(name("attn_q_norm.weight"), shape.head_dim));
+  if (config.qk_norm != QkNorm::kNone) needs.push_back(vector(name("attn_q_norm.weight"), shape.head_dim));
+  if (config.post_norms) {
+    needs.push_back(vector(name("post_attention_norm.weight"), config.width));
+    needs.push_back(vector(name("post_ffw_norm.weight"), config.width));
+  }
   if (own.cache.kv_map != layer) return needs;
 
   needs.push_back(matrix(name("attn_k.weight"), config.width, kv_width));
@@ -68,7 +72,7 @@ std::vector<TensorNeed> layer_needs(const ModelConfig& config, std::uint32_t lay
     needs.push_back(vector(name("attn_k.bias"), kv_width));
     needs.push_back(vector(name("attn_v.bias"), kv_width));
   }
-  if (config.qk_norm) needs.push_back(vector(name("attn_k_norm.weight"), shape.head_dim));
+  if (config.qk_norm != QkNorm::kNone) needs.push_back(vector(name("attn_k_norm.weight"), shape.head_dim));
   return needs;
 }
 

@@ -31,6 +31,18 @@ std::size_t panels_of(const GgufTensor& tensor) {
   return aligned(panel_bytes(*panels, static_cast<std::uint32_t>(tensor.cols())) * panel_count(tensor));
 }
 
+// What a model's results depend on besides its tensors, its architecture and what every Llama has.
+std::string numbers_beyond_llama(const ModelConfig& config) {
+  std::string text;
+  const auto add = [&](const char* name, float value, float plain) {
+    if (value != plain) text += std::string(name) + "=" + std::to_string(std::bit_cast<std::uint32_t>(value)) + ";";
+  };
+  add("embedding", config.embedding_scale, 1.0f);
+  add("attention_cap", config.attention_cap, 0.0f);
+  add("logit_cap", config.logit_cap, 0.0f);
+  return text;
+}
+
 }  // namespace
 
 Digest tensor_digest(const GgufTensor& tensor, ThreadPool& pool) {
@@ -62,6 +74,8 @@ Digest ModelDigest::finish() {
   hasher.u32(std::bit_cast<std::uint32_t>(config_.rms_eps)).u32(std::bit_cast<std::uint32_t>(config_.attention_scale));
   hasher.u64(tensors_.size());
   for (const Named& tensor : tensors_) hasher.digest(tensor.digest);
+  // Models that have none of these keep the digest that they had before there were any.
+  if (const std::string beyond = numbers_beyond_llama(config_); !beyond.empty()) hasher.text(beyond);
   return hasher.finish();
 }
 
@@ -163,6 +177,8 @@ Result<std::unique_ptr<ModelWeights>> ModelWeights::load(GgufFile file, const Mo
     LayerWeights& layer = model->layers_.emplace_back();
     CAIRN_TRY(layer.attn_norm, loader.vector(name("attn_norm.weight")));
     CAIRN_TRY(layer.ffn_norm, loader.vector(name("ffn_norm.weight")));
+    CAIRN_TRY(layer.attn_post_norm, loader.vector(name("post_attention_norm.weight")));
+    CAIRN_TRY(layer.ffn_post_norm, loader.vector(name("post_ffw_norm.weight")));
     CAIRN_TRY(layer.q_bias, loader.vector(name("attn_q.bias")));
     CAIRN_TRY(layer.q_norm, loader.vector(name("attn_q_norm.weight")));
     CAIRN_TRY(layer.q, loader.matrix(name("attn_q.weight")));
@@ -197,6 +213,8 @@ void ModelWeights::embedding(std::int32_t token, float* out) const {
   const std::size_t row_bytes = embedding_->data.size() / embedding_->rows();
   dequantise_row(embedding_format_, embedding_->data.data() + static_cast<std::size_t>(token) * row_bytes,
                  config_.width, out);
+  if (config_.embedding_scale == 1.0f) return;
+  for (std::uint32_t i = 0; i < config_.width; ++i) out[i] *= config_.embedding_scale;
 }
 
 Recipe model_recipe(const ModelConfig& config, const Digest& weights, const Digest& tokenizer, std::string codec_plan,

@@ -44,7 +44,8 @@ class ModelDigest {
 };
 
 struct LayerWeights {
-  std::vector<float> attn_norm, ffn_norm;     // [width]
+  std::vector<float> attn_norm, ffn_norm;            // [width]
+  std::vector<float> attn_post_norm, ffn_post_norm;  // [width]; empty without norms after the blocks
   std::vector<float> q_bias, k_bias, v_bias;  // [heads * head_dim] or [kv_heads * head_dim]; empty without biases
   std::vector<float> q_norm, k_norm;          // [head_dim]; empty without norms
   Linear q, k, v, output;  // output: [width, heads * head_dim]; no k and v where another layer's are read
@@ -66,7 +67,7 @@ class ModelWeights {
   // Bytes that the weights occupy in memory, panels and dense copies alike.
   std::size_t bytes() const { return bytes_; }
 
-  // One row of token_embd, read from the file. Requires: 0 <= token < vocab.
+  // One row of token_embd, read from the file, times the model's scale. Requires: 0 <= token < vocab.
   void embedding(std::int32_t token, float* out) const;
 
   std::vector<LayerWeights>& layers() { return layers_; }

@@ -144,6 +144,19 @@ TEST(Elementwise, EverySetReturnsTheBitsOfTheScalarOne) {
         ASSERT_NEAR(b[i], exact, 1e-5 * (1 + std::fabs(exact)));
       }
       a = b = x;
+      scalar.gelu_mul(a.data(), y.data(), count);
+      set->gelu_mul(b.data(), y.data(), count);
+      expect_same(b, a, *set);
+      for (std::size_t i = 0; i < count; ++i) {
+        const double v = x[i], inside = std::sqrt(2 / std::numbers::pi) * (v + 0.044715 * v * v * v);
+        ASSERT_NEAR(b[i], 0.5 * v * (1 + std::tanh(inside)) * y[i], 1e-5 * (1 + std::fabs(v * y[i])));
+      }
+      a = b = x;
+      scalar.soft_cap(a.data(), count, 2.5f);
+      set->soft_cap(b.data(), count, 2.5f);
+      expect_same(b, a, *set);
+      for (std::size_t i = 0; i < count; ++i) ASSERT_NEAR(b[i], 2.5 * std::tanh(x[i] / 2.5), 1e-6);
+      a = b = x;
       scalar.rope_neighbours(a.data(), cos.data(), sin.data(), count / 2);
       set->rope_neighbours(b.data(), cos.data(), sin.data(), count / 2);
       expect_same(b, a, *set);

@@ -64,6 +64,19 @@ void silu_mul(float* gate, const float* up, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) gate[i] = gate[i] / (1.0f + exp_lane(-gate[i])) * up[i];
 }
 
+void gelu_mul(float* gate, const float* up, std::size_t count) {
+  constexpr float kTwice = 1.5957691216057308f, kCubic = 0.071354816272600297f;  // 2 sqrt(2 / pi), times 0.044715
+  for (std::size_t i = 0; i < count; ++i) {
+    const float x = gate[i];
+    gate[i] = x / (1.0f + exp_lane(-x * fused(x * x, kCubic, kTwice))) * up[i];
+  }
+}
+
+void soft_cap(float* x, std::size_t count, float cap) {
+  const float twice = 2.0f * cap, inverse = 2.0f / cap;
+  for (std::size_t i = 0; i < count; ++i) x[i] = cap - twice / (1.0f + exp_lane(x[i] * inverse));
+}
+
 void add(float* x, const float* y, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) x[i] += y[i];
 }

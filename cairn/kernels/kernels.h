@@ -89,6 +89,10 @@ struct Kernels {
   void (*rms_norm)(const float* x, const float* weight, float eps, std::size_t count, float* y);
   // gate = silu(gate) * up.
   void (*silu_mul)(float* gate, const float* up, std::size_t count);
+  // gate = gelu(gate) * up, by the tanh form: gelu(x) = x / (1 + exp(-2 sqrt(2 / pi) (x + 0.044715 x^3))).
+  void (*gelu_mul)(float* gate, const float* up, std::size_t count);
+  // x = cap * tanh(x / cap), within 1e-7 of the cap.
+  void (*soft_cap)(float* x, std::size_t count, float cap);
   void (*add)(float* x, const float* y, std::size_t count);
   // Rotates pairs (i, i + 1) or (i, i + pairs) of the first 2 * pairs values.
   void (*rope_neighbours)(float* x, const float* cos, const float* sin, std::size_t pairs);

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 #include <map>
+#include <numbers>
 #include <string>
 #include <utility>
 #include <vector>
@@ -35,6 +36,7 @@ class PlainModel {
     const auto position = static_cast<std::int64_t>(keys_[0].size());
     const auto embedding = tensors_.at("token_embd.weight").begin() + token * std::ptrdiff_t{config_.width};
     Vector x(embedding, embedding + config_.width);
+    for (double& value : x) value *= gemma() ? std::sqrt(config_.width) : 1;
     for (std::uint32_t l = 0; l < config_.layers; ++l) {
       const std::string blk = "blk." + std::to_string(l) + ".";
       Vector h = norm(x, blk + "attn_norm.weight");
@@ -46,17 +48,33 @@ class PlainModel {
         keys_[l].push_back(k);
         values_[l].push_back(project(blk + "attn_v", h));
       }
-      add(x, project(blk + "attn_output", attend(l, q)));
+      add(x, norm_after(project(blk + "attn_output", attend(l, q)), blk + "post_attention_norm.weight"));
       h = norm(x, blk + "ffn_norm.weight");
       Vector gate = project(blk + "ffn_gate", h);
       const Vector up = project(blk + "ffn_up", h);
-      for (std::size_t i = 0; i < gate.size(); ++i) gate[i] *= up[i] / (1 + std::exp(-gate[i]));
-      add(x, project(blk + "ffn_down", gate));
+      for (std::size_t i = 0; i < gate.size(); ++i) gate[i] = activation(gate[i]) * up[i];
+      add(x, norm_after(project(blk + "ffn_down", gate), blk + "post_ffw_norm.weight"));
     }
-    return project(tensors_.contains("output.weight") ? "output" : "token_embd", norm(x, "output_norm.weight"));
+    Vector logits =
+        project(tensors_.contains("output.weight") ? "output" : "token_embd", norm(x, "output_norm.weight"));
+    for (double& logit : logits) logit = capped(logit, config_.logit_cap);
+    return logits;
   }
 
  private:
+  bool gemma() const { return config_.arch.starts_with("gemma"); }
+
+  static double capped(double value, float cap) { return cap == 0 ? value : cap * std::tanh(value / cap); }
+
+  double activation(double x) const {
+    if (!gemma()) return x / (1 + std::exp(-x));
+    return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x)));
+  }
+
+  Vector norm_after(Vector x, const std::string& weight) const {
+    return tensors_.contains(weight) ? norm(x, weight) : x;
+  }
+
   static void add(Vector& x, const Vector& y) {
     for (std::size_t i = 0; i < x.size(); ++i) x[i] += y[i];
   }
@@ -114,7 +132,7 @@ class PlainModel {
       for (std::size_t t = first; t < keys.size(); ++t) {
         double score = 0;
         for (std::uint32_t d = 0; d < dim; ++d) score += q[h * dim + d] * keys[t][shared + d];
-        const double weight = std::exp(score / std::sqrt(dim));
+        const double weight = std::exp(capped(score * config_.attention_scale, config_.attention_cap));
         total += weight;
         for (std::uint32_t d = 0; d < dim; ++d) out[h * dim + d] += weight * values[t][shared + d];
       }

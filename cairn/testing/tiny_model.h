@@ -23,7 +23,7 @@ struct TinyModel {
   static constexpr std::uint32_t kQ8_0 = 8;  // needs cols in multiples of 32
   static constexpr std::uint32_t kBF16 = 30;
 
-  std::string arch = "llama";  // llama, qwen2, qwen3
+  std::string arch = "llama";  // any that the engine runs
   std::uint32_t layers = 2;
   std::uint32_t width = 32;
   std::uint32_t ffn = 64;
@@ -52,6 +52,7 @@ struct TinyModel {
     out.set(arch + ".attention.key_length", head_dim).set(arch + ".attention.value_length", head_dim);
     out.set(arch + ".attention.layer_norm_rms_epsilon", 1e-5f).set(arch + ".rope.freq_base", 10000.0f);
     out.set(arch + ".context_length", context);
+    add_numbers_of_arch(out);
     add_tokenizer(out);
 
     std::mt19937 random(seed);
@@ -76,15 +77,30 @@ struct TinyModel {
         vector(out, random, blk + "attn_q.bias", q_width, 0.0f);
         vector(out, random, blk + "attn_k.bias", kv_width, 0.0f);
         vector(out, random, blk + "attn_v.bias", kv_width, 0.0f);
-      } else if (arch == "qwen3") {
+      }
+      if (arch == "qwen3" || arch == "gemma3") {
         vector(out, random, blk + "attn_q_norm.weight", head_dim, 1.0f);
         vector(out, random, blk + "attn_k_norm.weight", head_dim, 1.0f);
+      }
+      if (arch == "gemma2" || arch == "gemma3") {
+        vector(out, random, blk + "post_attention_norm.weight", width, 1.0f);
+        vector(out, random, blk + "post_ffw_norm.weight", width, 1.0f);
       }
     }
     return out;
   }
 
  private:
+  // Small enough that short prompts show them.
+  void add_numbers_of_arch(GgufBuilder& out) const {
+    if (arch == "gemma2" || arch == "gemma3") out.set(arch + ".attention.sliding_window", std::uint32_t{20});
+    if (arch == "gemma2") out.set("gemma2.attn_logit_softcapping", 2.0f).set("gemma2.final_logit_softcapping", 3.0f);
+    if (arch == "gemma3") {
+      out.set("gemma3.attention.sliding_window_pattern", std::uint32_t{2});
+      out.set("gemma3.rope.scaling.type", "linear").set("gemma3.rope.scaling.factor", 4.0f);
+    }
+  }
+
   void add_tokenizer(GgufBuilder& out) const {
     std::vector<std::string> tokens = {"<unk>", "<s>", "</s>"};
     std::vector<float> scores(vocab);

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/engine/architecture.h"
+
+#include <algorithm>
+#include <string>
+
+namespace cairn {
+namespace {
+
+constexpr Architecture kArchitectures[] = {
+    {.name = "llama", .pairing = RopePairing::kNeighbours},  // Llama 2 and 3, Mistral, TinyLlama, SmolLM
+    {.name = "qwen2", .qkv_bias = true},
+    {.name = "qwen3", .qk_norm = QkNorm::kHead},
+    {.name = "gemma", .activation = Activation::kGelu, .scales_embeddings = true},
+    {.name = "gemma2",
+     .post_norms = true,
+     .activation = Activation::kGelu,
+     .scales_embeddings = true,
+     .window = 4096,
+     .global_every = 2,
+     .wide_scale_layers = 46,
+     .attention_cap = 50.0f,
+     .logit_cap = 30.0f,
+     .keys = {"attn_logit_softcapping", "final_logit_softcapping"}},
+    {.name = "gemma3",
+     .qk_norm = QkNorm::kHead,
+     .post_norms = true,
+     .activation = Activation::kGelu,
+     .scales_embeddings = true,
+     .global_every = 6,
+     .window_rope_base = 10000.0,
+     .wide_scale_layers = 62,
+     .keys = {"final_logit_softcapping", "mm.tokens_per_image"}},
+};
+
+// Read by every architecture, or without effect on what is computed from token ids.
+constexpr std::string_view kCommonKeys[] = {
+    "attention.causal",
+    "attention.head_count",
+    "attention.head_count_kv",
+    "attention.key_length",
+    "attention.layer_norm_rms_epsilon",
+    "attention.scale",
+    "attention.sliding_window",
+    "attention.sliding_window_pattern",
+    "attention.value_length",
+    "block_count",
+    "context_length",
+    "embedding_length",
+    "feed_forward_length",
+    "pooling_type",
+    "rope.dimension_count",
+    "rope.freq_base",
+    "rope.freq_base_swa",
+    "rope.scale_linear",
+    "rope.scaling.attn_factor",
+    "rope.scaling.factor",
+    "rope.scaling.finetuned",
+    "rope.scaling.original_context_length",
+    "rope.scaling.type",
+    "rope.scaling.yarn_attn_factor",
+    "rope.scaling.yarn_beta_fast",
+    "rope.scaling.yarn_beta_slow",
+    "rope.scaling.yarn_ext_factor",
+    "rope.scaling.yarn_log_multiplier",
+    "tensor_data_layout",
+    "vocab_size",
+};
+
+// Every byte of a number that is 0, of false, and of an empty text or array.
+bool switches_off(const GgufValue& value) {
+  if (value.type == GgufType::kArray || value.type == GgufType::kString) {
+    return value.count == 0 || value.bytes.empty();
+  }
+  return std::ranges::all_of(value.bytes, [](std::byte byte) { return byte == std::byte{0}; });
+}
+
+}  // namespace
+
+Result<const Architecture*> read_architecture(const GgufFile& file) {
+  CAIRN_TRY(const std::string_view name, file.get<std::string_view>("general.architecture"));
+  std::string supported;
+  for (const Architecture& arch : kArchitectures) {
+    if (arch.name == name) return &arch;
+    supported += (supported.empty() ? "" : ", ") + std::string(arch.name);
+  }
+  return fail(ErrorCode::kUnsupported,
+              "architecture " + in_quotes(name) + " is not supported; this build runs " + supported);
+}
+
+Status check_metadata_keys(const GgufFile& file, const Architecture& arch) {
+  const std::string prefix = std::string(arch.name) + ".";
+  CAIRN_TRY(const bool causal, file.get_or<bool>(prefix + "attention.causal", true));
+  if (!causal) {
+    return fail(ErrorCode::kUnsupported,
+                "metadata " + in_quotes(prefix + "attention.causal") +
+                    " is false: models whose tokens see what comes after them are not supported");
+  }
+  for (const GgufValue& value : file.metadata()) {
+    if (!value.key.starts_with(prefix) || switches_off(value)) continue;
+    const std::string_view key = value.key.substr(prefix.size());
+    if (std::ranges::find(kCommonKeys, key) != std::end(kCommonKeys)) continue;
+    if (std::ranges::find(arch.keys, key) != arch.keys.end()) continue;
+    return fail(ErrorCode::kUnsupported, "metadata " + in_quotes(value.key) + " (" + value.preview() +
+                                             ") is unknown to this build, and ignoring it might give wrong answers");
+  }
+  return {};
+}
+
+}  // namespace cairn

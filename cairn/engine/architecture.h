@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// The architectures that this build runs: what each of them adds to Llama, and which of its metadata is understood.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+#include "cairn/base/result.h"
+#include "cairn/block/rope.h"
+#include "cairn/engine/model_config.h"
+#include "cairn/gguf/gguf.h"
+
+namespace cairn {
+
+// A constant. What a file says of itself comes before what is said here.
+struct Architecture {
+  std::string_view name;  // as in general.architecture, and in front of its metadata keys
+  RopePairing pairing = RopePairing::kHalves;
+  bool qkv_bias = false;  // biases on q, k and v; an architecture without them may still have a file with them
+  QkNorm qk_norm = QkNorm::kNone;
+  bool post_norms = false;  // RMS norms of what attention and feed-forward give, before it is added
+  Activation activation = Activation::kSilu;
+  bool scales_embeddings = false;       // by the square root of the width
+  std::uint32_t window = 0;             // in tokens, where the file names none
+  std::uint32_t global_every = 0;       // of so many layers the last one sees everything; 0: all have the window
+  double window_rope_base = 0;          // of layers with a window, whose rotation is not scaled; 0: as the others'
+  std::uint32_t wide_scale_layers = 0;  // a model of so many layers scales scores by the width for each head
+  float attention_cap = 0, logit_cap = 0;
+  std::array<std::string_view, 8> keys{};  // understood here besides those of every architecture
+};
+
+// Errors: kNotFound (general.architecture is missing), kUnsupported (another one: the message lists these).
+Result<const Architecture*> read_architecture(const GgufFile& file);
+
+// Metadata of the architecture that nobody reads might change what its layers compute. Keys that are known to change
+// nothing pass, and so do values that switch something off: 0, false, an empty text or array.
+// Errors: kUnsupported, naming the key.
+Status check_metadata_keys(const GgufFile& file, const Architecture& arch);
+
+}  // namespace cairn
