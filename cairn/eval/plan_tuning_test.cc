@@ -68,8 +68,8 @@ TEST_F(PlanTuningTest, ACapOnDivergenceTakesTheFewestBytesWithinIt) {
   tuning_.max_kl = 1e-12;
   const auto strict = tune_plan(*engine_, tokens_, tuning_);
   ASSERT_FALSE(strict);
-  EXPECT_EQ(strict.error().code, ErrorCode::kNotFound);
-  EXPECT_THAT(strict.error().message, HasSubstr("the closest came to"));
+  EXPECT_EQ(strict.error().code, ErrorCode::kInvalidArgument);
+  EXPECT_THAT(strict.error().message, HasSubstr("the best has"));
 }
 
 TEST_F(PlanTuningTest, RefusesWhatCannotBeMeasured) {
