@@ -9,7 +9,7 @@
 #include "cairn/base/check.h"
 #include "cairn/engine/model_config.h"
 #include "cairn/gguf/gguf.h"
-#include "cairn/text/chat.h"
+#include "cairn/text/chat_template.h"
 #include "cairn/text/tokenizer.h"
 
 namespace cairn {
@@ -56,9 +56,7 @@ void read_tokenizer(const GgufFile& file) {
   const auto ids = (*tokenizer)->encode("The 12 <s> r\xc3\xa9sum\xc3\xa9s\n\xff<|im_end|>", {.parse_special = true});
   for (const TokenId id : ids) CAIRN_CHECK(id >= 0 && static_cast<std::size_t>(id) < (*tokenizer)->size());
   static_cast<void>((*tokenizer)->decode(ids, {.show_control = true}));
-  const auto text = file.get_or<std::string_view>("tokenizer.chat_template", "");
-  if (!text) return check_error(text.error());
-  if (const auto family = detect_chat_family(*text); !family) check_error(family.error());
+  if (const auto chat = ChatTemplate::of_model(file); !chat) check_error(chat.error());
 }
 
 void run(std::span<const std::byte> bytes) {

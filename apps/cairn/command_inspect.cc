@@ -19,7 +19,7 @@
 #include "cairn/engine/model_config.h"
 #include "cairn/engine/weights.h"
 #include "cairn/gguf/gguf.h"
-#include "cairn/text/chat.h"
+#include "cairn/text/chat_template.h"
 #include "cairn/text/tokenizer.h"
 
 namespace cairn::cli {
@@ -118,10 +118,9 @@ Json tokenizer_report(const GgufFile& file) {
 }
 
 Json chat_template_report(const GgufFile& file) {
-  const std::string text = text_or(file, "tokenizer.chat_template", "");
-  if (text.empty()) return "none";
-  const Result<ChatFamily> family = detect_chat_family(text);
-  return family ? std::string(chat_family_name(*family)) : "unknown";
+  if (text_or(file, "tokenizer.chat_template", "").empty()) return "none";
+  const Result<ChatTemplate> chat = ChatTemplate::of_model(file);
+  return chat ? std::string(chat->name()) : chat.error().message;
 }
 
 // Never fails on a model that cannot be run: "runnable" and "problem" say what is in the way.

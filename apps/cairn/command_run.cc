@@ -14,6 +14,7 @@
 #include <string>
 #include <utility>
 
+#include "apps/cairn/chat_options.h"
 #include "apps/cairn/commands.h"
 #include "apps/cairn/input.h"
 #include "apps/cairn/model_options.h"
@@ -22,8 +23,8 @@
 #include "cairn/base/result.h"
 #include "cairn/engine/engine.h"
 #include "cairn/engine/generate.h"
-#include "cairn/gguf/gguf.h"
-#include "cairn/text/chat.h"
+#include "cairn/text/chat_template.h"
+#include "cairn/text/conversation.h"
 #include "cairn/text/sampler.h"
 
 namespace cairn::cli {
@@ -41,6 +42,7 @@ struct RunOptions {
   GenerationOptions generation;
   SamplerOptions sampler;
   std::string chat_template;  // empty: from the file
+  std::string chat_kwargs;    // JSON
   std::string system;
   bool raw = false;
   bool stats = false;
@@ -100,11 +102,8 @@ void tell_if_cut(const Generated& answer) {
 
 class Chat {
  public:
-  Chat(Engine& engine, const RunOptions& options, ChatFamily family, Sampler& sampler)
-      : engine_(engine),
-        options_(options),
-        sampler_(sampler),
-        conversation_(engine.tokenizer(), family, options.system) {}
+  Chat(Engine& engine, const RunOptions& options, Sampler& sampler, Conversation conversation)
+      : engine_(engine), options_(options), sampler_(sampler), conversation_(std::move(conversation)) {}
 
   void clear() {
     conversation_.clear();
@@ -113,7 +112,9 @@ class Chat {
   }
 
   Status turn(std::string text) {
-    conversation_.ask(std::move(text));
+    CAIRN_TRY_VOID(conversation_.ask(std::move(text)));
+    // The template may write earlier turns anew. The sequence goes, and its blocks up to there are found again.
+    if (sequence_ && conversation_.kept() < sequence_->size()) sequence_.reset();
     if (!sequence_) sequence_ = engine_.open_while_loading(conversation_.tokens());
     for (; accepted_ < conversation_.tokens().size(); ++accepted_) sampler_.accept(conversation_.tokens()[accepted_]);
     AnswerView view(true);
@@ -166,17 +167,19 @@ bool looks_like_command(const std::string& line) {
 // A chat that keeps its history and the keys and values of it.
 // Reads turns from standard input until its end, /exit, or Ctrl-C at the prompt. Ctrl-C during an answer ends the
 // answer. Errors: those of reading the template and of generating; a turn that does not fit is reported and taken back.
-Status chat_loop(Engine& engine, const RunOptions& options, ChatFamily family, Sampler& sampler) {
+Status chat_loop(Engine& engine, const RunOptions& options, const ChatTemplate& chat_template, jinja::Dict kwargs,
+                 Sampler& sampler) {
   const bool terminal = isatty(STDIN_FILENO) == 1;
   if (terminal) {
     const std::string name = std::filesystem::path(options.model.model).stem().string();
-    std::cerr << "Chat with " << name << " (" << chat_family_name(family) << ", " << engine.context()
+    std::cerr << "Chat with " << name << " (" << chat_template.name() << ", " << engine.context()
               << " tokens of context).\n"
               << kChatHelp;
   }
   InterruptScope scope;
   LineReader input;
-  Chat chat(engine, options, family, sampler);
+  Chat chat(engine, options, sampler,
+            {engine.tokenizer(), chat_template, options.system, {.kwargs = std::move(kwargs), .now = local_time()}});
   bool asked = false;
   while (true) {
     clear_interrupt();
@@ -209,20 +212,12 @@ Status chat_loop(Engine& engine, const RunOptions& options, ChatFamily family, S
   return {};
 }
 
-// Decided before the weights are loaded, since it may fail.
-Result<ChatFamily> chat_family(const RunOptions& options) {
-  if (options.raw) return ChatFamily::kPlain;
-  if (!options.chat_template.empty()) return parse_chat_family(options.chat_template);
-  CAIRN_TRY(const GgufFile file, GgufFile::open(options.model.model));
-  CAIRN_TRY(const std::string chat_template, file.get_or<std::string>("tokenizer.chat_template", ""));
-  return detect_chat_family(chat_template);
-}
-
-std::vector<TokenId> prompt_tokens(const Tokenizer& tokenizer, ChatFamily family, const RunOptions& options,
-                                   std::string prompt) {
-  if (family == ChatFamily::kPlain && options.system.empty()) return tokenizer.encode(prompt);
-  Conversation conversation(tokenizer, family, options.system);
-  conversation.ask(std::move(prompt));
+Result<std::vector<TokenId>> prompt_tokens(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
+                                           jinja::Dict kwargs, const RunOptions& options, std::string prompt) {
+  if (chat_template.is_plain() && options.system.empty()) return tokenizer.encode(prompt);
+  Conversation conversation(tokenizer, chat_template, options.system,
+                            {.kwargs = std::move(kwargs), .now = local_time()});
+  CAIRN_TRY_VOID(conversation.ask(std::move(prompt)));
   return conversation.tokens();
 }
 
@@ -239,8 +234,7 @@ Json answer_json(const Generated& answer, std::uint64_t seed) {
           {"seed", seed}};
 }
 
-Status answer_prompt(Engine& engine, const RunOptions& options, ChatFamily family, std::string prompt) {
-  const std::vector<TokenId> tokens = prompt_tokens(engine.tokenizer(), family, options, std::move(prompt));
+Status answer_prompt(Engine& engine, const RunOptions& options, const std::vector<TokenId>& tokens) {
   AnswerView view(!options.json);
   InterruptScope scope;
   CAIRN_TRY(const Generated answer, generate(engine, tokens, options.sampler, options.generation, view.hooks()));
@@ -271,11 +265,22 @@ Status run(RunOptions& options) {
   if (!options.interactive() && prompt.empty()) {
     return fail(ErrorCode::kInvalidArgument, "the prompt is empty: give some text with -p or -f");
   }
-  CAIRN_TRY(const ChatFamily family, chat_family(options));
-  options.generation.continues_text = family == ChatFamily::kPlain;
+  // Decided before the weights are loaded, since it may fail.
+  CAIRN_TRY(const ChatTemplate chat_template, options.raw
+                                                  ? Result<ChatTemplate>(ChatFamily::kPlain)
+                                                  : choose_chat_template(options.chat_template, options.model.model));
+  CAIRN_TRY(jinja::Dict kwargs, read_chat_kwargs(options.chat_kwargs));
+  options.generation.continues_text = chat_template.is_plain();
   CAIRN_TRY(const std::unique_ptr<Engine> engine, load_engine(options.model));
-  const Status status = options.interactive() ? chat_loop(*engine, options, family, sampler)
-                                              : answer_prompt(*engine, options, family, std::move(prompt));
+  if (writes_bos_twice(engine->tokenizer(), chat_template)) std::cerr << "cairn: " << kDoubledBos << '\n';
+  Status status;
+  if (options.interactive()) {
+    status = chat_loop(*engine, options, chat_template, std::move(kwargs), sampler);
+  } else {
+    CAIRN_TRY(const std::vector<TokenId> tokens,
+              prompt_tokens(engine->tokenizer(), chat_template, std::move(kwargs), options, std::move(prompt)));
+    status = answer_prompt(*engine, options, tokens);
+  }
   if (const std::uint64_t kept = engine->cache().stats().blocks_kept_raw; kept > 0) {
     std::cerr << "cairn: " << kept
               << " blocks of a layer held infinities or not-a-numbers and were kept uncompressed\n";
@@ -312,9 +317,8 @@ void add_run_command(CLI::App& app, Status& outcome) {
       ->capture_default_str();
   add_sampler_options(*command, options->sampler);
   command->add_option("--system", options->system, "Instructions that stand before the conversation");
-  CLI::Option* chat_template =
-      command->add_option("--chat-template", options->chat_template,
-                          "chatml, llama3, mistral, zephyr or plain; default: what the file says");
+  CLI::Option* chat_template = add_chat_template_option(*command, options->chat_template);
+  add_chat_kwargs_option(*command, options->chat_kwargs);
   command->add_flag("--raw", options->raw, "Take the prompt as it is, without a chat template")
       ->excludes(chat_template);
   command->add_flag("--ignore-eos", options->generation.ignore_eos, "Go on where the model would end");

@@ -7,10 +7,12 @@
 #include <string>
 #include <vector>
 
+#include "apps/cairn/chat_options.h"
 #include "apps/cairn/commands.h"
 #include "apps/cairn/input.h"
 #include "apps/cairn/options.h"
 #include "cairn/gguf/gguf.h"
+#include "cairn/text/chat_template.h"
 #include "cairn/text/tokenizer.h"
 
 namespace cairn::cli {
@@ -27,6 +29,10 @@ struct TokenizeOptions {
   bool lines = false;
   bool no_bos = false;
   bool special = false;
+  bool chat = false;
+  std::string system;
+  std::string chat_template;  // empty: from the file
+  std::string chat_kwargs;    // JSON
 };
 
 std::string_view bytes_of(const Tokenizer& tokenizer, TokenId id) {
@@ -45,16 +51,45 @@ nlohmann::ordered_json tokens_json(const Tokenizer& tokenizer, const std::vector
   return {{"count", ids.size()}, {"ids", ids}, {"tokens", tokens}};
 }
 
+std::string quoted_text(std::string_view text) {
+  return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
 // One id per line with the bytes it stands for.
 void print_table(const Tokenizer& tokenizer, const std::vector<TokenId>& ids) {
   for (const TokenId id : ids) {
-    const nlohmann::json quoted(bytes_of(tokenizer, id));
-    std::cout << id << '\t' << quoted.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
+    std::cout << id << '\t' << quoted_text(bytes_of(tokenizer, id)) << '\n';
   }
 }
 
 void print_ids(const std::vector<TokenId>& ids) {
   std::cout << nlohmann::json(ids).dump() << '\n';
+}
+
+// The text as a user's message, in the form that the chat template gives it: first the whole, then its tokens.
+Status tokenize_chat(const TokenizeOptions& options, const Tokenizer& tokenizer, std::string text) {
+  CAIRN_TRY(const ChatTemplate chat, choose_chat_template(options.chat_template, options.model));
+  CAIRN_TRY(jinja::Dict kwargs, read_chat_kwargs(options.chat_kwargs));
+  const ChatRenderOptions render{.kwargs = std::move(kwargs), .now = local_time()};
+  std::vector<ChatMessage> messages;
+  if (!options.system.empty()) messages.push_back({ChatRole::kSystem, options.system});
+  messages.push_back({ChatRole::kUser, std::move(text)});
+  CAIRN_TRY(const std::vector<TokenId> ids, chat.encode(tokenizer, messages, render));
+  CAIRN_TRY(const RenderedChat rendered, chat.render(tokenizer, messages, render));
+  if (options.json) {
+    nlohmann::ordered_json json = {{"text", rendered.text}};
+    json.update(tokens_json(tokenizer, ids));
+    print_object(json);
+    return {};
+  }
+  if (options.ids_only) {
+    print_ids(ids);
+    return {};
+  }
+  if (doubles_bos(tokenizer, rendered)) std::cerr << "cairn: " << kDoubledBos << '\n';
+  std::cout << "text\t" << quoted_text(rendered.text) << '\n';
+  print_table(tokenizer, ids);
+  return {};
 }
 
 Status run_tokenize(const TokenizeOptions& options) {
@@ -85,6 +120,7 @@ Status run_tokenize(const TokenizeOptions& options) {
   if (!options.has_prompt) {
     CAIRN_TRY(text, read_text(options.file));
   }
+  if (options.chat) return tokenize_chat(options, *tokenizer, std::move(text));
   const std::vector<TokenId> ids = tokenizer->encode(text, encode);
   if (options.json) {
     print_object(tokens_json(*tokenizer, ids));
@@ -114,6 +150,12 @@ void add_tokenize_command(CLI::App& app, Status& outcome) {
   command->add_flag("--json", options->json, "Print one JSON object")->excludes(lines);
   command->add_flag("--no-bos", options->no_bos, "Do not put the begin token in front");
   command->add_flag("--special", options->special, "Read and write control tokens by their text, such as <|im_end|>");
+  CLI::Option* chat = command->add_flag("--chat", options->chat,
+                                        "The text is a user's message: show what the chat template makes of it");
+  chat->excludes(decode)->excludes(lines);
+  command->add_option("--system", options->system, "With --chat: instructions that stand before it")->needs(chat);
+  add_chat_template_option(*command, options->chat_template)->needs(chat);
+  add_chat_kwargs_option(*command, options->chat_kwargs)->needs(chat);
   prompt->excludes(file)->excludes(decode)->excludes(lines);
   file->excludes(decode)->excludes(lines);
   decode->excludes(lines);

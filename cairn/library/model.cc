@@ -18,11 +18,10 @@ namespace {
 #define CAIRN_TEXT_OF(x) #x
 #define CAIRN_TEXT(x) CAIRN_TEXT_OF(x)
 
-// A template of an unknown family is no error until a chat is asked for.
-Result<ChatFamily> chat_family_of(const std::string& path) {
+// A template that cannot be used is no error until a chat is asked for.
+Result<ChatTemplate> chat_template_of(const std::string& path) {
   CAIRN_TRY(const GgufFile file, GgufFile::open(path));
-  CAIRN_TRY(const std::string text, file.get_or<std::string>("tokenizer.chat_template", ""));
-  return detect_chat_family(text);
+  return ChatTemplate::of_model(file);
 }
 
 }  // namespace
@@ -82,7 +81,7 @@ Result<Model> Model::load(const std::string& path, const ModelOptions& options) 
                                              .tenant = options.tenant,
                                              .store = options.store ? options.store->store_ : nullptr,
                                              .on_load = options.on_load}));
-  return Model(std::make_shared<State>(State{.engine = std::move(engine), .family = chat_family_of(path)}));
+  return Model(std::make_shared<State>(State{.engine = std::move(engine), .chat_template = chat_template_of(path)}));
 }
 
 ModelFacts Model::facts() const {
@@ -106,8 +105,8 @@ std::string Model::decode(std::span<const TokenId> tokens) const {
 }
 
 Result<std::vector<TokenId>> Model::encode_chat(std::span<const ChatMessage> messages) const {
-  CAIRN_TRY(const ChatFamily family, state_->family);
-  return cairn::encode_chat(state_->engine->tokenizer(), render_chat(family, messages, /*add_generation_prompt=*/true));
+  CAIRN_TRY(const ChatTemplate chat, state_->chat_template);
+  return chat.encode(state_->engine->tokenizer(), messages, {.now = local_time()});
 }
 
 Session Model::open(std::span<const TokenId> prompt) const {

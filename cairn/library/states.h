@@ -8,13 +8,13 @@
 
 #include "cairn/engine/engine.h"
 #include "cairn/model.h"
-#include "cairn/text/chat.h"
+#include "cairn/text/chat_template.h"
 
 namespace cairn {
 
 struct Model::State {
   std::unique_ptr<Engine> engine;
-  Result<ChatFamily> family;
+  Result<ChatTemplate> chat_template;
 };
 
 struct Session::State {

@@ -16,7 +16,7 @@ struct ApiServer {
   FakeBackend backend;
   api::Options options{.model = {.tokenizer = &backend.tokenizer(),
                                  .context = backend.context(),
-                                 .family = ChatFamily::kPlain,
+                                 .chat_template = ChatFamily::kPlain,
                                  .name = "tiny"}};
   http::ServerOptions http{.port = 0, .threads = 8};
   std::ostringstream logged;  // read it after stop()

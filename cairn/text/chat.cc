@@ -113,27 +113,15 @@ std::string_view chat_family_name(ChatFamily family) {
   return std::ranges::find(kFamilies, family, &FamilyName::family)->name;
 }
 
+std::string_view chat_family_names() {
+  return kFamilyList;
+}
+
 Result<ChatFamily> parse_chat_family(std::string_view name) {
   const auto found = std::ranges::find(kFamilies, name, &FamilyName::name);
   if (found != kFamilies.end()) return found->family;
   return fail(ErrorCode::kInvalidArgument,
               "unknown chat template \"" + printable_start(name, 40) + "\": choose " + std::string(kFamilyList));
-}
-
-Result<ChatFamily> detect_chat_family(std::optional<std::string_view> chat_template) {
-  if (!chat_template || chat_template->empty()) return ChatFamily::kPlain;
-  const auto has = [&](std::string_view mark) { return chat_template->find(mark) != std::string_view::npos; };
-  if (has("<|im_start|>") && has("<|im_end|>")) return ChatFamily::kChatML;
-  if (has("<|start_header_id|>") && has("<|end_header_id|>")) return ChatFamily::kLlama3;
-  // Llama 2 uses the same brackets but wraps the system text in marks of its own.
-  if (has("[INST]") && has("[/INST]") && !has("<<SYS>>") && !has("[SYSTEM_PROMPT]")) return ChatFamily::kMistral;
-  const bool ends_by_eos = has("eos_token") || has("</s>") || has("<|endoftext|>");
-  if (has("<|user|>") && has("<|assistant|>") && ends_by_eos && !has("<|end|>") && !has("[gMASK]")) {
-    return ChatFamily::kZephyr;
-  }
-  return fail(ErrorCode::kUnsupported, "the model's chat template is of no known family (it begins \"" +
-                                           printable_start(*chat_template, 60) +
-                                           "\"): select one with --chat-template " + std::string(kFamilyList));
 }
 
 Result<ChatRole> parse_chat_role(std::string_view name) {
@@ -169,44 +157,6 @@ std::vector<TokenId> encode_chat(const Tokenizer& tokenizer, std::span<const Cha
     ids.insert(ids.end(), part.begin(), part.end());
   }
   return ids;
-}
-
-Conversation::Conversation(const Tokenizer& tokenizer, ChatFamily family, std::string system)
-    : tokenizer_(tokenizer), family_(family), system_(std::move(system)) {
-  clear();
-}
-
-void Conversation::clear() {
-  tokens_.clear();
-  messages_.clear();
-  if (!system_.empty()) messages_.push_back({ChatRole::kSystem, system_});
-}
-
-void Conversation::ask(std::string text) {
-  before_ask_ = tokens_.size();
-  // Segments are encoded one by one, so the ids of the turns so far are a prefix of the ids of all. That prefix gives
-  // way to the ids that were really used; what comes after it is new.
-  std::size_t known_segments = 0;
-  if (!messages_.empty() && messages_.back().role == ChatRole::kAssistant) {
-    const std::span<const ChatMessage> asked(messages_.data(), messages_.size() - 1);
-    known_segments = render_chat(family_, asked, true).size() + 1;  // and the answer's content
-  }
-  messages_.push_back({ChatRole::kUser, std::move(text)});
-  const std::vector<ChatSegment> segments = render_chat(family_, messages_, true);
-  const std::vector<TokenId> all = encode_chat(tokenizer_, segments);
-  const std::size_t known =
-      known_segments == 0 ? 0 : encode_chat(tokenizer_, std::span(segments).first(known_segments)).size();
-  tokens_.insert(tokens_.end(), all.begin() + static_cast<std::ptrdiff_t>(known), all.end());
-}
-
-void Conversation::answer(std::string text, std::span<const TokenId> ids) {
-  tokens_.insert(tokens_.end(), ids.begin(), ids.end());
-  messages_.push_back({ChatRole::kAssistant, std::move(text)});
-}
-
-void Conversation::retract() {
-  tokens_.resize(before_ask_);
-  messages_.pop_back();
 }
 
 }  // namespace cairn

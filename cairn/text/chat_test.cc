@@ -30,7 +30,7 @@ std::string written(const std::vector<ChatSegment>& segments) {
   return text;
 }
 
-TEST(ChatTemplate, WritesEachFamily) {
+TEST(ChatFamily, WritesEachFamily) {
   EXPECT_EQ(written(render_chat(ChatFamily::kChatML, kTalk, true)),
             "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello"
             "<|im_end|>\n<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\n");
@@ -47,14 +47,14 @@ TEST(ChatTemplate, WritesEachFamily) {
   EXPECT_EQ(written(render_chat(ChatFamily::kPlain, kTalk, true)), "Be brief.\nHiHello\nBye");
 }
 
-TEST(ChatTemplate, PlainSingleMessageIsTheTextItself) {
+TEST(ChatFamily, PlainSingleMessageIsTheTextItself) {
   const std::vector<ChatMessage> one = {{ChatRole::kUser, "Q: x?\nA:"}};
   const auto segments = render_chat(ChatFamily::kPlain, one, true);
   const auto tokenizer = testing::must_make(testing::spm_data());
   EXPECT_EQ(encode_chat(*tokenizer, segments), tokenizer->encode("Q: x?\nA:"));
 }
 
-TEST(ChatTemplate, MarkupBecomesSpecialTokensWhereTheVocabularyHasThem) {
+TEST(ChatFamily, MarkupBecomesSpecialTokensWhereTheVocabularyHasThem) {
   const auto bpe = testing::must_make(testing::bpe_data());
   const std::vector<ChatMessage> hi = {{ChatRole::kUser, "aa"}};
   const auto ids = encode_chat(*bpe, render_chat(ChatFamily::kLlama3, hi, false));
@@ -72,7 +72,7 @@ TEST(ChatTemplate, MarkupBecomesSpecialTokensWhereTheVocabularyHasThem) {
   EXPECT_EQ(encode_chat(*spm, render_chat(ChatFamily::kMistral, talk, true)), expected);
 }
 
-TEST(ChatTemplate, MistralMarksAsPlainTextKeepTheirSpaces) {
+TEST(ChatFamily, MistralMarksAsPlainTextKeepTheirSpaces) {
   TokenizerData data = testing::spm_data();
   for (const char* mark : {"[INST]", "[/INST]"}) {
     data.types[std::ranges::find(data.tokens, mark) - data.tokens.begin()] = static_cast<int>(TokenType::kUnused);
@@ -100,7 +100,7 @@ bool is_prefix(const std::vector<T>& prefix, const std::vector<T>& whole) {
   return prefix.size() <= whole.size() && std::equal(prefix.begin(), prefix.end(), whole.begin());
 }
 
-TEST(ChatTemplate, HistoryIsAPrefixOfWhatFollows) {
+TEST(ChatFamily, HistoryIsAPrefixOfWhatFollows) {
   for (const auto& tokenizer : testing::all_tokenizers()) {
     for (const ChatFamily family : kAll) {
       EXPECT_TRUE(rc::check([&] {
@@ -117,7 +117,7 @@ TEST(ChatTemplate, HistoryIsAPrefixOfWhatFollows) {
   }
 }
 
-TEST(ChatTemplate, ContentCannotInjectMarks) {
+TEST(ChatFamily, ContentCannotInjectMarks) {
   for (const auto& tokenizer : testing::all_tokenizers()) {
     for (const ChatFamily family : kAll) {
       EXPECT_TRUE(rc::check([&] {
@@ -137,97 +137,13 @@ TEST(ChatTemplate, ContentCannotInjectMarks) {
   }
 }
 
-TEST(ChatTemplate, FamiliesAreRecognisedByTheirMarks) {
-  EXPECT_EQ(detect_chat_family(std::nullopt), ChatFamily::kPlain);
-  EXPECT_EQ(detect_chat_family(""), ChatFamily::kPlain);
-  EXPECT_EQ(detect_chat_family("{% for m in messages %}{{'<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>'}}"),
-            ChatFamily::kChatML);
-  EXPECT_EQ(detect_chat_family("{{ '<|start_header_id|>' + role + '<|end_header_id|>\n\n'+ c | trim + '<|eot_id|>' }}"),
-            ChatFamily::kLlama3);
-  EXPECT_EQ(detect_chat_family("{{ bos_token }}{{ '[INST] ' + content + ' [/INST]' }}{{ content + eos_token }}"),
-            ChatFamily::kMistral);
-  EXPECT_EQ(detect_chat_family("{{ '<|user|>\n' + content + eos_token }}{{ '<|assistant|>' }}"), ChatFamily::kZephyr);
-  for (const char* other : {"[INST] <<SYS>>\n{{ system }}<</SYS>> [/INST]", "<|user|>{{ c }}<|end|><|assistant|></s>",
-                            "<start_of_turn>user\n{{ content }}<end_of_turn>"}) {
-    EXPECT_FALSE(detect_chat_family(other)) << other;
-  }
-}
-
-TEST(ChatTemplate, AnUnknownTemplateIsQuotedWithTheFlag) {
-  const auto unknown = detect_chat_family("<start_of_turn>\n" + std::string(100, 'x'));
-  ASSERT_FALSE(unknown);
-  EXPECT_EQ(unknown.error().code, ErrorCode::kUnsupported);
-  EXPECT_EQ(unknown.error().message, "the model's chat template is of no known family (it begins \"<start_of_turn> " +
-                                         std::string(44, 'x') +
-                                         "...\"): select one with --chat-template chatml|llama3|mistral|zephyr|plain");
-}
-
-TEST(ChatTemplate, NamesGoBothWays) {
+TEST(ChatFamily, NamesGoBothWays) {
   for (const ChatFamily family : kAll) EXPECT_EQ(parse_chat_family(chat_family_name(family)), family);
   EXPECT_EQ(parse_chat_family("vicuna").error().message,
             "unknown chat template \"vicuna\": choose chatml|llama3|mistral|zephyr|plain");
   EXPECT_EQ(parse_chat_role("developer"), ChatRole::kSystem);
   EXPECT_EQ(parse_chat_role("assistant"), ChatRole::kAssistant);
   EXPECT_EQ(parse_chat_role("user<|im_end|>").error().code, ErrorCode::kInvalidArgument);
-}
-
-// The ids of kTalk's answer as the template's text would give them, after those of the turns before it.
-std::vector<TokenId> encoded_answer(const Tokenizer& tokenizer, ChatFamily family) {
-  const std::span<const ChatMessage> talk(kTalk);
-  const std::size_t opened = render_chat(family, talk.first(2), true).size();
-  const std::vector<ChatSegment> segments = render_chat(family, talk, true);
-  const std::vector<TokenId> before = encode_chat(tokenizer, std::span(segments).first(opened));
-  const std::vector<TokenId> all = encode_chat(tokenizer, std::span(segments).first(opened + 1));
-  return {all.begin() + static_cast<std::ptrdiff_t>(before.size()), all.end()};
-}
-
-TEST(Conversation, GivesTheTokensOfTheWholeChat) {
-  for (const auto& tokenizer : testing::all_tokenizers()) {
-    for (const ChatFamily family : kAll) {
-      Conversation conversation(*tokenizer, family, kTalk[0].content);
-      conversation.ask(kTalk[1].content);
-      EXPECT_EQ(conversation.tokens(), encode_chat(*tokenizer, render_chat(family, std::span(kTalk).first(2), true)));
-      conversation.answer(kTalk[2].content, encoded_answer(*tokenizer, family));
-      conversation.ask(kTalk[3].content);
-      EXPECT_EQ(conversation.tokens(), encode_chat(*tokenizer, render_chat(family, kTalk, true)));
-    }
-  }
-}
-
-TEST(Conversation, KeepsTheIdsThatWereDrawn) {
-  const auto tokenizer = testing::must_make(testing::bpe_data());
-  const std::vector<TokenId> drawn = {'H', 'e', 'l', 'l', 'o'};  // which encoding the text again would merge
-  ASSERT_NE(encoded_answer(*tokenizer, ChatFamily::kChatML), drawn);
-  Conversation conversation(*tokenizer, ChatFamily::kChatML, kTalk[0].content);
-  conversation.ask(kTalk[1].content);
-  std::vector<TokenId> expected = conversation.tokens();
-  const std::size_t asked = expected.size();
-  conversation.answer(kTalk[2].content, drawn);
-  conversation.ask(kTalk[3].content);
-  const std::vector<TokenId> whole = encode_chat(*tokenizer, render_chat(ChatFamily::kChatML, kTalk, true));
-  expected.insert(expected.end(), drawn.begin(), drawn.end());
-  const std::size_t known = asked + encoded_answer(*tokenizer, ChatFamily::kChatML).size();
-  expected.insert(expected.end(), whole.begin() + static_cast<std::ptrdiff_t>(known), whole.end());
-  EXPECT_EQ(conversation.tokens(), expected);
-}
-
-TEST(Conversation, TakesBackAQuestionAndForgets) {
-  const auto tokenizer = testing::must_make(testing::bpe_data());
-  Conversation conversation(*tokenizer, ChatFamily::kChatML, kTalk[0].content);
-  conversation.ask(kTalk[1].content);
-  const std::vector<TokenId> first = conversation.tokens();
-  conversation.answer(kTalk[2].content, encoded_answer(*tokenizer, ChatFamily::kChatML));
-  const std::vector<TokenId> answered = conversation.tokens();
-  conversation.ask(kTalk[3].content);
-  const std::vector<TokenId> second = conversation.tokens();
-  conversation.retract();
-  EXPECT_EQ(conversation.tokens(), answered);
-  conversation.ask(kTalk[3].content);
-  EXPECT_EQ(conversation.tokens(), second);
-  conversation.clear();
-  EXPECT_TRUE(conversation.tokens().empty());
-  conversation.ask(kTalk[1].content);
-  EXPECT_EQ(conversation.tokens(), first);  // the system's turn stays
 }
 
 }  // namespace

@@ -24,26 +24,37 @@ struct Occurrence {
   std::size_t begin = 0;
 };
 
-std::vector<Occurrence> find_all(const Vocabulary& vocabulary, std::string_view text, bool parse_control) {
+// Whether control tokens may lie there.
+bool may_be_control(const EncodeOptions& options, std::size_t begin, std::size_t end) {
+  if (!options.special_within) return options.parse_special;
+  const auto after = std::ranges::upper_bound(*options.special_within, begin, {}, &TextRange::begin);
+  return options.parse_special && after != options.special_within->begin() && std::prev(after)->end >= end;
+}
+
+std::vector<Occurrence> find_all(const Vocabulary& vocabulary, std::string_view text, const EncodeOptions& options) {
   const auto& specials = vocabulary.specials();
   std::array<std::vector<std::size_t>, 256> by_first_byte;
   for (std::size_t i = 0; i < specials.size(); ++i) {
-    if (!parse_control && vocabulary.type(specials[i]) != TokenType::kUserDefined) continue;
+    if (!options.parse_special && vocabulary.type(specials[i]) != TokenType::kUserDefined) continue;
     by_first_byte[static_cast<unsigned char>(vocabulary.text(specials[i])[0])].push_back(i);
   }
   std::vector<Occurrence> found;
   for (std::size_t begin = 0; begin < text.size(); ++begin) {
     for (const std::size_t i : by_first_byte[static_cast<unsigned char>(text[begin])]) {
-      if (text.substr(begin).starts_with(vocabulary.text(specials[i]))) found.push_back({i, begin});
+      const std::string_view token = vocabulary.text(specials[i]);
+      if (!text.substr(begin).starts_with(token)) continue;
+      const bool anywhere = vocabulary.type(specials[i]) == TokenType::kUserDefined;
+      if (anywhere || may_be_control(options, begin, begin + token.size())) found.push_back({i, begin});
     }
   }
   return found;
 }
 
-// Cuts `text` into fragments that cover it. Longer tokens are found first wherever they stand, then the leftmost; with
-// `parse_control` off only user-defined tokens count. An empty text has no fragments.
-std::vector<TextFragment> split_at_specials(const Vocabulary& vocabulary, std::string_view text, bool parse_control) {
-  std::vector<Occurrence> found = find_all(vocabulary, text, parse_control);
+// Cuts `text` into fragments that cover it. Longer tokens are found first wherever they stand, then the leftmost; where
+// the options allow no control tokens, only user-defined ones count. An empty text has no fragments.
+std::vector<TextFragment> split_at_specials(const Vocabulary& vocabulary, std::string_view text,
+                                            const EncodeOptions& options) {
+  std::vector<Occurrence> found = find_all(vocabulary, text, options);
   std::ranges::sort(found, {}, [](const Occurrence& o) { return std::tuple(o.priority, o.begin); });
 
   std::map<std::size_t, TokenId> taken;  // begin of a token -> token, never overlapping
@@ -96,7 +107,7 @@ std::vector<TokenId> Tokenizer::encode(std::string_view text, const EncodeOption
   const bool with_bos = options.add_bos && vocabulary_.adds_bos();
   if (with_bos) ids.push_back(*vocabulary_.bos());
   bool prefix_next = with_bos || !options.continues_text;
-  for (const TextFragment& fragment : split_at_specials(vocabulary_, text, options.parse_special)) {
+  for (const TextFragment& fragment : split_at_specials(vocabulary_, text, options)) {
     if (fragment.token) {
       ids.push_back(*fragment.token);
       prefix_next = true;

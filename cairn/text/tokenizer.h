@@ -12,6 +12,7 @@
 #include "cairn/base/hash.h"
 #include "cairn/base/result.h"
 #include "cairn/base/utf8.h"
+#include "cairn/text/text_range.h"
 #include "cairn/text/vocabulary.h"
 
 namespace cairn {
@@ -20,6 +21,8 @@ struct EncodeOptions {
   bool add_bos = true;          // put the begin (and end) token around the text, if the model wants one
   bool parse_special = false;   // read the texts of control tokens as these tokens; leave it off for text of strangers
   bool continues_text = false;  // the text goes on after other raw text: no space prefix in front of it
+  // With parse_special: control tokens are read only where they lie within one of these; sorted, not touching.
+  std::optional<std::span<const TextRange>> special_within{};
 };
 
 struct DecodeOptions {

@@ -57,8 +57,9 @@ class Model {
   // Any bytes go in and none is lost: decode(encode(x, {.add_bos = false})) is x.
   std::vector<TokenId> encode(std::string_view text, const EncodeTextOptions& options = {}) const;
   std::string decode(std::span<const TokenId> tokens) const;
-  // A conversation as the model was trained on it, with the assistant's turn open. No message can become a mark of the
-  // template. kUnsupported for a template of an unknown family.
+  // A conversation as the file's own chat template writes it, with the assistant's turn open. No message can become a
+  // mark of the template. Errors: kUnsupported for a template that cannot be used, kInvalidArgument when it refuses the
+  // messages.
   Result<std::vector<TokenId>> encode_chat(std::span<const ChatMessage> messages) const;
 
   // A session that holds the longest prefix of the prompt that is known, in memory or in the store, but never all of

@@ -12,6 +12,7 @@
 #include <iostream>
 #include <memory>
 
+#include "apps/cairn/chat_options.h"
 #include "apps/cairn/commands.h"
 #include "apps/cairn/model_options.h"
 #include "apps/cairn/serve/serve_options.h"
@@ -159,11 +160,12 @@ Status serve(ServeOptions& options) {
   give_back_large_buffers();
   CAIRN_TRY_VOID(check_serve_options(options));
   CAIRN_TRY(const std::optional<api::Keys> keys, read_keys(options));
-  CAIRN_TRY(const ChatFamily family, served_chat_family(options));
+  CAIRN_TRY(ChatTemplate chat, choose_chat_template(options.chat_template, options.model.model));
   CAIRN_TRY(http::Listener listener, http::Listener::open(options.http.host, options.http.port));
-  api::Model model{.family = family, .name = options.served_name, .sampler = options.sampler};
+  api::Model model{.chat_template = std::move(chat), .name = options.served_name, .sampler = options.sampler};
   CAIRN_TRY(const std::unique_ptr<ServeLoop> loop, start_loop(options, keys, model));
   api::AccessLog log(options.log_json ? api::AccessLog::Form::kJson : api::AccessLog::Form::kLogfmt);
+  if (writes_bos_twice(*model.tokenizer, model.chat_template)) log.event(std::string(kDoubledBos));
   std::vector<std::string> hosts = options.hosts;
   hosts.push_back(options.http.host);
   api::Options api_options{

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <filesystem>
 
+#include "apps/cairn/chat_options.h"
 #include "apps/cairn/model_options.h"
 #include "apps/cairn/options.h"
 #include "apps/cairn/usage.h"
@@ -79,10 +80,7 @@ void add_generation_options(CLI::App& command, ServeOptions& options) {
   const char* group = "Generation";
   command.add_option("--served-name", options.served_name, "What clients call the model; default: the file's name")
       ->group(group);
-  command
-      .add_option("--chat-template", options.chat_template,
-                  "chatml, llama3, mistral, zephyr or plain; default: what the file says")
-      ->group(group);
+  add_chat_template_option(command, options.chat_template)->group(group);
   command.add_option("--parallel", options.loop.max_running, "Requests that are computed at a time")
       ->check(whole_number(1, 1024))
       ->capture_default_str()
@@ -181,14 +179,6 @@ Result<std::optional<api::Keys>> read_keys(const ServeOptions& options) {
   if (options.keys_file.empty()) return std::nullopt;
   CAIRN_TRY(api::Keys keys, api::Keys::read(options.keys_file));
   return keys;
-}
-
-Result<ChatFamily> served_chat_family(const ServeOptions& options) {
-  if (!options.chat_template.empty()) return parse_chat_family(options.chat_template);
-  CAIRN_TRY(const GgufFile file, GgufFile::open(options.model.model));
-  CAIRN_TRY(const std::string text, file.get_or<std::string>("tokenizer.chat_template", ""));
-  if (text.empty()) return ChatFamily::kPlain;
-  return detect_chat_family(text);
 }
 
 }  // namespace cairn::cli

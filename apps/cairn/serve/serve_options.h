@@ -51,7 +51,4 @@ Status apply_config_file(CLI::App& command, const std::string& path);
 Status check_serve_options(ServeOptions& options);
 // Errors: those of api::Keys::read.
 Result<std::optional<api::Keys>> read_keys(const ServeOptions& options);
-// Errors: those of detect_chat_family and of opening the model file.
-Result<ChatFamily> served_chat_family(const ServeOptions& options);
-
 }  // namespace cairn::cli

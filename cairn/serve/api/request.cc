@@ -53,6 +53,43 @@ ApiResult<ChatMessage> read_message(const Json& value, const std::string& where)
   return ChatMessage{*known, std::move(text)};
 }
 
+// Names for the chat template, in the order in which the client wrote them: it may show.
+ApiResult<jinja::Dict> read_template_kwargs(const Fields& fields, std::string_view body) {
+  constexpr const char* kField = "chat_template_kwargs";
+  const Json* value = fields.find(kField);
+  if (value == nullptr) return jinja::Dict();
+  if (!value->is_object()) return bad_field(kField, "must be an object");
+  const OrderedJson ordered = OrderedJson::parse(body, nullptr, /*allow_exceptions=*/false);
+  auto kwargs = parse_chat_kwargs(json_text(ordered[kField]));
+  if (!kwargs) return bad_field(kField, kwargs.error().message);
+  return *std::move(kwargs);
+}
+
+ApiResult<std::vector<TokenId>> encode_messages(const Model& model, std::span<const ChatMessage> chat,
+                                                const ChatRenderOptions& options) {
+  auto ids = model.chat_template.encode(*model.tokenizer, chat, options);
+  if (!ids) return refuse({.message = ids.error().message, .param = "messages", .code = "invalid_value"});
+  return *std::move(ids);
+}
+
+// What stays at the front of the prompt when the chat goes on: a template may write a last turn otherwise than one in
+// the middle. Found by asking for both.
+ApiResult<std::vector<TokenId>> encode_beginning(const Model& model, std::vector<ChatMessage> chat,
+                                                 ChatRenderOptions options) {
+  CAIRN_TRY(std::vector<TokenId> ids, encode_messages(model, chat, options));
+  if (!model.chat_template.is_jinja()) return ids;
+  options.add_generation_prompt = true;
+  for (const ChatRole role : {ChatRole::kUser, ChatRole::kAssistant}) {
+    chat.push_back({role, "x"});
+    const auto longer = model.chat_template.encode(*model.tokenizer, chat, options);
+    chat.pop_back();
+    if (!longer) continue;
+    ids.erase(std::ranges::mismatch(ids, *longer).in1, ids.end());
+    break;
+  }
+  return ids;
+}
+
 constexpr std::size_t kDefaultMaxTokens = 16;  // as OpenAI's
 
 // A text, several, the ids of one, or the ids of several.
@@ -120,7 +157,11 @@ ApiResult<CompletionRequest> parse_chat_request(std::string_view body, const Mod
     chat.push_back(std::move(message));
   }
   CAIRN_TRY_VOID(check_prompt_bytes(bytes, model));
-  request.prompts.push_back(encode_chat(*model.tokenizer, render_chat(model.family, chat, answered)));
+  CAIRN_TRY(jinja::Dict kwargs, read_template_kwargs(fields, body));
+  const ChatRenderOptions options{.add_generation_prompt = answered, .kwargs = std::move(kwargs), .now = local_time()};
+  CAIRN_TRY(std::vector<TokenId> prompt,
+            answered ? encode_messages(model, chat, options) : encode_beginning(model, std::move(chat), options));
+  request.prompts.push_back(std::move(prompt));
   return request;
 }
 

@@ -11,7 +11,7 @@
 
 #include "cairn/serve/api/json.h"
 #include "cairn/serve/backend.h"
-#include "cairn/text/chat.h"
+#include "cairn/text/chat_template.h"
 #include "cairn/text/tokenizer.h"
 
 namespace cairn::api {
@@ -30,7 +30,7 @@ inline constexpr std::size_t kMaxInPieces = std::size_t{1} << 20;
 struct Model {
   const Tokenizer* tokenizer = nullptr;
   std::size_t context = 0;  // tokens; 0: a prompt is encoded however long it is
-  ChatFamily family = ChatFamily::kPlain;
+  ChatTemplate chat_template = ChatFamily::kPlain;
   std::string name;  // as clients ask for it
   // Where a request says nothing. Those of OpenAI: draw from the model's own distribution.
   SamplerOptions sampler{.temperature = 1.0F, .top_k = 0, .top_p = 1.0F, .min_p = 0.0F};

@@ -25,7 +25,7 @@ class ApiRequestTest : public testing::Test {
     static FakeBackend backend;
     return backend;
   }
-  Model model_{.tokenizer = &backend().tokenizer(), .family = ChatFamily::kPlain, .name = "tiny"};
+  Model model_{.tokenizer = &backend().tokenizer(), .chat_template = ChatFamily::kPlain, .name = "tiny"};
 };
 
 struct Bad {
@@ -119,6 +119,9 @@ TEST_F(ApiRequestTest, WhatIsWrongInAChatIsNamed) {
       {"top_logprobs", R"({"messages":[{"role":"user","content":"a"}],"logprobs":true,"top_logprobs":21})"},
       {"logprobs", R"({"messages":[{"role":"user","content":"a"}],"logprobs":3})"},
       {"echo", R"({"messages":[{"role":"user","content":"a"}],"echo":true})"},
+      {"chat_template_kwargs", R"({"messages":[{"role":"user","content":"a"}],"chat_template_kwargs":[1]})"},
+      {"chat_template_kwargs", R"({"messages":[{"role":"user","content":"a"}],"chat_template_kwargs":"x"})"},
+      {"chat_template_kwargs", R"({"messages":[{"role":"user","content":"a"}],"chat_template_kwargs":{"messages":1}})"},
       {"continue_final_message", R"({"messages":[{"role":"user","content":"a"}],"continue_final_message":true})"},
       {"add_generation_prompt", R"({"messages":[{"role":"user","content":"a"}],"add_generation_prompt":false})"},
   };
@@ -275,6 +278,38 @@ TEST_F(ApiRequestTest, PublicPrefixesAreWhatRequestsBeginWith) {
   ASSERT_TRUE(texts);
   ASSERT_EQ(texts->size(), 2u);
   EXPECT_EQ((*texts)[0], model_.tokenizer->encode(words, {.add_bos = true, .parse_special = true}));
+}
+
+TEST_F(ApiRequestTest, TheTemplateGetsItsKeywordsAndMayRefuse) {
+  model_.chat_template = *ChatTemplate::jinja(
+      "{% if refuse %}{{ raise_exception('Not ' ~ refuse) }}{% endif %}{{ words | join(' ') }} {{ messages[0].content "
+      "}}");
+  const auto with = chat(R"(,"chat_template_kwargs":{"words":["t5","t4"]})");
+  ASSERT_TRUE(with) << with.error().message;
+  EXPECT_EQ(with->prompts[0], model_.tokenizer->encode("t5 t4 t3"));
+  EXPECT_EQ(chat(R"(,"chat_template_kwargs":null)")->prompts[0], model_.tokenizer->encode(" t3"));
+  const auto refused = chat(R"(,"chat_template_kwargs":{"refuse":"today"})");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().status, 400);
+  EXPECT_EQ(refused.error().message, "the chat template refuses the messages: Not today");
+  EXPECT_EQ(refused.error().param, "messages");
+}
+
+TEST_F(ApiRequestTest, APublicPrefixEndsWhereATemplateWouldWriteAFollowingTurnOtherwise) {
+  model_.chat_template = *ChatTemplate::jinja(
+      "{% for m in messages %}{{ m.content }}{{ ' t1' if loop.last and not add_generation_prompt else ' t2' }}{% "
+      "endfor %}");
+  std::string words = "t3";
+  for (int i = 0; i < 100; ++i) words += " t" + std::to_string(4 + i % 20);
+  const auto prefix =
+      parse_public_prefix(R"({"messages":[{"role":"system","content":")" + words + R"("}]})", "a", model_);
+  ASSERT_TRUE(prefix) << prefix.error().message;
+  const auto asked = parse_chat_request(
+      R"({"messages":[{"role":"system","content":")" + words + R"("},{"role":"user","content":"t5"}]})", model_);
+  ASSERT_TRUE(asked);
+  EXPECT_GE(prefix->front().size(), 101u);
+  ASSERT_GT(asked->prompts[0].size(), prefix->front().size());
+  EXPECT_TRUE(std::ranges::equal(prefix->front(), std::span(asked->prompts[0]).first(prefix->front().size())));
 }
 
 TEST_F(ApiRequestTest, PublicPrefixesThatCannotBeHeldAreRefusedByName) {

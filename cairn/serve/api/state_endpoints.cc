@@ -167,7 +167,7 @@ http::Reply server_state(Context& context, Call& call) {
                         {"head_dim", config.head_dim},
                         {"vocabulary", config.vocab},
                         {"context", context.backend.context()},
-                        {"chat_template", chat_family_name(context.options.model.family)}}},
+                        {"chat_template", context.options.model.chat_template.name()}}},
                       {"uptime_s", seconds_since(context.started)},
                       {"draining", context.backend.draining()},
                       {"keys", context.options.keys.has_value()},

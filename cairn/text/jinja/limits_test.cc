@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// Templates that loop for ever, nest without end or grow without bound: one clear error each.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "cairn/text/jinja/json.h"
+#include "cairn/text/jinja/template.h"
+
+namespace cairn::jinja {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::string refusal(const std::string& source, const Limits& limits = {}) {
+  std::string message = "none";
+  // On a thread with the stack of a server's: the deepest nesting must fit it.
+  std::thread([&] {
+    const auto parsed = Template::parse(source, limits);
+    if (!parsed) {
+      message = parsed.error().message;
+    } else if (const auto text = parsed->render(Dict(), {.limits = limits}); !text) {
+      message = text.error().message;
+    }
+  }).join();
+  return message;
+}
+
+std::string repeated(std::string_view text, std::size_t times) {
+  std::string all;
+  for (std::size_t i = 0; i < times; ++i) all += text;
+  return all;
+}
+
+TEST(TemplateLimits, Steps) {
+  const std::string loops =
+      "{% for a in range(99999) %}{% for b in range(99999) %}{% set c = 1 %}{% endfor %}{% endfor %}";
+  EXPECT_THAT(refusal(loops, {.max_steps = 100'000}), HasSubstr("more than 100000 steps"));
+  EXPECT_THAT(refusal("{{ range(9999) | map('string') | map('upper') | list }}", {.max_steps = 9'000}),
+              HasSubstr("steps"));
+}
+
+TEST(TemplateLimits, Bytes) {
+  const Limits limits{.max_bytes = 1 << 20, .max_output_bytes = 1000};
+  EXPECT_THAT(refusal("{{ 'x' * 1000000000 }}", limits), HasSubstr("more than 1048576 bytes"));
+  EXPECT_THAT(refusal("{{ [1] * 9223372036854775807 }}", limits), HasSubstr("bytes"));
+  EXPECT_THAT(
+      refusal("{% set n = namespace(x='xxxxxxxxxx') %}{% for i in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
+              limits),
+      HasSubstr("bytes"));
+  EXPECT_THAT(refusal("{{ 'aaaaaaaaaa' | replace('a', 'b' * 100000) }}", limits), HasSubstr("bytes"));
+  EXPECT_THAT(refusal("{{ 'a'.ljust(1000000000) }}", limits), HasSubstr("bytes"));
+  EXPECT_THAT(refusal("{% for i in range(1001) %}x{% endfor %}", limits),
+              HasSubstr("its output has more than 1000 bytes"));
+  EXPECT_THAT(refusal(std::string(101, 'x'), {.max_template_bytes = 100}), HasSubstr("more than 100 bytes"));
+}
+
+TEST(TemplateLimits, Depth) {
+  EXPECT_THAT(refusal("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"), HasSubstr("nests deeper than 400"));
+  EXPECT_THAT(refusal("{{ " + repeated("(", 5000) + "1" + repeated(")", 5000) + " }}"),
+              HasSubstr("nests deeper than 200"));
+  EXPECT_THAT(refusal("{{ " + repeated("[", 5000) + repeated("]", 5000) + " }}"), HasSubstr("nests deeper than 200"));
+  EXPECT_THAT(refusal("{{ " + repeated("-", 5000) + "1 }}"), HasSubstr("nests deeper than 200"));
+  EXPECT_THAT(refusal("{{ " + repeated("not ", 5000) + "1 }}"), HasSubstr("nests deeper than 200"));
+  EXPECT_THAT(refusal("{{ 1" + repeated(" + 1", 5000) + " }}"), HasSubstr("nests deeper than 200"));
+  EXPECT_THAT(refusal("{{ x" + repeated(".x", 5000) + " }}"), HasSubstr("nests deeper than 200"));
+  EXPECT_THAT(refusal(repeated("{% if 1 %}", 5000) + repeated("{% endif %}", 5000)),
+              HasSubstr("nests deeper than 200"));
+  EXPECT_THAT(refusal("{{ 1" + repeated(" if 1 else 1", 5000) + " }}"), HasSubstr("nests deeper than 200"));
+}
+
+TEST(TemplateLimits, ListsWithinLists) {
+  EXPECT_THAT(
+      refusal("{% set n = namespace(x=[]) %}{% for i in range(999) %}{% set n.x = [n.x] %}{% endfor %}{{ n.x }}"),
+      HasSubstr("a list or dict nests deeper than 100"));
+  EXPECT_THAT(refusal("{% set n = namespace() %}{% set n.x = [n] %}{{ n }}"), HasSubstr("nests deeper than 400"));
+  EXPECT_FALSE(read_json(repeated("[", 5000)));
+}
+
+TEST(TemplateLimits, WhatOutlivesItsBlockIsNotReached) {
+  EXPECT_EQ(refusal("{% set n = namespace() %}{% for i in [1, 2] %}{% set n.l = loop %}{% endfor %}{{ n.l.index }}"
+                    "{{ n.l.previtem }}{{ n.l.nextitem }}"),
+            "none");
+  EXPECT_THAT(
+      refusal("{% set n = namespace() %}{% for i in [1] recursive %}{% set n.l = loop %}{% endfor %}{{ n.l([1]) }}"),
+      HasSubstr("not marked as recursive"));
+  EXPECT_THAT(refusal("{% set n = namespace() %}{% for i in [1] %}{% macro m() %}{{ i }}{% endmacro %}{% set n.m = m %}"
+                      "{% endfor %}{{ n.m() }}"),
+              HasSubstr("after its block has ended"));
+}
+
+}  // namespace
+}  // namespace cairn::jinja

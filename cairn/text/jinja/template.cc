@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/text/jinja/template.h"
+
+#include <utility>
+
+#include "cairn/text/jinja/interpreter.h"
+#include "cairn/text/jinja/lexer.h"
+#include "cairn/text/jinja/parser.h"
+
+namespace cairn::jinja {
+
+Result<Template> Template::parse(std::string_view source, const Limits& limits) {
+  if (source.size() > limits.max_template_bytes) {
+    return refused("it has more than " + std::to_string(limits.max_template_bytes) + " bytes");
+  }
+  CAIRN_TRY(Body body, jinja::parse(source));
+  return Template(std::move(body));
+}
+
+Result<Text> Template::render(const Dict& context, const RenderOptions& options) const {
+  Runtime runtime{.budget = Budget(options.limits), .now = options.now};
+  Interpreter interpreter(runtime, context);
+  Result<Text> text = interpreter.run(body_);
+  if (text || runtime.raised) return text;
+  return wrong_at(interpreter.line(), text.error().message);
+}
+
+}  // namespace cairn::jinja

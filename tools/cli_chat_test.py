@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Chat templates on the command line: CAIRN_BINARY with the demo model, which has none of its own. CAIRN_REAL_MODELS, a
+folder with SmolLM2-135M-Instruct.Q8_0.gguf, adds a model's own template."""
+import json
+import os
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+BINARY = os.environ["CAIRN_BINARY"]
+MODEL = str(Path(__file__).parent.parent / "models" / "cairn-tiny-f16.gguf")
+SMOLLM2 = Path(os.environ.get("CAIRN_REAL_MODELS", "nowhere")) / "SmolLM2-135M-Instruct.Q8_0.gguf"
+USAGE = 2
+
+
+class ChatTemplates(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+    def template(self, text):
+        path = self.folder / "own.jinja"
+        path.write_text(text)
+        return str(path)
+
+    def run_cairn(self, *arguments, stdin=""):
+        return subprocess.run([BINARY, *arguments], capture_output=True, text=True, input=stdin, timeout=120)
+
+    def rendered(self, *arguments, model=MODEL):
+        done = self.run_cairn("tokenize", "-m", model, "--chat", *arguments)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        lines = done.stdout.splitlines()
+        self.assertTrue(lines[0].startswith("text\t"))
+        return json.loads(lines[0].partition("\t")[2]), len(lines) - 1
+
+    def assert_refused(self, status, words, *arguments):
+        done = self.run_cairn(*arguments)
+        self.assertEqual(done.returncode, status, done.stderr)
+        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+        self.assertIn(words, done.stderr)
+
+    def test_a_file_overrides(self):
+        own = self.template("{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}>")
+        self.assertEqual(self.rendered("-p", "Hi", "--system", "Be brief.", "--chat-template", own)[0],
+                         "[system] Be brief.\n[user] Hi\n>")
+
+    def test_a_family_by_name(self):
+        self.assertEqual(self.rendered("-p", "Hi", "--chat-template", "chatml")[0],
+                         "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n")
+        self.assertEqual(self.rendered("-p", "Hi")[0], "Hi")  # the demo model has no template
+
+    def test_kwargs(self):
+        own = self.template("{{ messages[0].content }}{{ ' thinks' if enable_thinking }}")
+        self.assertEqual(self.rendered("-p", "x", "--chat-template", own)[0], "x")
+        self.assertEqual(self.rendered("-p", "x", "--chat-template", own, "--chat-template-kwargs",
+                                       '{"enable_thinking": true}')[0], "x thinks")
+        for wrong in ("[]", "{", '{"messages": 1}'):
+            self.assert_refused(USAGE, "--chat-template-kwargs", "tokenize", "-m", MODEL, "--chat", "-p", "x",
+                                "--chat-template-kwargs", wrong)
+
+    def test_what_is_wrong_names_its_line(self):
+        broken = self.template("a\nb {% if %}")
+        for command in (("tokenize", "-m", MODEL, "--chat"), ("run", "-m", MODEL)):
+            self.assert_refused(USAGE, "own.jinja: line 2: ", *command, "-p", "x", "--chat-template", broken)
+        self.assert_refused(USAGE, "own.jinja: line 2: ", "serve", MODEL, "--port", "0", "--chat-template", broken)
+        endless = self.template("{% for a in range(99999) %}{% for b in range(99999) %}{% set c = 1 %}{% endfor %}{% endfor %}")
+        self.assert_refused(USAGE, "more than", "run", "-m", MODEL, "-p", "x", "--chat-template", endless)
+        self.assert_refused(USAGE, "Only questions!", "run", "-m", MODEL, "-p", "x", "--chat-template",
+                            self.template("{{ raise_exception('Only questions!') }}"))
+
+    def test_a_chat_in_which_the_template_changes_its_mind(self):
+        own = self.template("{% for m in messages %}{{ m.content if loop.last else m.content[:3] }}\n{% endfor %}")
+        done = self.run_cairn("run", "-m", MODEL, "-n", "4", "--chat-template", own, stdin="one two three\nfour five\nsix\n")
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    @unittest.skipUnless(SMOLLM2.exists(), "CAIRN_REAL_MODELS names no folder with SmolLM2")
+    def test_a_models_own_template(self):
+        text, tokens = self.rendered("-p", "Hi there", model=str(SMOLLM2))
+        self.assertTrue(text.startswith("<|im_start|>system\nYou are a helpful AI assistant named SmolLM"), text)
+        self.assertTrue(text.endswith("<|im_start|>user\nHi there<|im_end|>\n<|im_start|>assistant\n"), text)
+        self.assertEqual(tokens, 32)
+        injected = json.loads(self.run_cairn("tokenize", "-m", str(SMOLLM2), "--chat", "--ids", "-p", "<|im_end|>").stdout)
+        self.assertEqual(injected.count(2), 2)  # <|im_end|> of two turns, and none of the user's
+
+
+if __name__ == "__main__":
+    unittest.main()
