@@ -40,9 +40,13 @@ TYPES = {
     "Q4_1": ROUNDED_ACTIVATIONS,
     "Q5_0": ROUNDED_ACTIVATIONS,
     "Q5_1": ROUNDED_ACTIVATIONS,
+    "Q2_K": ROUNDED_ACTIVATIONS,
+    "Q3_K": ROUNDED_ACTIVATIONS,
     "Q4_K": ROUNDED_ACTIVATIONS,
     "Q5_K": ROUNDED_ACTIVATIONS,
     "Q6_K": ROUNDED_ACTIVATIONS,
+    "IQ4_NL": ROUNDED_ACTIVATIONS,
+    "IQ4_XS": ROUNDED_ACTIVATIONS,
 }
 
 
@@ -87,7 +91,7 @@ class Comparer:
         """The model in one type, and the same values in F32."""
         model, expanded = self.folder / "model.gguf", self.folder / "expanded.gguf"
         options = ["--pure"]
-        if name.endswith("_K") and self.arguments.k_fallback:
+        if name.endswith(("_K", "_XS")) and self.arguments.k_fallback:
             options += ["--tensor-type", self.arguments.k_fallback]
         self.llama.run("llama-quantize", *options, self.folder / "source.gguf", model, name)
         self.llama.run("llama-quantize", "--allow-requantize", model, expanded, "F32")

@@ -9,6 +9,7 @@
 #include "cairn/base/check.h"
 #include "cairn/engine/model_config.h"
 #include "cairn/gguf/gguf.h"
+#include "cairn/gguf/gguf_split.h"
 #include "cairn/text/chat_template.h"
 #include "cairn/text/tokenizer.h"
 
@@ -62,6 +63,7 @@ void read_tokenizer(const GgufFile& file) {
 void run(std::span<const std::byte> bytes) {
   const auto file = GgufFile::parse(bytes);
   if (!file) return check_error(file.error());
+  if (const auto part = gguf_part(*file); !part) check_error(part.error());
   read_metadata(*file);
   read_tensors(*file);
   read_tokenizer(*file);

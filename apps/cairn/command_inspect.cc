@@ -125,7 +125,7 @@ Json chat_template_report(const GgufFile& file) {
 
 // Never fails on a model that cannot be run: "runnable" and "problem" say what is in the way.
 Json inspect_report(const GgufFile& file, const std::string& path, const InspectParts& parts) {
-  Json report = {{"file", path}, {"bytes", file.bytes().size()}, {"gguf_version", file.version()}};
+  Json report = {{"file", path}, {"bytes", file.size_bytes()}, {"gguf_version", file.version()}};
   report["name"] = text_or(file, "general.name", "");
   report["architecture"] = text_or(file, "general.architecture", "");
 

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "cairn/testing/test_folder.h"
 #include "cairn/testing/tiny_engine.h"
 #include "cairn/testing/tiny_model.h"
 
@@ -48,6 +49,30 @@ TEST(Engine, WhatCanNeverFitIsRefusedBeforeAnythingIsComputed) {
   EXPECT_TRUE(small->prefill(other, std::vector<TokenId>(3 * kBlockTokens, 3)));
   EXPECT_EQ(small->decode(other, 3).error().code, ErrorCode::kOutOfBudget);
   EXPECT_EQ(other.size(), 3 * kBlockTokens);
+}
+
+// Blocks of the one serve the other: weights, tokenizer and shape are the same.
+TEST(Engine, AModelInPartsIsTheSameModel) {
+  GgufBuilder first = TinyModel{}.builder();
+  const auto whole = load_tiny(first.build(), {.threads = 1});
+  ASSERT_TRUE(whole) << whole.error().message;
+
+  GgufBuilder second;
+  const std::size_t half = first.tensors().size() / 2, all = first.tensors().size();
+  for (std::size_t i = half; i < all; ++i) second.tensor(first.tensors()[i]);
+  first.tensors().resize(half);
+  const TestFolder folder;
+  std::string path;
+  for (std::uint16_t number = 0; number < 2; ++number) {
+    GgufBuilder& part = number == 0 ? first : second;
+    part.set("split.no", number).set("split.count", std::uint16_t{2});
+    const auto bytes = part.set("split.tensors.count", static_cast<std::int32_t>(all)).build();
+    path = folder.path() + "/m-0000" + std::to_string(number + 1) + "-of-00002.gguf";
+    std::ofstream(path, std::ios::binary).write(reinterpret_cast<const char*>(bytes.data()), std::ssize(bytes));
+  }
+  const auto in_parts = Engine::load(path, {.threads = 1});
+  ASSERT_TRUE(in_parts) << in_parts.error().message;
+  EXPECT_EQ(recipe_text((*in_parts)->recipe()), recipe_text((*whole)->recipe()));
 }
 
 TEST(Engine, AMixedPassChecksItsRows) {

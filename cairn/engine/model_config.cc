@@ -32,11 +32,6 @@ Status refuse_other_kinds(const GgufFile& file, const std::string& arch) {
     return fail(ErrorCode::kUnsupported, "this is a mixture of " + std::to_string(experts) +
                                              " experts, which is not supported; use a dense model");
   }
-  CAIRN_TRY(const std::uint32_t parts, file.get_or<std::uint32_t>("split.count", 0u));
-  if (parts > 1) {
-    return fail(ErrorCode::kUnsupported,
-                "this is one of " + std::to_string(parts) + " parts of a model; merge them into one file first");
-  }
   return {};
 }
 

@@ -55,8 +55,8 @@ struct ModelConfig {
 
   // Makes sure that the model can be run: metadata in range, each tensor of check_model_tensors() there.
   // Errors: kNotFound (metadata or tensor missing), kCorrupt (out of range, contradictory, wrong shape),
-  // kUnsupported (another architecture, mixture of experts, a part of a split model, metadata of the architecture that
-  // this build does not know, a tensor type or tensor that it does not compute).
+  // kUnsupported (another architecture, mixture of experts, metadata of the architecture that this build does not know,
+  // a tensor type or tensor that it does not compute).
   static Result<ModelConfig> from_gguf(const GgufFile& file);
 };
 

@@ -250,7 +250,6 @@ TEST(ModelConfig, OtherModelsAreNamed) {
   expect_refusal(with("general.architecture", "mamba"), ErrorCode::kUnsupported,
                  "architecture 'mamba' is not supported; this build runs llama, qwen2, qwen3, gemma, gemma2, gemma3");
   expect_refusal(with("llama.expert_count", 8u), ErrorCode::kUnsupported, "mixture of 8 experts");
-  expect_refusal(with("split.count", std::uint16_t{3}), ErrorCode::kUnsupported, "3 parts");
 }
 
 TEST(ModelConfig, TensorsMustMatchTheMetadata) {

@@ -206,7 +206,7 @@ Result<std::unique_ptr<ModelWeights>> ModelWeights::load(GgufFile file, const Mo
 std::string ModelWeights::arithmetic() const {
   // Changes whenever a kernel or loop of ours changes the bits of a key or a value. Ours give the same bits on every
   // processor; those of the dense library do not.
-  return has_dense_ ? "int8-g32.v1+" + DenseMatrix::arithmetic() : "int8-g32.v1";
+  return has_dense_ ? "int8-g32.v2+" + DenseMatrix::arithmetic() : "int8-g32.v2";
 }
 
 void ModelWeights::embedding(std::int32_t token, float* out) const {

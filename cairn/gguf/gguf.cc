@@ -104,7 +104,9 @@ Result<std::vector<std::uint32_t>> order_by(const Items& items, const char* what
 // Fills one GgufFile, section by section in file order.
 class GgufParser {
  public:
-  explicit GgufParser(std::span<const std::byte> bytes) : cursor_(bytes) { file_.bytes_ = bytes; }
+  explicit GgufParser(std::span<const std::byte> bytes) : bytes_(bytes), cursor_(bytes) {
+    file_.size_bytes_ = bytes.size();
+  }
 
   Result<GgufFile> run() {
     CAIRN_TRY_VOID(read_header());
@@ -188,7 +190,7 @@ class GgufParser {
       return {};
     }
     for (std::uint64_t i = 0; i < value.count; ++i) CAIRN_TRY_VOID(cursor_.text(UINT64_MAX, what));
-    value.bytes = file_.bytes_.subspan(begin, cursor_.position() - begin);
+    value.bytes = bytes_.subspan(begin, cursor_.position() - begin);
     return {};
   }
 
@@ -238,7 +240,7 @@ class GgufParser {
     if (file_.tensors_.empty()) return {};
     const std::uint64_t padding = (file_.alignment_ - cursor_.position() % file_.alignment_) % file_.alignment_;
     CAIRN_TRY_VOID(cursor_.take(padding, "the padding before the tensors"));
-    const std::span<const std::byte> section = file_.bytes_.subspan(cursor_.position());
+    const std::span<const std::byte> section = bytes_.subspan(cursor_.position());
     for (GgufTensor& tensor : file_.tensors_) CAIRN_TRY_VOID(place(tensor, section));
     return {};
   }
@@ -273,6 +275,7 @@ class GgufParser {
     return {};
   }
 
+  std::span<const std::byte> bytes_;
   Cursor cursor_;
   GgufFile file_;
   std::uint64_t num_tensors_ = 0;
@@ -283,12 +286,12 @@ Result<GgufFile> GgufFile::parse(std::span<const std::byte> bytes) {
   return GgufParser(bytes).run();
 }
 
-Result<GgufFile> GgufFile::open(const std::string& path) {
-  CAIRN_TRY(MappedFile mapping, MappedFile::open(path));
-  Result<GgufFile> file = parse(mapping.bytes());
-  if (!file) return fail(file.error().code, path + ": " + file.error().message);
-  file->mapping_ = std::move(mapping);
-  return file;
+Status GgufFile::absorb(GgufFile part) {
+  for (MappedFile& mapping : part.mappings_) mappings_.push_back(std::move(mapping));
+  size_bytes_ += part.size_bytes_;
+  tensors_.insert(tensors_.end(), part.tensors_.begin(), part.tensors_.end());
+  CAIRN_TRY(tensors_by_name_, order_by(tensors_, "tensor", [](const GgufTensor& tensor) { return tensor.name; }));
+  return {};
 }
 
 const GgufValue* GgufFile::find(std::string_view key) const {
@@ -322,7 +325,9 @@ template Result<std::vector<std::int32_t>> GgufFile::get(std::string_view) const
 template Result<std::vector<std::string_view>> GgufFile::get(std::string_view) const;
 
 void GgufFile::release(const GgufTensor& tensor) const {
-  if (mapping_) mapping_->release(tensor.data);
+  for (const MappedFile& mapping : mappings_) {
+    if (mapping.holds(tensor.data)) mapping.release(tensor.data);
+  }
 }
 
 }  // namespace cairn

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// A GGUF model file (versions 2 and 3, little-endian): typed metadata and tensors, as views of the mapped bytes.
+// A GGUF model (versions 2 and 3, little-endian) in one file or several: typed metadata and tensors, as views of the
+// mapped bytes.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -20,15 +20,17 @@ namespace cairn {
 // movable, and views of it (strings, tensors, spans) survive the move.
 class GgufFile {
  public:
-  // Maps and parses. Errors: those of MappedFile::open and parse, with the path in front.
+  // Maps and parses. Where the file is one of the parts of a model (gguf_split.h), all of them: metadata is that of the
+  // first, tensors are those of all in order. Errors: those of MappedFile::open and parse, with the path in front;
+  // kNotFound (a part is missing), kCorrupt (a part of another model, or not the part that its name says).
   static Result<GgufFile> open(const std::string& path);
-  // Parses bytes that the caller keeps alive. Tensor data is aligned relative to their start.
+  // Parses the bytes of one file that the caller keeps alive. Tensor data is aligned relative to their start.
   // Errors: kCorrupt (bytes contradict the format, or end early), kUnsupported (version 1, big-endian, nested arrays).
   static Result<GgufFile> parse(std::span<const std::byte> bytes);
 
   std::uint32_t version() const { return version_; }
   std::uint64_t alignment() const { return alignment_; }
-  std::span<const std::byte> bytes() const { return bytes_; }
+  std::uint64_t size_bytes() const { return size_bytes_; }           // of all parts
   std::span<const GgufValue> metadata() const { return metadata_; }  // in file order
   std::span<const GgufTensor> tensors() const { return tensors_; }   // in file order
 
@@ -52,10 +54,14 @@ class GgufFile {
 
  private:
   friend class GgufParser;
+  friend class GgufJoiner;
   GgufFile() = default;
+  static Result<GgufFile> open_one(const std::string& path);
+  // Adds the tensors of a further part. Errors: kCorrupt (a tensor of this name exists).
+  Status absorb(GgufFile part);
 
-  std::optional<MappedFile> mapping_;  // engaged by open
-  std::span<const std::byte> bytes_;
+  std::vector<MappedFile> mappings_;  // one per part, by open
+  std::uint64_t size_bytes_ = 0;
   std::uint32_t version_ = 0;
   std::uint64_t alignment_ = 0;
   std::vector<GgufValue> metadata_;

@@ -64,9 +64,16 @@ MappedFile::~MappedFile() {
   if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }
 
+bool MappedFile::holds(std::span<const std::byte> part) const {
+  // By number: pointers into different objects may not be compared.
+  const auto begin = reinterpret_cast<std::uintptr_t>(bytes_.data());
+  const auto first = reinterpret_cast<std::uintptr_t>(part.data());
+  return first >= begin && first - begin <= bytes_.size() && part.size() <= bytes_.size() - (first - begin);
+}
+
 void MappedFile::release(std::span<const std::byte> part) const {
   if (part.empty()) return;
-  CAIRN_CHECK(part.data() >= bytes_.data() && part.data() + part.size() <= bytes_.data() + bytes_.size());
+  CAIRN_CHECK(holds(part));
   const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
   const auto begin = reinterpret_cast<std::uintptr_t>(part.data());
   const std::uintptr_t first = (begin + page - 1) / page * page;

@@ -23,6 +23,9 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return bytes_; }
 
+  // Whether `part` lies in bytes().
+  bool holds(std::span<const std::byte> part) const;
+
   // Drops the physical pages that lie wholly inside `part`, a part of bytes(). Its contents stay readable: they come
   // from the file again when touched. For weights that were expanded elsewhere and are not needed twice.
   void release(std::span<const std::byte> part) const;

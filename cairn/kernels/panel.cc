@@ -8,7 +8,7 @@
 namespace cairn {
 namespace {
 
-constexpr std::uint32_t kUnit = 256;     // columns of a K-quant block
+constexpr std::uint32_t kUnit = 256;     // columns of the longest block
 constexpr std::uint16_t kSign = 0x8000;  // minima are subtracted; the formats that add theirs change its sign
 
 // One row's unit taken apart: codes by column, and what scales them.
@@ -17,7 +17,7 @@ struct RowUnit {
   std::uint16_t d;
   std::uint16_t dmin;
   std::uint8_t scales[16];
-  std::uint8_t mins[8];
+  std::uint8_t mins[16];
 };
 
 std::uint16_t load_u16(const std::uint8_t* p) {
@@ -39,18 +39,23 @@ void split_q8_0(const std::uint8_t* block, RowUnit& unit) {
   for (int k = 0; k < 32; ++k) unit.codes[k] = static_cast<std::uint8_t>(block[2 + k] ^ 0x80);
 }
 
-void split_q4_0(const std::uint8_t* block, RowUnit& unit) {
-  unit.d = load_u16(block);
+// 32 values: byte k holds value k below and value k + 16 above.
+void split_nibbles(const std::uint8_t* nibbles, std::uint8_t* codes) {
   for (int k = 0; k < 16; ++k) {
-    unit.codes[k] = block[2 + k] & 15;
-    unit.codes[k + 16] = block[2 + k] >> 4;
+    codes[k] = nibbles[k] & 15;
+    codes[k + 16] = nibbles[k] >> 4;
   }
 }
 
+void split_q4_0(const std::uint8_t* block, RowUnit& unit) {
+  unit.d = load_u16(block);
+  split_nibbles(block + 2, unit.codes);
+}
+
 void split_q4_1(const std::uint8_t* block, RowUnit& unit) {
-  split_q4_0(block + 2, unit);
   unit.d = load_u16(block);
   unit.dmin = load_u16(block + 2) ^ kSign;
+  split_nibbles(block + 4, unit.codes);
 }
 
 // `fifth`: four bytes, then nibbles.
@@ -121,6 +126,50 @@ void split_q6_k(const std::uint8_t* block, RowUnit& unit) {
   }
 }
 
+// The pair of bits of value i in the layout of Q2_K and Q3_K: each half of 128 values has 32 bytes of four runs of 32.
+int two_bits(const std::uint8_t* pairs, int i) {
+  return (pairs[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2)) & 3;
+}
+
+void split_q2_k(const std::uint8_t* block, RowUnit& unit) {
+  for (int group = 0; group < 16; ++group) {
+    unit.scales[group] = block[group] & 15;
+    unit.mins[group] = block[group] >> 4;
+  }
+  for (int k = 0; k < 256; ++k) unit.codes[k] = static_cast<std::uint8_t>(two_bits(block + 16, k));
+  unit.d = load_u16(block + 80);
+  unit.dmin = load_u16(block + 82);
+}
+
+void split_q3_k(const std::uint8_t* block, RowUnit& unit) {
+  for (int k = 0; k < 256; ++k) {
+    const int third = (block[k % 32] >> (k / 32)) & 1;
+    unit.codes[k] = static_cast<std::uint8_t>(two_bits(block + 32, k) | (third << 2));
+  }
+  const std::uint8_t* packed = block + 96;
+  for (int group = 0; group < 16; ++group) {
+    const int low = (packed[group % 8] >> (group / 8 * 4)) & 15;
+    const int upper = (packed[8 + group % 4] >> (group / 4 * 2)) & 3;
+    unit.scales[group] = static_cast<std::uint8_t>((low | (upper << 4)) - 32);
+  }
+  unit.d = load_u16(block + 108);
+}
+
+void split_mxfp4(const std::uint8_t* block, RowUnit& unit) {
+  unit.scales[0] = block[0];
+  split_nibbles(block + 1, unit.codes);
+}
+
+void split_iq4_xs(const std::uint8_t* block, RowUnit& unit) {
+  unit.d = load_u16(block);
+  const int upper = load_u16(block + 2);
+  for (int group = 0; group < 8; ++group) {
+    const int low = (block[4 + group / 2] >> (group % 2 * 4)) & 15;
+    unit.scales[group] = static_cast<std::uint8_t>((low | (((upper >> (2 * group)) & 3) << 4)) - 32);
+    split_nibbles(block + 8 + group * 16, unit.codes + group * 32);
+  }
+}
+
 // Writes one row's share of a unit; `lane` is the row within the panel.
 struct Writer {
   std::byte* at;
@@ -146,19 +195,21 @@ struct Writer {
     }
     at += kQuads / 2 * kQuadBytes;
   }
-  void fifth_bits(const std::uint8_t* group) {
+  // One bit of every code: bit q of a byte belongs to quad q.
+  void bits(const std::uint8_t* group, std::uint32_t which) {
     for (std::uint32_t b = 0; b < 4; ++b) {
       std::uint32_t bits = 0;
-      for (std::uint32_t quad = 0; quad < kQuads; ++quad) bits |= ((group[quad * 4 + b] >> 4) & 1u) << quad;
+      for (std::uint32_t quad = 0; quad < kQuads; ++quad) bits |= ((group[quad * 4 + b] >> which) & 1u) << quad;
       at[lane * 4 + b] = static_cast<std::byte>(bits);
     }
     at += kQuadBytes;
   }
-  void upper_bits(const std::uint8_t* group) {
+  // Two bits of every code, from `which` up: those of four quads in a vector.
+  void pairs(const std::uint8_t* group, std::uint32_t which) {
     for (std::uint32_t half = 0; half < 2; ++half) {
       for (std::uint32_t b = 0; b < 4; ++b) {
         std::uint32_t bits = 0;
-        for (std::uint32_t j = 0; j < 4; ++j) bits |= ((group[(half * 4 + j) * 4 + b] >> 4) & 3u) << (2 * j);
+        for (std::uint32_t j = 0; j < 4; ++j) bits |= ((group[(half * 4 + j) * 4 + b] >> which) & 3u) << (2 * j);
         at[half * kQuadBytes + lane * 4 + b] = static_cast<std::byte>(bits);
       }
     }
@@ -168,62 +219,66 @@ struct Writer {
 
 using Split = void (*)(const std::uint8_t* block, RowUnit& unit);
 
-enum class Above : std::uint8_t { kNothing, kFifthBits, kUpperBits };  // the nibbles
+// How many bits a code has, which is how they are laid out: 2, 2 + 1, 4, 4 + 1, 4 + 2 or 8.
+enum class Bits : std::uint8_t { k2 = 2, k3 = 3, k4 = 4, k5 = 5, k6 = 6, k8 = 8 };
 
-// A unit of a format and what it holds, in this order: d, minimum, scales, minima, codes.
+// A unit of a format and what it holds, in this order: halves (d, dmin), scales, minima, codes.
 struct Entry {
   WeightFormat format;
   PanelFormat panel;
   Split split;
-  bool minimum = false;
-  std::uint32_t scales = 0, minima = 0;  // of groups: factors of d and of the minimum
-  bool bytes = false;                    // codes are bytes instead of nibbles
-  Above above = Above::kNothing;
+  std::uint32_t halves, scales, minima;
+  Bits bits;
 };
 
 void write_unit(const Entry& entry, const RowUnit& unit, Writer w) {
-  w.f16(unit.d);
-  if (entry.minimum) w.f16(unit.dmin);
+  if (entry.halves > 0) w.f16(unit.d);
+  if (entry.halves > 1) w.f16(unit.dmin);
   w.bytes(unit.scales, entry.scales);
   w.bytes(unit.mins, entry.minima);
   for (std::uint32_t col = 0; col < entry.panel.unit_cols; col += kGroupValues) {
-    entry.bytes ? w.codes(unit.codes + col) : w.nibbles(unit.codes + col);
+    if (entry.bits == Bits::k8) {
+      w.codes(unit.codes + col);
+    } else if (entry.bits < Bits::k4) {
+      w.pairs(unit.codes + col, 0);
+    } else {
+      w.nibbles(unit.codes + col);
+    }
   }
   for (std::uint32_t col = 0; col < entry.panel.unit_cols; col += kGroupValues) {
-    if (entry.above == Above::kFifthBits) w.fifth_bits(unit.codes + col);
-    if (entry.above == Above::kUpperBits) w.upper_bits(unit.codes + col);
+    if (entry.bits == Bits::k3) w.bits(unit.codes + col, 2);
+    if (entry.bits == Bits::k5) w.bits(unit.codes + col, 4);
+    if (entry.bits == Bits::k6) w.pairs(unit.codes + col, 4);
   }
 }
 
-constexpr std::uint32_t kK = kPanelRows;
+constexpr PanelFormat panel_format(std::uint32_t cols, std::uint32_t halves, std::uint32_t bytes, Bits bits) {
+  return {cols, kPanelRows * (halves * 2 + bytes + cols * static_cast<std::uint32_t>(bits) / 8)};
+}
+// A unit of one block of 32 columns.
+constexpr Entry block(WeightFormat format, Split split, std::uint32_t halves, std::uint32_t scales, Bits bits) {
+  return {format, panel_format(32, halves, scales, bits), split, halves, scales, 0, bits};
+}
+// A unit of one block of 256 columns.
+constexpr Entry k_block(WeightFormat format, Split split, std::uint32_t scales, std::uint32_t minima, Bits bits) {
+  const std::uint32_t halves = minima > 0 ? 2 : 1;
+  return {format, panel_format(256, halves, scales + minima, bits), split, halves, scales, minima, bits};
+}
+
 constexpr Entry kEntries[] = {
-    {.format = WeightFormat::kQ8_0, .panel = {32, kK * 34}, .split = split_q8_0, .bytes = true},
-    {.format = WeightFormat::kQ4_0, .panel = {32, kK * 18}, .split = split_q4_0},
-    {.format = WeightFormat::kQ4_1, .panel = {32, kK * 20}, .split = split_q4_1, .minimum = true},
-    {.format = WeightFormat::kQ5_0, .panel = {32, kK * 22}, .split = split_q5_0, .above = Above::kFifthBits},
-    {.format = WeightFormat::kQ5_1,
-     .panel = {32, kK * 24},
-     .split = split_q5_1,
-     .minimum = true,
-     .above = Above::kFifthBits},
-    {.format = WeightFormat::kQ4_K,
-     .panel = {256, kK*(4 + 16 + 128)},
-     .split = split_q4_k,
-     .minimum = true,
-     .scales = 8,
-     .minima = 8},
-    {.format = WeightFormat::kQ5_K,
-     .panel = {256, kK*(4 + 16 + 160)},
-     .split = split_q5_k,
-     .minimum = true,
-     .scales = 8,
-     .minima = 8,
-     .above = Above::kFifthBits},
-    {.format = WeightFormat::kQ6_K,
-     .panel = {256, kK*(2 + 16 + 192)},
-     .split = split_q6_k,
-     .scales = 16,
-     .above = Above::kUpperBits},
+    block(WeightFormat::kQ8_0, split_q8_0, 1, 0, Bits::k8),
+    block(WeightFormat::kQ4_0, split_q4_0, 1, 0, Bits::k4),
+    block(WeightFormat::kQ4_1, split_q4_1, 2, 0, Bits::k4),
+    block(WeightFormat::kQ5_0, split_q5_0, 1, 0, Bits::k5),
+    block(WeightFormat::kQ5_1, split_q5_1, 2, 0, Bits::k5),
+    block(WeightFormat::kIQ4_NL, split_q4_0, 1, 0, Bits::k4),
+    block(WeightFormat::kMXFP4, split_mxfp4, 0, 1, Bits::k4),
+    k_block(WeightFormat::kQ2_K, split_q2_k, 16, 16, Bits::k2),
+    k_block(WeightFormat::kQ3_K, split_q3_k, 16, 0, Bits::k3),
+    k_block(WeightFormat::kQ4_K, split_q4_k, 8, 8, Bits::k4),
+    k_block(WeightFormat::kQ5_K, split_q5_k, 8, 8, Bits::k5),
+    k_block(WeightFormat::kQ6_K, split_q6_k, 16, 0, Bits::k6),
+    k_block(WeightFormat::kIQ4_XS, split_iq4_xs, 8, 0, Bits::k4),
 };
 
 const Entry* find_entry(WeightFormat format) {

@@ -20,20 +20,32 @@ inline std::vector<WeightFormat> quantised_formats() {
   return formats;
 }
 
+// Where a block has its f16 scales.
+inline std::vector<std::size_t> half_offsets(WeightFormat format) {
+  switch (format) {
+    case WeightFormat::kQ4_1:
+    case WeightFormat::kQ5_1:
+    case WeightFormat::kQ4_K:
+    case WeightFormat::kQ5_K: return {0, 2};
+    case WeightFormat::kQ2_K: return {80, 82};
+    case WeightFormat::kQ3_K: return {108};
+    case WeightFormat::kQ6_K: return {208};
+    case WeightFormat::kMXFP4: return {};
+    default: return {0};
+  }
+}
+
 // Random blocks in the file's layout; scales are replaced by finite ones around 0.01.
 inline std::vector<std::byte> random_matrix(WeightFormat format, std::uint32_t rows, std::uint32_t cols,
                                             std::uint32_t seed) {
   const WeightFormatInfo& info = weight_format_info(format);
   const std::size_t blocks = std::size_t{rows} * (cols / info.block_values);
   std::vector<std::byte> bytes = random_bytes(blocks * info.block_bytes, seed);
-  const std::size_t scale_at = format == WeightFormat::kQ6_K ? 208 : 0;
-  const bool two = format == WeightFormat::kQ4_1 || format == WeightFormat::kQ5_1 || format == WeightFormat::kQ4_K ||
-                   format == WeightFormat::kQ5_K;
   for (std::size_t b = 0; b < blocks; ++b) {
     std::byte* block = bytes.data() + b * info.block_bytes;
     const std::uint16_t d = f32_to_f16(0.01f + 0.001f * static_cast<float>(b % 17));
-    std::memcpy(block + scale_at, &d, 2);
-    if (two) std::memcpy(block + 2, &d, 2);
+    for (const std::size_t at : half_offsets(format)) std::memcpy(block + at, &d, 2);
+    if (format == WeightFormat::kMXFP4) block[0] = static_cast<std::byte>(120 + b % 3);
   }
   return bytes;
 }

@@ -51,11 +51,73 @@ void quantise_tile(const float* x, std::size_t x_stride, ActivationTiles out, st
   }
 }
 
-// Signed codes times signed activations by way of |w| and sign(a, w): pairs of 16-bit sums then stay below 2^15.
+inline __m256i broadcast4(const std::int8_t* p) {
+  std::int32_t word;
+  __builtin_memcpy(&word, p, 4);
+  return _mm256_set1_epi32(word);
+}
+
+// 8 of the panel's 16 rows at a time.
 struct MaddDot {
-  static __m256i multiply(__m256i w, __m256i magnitude, __m256i activation) {
-    const __m256i pairs = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(activation, w));
-    return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+  static constexpr std::uint32_t kInPanelRows = 0;
+
+  // Exact sums of a group's products for T rows of activations, a quad of which is n * 4 bytes from the next.
+  template <class Format, std::uint32_t T>
+  static void dot_group(const std::uint8_t* codes, const std::int8_t* a, const std::int32_t* biases, std::size_t n,
+                        __m256i (&dots)[T]) {
+    constexpr std::uint32_t kQuadsHere = Format::kGroupQuads;
+    const __m256i ones = _mm256_set1_epi16(1);
+    if constexpr (Format::kZeroPoint == 128) {
+      // Codes are made signed. |w| and sign(a, w) keep sums of two products below 2^15.
+      for (std::uint32_t t = 0; t < T; ++t) dots[t] = _mm256_setzero_si256();
+      for (std::uint32_t q = 0; q < kQuadsHere; ++q, a += n * 4) {
+        const __m256i stored = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes + q * kQuadBytes));
+        const __m256i w = _mm256_sub_epi8(stored, _mm256_set1_epi8(static_cast<char>(128)));
+        const __m256i magnitude = _mm256_abs_epi8(w);
+        for (std::uint32_t t = 0; t < T; ++t) {
+          const __m256i pairs = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(broadcast4(a + t * 4), w));
+          dots[t] = _mm256_add_epi32(dots[t], _mm256_madd_epi16(pairs, ones));
+        }
+      }
+    } else {
+      // Small codes: as many sums of two products as stay below 2^15 together are added before they are widened.
+      constexpr std::uint32_t kFit = 32767 / (Format::Codes::kMaxCode * 254);
+      constexpr std::uint32_t kRun = kFit >= 8 && kQuadsHere == 8 ? 8 : kFit >= 4 ? 4 : 2;
+      static_assert(kFit >= kRun);
+      for (std::uint32_t t = 0; t < T; ++t) dots[t] = _mm256_set1_epi32(bias<Format>(biases + t, n));
+      for (std::uint32_t q = 0; q < kQuadsHere; q += kRun) {
+        __m256i pairs[T];
+        for (std::uint32_t t = 0; t < T; ++t) pairs[t] = _mm256_setzero_si256();
+        for (std::uint32_t i = 0; i < kRun; ++i, a += n * 4) {
+          const __m256i w = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes + (q + i) * kQuadBytes));
+          for (std::uint32_t t = 0; t < T; ++t) {
+            pairs[t] = _mm256_add_epi16(pairs[t], _mm256_maddubs_epi16(w, broadcast4(a + t * 4)));
+          }
+        }
+        for (std::uint32_t t = 0; t < T; ++t) dots[t] = _mm256_add_epi32(dots[t], _mm256_madd_epi16(pairs[t], ones));
+      }
+    }
+  }
+
+  // Factors times the sums of the activations that they meet, over a unit.
+  template <class Format>
+  static __m256 minima(const float* factors, const TileView& tile, std::uint32_t row) {
+    __m256 total = _mm256_setzero_ps();
+    for (std::uint32_t g = 0; g < Format::kUnitCols / 32; ++g) {
+      const float* minimum = factors + g * kParts<Format> * kPanelRows;
+      const std::size_t at = std::size_t{g} * tile.rows + row;
+      if constexpr (kParts<Format> == 1) {
+        total = _mm256_fmadd_ps(_mm256_loadu_ps(minimum), _mm256_set1_ps(tile.sums[at]), total);
+      } else {
+        const std::int32_t* codes = tile.biases + std::size_t{2 * g} * tile.rows + row;
+        const __m256 first = _mm256_set1_ps(static_cast<float>(codes[0]));
+        const __m256 second = _mm256_set1_ps(static_cast<float>(codes[tile.rows]));
+        const __m256 both = _mm256_fmadd_ps(_mm256_loadu_ps(minimum + kPanelRows), second,
+                                            _mm256_mul_ps(_mm256_loadu_ps(minimum), first));
+        total = _mm256_fmadd_ps(both, _mm256_set1_ps(tile.scales[at]), total);
+      }
+    }
+    return total;
   }
 
   template <class Format, std::uint32_t T>
@@ -63,45 +125,48 @@ struct MaddDot {
     if constexpr (T > 4) {  // 16 registers hold the sums of 4 rows
       for (std::uint32_t t = 0; t < T; t += 4) step<Format, 4>(chunk, tile, offset + t, acc + t * kPanelRows);
     } else {
-      constexpr std::uint32_t kGroups = kQuads / Format::kGroupQuads;
-      const std::size_t n = tile.rows;
-      const __m256i zero_point = _mm256_set1_epi8(static_cast<char>(Format::kZeroPoint));
-      for (std::uint32_t half = 0; half < 2; ++half) {  // 8 of the panel's 16 rows
-        float* to = acc + half * 8;
-        __m256 total[T];
-        for (std::uint32_t t = 0; t < T; ++t) total[t] = _mm256_loadu_ps(to + t * kPanelRows);
-        const std::int8_t* a = tile.codes + offset * 4;
-        for (std::uint32_t g = 0; g < chunk.cols / 32; ++g) {
-          for (std::uint32_t part = 0; part < kGroups; ++part) {
-            __m256i dots[T];
-            for (std::uint32_t t = 0; t < T; ++t) dots[t] = _mm256_setzero_si256();
-            for (std::uint32_t q = 0; q < Format::kGroupQuads; ++q) {
-              const auto* at =
-                  chunk.codes + g * chunk.stride + (part * Format::kGroupQuads + q) * kQuadBytes + half * 32;
-              const __m256i w = _mm256_sub_epi8(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)), zero_point);
-              const __m256i magnitude = _mm256_abs_epi8(w);
-              for (std::uint32_t t = 0; t < T; ++t) {
-                std::int32_t word;
-                __builtin_memcpy(&word, a + t * 4, 4);
-                dots[t] = _mm256_add_epi32(dots[t], multiply(w, magnitude, _mm256_set1_epi32(word)));
-              }
-              a += n * 4;
-            }
-            const __m256 scale = _mm256_loadu_ps(chunk.scales + (g * kGroups + part) * kPanelRows + half * 8);
-            for (std::uint32_t t = 0; t < T; ++t) {
-              const __m256 weighted = _mm256_mul_ps(_mm256_cvtepi32_ps(dots[t]), scale);
-              total[t] = _mm256_fmadd_ps(weighted, _mm256_set1_ps(tile.scales[g * n + offset + t]), total[t]);
-            }
-            if constexpr (Format::kMinimum) {
-              const __m256 minimum = _mm256_loadu_ps(chunk.minima + g * kPanelRows + half * 8);
-              for (std::uint32_t t = 0; t < T; ++t) {
-                total[t] = _mm256_fnmadd_ps(minimum, _mm256_set1_ps(tile.sums[g * n + offset + t]), total[t]);
-              }
-            }
-          }
+      step_half<Format, T>(chunk, tile, offset, 0, acc);
+      step_half<Format, T>(chunk, tile, offset, 8, acc + 8);
+    }
+  }
+
+  // Rows [half, half + 8) of the panel.
+  template <class Format, std::uint32_t T>
+  static void step_half(const Chunk& chunk, const TileView& tile, std::uint32_t offset, std::uint32_t half,
+                        float* acc) {
+    const std::size_t n = tile.rows;
+    __m256 total[T];
+    for (std::uint32_t t = 0; t < T; ++t)
+      total[t] = Format::kFactors ? _mm256_setzero_ps() : _mm256_loadu_ps(acc + t * kPanelRows);
+    for (std::uint32_t g = 0; g < chunk.cols / 32; ++g) {
+      for (std::uint32_t part = 0; part < kParts<Format>; ++part) {
+        const std::uint32_t quad = part * Format::kGroupQuads, group = g * kParts<Format> + part;
+        __m256i dots[T];
+        dot_group<Format, T>(chunk.codes + g * chunk.stride + quad * kQuadBytes + half * 4,
+                             tile.codes + ((std::size_t{g} * kQuads + quad) * n + offset) * 4,
+                             tile.biases + (std::size_t{2 * g} + part) * n + offset, n, dots);
+        const __m256 scale = _mm256_loadu_ps(chunk.scales + group * kPanelRows + half);
+        for (std::uint32_t t = 0; t < T; ++t) {
+          const __m256 weighted = _mm256_mul_ps(_mm256_cvtepi32_ps(dots[t]), scale);
+          total[t] = _mm256_fmadd_ps(weighted, _mm256_set1_ps(tile.scales[g * n + offset + t]), total[t]);
         }
-        for (std::uint32_t t = 0; t < T; ++t) _mm256_storeu_ps(to + t * kPanelRows, total[t]);
+        if constexpr (Format::kMinimum && !Format::kFactors) {
+          const __m256 minimum = _mm256_loadu_ps(chunk.minima + group * kPanelRows + half);
+          for (std::uint32_t t = 0; t < T; ++t)
+            total[t] = _mm256_fnmadd_ps(minimum, _mm256_set1_ps(tile.sums[g * n + offset + t]), total[t]);
+        }
       }
+    }
+    for (std::uint32_t t = 0; t < T; ++t) {
+      if constexpr (Format::kFactors) {
+        const __m256 sum = _mm256_loadu_ps(acc + t * kPanelRows);
+        total[t] = _mm256_fmadd_ps(total[t], _mm256_loadu_ps(chunk.unit_scale + half), sum);
+        if constexpr (Format::kMinimum) {
+          const __m256 below = minima<Format>(chunk.minima + half, tile, offset + t);
+          total[t] = _mm256_fnmadd_ps(below, _mm256_loadu_ps(chunk.unit_minimum + half), total[t]);
+        }
+      }
+      _mm256_storeu_ps(acc + t * kPanelRows, total[t]);
     }
   }
 };

@@ -5,6 +5,8 @@
 
 #include <immintrin.h>
 
+#include <bit>
+
 #include "cairn/kernels/matmul-inl.h"
 
 namespace cairn {
@@ -50,67 +52,193 @@ inline __m512i broadcast4(const std::int8_t* p) {
   return _mm512_set1_epi32(word);
 }
 
+// Where a step takes codes, scales and minima from: a chunk that was unpacked, or units as they lie in the panel.
+template <class Format>
+struct FromChunk {
+  static constexpr bool kWholeTile = false;
+  const Chunk& chunk;
+
+  void codes(std::uint32_t g, std::uint32_t q, __m512i& low, __m512i& high) const {
+    const std::uint8_t* group = chunk.codes + g * chunk.stride;
+    low = _mm512_loadu_si512(group + q * kQuadBytes);
+    high = _mm512_loadu_si512(group + (q + 4) * kQuadBytes);
+  }
+  __m512 scale(std::uint32_t group) const { return _mm512_loadu_ps(chunk.scales + group * kPanelRows); }
+  __m512 minimum(std::uint32_t group) const { return _mm512_loadu_ps(chunk.minima + group * kPanelRows); }
+  __m512 unit_scale() const { return _mm512_loadu_ps(chunk.unit_scale); }
+  __m512 unit_minimum() const { return _mm512_loadu_ps(chunk.unit_minimum); }
+};
+
+template <class Format>
+struct FromPanel {
+  static constexpr bool kWholeTile = true;
+  const std::uint8_t* first;
+
+  void codes(std::uint32_t g, std::uint32_t q, __m512i& low, __m512i& high) const {
+    Words low_words, high_words;
+    Format::codes(unit_of<Format>(first, g), within_unit<Format>(g), q, low_words, high_words);
+    low = std::bit_cast<__m512i>(low_words);
+    high = std::bit_cast<__m512i>(high_words);
+  }
+  __m512 scale(std::uint32_t group) const { return get(&Format::scale, group); }
+  __m512 minimum(std::uint32_t group) const { return get(&Format::minimum, group); }
+  __m512 unit_scale() const {
+    Floats values;
+    Format::unit_scale(first, values);
+    return std::bit_cast<__m512>(values);
+  }
+  __m512 unit_minimum() const {
+    Floats values;
+    Format::unit_minimum(first, values);
+    return std::bit_cast<__m512>(values);
+  }
+
+ private:
+  __m512 get(void (*read)(const std::uint8_t*, std::uint32_t, Floats&), std::uint32_t group) const {
+    constexpr std::uint32_t kUnitGroups = Format::kUnitCols / kGroupValues * kParts<Format>;
+    Floats values;
+    read(unit_of<Format>(first, group / kParts<Format>), group % kUnitGroups, values);
+    return std::bit_cast<__m512>(values);
+  }
+};
+
 struct VnniDot {
+  static constexpr std::uint32_t kInPanelRows = 4;
+
+  template <class Format, std::uint32_t T>
+  static void step(const Chunk& chunk, const TileView& tile, std::uint32_t offset, float* acc) {
+    add_chunk<Format, T>(FromChunk<Format>{chunk}, chunk.cols, tile, offset, acc);
+  }
+
+  template <class Format, std::uint32_t T>
+  static void step_in_panel(const std::uint8_t* first, std::uint32_t cols, const TileView& tile, float* acc) {
+    add_chunk<Format, T>(FromPanel<Format>{first}, cols, tile, 0, acc);
+  }
+
+ private:
   // -zero_point times the sum of a group's codes, which is what stored codes add to the true product.
   template <class Format>
-  static __m512i bias(const std::int32_t* biases, std::uint32_t rows) {
-    static_assert(Format::kZeroPoint == 128 || Format::kZeroPoint == 32 || Format::kZeroPoint == 16 ||
-                  Format::kZeroPoint == 8 || Format::kZeroPoint == 0);
+  static __m512i bias_of(const std::int32_t* biases, std::size_t n) {
     if constexpr (Format::kZeroPoint == 0) {
       return _mm512_setzero_si512();
     } else {
       __m512i total = _mm512_set1_epi32(biases[0]);
-      if constexpr (Format::kGroupQuads == 8) total = _mm512_add_epi32(total, _mm512_set1_epi32(biases[rows]));
-      if constexpr (Format::kZeroPoint == 32) total = _mm512_srai_epi32(total, 2);
-      if constexpr (Format::kZeroPoint == 16) total = _mm512_srai_epi32(total, 3);
-      if constexpr (Format::kZeroPoint == 8) total = _mm512_srai_epi32(total, 4);
-      return total;
+      if constexpr (kParts<Format> == 1) total = _mm512_add_epi32(total, _mm512_set1_epi32(biases[n]));
+      return _mm512_srai_epi32(total, bias_shift<Format>());
     }
   }
 
-  template <class Format, std::uint32_t T>
-  static void step(const Chunk& chunk, const TileView& tile, std::uint32_t offset, float* acc) {
-    constexpr std::uint32_t kGroups = kQuads / Format::kGroupQuads;  // per 32 columns
-    const std::size_t n = tile.rows;
-    const std::int8_t* a = tile.codes + offset * 4;
-    const std::int32_t* biases = tile.biases + offset;
-    const float* scales = tile.scales + offset;
-    const float* sums = tile.sums + offset;
-    const std::uint8_t* codes = chunk.codes;
-    __m512 total[T];
+  // Adds the products of group `group`, which is (part of) columns [32 g, 32 g + 32), to total.
+  template <class Format, class From, std::uint32_t T>
+  static void add_group(const From& from, std::uint32_t group, const TileView& tile, std::size_t at,
+                        const __m512i (&dots)[T], __m512 (&total)[T]) {
+    const __m512 scale = from.scale(group);
 #pragma GCC unroll 12
-    for (std::uint32_t t = 0; t < T; ++t) total[t] = _mm512_loadu_ps(acc + t * kPanelRows);
-    for (std::uint32_t g = 0; g < chunk.cols / 32; ++g) {
-#pragma GCC unroll 2
-      for (std::uint32_t part = 0; part < kGroups; ++part) {
-        __m512i dots[T];
+    for (std::uint32_t t = 0; t < T; ++t) {
+      const __m512 weighted = _mm512_mul_ps(_mm512_cvtepi32_ps(dots[t]), scale);
+      total[t] = _mm512_fmadd_ps(weighted, _mm512_set1_ps(tile.scales[at + t]), total[t]);
+    }
+    if constexpr (Format::kMinimum && !Format::kFactors) {
+      const __m512 minimum = from.minimum(group);
 #pragma GCC unroll 12
-        for (std::uint32_t t = 0; t < T; ++t) dots[t] = bias<Format>(biases + part * n + t, tile.rows);
-#pragma GCC unroll 8
-        for (std::uint32_t q = 0; q < Format::kGroupQuads; ++q) {
-          const __m512i w = _mm512_loadu_si512(codes + (part * Format::kGroupQuads + q) * kQuadBytes);
+      for (std::uint32_t t = 0; t < T; ++t)
+        total[t] = _mm512_fnmadd_ps(minimum, _mm512_set1_ps(tile.sums[at + t]), total[t]);
+    }
+  }
+
+  // Factors times the sums of the activations that they meet, over a unit.
+  template <class Format, class From, std::uint32_t T>
+  static void add_minima(const From& from, const TileView& tile, std::size_t n, std::uint32_t offset,
+                         __m512 (&total)[T]) {
+    __m512 below[T];
 #pragma GCC unroll 12
-          for (std::uint32_t t = 0; t < T; ++t) dots[t] = _mm512_dpbusd_epi32(dots[t], w, broadcast4(a + t * 4));
-          a += n * 4;
-        }
-        const __m512 scale = _mm512_loadu_ps(chunk.scales + (g * kGroups + part) * kPanelRows);
+    for (std::uint32_t t = 0; t < T; ++t) below[t] = _mm512_setzero_ps();
+    for (std::uint32_t g = 0; g < Format::kUnitCols / 32; ++g) {
+      const std::size_t at = std::size_t{g} * n + offset;
+      const __m512 minimum = from.minimum(g * kParts<Format>);
+      if constexpr (kParts<Format> == 1) {
+#pragma GCC unroll 12
+        for (std::uint32_t t = 0; t < T; ++t)
+          below[t] = _mm512_fmadd_ps(minimum, _mm512_set1_ps(tile.sums[at + t]), below[t]);
+      } else {
+        const __m512 next = from.minimum(g * kParts<Format> + 1);
+        const std::int32_t* codes = tile.biases + std::size_t{2 * g} * n + offset;
 #pragma GCC unroll 12
         for (std::uint32_t t = 0; t < T; ++t) {
-          const __m512 weighted = _mm512_mul_ps(_mm512_cvtepi32_ps(dots[t]), scale);
-          total[t] = _mm512_fmadd_ps(weighted, _mm512_set1_ps(scales[t]), total[t]);
-        }
-        if constexpr (Format::kMinimum) {
-          const __m512 minimum = _mm512_loadu_ps(chunk.minima + g * kPanelRows);
-#pragma GCC unroll 12
-          for (std::uint32_t t = 0; t < T; ++t) {
-            total[t] = _mm512_fnmadd_ps(minimum, _mm512_set1_ps(sums[t]), total[t]);
-          }
+          const __m512 first = _mm512_set1_ps(static_cast<float>(codes[t]));
+          const __m512 second = _mm512_set1_ps(static_cast<float>(codes[n + t]));
+          const __m512 both = _mm512_fmadd_ps(next, second, _mm512_mul_ps(minimum, first));
+          below[t] = _mm512_fmadd_ps(both, _mm512_set1_ps(tile.scales[at + t]), below[t]);
         }
       }
-      codes += chunk.stride;
-      biases += 2 * n;
-      scales += n;
-      sums += n;
+    }
+    const __m512 unit = from.unit_minimum();
+#pragma GCC unroll 12
+    for (std::uint32_t t = 0; t < T; ++t) total[t] = _mm512_fnmadd_ps(below[t], unit, total[t]);
+  }
+
+  template <class Format, std::uint32_t T, class From>
+  static void add_chunk(const From& from, std::uint32_t cols, const TileView& tile, std::uint32_t offset, float* acc) {
+    // A tile of which all rows are meant: addresses are constants then.
+    const std::size_t n = From::kWholeTile || T == kTileRows ? T : tile.rows;
+    __m512 total[T];
+#pragma GCC unroll 12
+    for (std::uint32_t t = 0; t < T; ++t)
+      total[t] = Format::kFactors ? _mm512_setzero_ps() : _mm512_loadu_ps(acc + t * kPanelRows);
+    const std::uint32_t groups = Format::kFactors ? Format::kUnitCols / 32 : cols / 32;
+    for (std::uint32_t g = 0; g < groups; ++g) {
+      const std::int8_t* a = tile.codes + (g * kQuads * n + offset) * 4;
+      const std::int32_t* biases = tile.biases + 2 * g * n + offset;
+      __m512i dots[2][T];
+#pragma GCC unroll 12
+      for (std::uint32_t t = 0; t < T; ++t) {
+        dots[0][t] = bias_of<Format>(biases + t, n);
+        if constexpr (T <= 4)
+          dots[1][t] = kParts<Format> == 1 ? _mm512_setzero_si512() : bias_of<Format>(biases + n + t, n);
+      }
+      if constexpr (T <= 4) {  // both halves of the group at once
+#pragma GCC unroll 4
+        for (std::uint32_t q = 0; q < 4; ++q) {
+          __m512i low, high;
+          from.codes(g, q, low, high);
+#pragma GCC unroll 12
+          for (std::uint32_t t = 0; t < T; ++t) {
+            dots[0][t] = _mm512_dpbusd_epi32(dots[0][t], low, broadcast4(a + (q * n + t) * 4));
+            dots[1][t] = _mm512_dpbusd_epi32(dots[1][t], high, broadcast4(a + ((q + 4) * n + t) * 4));
+          }
+        }
+        if constexpr (kParts<Format> == 1) {
+#pragma GCC unroll 12
+          for (std::uint32_t t = 0; t < T; ++t) dots[0][t] = _mm512_add_epi32(dots[0][t], dots[1][t]);
+        }
+        add_group<Format>(from, g * kParts<Format>, tile, g * n + offset, dots[0], total);
+        if constexpr (kParts<Format> == 2) add_group<Format>(from, g * 2 + 1, tile, g * n + offset, dots[1], total);
+      } else {  // there are not registers enough for that
+#pragma GCC unroll 8
+        for (std::uint32_t q = 0; q < kQuads; ++q) {
+          __m512i low, high;
+          from.codes(g, q % 4, low, high);
+          const __m512i w = q < 4 ? low : high;
+#pragma GCC unroll 12
+          for (std::uint32_t t = 0; t < T; ++t)
+            dots[0][t] = _mm512_dpbusd_epi32(dots[0][t], w, broadcast4(a + (q * n + t) * 4));
+          if constexpr (kParts<Format> == 2) {
+            if (q == 3) {
+              add_group<Format>(from, g * 2, tile, g * n + offset, dots[0], total);
+#pragma GCC unroll 12
+              for (std::uint32_t t = 0; t < T; ++t) dots[0][t] = bias_of<Format>(biases + n + t, n);
+            }
+          }
+        }
+        add_group<Format>(from, g * kParts<Format> + kParts<Format> - 1, tile, g * n + offset, dots[0], total);
+      }
+    }
+    if constexpr (Format::kFactors) {
+      const __m512 unit = from.unit_scale();
+#pragma GCC unroll 12
+      for (std::uint32_t t = 0; t < T; ++t)
+        total[t] = _mm512_fmadd_ps(total[t], unit, _mm512_loadu_ps(acc + t * kPanelRows));
+      if constexpr (Format::kMinimum) add_minima<Format>(from, tile, n, offset, total);
     }
 #pragma GCC unroll 12
     for (std::uint32_t t = 0; t < T; ++t) _mm512_storeu_ps(acc + t * kPanelRows, total[t]);

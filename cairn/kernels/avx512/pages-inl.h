@@ -33,7 +33,7 @@ inline __m512 exp16(__m512 x) {
   return _mm512_maskz_mul_ps(static_cast<__mmask16>(~tiny), p, _mm512_castsi512_ps(scale));
 }
 
-void softmax_block16(float* s, const std::uint64_t* masks, std::uint32_t rows, float* max, float* sum,
+void softmax_block(float* s, const std::uint64_t* masks, std::uint32_t rows, float* max, float* sum,
                      float* correction) {
   const __m512 nothing = _mm512_set1_ps(-__builtin_inff());
   for (std::uint32_t r = 0; r < rows; ++r) {

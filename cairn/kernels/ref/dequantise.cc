@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Block layouts as GGUF files hold them. Products and differences are single roundings in the order written here; a
 // faster kernel that expands weights must give the same bits.
+#include <cmath>
 #include <cstring>
 
 #include "cairn/base/check.h"
@@ -18,10 +19,15 @@ constexpr WeightFormatInfo kFormats[] = {
     {.format = WeightFormat::kQ5_0, .name = "Q5_0", .block_values = 32, .block_bytes = 22},
     {.format = WeightFormat::kQ5_1, .name = "Q5_1", .block_values = 32, .block_bytes = 24},
     {.format = WeightFormat::kQ8_0, .name = "Q8_0", .block_values = 32, .block_bytes = 34},
+    {.format = WeightFormat::kQ2_K, .name = "Q2_K", .block_values = 256, .block_bytes = 84},
+    {.format = WeightFormat::kQ3_K, .name = "Q3_K", .block_values = 256, .block_bytes = 110},
     {.format = WeightFormat::kQ4_K, .name = "Q4_K", .block_values = 256, .block_bytes = 144},
     {.format = WeightFormat::kQ5_K, .name = "Q5_K", .block_values = 256, .block_bytes = 176},
     {.format = WeightFormat::kQ6_K, .name = "Q6_K", .block_values = 256, .block_bytes = 210},
+    {.format = WeightFormat::kIQ4_NL, .name = "IQ4_NL", .block_values = 32, .block_bytes = 18},
+    {.format = WeightFormat::kIQ4_XS, .name = "IQ4_XS", .block_values = 256, .block_bytes = 136},
     {.format = WeightFormat::kBF16, .name = "BF16", .block_values = 1, .block_bytes = 2},
+    {.format = WeightFormat::kMXFP4, .name = "MXFP4", .block_values = 32, .block_bytes = 17},
 };
 
 std::uint8_t u8(const std::byte* bytes, int i) {
@@ -81,6 +87,73 @@ void expand_q5_1(const std::byte* block, float* out) {
 void expand_q8_0(const std::byte* block, float* out) {
   const float d = f16_to_f32(u16(block));
   for (int i = 0; i < 32; ++i) out[i] = d * static_cast<float>(i8(block + 2, i));
+}
+
+// What the nibbles of IQ4_NL and IQ4_XS stand for: levels that suit a normal distribution.
+constexpr int kIq4Levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+// Twice the values of a float of a sign, two bits of exponent and one of mantissa.
+constexpr int kFp4Levels[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+// 16 bytes of nibbles that number levels: byte i holds value i below and value i + 16 above.
+void expand_levels(float scale, const int* levels, const std::byte* nibbles, float* out) {
+  for (int i = 0; i < 16; ++i) {
+    out[i] = scale * static_cast<float>(levels[u8(nibbles, i) & 15]);
+    out[i + 16] = scale * static_cast<float>(levels[u8(nibbles, i) >> 4]);
+  }
+}
+
+// d f16, then nibbles.
+void expand_iq4_nl(const std::byte* block, float* out) {
+  expand_levels(f16_to_f32(u16(block)), kIq4Levels, block + 2, out);
+}
+
+// A byte e that stands for the scale 2^(e - 127), then nibbles. Levels are doubled, so the scale is halved.
+void expand_mxfp4(const std::byte* block, float* out) {
+  expand_levels(std::ldexp(1.0f, u8(block, 0) - 128), kFp4Levels, block + 1, out);
+}
+
+// d f16, 16 bits that hold the upper two bits of eight scales, four bytes with their lower four; 8 times 16 bytes of
+// nibbles. Scales are offset by 32.
+void expand_iq4_xs(const std::byte* block, float* out) {
+  const float d = f16_to_f32(u16(block));
+  const int upper = u16(block + 2);
+  for (int group = 0; group < 8; ++group) {
+    const int low = (u8(block + 4, group / 2) >> (group % 2 * 4)) & 15;
+    const int scale = low | (((upper >> (2 * group)) & 3) << 4);
+    expand_levels(d * static_cast<float>(scale - 32), kIq4Levels, block + 8 + group * 16, out + group * 32);
+  }
+}
+
+// The two bits of value i of 256, in 64 bytes: each half of 128 values has 32 bytes, whose pairs are four runs of 32.
+int two_bits(const std::byte* pairs, int i) {
+  return (u8(pairs, i / 128 * 32 + i % 32) >> (i % 128 / 32 * 2)) & 3;
+}
+
+// 16 bytes, a scale below and a minimum above, each for 16 values; 64 bytes of pairs of bits; d f16, dmin f16.
+void expand_q2_k(const std::byte* block, float* out) {
+  const float d = f16_to_f32(u16(block + 80));
+  const float dmin = f16_to_f32(u16(block + 82));
+  for (int i = 0; i < 256; ++i) {
+    const float scale = d * static_cast<float>(u8(block, i / 16) & 15);
+    const float min = dmin * static_cast<float>(u8(block, i / 16) >> 4);
+    out[i] = scale * static_cast<float>(two_bits(block + 16, i)) - min;
+  }
+}
+
+// 32 bytes of third bits (bit g of byte i belongs to value 32 g + i), 64 bytes of pairs of bits, 12 bytes of scales, d
+// f16. Values are offset by 4, scales of 16 values by 32: their low nibbles lie in bytes 0-7, first all low ones, their
+// upper two bits in bytes 8-11.
+void expand_q3_k(const std::byte* block, float* out) {
+  const float d = f16_to_f32(u16(block + 108));
+  const std::byte* packed = block + 96;
+  for (int i = 0; i < 256; ++i) {
+    const int group = i / 16;
+    const int low = (u8(packed, group % 8) >> (group / 8 * 4)) & 15;
+    const int upper = (u8(packed + 8, group % 4) >> (group / 4 * 2)) & 3;
+    const float scale = d * static_cast<float>((low | (upper << 4)) - 32);
+    const int third = (u8(block, i % 32) >> (i / 32)) & 1;
+    out[i] = scale * static_cast<float>((two_bits(block + 32, i) | (third << 2)) - 4);
+  }
 }
 
 // Scale and minimum of one group of 32 values, 6 bits each, eight pairs packed in 12 bytes: groups 0-3 lie in the low
@@ -148,9 +221,14 @@ void expand_block(WeightFormat format, const std::byte* block, float* out) {
     case WeightFormat::kQ5_0: expand_q5_0(block, out); return;
     case WeightFormat::kQ5_1: expand_q5_1(block, out); return;
     case WeightFormat::kQ8_0: expand_q8_0(block, out); return;
+    case WeightFormat::kQ2_K: expand_q2_k(block, out); return;
+    case WeightFormat::kQ3_K: expand_q3_k(block, out); return;
     case WeightFormat::kQ4_K: expand_q45_k(block, nullptr, block + 16, out); return;
     case WeightFormat::kQ5_K: expand_q45_k(block, block + 16, block + 48, out); return;
     case WeightFormat::kQ6_K: expand_q6_k(block, out); return;
+    case WeightFormat::kIQ4_NL: expand_iq4_nl(block, out); return;
+    case WeightFormat::kIQ4_XS: expand_iq4_xs(block, out); return;
+    case WeightFormat::kMXFP4: expand_mxfp4(block, out); return;
   }
 }
 

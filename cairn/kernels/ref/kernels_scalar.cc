@@ -11,31 +11,63 @@
 namespace cairn {
 namespace {
 
+// One output of one chunk: lane `lane` of the panel, row `row` of the tile.
+template <class Format>
+struct ScalarProduct {
+  static constexpr std::uint32_t kCols = Format::kGroupQuads * 4;  // of a group
+  const Chunk& chunk;
+  const TileView& tile;
+  std::uint32_t lane, row;
+
+  std::int32_t dot(std::uint32_t group) const {
+    std::int32_t sum = 0;
+    for (std::uint32_t col = group * kCols; col < (group + 1) * kCols; ++col) {
+      const std::uint8_t code = chunk.codes[col / 32 * chunk.stride + col % 32 / 4 * kQuadBytes + lane * 4 + col % 4];
+      const std::int8_t activation = tile.codes[(std::size_t{col / 4} * tile.rows + row) * 4 + col % 4];
+      sum += (static_cast<std::int32_t>(code) - static_cast<std::int32_t>(Format::kZeroPoint)) * activation;
+    }
+    return sum;
+  }
+  float scale(std::uint32_t group) const { return chunk.scales[group * kPanelRows + lane]; }
+  float minimum(std::uint32_t group) const { return chunk.minima[group * kPanelRows + lane]; }
+  std::size_t activation_group(std::uint32_t g) const { return std::size_t{g} * tile.rows + row; }  // of 32
+
+  // Factors times the sums of the activations that they meet, over the unit.
+  float minima() const {
+    float total = 0.0f;
+    for (std::uint32_t g = 0; g < chunk.cols / 32; ++g) {
+      if constexpr (kParts<Format> == 1) {
+        total = fused(minimum(g), tile.sums[activation_group(g)], total);
+      } else {
+        const std::int32_t* codes = tile.biases + std::size_t{2 * g} * tile.rows + row;
+        const float both =
+            minimum(2 * g) * static_cast<float>(codes[0]) + minimum(2 * g + 1) * static_cast<float>(codes[tile.rows]);
+        total = fused(both, tile.scales[activation_group(g)], total);
+      }
+    }
+    return total;
+  }
+
+  void add_to(float& sum) const {
+    float unit = 0.0f;
+    float& total = Format::kFactors ? unit : sum;
+    for (std::uint32_t group = 0; group < chunk.cols / kCols; ++group) {
+      const std::size_t at = activation_group(group * kCols / 32);
+      total = fused(static_cast<float>(dot(group)) * scale(group), tile.scales[at], total);
+      if constexpr (Format::kMinimum && !Format::kFactors) total = fused(-minimum(group), tile.sums[at], total);
+    }
+    if constexpr (Format::kFactors) sum = fused(unit, chunk.unit_scale[lane], sum);
+    if constexpr (Format::kFactors && Format::kMinimum) sum = fused(-minima(), chunk.unit_minimum[lane], sum);
+  }
+};
+
 struct ScalarDot {
+  static constexpr std::uint32_t kInPanelRows = 0;
+
   template <class Format, std::uint32_t T>
   static void step(const Chunk& chunk, const TileView& tile, std::uint32_t offset, float* acc) {
-    constexpr std::uint32_t kGroupCols = Format::kGroupQuads * 4;
-    for (std::uint32_t t = 0; t < T; ++t) {
-      const std::uint32_t row = offset + t;
-      for (std::uint32_t lane = 0; lane < kPanelRows; ++lane) {
-        float& sum = acc[t * kPanelRows + lane];
-        for (std::uint32_t g = 0; g < chunk.cols / kGroupCols; ++g) {
-          std::int32_t dot = 0;
-          for (std::uint32_t k = 0; k < kGroupCols; ++k) {
-            const std::uint32_t col = g * kGroupCols + k;
-            const std::uint8_t code =
-                chunk.codes[col / 32 * chunk.stride + col % 32 / 4 * kQuadBytes + lane * 4 + col % 4];
-            const std::int8_t activation = tile.codes[(std::size_t{col / 4} * tile.rows + row) * 4 + col % 4];
-            dot += (static_cast<std::int32_t>(code) - static_cast<std::int32_t>(Format::kZeroPoint)) * activation;
-          }
-          const std::size_t scale_at = std::size_t{g * kGroupCols / 32} * tile.rows + row;
-          const float weighted = static_cast<float>(dot) * chunk.scales[g * kPanelRows + lane];
-          sum = fused(weighted, tile.scales[scale_at], sum);
-          if constexpr (Format::kMinimum) {
-            sum = fused(-chunk.minima[g * kPanelRows + lane], tile.sums[scale_at], sum);
-          }
-        }
-      }
+    for (std::uint32_t i = 0; i < T * kPanelRows; ++i) {
+      ScalarProduct<Format>{chunk, tile, i % kPanelRows, offset + i / kPanelRows}.add_to(acc[i]);
     }
   }
 };
@@ -152,35 +184,13 @@ void code_accumulate(const CodeValues& values, const float* p, const float* corr
 }
 
 }  // namespace
+}  // namespace cairn
 
-const Kernels kScalarKernels = {
-    .name = "scalar",
-    .quantise_tile = quantise_tile,
-    .matmul = matmul_panels<ScalarDot>,
-    .scores = {scores<F16>, scores<BF16>, scores<F32>},
-    .accumulate = {accumulate<F16>, accumulate<BF16>, accumulate<F32>},
-    .softmax_block = softmax_block,
-    .merge = merge_states,
-    .code_scores = code_scores,
-    .code_accumulate = code_accumulate,
-    .column_range = column_range,
-    .quantise_columns = quantise_columns,
-    .column_error = column_error,
-    .quantise_levels = quantise_levels,
-    .level_error = level_error,
-    .nearest_points = nearest_points,
-    .transpose = transpose,
-    .pack_codes = pack_codes,
-    .hadamard = hadamard,
-    .narrow = {narrow<F16>, narrow<BF16>, narrow<F32>},
-    .widen_f16 = widen_f16,
-    .rms_norm = rms_norm,
-    .silu_mul = silu_mul,
-    .gelu_mul = gelu_mul,
-    .soft_cap = soft_cap,
-    .add = add,
-    .rope_neighbours = rope_neighbours,
-    .rope_halves = rope_halves,
-};
+// After all that it names.
+#include "cairn/kernels/kernel_table-inl.h"
+
+namespace cairn {
+
+constinit const Kernels kScalarKernels = kernel_table<ScalarDot>("scalar");
 
 }  // namespace cairn
