@@ -33,6 +33,7 @@ const Kernels kAvx2Kernels = {
     .silu_mul = silu_mul,
     .gelu_mul = gelu_mul,
     .soft_cap = soft_cap,
+    .softmax = softmax,
     .add = add,
     .rope_neighbours = rope_neighbours,
     .rope_halves = rope_halves,
