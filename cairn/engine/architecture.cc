@@ -8,7 +8,10 @@ namespace cairn {
 namespace {
 
 constexpr Architecture kArchitectures[] = {
-    {.name = "llama", .pairing = RopePairing::kNeighbours},  // Llama 2 and 3, Mistral, TinyLlama, SmolLM
+    {.name = "llama",  // Llama 2 and 3, Mistral, Mixtral, TinyLlama, SmolLM
+     .pairing = RopePairing::kNeighbours,
+     .mixture = Mixture::kIfTheFileSaysSo,
+     .norms_expert_weights = true},
     {.name = "qwen2", .qkv_bias = true},
     {.name = "qwen3", .qk_norm = QkNorm::kHead},
     {.name = "gemma", .activation = Activation::kGelu, .scales_embeddings = true},
@@ -31,6 +34,17 @@ constexpr Architecture kArchitectures[] = {
      .window_rope_base = 10000.0,
      .wide_scale_layers = 62,
      .keys = {"final_logit_softcapping", "mm.tokens_per_image"}},
+    {.name = "phi3", .fused = true},
+    {.name = "granite",
+     .pairing = RopePairing::kNeighbours,
+     .keys = {"embedding_scale", "residual_scale", "logit_scale"}},
+    {.name = "smollm3", .pairing = RopePairing::kNeighbours, .still_every = 4},
+    {.name = "mistral3",
+     .pairing = RopePairing::kNeighbours,
+     .keys = {"attention.temperature_scale", "attention.temperature_length"}},
+    {.name = "qwen3moe", .qk_norm = QkNorm::kHead, .mixture = Mixture::kAlways, .norms_expert_weights = true},
+    {.name = "qwen2moe", .qkv_bias = true, .mixture = Mixture::kAlways, .shared_expert = true},
+    {.name = "olmoe", .qk_norm = QkNorm::kWhole, .mixture = Mixture::kAlways},
 };
 
 // Read by every architecture, or without effect on what is computed from token ids.
@@ -67,6 +81,16 @@ constexpr std::string_view kCommonKeys[] = {
     "vocab_size",
 };
 
+// Read where there are experts.
+constexpr std::string_view kExpertKeys[] = {
+    "expert_count",         "expert_feed_forward_length",        "expert_gating_func", "expert_used_count",
+    "expert_weights_scale", "expert_shared_feed_forward_length", "expert_weights_norm"};
+
+bool understands(const Architecture& arch, std::string_view key) {
+  const auto among = [key](const auto& keys) { return std::ranges::find(keys, key) != std::end(keys); };
+  return among(kCommonKeys) || among(arch.keys) || (arch.mixture != Mixture::kNever && among(kExpertKeys));
+}
+
 // Every byte of a number that is 0, of false, and of an empty text or array.
 bool switches_off(const GgufValue& value) {
   if (value.type == GgufType::kArray || value.type == GgufType::kString) {
@@ -98,9 +122,7 @@ Status check_metadata_keys(const GgufFile& file, const Architecture& arch) {
   }
   for (const GgufValue& value : file.metadata()) {
     if (!value.key.starts_with(prefix) || switches_off(value)) continue;
-    const std::string_view key = value.key.substr(prefix.size());
-    if (std::ranges::find(kCommonKeys, key) != std::end(kCommonKeys)) continue;
-    if (std::ranges::find(arch.keys, key) != arch.keys.end()) continue;
+    if (understands(arch, value.key.substr(prefix.size()))) continue;
     return fail(ErrorCode::kUnsupported, "metadata " + in_quotes(value.key) + " (" + value.preview() +
                                              ") is unknown to this build, and ignoring it might give wrong answers");
   }

@@ -13,12 +13,16 @@
 
 namespace cairn {
 
+// Whether the feed-forward is a mixture of experts.
+enum class Mixture : std::uint8_t { kNever, kIfTheFileSaysSo, kAlways };
+
 // A constant. What a file says of itself comes before what is said here.
 struct Architecture {
   std::string_view name;  // as in general.architecture, and in front of its metadata keys
   RopePairing pairing = RopePairing::kHalves;
   bool qkv_bias = false;  // biases on q, k and v; an architecture without them may still have a file with them
   QkNorm qk_norm = QkNorm::kNone;
+  bool fused = false;       // q, k and v are one tensor, and so are gate and up
   bool post_norms = false;  // RMS norms of what attention and feed-forward give, before it is added
   Activation activation = Activation::kSilu;
   bool scales_embeddings = false;       // by the square root of the width
@@ -27,6 +31,10 @@ struct Architecture {
   double window_rope_base = 0;          // of layers with a window, whose rotation is not scaled; 0: as the others'
   std::uint32_t wide_scale_layers = 0;  // a model of so many layers scales scores by the width for each head
   float attention_cap = 0, logit_cap = 0;
+  std::uint32_t still_every = 0;  // of so many layers the last one does not rotate; 0: all do
+  Mixture mixture = Mixture::kNever;
+  bool norms_expert_weights = false;       // the weights of those that were chosen sum to 1
+  bool shared_expert = false;              // one more that every token goes through, behind a gate of its own
   std::array<std::string_view, 8> keys{};  // understood here besides those of every architecture
 };
 

@@ -21,6 +21,7 @@ struct Kind {
   std::uint32_t type;
   std::uint32_t width = 64;
   std::string codec = "raw_f16";
+  std::uint32_t experts = 0;
 
   bool encodes() const { return !codec.starts_with("raw"); }
 };
@@ -35,7 +36,8 @@ std::vector<std::byte> model_bytes(const Kind& kind) {
   tiny.type = kind.type;
   tiny.width = kind.width;  // wide enough for several tiles per thread
   tiny.ffn = 3 * kind.width;
-  tiny.layers = 3;
+  tiny.layers = kind.arch == "smollm3" ? 4 : 3;
+  tiny.experts = kind.experts;
   tiny.context = 2048;
   return tiny.builder().build();
 }
@@ -208,20 +210,23 @@ TEST_P(ExactReuse, GeneratedPrefixesUnderEviction) {
   EXPECT_GT(small->cache().stats().index.evictions, 0u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Kinds, ExactReuse,
-                         ::testing::Values(Kind{"llama", TinyModel::kF32}, Kind{"qwen3", TinyModel::kF16, 256},
-                                           Kind{"qwen2", TinyModel::kBF16, 160}, Kind{"llama", TinyModel::kQ8_0},
-                                           Kind{"gemma2", TinyModel::kQ8_0}, Kind{"gemma3", TinyModel::kQ8_0},
-                                           Kind{"gemma3", TinyModel::kF32, 64, "tok4"},
-                                           Kind{"llama", TinyModel::kQ8_0, 64, "kivi2-g32"},
-                                           Kind{"qwen2", TinyModel::kQ8_0, 64, "tok4/kivi4-g64+sinks=1"},
-                                           Kind{"qwen3", TinyModel::kQ8_0, 64, "zip"},
-                                           Kind{"llama", TinyModel::kQ8_0, 64, "zip-low/raw_f16"}),
-                         [](const auto& kind) {
-                           std::string name = kind.param.arch + std::to_string(kind.param.type);
-                           for (const char c : kind.param.codec) name += std::isalnum(c) ? c : '_';
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Kinds, ExactReuse,
+    ::testing::Values(
+        Kind{"llama", TinyModel::kF32}, Kind{"qwen3", TinyModel::kF16, 256}, Kind{"qwen2", TinyModel::kBF16, 160},
+        Kind{"llama", TinyModel::kQ8_0}, Kind{"gemma2", TinyModel::kQ8_0}, Kind{"gemma3", TinyModel::kQ8_0},
+        Kind{"gemma3", TinyModel::kF32, 64, "tok4"}, Kind{"phi3", TinyModel::kQ8_0}, Kind{"granite", TinyModel::kQ8_0},
+        Kind{"smollm3", TinyModel::kQ8_0}, Kind{"mistral3", TinyModel::kQ8_0},
+        Kind{"llama", TinyModel::kQ8_0, 96, "raw_f16", 8}, Kind{"qwen2moe", TinyModel::kQ8_0, 64, "raw_f16", 8},
+        Kind{"qwen3moe", TinyModel::kF16, 64, "raw_f16", 12}, Kind{"olmoe", TinyModel::kQ8_0, 64, "raw_f16", 8},
+        Kind{"llama", TinyModel::kQ8_0, 64, "kivi2-g32"}, Kind{"qwen2", TinyModel::kQ8_0, 64, "tok4/kivi4-g64+sinks=1"},
+        Kind{"qwen3", TinyModel::kQ8_0, 64, "zip"}, Kind{"llama", TinyModel::kQ8_0, 64, "zip-low/raw_f16"}),
+    [](const auto& kind) {
+      std::string name = kind.param.arch + std::to_string(kind.param.type);
+      if (kind.param.experts != 0) name += "_experts";
+      for (const char c : kind.param.codec) name += std::isalnum(c) ? c : '_';
+      return name;
+    });
 
 }  // namespace
 }  // namespace cairn

@@ -2,12 +2,20 @@
 #include "cairn/engine/forward.h"
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 #include <utility>
 
 #include "cairn/kernels/kernels.h"
 
 namespace cairn {
+namespace {
+
+void scale(float* x, std::size_t count, float factor) {
+  for (std::size_t i = 0; i < count; ++i) x[i] *= factor;
+}
+
+}  // namespace
 
 Forward::Forward(ModelWeights& weights, std::vector<LayerSpec> layers, ThreadPool& pool, const KvTap* tap,
                  SignalListener* listener)
@@ -18,7 +26,8 @@ Forward::Forward(ModelWeights& weights, std::vector<LayerSpec> layers, ThreadPoo
       tap_(tap),
       linear_(pool),
       passes_(config_.heads, pool, listener),
-      rotations_(layers_) {}
+      rotations_(layers_),
+      feed_forward_(config_, linear_, pool) {}
 
 Status Forward::run(std::span<const ForwardRows> batch) {
   CAIRN_TRY_VOID(take_rows(batch));
@@ -100,6 +109,7 @@ void Forward::add_projected(const std::vector<float>& norm) {
   pool_.run(rows_.size(), [&](std::size_t r, unsigned) {
     float* y = projected_.data() + r * width;
     if (!norm.empty()) kernels().rms_norm(y, norm.data(), config_.rms_eps, width, y);
+    if (config_.residual_scale != 1.0f) scale(y, width, config_.residual_scale);
     kernels().add(x_.data() + r * width, y, width);
   });
 }
@@ -133,11 +143,13 @@ void Forward::prepare_heads(std::uint32_t l) {
   const Kernels& kernel = kernels();
   const LayerWeights& layer = weights_.layers()[layers_[l].weights];
   const std::uint32_t dim = layers_[l].shape.head_dim, kv_heads = layers_[l].shape.kv_heads;
+  const bool whole = config_.qk_norm == QkNorm::kWhole;
   const auto prepare = [&](float* x, std::uint32_t heads, std::size_t row, const std::vector<float>& bias,
                            const std::vector<float>& norm) {
     if (!bias.empty()) kernel.add(x, bias.data(), std::size_t{heads} * dim);
+    if (whole) kernel.rms_norm(x, norm.data(), config_.rms_eps, std::size_t{heads} * dim, x);
     for (float* head = x; head != x + std::size_t{heads} * dim; head += dim) {
-      if (!norm.empty()) kernel.rms_norm(head, norm.data(), config_.rms_eps, dim, head);
+      if (!whole && !norm.empty()) kernel.rms_norm(head, norm.data(), config_.rms_eps, dim, head);
       rotations_.turn(l, row, head);
     }
   };
@@ -146,11 +158,18 @@ void Forward::prepare_heads(std::uint32_t l) {
   pool_.run(rows_.size(), [&](std::size_t r, unsigned) {
     float* q = q_.data() + r * q_width;
     prepare(q, config_.heads, rows_[r].in_pass, layer.q_bias, layer.q_norm);
-    for (std::size_t i = 0; i < q_width; ++i) q[i] *= config_.attention_scale;
+    scale(q, q_width, score_scale(positions_[rows_[r].in_pass]));
     if (!own_keys) return;
     prepare(k_.data() + r * kv_width, kv_heads, rows_[r].in_pass, layer.k_bias, layer.k_norm);
     if (!layer.v_bias.empty()) kernel.add(v_.data() + r * kv_width, layer.v_bias.data(), kv_width);
   });
+}
+
+float Forward::score_scale(std::int32_t position) const {
+  if (config_.sharpening == 0.0f) return config_.attention_scale;
+  const double turns = std::floor(static_cast<double>(position) / config_.sharpened_every);
+  return static_cast<float>(static_cast<double>(config_.attention_scale) *
+                            (1.0 + static_cast<double>(config_.sharpening) * std::log(1.0 + turns)));
 }
 
 // All rows are there still: a layer with keys of its own is not behind leave_.
@@ -195,16 +214,10 @@ void Forward::keep_logit_rows(float* per_head, std::size_t width) {
 }
 
 Status Forward::feed_forward(LayerWeights& layer) {
-  const auto rows = static_cast<std::uint32_t>(rows_.size());
-  const std::uint32_t ffn = layer.gate.rows();
   norm_rows(layer.ffn_norm.data());
-  const LinearTarget inside[] = {{&layer.gate, gate_.ensure(std::size_t{rows} * ffn), ffn},
-                                 {&layer.up, up_.ensure(std::size_t{rows} * ffn), ffn}};
-  CAIRN_TRY_VOID(linear_.multiply(normed_.data(), rows, config_.width, inside));
-  const auto gated = config_.activation == Activation::kGelu ? kernels().gelu_mul : kernels().silu_mul;
-  pool_.run(rows, [&](std::size_t r, unsigned) { gated(gate_.data() + r * ffn, up_.data() + r * ffn, ffn); });
-  const LinearTarget down[] = {{&layer.down, projected_.ensure(std::size_t{rows} * config_.width), config_.width}};
-  CAIRN_TRY_VOID(linear_.multiply(gate_.data(), rows, ffn, down));
+  const auto rows = static_cast<std::uint32_t>(rows_.size());
+  CAIRN_TRY_VOID(
+      feed_forward_.compute(layer, normed_.data(), rows, projected_.ensure(std::size_t{rows} * config_.width)));
   add_projected(layer.ffn_post_norm);
   return {};
 }
@@ -216,6 +229,7 @@ Status Forward::write_logits() {
   CAIRN_TRY_VOID(linear_.multiply(normed_.data(), static_cast<std::uint32_t>(rows_.size()), config_.width, target));
   for (std::size_t r = 0; r < rows_.size(); ++r) {
     std::copy_n(logits_.data() + r * vocab, vocab, rows_[r].logits);
+    if (config_.logit_scale != 1.0f) scale(rows_[r].logits, vocab, 1.0f / config_.logit_scale);
     if (config_.logit_cap != 0.0f) kernels().soft_cap(rows_[r].logits, vocab, config_.logit_cap);
   }
   return {};

@@ -13,6 +13,7 @@
 #include "cairn/base/result.h"
 #include "cairn/base/thread_pool.h"
 #include "cairn/cache/pass.h"
+#include "cairn/engine/feed_forward.h"
 #include "cairn/engine/linear.h"
 #include "cairn/engine/rotations.h"
 #include "cairn/engine/weights.h"
@@ -73,6 +74,7 @@ class Forward {
   void embed();
   Status attention_block(std::uint32_t l, Pass& pass);
   void prepare_heads(std::uint32_t l);
+  float score_scale(std::int32_t position) const;
   void store(std::uint32_t l, Pass& pass);
   Status attend(std::uint32_t l, Pass& pass);
   std::uint32_t leaving_layer(const Pass& pass) const;
@@ -90,6 +92,7 @@ class Forward {
   LinearEngine linear_;
   PassRunner passes_;
   Rotations rotations_;
+  FeedForward feed_forward_;
 
   // Of the pass in progress. `rows_` shrinks to those with logits at the layer where the others have done their part.
   std::vector<Row> rows_;
@@ -98,7 +101,7 @@ class Forward {
   std::vector<PassRows> pass_rows_;
   std::vector<std::uint32_t> query_rows_;
   std::uint32_t leave_ = 0;  // that layer
-  Scratch<float> x_, normed_, q_, k_, v_, attended_, projected_, gate_, up_, logits_;
+  Scratch<float> x_, normed_, q_, k_, v_, attended_, projected_, logits_;
 };
 
 }  // namespace cairn

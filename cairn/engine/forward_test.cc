@@ -19,6 +19,7 @@ struct Case {
   std::string name, arch;
   bool tied = false, yarn = false;
   std::uint32_t head_dim = 8;
+  std::uint32_t experts = 0;
 };
 
 void PrintTo(const Case& model, std::ostream* out) {
@@ -32,6 +33,8 @@ TEST_P(ForwardOf, EqualsPlainLoopsInDoubles) {
   tiny.arch = GetParam().arch;
   tiny.tied_output = GetParam().tied;
   tiny.head_dim = GetParam().head_dim;
+  tiny.experts = GetParam().experts;
+  if (tiny.arch == "smollm3") tiny.layers = 5;  // the fourth does not rotate
   GgufBuilder builder = tiny.builder();
   if (GetParam().yarn) {
     builder.set(tiny.arch + ".rope.scaling.type", "yarn").set(tiny.arch + ".rope.scaling.factor", 4.0f);
@@ -58,12 +61,15 @@ TEST_P(ForwardOf, EqualsPlainLoopsInDoubles) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, ForwardOf,
-                         ::testing::Values(Case{"llama", "llama"}, Case{"tied", "llama", true},
-                                           Case{"yarn", "llama", false, true}, Case{"qwen2", "qwen2"},
-                                           Case{"qwen3", "qwen3", false, false, 16}, Case{"gemma", "gemma", true},
-                                           Case{"gemma2", "gemma2", true}, Case{"gemma3", "gemma3", true}),
-                         [](const auto& model) { return model.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    Models, ForwardOf,
+    ::testing::Values(Case{"llama", "llama"}, Case{"tied", "llama", true}, Case{"yarn", "llama", false, true},
+                      Case{"qwen2", "qwen2"}, Case{"qwen3", "qwen3", false, false, 16}, Case{"gemma", "gemma", true},
+                      Case{"gemma2", "gemma2", true}, Case{"gemma3", "gemma3", true}, Case{"phi3", "phi3"},
+                      Case{"granite", "granite"}, Case{"smollm3", "smollm3", true}, Case{"mistral3", "mistral3"},
+                      Case{"mixtral", "llama", false, false, 8, 8}, Case{"qwen2moe", "qwen2moe", false, false, 8, 6},
+                      Case{"qwen3moe", "qwen3moe", false, false, 16, 12}, Case{"olmoe", "olmoe", false, false, 8, 8}),
+    [](const auto& model) { return model.param.name; });
 
 // Weights and a cache of a configuration that is not exactly what the file says.
 struct OwnConfig {

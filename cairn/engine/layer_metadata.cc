@@ -52,13 +52,18 @@ Result<std::vector<LayerSpec>> read_layers(const GgufFile& file, const Architect
   if (reader.has("attention.sliding_window")) {
     CAIRN_TRY(window, reader.optional_count("attention.sliding_window", kMaxWindow));
   }
+  if (arch.still_every != 0) {
+    for (std::uint32_t l = 0; l < like.count; ++l) {
+      if (l % arch.still_every + 1 == arch.still_every) layers[l].rope = {.pairing = arch.pairing};
+    }
+  }
   if (window == 0) return layers;
   CAIRN_TRY(const std::vector<bool> windowed, windowed_layers(file, arch, like.count));
   CAIRN_TRY(const RopeSpec rope, window_rope(file, arch, like.rope));
   for (std::uint32_t l = 0; l < like.count; ++l) {
     if (!windowed[l]) continue;
     layers[l].window = window;
-    layers[l].rope = rope;
+    if (layers[l].rope.dims != 0) layers[l].rope = rope;
   }
   return layers;
 }

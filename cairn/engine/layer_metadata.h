@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How the layers of a model differ: which of them see a window only, and how those rotate.
+// How the layers of a model differ: which of them see a window only, how those rotate, and which do
+// not rotate at all.
 #pragma once
 
 #include <cstdint>

@@ -23,14 +23,15 @@ constexpr std::uint32_t kMaxWidth = 1 << 18;
 constexpr std::uint32_t kMaxFfn = 1 << 20;
 constexpr std::uint32_t kMaxHeads = 4096;
 constexpr std::uint32_t kMaxHeadDim = 512;
+constexpr std::uint32_t kMaxExperts = 1 << 12;
 constexpr std::uint32_t kMaxVocab = 1 << 22;
 constexpr std::uint32_t kMaxContext = 1 << 27;
 
-Status refuse_other_kinds(const GgufFile& file, const std::string& arch) {
-  CAIRN_TRY(const std::uint32_t experts, file.get_or<std::uint32_t>(arch + ".expert_count", 0u));
-  if (experts > 0) {
-    return fail(ErrorCode::kUnsupported, "this is a mixture of " + std::to_string(experts) +
-                                             " experts, which is not supported; use a dense model");
+Status refuse_other_kinds(const GgufFile& file, const Architecture& arch) {
+  CAIRN_TRY(const auto experts, file.get_or<std::uint32_t>(std::string(arch.name) + ".expert_count", 0u));
+  if (experts > 0 && arch.mixture == Mixture::kNever) {
+    return fail(ErrorCode::kUnsupported, "this is a mixture of " + std::to_string(experts) + " experts, which " +
+                                             std::string(arch.name) + " models of this build have not");
   }
   return {};
 }
@@ -64,6 +65,46 @@ Status read_heads(const MetadataReader& reader, const Architecture& arch, ModelC
   return {};
 }
 
+Status read_experts(const GgufFile& file, const MetadataReader& reader, const Architecture& arch, ModelConfig& config) {
+  if (arch.mixture == Mixture::kNever) return {};
+  ExpertSpec& experts = config.experts;
+  CAIRN_TRY(experts.count, reader.optional_count("expert_count", kMaxExperts));
+  if (experts.count == 0) {
+    if (arch.mixture == Mixture::kIfTheFileSaysSo) return {};
+    return fail(ErrorCode::kNotFound, "metadata '" + config.arch + ".expert_count' is missing");
+  }
+  CAIRN_TRY(experts.used, reader.count("expert_used_count", experts.count));
+  CAIRN_TRY(experts.ffn, reader.count_or("expert_feed_forward_length", kMaxFfn, config.ffn));
+  if (arch.shared_expert) {
+    CAIRN_TRY(experts.shared_ffn, reader.count_or("expert_shared_feed_forward_length", kMaxFfn, config.ffn));
+  }
+  const std::string prefix = config.arch + ".";
+  CAIRN_TRY(experts.normed, file.get_or<bool>(prefix + "expert_weights_norm", arch.norms_expert_weights));
+  CAIRN_TRY(experts.scale, reader.amount_or("expert_weights_scale", 0.0f));
+  if (experts.scale == 0.0f) experts.scale = 1.0f;
+  CAIRN_TRY(const std::uint32_t gating, reader.optional_count("expert_gating_func", ~0u));
+  if (gating > 1) {  // 1 is a softmax over all experts
+    return fail(ErrorCode::kUnsupported, "metadata '" + prefix + "expert_gating_func' is " + std::to_string(gating) +
+                                             "; this build knows 1, a softmax over all experts");
+  }
+  return {};
+}
+
+Status read_scales(const MetadataReader& reader, const Architecture& arch, ModelConfig& config) {
+  CAIRN_TRY(config.attention_cap, reader.amount_or("attn_logit_softcapping", arch.attention_cap));
+  CAIRN_TRY(config.logit_cap, reader.amount_or("final_logit_softcapping", arch.logit_cap));
+  const auto root_of_width = static_cast<float>(std::sqrt(static_cast<double>(config.width)));
+  CAIRN_TRY(config.embedding_scale,
+            reader.positive_or("embedding_scale", arch.scales_embeddings ? root_of_width : 1.0f));
+  CAIRN_TRY(config.residual_scale, reader.positive_or("residual_scale", 1.0f));
+  CAIRN_TRY(config.logit_scale, reader.positive_or("logit_scale", 1.0f));
+  CAIRN_TRY(config.sharpening, reader.amount_or("attention.temperature_scale", 0.0f));
+  if (config.sharpening == 0.0f) return {};
+  CAIRN_TRY(config.sharpened_every,
+            reader.count_or("attention.temperature_length", kMaxContext, config.rope.original_context));
+  return {};
+}
+
 // The embedding table decides; the tokenizer, where the file has one, must not name ids beyond it.
 Status read_vocab(const GgufFile& file, ModelConfig& config) {
   const GgufTensor* embedding = file.find_tensor("token_embd.weight");
@@ -85,7 +126,7 @@ Status read_vocab(const GgufFile& file, ModelConfig& config) {
 
 Result<ModelConfig> ModelConfig::from_gguf(const GgufFile& file) {
   CAIRN_TRY(const Architecture* arch, read_architecture(file));
-  CAIRN_TRY_VOID(refuse_other_kinds(file, std::string(arch->name)));
+  CAIRN_TRY_VOID(refuse_other_kinds(file, *arch));
   CAIRN_TRY_VOID(check_metadata_keys(file, *arch));
   const MetadataReader reader(file, arch->name);
   ModelConfig config;
@@ -99,17 +140,15 @@ Result<ModelConfig> ModelConfig::from_gguf(const GgufFile& file) {
   CAIRN_TRY(config.rms_eps, reader.epsilon("attention.layer_norm_rms_epsilon"));
   CAIRN_TRY_VOID(read_heads(reader, *arch, config));
   CAIRN_TRY_VOID(read_vocab(file, config));
-  CAIRN_TRY(config.attention_cap, reader.amount_or("attn_logit_softcapping", arch->attention_cap));
-  CAIRN_TRY(config.logit_cap, reader.amount_or("final_logit_softcapping", arch->logit_cap));
-  if (arch->scales_embeddings) {
-    config.embedding_scale = static_cast<float>(std::sqrt(static_cast<double>(config.width)));
-  }
   CAIRN_TRY(config.rope, read_rope_spec(file, arch->name, arch->pairing, config.head_dim, config.context));
+  CAIRN_TRY_VOID(read_scales(reader, *arch, config));
+  CAIRN_TRY_VOID(read_experts(file, reader, *arch, config));
   CAIRN_TRY(const auto layers,
             read_layers(file, *arch, {config.layers, {config.kv_heads, config.head_dim}, config.rope}));
   for (std::size_t l = 0; l < layers.size(); ++l) config.each_layer.push_back({.cache = layers[l], .ffn = ffn[l]});
 
   config.activation = arch->activation;
+  config.fused = arch->fused;
   config.tied_output = file.find_tensor("output.weight") == nullptr;
   config.qkv_bias = arch->qkv_bias || file.find_tensor(layer_tensor(0, "attn_q.bias")) != nullptr;
   config.qk_norm = arch->qk_norm;

@@ -18,7 +18,24 @@ namespace cairn {
 enum class Activation : std::uint8_t { kSilu, kGelu };  // kGelu: its tanh form
 
 // RMS norms of queries and keys before they are rotated.
-enum class QkNorm : std::uint8_t { kNone, kHead };  // kHead: of each head, with weights [head_dim]
+enum class QkNorm : std::uint8_t {
+  kNone,
+  kHead,   // of each head, with weights [head_dim]
+  kWhole,  // of all heads at once, with weights [heads * head_dim] and [kv_heads * head_dim]
+};
+
+// A mixture of experts instead of one feed-forward: a router gives each expert a probability, the token goes through
+// those of the greatest, and what they give is added, weighted.
+struct ExpertSpec {
+  std::uint32_t count = 0;       // 0: there is one feed-forward, and no router
+  std::uint32_t used = 0;        // by a token, 1 to count
+  std::uint32_t ffn = 0;         // width of an expert's inside
+  std::uint32_t shared_ffn = 0;  // of one more that all tokens go through, behind a gate of its own; 0: there is none
+  bool normed = false;           // the weights of those that were chosen are divided by their sum
+  float scale = 1;               // and then multiplied by this
+
+  bool operator==(const ExpertSpec&) const = default;
+};
 
 // One layer.
 struct ModelLayer {
@@ -45,18 +62,25 @@ struct ModelConfig {
   float attention_cap = 0;    // scores become cap * tanh(score / cap); 0: they stay
   float logit_cap = 0;        // the same of logits
   float embedding_scale = 1;
+  float residual_scale = 1;  // of what attention and feed-forward give
+  float logit_scale = 1;     // logits are divided by it
+  // Queries far into a text are multiplied by 1 + sharpening * log(1 + floor(position / sharpened_every)).
+  float sharpening = 0;
+  std::uint32_t sharpened_every = 0;
   Activation activation = Activation::kSilu;
   RopeSpec rope;                       // of the layers that see everything
   std::vector<ModelLayer> each_layer;  // [layers]
-  bool tied_output = false;            // no output.weight: token_embd.weight serves
-  bool qkv_bias = false;               // blk.N.attn_{q,k,v}.bias
-  QkNorm qk_norm = QkNorm::kNone;      // blk.N.attn_{q,k}_norm.weight
-  bool post_norms = false;             // blk.N.post_{attention,ffw}_norm.weight, [width]
+  ExpertSpec experts;
+  bool fused = false;              // blk.N.attn_qkv.weight, and gate and up in blk.N.ffn_up.weight
+  bool tied_output = false;        // no output.weight: token_embd.weight serves
+  bool qkv_bias = false;           // blk.N.attn_{q,k,v}.bias
+  QkNorm qk_norm = QkNorm::kNone;  // blk.N.attn_{q,k}_norm.weight
+  bool post_norms = false;         // blk.N.post_{attention,ffw}_norm.weight, [width]
 
   // Makes sure that the model can be run: metadata in range, each tensor of check_model_tensors() there.
   // Errors: kNotFound (metadata or tensor missing), kCorrupt (out of range, contradictory, wrong shape),
-  // kUnsupported (another architecture, mixture of experts, metadata of the architecture that this build does not know,
-  // a tensor type or tensor that it does not compute).
+  // kUnsupported (another architecture, metadata of the architecture that this build does not know, a tensor type or
+  // tensor that it does not compute).
   static Result<ModelConfig> from_gguf(const GgufFile& file);
 };
 

@@ -2,13 +2,20 @@
 #include "cairn/engine/model_tensors.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
+
+#include "cairn/engine/rope_metadata.h"
 
 namespace cairn {
 namespace {
 
 TensorNeed matrix(std::string name, std::uint64_t cols, std::uint64_t rows) {
   return {.name = std::move(name), .cols = cols, .rows = rows, .vector = false};
+}
+
+TensorNeed experts_of(std::string name, std::uint64_t cols, std::uint64_t rows, std::uint64_t experts) {
+  return {.name = std::move(name), .cols = cols, .rows = rows, .vector = false, .experts = experts};
 }
 
 TensorNeed vector(std::string name, std::uint64_t size) {
@@ -25,8 +32,11 @@ Status check_need(const GgufFile& file, const TensorNeed& need) {
     return fail(ErrorCode::kNotFound, "the model lacks tensor '" + need.name + "'; convert it again");
   }
   CAIRN_TRY(const WeightFormat format, tensor->format());
-  if (tensor->num_dims > 2 || tensor->cols() != need.cols || tensor->rows() != need.rows) {
-    const std::string rows = need.vector ? "" : ", " + std::to_string(need.rows);
+  const bool fits = need.experts == 0 ? tensor->num_dims <= 2 && tensor->dims[1] == need.rows
+                                      : tensor->dims[1] == need.rows && tensor->dims[2] == need.experts;
+  if (!fits || tensor->dims[3] != 1 || tensor->cols() != need.cols) {
+    std::string rows = need.vector ? "" : ", " + std::to_string(need.rows);
+    if (need.experts != 0) rows += ", " + std::to_string(need.experts);
     return fail(ErrorCode::kCorrupt, "tensor '" + need.name + "' has shape " + tensor->shape() +
                                          ", but the metadata asks for [" + std::to_string(need.cols) + rows + "]");
   }
@@ -35,6 +45,27 @@ Status check_need(const GgufFile& file, const TensorNeed& need) {
                                              "; norms and biases must be F32, F16 or BF16");
   }
   return {};
+}
+
+void add_feed_forward(const ModelConfig& config, std::uint32_t layer, std::vector<TensorNeed>& needs) {
+  const auto name = [layer](std::string_view what) { return layer_tensor(layer, what); };
+  const std::uint64_t width = config.width, ffn = config.each_layer[layer].ffn;
+  const ExpertSpec& experts = config.experts;
+  if (experts.count == 0) {
+    if (!config.fused) needs.push_back(matrix(name("ffn_gate.weight"), width, ffn));
+    needs.push_back(matrix(name("ffn_up.weight"), width, config.fused ? 2 * ffn : ffn));
+    needs.push_back(matrix(name("ffn_down.weight"), ffn, width));
+    return;
+  }
+  needs.push_back(matrix(name("ffn_gate_inp.weight"), width, experts.count));
+  needs.push_back(experts_of(name("ffn_gate_exps.weight"), width, experts.ffn, experts.count));
+  needs.push_back(experts_of(name("ffn_up_exps.weight"), width, experts.ffn, experts.count));
+  needs.push_back(experts_of(name("ffn_down_exps.weight"), experts.ffn, width, experts.count));
+  if (experts.shared_ffn == 0) return;
+  needs.push_back(vector(name("ffn_gate_inp_shexp.weight"), width));
+  needs.push_back(matrix(name("ffn_gate_shexp.weight"), width, experts.shared_ffn));
+  needs.push_back(matrix(name("ffn_up_shexp.weight"), width, experts.shared_ffn));
+  needs.push_back(matrix(name("ffn_down_shexp.weight"), experts.shared_ffn, width));
 }
 
 }  // namespace
@@ -51,28 +82,37 @@ std::vector<TensorNeed> layer_needs(const ModelConfig& config, std::uint32_t lay
   const auto name = [layer](std::string_view what) { return layer_tensor(layer, what); };
   std::vector<TensorNeed> needs = {
       vector(name("attn_norm.weight"), config.width),
-      matrix(name("attn_q.weight"), config.width, q_width),
       matrix(name("attn_output.weight"), q_width, config.width),
       vector(name("ffn_norm.weight"), config.width),
-      matrix(name("ffn_gate.weight"), config.width, own.ffn),
-      matrix(name("ffn_up.weight"), config.width, own.ffn),
-      matrix(name("ffn_down.weight"), own.ffn, config.width),
   };
+  if (config.fused) {
+    needs.push_back(matrix(name("attn_qkv.weight"), config.width, q_width + 2 * kv_width));
+  } else {
+    needs.push_back(matrix(name("attn_q.weight"), config.width, q_width));
+  }
+  add_feed_forward(config, layer, needs);
   if (config.qkv_bias) needs.push_back(vector(name("attn_q.bias"), q_width));
-  if (config.qk_norm != QkNorm::kNone) needs.push_back(vector(name("attn_q_norm.weight"), shape.head_dim));
+  const bool whole = config.qk_norm == QkNorm::kWhole;
+  if (config.qk_norm != QkNorm::kNone) {
+    needs.push_back(vector(name("attn_q_norm.weight"), whole ? q_width : shape.head_dim));
+  }
   if (config.post_norms) {
     needs.push_back(vector(name("post_attention_norm.weight"), config.width));
     needs.push_back(vector(name("post_ffw_norm.weight"), config.width));
   }
   if (own.cache.kv_map != layer) return needs;
 
-  needs.push_back(matrix(name("attn_k.weight"), config.width, kv_width));
-  needs.push_back(matrix(name("attn_v.weight"), config.width, kv_width));
+  if (!config.fused) {
+    needs.push_back(matrix(name("attn_k.weight"), config.width, kv_width));
+    needs.push_back(matrix(name("attn_v.weight"), config.width, kv_width));
+  }
   if (config.qkv_bias) {
     needs.push_back(vector(name("attn_k.bias"), kv_width));
     needs.push_back(vector(name("attn_v.bias"), kv_width));
   }
-  if (config.qk_norm != QkNorm::kNone) needs.push_back(vector(name("attn_k_norm.weight"), shape.head_dim));
+  if (config.qk_norm != QkNorm::kNone) {
+    needs.push_back(vector(name("attn_k_norm.weight"), whole ? kv_width : shape.head_dim));
+  }
   return needs;
 }
 
@@ -86,7 +126,7 @@ std::vector<TensorNeed> outer_needs(const ModelConfig& config) {
 }
 
 Status check_model_tensors(const GgufFile& file, const ModelConfig& config) {
-  std::vector<std::string> known = {"rope_freqs.weight"};
+  std::vector<std::string> known(std::begin(kRopeFactors), std::end(kRopeFactors));
   const auto check_all = [&](std::vector<TensorNeed> needs) -> Status {
     for (TensorNeed& need : needs) {
       CAIRN_TRY_VOID(check_need(file, need));

@@ -23,10 +23,11 @@ struct TensorNeed {
   std::uint64_t cols = 0;
   std::uint64_t rows = 0;
   bool vector = false;
+  std::uint64_t experts = 0;  // matrices of so many experts, one after the other; 0: one matrix
 };
 
 // All tensors of one layer (no keys and values where it reads those of another one), or those outside the layers
-// (rope_freqs.weight aside, which belongs to the RopeSpec).
+// (the factors of RoPE aside, which belong to the RopeSpec).
 std::vector<TensorNeed> layer_needs(const ModelConfig& config, std::uint32_t layer);
 std::vector<TensorNeed> outer_needs(const ModelConfig& config);
 

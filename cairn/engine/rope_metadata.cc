@@ -19,13 +19,15 @@ Result<double> read_positive(const GgufFile& file, const std::string& key, doubl
   return value;
 }
 
-Status read_scaling(const GgufFile& file, const std::string& prefix, std::uint32_t context, RopeSpec& spec) {
+Status read_scaling(const GgufFile& file, std::string_view arch, std::uint32_t context, RopeSpec& spec) {
+  const std::string prefix = std::string(arch) + ".rope.";
   CAIRN_TRY(const double legacy_factor, file.get_or<double>(prefix + "scale_linear", 0.0));
   CAIRN_TRY(spec.factor, file.get_or<double>(prefix + "scaling.factor", legacy_factor));
   // Files of the time before scaling.type have a factor alone, and mean linear by it; 0 means that none was set.
   CAIRN_TRY(const std::string type,
             file.get_or<std::string>(prefix + "scaling.type", spec.factor == 0.0 ? "none" : "linear"));
-  if (type == "none") {
+  const bool has_long_factors = file.find_tensor("rope_factors_long.weight") != nullptr;
+  if (type == "none" || (type == "longrope" && has_long_factors)) {
     spec.scaling = RopeScaling::kNone;
   } else if (type == "linear") {
     spec.scaling = RopeScaling::kLinear;
@@ -50,21 +52,37 @@ Status read_scaling(const GgufFile& file, const std::string& prefix, std::uint32
   if (!(spec.ext_factor >= 0.0 && spec.ext_factor <= 1.0)) {
     return fail(ErrorCode::kCorrupt, "the YaRN extrapolation factor must lie between 0 and 1");
   }
+  // The magnitude is divided by what it would be with this multiplier of the logarithm.
   CAIRN_TRY(const double log_multiplier, file.get_or<double>(prefix + "scaling.yarn_log_multiplier", 0.0));
-  if (log_multiplier != 0.0) return fail(ErrorCode::kUnsupported, "YaRN with a log multiplier is not supported");
+  if (!(log_multiplier >= 0.0 && log_multiplier <= 100.0)) {
+    return fail(ErrorCode::kCorrupt, "the YaRN log multiplier must lie between 0 and 100");
+  }
+  if (log_multiplier != 0.0 && arch != "mistral3") {
+    return fail(ErrorCode::kUnsupported, "YaRN with a log multiplier is not supported in " + std::string(arch));
+  }
+  if (spec.ext_factor != 0.0 && spec.factor > 1.0)
+    spec.attn_factor /= 1.0 + 0.1 * log_multiplier * std::log(spec.factor);
   return {};
 }
 
-Status read_freq_factors(const GgufFile& file, RopeSpec& spec) {
+// Of one kind for all contexts, or of two kinds: for contexts beyond the original one, and up to it.
+const GgufTensor* find_factors(const GgufFile& file, std::uint32_t context, const RopeSpec& spec) {
   const GgufTensor* tensor = file.find_tensor("rope_freqs.weight");
+  if (tensor != nullptr) return tensor;
+  return file.find_tensor(context > spec.original_context ? "rope_factors_long.weight" : "rope_factors_short.weight");
+}
+
+Status read_freq_factors(const GgufFile& file, std::uint32_t context, RopeSpec& spec) {
+  const GgufTensor* tensor = find_factors(file, context, spec);
   if (tensor == nullptr) return {};
+  const std::string name = "tensor " + in_quotes(tensor->name);
   if (tensor->num_dims != 1 || tensor->cols() != spec.dims / 2) {
-    return fail(ErrorCode::kCorrupt, "tensor 'rope_freqs.weight' has shape " + tensor->shape() + ", expected [" +
-                                         std::to_string(spec.dims / 2) + "]");
+    return fail(ErrorCode::kCorrupt,
+                name + " has shape " + tensor->shape() + ", expected [" + std::to_string(spec.dims / 2) + "]");
   }
   CAIRN_TRY(spec.freq_factors, tensor->to_f32());
   if (!std::ranges::all_of(spec.freq_factors, positive)) {
-    return fail(ErrorCode::kCorrupt, "tensor 'rope_freqs.weight' has values that are not above zero");
+    return fail(ErrorCode::kCorrupt, name + " has values that are not above zero");
   }
   return {};
 }
@@ -85,8 +103,8 @@ Result<RopeSpec> read_rope_spec(const GgufFile& file, std::string_view arch, Rop
   if (!std::isfinite(spec.base) || spec.base <= 1.0) {
     return fail(ErrorCode::kCorrupt, "the RoPE base must be above 1");
   }
-  CAIRN_TRY_VOID(read_scaling(file, prefix, context, spec));
-  CAIRN_TRY_VOID(read_freq_factors(file, spec));
+  CAIRN_TRY_VOID(read_scaling(file, arch, context, spec));
+  CAIRN_TRY_VOID(read_freq_factors(file, context, spec));
   return spec;
 }
 

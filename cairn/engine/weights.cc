@@ -8,6 +8,7 @@
 #include <string>
 
 #include "cairn/engine/model_tensors.h"
+#include "cairn/engine/rope_metadata.h"
 #include "cairn/kernels/panel.h"
 
 namespace cairn {
@@ -19,16 +20,28 @@ std::size_t aligned(std::size_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
 
-std::uint32_t panel_count(const GgufTensor& tensor) {
-  return static_cast<std::uint32_t>((tensor.rows() + kPanelRows - 1) / kPanelRows);
+std::uint32_t panel_count(std::uint64_t rows) {
+  return static_cast<std::uint32_t>((rows + kPanelRows - 1) / kPanelRows);
+}
+
+const PanelFormat* panels_of(const GgufTensor& tensor) {
+  const auto format = tensor.format();
+  return format ? find_panel_format(*format) : nullptr;
 }
 
 // 0 for tensors that are not kept in panels.
-std::size_t panels_of(const GgufTensor& tensor) {
-  const auto format = tensor.format();
-  const PanelFormat* panels = format ? find_panel_format(*format) : nullptr;
+std::size_t panel_bytes_of(const GgufTensor& tensor) {
+  const PanelFormat* panels = panels_of(tensor);
   if (panels == nullptr) return 0;
-  return aligned(panel_bytes(*panels, static_cast<std::uint32_t>(tensor.cols())) * panel_count(tensor));
+  return aligned(panel_bytes(*panels, static_cast<std::uint32_t>(tensor.cols())) * panel_count(tensor.rows()));
+}
+
+// What a tensor of several matrices may need beyond that: each of them ends on a panel and on a page of its own.
+std::size_t room_for_cuts(const GgufTensor& tensor) {
+  const PanelFormat* panels = panels_of(tensor);
+  if (panels == nullptr) return 0;
+  const std::size_t matrices = tensor.num_dims > 2 ? tensor.dims[2] : 3;
+  return matrices * (panel_bytes(*panels, static_cast<std::uint32_t>(tensor.cols())) + kAlignment);
 }
 
 // What a model's results depend on besides its tensors, its architecture and what every Llama has.
@@ -38,8 +51,16 @@ std::string numbers_beyond_llama(const ModelConfig& config) {
     if (value != plain) text += std::string(name) + "=" + std::to_string(std::bit_cast<std::uint32_t>(value)) + ";";
   };
   add("embedding", config.embedding_scale, 1.0f);
+  add("residual", config.residual_scale, 1.0f);
+  add("logits", config.logit_scale, 1.0f);
+  add("sharpening", config.sharpening, 0.0f);
+  if (config.sharpening != 0.0f) text += "every=" + std::to_string(config.sharpened_every) + ";";
   add("attention_cap", config.attention_cap, 0.0f);
   add("logit_cap", config.logit_cap, 0.0f);
+  const ExpertSpec& experts = config.experts;
+  if (experts.count == 0) return text;
+  text += "experts=" + std::to_string(experts.used) + (experts.normed ? "n;" : ";");
+  add("expert", experts.scale, 1.0f);
   return text;
 }
 
@@ -89,7 +110,9 @@ class ModelWeights::Loader {
     std::size_t bytes = 0;
     for (const GgufTensor& tensor : model_.file_.tensors()) {
       total_ += tensor.data.size();
-      if (&tensor != model_.embedding_ || model_.config_.tied_output) bytes += panels_of(tensor);
+      if (&tensor == model_.embedding_ && !model_.config_.tied_output) continue;
+      bytes += panel_bytes_of(tensor);
+      if (model_.config_.fused || tensor.num_dims > 2) bytes += room_for_cuts(tensor);
     }
     if (bytes == 0) return {};
     const std::size_t physical =
@@ -117,27 +140,101 @@ class ModelWeights::Loader {
   }
 
   Result<Linear> matrix(std::string_view name) {
+    CAIRN_TRY(std::vector<Linear> whole, parts(name, {}));
+    return std::move(whole.front());
+  }
+
+  // A tensor of several matrices, with so many rows each; none: the tensor is one. Requires: they make up the tensor.
+  Result<std::vector<Linear>> parts(std::string_view name, std::vector<std::uint64_t> rows) {
     const GgufTensor* tensor = model_.file_.find_tensor(name);
     if (tensor == nullptr) return fail(ErrorCode::kNotFound, "the model lacks tensor '" + std::string(name) + "'");
     CAIRN_TRY(const WeightFormat format, tensor->format());
     took(*tensor);
-    const auto rows = static_cast<std::uint32_t>(tensor->rows()), cols = static_cast<std::uint32_t>(tensor->cols());
-    if (const PanelFormat* panels = find_panel_format(format)) {
-      std::byte* memory = next_;
-      const std::size_t panel = panel_bytes(*panels, cols);
-      pool_.run(panel_count(*tensor), [&](std::size_t p, unsigned) {
-        pack_panel(format, tensor->data.data(), rows, cols, static_cast<std::uint32_t>(p), memory + p * panel);
-      });
-      next_ += panels_of(*tensor);
-      model_.bytes_ += panels_of(*tensor);
-      model_.file_.release(*tensor);
-      return Linear(PanelMatrix{format, rows, cols, memory});
+    if (rows.empty()) rows = {tensor->rows()};
+    const std::size_t row_bytes = tensor->data.size() / tensor->rows();
+    std::vector<Linear> matrices;
+    bool keeps_view = false;
+    std::size_t first = 0;
+    for (const std::uint64_t count : rows) {
+      const auto data = tensor->data.subspan(first * row_bytes, count * row_bytes);
+      first += count;
+      CAIRN_TRY(Linear matrix, take(format, static_cast<std::uint32_t>(count),
+                                    static_cast<std::uint32_t>(tensor->cols()), data, keeps_view));
+      matrices.push_back(std::move(matrix));
     }
-    CAIRN_TRY(DenseMatrix dense, DenseMatrix::create(format, rows, cols, tensor->data));
-    model_.bytes_ += tensor->data.size();
-    if (!dense.keeps_view()) model_.file_.release(*tensor);
-    model_.has_dense_ = true;
-    return Linear(std::move(dense), rows, cols);
+    if (!keeps_view) model_.file_.release(*tensor);
+    return matrices;
+  }
+
+  // A feed-forward whose gate and up may be one tensor.
+  Result<GatedFfn> feed_forward(const std::string& gate, const std::string& up, const std::string& down) {
+    GatedFfn ffn;
+    if (model_.file_.find_tensor(gate) != nullptr) {
+      CAIRN_TRY(ffn.gate, matrix(gate));
+      CAIRN_TRY(ffn.up, matrix(up));
+    } else {
+      const GgufTensor* both = model_.file_.find_tensor(up);
+      if (both == nullptr) return fail(ErrorCode::kNotFound, "the model lacks tensor '" + up + "'");
+      CAIRN_TRY(std::vector<Linear> halves, parts(up, {both->rows() / 2, both->rows() / 2}));
+      ffn.gate = std::move(halves[0]);
+      ffn.up = std::move(halves[1]);
+    }
+    CAIRN_TRY(ffn.down, matrix(down));
+    return ffn;
+  }
+
+  Status attention(std::uint32_t l, LayerWeights& layer) {
+    const LayerSpec& spec = model_.config_.each_layer[l].cache;
+    const auto name = [l](std::string_view what) { return layer_tensor(l, what); };
+    CAIRN_TRY(layer.attn_norm, vector(name("attn_norm.weight")));
+    CAIRN_TRY(layer.attn_post_norm, vector(name("post_attention_norm.weight")));
+    CAIRN_TRY(layer.q_bias, vector(name("attn_q.bias")));
+    CAIRN_TRY(layer.q_norm, vector(name("attn_q_norm.weight")));
+    CAIRN_TRY(layer.output, matrix(name("attn_output.weight")));
+    const bool own_keys = spec.kv_map == l;
+    if (own_keys) {
+      CAIRN_TRY(layer.k_bias, vector(name("attn_k.bias")));
+      CAIRN_TRY(layer.v_bias, vector(name("attn_v.bias")));
+      CAIRN_TRY(layer.k_norm, vector(name("attn_k_norm.weight")));
+    }
+    if (model_.config_.fused) {
+      const std::uint64_t kv_width = spec.shape.values_per_token();
+      const std::uint64_t q_width = std::uint64_t{model_.config_.heads} * spec.shape.head_dim;
+      CAIRN_TRY(std::vector<Linear> qkv, parts(name("attn_qkv.weight"), {q_width, kv_width, kv_width}));
+      layer.q = std::move(qkv[0]);
+      layer.k = std::move(qkv[1]);
+      layer.v = std::move(qkv[2]);
+      return {};
+    }
+    CAIRN_TRY(layer.q, matrix(name("attn_q.weight")));
+    if (!own_keys) return {};
+    CAIRN_TRY(layer.k, matrix(name("attn_k.weight")));
+    CAIRN_TRY(layer.v, matrix(name("attn_v.weight")));
+    return {};
+  }
+
+  Status feed_forward(std::uint32_t l, LayerWeights& layer) {
+    const ExpertSpec& spec = model_.config_.experts;
+    const auto name = [l](std::string_view what) { return layer_tensor(l, what); };
+    CAIRN_TRY(layer.ffn_norm, vector(name("ffn_norm.weight")));
+    CAIRN_TRY(layer.ffn_post_norm, vector(name("post_ffw_norm.weight")));
+    if (spec.count == 0) {
+      CAIRN_TRY(layer.ffn, feed_forward(name("ffn_gate.weight"), name("ffn_up.weight"), name("ffn_down.weight")));
+      return {};
+    }
+    CAIRN_TRY(layer.router, matrix(name("ffn_gate_inp.weight")));
+    const std::vector<std::uint64_t> inside(spec.count, spec.ffn), outside(spec.count, model_.config_.width);
+    CAIRN_TRY(std::vector<Linear> gates, parts(name("ffn_gate_exps.weight"), inside));
+    CAIRN_TRY(std::vector<Linear> ups, parts(name("ffn_up_exps.weight"), inside));
+    CAIRN_TRY(std::vector<Linear> downs, parts(name("ffn_down_exps.weight"), outside));
+    for (std::uint32_t e = 0; e < spec.count; ++e) {
+      layer.experts.push_back({std::move(gates[e]), std::move(ups[e]), std::move(downs[e])});
+    }
+    if (spec.shared_ffn == 0) return {};
+    CAIRN_TRY(layer.shared_gate, matrix(name("ffn_gate_inp_shexp.weight")));
+    CAIRN_TRY(layer.shared,
+              feed_forward(name("ffn_gate_shexp.weight"), name("ffn_up_shexp.weight"), name("ffn_down_shexp.weight")));
+    return {};
   }
 
   // Tensors that are only looked into: the embedding of an untied model, RoPE factors.
@@ -149,6 +246,26 @@ class ModelWeights::Loader {
   Digest finish() { return digest_.finish(); }
 
  private:
+  // One matrix whose rows are `data`; `keeps_view` becomes true where they must stay there.
+  Result<Linear> take(WeightFormat format, std::uint32_t rows, std::uint32_t cols, std::span<const std::byte> data,
+                      bool& keeps_view) {
+    if (const PanelFormat* panels = find_panel_format(format)) {
+      std::byte* memory = next_;
+      const std::size_t panel = panel_bytes(*panels, cols), count = panel_count(rows);
+      pool_.run(count, [&](std::size_t p, unsigned) {
+        pack_panel(format, data.data(), rows, cols, static_cast<std::uint32_t>(p), memory + p * panel);
+      });
+      next_ += aligned(panel * count);
+      model_.bytes_ += aligned(panel * count);
+      return Linear(PanelMatrix{format, rows, cols, memory});
+    }
+    CAIRN_TRY(DenseMatrix dense, DenseMatrix::create(format, rows, cols, data));
+    model_.bytes_ += data.size();
+    keeps_view = keeps_view || dense.keeps_view();
+    model_.has_dense_ = true;
+    return Linear(std::move(dense), rows, cols);
+  }
+
   // Every tensor enters the digest on its way, while its bytes are in the caches anyway.
   void took(const GgufTensor& tensor) {
     digest_.add(tensor, pool_);
@@ -173,32 +290,17 @@ Result<std::unique_ptr<ModelWeights>> ModelWeights::load(GgufFile file, const Mo
   Loader loader(*model, pool, progress);
   CAIRN_TRY_VOID(loader.reserve());
   for (std::uint32_t l = 0; l < config.layers; ++l) {
-    const auto name = [l](std::string_view what) { return layer_tensor(l, what); };
     LayerWeights& layer = model->layers_.emplace_back();
-    CAIRN_TRY(layer.attn_norm, loader.vector(name("attn_norm.weight")));
-    CAIRN_TRY(layer.ffn_norm, loader.vector(name("ffn_norm.weight")));
-    CAIRN_TRY(layer.attn_post_norm, loader.vector(name("post_attention_norm.weight")));
-    CAIRN_TRY(layer.ffn_post_norm, loader.vector(name("post_ffw_norm.weight")));
-    CAIRN_TRY(layer.q_bias, loader.vector(name("attn_q.bias")));
-    CAIRN_TRY(layer.q_norm, loader.vector(name("attn_q_norm.weight")));
-    CAIRN_TRY(layer.q, loader.matrix(name("attn_q.weight")));
-    if (config.each_layer[l].cache.kv_map == l) {
-      CAIRN_TRY(layer.k_bias, loader.vector(name("attn_k.bias")));
-      CAIRN_TRY(layer.v_bias, loader.vector(name("attn_v.bias")));
-      CAIRN_TRY(layer.k_norm, loader.vector(name("attn_k_norm.weight")));
-      CAIRN_TRY(layer.k, loader.matrix(name("attn_k.weight")));
-      CAIRN_TRY(layer.v, loader.matrix(name("attn_v.weight")));
-    }
-    CAIRN_TRY(layer.output, loader.matrix(name("attn_output.weight")));
-    CAIRN_TRY(layer.gate, loader.matrix(name("ffn_gate.weight")));
-    CAIRN_TRY(layer.up, loader.matrix(name("ffn_up.weight")));
-    CAIRN_TRY(layer.down, loader.matrix(name("ffn_down.weight")));
+    CAIRN_TRY_VOID(loader.attention(l, layer));
+    CAIRN_TRY_VOID(loader.feed_forward(l, layer));
   }
   CAIRN_TRY(model->output_norm_, loader.vector("output_norm.weight"));
   CAIRN_TRY(Linear output, loader.matrix(config.tied_output ? "token_embd.weight" : "output.weight"));
   model->output_ = std::make_unique<Linear>(std::move(output));
   if (!config.tied_output) loader.look_at(*model->embedding_);
-  if (const GgufTensor* factors = model->file_.find_tensor("rope_freqs.weight")) loader.look_at(*factors);
+  for (const std::string_view name : kRopeFactors) {
+    if (const GgufTensor* factors = model->file_.find_tensor(name)) loader.look_at(*factors);
+  }
   model->digest_ = loader.finish();
   return model;
 }

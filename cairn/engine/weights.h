@@ -43,13 +43,22 @@ class ModelDigest {
   std::vector<Named> tensors_;
 };
 
+// One feed-forward: down(activation(gate) * up).
+struct GatedFfn {
+  Linear gate, up, down;  // down: [width, ffn]
+};
+
 struct LayerWeights {
   std::vector<float> attn_norm, ffn_norm;            // [width]
   std::vector<float> attn_post_norm, ffn_post_norm;  // [width]; empty without norms after the blocks
   std::vector<float> q_bias, k_bias, v_bias;  // [heads * head_dim] or [kv_heads * head_dim]; empty without biases
-  std::vector<float> q_norm, k_norm;          // [head_dim]; empty without norms
+  std::vector<float> q_norm, k_norm;          // as QkNorm says; empty without norms
   Linear q, k, v, output;  // output: [width, heads * head_dim]; no k and v where another layer's are read
-  Linear gate, up, down;   // down: [width, ffn]
+  GatedFfn ffn;            // of a model without experts
+  Linear router;           // [experts, width]
+  std::vector<GatedFfn> experts;
+  GatedFfn shared;     // the expert that all tokens go through
+  Linear shared_gate;  // [1, width]
 };
 
 // Immutable after loading, save that products prepare code in the Linears. Owns the mapped file.

@@ -157,6 +157,13 @@ TEST(Elementwise, EverySetReturnsTheBitsOfTheScalarOne) {
       expect_same(b, a, *set);
       for (std::size_t i = 0; i < count; ++i) ASSERT_NEAR(b[i], 2.5 * std::tanh(x[i] / 2.5), 1e-6);
       a = b = x;
+      scalar.softmax(a.data(), count);
+      set->softmax(b.data(), count);
+      expect_same(b, a, *set);
+      double total = 0;
+      for (const float value : x) total += std::exp(static_cast<double>(value));
+      for (std::size_t i = 0; i < count; ++i) ASSERT_NEAR(b[i], std::exp(static_cast<double>(x[i])) / total, 1e-6);
+      a = b = x;
       scalar.rope_neighbours(a.data(), cos.data(), sin.data(), count / 2);
       set->rope_neighbours(b.data(), cos.data(), sin.data(), count / 2);
       expect_same(b, a, *set);

@@ -77,6 +77,15 @@ void soft_cap(float* x, std::size_t count, float cap) {
   for (std::size_t i = 0; i < count; ++i) x[i] = cap - twice / (1.0f + exp_lane(x[i] * inverse));
 }
 
+// For short rows: the sum goes in order.
+void softmax(float* x, std::size_t count) {
+  float max = x[0], sum = 0.0f;
+  for (std::size_t i = 1; i < count; ++i) max = x[i] > max ? x[i] : max;
+  for (std::size_t i = 0; i < count; ++i) x[i] = exp_lane(x[i] - max);
+  for (std::size_t i = 0; i < count; ++i) sum += x[i];
+  for (std::size_t i = 0; i < count; ++i) x[i] /= sum;
+}
+
 void add(float* x, const float* y, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) x[i] += y[i];
 }

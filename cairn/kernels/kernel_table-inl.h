@@ -36,6 +36,7 @@ constexpr Kernels kernel_table(std::string_view name) {
       .silu_mul = silu_mul,
       .gelu_mul = gelu_mul,
       .soft_cap = soft_cap,
+      .softmax = softmax,
       .add = add,
       .rope_neighbours = rope_neighbours,
       .rope_halves = rope_halves,

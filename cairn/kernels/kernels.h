@@ -93,6 +93,8 @@ struct Kernels {
   void (*gelu_mul)(float* gate, const float* up, std::size_t count);
   // x = cap * tanh(x / cap), within 1e-7 of the cap.
   void (*soft_cap)(float* x, std::size_t count, float cap);
+  // x = exp(x - max) / sum of these. Requires: count > 0.
+  void (*softmax)(float* x, std::size_t count);
   void (*add)(float* x, const float* y, std::size_t count);
   // Rotates pairs (i, i + 1) or (i, i + pairs) of the first 2 * pairs values.
   void (*rope_neighbours)(float* x, const float* cos, const float* sin, std::size_t pairs);

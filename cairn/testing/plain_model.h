@@ -36,28 +36,35 @@ class PlainModel {
     const auto position = static_cast<std::int64_t>(keys_[0].size());
     const auto embedding = tensors_.at("token_embd.weight").begin() + token * std::ptrdiff_t{config_.width};
     Vector x(embedding, embedding + config_.width);
-    for (double& value : x) value *= gemma() ? std::sqrt(config_.width) : 1;
+    const double embedding_scale = gemma() ? std::sqrt(config_.width) : config_.embedding_scale;
+    for (double& value : x) value *= embedding_scale;
     for (std::uint32_t l = 0; l < config_.layers; ++l) {
       const std::string blk = "blk." + std::to_string(l) + ".";
       Vector h = norm(x, blk + "attn_norm.weight");
-      Vector q = project(blk + "attn_q", h);
+      const std::size_t kv_width = layer(l).shape.values_per_token();
+      const std::size_t q_width = std::size_t{config_.heads} * layer(l).shape.head_dim;
+      const bool fused = tensors_.contains(blk + "attn_qkv.weight");
+      const Vector qkv = fused ? project(blk + "attn_qkv", h) : Vector();
+      Vector q = fused ? part(qkv, 0, q_width) : project(blk + "attn_q", h);
       turn(l, q, blk + "attn_q_norm.weight", position);
+      if (config_.sharpening != 0) {
+        const auto turns = static_cast<double>(position / config_.sharpened_every);
+        for (double& value : q) value *= 1 + config_.sharpening * std::log(1 + turns);
+      }
       if (layer(l).kv_map == l) {
-        Vector k = project(blk + "attn_k", h);
+        Vector k = fused ? part(qkv, q_width, kv_width) : project(blk + "attn_k", h);
         turn(l, k, blk + "attn_k_norm.weight", position);
         keys_[l].push_back(k);
-        values_[l].push_back(project(blk + "attn_v", h));
+        values_[l].push_back(fused ? part(qkv, q_width + kv_width, kv_width) : project(blk + "attn_v", h));
       }
       add(x, norm_after(project(blk + "attn_output", attend(l, q)), blk + "post_attention_norm.weight"));
       h = norm(x, blk + "ffn_norm.weight");
-      Vector gate = project(blk + "ffn_gate", h);
-      const Vector up = project(blk + "ffn_up", h);
-      for (std::size_t i = 0; i < gate.size(); ++i) gate[i] = activation(gate[i]) * up[i];
-      add(x, norm_after(project(blk + "ffn_down", gate), blk + "post_ffw_norm.weight"));
+      const bool mixed = tensors_.contains(blk + "ffn_gate_inp.weight");
+      add(x, norm_after(mixed ? mixture(blk, h) : feed_forward(blk, "", h), blk + "post_ffw_norm.weight"));
     }
     Vector logits =
         project(tensors_.contains("output.weight") ? "output" : "token_embd", norm(x, "output_norm.weight"));
-    for (double& logit : logits) logit = capped(logit, config_.logit_cap);
+    for (double& logit : logits) logit = capped(logit / config_.logit_scale, config_.logit_cap);
     return logits;
   }
 
@@ -75,8 +82,63 @@ class PlainModel {
     return tensors_.contains(weight) ? norm(x, weight) : x;
   }
 
-  static void add(Vector& x, const Vector& y) {
-    for (std::size_t i = 0; i < x.size(); ++i) x[i] += y[i];
+  // A block's result joins the residual stream.
+  void add(Vector& x, const Vector& y) const {
+    for (std::size_t i = 0; i < x.size(); ++i) x[i] += config_.residual_scale * y[i];
+  }
+
+  static Vector part(const Vector& x, std::size_t first, std::size_t count) {
+    const auto begin = x.begin() + static_cast<std::ptrdiff_t>(first);
+    return {begin, begin + static_cast<std::ptrdiff_t>(count)};
+  }
+
+  // `kind` is what the names of its tensors end in: "", "_shexp".
+  Vector feed_forward(const std::string& blk, const std::string& kind, const Vector& x) const {
+    const bool fused = !tensors_.contains(blk + "ffn_gate" + kind + ".weight");
+    const Vector up = project(blk + "ffn_up" + kind, x);
+    const Vector gate = fused ? part(up, 0, up.size() / 2) : project(blk + "ffn_gate" + kind, x);
+    Vector inside(gate.size());
+    for (std::size_t i = 0; i < gate.size(); ++i) {
+      inside[i] = activation(gate[i]) * up[fused ? gate.size() + i : i];
+    }
+    return project(blk + "ffn_down" + kind, inside);
+  }
+
+  Vector expert(const std::string& blk, std::size_t number, const Vector& x) const {
+    const auto times = [&](const std::string& what, const Vector& y) {
+      const Vector& all = tensors_.at(blk + what + "_exps.weight");
+      const std::size_t each = all.size() / config_.experts.count;
+      Vector z(each / y.size());
+      for (std::size_t i = 0; i < each; ++i) z[i / y.size()] += all[number * each + i] * y[i % y.size()];
+      return z;
+    };
+    Vector gate = times("ffn_gate", x);
+    const Vector up = times("ffn_up", x);
+    for (std::size_t i = 0; i < gate.size(); ++i) gate[i] = activation(gate[i]) * up[i];
+    return times("ffn_down", gate);
+  }
+
+  Vector mixture(const std::string& blk, const Vector& x) const {
+    const Vector scores = project(blk + "ffn_gate_inp", x);
+    double total = 0, chosen_total = 0;
+    for (const double score : scores) total += std::exp(score);
+    std::multimap<double, std::size_t> by_probability;
+    for (std::size_t e = 0; e < scores.size(); ++e) by_probability.emplace(std::exp(scores[e]) / total, e);
+    auto chosen = by_probability.rbegin();
+    for (std::uint32_t i = 0; i < config_.experts.used; ++i) chosen_total += (chosen++)->first;
+    Vector out(x.size());
+    chosen = by_probability.rbegin();
+    const bool normed = config_.arch == "llama" || config_.arch == "qwen3moe";
+    for (std::uint32_t i = 0; i < config_.experts.used; ++i, ++chosen) {
+      const Vector given = expert(blk, chosen->second, x);
+      const double weight = chosen->first / (normed ? chosen_total : 1);
+      for (std::size_t d = 0; d < out.size(); ++d) out[d] += weight * given[d];
+    }
+    if (config_.arch != "qwen2moe") return out;
+    const double open = 1 / (1 + std::exp(-project(blk + "ffn_gate_inp_shexp", x)[0]));
+    const Vector shared = feed_forward(blk, "_shexp", x);
+    for (std::size_t d = 0; d < out.size(); ++d) out[d] += open * shared[d];
+    return out;
   }
 
   Vector norm(const Vector& x, const std::string& weight) const {
@@ -102,13 +164,14 @@ class PlainModel {
   // The norm of each head if the model has one, then the rotation.
   void turn(std::uint32_t l, Vector& heads, const std::string& weight, std::int64_t position) const {
     const RopeSpec& rope = layer(l).rope;
+    if (tensors_.contains(weight) && tensors_.at(weight).size() == heads.size()) heads = norm(heads, weight);
     const std::uint32_t dim = config_.head_dim, pairs = rope.dims / 2;
     std::vector<float> cos(pairs), sin(pairs);
     rope_cos_sin(rope, position, cos, sin);
     for (std::size_t first = 0; first < heads.size(); first += dim) {
       Vector head(heads.begin() + static_cast<std::ptrdiff_t>(first),
                   heads.begin() + static_cast<std::ptrdiff_t>(first + dim));
-      if (tensors_.contains(weight)) head = norm(head, weight);
+      if (tensors_.contains(weight) && tensors_.at(weight).size() == dim) head = norm(head, weight);
       for (std::uint32_t i = 0; i < pairs; ++i) {
         const bool neighbours = rope.pairing == RopePairing::kNeighbours;
         double& a = head[neighbours ? 2 * i : i];

@@ -34,7 +34,9 @@ struct TinyModel {
   std::uint32_t vocab = 40;
   std::uint32_t context = 256;
   bool tied_output = false;
-  std::uint32_t type = kF32;  // of the matrices
+  std::uint32_t experts = 0;      // of the architectures that may have some; three of them serve a token
+  std::uint32_t expert_ffn = 32;  // also of the expert that serves all tokens, in qwen2moe
+  std::uint32_t type = kF32;      // of the matrices
   std::uint32_t seed = 1;
 
   // Metadata, tokenizer of `vocab` made-up pieces, and all tensors; norms near 1, matrices so scaled that activations
@@ -61,24 +63,33 @@ struct TinyModel {
     matrix(out, random, "token_embd.weight", width, vocab);
     vector(out, random, "output_norm.weight", width, 1.0f);
     if (!tied_output) matrix(out, random, "output.weight", width, vocab);
+    if (arch == "phi3") {
+      vector(out, random, "rope_factors_long.weight", head_dim / 4, 4.0f);  // half of the channels turn
+      vector(out, random, "rope_factors_short.weight", head_dim / 4, 1.0f);
+    }
     for (std::uint32_t layer = 0; layer < layers; ++layer) {
       const std::string blk = "blk." + std::to_string(layer) + ".";
       vector(out, random, blk + "attn_norm.weight", width, 1.0f);
-      matrix(out, random, blk + "attn_q.weight", width, q_width);
-      matrix(out, random, blk + "attn_k.weight", width, kv_width);
-      matrix(out, random, blk + "attn_v.weight", width, kv_width);
+      if (arch == "phi3") {
+        matrix(out, random, blk + "attn_qkv.weight", width, q_width + 2 * kv_width);
+      } else {
+        matrix(out, random, blk + "attn_q.weight", width, q_width);
+        matrix(out, random, blk + "attn_k.weight", width, kv_width);
+        matrix(out, random, blk + "attn_v.weight", width, kv_width);
+      }
       matrix(out, random, blk + "attn_output.weight", q_width, width);
       vector(out, random, blk + "ffn_norm.weight", width, 1.0f);
-      const std::uint32_t inside = layer_ffn.empty() ? ffn : layer_ffn[layer];
-      matrix(out, random, blk + "ffn_gate.weight", width, inside);
-      matrix(out, random, blk + "ffn_up.weight", width, inside);
-      matrix(out, random, blk + "ffn_down.weight", inside, width);
-      if (arch == "qwen2") {
+      add_feed_forward(out, random, layer);
+      if (arch == "qwen2" || arch == "qwen2moe") {
         vector(out, random, blk + "attn_q.bias", q_width, 0.0f);
         vector(out, random, blk + "attn_k.bias", kv_width, 0.0f);
         vector(out, random, blk + "attn_v.bias", kv_width, 0.0f);
       }
-      if (arch == "qwen3" || arch == "gemma3") {
+      if (arch == "olmoe") {
+        vector(out, random, blk + "attn_q_norm.weight", q_width, 1.0f);
+        vector(out, random, blk + "attn_k_norm.weight", kv_width, 1.0f);
+      }
+      if (arch == "qwen3" || arch == "qwen3moe" || arch == "gemma3") {
         vector(out, random, blk + "attn_q_norm.weight", head_dim, 1.0f);
         vector(out, random, blk + "attn_k_norm.weight", head_dim, 1.0f);
       }
@@ -95,10 +106,51 @@ struct TinyModel {
   void add_numbers_of_arch(GgufBuilder& out) const {
     if (arch == "gemma2" || arch == "gemma3") out.set(arch + ".attention.sliding_window", std::uint32_t{20});
     if (arch == "gemma2") out.set("gemma2.attn_logit_softcapping", 2.0f).set("gemma2.final_logit_softcapping", 3.0f);
+    if (arch == "phi3") {
+      out.set("phi3.rope.dimension_count", head_dim / 2).set("phi3.rope.scaling.original_context_length", context / 2);
+      out.set("phi3.rope.scaling.attn_factor", 1.19f);
+    }
+    if (arch == "granite") {
+      out.set("granite.embedding_scale", 3.0f).set("granite.residual_scale", 0.25f).set("granite.logit_scale", 4.0f);
+      out.set("granite.attention.scale", 0.2f);
+    }
+    if (arch == "mistral3") {
+      out.set("mistral3.rope.scaling.type", "yarn").set("mistral3.rope.scaling.factor", 8.0f);
+      out.set("mistral3.rope.scaling.original_context_length", std::uint32_t{32});
+      out.set("mistral3.rope.scaling.yarn_log_multiplier", 1.0f).set("mistral3.attention.temperature_scale", 0.5f);
+    }
+    if (experts != 0) {
+      out.set(arch + ".expert_count", experts).set(arch + ".expert_used_count", std::uint32_t{3});
+      out.set(arch + ".expert_feed_forward_length", expert_ffn);
+      if (arch == "qwen2moe") out.set("qwen2moe.expert_shared_feed_forward_length", expert_ffn);
+    }
     if (arch == "gemma3") {
       out.set("gemma3.attention.sliding_window_pattern", std::uint32_t{2});
       out.set("gemma3.rope.scaling.type", "linear").set("gemma3.rope.scaling.factor", 4.0f);
     }
+  }
+
+  void add_feed_forward(GgufBuilder& out, std::mt19937& random, std::uint32_t layer) const {
+    const std::string blk = "blk." + std::to_string(layer) + ".";
+    const std::uint32_t inside = layer_ffn.empty() ? ffn : layer_ffn[layer];
+    if (experts != 0) {
+      matrix(out, random, blk + "ffn_gate_inp.weight", width, experts);
+      for (const char* what : {"ffn_gate_exps.weight", "ffn_up_exps.weight", "ffn_down_exps.weight"}) {
+        const bool down = std::string(what) == "ffn_down_exps.weight";
+        const std::uint32_t rows = down ? width : expert_ffn;
+        matrix(out, random, blk + what, down ? expert_ffn : width, rows * experts);
+        out.tensors().back().dims = {down ? expert_ffn : width, rows, experts};
+      }
+      if (arch != "qwen2moe") return;
+      vector(out, random, blk + "ffn_gate_inp_shexp.weight", width, 0.0f);
+      matrix(out, random, blk + "ffn_gate_shexp.weight", width, expert_ffn);
+      matrix(out, random, blk + "ffn_up_shexp.weight", width, expert_ffn);
+      matrix(out, random, blk + "ffn_down_shexp.weight", expert_ffn, width);
+      return;
+    }
+    if (arch != "phi3") matrix(out, random, blk + "ffn_gate.weight", width, inside);
+    matrix(out, random, blk + "ffn_up.weight", width, arch == "phi3" ? 2 * inside : inside);
+    matrix(out, random, blk + "ffn_down.weight", inside, width);
   }
 
   void add_tokenizer(GgufBuilder& out) const {

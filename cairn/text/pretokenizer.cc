@@ -26,10 +26,25 @@ constexpr const char* kLlama3 =
     CAIRN_ANY_CASE_CONTRACTIONS "|\\p{N}{1,3}+|" CAIRN_OTHERS "[\\r\\n]*+|" CAIRN_WS "*[\\r\\n]++|" CAIRN_SPACES;
 constexpr const char* kQwen2 =
     CAIRN_ANY_CASE_CONTRACTIONS "|\\p{N}|" CAIRN_OTHERS "[\\r\\n]*+|" CAIRN_WS "*[\\r\\n]++|" CAIRN_SPACES;
+// GPT-4o's and Mistral's: a word is letters that may be large and then letters that may be small, so that "camelCase"
+// is two. Many letters and all marks are neither and count as both; what was published backtracks over them, this does
+// not.
+#define CAIRN_LARGE "[\\p{Lu}\\p{Lt}]"
+#define CAIRN_NEITHER "[\\p{Lm}\\p{Lo}\\p{M}]"
+#define CAIRN_NOT_SMALL "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
+#define CAIRN_NOT_LARGE "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
+#define CAIRN_BEFORE "[^\\r\\n\\p{L}\\p{N}]?"
+#define CAIRN_WORD "(?:" CAIRN_NOT_SMALL "*+\\p{Ll}" CAIRN_NOT_LARGE "*+|(?:" CAIRN_LARGE "*+" CAIRN_NEITHER "++)++)"
+#define CAIRN_CAPITALS CAIRN_NOT_SMALL "++"
+#define CAIRN_CONTRACTION "(?:'(?:[sStTmMdD]|[rR][eE]|[vV][eE]|[lL][lL]))?+"
+#define CAIRN_REST CAIRN_OTHERS "[\\r\\n/]*+|" CAIRN_WS "*[\\r\\n]++|" CAIRN_SPACES
+constexpr const char* kGpt4o = CAIRN_BEFORE CAIRN_WORD CAIRN_CONTRACTION
+    "|" CAIRN_BEFORE CAIRN_CAPITALS CAIRN_CONTRACTION "|\\p{N}{1,3}+|" CAIRN_REST;
+constexpr const char* kTekken = CAIRN_BEFORE CAIRN_WORD "|" CAIRN_BEFORE CAIRN_CAPITALS "|\\p{N}|" CAIRN_REST;
 constexpr const char* kOneDigit = "\\p{N}";
 
 struct Spec {
-  std::array<std::string_view, 3> names;  // the first is the canonical one
+  std::array<std::string_view, 4> names;  // the first is the canonical one
   std::array<const char*, 2> stages;
   bool takes_whole_tokens = false;
   bool adds_bos_by_default = false;
@@ -41,8 +56,11 @@ constexpr std::array kSpecs = {
          .takes_whole_tokens = true,
          .adds_bos_by_default = true},
     Spec{.names = {"qwen2", "deepseek-r1-qwen"}, .stages = {kQwen2}},
-    Spec{.names = {"gpt-2"}, .stages = {kGpt2}},
-    Spec{.names = {"smollm"}, .stages = {kOneDigit, kGpt2}},
+    Spec{.names = {"gpt-2", "olmo", "phi-2", "mpt"}, .stages = {kGpt2}},
+    Spec{.names = {"smollm", "refact", "starcoder", "command-r"}, .stages = {kOneDigit, kGpt2}},
+    Spec{.names = {"dbrx", "smaug-bpe"}, .stages = {kLlama3}},
+    Spec{.names = {"gpt-4o", "llama4"}, .stages = {kGpt4o}},
+    Spec{.names = {"tekken"}, .stages = {kTekken}, .takes_whole_tokens = true, .adds_bos_by_default = true},
 };
 
 std::string supported_names() {

@@ -27,6 +27,24 @@ TEST(PreTokenizer, CutsAsItsModelWasTrained) {
                                           "\n\n", " z", "!?", "\n"}));
 }
 
+TEST(PreTokenizer, WordsOfGpt4oAndMistralEndWhereACapitalBegins) {
+  const char* text = "camelCase HTTPServer I'LL don't ÉCOLE/\n1234 नमस्ते 你好X ";
+  EXPECT_EQ(split("gpt-4o", text), (Words{"camel", "Case", " HTTPServer", " I'LL", " don't", " ÉCOLE", "/\n", "123",
+                                          "4", " नमस्ते", " 你好", "X", " "}));
+  EXPECT_EQ(split("tekken", text), (Words{"camel", "Case", " HTTPServer", " I", "'LL", " don", "'t", " ÉCOLE", "/\n",
+                                          "1", "2", "3", "4", " नमस्ते", " 你好", "X", " "}));
+  EXPECT_EQ(split("gpt-4o", "\u0301 \u0301a"), (Words{"\u0301", " \u0301a"}));  // marks count as letters
+}
+
+TEST(PreTokenizer, LongRunsCostOnePass) {
+  for (const char* name : {"gpt-4o", "tekken"}) {
+    std::string capitals(2 << 20, 'A'), marks;
+    while (marks.size() < capitals.size()) marks += "你";
+    EXPECT_EQ(split(name, capitals), Words{capitals});
+    EXPECT_EQ(split(name, marks), Words{marks});
+  }
+}
+
 TEST(PreTokenizer, WhiteSpaceIsTheUnicodeProperty) {
   EXPECT_EQ(split("gpt-2", "a\u3000\u2003b"), (Words{"a", "\u3000", "\u2003", "b"}));
   EXPECT_EQ(split("gpt-2", "a \u180E"), (Words{"a", " \u180E"}));  // Mongolian vowel separator is none
@@ -39,7 +57,7 @@ TEST(PreTokenizer, BytesThatAreNotUtf8StandAlone) {
 }
 
 TEST(PreTokenizer, PiecesCoverTheText) {
-  for (const char* name : {"llama-bpe", "qwen2", "gpt-2", "smollm"}) {
+  for (const char* name : {"llama-bpe", "qwen2", "gpt-2", "smollm", "gpt-4o", "tekken"}) {
     const auto pre = PreTokenizer::make(name);
     ASSERT_TRUE(pre);
     EXPECT_TRUE(rc::check([&] {
@@ -66,13 +84,12 @@ TEST(PreTokenizer, AliasesShareAName) {
 }
 
 TEST(PreTokenizer, UnknownNamesAreRefusedWithTheList) {
-  const auto unknown = PreTokenizer::make("tekken");
+  const auto unknown = PreTokenizer::make("poro-chat");
   ASSERT_FALSE(unknown);
   EXPECT_EQ(unknown.error().code, ErrorCode::kUnsupported);
-  EXPECT_EQ(
-      unknown.error().message,
-      "tokenizer.ggml.pre is \"tekken\": supported are llama-bpe, llama3, llama-v3, qwen2, deepseek-r1-qwen, gpt-2, "
-      "smollm");
+  EXPECT_EQ(unknown.error().message,
+            "tokenizer.ggml.pre is \"poro-chat\": supported are llama-bpe, llama3, llama-v3, qwen2, deepseek-r1-qwen, "
+            "gpt-2, olmo, phi-2, mpt, smollm, refact, starcoder, command-r, dbrx, smaug-bpe, gpt-4o, llama4, tekken");
   EXPECT_EQ(PreTokenizer::make("").error().code, ErrorCode::kCorrupt);
 }
 

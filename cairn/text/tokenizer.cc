@@ -5,6 +5,7 @@
 #include <array>
 #include <map>
 #include <tuple>
+#include <utility>
 
 #include "cairn/text/tokenizer_families.h"
 
@@ -106,8 +107,11 @@ std::vector<TokenId> Tokenizer::encode(std::string_view text, const EncodeOption
   std::vector<TokenId> ids;
   const bool with_bos = options.add_bos && vocabulary_.adds_bos();
   if (with_bos) ids.push_back(*vocabulary_.bos());
-  bool prefix_next = with_bos || !options.continues_text;
+  bool prefix_next = with_bos || !options.continues_text, first = true;
   for (const TextFragment& fragment : split_at_specials(vocabulary_, text, options)) {
+    // A text that brings the begin token with it does not get a second one.
+    const bool again = std::exchange(first, false) && with_bos && fragment.token == vocabulary_.bos();
+    if (again) continue;
     if (fragment.token) {
       ids.push_back(*fragment.token);
       prefix_next = true;

@@ -18,7 +18,9 @@
 namespace cairn {
 
 struct EncodeOptions {
-  bool add_bos = true;          // put the begin (and end) token around the text, if the model wants one
+  // Put the begin (and end) token around the text, if the model wants one. A text that begins with the begin token, and
+  // is read so (parse_special), gets no second one.
+  bool add_bos = true;
   bool parse_special = false;   // read the texts of control tokens as these tokens; leave it off for text of strangers
   bool continues_text = false;  // the text goes on after other raw text: no space prefix in front of it
   // With parse_special: control tokens are read only where they lie within one of these; sorted, not touching.

@@ -43,6 +43,19 @@ TEST(SpmTokenizer, Golden) {
   }
 }
 
+TEST(SpmTokenizer, ABeginTokenInTheTextIsTheOneThatTheModelWants) {
+  const TokenizerData data = spm_data();
+  const auto tokenizer = must_make(data);
+  ASSERT_TRUE(tokenizer->adds_bos());
+  const auto encoded = [&](const char* text, bool parse_special) {
+    return tokenizer->encode(text, {.add_bos = true, .parse_special = parse_special});
+  };
+  EXPECT_EQ(encoded("<s>he", true), ids_of(data, {"<s>", "▁he"}));
+  EXPECT_EQ(encoded("he", true), ids_of(data, {"<s>", "▁he"}));
+  EXPECT_EQ(encoded("<s><s>he", true), ids_of(data, {"<s>", "<s>", "▁he"}));  // only the first one can be that
+  EXPECT_EQ(encoded("<s>", false), ids_of(data, {"<s>", "▁", "<s", ">"}));
+}
+
 TEST(SpmTokenizer, OverlappingSpecialsTakeTheLongestFirst) {
   TokenizerData data = spm_data();
   testing::add_token(data, "heh", TokenType::kUserDefined);

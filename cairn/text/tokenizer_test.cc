@@ -202,7 +202,7 @@ TEST(Tokenizer, BadMetadataIsNamedInOneLine) {
       {bpe_data(), [](auto& d) { d.merges[2] = "ab"; }, ErrorCode::kCorrupt, "tokenizer.ggml.merges entry 2"},
       {bpe_data(), [](auto& d) { d.merges[2] = ""; }, ErrorCode::kCorrupt, "tokenizer.ggml.merges entry 2"},
       {bpe_data(), [](auto& d) { d.merges[2] = "a "; }, ErrorCode::kCorrupt, "tokenizer.ggml.merges entry 2"},
-      {bpe_data(), [](auto& d) { d.pre = "tekken"; }, ErrorCode::kUnsupported, "supported are llama-bpe"},
+      {bpe_data(), [](auto& d) { d.pre = "poro-chat"; }, ErrorCode::kUnsupported, "supported are llama-bpe"},
       {bpe_data(), [](auto& d) { d.tokens[0xBD] = "gone"; }, ErrorCode::kCorrupt, "no token for byte 189"},
   };
   for (const Case& c : cases) {
