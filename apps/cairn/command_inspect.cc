@@ -69,17 +69,27 @@ Json model_report(const ModelConfig& config) {
           {"rope", rope_report(config.rope)}};
 }
 
-Json kv_report(const ModelConfig& config) {
+// By codec: what one token more adds to a long sequence, or what layers with a window hold of it once they are full.
+Json kv_report(const ModelConfig& config, bool windows) {
   Json report = Json::object();
-  const PageShape shape{.kv_heads = config.kv_heads, .head_dim = config.head_dim};
+  const std::vector<LayerSpec> layers = model_layers(config);
   for (const Codec& codec : codec_table()) {
-    std::size_t block_bytes = 0;
-    for (const PageSlot slot : kPageSlots) {
-      block_bytes += config.layers * codec.page_bytes({.codec = &codec, .shape = shape, .slot = slot});
+    double bytes = 0;
+    for (std::uint32_t l = 0; l < layers.size(); ++l) {
+      if (layers[l].kv_map != l || (layers[l].window != 0) != windows) continue;
+      const std::uint32_t tokens = windows ? layers[l].window : 1;
+      for (const PageSlot slot : kPageSlots) {
+        const std::size_t page = codec.page_bytes({.codec = &codec, .shape = layers[l].shape, .slot = slot});
+        bytes += static_cast<double>(page) * tokens / kBlockTokens;
+      }
     }
-    report[std::string(codec.name)] = static_cast<double>(block_bytes) / kBlockTokens;
+    report[std::string(codec.name)] = bytes;
   }
   return report;
+}
+
+bool has_windows(const ModelConfig& config) {
+  return std::ranges::any_of(model_layers(config), [](const LayerSpec& layer) { return layer.window != 0; });
 }
 
 Json tensor_types_report(const GgufFile& file) {
@@ -133,7 +143,8 @@ Json inspect_report(const GgufFile& file, const std::string& path, const Inspect
   report["runnable"] = config.has_value();
   if (config) {
     report["model"] = model_report(*config);
-    report["kv_bytes_per_token"] = kv_report(*config);
+    report["kv_bytes_per_token"] = kv_report(*config, /*windows=*/false);
+    if (has_windows(*config)) report["kv_window_bytes"] = kv_report(*config, /*windows=*/true);
   } else {
     report["problem"] = config.error().message;
   }
@@ -217,7 +228,11 @@ void print_text(const Json& report) {
     line("model", one_line(report.at("model")));
     line("rope", one_line(report.at("model").at("rope")));
     for (const auto& [codec, bytes] : report.at("kv_bytes_per_token").items()) {
-      line("KV per token", format_number(bytes.get<double>(), 0) + " bytes as " + codec);
+      std::string text = format_number(bytes.get<double>(), 0) + " bytes as " + codec;
+      if (report.contains("kv_window_bytes")) {
+        text += ", and " + format_bytes(report.at("kv_window_bytes").at(codec)) + " for layers with a window";
+      }
+      line("KV per token", text);
     }
   } else {
     line("not runnable", scalar(report.at("problem")));

@@ -47,6 +47,11 @@ Result<capacity::ServedModel> read_served_model(const std::string& model) {
   served.heads = config.heads;
   served.kv_heads = config.kv_heads;
   served.head_dim = config.head_dim;
+  for (const LayerSpec& layer : model_layers(config)) {
+    if (layer.window == 0) continue;
+    ++served.window_layers;
+    served.window = layer.window;
+  }
   return served;
 }
 

@@ -41,10 +41,24 @@ Status in_range(const char* what, std::uint64_t value, std::uint64_t high) {
 
 // Operations of attention per token of a prefill of `tokens` behind `depth` others.
 double attention_ops_per_token(const ServedModel& model, double depth, double tokens) {
-  return (depth + tokens / 2) * model.attention_ops * model.layers * model.attention_width();
+  const double pairs = model.pairs(depth + tokens) - model.pairs(depth);
+  return pairs / tokens * model.attention_ops * model.layers * model.attention_width();
+}
+
+double windowed_share(const ServedModel& model) {
+  return model.window_layers == 0 ? 0 : static_cast<double>(model.window_layers) / model.layers;
 }
 
 }  // namespace
+
+double ServedModel::kept(double n) const {
+  return n - windowed_share(*this) * (n - std::min<double>(n, window));
+}
+
+double ServedModel::pairs(double n) const {
+  const double behind = n - std::min<double>(n, window);  // what the last query does not see through its window
+  return n * n / 2 - windowed_share(*this) * behind * behind / 2;
+}
 
 std::string_view resource_name(Resource resource) {
   switch (resource) {
@@ -131,6 +145,7 @@ Status check_model(const ServedModel& model) {
   CAIRN_TRY_VOID(in_range("the model's heads", model.heads, 1'000'000));
   CAIRN_TRY_VOID(in_range("the model's KV heads", model.kv_heads, model.heads));
   CAIRN_TRY_VOID(in_range("the model's channels of a head", model.head_dim, 1'000'000));
+  CAIRN_TRY_VOID(in_range("the model's layers with a window", model.window_layers, 0, model.layers));
   return in_range("the attention's operations per query, key and channel", model.attention_ops, 0, 100);
 }
 

@@ -51,7 +51,15 @@ struct ServedModel {
   // and weighted values together are 4.
   double attention_ops = 2;
 
+  // Of the layers, those whose queries see `window` positions alone.
+  std::uint32_t window_layers = 0;
+  std::uint32_t window = 0;
+
   double attention_width() const { return static_cast<double>(heads) * head_dim; }
+  // Positions that a layer keeps of n tokens, as the mean of all layers.
+  double kept(double n) const;
+  // Pairs of a query and a position it sees among n tokens, as the mean of all layers: half of all without windows.
+  double pairs(double n) const;
 };
 
 // bf16: "yi-34b", "llama-3.1-8b", "llama-3.1-70b", "qwen2.5-7b".

@@ -19,7 +19,8 @@ Phase slower_of(double ops, double flops_s, double bytes, double bytes_s) {
 double kv_bytes_per_session(const ServedModel& model, const Workload& workload, const Levers& levers) {
   const double layers = levers.kv_layers > 0 ? levers.kv_layers : model.layers;
   const double heads = levers.kv_heads > 0 ? levers.kv_heads : model.kv_heads;
-  return 2 * layers * heads * model.head_dim * levers.bits_per_value / 8 * levers.keep_ratio * number(workload.context);
+  return 2 * layers * heads * model.head_dim * levers.bits_per_value / 8 * levers.keep_ratio *
+         model.kept(number(workload.context));
 }
 
 double attention_rate(const Hardware& hardware) {
@@ -29,7 +30,7 @@ double attention_rate(const Hardware& hardware) {
 Phase prefill_phase(const ServedModel& model, const Hardware& hardware, const Workload& workload, double kv_bytes) {
   const double tokens = number(workload.context);
   const double products = 2 * model.params * tokens;
-  const double attention = tokens * tokens / 2 * model.attention_ops * model.layers * model.attention_width();
+  const double attention = model.pairs(tokens) * model.attention_ops * model.layers * model.attention_width();
   const double bytes = model.weight_bytes + kv_bytes;
   return slower_of(products + attention, products / hardware.flops + attention / attention_rate(hardware), bytes,
                    bytes / hardware.bandwidth_bytes_per_s);
@@ -38,7 +39,7 @@ Phase prefill_phase(const ServedModel& model, const Hardware& hardware, const Wo
 Phase decode_phase(const ServedModel& model, const Hardware& hardware, const Workload& workload, const Levers& levers,
                    double kv_bytes, std::uint64_t batch) {
   const double steps = number(workload.answer_tokens) * number(batch);
-  const double read_tokens = number(workload.context) * levers.keep_ratio * levers.read_fraction;
+  const double read_tokens = model.kept(number(workload.context)) * levers.keep_ratio * levers.read_fraction;
   const double products = steps * 2 * model.params;
   const double attention = steps * read_tokens * model.attention_ops * model.layers * model.attention_width();
   const double bytes =

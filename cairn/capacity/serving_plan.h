@@ -13,6 +13,8 @@
 //   switch, s        = 2 K / X                           one user's cache out and another's in   swap link
 //   session, s       = prefill + S * (decode / b + (switch if users > c))
 //
+// Layers with a window keep, read and pair no more than it covers: n is their mean over the layers then.
+//
 // b = min(users, c) sessions decode together: a step reads the weights once and each one's KV. `decode` is how long one
 // answer of a tokens takes to come, and decode / b the device's time for it. A session is one prefill and S rounds of
 // question and answer; with more users than places, another user was served before each round, so each costs a

@@ -22,6 +22,21 @@ ServingEstimate plan_of(const Workload& workload, const Levers& levers = {}, con
   return *plan;
 }
 
+// Half of the layers see 512 positions.
+TEST(ServingPlan, LayersWithAWindowKeepWhatItCovers) {
+  ServedModel model = *find_model("llama-3.1-8b");
+  const double all = model.kept(8192);
+  EXPECT_EQ(all, 8192);
+  EXPECT_EQ(model.pairs(1000), 500'000);
+  model.window_layers = model.layers / 2;
+  model.window = 512;
+  EXPECT_EQ(model.kept(8192), (8192 + 512) / 2);
+  EXPECT_EQ(model.kept(100), 100);
+  EXPECT_EQ(model.pairs(512), 512 * 512 / 2);
+  // Query by query: 512 of each beyond the first 512.
+  EXPECT_DOUBLE_EQ(model.pairs(1512), (1512.0 * 1512 / 2 + 512.0 * 512 / 2 + 1000.0 * 512) / 2);
+}
+
 // The running example of arXiv 2405.08944: Yi-34B of 50,000 tokens on an A100, an answer of 250 tokens.
 TEST(ServingEstimate, ReproducesThePaper) {
   const auto plan = plan_serving(*find_model("yi-34b"), *find_hardware("a100-80g"), {.context = 50'000});
