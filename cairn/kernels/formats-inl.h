@@ -99,7 +99,7 @@ inline void add_shifted(const Words& from, int left, std::uint32_t mask, Words& 
   out |= (left >= 0 ? from << left : from >> -left) & mask;
 }
 
-// Codes of 32 columns: `main` of all groups of a unit lies before `above` of all groups. Each gives quads q and q + 4.
+// Codes of 32 columns, kMainBytes and then kAboveBytes. Each gives quads q and q + 4.
 
 struct Nibbles {
   static constexpr std::size_t kMainBytes = kQuads / 2 * kQuadBytes, kAboveBytes = 0;
@@ -251,12 +251,13 @@ struct FactorUnit {
   static constexpr std::uint32_t kUnitCols = kChunkCols, kZeroPoint = kZero, kGroupQuads = kCols / 4;
   static constexpr std::size_t kFactorBytes = kUnitCols / kCols * kPanelRows;
   static constexpr std::size_t kHead = (kHasMinimum ? 2 : 1) * (kPanelRows * 2 + kFactorBytes);
-  static constexpr std::size_t kAbove = kHead + kUnitCols / kGroupValues * Codes::kMainBytes;
-  static constexpr std::size_t kUnitBytes = kAbove + kUnitCols / kGroupValues * Codes::kAboveBytes;
+  static constexpr std::size_t kCodeBytes = Codes::kMainBytes + Codes::kAboveBytes;  // of 32 columns
+  static constexpr std::size_t kUnitBytes = kHead + kUnitCols / kGroupValues * kCodeBytes;
   static constexpr bool kFactors = true, kMinimum = kHasMinimum, kInPlace = false;
 
   static void codes(const std::uint8_t* unit, std::uint32_t g, std::uint32_t q, Words& low, Words& high) {
-    Codes::load_quads(unit + kHead + g * Codes::kMainBytes, unit + kAbove + g * Codes::kAboveBytes, q, low, high);
+    const std::uint8_t* from = unit + kHead + g * kCodeBytes;
+    Codes::load_quads(from, from + Codes::kMainBytes, q, low, high);
   }
   static void scale(const std::uint8_t* unit, std::uint32_t group, Floats& out) {
     load_integers<Factor>(unit + kPanelRows * (kHasMinimum ? 4 : 2) + group * kPanelRows, out);

@@ -147,8 +147,8 @@ inline TileView tile_view(const ActivationTiles& a, std::uint32_t tile, std::uin
 }
 
 // Dot::step<Format, T>(chunk, tile, offset, acc) adds the chunk's products for rows [offset, offset + T) of a tile to
-// acc [T, 16]. Dot::step_in_panel<Format, T>(first unit, cols, tile, offset, acc) does the same without unpacking, for
-// at most Dot::kInPanelRows rows.
+// acc [T, 16]. Dot::step_in_panel<Format, T>(first unit, cols, tile, acc) does the same for a whole tile of at most
+// Dot::kInPanelRows rows, without unpacking.
 template <class Dot, class Format>
 inline void dot_tile(const Chunk& chunk, const TileView& tile, float* acc) {
   if (tile.rows == kTileRows) return Dot::template step<Format, kTileRows>(chunk, tile, 0, acc);
@@ -160,13 +160,12 @@ inline void dot_tile(const Chunk& chunk, const TileView& tile, float* acc) {
 
 template <class Dot, class Format>
 inline void dot_in_panel(const std::uint8_t* first, std::uint32_t cols, const TileView& tile, float* acc) {
-  if constexpr (Dot::kInPanelRows == 4) {
-    switch (tile.rows) {
-      case 1: return Dot::template step_in_panel<Format, 1>(first, cols, tile, acc);
-      case 2: return Dot::template step_in_panel<Format, 2>(first, cols, tile, acc);
-      case 3: return Dot::template step_in_panel<Format, 3>(first, cols, tile, acc);
-      default: return Dot::template step_in_panel<Format, 4>(first, cols, tile, acc);
-    }
+  static_assert(Dot::kInPanelRows == 4);
+  switch (tile.rows) {
+    case 1: return Dot::template step_in_panel<Format, 1>(first, cols, tile, acc);
+    case 2: return Dot::template step_in_panel<Format, 2>(first, cols, tile, acc);
+    case 3: return Dot::template step_in_panel<Format, 3>(first, cols, tile, acc);
+    default: return Dot::template step_in_panel<Format, 4>(first, cols, tile, acc);
   }
 }
 
@@ -184,9 +183,12 @@ void matmul_block(const MatmulArgs& args, std::uint32_t first_row, std::uint32_t
     const auto* panel = reinterpret_cast<const std::uint8_t*>(w.data) + (first_panel + p) * stride;
     const std::uint8_t* first = panel + col / Format::kUnitCols * Format::kUnitBytes;
     const std::uint32_t cols = smaller(kChunkCols, w.cols - col);
-    if (rows <= Dot::kInPanelRows)
-      return dot_in_panel<Dot, Format>(first, cols, tile_view(args.activations, first_tile, col),
-                                       acc + std::size_t{p} * rows * kPanelRows);
+    if constexpr (Dot::kInPanelRows > 0 && !Format::kInPlace) {
+      if (rows <= Dot::kInPanelRows) {
+        return dot_in_panel<Dot, Format>(first, cols, tile_view(args.activations, first_tile, col),
+                                         acc + std::size_t{p} * rows * kPanelRows);
+      }
+    }
     const Chunk chunk = unpack<Format>(first, cols, buffer);
     for (std::uint32_t tile = 0; tile < tiles; ++tile) {
       dot_tile<Dot, Format>(chunk, tile_view(args.activations, first_tile + tile, col),

@@ -244,8 +244,6 @@ void write_unit(const Entry& entry, const RowUnit& unit, Writer w) {
     } else {
       w.nibbles(unit.codes + col);
     }
-  }
-  for (std::uint32_t col = 0; col < entry.panel.unit_cols; col += kGroupValues) {
     if (entry.bits == Bits::k3) w.bits(unit.codes + col, 2);
     if (entry.bits == Bits::k5) w.bits(unit.codes + col, 4);
     if (entry.bits == Bits::k6) w.pairs(unit.codes + col, 4);

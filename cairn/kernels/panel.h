@@ -2,7 +2,8 @@
 // The in-memory layout of quantised weights: the file's codes and scales, 16 rows interleaved so that a SIMD lane is a
 // row. The same values at (nearly) the same size; only the order differs. docs/architecture.md draws it.
 //
-// A panel is 16 rows; it is a run of units along the columns; a unit holds, for 16 rows each:
+// A panel is 16 rows; it is a run of units along the columns, which kernels read as one stream (processors foresee one,
+// not several); a unit holds, for 16 rows each:
 //   Q8_0    (32 columns)   f16 d | codes + 128, 8 quads
 //   Q4_0    (32 columns)   f16 d | nibbles, 4 quad pairs
 //   Q5_0    (32 columns)   as Q4_0 | fifth bits, bit q of a byte belonging to quad q
@@ -10,12 +11,12 @@
 //   Q5_1    (32 columns)   as Q4_1 | fifth bits
 //   IQ4_NL  (32 columns)   as Q4_0
 //   MXFP4   (32 columns)   u8 e | nibbles
-//   Q2_K    (256 columns)  f16 d | f16 dmin | 16 x u8 scale | 16 x u8 min | 8 x 2 vectors of pairs of bits
-//   Q3_K    (256 columns)  f16 d | 16 x i8 scale | 8 x 2 vectors of pairs | 8 x third bits
-//   Q4_K    (256 columns)  f16 d | f16 dmin | 8 x u8 scale | 8 x u8 min | 8 x nibbles
-//   Q5_K    (256 columns)  as Q4_K | 8 x fifth bits
-//   Q6_K    (256 columns)  f16 d | 16 x i8 scale | 8 x nibbles | 8 x 2 vectors of pairs: the upper bits
-//   IQ4_XS  (256 columns)  f16 d | 8 x i8 scale | 8 x nibbles
+//   Q2_K    (256 columns)  f16 d | f16 dmin | 16 x u8 scale | 16 x u8 min | 8 groups: 2 vectors of pairs of bits
+//   Q3_K    (256 columns)  f16 d | 16 x i8 scale | 8 groups: 2 vectors of pairs, third bits
+//   Q4_K    (256 columns)  f16 d | f16 dmin | 8 x u8 scale | 8 x u8 min | 8 groups: nibbles
+//   Q5_K    (256 columns)  as Q4_K, each group with fifth bits
+//   Q6_K    (256 columns)  f16 d | 16 x i8 scale | 8 groups: nibbles, 2 vectors of pairs, the upper bits
+//   IQ4_XS  (256 columns)  f16 d | 8 x i8 scale | 8 groups: nibbles
 // A quad is 4 consecutive columns of 16 rows, [16, 4] bytes: what one VNNI instruction eats. In a byte of nibbles the
 // low half belongs to quad i and the high half to quad i + 4 of the same 32 columns; of a byte of pairs, pair j belongs
 // to quad j in the first vector and to quad j + 4 in the second.

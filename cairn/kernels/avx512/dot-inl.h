@@ -181,6 +181,7 @@ struct VnniDot {
   static void add_chunk(const From& from, std::uint32_t cols, const TileView& tile, std::uint32_t offset, float* acc) {
     // A tile of which all rows are meant: addresses are constants then.
     const std::size_t n = From::kWholeTile || T == kTileRows ? T : tile.rows;
+    constexpr bool kBoth = T <= 4 && !Format::kInPlace;
     __m512 total[T];
 #pragma GCC unroll 12
     for (std::uint32_t t = 0; t < T; ++t)
@@ -193,10 +194,10 @@ struct VnniDot {
 #pragma GCC unroll 12
       for (std::uint32_t t = 0; t < T; ++t) {
         dots[0][t] = bias_of<Format>(biases + t, n);
-        if constexpr (T <= 4)
+        if constexpr (kBoth)
           dots[1][t] = kParts<Format> == 1 ? _mm512_setzero_si512() : bias_of<Format>(biases + n + t, n);
       }
-      if constexpr (T <= 4) {  // both halves of the group at once
+      if constexpr (kBoth) {  // both halves of the group at once
 #pragma GCC unroll 4
         for (std::uint32_t q = 0; q < 4; ++q) {
           __m512i low, high;

@@ -34,7 +34,7 @@ inline __m512 exp16(__m512 x) {
 }
 
 void softmax_block(float* s, const std::uint64_t* masks, std::uint32_t rows, float* max, float* sum,
-                     float* correction) {
+                   float* correction) {
   const __m512 nothing = _mm512_set1_ps(-__builtin_inff());
   for (std::uint32_t r = 0; r < rows; ++r) {
     float* row = s + r * kPageTokens;
