@@ -160,6 +160,13 @@ class Peer:
 
     def ids(self, text, special):
         body = json.dumps({"content": text, "add_special": False, "parse_special": special})
+        try:
+            return self._post(body)
+        except (ConnectionError, http.client.HTTPException):  # the server closes a connection that was idle for seconds
+            self.connection.close()
+            return self._post(body)
+
+    def _post(self, body):
         self.connection.request("POST", "/tokenize", body, {"Content-Type": "application/json"})
         return json.loads(self.connection.getresponse().read())["tokens"]
 
