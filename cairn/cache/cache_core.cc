@@ -48,7 +48,8 @@ IndexWindows index_windows(const std::vector<LayerForms>& tables) {
     windows.layers.resize(tables.size());
     windows.layers[t] = true;
     // A query sees window - 1 positions before its own, which is the first of its block.
-    windows.blocks = std::max<std::size_t>(windows.blocks, (window - 1 + kBlockTokens - 1) / kBlockTokens);
+    const std::size_t kept = std::size_t{window} - 1 + kKeptBehind;
+    windows.blocks = std::max(windows.blocks, (kept + kBlockTokens - 1) / kBlockTokens);
   }
   return windows;
 }

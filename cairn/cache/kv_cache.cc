@@ -78,7 +78,7 @@ std::size_t KvCache::stored_block_bytes(bool encrypted) const {
   return closed_record_bytes(*core_, encrypted);
 }
 
-std::size_t KvCache::bytes_for(std::size_t tokens) const {
+std::size_t KvCache::bytes_for(std::size_t tokens, std::size_t rows) const {
   const CodecPlan& plan = core_->options.plan;
   const std::size_t tail = tokens % kBlockTokens != 0 ? 1 : 0;
   std::size_t bytes = 0;
@@ -91,6 +91,10 @@ std::size_t KvCache::bytes_for(std::size_t tokens) const {
     bytes += open * layer.open_bytes();
     bytes += (full - stay) * (plan.exact_prefill ? layer.encoding_bytes() : layer.closed_bytes());
     bytes += in_both_forms * (layer.open_bytes() + layer.encoding_bytes() - layer.closed_bytes());
+    const std::size_t behind = tokens / kBlockTokens - full;
+    bytes += std::min(behind, (rows - 1 + kBlockTokens - 1) / kBlockTokens) * layer.open_bytes();
+    // The last block before a window that ends with it is there while the next is encoded.
+    if (behind > 0 && tail != 0 && layer.window % kBlockTokens == 1) bytes += layer.encoding_bytes();
   }
   return bytes;
 }

@@ -53,7 +53,9 @@ class KvCache {
   // The most that a sequence takes on its way to `tokens` tokens when it grows one by one: encoded blocks, those that
   // stay open, the open tail, and both forms of a block while it is encoded. Longer passes take more: they keep every
   // block open that they touch.
-  std::size_t bytes_for(std::size_t tokens) const;
+  // Layers with a window let go of what is behind it after a pass: with passes of `rows` rows they hold more for a
+  // while.
+  std::size_t bytes_for(std::size_t tokens, std::size_t rows = 1) const;
   KvCacheStats stats() const;
 
   // How many of the leading keys of a chain are held in memory; not a lookup.

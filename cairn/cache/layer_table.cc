@@ -67,7 +67,8 @@ SeenPages LayerTable::seen(std::size_t block, std::int32_t oldest, std::int32_t 
   const std::int32_t visible = oldest_visible(oldest, window);
   while (first + 1 < end && views_[first].max_position < visible) ++first;
   open = std::max(open, first);
-  return {entries_[first].number(), std::span(views_).subspan(first, open - first),
+  // Counted back from the own block, so that a block that was dropped is nowhere a page.
+  return {block + 1 - (own_end - first), std::span(views_).subspan(first, open - first),
           std::span(open_views_).subspan(open, end - open)};
 }
 
@@ -249,9 +250,16 @@ void LayerTable::drop_first(std::size_t count) {
 void LayerTable::release_behind(std::int64_t next) {
   if (forms_->window == 0) return;
   const std::int64_t visible = next - kKeptBehind - forms_->window + 1;
+  const auto newest = [](const PageView& view) {
+    std::int64_t position = -1;
+    for (std::uint32_t t = 0; t < view.count; ++t) {
+      if (view.positions[t] != kHiddenPosition) position = std::max<std::int64_t>(position, view.positions[t]);
+    }
+    return position;
+  };
   std::size_t count = 0;
-  while (count < blocks() && views_[count].count == kBlockTokens && views_[count].max_position < visible) {
-    released_ = std::max(released_, std::int64_t{views_[count++].max_position} + 1);
+  while (count < blocks() && views_[count].count == kBlockTokens && newest(views_[count]) < visible) {
+    released_ = std::max(released_, newest(views_[count++]) + 1);
   }
   if (count > 0) drop_first(count);
 }

@@ -175,7 +175,7 @@ void PassRunner::count_mass(Part& part, std::uint32_t layer, std::size_t slot, c
   const std::size_t own = table.find(slot), width = std::size_t{heads_} * how.shape.head_dim;
   if (!table.entry(own).mass.collecting()) return;
   // Which page of the rows is that of an entry.
-  const std::size_t first = table.lower_bound(rows.skipped);
+  const std::size_t first = table.forms().window == 0 ? 0 : own + rows.skipped - slot / kBlockTokens;
   const auto page = [&](std::size_t entry) -> const PageView& { return rows.page(rows.skipped + entry - first); };
   table.entry(own).mass.add(rows, page(own), how, pool_);
   for (std::uint32_t r = 0; r < rows.rows; ++r) {

@@ -229,6 +229,7 @@ void PendingLoad::recover(SequenceState& sequence, ThreadPool& pool) {
   sequence.reused -= (pages_.size() - sound) * kBlockTokens;
   sequence.intact = true;  // what was counted for blocks after these went with them
   finish(sequence);
+  sequence.release_behind_windows();
 }
 
 void PendingLoad::finish(SequenceState& sequence) {

@@ -63,14 +63,14 @@ void SequenceState::shrink(std::size_t num_tokens) {
 }
 
 std::optional<std::int64_t> SequenceState::position_after(std::size_t num_tokens) const {
-  if (num_tokens == 0) return 0;
-  for (const LayerTable& table : tables) {
-    const std::size_t block = table.find(num_tokens - 1);
-    if (block == table.blocks()) continue;
-    const std::int32_t position = (*table.entry(block).positions)[(num_tokens - 1) % kBlockTokens];
-    return position == kHiddenPosition ? std::nullopt : std::optional(std::int64_t{position} + 1);
+  for (std::size_t token = num_tokens; token-- > 0;) {
+    const auto holds = [=](const LayerTable& table) { return table.find(token) != table.blocks(); };
+    const auto table = std::ranges::find_if(tables, holds);
+    if (table == tables.end()) return std::nullopt;
+    const std::int32_t position = (*table->entry(table->find(token)).positions)[token % kBlockTokens];
+    if (position != kHiddenPosition) return std::int64_t{position} + 1;
   }
-  return std::nullopt;
+  return 0;
 }
 
 void SequenceState::release_behind_windows() {
@@ -120,8 +120,11 @@ Status SequenceState::encode_prefill(ThreadPool& pool) {
   if (!prefilling) return {};
   prefilling = false;
   const std::size_t end = closing_end(tokens.size());
+  const std::size_t first = std::max<std::size_t>(closed_blocks, core->options.plan.sink_blocks);
   std::size_t bytes = 0;
-  for (const LayerTable& table : tables) bytes += (end - closed_blocks) * table.forms().encoding_bytes();
+  for (const LayerTable& table : tables) {
+    if (first < end) bytes += (table.lower_bound(end) - table.lower_bound(first)) * table.forms().encoding_bytes();
+  }
   Result<Reservation> room = core->make_room(bytes);
   if (!room) {
     prefilling = true;

@@ -53,7 +53,8 @@ struct SequenceState {
   void release_behind_windows();
   // Whether a row at one of these positions sees tokens that a layer with a window has let go of.
   bool misses(std::span<const std::int32_t> positions) const;
-  // One more than the position of token `num_tokens` - 1; nothing where no layer holds it, or it is hidden.
+  // One more than the position of the last of the first `num_tokens` tokens that is not hidden, 0 without one; nothing
+  // where no layer holds it.
   std::optional<std::int64_t> position_after(std::size_t num_tokens) const;
   // A block that was full, or came from a fork, shares its positions with others that must not see the next append.
   void own_tail_positions();

@@ -110,7 +110,7 @@ Status Engine::forward(std::span<const ForwardRows> batch) {
 
 // Before minutes are spent on the part that fits.
 Status Engine::check_budget(std::size_t tokens) const {
-  const std::size_t needed = cache_->bytes_for(tokens), budget = cache_->options().budget_bytes;
+  const std::size_t needed = cache_->bytes_for(tokens, Forward::kMaxRows), budget = cache_->options().budget_bytes;
   if (needed <= budget) return {};
   return fail(ErrorCode::kOutOfBudget, std::to_string(tokens) + " tokens need " + std::to_string(needed) +
                                            " bytes of keys and values, but the KV cache budget is " +

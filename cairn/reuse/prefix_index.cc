@@ -126,14 +126,19 @@ InsertResult PrefixIndex::insert(const Digest& root, SealedBlock block) {
   const std::size_t window_bytes = windowed_bytes(block.pages, /*unshared=*/false);
   const std::size_t chain_bytes = charge - window_bytes + (parent != nullptr ? parent->chain_bytes : 0);
   const std::uint32_t depth = parent != nullptr ? parent->depth + 1 : 0;
-  if (chain_bytes + std::min<std::size_t>(depth + 1, windows_.blocks) * window_bytes > budget_) {
+  std::size_t needed = chain_bytes + window_bytes;
+  const Node* before = parent;
+  for (std::size_t back = 1; back < windows_.blocks && before != nullptr; ++back, before = before->parent) {
+    needed += before->window_bytes;
+  }
+  if (needed > budget_) {
     ++stats_.no_room;
     return {InsertOutcome::kNoRoom, {}};
   }
 
   // With its parent no longer a leaf, all leaves that eviction can reach lie outside the block's chain; the chain fits,
   // with the windowed pages that its end needs.
-  if (parent != nullptr && ++parent->children == 2) keep_windows_of_fork(*parent);
+  if (parent != nullptr && ++parent->children == 2) keep_windows_before(*parent);
   while (stats_.bytes + charge > budget_) {
     if (free_one()) continue;
     Node* ancestor = parent;
@@ -175,7 +180,7 @@ void PrefixIndex::drop(Node& node) {
   stats_.bytes -= node.charge;
   ++stats_.evictions;
   policy_->removed(node.key);
-  if (node.parent != nullptr) --node.parent->children;
+  if (node.parent != nullptr && --node.parent->children == 0) keep_windows_before(*node.parent);
   nodes_.erase(node.key);
 }
 
@@ -183,6 +188,7 @@ std::size_t PrefixIndex::evict(std::size_t bytes) {
   const std::lock_guard lock(mutex_);
   std::size_t freed = evict_windows(bytes);
   if (freed < bytes) freed += evict_unused(bytes - freed);
+  if (freed < bytes) freed += evict_kept_windows(bytes - freed);
   if (freed < bytes) freed += evict_behind_used(bytes - freed);
   return freed;
 }

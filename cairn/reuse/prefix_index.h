@@ -50,7 +50,7 @@ struct PrefixMatch {
 // Pages of layers with a window, by their number among a block's layers.
 struct IndexWindows {
   std::vector<bool> layers;  // which have one; empty: none
-  std::size_t blocks = 0;    // how many before a boundary the next token sees, in the layer that sees the most
+  std::size_t blocks = 0;    // how many before a boundary a sequence keeps, in the layer that sees the most
 };
 
 enum class InsertOutcome : std::uint8_t {
@@ -100,7 +100,7 @@ class PrefixIndex {
   PrefixIndex& operator=(const PrefixIndex&) = delete;
 
   // The longest chain of whole blocks under `root` whose keys and tokens equal those of `tokens`; a partial block at
-  // the end is ignored. Marks the last block of the chain as just used. O(matched blocks).
+  // the end is ignored. Marks the blocks that are known as just used. O(matched blocks).
   // `keys` are those of the whole blocks.
   PrefixMatch match(const Digest& root, std::span<const TokenId> tokens, std::span<const Digest> keys);
   PrefixMatch match(const Digest& root, std::span<const TokenId> tokens) {
@@ -156,7 +156,8 @@ class PrefixIndex {
   std::size_t usable(std::span<const Node* const> chain) const;
   // The ancestor that the new end of a chain no longer needs may lose its windowed pages, unless a fork needs it.
   void pass_windows(const Node& node);
-  void keep_windows_of_fork(Node& fork);
+  // What follows this block, an end or a fork, sees them.
+  void keep_windows_before(Node& last);
   void set_passed(Node& node, bool passed);
   void drop_windows(Node& node);
   void restore_windows(Node& node, const BlockPages& pages);
@@ -166,6 +167,7 @@ class PrefixIndex {
   Node* next_leaf(const std::function<bool(const Node&)>& may_go);
   void drop(Node& node);
   std::size_t evict_windows(std::size_t bytes);
+  std::size_t evict_kept_windows(std::size_t bytes);  // that an end or a fork needs: before chains in use go
   std::size_t evict_unused(std::size_t bytes);
   std::size_t evict_behind_used(std::size_t bytes);
 

@@ -63,8 +63,8 @@ void PrefixIndex::pass_windows(const Node& node) {
   if (ancestor != nullptr && !forks) set_passed(*ancestor, true);
 }
 
-void PrefixIndex::keep_windows_of_fork(Node& fork) {
-  Node* node = &fork;
+void PrefixIndex::keep_windows_before(Node& last) {
+  Node* node = &last;
   for (std::size_t back = 0; back < windows_.blocks && node != nullptr; ++back, node = node->parent) {
     set_passed(*node, false);
   }
@@ -83,7 +83,8 @@ void PrefixIndex::drop_windows(Node& node) {
 
 void PrefixIndex::restore_windows(Node& node, const BlockPages& pages) {
   const std::size_t bytes = windowed_bytes(pages, /*unshared=*/false);
-  ++node.children;  // so that neither it nor the blocks before it are leaves
+  set_passed(node, false);  // a prompt ends here or soon
+  ++node.children;          // so that neither it nor the blocks before it are leaves
   while (stats_.bytes + bytes > budget_ && free_one()) {
   }
   --node.children;
@@ -93,16 +94,18 @@ void PrefixIndex::restore_windows(Node& node, const BlockPages& pages) {
     for (const PageSlot slot : kPageSlots) node.pages.page(l, slot) = pages.page(l, slot);
   }
   node.whole = true;
-  if (node.passed) node.place = spare_.insert(spare_.end(), &node);
   stats_.bytes += bytes;
   node.charge += bytes;
   node.window_bytes = bytes;
   policy_->resized(node.key, node.charge);
+  pass_windows(node);
 }
 
 bool PrefixIndex::free_one() {
   if (!spare_.empty()) {
-    drop_windows(*spare_.front());
+    const auto unused = [this](const Node* node) { return windowed_bytes(node->pages, /*unshared=*/true) > 0; };
+    const auto first = std::ranges::find_if(spare_, unused);
+    drop_windows(first != spare_.end() ? **first : *spare_.front());
     return true;
   }
   Node* const leaf = next_leaf([](const Node&) { return true; });
@@ -115,6 +118,19 @@ std::size_t PrefixIndex::evict_windows(std::size_t bytes) {
   for (auto next = spare_.begin(); next != spare_.end() && freed < bytes;) {
     Node& node = **next++;
     const std::size_t unshared = windowed_bytes(node.pages, /*unshared=*/true);
+    if (unshared == 0) continue;
+    freed += unshared;
+    drop_windows(node);
+  }
+  return freed;
+}
+
+std::size_t PrefixIndex::evict_kept_windows(std::size_t bytes) {
+  if (windows_.layers.empty()) return 0;
+  std::size_t freed = 0;
+  for (auto& [key, node] : nodes_) {
+    if (freed >= bytes) break;
+    const std::size_t unshared = node.whole ? windowed_bytes(node.pages, /*unshared=*/true) : 0;
     if (unshared == 0) continue;
     freed += unshared;
     drop_windows(node);

@@ -108,7 +108,7 @@ Status ServeLoop::Impl::open_tenants() {
                   "+prefill=exact");
     }
     codec = codec_text(cache.options().plan);
-    sched.bytes_for = [&cache](std::size_t tokens) { return cache.bytes_for(tokens); };
+    sched.bytes_for = [&cache](std::size_t tokens) { return cache.bytes_for(tokens, Forward::kMaxRows); };
     sched.block_bytes = [&cache](std::size_t number) { return cache.block_bytes(number); };
     CAIRN_TRY(tenant.held, hold_prefixes(*tenant.engine, options.public_prefixes));
     sched.tenants.push_back({.kv_bytes = limits.kv_bytes - tenant.held.bytes,
