@@ -117,6 +117,7 @@ class Suite(CommandLine):
     def test_quick_run_has_both_modes_controls_and_intervals(self):
         report = json.loads(self.output("eval", "suite", "-m", MODEL, "--quick", "--json"))
         self.assertEqual(report["settings"]["left_out"], [])
+        self.assertEqual(report["settings"]["form"], "plain")  # the demo model has no chat template
         self.assertEqual(report["settings"]["tasks"], [f"S{i}" for i in range(1, 13)])
         exact = report["recipes"][0]
         self.assertEqual({cell["mode"] for cell in exact["cells"]}, {"multi-turn", "multi-request"})
@@ -241,6 +242,8 @@ class Suite(CommandLine):
         self.assert_error(USAGE, "no file", *SUITE, "--out", f"{self.folder}/")
         self.assert_error(UNSUPPORTED, "raw_f16", *SUITE, "--recipes", "zstd")
         self.assert_error(USAGE, "sessions", *SUITE, "--sessions", "0")
+        self.assert_error(USAGE, "no chat template", *SUITE, "--form", "chat")
+        self.assert_error(USAGE, "form", *SUITE, "--form", "verse")
 
     def test_items_are_json_lines(self):
         lines = self.output("eval", "items", "-m", MODEL, "--contexts", "512", "--sessions", "2", "--turns", "2",
@@ -287,12 +290,23 @@ class Data(CommandLine):
         self.assertEqual({cell["accuracy"]["value"] for cell in cells if cell["mode"] == "multi-request"}
                          | {cells[0]["accuracy"]["value"]}, {cells[0]["accuracy"]["value"]})
 
+    def test_one_question_each(self):
+        lines = [json.dumps({"context": "The code of river is 5931.\nThe code of garden is 2784.", "answer": code,
+                             "question": question, "kind": kind})
+                 for question, code, kind in (("What is the code of river?", "5931", "asked"),
+                                              ("Question: Code?\nAnswer: The code of garden is", "2784", "led"))]
+        report, _ = self.suite(self.file("one.jsonl", "\n".join(lines).encode()), "--tasks", "none")
+        cells = [c for c in report["recipes"][0]["cells"] if c["turn"]]
+        self.assertEqual({(cell["task"], cell["column"]) for cell in cells}, {("one", "asked"), ("one", "led")})
+
     def test_wrong_formats(self):
         run = ("eval", "suite", "-m", MODEL, "--contexts", "512", "--tasks", "none", "--data")
         for name, data, words in (("a", b"", "no session"), ("b", b"hello\n", "line 1 is no JSON"),
                                   ("c", b'{"a": 1}\n', "line 1 has none"), ("d", b'{"data": 5}', "field"),
                                   ("e", b'{"input": 1, "target": "2"}\n', "field"), ("f", b"\xff\xfe\x00", "line 1"),
                                   ("g", b'{"context": "x", "multi_turns": [{"input": "y"}]}', "field"),
+                                  ("k", b'{"context": "x", "question": "y"}', "field"),
+                                  ("l", b'{"context": "x", "question": "y", "answer": " "}', "no session"),
                                   ("h", b'{"input": "x", "target": "2"}\n{"input"\n', "line 2"),
                                   ("i", b'{"context": "x", "multi_turns": [{"input": "y", "answer": ""}]}', "no session"),
                                   ("j", b'{"context": ' + b"[" * 400000 + b"]" * 400000 + b"}", "line 1")):

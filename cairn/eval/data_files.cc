@@ -9,7 +9,7 @@
 
 #include "cairn/eval/result_json.h"
 #include "cairn/eval/session.h"
-#include "cairn/eval/session_run.h"
+#include "cairn/eval/session_tokens.h"
 #include "cairn/eval/tasks/task_table.h"
 
 namespace cairn::eval {
@@ -29,9 +29,10 @@ std::vector<std::string_view> lines_of(std::string_view text) {
 }
 
 Error format_error(const std::string& path, const std::string& what) {
-  return {ErrorCode::kCorrupt, "'" + path + "': " + what +
-                                   "; known are SQuAD JSON, passkey JSON lines {input, target} and SCBench JSON lines "
-                                   "{context, multi_turns}"};
+  return {ErrorCode::kCorrupt,
+          "'" + path + "': " + what +
+              "; known are SQuAD JSON, passkey JSON lines {input, target} and JSON lines {context, "
+              "question, answer}, SCBench JSON lines {context, multi_turns}"};
 }
 
 Turn question(const std::string& text, std::vector<std::string> gold) {
@@ -130,6 +131,23 @@ EvalSession scbench(const Json& line) {
   return session;
 }
 
+// "kind" is its column. The answer may be a part of what is said: cut off at a newline, judged as a word of it.
+EvalSession one_question(const Json& line) {
+  EvalSession session;
+  session.context = line.at("context").get<std::string>() + "\n\n";
+  std::vector<std::string> gold;
+  add_gold(gold, line.at("answer"));
+  if (gold.empty()) return session;
+  const auto asked = line.at("question").get<std::string>();
+  Turn turn = question(asked, std::move(gold));
+  if (asked.contains("Answer:")) turn.query = asked;
+  turn.metric = Metric::kWholeWord;
+  turn.column = line.value("kind", "");
+  turn.depth = kUnknownDepth;
+  session.turns.push_back(std::move(turn));
+  return session;
+}
+
 // One JSON document, or one per line; the error says where it stops being either.
 Result<std::vector<EvalSession>> parse(const std::string& path, const std::string& text) {
   std::vector<EvalSession> sessions;
@@ -147,6 +165,8 @@ Result<std::vector<EvalSession>> parse(const std::string& path, const std::strin
         sessions.push_back(passkey(*json));
       } else if (json && json->is_object() && json->contains("context") && json->contains("multi_turns")) {
         sessions.push_back(scbench(*json));
+      } else if (json && json->is_object() && json->contains("context") && json->contains("question")) {
+        sessions.push_back(one_question(*json));
       } else {
         const std::string what = json ? " has none of the known forms" : " is no JSON";
         return std::unexpected(format_error(path, "line " + std::to_string(number) + what));
@@ -160,15 +180,22 @@ Result<std::vector<EvalSession>> parse(const std::string& path, const std::strin
   return sessions;
 }
 
+Result<bool> session_fits(const EvalSession& session, const Tokenizer& tokenizer, const DataLimits& limits) {
+  CAIRN_TRY(const std::size_t tokens,
+            session_tokens(tokenizer, limits.chat == nullptr ? session : in_chat_form(session, limits.chat)));
+  return tokens <= limits.context_tokens;
+}
+
 // Whether the session fits now, its context cut if it is a needle's.
-bool make_fit(EvalSession& session, const Tokenizer& tokenizer, std::uint32_t limit, bool& cut) {
-  if (session_tokens(tokenizer, session) <= limit) return true;
+Result<bool> make_fit(EvalSession& session, const Tokenizer& tokenizer, const DataLimits& limits, bool& cut) {
+  CAIRN_TRY(const bool whole, session_fits(session, tokenizer, limits));
+  if (whole) return true;
   if (session.turns.front().metric != Metric::kFirstNumber) return false;
   const CutHaystack haystack =
       cut_haystack(session.context, session.turns.front().gold.front(), [&](const std::string& text) {
         EvalSession tried = session;
         tried.context = text;
-        return session_tokens(tokenizer, tried) <= limit;
+        return session_fits(tried, tokenizer, limits).value_or(false);
       });
   if (haystack.text.empty()) return false;
   session.context = haystack.text;
@@ -234,7 +261,8 @@ Result<DataSessions> parse_data(const std::string& path, const std::string& text
     EvalSession& session = all[i];
     if (session.turns.size() > limits.turns) session.turns.resize(limits.turns);
     bool was_cut = false;
-    if (!make_fit(session, tokenizer, limits.context_tokens, was_cut)) {
+    CAIRN_TRY(const bool fit, make_fit(session, tokenizer, limits, was_cut));
+    if (!fit) {
       ++too_long;
       continue;
     }
@@ -242,6 +270,7 @@ Result<DataSessions> parse_data(const std::string& path, const std::string& text
     session.task = data.name;
     session.index = static_cast<std::uint32_t>(data.sessions.size());
     session.context_tokens = limits.context_tokens;
+    if (limits.chat != nullptr) session = in_chat_form(std::move(session), limits.chat);
     data.sessions.push_back(std::move(session));
   }
   if (data.sessions.empty()) {

@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "cairn/eval/session_run.h"
+#include "cairn/eval/session_tokens.h"
 #include "cairn/testing/tokenizer_data.h"
 
 namespace cairn::eval {
@@ -48,6 +48,32 @@ TEST(DataFiles, SquadAsksAtTheDepthOfItsAnswer) {
   EXPECT_EQ(session.turns[0].depth, 4u);
 }
 
+TEST(DataFiles, OneQuestionEachMayLeadIntoItsAnswer) {
+  const std::string lines =
+      R"({"context": "c", "question": "Question: Q?\nAnswer: It is", "answer": "7", "kind": "needle", "tokens": 3})"
+      "\n"
+      R"({"context": "d", "question": "Where?", "answer": "here"})";
+  const auto data = parse(lines);
+  ASSERT_TRUE(data.has_value()) << data.error().message;
+  ASSERT_EQ(data->sessions.size(), 2u);
+  const Turn& led = data->sessions[0].turns.at(0);
+  EXPECT_EQ(led.query, "Question: Q?\nAnswer: It is");
+  EXPECT_EQ(led.answer, " 7\n");
+  EXPECT_EQ(led.column, "needle");
+  EXPECT_EQ(led.depth, kUnknownDepth);
+  EXPECT_EQ(led.metric, Metric::kWholeWord);
+  EXPECT_EQ(data->sessions[1].turns.at(0).query, "Question: Where?\nAnswer:");
+
+  const auto chat = parse(lines, {.context_tokens = 4096,
+                                  .sessions = 9,
+                                  .turns = 9,
+                                  .chat = std::make_shared<const ChatForm>(ChatFamily::kChatML)});
+  ASSERT_TRUE(chat.has_value()) << chat.error().message;
+  EXPECT_EQ(chat->sessions[0].turns.at(0).query, "Q?");
+  EXPECT_EQ(chat->sessions[0].turns.at(0).lead, "It is");
+  EXPECT_NE(chat->sessions[0].chat, nullptr);
+}
+
 TEST(DataFiles, ScbenchHasChoicesAndSummaries) {
   const std::string many = "a b c d e f g h i j k l m n o p";
   const std::string line =
@@ -74,8 +100,8 @@ TEST(DataFiles, APasskeyIsCutUntilItFits) {
       parse(R"({"input": ")" + input + R"(", "target": "4821"})", {.context_tokens = 400, .sessions = 1, .turns = 1});
   ASSERT_TRUE(data.has_value()) << data.error().message;
   const EvalSession& session = data->sessions.front();
-  EXPECT_LE(session_tokens(bytes_tokenizer(), session), 400u);
-  EXPECT_GE(session_tokens(bytes_tokenizer(), session), 330u);
+  EXPECT_LE(session_tokens(bytes_tokenizer(), session).value(), 400u);
+  EXPECT_GE(session_tokens(bytes_tokenizer(), session).value(), 330u);
   EXPECT_THAT(session.context, HasSubstr("The pass key is 4821."));
   EXPECT_EQ(session.turns[0].metric, Metric::kFirstNumber);
   EXPECT_EQ(session.turns[0].depth, 2u);  // as in the middle before

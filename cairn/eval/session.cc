@@ -87,6 +87,28 @@ double share_contained(const Turn& turn, std::string_view generated, bool any) {
   return static_cast<double>(found) / static_cast<double>(turn.gold.size());
 }
 
+// Bytes beyond ASCII count as letters.
+bool is_word_byte(char c) {
+  return is_digit(c) || (c >= 'a' && c <= 'z') || (static_cast<unsigned char>(c) & 0x80) != 0;
+}
+
+// Requires: both in lower case.
+bool has_whole(std::string_view answer, std::string_view gold) {
+  if (gold.empty()) return false;
+  for (std::size_t at = answer.find(gold); at != answer.npos; at = answer.find(gold, at + 1)) {
+    const std::size_t end = at + gold.size();
+    const bool begins = at == 0 || !is_word_byte(gold.front()) || !is_word_byte(answer[at - 1]);
+    const bool ends = end == answer.size() || !is_word_byte(gold.back()) || !is_word_byte(answer[end]);
+    if (begins && ends) return true;
+  }
+  return false;
+}
+
+bool whole_word(const Turn& turn, std::string_view generated) {
+  const std::string answer = lower(generated);
+  return std::ranges::any_of(turn.gold, [&](const std::string& gold) { return has_whole(answer, lower(trim(gold))); });
+}
+
 double nearest_body(const Turn& turn, std::string_view generated) {
   const std::string& needle = turn.gold[0];
   const double similarity = word_similarity(generated, needle);
@@ -189,6 +211,7 @@ double score_answer(const Turn& turn, std::string_view generated) {
     case Metric::kExact:
     case Metric::kChoice: return is_gold(first_line(generated));
     case Metric::kContains: return share_contained(turn, generated, true);
+    case Metric::kWholeWord: return whole_word(turn, generated);
     case Metric::kRecall: return share_contained(turn, generated, false);
     case Metric::kCharF1: return best_of_gold(turn, generated, char_f1);
     case Metric::kRougeL: return best_of_gold(turn, generated, rouge_l);
@@ -223,6 +246,7 @@ bool is_correct(Metric metric, double score) {
     case Metric::kFactF1: return score > 0.5;
     case Metric::kExact:
     case Metric::kContains:
+    case Metric::kWholeWord:
     case Metric::kRecall:
     case Metric::kNearestBody:
     case Metric::kFirstNumber:

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,6 +17,7 @@ namespace cairn {
 enum class Metric : std::uint8_t {
   kExact,        // the first line equals the gold one, surrounding spaces aside
   kContains,     // any gold string is in the answer, whatever its case
+  kWholeWord,    // any gold string is in the answer and no part of a longer word or number, whatever its case
   kRecall,       // share of the gold strings that are in the answer
   kCharF1,       // F1 over characters (code points)
   kRougeL,       // F1 of the longest common subsequence of words
@@ -29,7 +31,8 @@ enum class Metric : std::uint8_t {
 inline constexpr std::uint32_t kUnknownDepth = 5;
 
 struct Turn {
-  std::string query;                    // ends right before the answer
+  std::string query;                    // ends right before the answer; of a chat: what the user asks
+  std::string lead{};                   // of a chat: what the assistant's turn begins with; `answer` follows it
   std::string answer;                   // what a perfect model would say next, up to and with its last newline
   std::vector<std::string> gold;        // what the metric compares with; never empty
   std::vector<std::string> candidates;  // kChoice: the options as continuations; kNearestBody: all bodies
@@ -40,6 +43,8 @@ struct Turn {
   std::uint32_t max_tokens = 0;  // of a generated answer
 };
 
+class ChatForm;
+
 // Not the cairn::Session of include/cairn, a text on a model's cache. A value.
 struct EvalSession {
   std::string task;                  // "S1" ... "S12", or the name of a data file
@@ -48,6 +53,7 @@ struct EvalSession {
   std::string instruction;           // begins the context and may be pinned; may be empty
   std::string context;               // what follows the instruction; ends with a newline
   std::vector<Turn> turns;
+  std::shared_ptr<const ChatForm> chat{};  // null: a text that goes on; see chat_form.h
 };
 
 struct SessionSpec {
@@ -58,6 +64,7 @@ struct SessionSpec {
   std::function<std::size_t(std::string_view)> count_tokens;  // asked a dozen times for a whole context; must be set
   bool shuffled_labels = false;  // control: the shots of S9 carry random labels; the other tasks have none to shuffle
   bool rule = false;             // control: the instruction asks for a word that every answer begins with
+  bool prose = false;  // what is asked for lies scattered in prose, not among others like it, where the task can
 };
 
 inline constexpr std::uint32_t kMaxTurns = 10;

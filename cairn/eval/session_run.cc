@@ -7,6 +7,7 @@
 
 #include "cairn/engine/generate.h"
 #include "cairn/eval/session.h"
+#include "cairn/eval/session_tokens.h"
 
 namespace cairn {
 namespace {
@@ -62,44 +63,6 @@ bool advance(RunningAnswer& answer) {
   return true;
 }
 
-constexpr EncodeOptions kGoesOn = {.add_bos = false, .continues_text = true};
-
-// A turn in tokens. For a choice the query takes along what all candidates begin with, so that one row of logits
-// decides between their next tokens.
-struct TurnTokens {
-  std::vector<TokenId> query;
-  std::vector<TokenId> answer;      // gold
-  std::vector<TokenId> candidates;  // the first token in which each differs; empty unless the metric is kChoice
-};
-
-TurnTokens turn_tokens(const Tokenizer& tokenizer, const Turn& turn) {
-  TurnTokens tokens{tokenizer.encode(turn.query, kGoesOn), tokenizer.encode(turn.answer, kGoesOn), {}};
-  if (turn.metric != Metric::kChoice) return tokens;
-  std::vector<std::vector<TokenId>> options;
-  for (const std::string& candidate : turn.candidates) options.push_back(tokenizer.encode(candidate, kGoesOn));
-  const auto differ_at = [&](std::size_t i) {
-    return std::ranges::any_of(
-        options, [&](const auto& option) { return i + 1 >= option.size() || option[i] != options.front()[i]; });
-  };
-  if (options.empty() || std::ranges::any_of(options, &std::vector<TokenId>::empty)) return tokens;
-  std::size_t common = 0;
-  while (!differ_at(common)) ++common;
-  tokens.query.insert(tokens.query.end(), options.front().begin(),
-                      options.front().begin() + static_cast<std::ptrdiff_t>(common));
-  for (const auto& option : options) tokens.candidates.push_back(option[common]);
-  return tokens;
-}
-
-std::vector<TokenId> context_tokens(const Tokenizer& tokenizer, const std::string& text) {
-  return tokenizer.encode(text);
-}
-
-std::vector<TokenId> joined(std::span<const TokenId> a, std::span<const TokenId> b) {
-  std::vector<TokenId> all(a.begin(), a.end());
-  all.insert(all.end(), b.begin(), b.end());
-  return all;
-}
-
 TurnOutcome outcome_of(const Turn& turn, const TurnTokens& tokens, const PendingAnswer& pending) {
   TurnOutcome outcome;
   if (turn.metric == Metric::kChoice) {
@@ -149,50 +112,30 @@ std::string_view mode_name(Mode mode) {
   return mode == Mode::kMultiTurn ? "multi-turn" : "multi-request";
 }
 
-std::size_t session_tokens(const Tokenizer& tokenizer, const EvalSession& session) {
-  std::size_t total = context_tokens(tokenizer, session.instruction + session.context).size(), needed = total;
-  for (const Turn& turn : session.turns) {
-    const TurnTokens tokens = turn_tokens(tokenizer, turn);
-    needed = std::max(needed, total + tokens.query.size() + turn.max_tokens);
-    total += tokens.query.size() + tokens.answer.size();
-  }
-  return std::max(needed, total);
-}
-
 Result<SessionOutcome> run_session(JudgedEngine& judged, const EvalSession& session, const SessionControl& control) {
   const Tokenizer& tokenizer = judged.engine().tokenizer();
-  if (const std::size_t needed = session_tokens(tokenizer, session); needed > judged.engine().context()) {
+  CAIRN_TRY(const std::size_t needed, session_tokens(tokenizer, session));
+  if (needed > judged.engine().context()) {
     return fail(ErrorCode::kTooLong, "session " + std::to_string(session.index) + " of " + session.task + " needs " +
                                          std::to_string(needed) + " tokens, the context holds " +
                                          std::to_string(judged.engine().context()));
   }
-  std::vector<TurnTokens> turns;
-  for (const Turn& turn : session.turns) {
-    turns.push_back(turn_tokens(tokenizer, turn));
-    if (turn.metric == Metric::kChoice && turns.back().candidates.empty()) {
-      return fail(ErrorCode::kInvalidArgument, "a multiple choice of " + session.task + " has no or empty options");
-    }
-  }
+  CAIRN_TRY(const SessionTokens tokens, tokens_of(tokenizer, session, control.with_context));
+  const std::vector<TurnTokens>& turns = tokens.turns;
   SessionOutcome outcome;
   Sequence context = judged.open();
-  const std::vector<TokenId> tokens =
-      context_tokens(tokenizer, control.with_context ? session.instruction + session.context : session.instruction);
-  if (!tokens.empty()) {
-    CAIRN_TRY(const auto logits, judged.extend(context, tokens, control.cancel));
+  if (!tokens.context.empty()) {
+    CAIRN_TRY(const auto logits, judged.extend(context, tokens.context, control.cancel));
     static_cast<void>(logits);
     if (control.with_context) outcome.cost = judged.cost(context);
-    const std::size_t pinned =
-        control.pin_instruction ? context_tokens(tokenizer, session.instruction).size() : std::size_t{0};
-    CAIRN_TRY_VOID(judged.finish_context(context, pinned));
+    CAIRN_TRY_VOID(judged.finish_context(context, control.pin_instruction ? tokens.pinned : std::size_t{0}));
   }
   std::vector<PendingAnswer> pending;
   Sequence story = context.fork();
   for (std::size_t t = 0; t < turns.size(); ++t) {
     pending.push_back({.sequence = story.fork(), .prompt = turns[t].query, .max_tokens = 0});
     if (t + 1 == turns.size()) break;
-    // The gold answer follows the question as it was asked, without the candidates' common beginning.
-    const std::vector<TokenId> asked = tokenizer.encode(session.turns[t].query, kGoesOn);
-    CAIRN_TRY(const auto logits, judged.extend(story, joined(asked, turns[t].answer), control.cancel));
+    CAIRN_TRY(const auto logits, judged.extend(story, turns[t].asked, control.cancel));
     static_cast<void>(logits);
   }
   // The first question follows the context in both modes, so it is asked once.

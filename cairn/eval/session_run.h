@@ -61,9 +61,6 @@ struct SessionControl {
   const std::atomic<bool>* cancel = nullptr;
 };
 
-// Tokens that the session grows to in its longest mode, the last answer at its cap included.
-std::size_t session_tokens(const Tokenizer& tokenizer, const EvalSession& session);
-
 // The context is computed once and finished under the recipe before any question is seen, then forked. Answers are
 // greedy and end with a newline or an end-of-generation token. Errors: kTooLong (session_tokens exceed the engine's
 // context), kCancelled, those of Engine::forward.

@@ -12,9 +12,9 @@
 namespace cairn {
 namespace {
 
-constexpr Metric kMetrics[] = {Metric::kExact,       Metric::kContains,    Metric::kRecall,
-                               Metric::kCharF1,      Metric::kRougeL,      Metric::kFactF1,
-                               Metric::kNearestBody, Metric::kFirstNumber, Metric::kChoice};
+constexpr Metric kMetrics[] = {Metric::kExact,       Metric::kContains, Metric::kWholeWord, Metric::kRecall,
+                               Metric::kCharF1,      Metric::kRougeL,   Metric::kFactF1,    Metric::kNearestBody,
+                               Metric::kFirstNumber, Metric::kChoice};
 
 Turn turn_of(Metric metric, std::vector<std::string> gold, std::vector<std::string> candidates = {}) {
   Turn turn;
@@ -40,6 +40,21 @@ TEST(Score, ContainsIgnoresCase) {
   EXPECT_EQ(score_answer(turn, " in PARIS, I think"), 1);
   EXPECT_EQ(score_answer(turn, "lutetia"), 1);
   EXPECT_EQ(score_answer(turn, "Par is"), 0);
+}
+
+TEST(Score, AWholeWordMayStandInASentence) {
+  const Turn turn = turn_of(Metric::kWholeWord, {"5931", " Paris\n", "old lamp."});
+  EXPECT_EQ(score_answer(turn, "The code of river is 5931."), 1);
+  EXPECT_EQ(score_answer(turn, "PARIS"), 1);
+  EXPECT_EQ(score_answer(turn, "(paris)"), 1);
+  EXPECT_EQ(score_answer(turn, "It is the old lamp. Really"), 1);
+  EXPECT_EQ(score_answer(turn, "59310 or 15931"), 0);
+  EXPECT_EQ(score_answer(turn, "59310 or 5931"), 1);
+  EXPECT_EQ(score_answer(turn, "Parisian"), 0);
+  EXPECT_EQ(score_answer(turn, "\xc3\xa9Paris"), 0);
+  EXPECT_EQ(score_answer(turn, "cold lamp."), 0);
+  EXPECT_EQ(score_answer(turn, ""), 0);
+  EXPECT_EQ(score_answer(turn_of(Metric::kWholeWord, {" "}), "anything"), 0);
 }
 
 TEST(Score, RecallIsTheShareOfTheGold) {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "cairn/codec/plan.h"
+#include "cairn/eval/session_tokens.h"
 #include "cairn/eval/tasks/task_table.h"
 
 namespace cairn::eval {
@@ -42,7 +43,7 @@ constexpr std::uint64_t kNextDraw = 0x9e3779b97f4a7c15u;
 
 // The longest session of this draw that fits, with its questions and answers, into `context` tokens; else why not.
 Result<EvalSession> fit_session(const tasks::Task& task, SessionSpec spec, std::uint32_t context,
-                                const Tokenizer& tokenizer) {
+                                const Tokenizer& tokenizer, const std::shared_ptr<const ChatForm>& chat) {
   // How much questions and answers take is known once they are written, and changes little with the context's size.
   // `low` is too small for the task, `high` too large for the cell.
   std::uint32_t low = 0, high = context + 1;
@@ -56,7 +57,8 @@ Result<EvalSession> fit_session(const tasks::Task& task, SessionSpec spec, std::
       spec.context_tokens = low + (high - low) / 2;
       continue;
     }
-    const std::size_t needed = session_tokens(tokenizer, *session);
+    if (chat != nullptr) *session = in_chat_form(*std::move(session), chat);
+    CAIRN_TRY(const std::size_t needed, session_tokens(tokenizer, *session));
     if (needed <= context) {
       session->context_tokens = context;
       return session;
@@ -151,10 +153,11 @@ Result<EvalSession> session_of(const Cell& cell, Control control, const SuiteSet
                          return tokenizer.encode(text, {.add_bos = false, .continues_text = true}).size();
                        },
                    .shuffled_labels = control == Control::kShuffledLabels,
-                   .rule = control == Control::kInstruction || control == Control::kInstructionPinned};
+                   .rule = control == Control::kInstruction || control == Control::kInstructionPinned,
+                   .prose = settings.chat != nullptr};
   std::string why;
   for (int draw = 0; draw < kDraws; ++draw, spec.seed += kNextDraw) {
-    Result<EvalSession> session = fit_session(*task, spec, cell.context, tokenizer);
+    Result<EvalSession> session = fit_session(*task, spec, cell.context, tokenizer, settings.chat);
     if (session) return session;
     why = session.error().message;
   }

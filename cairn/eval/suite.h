@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -17,6 +18,7 @@
 
 #include "cairn/base/result.h"
 #include "cairn/codec/plan.h"
+#include "cairn/eval/chat_form.h"
 #include "cairn/eval/judged_engine.h"
 #include "cairn/eval/session.h"
 #include "cairn/eval/session_run.h"
@@ -48,6 +50,7 @@ struct SuiteSettings {
   std::uint32_t sessions = 8;  // of each task and context
   std::uint32_t turns = 5;
   std::uint64_t seed = 1;
+  std::shared_ptr<const ChatForm> chat{};  // null: the plain form
 };
 
 // Recipes in the order given, the first being the exact one; then the controls, if wanted: among them, for each recipe

@@ -214,10 +214,16 @@ Json suite_head(Json head, const SuiteRunSettings& plan) {
   for (const Contender& contender : plan.contenders) labels.push_back(contender_label(contender));
   for (const auto& [name, sessions] : plan.data) data[name] = data_digest(sessions);
   for (const Mode mode : kModes) modes.push_back(mode_name(mode));
-  head["settings"] = {
-      {"seed", plan.settings.seed},         {"tasks", plan.settings.tasks},       {"data", std::move(data)},
-      {"contexts", plan.settings.contexts}, {"sessions", plan.settings.sessions}, {"turns", plan.settings.turns},
-      {"modes", std::move(modes)},          {"contenders", std::move(labels)},    {"left_out", plan.left_out}};
+  head["settings"] = {{"form", plan.settings.chat == nullptr ? "plain" : "chat"},
+                      {"seed", plan.settings.seed},
+                      {"tasks", plan.settings.tasks},
+                      {"data", std::move(data)},
+                      {"contexts", plan.settings.contexts},
+                      {"sessions", plan.settings.sessions},
+                      {"turns", plan.settings.turns},
+                      {"modes", std::move(modes)},
+                      {"contenders", std::move(labels)},
+                      {"left_out", plan.left_out}};
   return head;
 }
 
@@ -248,9 +254,10 @@ Json suite_json(Json head, const SuiteRunSettings& plan, const std::vector<Answe
 std::string suite_markdown(const SuiteRunSettings& plan, const std::vector<AnsweredCell>& answers,
                            const std::string& model_name) {
   const std::vector<Judged> all = judge(plan, answers);
-  std::string text = "# Shared-context suite: " + model_name + "\n\nSeed " + std::to_string(plan.settings.seed) + ", " +
-                     std::to_string(plan.settings.sessions) + " sessions of each task and context, " +
-                     std::to_string(plan.settings.turns) +
+  std::string text = "# Shared-context suite: " + model_name + "\n\n" +
+                     (plan.settings.chat == nullptr ? "Plain" : "Chat") + " form, seed " +
+                     std::to_string(plan.settings.seed) + ", " + std::to_string(plan.settings.sessions) +
+                     " sessions of each task and context, " + std::to_string(plan.settings.turns) +
                      " turns. Shares of items with Wilson's 95 % intervals; retained: of the items that the exact "
                      "cache answers, those still answered.\n\n";
   return text + summary_table(all) + task_table_text(all, plan) + turn_table(all, plan) + control_table(all);

@@ -21,11 +21,13 @@
 #include "cairn/base/file.h"
 #include "cairn/base/result.h"
 #include "cairn/capacity/machine.h"
+#include "cairn/eval/chat_form.h"
 #include "cairn/eval/data_files.h"
 #include "cairn/eval/suite.h"
 #include "cairn/eval/suite_report.h"
 #include "cairn/eval/suite_run.h"
 #include "cairn/eval/tasks/task_table.h"
+#include "cairn/gguf/gguf.h"
 
 namespace cairn::cli {
 namespace {
@@ -39,6 +41,7 @@ struct SessionOptions {
   std::optional<std::uint32_t> turns{};
   std::uint64_t seed = 1;
   bool quick = false;  // smaller defaults for what is not given
+  std::string form;    // "chat" or "plain"; empty: chat where the model file has a chat template
 };
 
 struct SuiteOptions : SessionOptions {
@@ -61,6 +64,11 @@ void add_session_options(CLI::App& command, SessionOptions& options) {
   command.add_option("--sessions", options.sessions, "Sessions of each task and context; default: 6")
       ->check(whole_number(1, 100000));
   command.add_option("--turns", options.turns, "Questions of a session; default: 5")->check(whole_number(1, kMaxTurns));
+  command
+      .add_option("--form", options.form,
+                  "chat: contexts and questions are turns of the model's chat template; plain: a text that goes on; "
+                  "default: chat where the model file has a template")
+      ->check(CLI::IsMember({"chat", "plain"}));
   command.add_option("--seed", options.seed, "Of the sessions")->check(not_negative())->capture_default_str();
 }
 
@@ -71,7 +79,10 @@ void add_suite_options(CLI::App& command, SuiteOptions& options) {
                   "What to judge, beside the exact cache of --codec that all are paired with")
       ->delimiter(',')
       ->capture_default_str();
-  command.add_option("--data", options.data, "Real sessions too: SQuAD JSON, SCBench or passkey JSON lines")
+  command
+      .add_option(
+          "--data", options.data,
+          "Real sessions too: SQuAD JSON, or JSON lines of passkeys, of SCBench or of {context, question, answer}")
       ->delimiter(',');
   command
       .add_option("--jobs", options.jobs,
@@ -85,13 +96,28 @@ void add_suite_options(CLI::App& command, SuiteOptions& options) {
   command.add_flag("--json", options.json, "Print JSON instead of Markdown");
 }
 
-// Settings for a model of this context. Errors: kInvalidArgument, kTooLong.
+// Null: the plain form. Errors: kInvalidArgument (no template to chat with), those of detect_chat_family.
+Result<std::shared_ptr<const ChatForm>> chat_form(const SessionOptions& options) {
+  if (options.form == "plain") return nullptr;
+  CAIRN_TRY(const GgufFile file, GgufFile::open(options.model.model));
+  CAIRN_TRY(const std::string text, file.get_or<std::string>("tokenizer.chat_template", ""));
+  if (text.empty() && options.form.empty()) return nullptr;
+  if (text.empty()) {
+    return fail(ErrorCode::kInvalidArgument,
+                "'" + options.model.model + "' has no chat template; use --form plain, the form for base models");
+  }
+  CAIRN_TRY(const ChatFamily family, detect_chat_family(text));
+  return std::make_shared<const ChatForm>(family);
+}
+
+// Settings for a model of this context. Errors: kInvalidArgument, kTooLong, those of chat_form.
 Result<eval::SuiteSettings> suite_settings(const SessionOptions& options, std::uint32_t model_context) {
   eval::SuiteSettings settings{.tasks = {},
                                .contexts = options.contexts,
                                .sessions = options.sessions.value_or(options.quick ? 2 : 6),
                                .turns = options.turns.value_or(options.quick ? 3 : 5),
                                .seed = options.seed};
+  CAIRN_TRY(settings.chat, chat_form(options));
   const bool none = options.tasks == std::vector<std::string>{"none"};
   for (const std::string& name : none ? std::vector<std::string>{} : options.tasks) {
     CAIRN_TRY(const tasks::Task* task, tasks::find_task(name));
@@ -156,7 +182,8 @@ Result<eval::SuiteRunSettings> make_plan(const SuiteOptions& options, const std:
     CAIRN_TRY(eval::DataSessions loaded, eval::parse_data(path, text, engine.tokenizer(),
                                                           {.context_tokens = plan.settings.contexts.back(),
                                                            .sessions = plan.settings.sessions,
-                                                           .turns = plan.settings.turns}));
+                                                           .turns = plan.settings.turns,
+                                                           .chat = plan.settings.chat}));
     if (!loaded.note.empty()) std::cerr << "cairn: " << loaded.note << '\n';
     if (!plan.data.emplace(loaded.name, std::move(loaded.sessions)).second) {
       return fail(ErrorCode::kInvalidArgument, "two data files are named '" + loaded.name + "'; rename one");
@@ -227,6 +254,7 @@ Json session_json(const EvalSession& session) {
   Json turns = Json::array();
   for (const Turn& turn : session.turns) {
     turns.push_back({{"query", turn.query}, {"answer", turn.answer}, {"column", turn.column}, {"depth", turn.depth}});
+    if (!turn.lead.empty()) turns.back()["lead"] = turn.lead;
   }
   return {{"task", session.task},
           {"index", session.index},

@@ -127,11 +127,25 @@ Draft draft_documents(SeededRandom random, std::size_t lines, std::size_t turns,
   return draft;
 }
 
+// Needles alone, under words instead of cities, and prose.
+Draft draft_needles_in_prose(SeededRandom random, std::size_t sentences, std::size_t turns) {
+  std::vector<TextUnit> units;
+  std::vector<Turn> questions;
+  for (const std::string& key : draw_keys(turns, random)) {
+    const Document document{.lines = {}, .key_facts = {}, .city = key, .number = draw_digits(kNeedleDigits, random)};
+    units.push_back(unit_of(needle_line(document)));
+    questions.push_back(ask_needle(document));
+    questions.back().column = "needle";
+  }
+  return draft_in_prose(std::move(units), sentences, std::move(questions), random);
+}
+
 Result<EvalSession> make_facts(const SessionSpec& spec, std::string_view task, bool needles) {
   return fill_session(spec, {.task = task,
                              .smallest = kMinLines * std::max<std::size_t>(spec.turns, kFifths),
                              .largest = 3000,  // fewer than half of the facts that can be said of the usual people
                              .draft = [&](SeededRandom random, std::size_t lines) {
+                               if (spec.prose && needles) return draft_needles_in_prose(random, lines, spec.turns);
                                return draft_documents(random, lines, spec.turns, needles);
                              }});
 }

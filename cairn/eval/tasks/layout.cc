@@ -174,6 +174,13 @@ Draft draft_of(std::span<const TextUnit> units, std::vector<Turn> questions, See
   return draft;
 }
 
+Draft draft_in_prose(std::vector<TextUnit> units, std::size_t sentences, std::vector<Turn> questions,
+                     SeededRandom& random) {
+  for (TextUnit& unit : units) std::ranges::replace(unit.text, '\n', ' ');
+  while (sentences-- > 0) units.push_back(unit_of(std::string(random.pick(filler_sentences())) + " "));
+  return draft_of(units, std::move(questions), random);
+}
+
 Result<EvalSession> fill_session(const SessionSpec& spec, const Material& material) {
   CAIRN_TRY_VOID(check_spec(spec, material));
   SeededRandom random(spec.seed, material.task, spec.index, spec.context_tokens);

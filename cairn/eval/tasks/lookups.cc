@@ -68,6 +68,19 @@ Draft draft_key_value(SeededRandom random, std::size_t lines, std::size_t turns)
   return draft_of(units, std::move(questions), random);
 }
 
+// The pairs that are asked for, and prose. Values that a small model can repeat.
+Draft draft_codes_in_prose(SeededRandom random, std::size_t sentences, std::size_t turns) {
+  constexpr std::size_t kWidths[] = {2, 4, 8};
+  const std::vector<KeyValue> pairs = make_key_values(spread_choices(kWidths, turns, random), random);
+  std::vector<TextUnit> units;
+  std::vector<Turn> questions;
+  for (const KeyValue& pair : pairs) {
+    units.push_back(unit_of(key_value_line(pair)));
+    questions.push_back(ask_value(pair));
+  }
+  return draft_in_prose(std::move(units), sentences, std::move(questions), random);
+}
+
 struct Function {
   std::string comment;      // "sort small names"; empty where there are no more to tell apart
   std::string description;  // the same in other words: "order little labels"
@@ -170,6 +183,21 @@ Draft draft_code_key_value(SeededRandom random, std::size_t count, std::size_t t
   return draft_of(units, std::move(questions), random);
 }
 
+// What is asked for, and prose.
+Draft draft_code_key_value_in_prose(SeededRandom random, std::size_t sentences, std::size_t turns) {
+  const auto functions = make_functions(spread_choices(kBodyWords, (turns + 1) / 2, random), random);
+  const auto pairs = make_key_values(spread_choices(kMixedWidths, turns / 2, random), random);
+  std::vector<TextUnit> units;
+  std::vector<Turn> questions;
+  for (std::size_t i = 0; i < turns; ++i) {
+    const bool code = i % 2 == 0;
+    units.push_back(unit_of(code ? function_lines(functions[i / 2]) : key_value_line(pairs[i / 2])));
+    questions.push_back(code ? ask_function(functions, i / 2) : ask_value(pairs[i / 2]));
+    questions.back().column = code ? "code" : "key-value";
+  }
+  return draft_in_prose(std::move(units), sentences, std::move(questions), random);
+}
+
 using Words = std::vector<std::string_view>;
 
 constexpr std::size_t kEndWords = 2;  // of a prefix or a suffix
@@ -260,12 +288,33 @@ Draft draft_prefix_suffix(SeededRandom random, std::size_t lines, std::size_t lo
   return draft_of(units, std::move(questions), random);
 }
 
+// The lines that are asked for, and prose. The answer begins with the words that the question names, since only what
+// follows them has to be found.
+Draft draft_lines_in_prose(SeededRandom random, std::size_t sentences, std::size_t turns) {
+  std::vector<Words> prefixes, suffixes;
+  std::vector<TextUnit> units;
+  std::vector<Turn> questions;
+  for (std::size_t i = 0; i < turns; ++i) {
+    const Words prefix = draw_end(prefixes, random), suffix = draw_end(suffixes, random);
+    const Words line = line_between(prefix, suffix, kMinWords, random);
+    const std::string begin = join_words(prefix), rest = text_of(line).substr(begin.size() + 1);
+    units.push_back(unit_of("- " + text_of(line) + "\n"));
+    questions.push_back(ask_line(line));
+    questions.back().query += " " + begin;
+    questions.back().answer = " " + rest + "\n";
+    questions.back().gold = {rest};
+    questions.back().column = "single";
+  }
+  return draft_in_prose(std::move(units), sentences, std::move(questions), random);
+}
+
 }  // namespace
 
 Result<EvalSession> make_key_value(const SessionSpec& spec) {
   return fill_session(spec,
                       {.task = "S1", .smallest = spec.turns, .draft = [&](SeededRandom random, std::size_t lines) {
-                         return draft_key_value(random, lines, spec.turns);
+                         return spec.prose ? draft_codes_in_prose(random, lines, spec.turns)
+                                           : draft_key_value(random, lines, spec.turns);
                        }});
 }
 
@@ -279,7 +328,8 @@ Result<EvalSession> make_code(const SessionSpec& spec) {
 Result<EvalSession> make_code_key_value(const SessionSpec& spec) {
   return fill_session(spec,
                       {.task = "S12", .smallest = spec.turns, .draft = [&](SeededRandom random, std::size_t units) {
-                         return draft_code_key_value(random, units, spec.turns);
+                         return spec.prose ? draft_code_key_value_in_prose(random, units, spec.turns)
+                                           : draft_code_key_value(random, units, spec.turns);
                        }});
 }
 
@@ -287,6 +337,7 @@ Result<EvalSession> make_prefix_suffix(const SessionSpec& spec) {
   const std::size_t fewest = 3 * fewest_targets(spec.turns) + spec.turns / 2;
   const std::size_t longest = spec.context_tokens < kTightTokens * fewest ? kMinWords : kMaxWords;
   return fill_session(spec, {.task = "S2", .smallest = fewest, .draft = [&](SeededRandom random, std::size_t lines) {
+                               if (spec.prose) return draft_lines_in_prose(random, lines, spec.turns);
                                return draft_prefix_suffix(random, lines, longest, spec.turns);
                              }});
 }

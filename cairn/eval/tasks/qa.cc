@@ -100,12 +100,29 @@ Draft draft_qa(SeededRandom random, std::size_t facts, std::size_t turns, bool c
   return draft_statements(std::move(statements), turns, ask, random);
 }
 
+// One fact of each person that is asked about, each asked in one step, and prose.
+Draft draft_qa_in_prose(SeededRandom random, std::size_t sentences, std::size_t turns, bool choices) {
+  const std::vector<Person> people = make_people(std::max<std::size_t>(turns, 2), random);
+  std::vector<TextUnit> units;
+  std::vector<Turn> questions;
+  for (std::size_t i = 0; i < turns; ++i) {
+    const Relation relation = kRelations[i % kFactsEach];
+    units.push_back(unit_of(relation_fact(people, i, relation, random) + " "));
+    const Question question{relation_question(people[i].name, relation), i, relation};
+    const std::string value = relation_value(people, i, relation);
+    questions.push_back(choices ? choice_turn(question, value, rivals(people, i, relation), random)
+                                : make_question(question.text, value, {value}, Metric::kContains));
+  }
+  return draft_in_prose(std::move(units), sentences, std::move(questions), random);
+}
+
 Result<EvalSession> make_people_qa(const SessionSpec& spec, std::string_view task, bool choices) {
   return fill_session(spec, {.task = task,
                              .smallest = kMinFacts,
                              .largest = kMaxPeople * kFactsEach,
                              .takes_rule = !choices,
                              .draft = [&](SeededRandom random, std::size_t facts) {
+                               if (spec.prose) return draft_qa_in_prose(random, facts, spec.turns, choices);
                                return draft_qa(random, facts, spec.turns, choices);
                              }});
 }
