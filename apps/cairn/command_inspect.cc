@@ -54,19 +54,52 @@ Json rope_report(const RopeSpec& rope) {
   return report;
 }
 
+// A window that all of the context fits into is none.
+std::uint32_t window_of(const LayerSpec& layer, const ModelConfig& config) {
+  return layer.window < config.context ? layer.window : 0;
+}
+
+// What only some models have.
+void add_specials(const ModelConfig& config, Json& report) {
+  std::uint32_t windowed = 0;
+  for (const LayerSpec& layer : model_layers(config)) {
+    if (window_of(layer, config) == 0) continue;
+    ++windowed;
+    report["window"] = layer.window;
+    if (layer.rope.base != config.rope.base) report["window_rope_base"] = layer.rope.base;
+  }
+  if (windowed > 0) report["window_layers"] = windowed;
+  if (config.experts.count > 0) {
+    report["experts"] = config.experts.count;
+    report["experts_used"] = config.experts.used;
+    report["expert_ffn"] = config.experts.ffn;
+    if (config.experts.shared_ffn > 0) report["shared_expert_ffn"] = config.experts.shared_ffn;
+  }
+  const auto add = [&](const char* name, float value, float plain) {
+    if (value != plain) report[name] = value;
+  };
+  add("attention_cap", config.attention_cap, 0);
+  add("logit_cap", config.logit_cap, 0);
+  add("embedding_scale", config.embedding_scale, 1);
+  add("residual_scale", config.residual_scale, 1);
+  add("logit_scale", config.logit_scale, 1);
+}
+
 Json model_report(const ModelConfig& config) {
-  return {{"layers", config.layers},
-          {"width", config.width},
-          {"ffn", config.ffn},
-          {"heads", config.heads},
-          {"kv_heads", config.kv_heads},
-          {"head_dim", config.head_dim},
-          {"vocabulary", config.vocab},
-          {"context", config.context},
-          {"tied_output", config.tied_output},
-          {"qkv_bias", config.qkv_bias},
-          {"qk_norm", config.qk_norm != QkNorm::kNone},
-          {"rope", rope_report(config.rope)}};
+  Json report = {{"layers", config.layers},
+                 {"width", config.width},
+                 {"ffn", config.ffn},
+                 {"heads", config.heads},
+                 {"kv_heads", config.kv_heads},
+                 {"head_dim", config.head_dim},
+                 {"vocabulary", config.vocab},
+                 {"context", config.context},
+                 {"tied_output", config.tied_output},
+                 {"qkv_bias", config.qkv_bias},
+                 {"qk_norm", config.qk_norm != QkNorm::kNone},
+                 {"rope", rope_report(config.rope)}};
+  add_specials(config, report);
+  return report;
 }
 
 // By codec: what one token more adds to a long sequence, or what layers with a window hold of it once they are full.
@@ -76,8 +109,9 @@ Json kv_report(const ModelConfig& config, bool windows) {
   for (const Codec& codec : codec_table()) {
     double bytes = 0;
     for (std::uint32_t l = 0; l < layers.size(); ++l) {
-      if (layers[l].kv_map != l || (layers[l].window != 0) != windows) continue;
-      const std::uint32_t tokens = windows ? layers[l].window : 1;
+      const std::uint32_t window = window_of(layers[l], config);
+      if (layers[l].kv_map != l || (window != 0) != windows) continue;
+      const std::uint32_t tokens = windows ? window : 1;
       for (const PageSlot slot : kPageSlots) {
         const std::size_t page = codec.page_bytes({.codec = &codec, .shape = layers[l].shape, .slot = slot});
         bytes += static_cast<double>(page) * tokens / kBlockTokens;
@@ -89,7 +123,8 @@ Json kv_report(const ModelConfig& config, bool windows) {
 }
 
 bool has_windows(const ModelConfig& config) {
-  return std::ranges::any_of(model_layers(config), [](const LayerSpec& layer) { return layer.window != 0; });
+  return std::ranges::any_of(model_layers(config),
+                             [&](const LayerSpec& layer) { return window_of(layer, config) != 0; });
 }
 
 Json tensor_types_report(const GgufFile& file) {

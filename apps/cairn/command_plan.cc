@@ -48,7 +48,7 @@ Result<capacity::ServedModel> read_served_model(const std::string& model) {
   served.kv_heads = config.kv_heads;
   served.head_dim = config.head_dim;
   for (const LayerSpec& layer : model_layers(config)) {
-    if (layer.window == 0) continue;
+    if (layer.window == 0 || layer.window >= config.context) continue;
     ++served.window_layers;
     served.window = layer.window;
   }

@@ -120,6 +120,11 @@ Status check_metadata_keys(const GgufFile& file, const Architecture& arch) {
                 "metadata " + in_quotes(prefix + "attention.causal") +
                     " is false: models whose tokens see what comes after them are not supported");
   }
+  CAIRN_TRY(const bool rotates, file.get_or<bool>(prefix + "rope.scaling.finetuned", true));
+  if (!rotates && arch.name == "granite") {
+    return fail(ErrorCode::kUnsupported, "metadata " + in_quotes(prefix + "rope.scaling.finetuned") +
+                                             " is false: Granite models that do not rotate are not supported");
+  }
   for (const GgufValue& value : file.metadata()) {
     if (!value.key.starts_with(prefix) || switches_off(value)) continue;
     if (understands(arch, value.key.substr(prefix.size()))) continue;

@@ -58,6 +58,9 @@ Status FeedForward::choose(Linear& router, const float* x, std::uint32_t rows) {
   pool_.run(rows, [&](std::size_t r, unsigned) {
     float* probability = router_.data() + r * spec.count;
     kernels().softmax(probability, spec.count);
+    // Not-a-numbers have no order.
+    std::replace_if(
+        probability, probability + spec.count, [](float p) { return !(p >= 0.0f); }, 0.0f);
     std::vector<std::uint32_t> order(spec.count);
     std::iota(order.begin(), order.end(), 0u);
     std::partial_sort(order.begin(), order.begin() + spec.used, order.end(), [&](std::uint32_t a, std::uint32_t b) {
@@ -65,7 +68,7 @@ Status FeedForward::choose(Linear& router, const float* x, std::uint32_t rows) {
     });
     float total = 0;
     for (std::uint32_t i = 0; i < spec.used; ++i) total += probability[order[i]];
-    const float factor = spec.normed ? spec.scale / total : spec.scale;
+    const float factor = spec.normed ? spec.scale / std::max(total, 1e-30f) : spec.scale;
     for (std::uint32_t i = 0; i < spec.used; ++i) {
       choices_[r * spec.used + i] = {order[i], probability[order[i]] * factor};
     }

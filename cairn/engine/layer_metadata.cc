@@ -35,7 +35,10 @@ Result<std::vector<bool>> windowed_layers(const GgufFile& file, const Architectu
 Result<RopeSpec> window_rope(const GgufFile& file, const Architecture& arch, const RopeSpec& rope) {
   const std::string key = std::string(arch.name) + ".rope.freq_base_swa";
   if (arch.window_rope_base == 0 && file.find(key) == nullptr) return rope;
-  RopeSpec own{.dims = rope.dims, .pairing = rope.pairing, .original_context = rope.original_context};
+  RopeSpec own = rope;
+  if (arch.window_rope_base != 0) {  // scaling is for layers without a window
+    own = {.dims = rope.dims, .pairing = rope.pairing, .original_context = rope.original_context};
+  }
   CAIRN_TRY(own.base, file.get_or<double>(key, arch.window_rope_base));
   if (!std::isfinite(own.base) || own.base <= 1.0) {
     return fail(ErrorCode::kCorrupt, "metadata " + in_quotes(key) + " must be above 1");

@@ -54,16 +54,23 @@ Result<float> MetadataReader::epsilon(std::string_view key) const {
   return value;
 }
 
+// Within what products and quotients with it can hold.
+Status MetadataReader::in_range(std::string_view key, float value) const {
+  constexpr float kLeast = 1e-6f, kMost = 1e6f;
+  if (value >= kLeast && value <= kMost) return {};
+  return fail(ErrorCode::kCorrupt, "metadata " + in_quotes(full(key)) + " must lie between 1e-6 and 1e6");
+}
+
 Result<float> MetadataReader::positive_or(std::string_view key, float fallback) const {
   CAIRN_TRY(const float value, file_.get_or<float>(full(key), fallback));
-  if (std::isfinite(value) && value > 0.0f) return value;
-  return fail(ErrorCode::kCorrupt, "metadata " + in_quotes(full(key)) + " must be above zero");
+  CAIRN_TRY_VOID(in_range(key, value));
+  return value;
 }
 
 Result<float> MetadataReader::amount_or(std::string_view key, float fallback) const {
   CAIRN_TRY(const float value, file_.get_or<float>(full(key), fallback));
-  if (std::isfinite(value) && value >= 0.0f) return value;
-  return fail(ErrorCode::kCorrupt, "metadata " + in_quotes(full(key)) + " must not be below zero");
+  if (value != 0.0f) CAIRN_TRY_VOID(in_range(key, value));
+  return value;
 }
 
 }  // namespace cairn

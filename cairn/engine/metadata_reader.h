@@ -30,12 +30,13 @@ class MetadataReader {
 
   // Between 0 and 1, neither of them.
   Result<float> epsilon(std::string_view key) const;
-  // Finite and above zero.
+  // From 1e-6 to 1e6.
   Result<float> positive_or(std::string_view key, float fallback) const;
-  // Finite and not below zero: 0 switches off.
+  // The same, or 0, which switches off.
   Result<float> amount_or(std::string_view key, float fallback) const;
 
  private:
+  Status in_range(std::string_view key, float value) const;
   std::string full(std::string_view key) const { return prefix_ + std::string(key); }
 
   const GgufFile& file_;

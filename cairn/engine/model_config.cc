@@ -24,6 +24,7 @@ constexpr std::uint32_t kMaxFfn = 1 << 20;
 constexpr std::uint32_t kMaxHeads = 4096;
 constexpr std::uint32_t kMaxHeadDim = 512;
 constexpr std::uint32_t kMaxExperts = 1 << 12;
+constexpr std::uint64_t kMaxChosenWidth = 1 << 22;  // of all experts of a token: what a pass keeps of each row
 constexpr std::uint32_t kMaxVocab = 1 << 22;
 constexpr std::uint32_t kMaxContext = 1 << 27;
 
@@ -74,6 +75,11 @@ Status read_experts(const GgufFile& file, const MetadataReader& reader, const Ar
     return fail(ErrorCode::kNotFound, "metadata '" + config.arch + ".expert_count' is missing");
   }
   CAIRN_TRY(experts.used, reader.count("expert_used_count", experts.count));
+  if (std::uint64_t{experts.used} * config.width > kMaxChosenWidth) {
+    return fail(ErrorCode::kUnsupported, std::to_string(experts.used) +
+                                             " experts for each token are too many for a width of " +
+                                             std::to_string(config.width));
+  }
   CAIRN_TRY(experts.ffn, reader.count_or("expert_feed_forward_length", kMaxFfn, config.ffn));
   if (arch.shared_expert) {
     CAIRN_TRY(experts.shared_ffn, reader.count_or("expert_shared_feed_forward_length", kMaxFfn, config.ffn));

@@ -19,6 +19,20 @@ Result<double> read_positive(const GgufFile& file, const std::string& key, doubl
   return value;
 }
 
+// Factors of two kinds come together, and not beside those of one kind.
+Status check_factors(const GgufFile& file, bool needed) {
+  const auto has = [&](const char* name) { return file.find_tensor(name) != nullptr; };
+  const bool for_long = has("rope_factors_long.weight"), for_short = has("rope_factors_short.weight");
+  if (for_long != for_short || (needed && !for_long)) {
+    return fail(ErrorCode::kCorrupt, std::string("the model lacks tensor 'rope_factors_") +
+                                         (for_long ? "short" : "long") + ".weight'; convert it again");
+  }
+  if (for_long && has("rope_freqs.weight")) {
+    return fail(ErrorCode::kCorrupt, "the model has 'rope_freqs.weight' and long-rope factors, of which one can hold");
+  }
+  return {};
+}
+
 Status read_scaling(const GgufFile& file, std::string_view arch, std::uint32_t context, RopeSpec& spec) {
   const std::string prefix = std::string(arch) + ".rope.";
   CAIRN_TRY(const double legacy_factor, file.get_or<double>(prefix + "scale_linear", 0.0));
@@ -26,17 +40,17 @@ Status read_scaling(const GgufFile& file, std::string_view arch, std::uint32_t c
   // Files of the time before scaling.type have a factor alone, and mean linear by it; 0 means that none was set.
   CAIRN_TRY(const std::string type,
             file.get_or<std::string>(prefix + "scaling.type", spec.factor == 0.0 ? "none" : "linear"));
-  const bool has_long_factors = file.find_tensor("rope_factors_long.weight") != nullptr;
-  if (type == "none" || (type == "longrope" && has_long_factors)) {
+  if (type == "none" || type == "longrope") {
     spec.scaling = RopeScaling::kNone;
   } else if (type == "linear") {
     spec.scaling = RopeScaling::kLinear;
   } else if (type == "yarn") {
     spec.scaling = RopeScaling::kYarn;
   } else {
-    return fail(ErrorCode::kUnsupported,
-                "RoPE scaling " + in_quotes(type) + " is not supported; this build knows none, linear and yarn");
+    return fail(ErrorCode::kUnsupported, "RoPE scaling " + in_quotes(type) +
+                                             " is not supported; this build knows none, linear, yarn and longrope");
   }
+  CAIRN_TRY_VOID(check_factors(file, type == "longrope"));
   if (spec.scaling == RopeScaling::kNone || spec.factor == 0.0) spec.factor = 1.0;
   if (!positive(spec.factor)) return fail(ErrorCode::kCorrupt, "the RoPE scaling factor must be above zero");
   CAIRN_TRY(spec.attn_factor, read_positive(file, prefix + "scaling.attn_factor", 1.0));

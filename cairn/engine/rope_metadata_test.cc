@@ -63,7 +63,8 @@ TEST(ReadRope, RefusesWhatHasNoMeaning) {
     ASSERT_FALSE(spec);
     EXPECT_EQ(spec.error().code, code) << spec.error().message;
   };
-  expect_code(GgufBuilder().set("llama.rope.scaling.type", "longrope"), ErrorCode::kUnsupported);
+  expect_code(GgufBuilder().set("llama.rope.scaling.type", "dynamic"), ErrorCode::kUnsupported);
+  expect_code(GgufBuilder().set("llama.rope.scaling.type", "longrope"), ErrorCode::kCorrupt);  // without its factors
   expect_code(GgufBuilder().set("llama.rope.dimension_count", 63u), ErrorCode::kCorrupt);
   expect_code(GgufBuilder().set("llama.rope.dimension_count", 66u), ErrorCode::kCorrupt);
   expect_code(GgufBuilder().set("llama.rope.dimension_count", 0u), ErrorCode::kCorrupt);

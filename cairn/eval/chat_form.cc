@@ -68,9 +68,9 @@ void ask_in_chat(Turn& turn) {
 
 }  // namespace
 
-std::vector<TokenId> ChatForm::tokens(const Tokenizer& tokenizer, std::span<const ChatMessage> messages,
-                                      bool opens_answer) const {
-  return encode_chat(tokenizer, render_chat(family_, messages, opens_answer));
+Result<std::vector<TokenId>> ChatForm::tokens(const Tokenizer& tokenizer, std::span<const ChatMessage> messages,
+                                              bool opens_answer) const {
+  return template_.encode(tokenizer, messages, {.add_generation_prompt = opens_answer, .kwargs = {}, .now = now_});
 }
 
 EvalSession in_chat_form(EvalSession session, std::shared_ptr<const ChatForm> chat) {

@@ -3,15 +3,17 @@
 // the context is a user's turn, and so is every question.
 #pragma once
 
+#include <ctime>
 #include <memory>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "cairn/base/result.h"
 #include "cairn/chat.h"
 #include "cairn/eval/session.h"
-#include "cairn/text/chat.h"
+#include "cairn/text/chat_template.h"
 #include "cairn/text/tokenizer.h"
 
 namespace cairn {
@@ -22,14 +24,15 @@ inline constexpr std::string_view kContextRead = "I have read the text. What is 
 // Writes turns as the model's chat template does. Immutable and thread-safe.
 class ChatForm {
  public:
-  explicit ChatForm(ChatFamily family) : family_(family) {}
+  explicit ChatForm(ChatTemplate chat_template) : template_(std::move(chat_template)), now_(local_time()) {}
 
-  // The whole conversation so far; `opens_answer` begins the assistant's turn.
-  std::vector<TokenId> tokens(const Tokenizer& tokenizer, std::span<const ChatMessage> messages,
-                              bool opens_answer) const;
+  // The whole conversation so far; `opens_answer` begins the assistant's turn. Errors: those of ChatTemplate::encode.
+  Result<std::vector<TokenId>> tokens(const Tokenizer& tokenizer, std::span<const ChatMessage> messages,
+                                      bool opens_answer) const;
 
  private:
-  ChatFamily family_;
+  ChatTemplate template_;
+  std::tm now_;
 };
 
 // The session with its questions as a user asks them, and metrics that let a sentence stand around the answer:

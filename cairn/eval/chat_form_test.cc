@@ -71,7 +71,7 @@ TEST(ChatForm, EveryQuestionIsAUsersTurnAfterTheContext) {
                                          {ChatRole::kUser, "What is the code of aa?"},
                                          {ChatRole::kAssistant, "The code of aa is 123"}};
   const auto so_far = [&](std::size_t messages, bool opens) {
-    return session.chat->tokens(*tokenizer, std::span(talk).first(messages), opens);
+    return session.chat->tokens(*tokenizer, std::span(talk).first(messages), opens).value();
   };
   const auto joined = [&](std::vector<TokenId> more) {
     std::vector<TokenId> all = tokens->context;
@@ -101,7 +101,7 @@ TEST(ChatForm, WithoutContextTheQuestionsStandAlone) {
   ASSERT_TRUE(tokens.has_value());
   EXPECT_TRUE(tokens->context.empty());
   const ChatMessage question[] = {{ChatRole::kUser, "What is the code of aa?"}};
-  EXPECT_EQ(tokens->turns[0].query, session.chat->tokens(*tokenizer, question, true));
+  EXPECT_EQ(tokens->turns[0].query, session.chat->tokens(*tokenizer, question, true).value());
 }
 
 TEST(ChatForm, ProseHoldsEveryAnswerInTheFifthOfItsQuestion) {

@@ -49,11 +49,13 @@ TurnTokens plain_turn(const Tokenizer& tokenizer, const Turn& turn) {
 // A chat is rendered from its beginning each time; what a turn adds is what comes after the rendering so far.
 class ChatTokens {
  public:
-  ChatTokens(const Tokenizer& tokenizer, const ChatForm& form, const std::string& context)
-      : tokenizer_(tokenizer), form_(form) {
-    if (context.empty()) return;
+  ChatTokens(const Tokenizer& tokenizer, const ChatForm& form) : tokenizer_(tokenizer), form_(form) {}
+
+  Status begin(const std::string& context) {
+    if (context.empty()) return {};
     messages_ = {{ChatRole::kUser, context}, {ChatRole::kAssistant, std::string(kContextRead)}};
-    rendered_ = form_.tokens(tokenizer_, messages_, false);
+    CAIRN_TRY(rendered_, form_.tokens(tokenizer_, messages_, false));
+    return {};
   }
 
   const Tokens& rendered() const { return rendered_; }
@@ -62,10 +64,12 @@ class ChatTokens {
     TurnTokens tokens;
     std::vector<ChatMessage> messages = messages_;
     messages.push_back({ChatRole::kUser, turn.query});
-    CAIRN_TRY(tokens.query, after(form_.tokens(tokenizer_, messages, true)));
+    CAIRN_TRY(const Tokens query, form_.tokens(tokenizer_, messages, true));
+    CAIRN_TRY(tokens.query, after(query));
     if (!turn.lead.empty()) append_tokens(tokens.query, tokenizer_.encode(turn.lead, kBeginsTurn));
     messages.push_back({ChatRole::kAssistant, turn.lead + turn.answer});
-    CAIRN_TRY(tokens.asked, after(form_.tokens(tokenizer_, messages, false)));
+    CAIRN_TRY(const Tokens asked, form_.tokens(tokenizer_, messages, false));
+    CAIRN_TRY(tokens.asked, after(asked));
     return tokens;
   }
 
@@ -85,11 +89,11 @@ class ChatTokens {
 };
 
 // Of a chat, its markup before the instruction too.
-std::size_t pinned_tokens(const Tokenizer& tokenizer, const EvalSession& session, const Tokens& context) {
-  if (session.instruction.empty()) return 0;
+Result<std::size_t> pinned_tokens(const Tokenizer& tokenizer, const EvalSession& session, const Tokens& context) {
+  if (session.instruction.empty()) return std::size_t{0};
   if (session.chat == nullptr) return tokenizer.encode(session.instruction).size();
   const ChatMessage alone[] = {{ChatRole::kUser, session.instruction}};
-  const Tokens tokens = session.chat->tokens(tokenizer, alone, false);
+  CAIRN_TRY(const Tokens tokens, session.chat->tokens(tokenizer, alone, false));
   const auto differ = std::ranges::mismatch(tokens, context);
   return static_cast<std::size_t>(differ.in1 - tokens.begin());
 }
@@ -103,14 +107,15 @@ Result<SessionTokens> tokens_of(const Tokenizer& tokenizer, const EvalSession& s
     all.context = tokenizer.encode(context);
     for (const Turn& turn : session.turns) all.turns.push_back(plain_turn(tokenizer, turn));
   } else {
-    ChatTokens chat(tokenizer, *session.chat, context);
+    ChatTokens chat(tokenizer, *session.chat);
+    CAIRN_TRY_VOID(chat.begin(context));
     all.context = chat.rendered();
     for (const Turn& turn : session.turns) {
       CAIRN_TRY(TurnTokens tokens, chat.turn(turn));
       all.turns.push_back(std::move(tokens));
     }
   }
-  all.pinned = pinned_tokens(tokenizer, session, all.context);
+  CAIRN_TRY(all.pinned, pinned_tokens(tokenizer, session, all.context));
   for (std::size_t i = 0; i < all.turns.size(); ++i) {
     if (session.turns[i].metric != Metric::kChoice) continue;
     CAIRN_TRY_VOID(add_candidates(tokenizer, session, session.turns[i], all.turns[i]));

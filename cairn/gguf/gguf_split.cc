@@ -89,12 +89,11 @@ class GgufJoiner {
 
   // Parts after the first need no metadata of the model; what they have must not contradict it.
   Status check_same_model(const GgufFile& file) const {
-    for (const char* key : {"general.architecture", "general.name"}) {
-      const GgufValue* first = whole_->find(key);
-      const GgufValue* here = file.find(key);
-      if (first == nullptr || here == nullptr || first->preview() == here->preview()) continue;
-      return of_another_model(std::string("its ") + key + " is " + here->preview() + ", where the first part says " +
-                              first->preview());
+    for (const GgufValue& here : file.metadata()) {
+      const GgufValue* first = here.key.starts_with("split.") ? nullptr : whole_->find(here.key);
+      if (first == nullptr || (first->type == here.type && std::ranges::equal(first->bytes, here.bytes))) continue;
+      return of_another_model("its " + std::string(here.key) + " is " + here.preview() +
+                              ", where the first part says " + first->preview());
     }
     return {};
   }

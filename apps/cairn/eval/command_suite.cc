@@ -96,7 +96,7 @@ void add_suite_options(CLI::App& command, SuiteOptions& options) {
   command.add_flag("--json", options.json, "Print JSON instead of Markdown");
 }
 
-// Null: the plain form. Errors: kInvalidArgument (no template to chat with), those of detect_chat_family.
+// Null: the plain form. Errors: kInvalidArgument (no template to chat with), those of ChatTemplate::of_model.
 Result<std::shared_ptr<const ChatForm>> chat_form(const SessionOptions& options) {
   if (options.form == "plain") return nullptr;
   CAIRN_TRY(const GgufFile file, GgufFile::open(options.model.model));
@@ -106,8 +106,8 @@ Result<std::shared_ptr<const ChatForm>> chat_form(const SessionOptions& options)
     return fail(ErrorCode::kInvalidArgument,
                 "'" + options.model.model + "' has no chat template; use --form plain, the form for base models");
   }
-  CAIRN_TRY(const ChatFamily family, detect_chat_family(text));
-  return std::make_shared<const ChatForm>(family);
+  CAIRN_TRY(ChatTemplate chat_template, ChatTemplate::of_model(file));
+  return std::make_shared<const ChatForm>(std::move(chat_template));
 }
 
 // Settings for a model of this context. Errors: kInvalidArgument, kTooLong, those of chat_form.
