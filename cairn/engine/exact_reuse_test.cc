@@ -196,7 +196,6 @@ TEST_P(ExactReuse, TrimAndForkAndCompany) {
 TEST_P(ExactReuse, GeneratedPrefixesUnderEviction) {
   const auto small = make_engine(GetParam(), 2, std::size_t{900} << 10);
   EXPECT_TRUE(rc::check([&] {
-    if (++cases_ > GetParam().cases()) return;
     auto tokens = random_prompt(*rc::gen::inRange<std::size_t>(1, 100));
     {
       Sequence writer = small->open(tokens);
@@ -221,7 +220,8 @@ TEST_P(ExactReuse, GeneratedPrefixesUnderEviction) {
     RC_ASSERT(stats.high_water <= stats.bytes_budget);
   }));
   EXPECT_GT(reused_, 0u);
-  EXPECT_GT(small->cache().stats().index.evictions, 0u);
+  const PrefixIndexStats index = small->cache().stats().index;
+  EXPECT_GT(index.evictions + index.windows_dropped, 0u);
 }
 
 INSTANTIATE_TEST_SUITE_P(
