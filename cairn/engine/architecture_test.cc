@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "cairn/base/thread_pool.h"
+#include "cairn/engine/weights.h"
 #include "cairn/testing/gguf_builder.h"
 #include "cairn/testing/model_configs.h"
 #include "cairn/testing/tiny_model.h"
@@ -136,6 +138,45 @@ TEST(Architecture, MetadataThatNobodyReadsIsRefusedUnlessItIsOff) {
   builder.set("llama.attn_logit_softcapping", 0.0f).set("llama.use_parallel_residual", false).set("llama.note", "");
   builder.set("llama.vocab_size", 40u).set("llama.attention.causal", true).set("qwen2.attn_logit_softcapping", 50.0f);
   EXPECT_TRUE(config_of(builder));
+}
+
+// Two files with the same tensors whose results differ must not share blocks.
+TEST(Architecture, NumbersThatChangeResultsChangeTheIdentity) {
+  ThreadPool pool(1);
+  const auto identity = [&](const TinyModel& model, const std::function<void(GgufBuilder&)>& change) {
+    GgufBuilder builder = model.builder();
+    change(builder);
+    const std::vector<std::byte> bytes = builder.build();
+    const auto file = GgufFile::parse(bytes);
+    const auto config = ModelConfig::from_gguf(*file);
+    EXPECT_TRUE(config) << config.error().message;
+    ModelDigest digest(*config);
+    for (const GgufTensor& tensor : file->tensors()) digest.add(tensor, pool);
+    return digest.finish().hex() + unlike_layers(model_layers(*config));
+  };
+  const auto expect_other = [&](const TinyModel& model, const std::string& key, auto value) {
+    EXPECT_NE(identity(model, with(key, value)), identity(model, [](GgufBuilder&) {})) << key;
+  };
+  const TinyModel granite{.arch = "granite"}, gemma{.arch = "gemma2"}, mixtral{.experts = 8},
+      qwen{.arch = "qwen3moe", .experts = 8};
+  for (const char* scale : {"attention.scale", "embedding_scale", "residual_scale", "logit_scale"}) {
+    expect_other(granite, std::string("granite.") + scale, 0.375f);
+  }
+  expect_other(gemma, "gemma2.attn_logit_softcapping", 7.0f);
+  expect_other(gemma, "gemma2.final_logit_softcapping", 7.0f);
+  expect_other(gemma, "gemma2.attention.sliding_window", 33u);
+  expect_other(mixtral, "llama.expert_used_count", 3u);
+  expect_other(mixtral, "llama.expert_weights_scale", 0.5f);
+  expect_other(qwen, "qwen3moe.expert_weights_norm", false);
+}
+
+TEST(Architecture, NumbersThatCannotBeComputedWithAreRefused) {
+  expect_refusal(with("granite.logit_scale", 1e-39f), ErrorCode::kCorrupt, "must lie between 1e-6 and 1e6",
+                 {.arch = "granite"});
+  expect_refusal(with("gemma2.attn_logit_softcapping", 3e38f), ErrorCode::kCorrupt, "must lie between",
+                 {.arch = "gemma2"});
+  expect_refusal(with("granite.rope.scaling.finetuned", false), ErrorCode::kUnsupported, "do not rotate",
+                 {.arch = "granite"});
 }
 
 }  // namespace

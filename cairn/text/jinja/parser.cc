@@ -272,7 +272,8 @@ class StatementParser {
     macro.uses_kwargs = met.kwargs;
     macro.uses_caller = met.caller;
     met = {met.varargs || outside.varargs, met.kwargs || outside.kwargs, met.caller || outside.caller};
-    CAIRN_TRY(macro.body, std::move(inside));
+    if (!inside) return std::unexpected(std::move(inside).error());
+    macro.body.swap(*inside);  // g++ 12 warns falsely of a move
     return {};
   }
 
