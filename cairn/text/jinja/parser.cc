@@ -272,8 +272,7 @@ class StatementParser {
     macro.uses_kwargs = met.kwargs;
     macro.uses_caller = met.caller;
     met = {met.varargs || outside.varargs, met.kwargs || outside.kwargs, met.caller || outside.caller};
-    if (!inside) return std::unexpected(std::move(inside).error());
-    macro.body.swap(*inside);  // g++ 12 warns falsely of a move
+    CAIRN_TRY(macro.body, std::move(inside));
     return {};
   }
 
