@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Passes over layers that are not alike, over several caches, through a store, and with somebody who listens.
+// Passes over layers that are not alike, over several caches, through a store, and with a listener.
 #include <gtest/gtest.h>
 
 #include <cmath>

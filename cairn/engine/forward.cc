@@ -191,7 +191,7 @@ Status Forward::attend(std::uint32_t l, Pass& pass) {
 }
 
 // The layer at which rows without logits have done their part: it is the last one with keys of its own, or the last one
-// whose queries somebody asks for.
+// whose queries a listener asks for.
 std::uint32_t Forward::leaving_layer(const Pass& pass) const {
   std::uint32_t leave = 0;
   for (std::uint32_t l = 0; l < config_.layers; ++l) {

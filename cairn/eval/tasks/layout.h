@@ -78,7 +78,7 @@ struct Draft {
 // The units in an order in which question i, which asks for unit i, has its depth; a blank line ends the context.
 Draft draft_of(std::span<const TextUnit> units, std::vector<Turn> questions, SeededRandom& random);
 
-// The same for few units, scattered among so many sentences of prose. A newline in a unit becomes a blank.
+// The same for few units, scattered among that number of sentences of prose. A newline in a unit becomes a blank.
 Draft draft_in_prose(std::vector<TextUnit> units, std::size_t sentences, std::vector<Turn> questions,
                      SeededRandom& random);
 
