@@ -27,11 +27,11 @@ struct Architecture {
   Activation activation = Activation::kSilu;
   bool scales_embeddings = false;       // by the square root of the width
   std::uint32_t window = 0;             // in tokens, where the file names none
-  std::uint32_t global_every = 0;       // each layer of this number sees everything; 0: all have the window
+  std::uint32_t global_every = 0;       // n: every n-th layer sees everything; 0: all have the window
   double window_rope_base = 0;          // of layers with a window, whose rotation is not scaled; 0: as the others'
   std::uint32_t wide_scale_layers = 0;  // a model with this many layers scales scores by width / heads
   float attention_cap = 0, logit_cap = 0;
-  std::uint32_t still_every = 0;  // each layer of this number does not rotate; 0: all do
+  std::uint32_t still_every = 0;  // n: every n-th layer does not rotate; 0: all do
   Mixture mixture = Mixture::kNever;
   bool norms_expert_weights = false;       // the weights of those that were chosen sum to 1
   bool shared_expert = false;              // one more that every token goes through, behind a gate of its own

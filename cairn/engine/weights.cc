@@ -144,7 +144,7 @@ class ModelWeights::Loader {
     return std::move(whole.front());
   }
 
-  // A tensor of several matrices, each with its number of rows; none: the tensor is one. Requires: they make up the tensor.
+  // A tensor of several matrices, by the rows of each; none: the tensor is one. Requires: they make up the tensor.
   Result<std::vector<Linear>> parts(std::string_view name, std::vector<std::uint64_t> rows) {
     const GgufTensor* tensor = model_.file_.find_tensor(name);
     if (tensor == nullptr) return fail(ErrorCode::kNotFound, "the model lacks tensor '" + std::string(name) + "'");
