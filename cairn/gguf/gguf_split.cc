@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cairn/gguf/gguf_split.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace cairn {

@@ -52,12 +52,17 @@ Result<StoreKey> StoreKey::from_file(const std::string& path) {
   return StoreKey(bytes);
 }
 
+// libsodium chooses its implementations when it is initialised. A thread that opens a part while another initialises
+// it mixes two of them, and the part is refused as if it had another key.
+StoreKey::StoreKey(const std::array<std::uint8_t, kBytes>& bytes) : bytes_(bytes) {
+  CAIRN_CHECK(sodium_init() >= 0);
+}
+
 StoreKey::~StoreKey() {
   sodium_memzero(bytes_.data(), bytes_.size());
 }
 
 StoreKey::Nonce StoreKey::fresh_nonce() {
-  CAIRN_CHECK(sodium_init() >= 0);
   Nonce nonce;
   randombytes_buf(nonce.data(), nonce.size());
   return nonce;

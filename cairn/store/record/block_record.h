@@ -35,7 +35,7 @@ class StoreKey {
   // A file of 64 hexadecimal digits, as `openssl rand -hex 32` writes. kInvalidArgument when it holds something else,
   // or when others than its owner may read it; the errors of read_file.
   static Result<StoreKey> from_file(const std::string& path);
-  explicit StoreKey(const std::array<std::uint8_t, kBytes>& bytes) : bytes_(bytes) {}
+  explicit StoreKey(const std::array<std::uint8_t, kBytes>& bytes);
   ~StoreKey();
   StoreKey(const StoreKey&) = default;
   StoreKey& operator=(const StoreKey&) = default;

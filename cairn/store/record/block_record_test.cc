@@ -2,6 +2,7 @@
 #include "cairn/store/record/block_record.h"
 
 #include <gtest/gtest.h>
+#include <sodium.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -77,6 +78,12 @@ TEST(BlockRecord, NamesANewerFormat) {
   bytes.data()[8] = std::byte{3};
   stamp_place(bytes.span().first(kDirectIoPage), 0);  // seals the header anew
   EXPECT_EQ(BlockRecord::parse(std::move(bytes), 0).error(), "format version 3; this build reads version 2");
+}
+
+// In a process of its own, as ctest runs it: nobody else has initialised the library before.
+TEST(StoreKey, TheLibraryIsInitialisedBeforeThereIsAKey) {
+  const StoreKey key = a_key(1);
+  EXPECT_EQ(sodium_init(), 1) << "0: this call was the first";
 }
 
 TEST(BlockRecord, EncryptedPartsNeedTheirKey) {
