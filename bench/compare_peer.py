@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Measures Cairn against llama.cpp on one model file, alternating, same threads, and prints medians and ratios.
+"""Measures Cairn against its peers on one model file, alternating, same threads, and prints medians and ratios.
 
-Figures: prefill of 512 tokens, decode with an empty cache, decode at each depth with f16 KV; the share of the read
-bandwidth (measured in the same run) that decoding reaches; attention over f16 pages beside a plain read; the memory of
-a `cairn run` beyond weights and KV. The deep figures fill the cache first, which takes llama.cpp minutes: they get
-fewer rounds and several repetitions on one fill instead.
+The peer of a row is the fastest of all builds and flags that ran: name folders of native builds with --llama and --ik.
+
+Figures: prefill of 512 tokens, decode with an empty cache, and at each depth prefill and decode with f16 KV and decode
+with 4-bit KV; the share of the read bandwidth (measured in the same run) that decoding reaches; attention over f16
+pages beside a plain read; the memory of a `cairn run` beyond weights and KV. The deep figures fill the cache first,
+which takes the peers minutes: they get fewer rounds and several repetitions on one fill instead.
 
 --kv-figures measures decoding with quantised KV instead: Cairn's codec, Cairn's f16 and llama.cpp's KV type in turns,
 each with its cache filled once, as kv_figures.py says.
@@ -29,14 +31,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import contenders
 import kv_figures
 import peer
 
 EXIT_FAILED, EXIT_INTERRUPTED = 4, 130
 MIB = 1 << 20
-NAMES = {"cairn": "Cairn", "peer": "llama.cpp"}
-# Ratios to llama.cpp, shares and bytes that the project wants: (at least, aim).
-TARGETS = {"prefill": (1.5, 2.5), 0: (0.95, 1.1), 8192: (1.7, 2.1), 16384: (2.0, 3.0)}
+CAIRN = "Cairn"
+FOUR_BITS = ("tok4", "q4_0")  # our codec, their type
 ATTENTION_DEPTH, ATTENTION_SHARE = 8192, (0.5, 0.8)
 MEMORY_LIMIT = 300 * MIB
 BUSY_LOAD = 0.5  # processes that wanted to run in the last minute
@@ -50,10 +52,8 @@ class Figure:
     depth: int
     rounds: int
     repeat: int
-
-    @property
-    def target(self):
-        return TARGETS.get("prefill" if self.prefill == 512 else None if self.prefill else self.depth)
+    codec: str = "raw_f16"
+    peer_kv: str = "f16"
 
 
 def parse_arguments():
@@ -61,6 +61,7 @@ def parse_arguments():
     parser.add_argument("-m", "--model", default=peer.DEFAULT_SHARE / "l1b-q8.gguf", type=Path,
                         help="GGUF file that both engines can read (default: %(default)s)")
     peer.add_arguments(parser)
+    contenders.add_arguments(parser)
     parser.add_argument("--build", default=peer.ROOT / "build/release", type=Path, metavar="DIR",
                         help="where Cairn was built (default: %(default)s)")
     parser.add_argument("-t", "--threads", default=2, type=int, help="of both engines (default: %(default)s)")
@@ -108,9 +109,12 @@ def parse_arguments():
 def figures(arguments):
     yield Figure(f"prefill {arguments.prefill}", arguments.prefill, 0, 0, arguments.rounds, 1)
     yield Figure("decode, depth 0", 0, arguments.decode, 0, arguments.rounds, 1)
+    often = arguments.rounds_deep, arguments.repeat_deep
     for depth in arguments.depths:
-        yield Figure(f"decode, depth {depth}, f16 KV", 0, arguments.decode, depth, arguments.rounds_deep,
-                     arguments.repeat_deep)
+        yield Figure(f"prefill {arguments.prefill}, depth {depth}", arguments.prefill, 0, depth, *often)
+        yield Figure(f"decode, depth {depth}, f16 KV", 0, arguments.decode, depth, *often)
+        yield Figure(f"decode, depth {depth}, {FOUR_BITS[0]} / {FOUR_BITS[1]} KV", 0, arguments.decode, depth, *often,
+                     *FOUR_BITS)
 
 
 def run_json(command):
@@ -128,40 +132,37 @@ def run_json(command):
 
 
 class Bench:
-    def __init__(self, arguments, llama, record):
-        self.arguments, self.llama, self.record = arguments, llama, record
+    def __init__(self, arguments, rivals, record):
+        self.arguments, self.rivals, self.record = arguments, rivals, record
 
     def cairn(self, command, *options):
         return run_json([self.arguments.build / "bin/cairn", command, "-m", self.arguments.model, "-t",
                          self.arguments.threads, "--json", *options])
 
-    def peer_run(self, figure):
-        output = self.llama.run("llama-bench", "-m", self.arguments.model, "-t", self.arguments.threads,
-                                "-p", figure.prefill, "-n", figure.decode, "-d", figure.depth, "-r", figure.repeat,
-                                "-ctk", "f16", "-ctv", "f16", "-o", "json")
-        samples = json.loads(output)[0]["samples_ts"]
-        return {"tokens_per_s": statistics.median(samples), "samples": samples}
-
     def cairn_run(self, figure):
         report, _ = self.cairn("bench", "--prefill", figure.prefill, "--decode", figure.decode,
-                               "--depths", figure.depth, "--repeat", figure.repeat, "--codec", "raw_f16")
+                               "--depths", figure.depth, "--repeat", figure.repeat, "--codec", figure.codec)
         self.record["cairn"] = {key: report[key] for key in ("version", "commit", "machine", "model")}
         self.record["read_bytes_per_s"].append(report["machine"]["read_bytes_per_s"])
         entry = report["prefill" if figure.prefill else "decode"][0]
-        return {"tokens_per_s": entry["median"], "min": entry["min"], "max": entry["max"],
-                "bytes_per_token": entry.get("bytes_per_token")}
+        return entry["median"], entry.get("bytes_per_token")
 
     def measure(self, figure):
-        samples = {"figure": figure.name, "target": figure.target, "peer": [], "cairn": []}
-        self.record["figures"].append(samples)
+        rivals = [rival for rival in self.rivals if rival.measures(figure)]
+        entry = {"figure": figure.name, "cairn": [], "peers": {rival.label: [] for rival in rivals},
+                 "bytes_per_token": None}
+        self.record["figures"].append(entry)
         for number in range(1, figure.rounds + 1):
-            for engine, run in (("peer", self.peer_run), ("cairn", self.cairn_run)):
+            for rival in [None, *rivals]:
                 start = time.monotonic()
-                sample = run(figure)
-                samples[engine].append(sample)
-                print(f"{figure.name}, round {number} of {figure.rounds}: {NAMES[engine]} "
-                      f"{sample['tokens_per_s']:.2f} tokens/s ({time.monotonic() - start:.0f} s)",
-                      file=sys.stderr, flush=True)
+                if rival is None:
+                    rate, entry["bytes_per_token"] = self.cairn_run(figure)
+                    entry["cairn"].append(rate)
+                else:
+                    rate = statistics.median(rival.run(figure, self.arguments))
+                    entry["peers"][rival.label].append(rate)
+                print(f"{figure.name}, round {number} of {figure.rounds}: {rival.label if rival else CAIRN} "
+                      f"{rate:.2f} tokens/s ({time.monotonic() - start:.0f} s)", file=sys.stderr, flush=True)
 
     def measure_attention(self):
         report, _ = run_json([self.arguments.build / "bench/attention_bandwidth",
@@ -190,10 +191,6 @@ class Bench:
             self.measure_memory()
 
 
-def rates(samples):
-    return [sample["tokens_per_s"] for sample in samples]
-
-
 def spread(values):
     return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
 
@@ -205,14 +202,14 @@ def verdict(value, target):
 
 
 def add_ratios(record):
-    """Of the figures that both engines have, medians over medians."""
+    """Of the figures that Cairn and a peer have: the best peer, and medians over medians."""
     for figure in record["figures"]:
-        if not figure["cairn"] or not figure["peer"]:
+        figure["best"] = contenders.best(figure["peers"])
+        if not figure["cairn"] or figure["best"] is None:
             continue
-        median = statistics.median(rates(figure["cairn"]))
-        figure["ratio"] = median / statistics.median(rates(figure["peer"]))
-        if figure["cairn"][0]["bytes_per_token"] is not None:
-            figure["bytes_per_token"] = figure["cairn"][0]["bytes_per_token"]
+        median = statistics.median(figure["cairn"])
+        figure["ratio"] = median / statistics.median(figure["peers"][figure["best"]])
+        if figure["bytes_per_token"] is not None:
             bandwidth = statistics.median(record["read_bytes_per_s"])
             figure["read_share"] = figure["bytes_per_token"] * median / bandwidth
 
@@ -225,19 +222,20 @@ def print_rows(rows):
 
 
 def print_figures(record):
-    rows = [["tokens per second", "Cairn", "llama.cpp", "ratio", "at least", "aim", "", "MiB/token", "of read"]]
+    rows = [["tokens per second", "Cairn", "best peer", "ratio", "MiB/token", "of read", "which"]]
+    others = []
     for figure in record["figures"]:
         if "ratio" not in figure:
             continue
-        row = [figure["figure"], spread(rates(figure["cairn"])), spread(rates(figure["peer"])),
+        row = [figure["figure"], spread(figure["cairn"]), spread(figure["peers"][figure["best"]]),
                f"{figure['ratio']:.2f}"]
-        row += [f"{limit:.2f}" for limit in figure["target"]] if figure["target"] else ["", ""]
-        row.append(verdict(figure["ratio"], figure["target"]))
         if "read_share" in figure:
             row += [f"{figure['bytes_per_token'] / MIB:.0f}", f"{100 * figure['read_share']:.0f} %"]
         else:
             row += ["", ""]
-        rows.append(row)
+        rows.append([*row, figure["best"]])
+        others += [f"  {figure['figure']}: {label} {spread(values)}" for label, values in figure["peers"].items()
+                   if values and label != figure["best"]]
     if len(rows) == 1:
         return
     cairn = record["cairn"]
@@ -245,9 +243,11 @@ def print_figures(record):
     bandwidth = statistics.median(record["read_bytes_per_s"])
     print(f"{machine['cpu']}, {machine['threads']} of {machine['cores']} cores, {machine['isa']}, "
           f"reads {bandwidth / 1e9:.1f} GB/s\n"
-          f"Cairn {cairn['version']} ({cairn['commit']}), llama.cpp {record['peer_version']}, "
-          f"alternating on {record['model']}\n")
+          f"Cairn {cairn['version']} ({cairn['commit']}), alternating on {record['model']} with "
+          + "; ".join(f"{label}: {version}" for label, version in record["peers"].items()) + "\n")
     print_rows(rows)
+    if others:
+        print("\nthe others", *others, sep="\n")
     print(f"\nMedians (min-max) over rounds: {record['rounds']}; at depth {record['rounds_deep']}, each the median of "
           f"{record['repeat_deep']} repetitions on one filled cache.\n"
           "Of read: weights and KV bytes of one token times tokens per second, over the read bandwidth.")
@@ -288,7 +288,6 @@ def print_report(record):
 
 def main():
     arguments = parse_arguments()
-    llama = peer.Peer(arguments.peer)
     record = {"commit": peer.build_commit(), "host": platform.platform(),
               "started": time.strftime("%FT%TZ", time.gmtime()), "model": arguments.model.name,
               "threads": arguments.threads, "rounds": arguments.rounds,
@@ -302,9 +301,13 @@ def main():
               "figures", file=sys.stderr)
     status = 0
     try:
-        record["peer_version"] = llama.version("llama-bench")
-        bench = kv_figures.KvBench if arguments.kv_figures else Bench
-        bench(arguments, llama, record).measure_all()
+        rivals = contenders.contenders(arguments)
+        record["peers"] = {rival.label: rival.version() for rival in rivals}
+        if arguments.kv_figures:
+            record["peer_version"] = rivals[0].version()
+            kv_figures.KvBench(arguments, rivals[0].tools, record).measure_all()
+        else:
+            Bench(arguments, rivals, record).measure_all()
     except peer.NoPeer as error:
         print(f"compare_peer.py: {error}", file=sys.stderr)
         return peer.EXIT_NO_PEER

@@ -23,9 +23,19 @@ class NoPeer(PeerError):
 class Peer:
     def __init__(self, prefix):
         self.prefix = shlex.split(prefix)
+        self.folder = None
+
+    @classmethod
+    def in_folder(cls, folder):
+        """Programs that lie in a folder. Raises NoPeer when there is none."""
+        if not folder.is_dir():
+            raise NoPeer(f"there is no folder '{folder}' of a peer's programs")
+        found = cls("")
+        found.folder = folder
+        return found
 
     def command(self, tool, *arguments):
-        return [*self.prefix, tool, *map(str, arguments)]
+        return [*self.prefix, tool if self.folder is None else str(self.folder / tool), *map(str, arguments)]
 
     def version(self, tool):
         """The first line of `TOOL --version`. Raises NoPeer when the tool cannot be run."""
