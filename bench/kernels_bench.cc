@@ -178,7 +178,7 @@ void register_all() {
       const std::string name = isa + "matmul/" + info.name;
       auto* bench = benchmark::RegisterBenchmark(
           name.c_str(), [set, format](benchmark::State& state) { quantise_and_multiply(state, *set, format); });
-      bench->ArgName("rows")->Arg(1)->Arg(12)->Arg(64)->Arg(256);
+      bench->ArgName("rows")->Arg(1)->Arg(12)->Arg(64)->Arg(256)->Arg(512);
     }
     for (std::size_t element = 0; element < kElements; ++element) {
       const std::string suffix = std::string("/") + kElementNames[element];

@@ -45,6 +45,10 @@ struct ChunkBuffer {
 template <class Format>
 inline constexpr std::uint32_t kParts = kQuads / Format::kGroupQuads;
 
+// Bytes that 32 columns take on average.
+template <class Format>
+inline constexpr std::size_t kGroupBytes = Format::kUnitBytes / (Format::kUnitCols / kGroupValues);
+
 // The unit of columns [32 g, 32 g + 32) of a chunk, and which of the unit's groups of 32 they are.
 template <class Format>
 inline const std::uint8_t* unit_of(const std::uint8_t* first, std::uint32_t g) {
@@ -123,9 +127,9 @@ inline std::uint32_t smaller(std::uint32_t a, std::uint32_t b) {
   return a < b ? a : b;
 }
 
-// Rows (in whole tiles) and panels whose running sums are kept at once: 4 * 240 * 64 bytes, inside the second-level
+// Rows (in whole tiles) and panels whose running sums are kept at once: 4 * 528 * 64 bytes, inside the second-level
 // cache.
-constexpr std::uint32_t kBlockRows = 20 * kTileRows;
+constexpr std::uint32_t kBlockRows = 44 * kTileRows;
 constexpr std::uint32_t kBlockPanels = 4;
 
 // One tile's activations from a given column on.
@@ -144,6 +148,26 @@ inline TileView tile_view(const ActivationTiles& a, std::uint32_t tile, std::uin
           a.scales + before * (a.cols / 32) + std::size_t{col / 32} * n,
           a.biases + before * (a.cols / 16) + std::size_t{col / 16} * n,
           a.sums + before * (a.cols / 32) + std::size_t{col / 32} * n, n};
+}
+
+// kLevel as __builtin_prefetch has it: 3 is the first-level cache, 2 the second.
+template <int kLevel>
+inline void read_ahead(const void* from, std::size_t bytes) {
+  const auto* line = static_cast<const char*>(from);
+  for (std::size_t at = 0; at < bytes; at += 64) __builtin_prefetch(line + at, 0, kLevel);
+}
+
+// Part `part` of `parts` of what dot_tile reads of a whole tile.
+template <class Format>
+inline void read_tile_ahead(const TileView& tile, std::uint32_t cols, std::uint32_t part, std::uint32_t parts) {
+  const std::size_t rows = tile.rows, bytes = rows * cols / parts;
+  read_ahead<3>(tile.codes + part * bytes, bytes);
+  if (part == 0) {
+    read_ahead<3>(tile.scales, rows * (cols / 32) * 4);
+    if constexpr (Format::kMinimum) read_ahead<3>(tile.sums, rows * (cols / 32) * 4);
+    if constexpr (Format::kZeroPoint > 0 || (Format::kMinimum && kParts<Format> == 2))
+      read_ahead<3>(tile.biases, rows * (cols / 16) * 4);
+  }
 }
 
 // Dot::step<Format, T>(chunk, tile, offset, acc) adds the chunk's products for rows [offset, offset + T) of a tile to
@@ -169,44 +193,77 @@ inline void dot_in_panel(const std::uint8_t* first, std::uint32_t cols, const Ti
   }
 }
 
+// Some rows and panels, and their running sums [panels, rows, 16].
 template <class Dot, class Format>
-void matmul_block(const MatmulArgs& args, std::uint32_t first_row, std::uint32_t first_panel, std::uint32_t panels) {
-  const PanelMatrix& w = args.weights;
-  const std::size_t stride = panel_bytes(*find_panel_format(Format::kFormat), w.cols);
-  const std::uint32_t rows = smaller(kBlockRows, args.activations.rows - first_row);
-  const std::uint32_t first_tile = first_row / kTileRows;
-  const std::uint32_t tiles = (rows + kTileRows - 1) / kTileRows;
-  alignas(64) float acc[kBlockPanels * kBlockRows * kPanelRows];
-  __builtin_memset(acc, 0, std::size_t{panels} * rows * kPanelRows * sizeof(float));
-  ChunkBuffer buffer;
-  const auto visit = [&](std::uint32_t p, std::uint32_t col) {
-    const auto* panel = reinterpret_cast<const std::uint8_t*>(w.data) + (first_panel + p) * stride;
-    const std::uint8_t* first = panel + col / Format::kUnitCols * Format::kUnitBytes;
-    const std::uint32_t cols = smaller(kChunkCols, w.cols - col);
-    if constexpr (Dot::kInPanelRows > 0 && !Format::kInPlace) {
-      if (rows <= Dot::kInPanelRows) {
-        return dot_in_panel<Dot, Format>(first, cols, tile_view(args.activations, first_tile, col),
-                                         acc + std::size_t{p} * rows * kPanelRows);
+struct Block {
+  const MatmulArgs& args;
+  std::uint32_t first_row, rows;  // the first begins a tile
+  std::uint32_t first_panel, panels;
+  float* acc;
+  const std::size_t stride = args.weights.cols / Format::kUnitCols * Format::kUnitBytes;  // of a panel
+
+  std::uint32_t tiles() const { return (rows + kTileRows - 1) / kTileRows; }
+  TileView tile(std::uint32_t t, std::uint32_t col) const {
+    return tile_view(args.activations, first_row / kTileRows + t, col);
+  }
+  const std::uint8_t* unit(std::uint32_t p, std::uint32_t col) const {
+    return reinterpret_cast<const std::uint8_t*>(args.weights.data) + (first_panel + p) * stride +
+           col / Format::kUnitCols * Format::kUnitBytes;
+  }
+  std::uint32_t cols_from(std::uint32_t col) const { return smaller(kChunkCols, args.weights.cols - col); }
+  float* sums(std::uint32_t p, std::uint32_t t) const {
+    return acc + (std::size_t{p} * rows + t * kTileRows) * kPanelRows;
+  }
+
+  // One tile: bound by memory, so each panel is read as one stream.
+  void few_rows() const {
+    ChunkBuffer buffer;
+    for (std::uint32_t p = 0; p < panels; ++p) {
+      for (std::uint32_t col = 0; col < args.weights.cols; col += kChunkCols) {
+        if constexpr (Dot::kInPanelRows > 0 && !Format::kInPlace) {
+          if (rows <= Dot::kInPanelRows) {
+            dot_in_panel<Dot, Format>(unit(p, col), cols_from(col), tile(0, col), sums(p, 0));
+            continue;
+          }
+        }
+        dot_tile<Dot, Format>(unpack<Format>(unit(p, col), cols_from(col), buffer), tile(0, col), sums(p, 0));
       }
     }
-    const Chunk chunk = unpack<Format>(first, cols, buffer);
-    for (std::uint32_t tile = 0; tile < tiles; ++tile) {
-      dot_tile<Dot, Format>(chunk, tile_view(args.activations, first_tile + tile, col),
-                            acc + (std::size_t{p} * rows + tile * kTileRows) * kPanelRows);
-    }
-  };
-  if (tiles == 1) {  // memory-bound: read each panel as one stream
-    for (std::uint32_t p = 0; p < panels; ++p) {
-      for (std::uint32_t col = 0; col < w.cols; col += kChunkCols) visit(p, col);
-    }
-  } else {  // compute-bound: reuse the activations of a chunk for all panels
-    for (std::uint32_t col = 0; col < w.cols; col += kChunkCols) {
-      for (std::uint32_t p = 0; p < panels; ++p) visit(p, col);
+  }
+
+  // Bound by arithmetic: the chunks of all panels stay in the first-level cache while the tiles pass. What comes next
+  // is read ahead meanwhile, for processors foresee neither the next tile nor the next chunk.
+  void many_rows() const {
+    ChunkBuffer buffers[kBlockPanels];
+    Chunk chunks[kBlockPanels];
+    for (std::uint32_t col = 0; col < args.weights.cols; col += kChunkCols) {
+      for (std::uint32_t p = 0; p < panels; ++p) chunks[p] = unpack<Format>(unit(p, col), cols_from(col), buffers[p]);
+      const std::uint32_t next_col = col + kChunkCols < args.weights.cols ? col + kChunkCols : 0;
+      const std::uint32_t next_panel = next_col > 0 ? 0 : panels;
+      const std::size_t part = cols_from(next_col) / kGroupValues * kGroupBytes<Format> / tiles();
+      for (std::uint32_t t = 0; t < tiles(); ++t) {
+        const TileView now = tile(t, col), next = t + 1 < tiles() ? tile(t + 1, col) : tile(0, next_col);
+        for (std::uint32_t p = 0; p < panels; ++p) {
+          if (first_panel + next_panel + p < args.last_panel)
+            read_ahead<2>(unit(next_panel + p, next_col) + t * part, part);
+          read_tile_ahead<Format>(next, cols_from(col), p, panels);
+          dot_tile<Dot, Format>(chunks[p], now, sums(p, t));
+        }
+      }
     }
   }
+};
+
+template <class Dot, class Format>
+void matmul_block(const MatmulArgs& args, std::uint32_t first_row, std::uint32_t first_panel, std::uint32_t panels) {
+  const std::uint32_t rows = smaller(kBlockRows, args.activations.rows - first_row);
+  alignas(64) float acc[kBlockPanels * kBlockRows * kPanelRows];
+  __builtin_memset(acc, 0, std::size_t{panels} * rows * kPanelRows * sizeof(float));
+  const Block<Dot, Format> block = {args, first_row, rows, first_panel, panels, acc};
+  block.tiles() == 1 ? block.few_rows() : block.many_rows();
   for (std::uint32_t p = 0; p < panels; ++p) {
     const std::uint32_t out_col = (first_panel + p) * kPanelRows;
-    const std::size_t bytes = smaller(kPanelRows, w.rows - out_col) * sizeof(float);
+    const std::size_t bytes = smaller(kPanelRows, args.weights.rows - out_col) * sizeof(float);
     for (std::uint32_t r = 0; r < rows; ++r) {
       __builtin_memcpy(args.out + (first_row + r) * args.out_stride + out_col,
                        acc + (std::size_t{p} * rows + r) * kPanelRows, bytes);
