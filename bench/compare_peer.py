@@ -302,9 +302,9 @@ def main():
     status = 0
     try:
         rivals = contenders.contenders(arguments)
-        record["peers"] = {rival.label: rival.version() for rival in rivals}
+        record["peers"] = {rival.label: rival.version(arguments) for rival in rivals}
         if arguments.kv_figures:
-            record["peer_version"] = rivals[0].version()
+            record["peer_version"] = rivals[0].version(arguments)
             kv_figures.KvBench(arguments, rivals[0].tools, record).measure_all()
         else:
             Bench(arguments, rivals, record).measure_all()

@@ -7,12 +7,14 @@ fastest.
 """
 import json
 import statistics
-import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import peer
+
+
+# ik_llama.cpp's llama-sweep-bench spells some flags of its llama-bench in another way.
+SWEEP_FLAGS = {("-fa", "1"): ["-fa", "on"], ("-rtr", "0"): [], ("-rtr", "1"): ["-rtr"]}
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Contender:
 class Llama(Contender):
     """llama-bench: fills a cache once and copies it for each repetition."""
 
-    def version(self):
+    def version(self, _arguments):
         return self.tools.version("llama-bench")
 
     def run(self, figure, arguments):
@@ -51,12 +53,11 @@ class Llama(Contender):
 class Ik(Contender):
     """Its llama-bench at an empty cache; its llama-sweep-bench, which passes all depths on the way, at others."""
 
-    def version(self):
-        # It has no --version; what it prints last names the build.
-        with tempfile.NamedTemporaryFile(suffix=".gguf") as empty:
-            done = subprocess.run(self.tools.command("llama-bench", "-m", empty.name), capture_output=True, text=True)
-        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("build:")]
-        return lines[-1].removeprefix("build:").strip() if lines else "unknown"
+    def version(self, arguments):
+        # It has no --version; its results name the build.
+        output = self.tools.run("llama-bench", "-m", arguments.model, "-t", arguments.threads, "-p", 1, "-n", 0, "-r", 1,
+                                "-o", "json", *self.words)
+        return json.loads(output[output.index("["):])[0]["build_commit"]
 
     def measures(self, figure):
         return figure.depth == 0 or not figure.prefill or figure.depth % figure.prefill == 0
@@ -68,9 +69,9 @@ class Ik(Contender):
                                     figure.repeat, "-o", "json", *self.words)
             return json.loads(output[output.index("["):])[0]["samples_ts"]
         step = figure.prefill or 512
-        set_flags = [flag for flag, value in self.flags if value == "1"]  # here they take no value
-        output = self.tools.run("llama-sweep-bench", *common, "-c", figure.depth + step, "-ub", step, "-n",
-                                figure.decode or 1, "--output-format", "jsonl", *set_flags)
+        set_flags = [word for flag in self.flags for word in SWEEP_FLAGS[flag]]
+        output = self.tools.run_into_file("llama-sweep-bench", *common, "-c", figure.depth + step, "-ub", step, "-n",
+                                          figure.decode or 1, "--output-format", "jsonl", *set_flags, environment={})
         rows = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
         at_depth = [row for row in rows if row["n_kv"] == figure.depth]
         if not at_depth:
