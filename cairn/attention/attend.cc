@@ -81,8 +81,10 @@ Attention::~Attention() = default;
 
 void Attention::attend(std::span<const AttendRows> batch, const AttendLayer& layer, ThreadPool& pool) {
   CAIRN_CHECK(layer.shape.kv_heads > 0 && layer.heads % layer.shape.kv_heads == 0);
+  CAIRN_CHECK(layer.sinks.empty() || layer.sinks.size() == layer.heads);
   layer_ = layer;
   plan_->make(batch, layer, pool.size());
+  if (!layer.sinks.empty()) std::fill_n(no_value_.ensure(layer.shape.head_dim), layer.shape.head_dim, 0.0f);
   thread_scratch_.resize(pool.size());
   for (auto& scratch : thread_scratch_) scratch.ensure(Tile::floats(plan_->max_rows(), layer_.shape.head_dim));
   const auto items = plan_->items(), parts = plan_->parts();
@@ -194,6 +196,12 @@ void Attention::merge_item(const WorkItem& item) const {
   finish(source, item, total);
 }
 
+// Requires: the row has merged all of its pages. So it does not matter how they were divided.
+void Attention::join_sink(std::size_t head, const SoftmaxState& row) const {
+  float score = layer_.sinks[head], weight = 1.0f;
+  kernels().merge(row, {&score, &weight, no_value_.data()}, 1, layer_.shape.head_dim);
+}
+
 void Attention::finish(const WorkSource& source, const WorkItem& item, const SoftmaxState& state) const {
   const std::uint32_t group = layer_.heads / layer_.shape.kv_heads, head_dim = layer_.shape.head_dim;
   const std::uint32_t head_rows = source.row_count * group;
@@ -201,6 +209,7 @@ void Attention::finish(const WorkSource& source, const WorkItem& item, const Sof
     const std::size_t token = source.first_row + r % head_rows / group;
     const std::size_t head = (item.first_head + r / head_rows) * group + r % group;
     float* out = source.rows->out + (token * layer_.heads + head) * head_dim;
+    if (!layer_.sinks.empty()) join_sink(head, advanced(state, r, head_dim));
     const float* acc = state.acc + std::size_t{r} * head_dim;
     for (std::uint32_t d = 0; d < head_dim; ++d) out[d] = acc[d] / state.sum[r];
     // Merging a split that a row does not see turns -0 into 0, and other rows decide whether it is there.

@@ -3,10 +3,10 @@
 //
 // The arithmetic of a row: pages are visited in table order; within a page scores, then an online softmax step, then
 // the weighted values, tokens in order. Every kSplitPages pages a fresh partial result begins; partial results merge in
-// order. Pages are counted from the sequence's first, so those that no row sees may be there or not. Neither threads,
-// nor other rows, nor the number of rows in a call enter into it, so a row computed in prefill has the bits of the same
-// row computed in decode. Where sequences have the pages of a whole split in common, one pass over these pages serves
-// the rows of all of them.
+// order, and a sink joins last. Pages are counted from the sequence's first, so those that no row sees may be there or
+// not. Neither threads, nor other rows, nor the number of rows in a call enter into it, so a row computed in prefill
+// has the bits of the same row computed in decode. Where sequences have the pages of a whole split in common, one pass
+// over these pages serves the rows of all of them.
 #pragma once
 
 #include <algorithm>
@@ -84,8 +84,10 @@ struct AttendRows {
   std::span<const PageView> pages;       // of this layer, in table order
   std::span<const PageView> more_pages;  // after those
   float* out;                            // [rows, heads, head_dim]
-  float* softmax = nullptr;  // if not null: the greatest score and the sum of exp(score - greatest), [rows, heads, 2]
-  std::size_t skipped = 0;   // pages before these, which no row sees
+  // If not null: the greatest score and the sum of exp(score - greatest), [rows, heads, 2]. The layer's sinks are among
+  // the scores.
+  float* softmax = nullptr;
+  std::size_t skipped = 0;  // pages before these, which no row sees
 
   // Pages are numbered from the sequence's first: these have the numbers [skipped, end_page()).
   std::size_t end_page() const { return skipped + pages.size() + more_pages.size(); }
@@ -107,6 +109,10 @@ struct AttendLayer {
   std::uint32_t heads = 0;   // of queries: a multiple of shape.kv_heads
   std::uint32_t window = 0;  // positions that a query sees, its own the last of them; 0: all up to its own
   float score_cap = 0;       // scores become cap * tanh(score / cap) before the softmax; 0: they stay
+  // Attention sinks, [heads]; empty: there are none. Each is a further score of its query head, not capped, that every
+  // row sees and that has no value: it takes part of the softmax and gives nothing (gpt-oss, OpenAI 2025; after
+  // "Efficient Streaming Language Models with Attention Sinks", Xiao et al. 2024). Must be valid during the call.
+  std::span<const float> sinks{};
   LayerBasis basis{};
 };
 
@@ -123,12 +129,14 @@ class Attention {
   void attend_item(const attention::WorkItem& item, unsigned thread);
   void leave(const attention::WorkItem& item, const SoftmaxState& state) const;
   void merge_item(const attention::WorkItem& item) const;
+  void join_sink(std::size_t head, const SoftmaxState& row) const;
   void finish(const attention::WorkSource& source, const attention::WorkItem& item, const SoftmaxState& state) const;
 
   // Of the call in progress.
   AttendLayer layer_;
   std::unique_ptr<attention::WorkPlan> plan_;
   std::vector<Scratch<float>> thread_scratch_;
+  Scratch<float> no_value_;  // [head_dim] zeros, if there are sinks
 };
 
 }  // namespace cairn

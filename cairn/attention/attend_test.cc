@@ -4,60 +4,23 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <array>
-#include <cmath>
 #include <cstring>
 #include <deque>
 #include <numeric>
 
 #include "cairn/attention/attend_plan.h"
-#include "cairn/testing/codec_pages.h"
-#include "cairn/testing/random.h"
+#include "cairn/testing/attended_keys.h"
 
 namespace cairn {
 namespace {
 
+using testing::exact_attention;
+using testing::expect_near;
+using testing::first_positions;
+using testing::full_pages;
+using Keys = testing::AttendedKeys;
 using testing::random_floats;
-
-// Tokens of one layer in pages of at most 64, with positions of their own.
-struct Keys {
-  PageShape shape;
-  std::vector<float> k, v;  // [tokens, kv_heads, head_dim] as stored, read back through the codec
-  std::vector<std::int32_t> positions;
-  std::array<PageFormat, 2> formats;        // of keys and of values
-  std::deque<testing::PageMemory> storage;  // pages do not move
-  std::vector<PageView> pages;
-
-  // `counts`: tokens of each page.
-  Keys(PageShape page_shape, const Codec& codec, std::span<const std::uint32_t> counts,
-       std::vector<std::int32_t> token_positions)
-      : shape(page_shape),
-        positions(std::move(token_positions)),
-        formats{PageFormat{&codec, shape, PageSlot::kKeys}, PageFormat{&codec, shape, PageSlot::kValues}} {
-    const std::size_t width = shape.values_per_token();
-    k = random_floats(positions.size() * width, 1);
-    v = random_floats(positions.size() * width, 2);
-    std::size_t first = 0;
-    for (const std::uint32_t count : counts) {
-      const PageFormat& key_format = formats[0];
-      const PageFormat& value_format = formats[1];
-      auto& keys = storage.emplace_back(testing::make_page(key_format, std::span(k).subspan(first * width), count));
-      auto& values = storage.emplace_back(testing::make_page(value_format, std::span(v).subspan(first * width), count));
-      codec.decode(key_format, keys.data(), count, k.data() + first * width);
-      codec.decode(value_format, values.data(), count, v.data() + first * width);
-      const auto [low, high] = std::minmax_element(positions.begin() + first, positions.begin() + first + count);
-      pages.push_back(
-          {keys.data(), values.data(), &formats[0], &formats[1], positions.data() + first, count, *low, *high});
-      first += count;
-    }
-  }
-};
-
-std::vector<std::uint32_t> full_pages(std::size_t tokens) {
-  std::vector<std::uint32_t> counts(tokens / kBlockTokens, kBlockTokens);
-  if (tokens % kBlockTokens != 0) counts.push_back(static_cast<std::uint32_t>(tokens % kBlockTokens));
-  return counts;
-}
+using testing::same_bits;
 
 std::vector<float> attended(const Keys& keys, std::uint32_t heads, const std::vector<float>& q,
                             const std::vector<std::int32_t>& positions, unsigned threads, std::uint32_t window = 0) {
@@ -74,44 +37,9 @@ std::vector<float> attended(const Keys& keys, std::uint32_t heads, const std::ve
   return out;
 }
 
-// Softmax attention in doubles, masked by position.
 std::vector<double> exact(const Keys& keys, std::uint32_t heads, const std::vector<float>& q,
                           const std::vector<std::int32_t>& positions, std::uint32_t window = 0) {
-  const std::uint32_t dim = keys.shape.head_dim, group = heads / keys.shape.kv_heads;
-  std::vector<double> out(q.size());
-  for (std::size_t row = 0; row < positions.size(); ++row) {
-    for (std::uint32_t h = 0; h < heads; ++h) {
-      const float* query = q.data() + (row * heads + h) * dim;
-      double total = 0;
-      std::vector<double> sum(dim);
-      for (std::size_t t = 0; t < keys.positions.size(); ++t) {
-        if (keys.positions[t] > positions[row]) continue;
-        if (window != 0 && positions[row] - keys.positions[t] >= static_cast<std::int64_t>(window)) continue;
-        const std::size_t at = (t * keys.shape.kv_heads + h / group) * dim;
-        double score = 0;
-        for (std::uint32_t d = 0; d < dim; ++d) score += static_cast<double>(query[d]) * keys.k[at + d];
-        const double weight = std::exp(score);
-        total += weight;
-        for (std::uint32_t d = 0; d < dim; ++d) sum[d] += weight * keys.v[at + d];
-      }
-      for (std::uint32_t d = 0; d < dim; ++d) out[(row * heads + h) * dim + d] = sum[d] / total;
-    }
-  }
-  return out;
-}
-
-void expect_near(const std::vector<float>& got, const std::vector<double>& expected) {
-  for (std::size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], expected[i], 2e-5) << i;
-}
-
-bool same_bits(std::span<const float> a, std::span<const float> b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
-}
-
-std::vector<std::int32_t> first_positions(std::size_t count) {
-  std::vector<std::int32_t> positions(count);
-  std::iota(positions.begin(), positions.end(), 0);
-  return positions;
+  return exact_attention(keys, {.shape = keys.shape, .heads = heads, .window = window}, q, positions);
 }
 
 TEST(Attend, EqualsSoftmaxInDoubles) {

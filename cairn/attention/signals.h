@@ -35,9 +35,8 @@ struct AttendedRows {
   std::uint32_t layer = 0;
   std::uint32_t heads = 0, head_dim = 0;
   std::span<const std::int32_t> positions;
-  const float* q = nullptr;  // [rows, heads, head_dim], rotated and scaled
-  const float* softmax =
-      nullptr;  // the greatest score and the sum of exp(score - greatest), [rows, heads, 2], if asked
+  const float* q = nullptr;        // [rows, heads, head_dim], rotated and scaled
+  const float* softmax = nullptr;  // AttendRows::softmax, [rows, heads, 2], if asked
 };
 
 // Told by the thread that computes the pass, once for all rows of a layer; it changes nothing.
@@ -66,8 +65,8 @@ class AttentionMass {
 
   // Adds the softmax weight that each query row gives to each token of `page`, the query heads of a KV head one after
   // the other, rows in order, so that it does not matter how rows are divided among calls. rows.softmax must be what
-  // attend() left there; the weights are those of the whole softmax. Costs the scores of one page per row: attention
-  // itself is not materialised. Requires: collecting().
+  // attend() left there; the weights are those of the whole softmax, of which a sink has its share. Costs the scores of
+  // one page per row: attention itself is not materialised. Requires: collecting().
   void add(const AttendRows& rows, const PageView& page, const AttendLayer& layer, ThreadPool& pool);
   void add_probe(const AttendRows& row, const PageView& page, const AttendLayer& layer, ThreadPool& pool) {
     add(row, page, layer, pool);

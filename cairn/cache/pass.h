@@ -39,6 +39,7 @@ struct PassQueries {
   const float* q = nullptr;             // [rows, heads, head_dim], rotated, softmax scale folded in
   float* out = nullptr;                 // [rows, heads, head_dim]
   float score_cap = 0;                  // AttendLayer::score_cap
+  std::span<const float> sinks{};       // AttendLayer::sinks
 };
 
 class PassRunner;

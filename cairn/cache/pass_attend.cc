@@ -83,6 +83,7 @@ AttendLayer PassRunner::layer_of(const PassQueries& queries) const {
           .heads = heads_,
           .window = spec.window,
           .score_cap = queries.score_cap,
+          .sinks = queries.sinks,
           .basis = {.hadamard_keys = forms.keys.closed.codec->hadamard,
                     .hadamard_values = forms.values.closed.codec->hadamard}};
 }
