@@ -152,6 +152,14 @@ TEST(Elementwise, EverySetReturnsTheBitsOfTheScalarOne) {
         ASSERT_NEAR(b[i], 0.5 * v * (1 + std::tanh(inside)) * y[i], 1e-5 * (1 + std::fabs(v * y[i])));
       }
       a = b = x;
+      scalar.clamped_silu_mul(a.data(), y.data(), count);
+      set->clamped_silu_mul(b.data(), y.data(), count);
+      expect_same(b, a, *set);
+      for (std::size_t i = 0; i < count; ++i) {
+        const double g = std::min(7.0, static_cast<double>(x[i])), u = std::clamp(static_cast<double>(y[i]), -7.0, 7.0);
+        ASSERT_NEAR(b[i], g / (1 + std::exp(-1.702 * g)) * (u + 1), 1e-5 * (1 + std::fabs(g * (u + 1))));
+      }
+      a = b = x;
       scalar.soft_cap(a.data(), count, 2.5f);
       set->soft_cap(b.data(), count, 2.5f);
       expect_same(b, a, *set);

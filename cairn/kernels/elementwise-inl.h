@@ -72,6 +72,15 @@ void gelu_mul(float* gate, const float* up, std::size_t count) {
   }
 }
 
+void clamped_silu_mul(float* gate, const float* up, std::size_t count) {
+  constexpr float kSlope = 1.702f, kLimit = 7.0f;
+  for (std::size_t i = 0; i < count; ++i) {
+    const float g = gate[i] > kLimit ? kLimit : gate[i];
+    const float u = up[i] > kLimit ? kLimit : (up[i] < -kLimit ? -kLimit : up[i]);
+    gate[i] = g / (1.0f + exp_lane(-g * kSlope)) * (u + 1.0f);
+  }
+}
+
 void soft_cap(float* x, std::size_t count, float cap) {
   const float twice = 2.0f * cap, inverse = 2.0f / cap;
   for (std::size_t i = 0; i < count; ++i) x[i] = cap - twice / (1.0f + exp_lane(x[i] * inverse));

@@ -35,6 +35,7 @@ constexpr Kernels kernel_table(std::string_view name) {
       .rms_norm = rms_norm,
       .silu_mul = silu_mul,
       .gelu_mul = gelu_mul,
+      .clamped_silu_mul = clamped_silu_mul,
       .soft_cap = soft_cap,
       .softmax = softmax,
       .add = add,

@@ -91,6 +91,9 @@ struct Kernels {
   void (*silu_mul)(float* gate, const float* up, std::size_t count);
   // gate = gelu(gate) * up, by the tanh form: gelu(x) = x / (1 + exp(-2 sqrt(2 / pi) (x + 0.044715 x^3))).
   void (*gelu_mul)(float* gate, const float* up, std::size_t count);
+  // gate = g / (1 + exp(-1.702 g)) * (u + 1) with g = min(gate, 7) and u = up held between -7 and 7: gpt-oss's form of
+  // SwiGLU ("gpt-oss-120b & gpt-oss-20b Model Card", OpenAI 2025).
+  void (*clamped_silu_mul)(float* gate, const float* up, std::size_t count);
   // x = cap * tanh(x / cap), within 1e-7 of the cap.
   void (*soft_cap)(float* x, std::size_t count, float cap);
   // x = exp(x - max) / sum of these. Requires: count > 0.
