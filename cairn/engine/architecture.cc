@@ -45,6 +45,17 @@ constexpr Architecture kArchitectures[] = {
     {.name = "qwen3moe", .qk_norm = QkNorm::kHead, .mixture = Mixture::kAlways, .norms_expert_weights = true},
     {.name = "qwen2moe", .qkv_bias = true, .mixture = Mixture::kAlways, .shared_expert = true},
     {.name = "olmoe", .qk_norm = QkNorm::kWhole, .mixture = Mixture::kAlways},
+    {.name = "gpt-oss",
+     .qkv_bias = true,
+     .output_bias = true,
+     .sinks = true,
+     .late_ffn_norm = true,
+     .activation = Activation::kClampedSilu,
+     .window = 128,
+     .global_every = 2,
+     .mixture = Mixture::kAlways,
+     .softmax_of_chosen = true,
+     .expert_biases = true},
 };
 
 // Read by every architecture, or without effect on what is computed from token ids.

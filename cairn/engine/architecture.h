@@ -21,6 +21,7 @@ struct Architecture {
   std::string_view name;  // as in general.architecture, and in front of its metadata keys
   RopePairing pairing = RopePairing::kHalves;
   bool qkv_bias = false;  // biases on q, k and v; an architecture without them may still have a file with them
+  bool output_bias = false, sinks = false, late_ffn_norm = false;  // as ModelConfig says
   QkNorm qk_norm = QkNorm::kNone;
   bool fused = false;       // q, k and v are one tensor, and so are gate and up
   bool post_norms = false;  // RMS norms of what attention and feed-forward give, before it is added
@@ -34,6 +35,8 @@ struct Architecture {
   std::uint32_t still_every = 0;  // n: every n-th layer does not rotate; 0: all do
   Mixture mixture = Mixture::kNever;
   bool norms_expert_weights = false;       // the weights of those that were chosen sum to 1
+  bool softmax_of_chosen = false;          // and always do: the router's softmax is over those alone
+  bool expert_biases = false;              // ExpertSpec::biases
   bool shared_expert = false;              // one more that every token goes through, behind a gate of its own
   std::array<std::string_view, 8> keys{};  // understood here besides those of every architecture
 };

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <string>
@@ -126,6 +127,45 @@ TEST(Architecture, ExpertsMustMakeSense) {
   expect_refusal(with("llama.leading_dense_block_count", 1u), ErrorCode::kUnsupported, "leading_dense", mixtral);
 }
 
+TEST(Architecture, SinksAndBiasesOfGptOssMustBeThere) {
+  const TinyModel tiny{.arch = "gpt-oss", .layers = 4, .experts = 8};
+  const auto config = config_of(tiny.builder());
+  ASSERT_TRUE(config) << config.error().message;
+  const auto layers = model_layers(*config);
+  for (std::uint32_t l = 0; l < 4; ++l) {
+    EXPECT_EQ(layers[l].window, l % 2 == 0 ? 20u : 0u);
+    EXPECT_EQ(layers[l].rope.scaling, RopeScaling::kYarn);  // with the window too
+  }
+  const auto other_shape = [](const std::string& name, std::vector<std::uint64_t> dims) {
+    return [=](GgufBuilder& builder) {
+      auto& tensor = *std::ranges::find(builder.tensors(), name, &GgufBuilder::Tensor::name);
+      std::uint64_t count = 1;
+      for (const std::uint64_t dim : dims) count *= dim;
+      tensor.dims = dims;
+      tensor.data.resize(count * sizeof(float));
+    };
+  };
+  expect_refusal(other_shape("blk.1.attn_sinks.weight", {3}), ErrorCode::kCorrupt,
+                 "'blk.1.attn_sinks.weight' has shape [3], but the metadata asks for [4]", tiny);
+  expect_refusal(other_shape("blk.1.attn_sinks.weight", {4, 2}), ErrorCode::kCorrupt, "shape [4, 2]", tiny);
+  expect_refusal(other_shape("blk.0.ffn_up_exps.bias", {32, 7}), ErrorCode::kCorrupt, "asks for [32, 8]", tiny);
+  expect_refusal(other_shape("blk.0.ffn_gate_inp.bias", {7}), ErrorCode::kCorrupt, "asks for [8]", tiny);
+  for (const char* name : {"attn_sinks.weight", "attn_q.bias", "attn_output.bias", "ffn_gate_inp.bias",
+                           "ffn_gate_exps.bias", "ffn_down_exps.bias", "post_attention_norm.weight"}) {
+    const std::string full = std::string("blk.2.") + name;
+    expect_refusal(
+        [&](GgufBuilder& b) { std::erase_if(b.tensors(), [&](const auto& tensor) { return tensor.name == full; }); },
+        ErrorCode::kNotFound, "lacks tensor '" + full + "'", tiny);
+  }
+  expect_refusal(with("gpt-oss.expert_gating_func", 1u), ErrorCode::kUnsupported, "this build knows 3", tiny);
+  expect_refusal(with("gpt-oss.expert_count", 0u), ErrorCode::kNotFound, "expert_count' is missing", tiny);
+  expect_refusal(with("gpt-oss.expert_count", 9u), ErrorCode::kCorrupt, "asks for [32, 9]", tiny);
+  expect_refusal(with("gpt-oss.expert_used_count", 9u), ErrorCode::kCorrupt, "must be 1 to 8", tiny);
+  GgufBuilder said = tiny.builder();
+  said.set("gpt-oss.expert_gating_func", 3u).set("gpt-oss.expert_weights_norm", false);
+  EXPECT_TRUE(config_of(said)->experts.normed);  // a softmax over the chosen alone sums to 1
+}
+
 TEST(Architecture, MetadataThatNobodyReadsIsRefusedUnlessItIsOff) {
   expect_refusal(with("llama.attn_logit_softcapping", 50.0f), ErrorCode::kUnsupported,
                  "metadata 'llama.attn_logit_softcapping' (50) is unknown to this build");
@@ -168,6 +208,9 @@ TEST(Architecture, NumbersThatChangeResultsChangeTheIdentity) {
   expect_other(mixtral, "llama.expert_used_count", 2u);
   expect_other(mixtral, "llama.expert_weights_scale", 0.5f);
   expect_other(qwen, "qwen3moe.expert_weights_norm", false);
+  const TinyModel gpt_oss{.arch = "gpt-oss", .experts = 8};
+  expect_other(gpt_oss, "gpt-oss.attention.sliding_window", 33u);
+  expect_other(gpt_oss, "gpt-oss.expert_used_count", 2u);
 }
 
 TEST(Architecture, NumbersThatCannotBeComputedWithAreRefused) {

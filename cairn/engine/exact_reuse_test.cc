@@ -233,10 +233,12 @@ INSTANTIATE_TEST_SUITE_P(
         Kind{"smollm3", TinyModel::kQ8_0}, Kind{"mistral3", TinyModel::kQ8_0},
         Kind{"llama", TinyModel::kQ8_0, 96, "raw_f16", 8}, Kind{"qwen2moe", TinyModel::kQ8_0, 64, "raw_f16", 8},
         Kind{"qwen3moe", TinyModel::kF16, 64, "raw_f16", 12}, Kind{"olmoe", TinyModel::kQ8_0, 64, "raw_f16", 8},
+        Kind{"gpt-oss", TinyModel::kQ8_0, 64, "raw_f16", 8}, Kind{"gpt-oss", TinyModel::kQ8_0, 64, "zip", 8},
         Kind{"llama", TinyModel::kQ8_0, 64, "kivi2-g32"}, Kind{"qwen2", TinyModel::kQ8_0, 64, "tok4/kivi4-g64+sinks=1"},
         Kind{"qwen3", TinyModel::kQ8_0, 64, "zip"}, Kind{"llama", TinyModel::kQ8_0, 64, "zip-low/raw_f16"}),
     [](const auto& kind) {
       std::string name = kind.param.arch + std::to_string(kind.param.type);
+      std::erase(name, '-');
       if (kind.param.experts != 0) name += "_experts";
       for (const char c : kind.param.codec) name += std::isalnum(c) ? c : '_';
       return name;

@@ -4,9 +4,28 @@
 #include <algorithm>
 #include <numeric>
 
+#include "cairn/base/check.h"
 #include "cairn/kernels/kernels.h"
 
 namespace cairn {
+namespace {
+
+using Gate = void (*)(float* gate, const float* up, std::size_t count);
+
+Gate gate_of(Activation activation) {
+  switch (activation) {
+    case Activation::kSilu: return kernels().silu_mul;
+    case Activation::kGelu: return kernels().gelu_mul;
+    case Activation::kClampedSilu: return kernels().clamped_silu_mul;
+  }
+  CAIRN_CHECK(false);
+}
+
+void add_bias(float* x, const std::vector<float>& bias) {
+  if (!bias.empty()) kernels().add(x, bias.data(), bias.size());
+}
+
+}  // namespace
 
 Status FeedForward::compute(LayerWeights& layer, const float* x, std::uint32_t rows, float* out) {
   if (!layer.experts.empty()) return mixture(layer, x, rows, out);
@@ -25,17 +44,22 @@ Status FeedForward::gated(std::span<GatedFfn* const> weights, const float* x, st
     targets_.push_back({&weights[w]->up, up + w * each, ffn});
   }
   CAIRN_TRY_VOID(linear_.multiply(x, rows, config_.width, targets_));
-  const auto activate = config_.activation == Activation::kGelu ? kernels().gelu_mul : kernels().silu_mul;
-  pool_.run(weights.size() * rows, [&](std::size_t r, unsigned) { activate(gate + r * ffn, up + r * ffn, ffn); });
+  const Gate activate = gate_of(config_.activation);
+  pool_.run(weights.size() * rows, [&](std::size_t r, unsigned) {
+    add_bias(gate + r * ffn, weights[r / rows]->gate_bias);
+    add_bias(up + r * ffn, weights[r / rows]->up_bias);
+    activate(gate + r * ffn, up + r * ffn, ffn);
+  });
   for (std::size_t w = 0; w < weights.size(); ++w) {
     const LinearTarget down[] = {{&weights[w]->down, out + w * rows * width, width}};
     CAIRN_TRY_VOID(linear_.multiply(gate + w * each, rows, static_cast<std::uint32_t>(ffn), down));
+    for (std::size_t r = w * rows; r < (w + 1) * rows; ++r) add_bias(out + r * width, weights[w]->down_bias);
   }
   return {};
 }
 
 Status FeedForward::mixture(LayerWeights& layer, const float* x, std::uint32_t rows, float* out) {
-  CAIRN_TRY_VOID(choose(layer.router, x, rows));
+  CAIRN_TRY_VOID(choose(layer, x, rows));
   CAIRN_TRY_VOID(chosen_experts(layer, x, rows));
   const std::size_t used = config_.experts.used, width = config_.width;
   pool_.run(rows, [&](std::size_t r, unsigned) {
@@ -50,13 +74,14 @@ Status FeedForward::mixture(LayerWeights& layer, const float* x, std::uint32_t r
 }
 
 // The most probable experts of each row; of equals the first.
-Status FeedForward::choose(Linear& router, const float* x, std::uint32_t rows) {
+Status FeedForward::choose(LayerWeights& layer, const float* x, std::uint32_t rows) {
   const ExpertSpec& spec = config_.experts;
-  const LinearTarget target[] = {{&router, router_.ensure(std::size_t{rows} * spec.count), spec.count}};
+  const LinearTarget target[] = {{&layer.router, router_.ensure(std::size_t{rows} * spec.count), spec.count}};
   CAIRN_TRY_VOID(linear_.multiply(x, rows, config_.width, target));
   choices_.resize(std::size_t{rows} * spec.used);
   pool_.run(rows, [&](std::size_t r, unsigned) {
     float* probability = router_.data() + r * spec.count;
+    add_bias(probability, layer.router_bias);
     kernels().softmax(probability, spec.count);
     // Not-a-numbers have no order.
     std::replace_if(

@@ -39,7 +39,7 @@ class FeedForward {
 
   Status gated(std::span<GatedFfn* const> weights, const float* x, std::uint32_t rows, float* out);
   Status mixture(LayerWeights& layer, const float* x, std::uint32_t rows, float* out);
-  Status choose(Linear& router, const float* x, std::uint32_t rows);
+  Status choose(LayerWeights& layer, const float* x, std::uint32_t rows);
   Status chosen_experts(LayerWeights& layer, const float* x, std::uint32_t rows);
   Status add_shared(LayerWeights& layer, const float* x, std::uint32_t rows, float* out);
 

@@ -104,10 +104,11 @@ void Forward::norm_rows(const float* weight) {
 }
 
 // What a block gave joins the residual stream.
-void Forward::add_projected(const std::vector<float>& norm) {
+void Forward::add_projected(std::span<const float> bias, std::span<const float> norm) {
   const std::size_t width = config_.width;
   pool_.run(rows_.size(), [&](std::size_t r, unsigned) {
     float* y = projected_.data() + r * width;
+    if (!bias.empty()) kernels().add(y, bias.data(), width);
     if (!norm.empty()) kernels().rms_norm(y, norm.data(), config_.rms_eps, width, y);
     if (config_.residual_scale != 1.0f) scale(y, width, config_.residual_scale);
     kernels().add(x_.data() + r * width, y, width);
@@ -134,7 +135,7 @@ Status Forward::attention_block(std::uint32_t l, Pass& pass) {
   const auto rows = static_cast<std::uint32_t>(rows_.size());
   const LinearTarget output[] = {{&layer.output, projected_.ensure(std::size_t{rows} * config_.width), config_.width}};
   CAIRN_TRY_VOID(linear_.multiply(attended_.data(), rows, static_cast<std::uint32_t>(q_width), output));
-  add_projected(layer.attn_post_norm);
+  add_projected(layer.output_bias, layer.attn_post_norm);
   return {};
 }
 
@@ -187,7 +188,12 @@ Status Forward::attend(std::uint32_t l, Pass& pass) {
   query_rows_.resize(rows_.size());
   for (std::size_t r = 0; r < rows_.size(); ++r) query_rows_[r] = rows_[r].in_pass;
   float* out = attended_.ensure(rows_.size() * config_.heads * layers_[l].shape.head_dim);
-  return pass.attend({.layer = l, .rows = query_rows_, .q = q_.data(), .out = out, .score_cap = config_.attention_cap});
+  return pass.attend({.layer = l,
+                      .rows = query_rows_,
+                      .q = q_.data(),
+                      .out = out,
+                      .score_cap = config_.attention_cap,
+                      .sinks = weights_.layers()[layers_[l].weights].sinks});
 }
 
 // The layer at which rows without logits have done their part: it is the last one with keys of its own, or the last one
@@ -218,7 +224,7 @@ Status Forward::feed_forward(LayerWeights& layer) {
   const auto rows = static_cast<std::uint32_t>(rows_.size());
   CAIRN_TRY_VOID(
       feed_forward_.compute(layer, normed_.data(), rows, projected_.ensure(std::size_t{rows} * config_.width)));
-  add_projected(layer.ffn_post_norm);
+  add_projected({}, layer.ffn_post_norm);
   return {};
 }
 

@@ -82,7 +82,7 @@ class Forward {
   Status feed_forward(LayerWeights& layer);
   Status write_logits();
   void norm_rows(const float* weight);
-  void add_projected(const std::vector<float>& norm);
+  void add_projected(std::span<const float> bias, std::span<const float> norm);
 
   ModelWeights& weights_;
   const ModelConfig& config_;

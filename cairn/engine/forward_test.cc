@@ -68,7 +68,8 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{"gemma2", "gemma2", true}, Case{"gemma3", "gemma3", true}, Case{"phi3", "phi3"},
                       Case{"granite", "granite"}, Case{"smollm3", "smollm3", true}, Case{"mistral3", "mistral3"},
                       Case{"mixtral", "llama", false, false, 8, 8}, Case{"qwen2moe", "qwen2moe", false, false, 8, 6},
-                      Case{"qwen3moe", "qwen3moe", false, false, 16, 12}, Case{"olmoe", "olmoe", false, false, 8, 8}),
+                      Case{"qwen3moe", "qwen3moe", false, false, 16, 12}, Case{"olmoe", "olmoe", false, false, 8, 8},
+                      Case{"gptoss", "gpt-oss", false, false, 16, 8}),
     [](const auto& model) { return model.param.name; });
 
 // Weights and a cache of a configuration that is not exactly what the file says.

@@ -86,12 +86,17 @@ Status read_experts(const GgufFile& file, const MetadataReader& reader, const Ar
   }
   const std::string prefix = config.arch + ".";
   CAIRN_TRY(experts.normed, file.get_or<bool>(prefix + "expert_weights_norm", arch.norms_expert_weights));
+  experts.normed = experts.normed || arch.softmax_of_chosen;  // the same in other words
+  experts.biases = arch.expert_biases;
   CAIRN_TRY(experts.scale, reader.amount_or("expert_weights_scale", 0.0f));
   if (experts.scale == 0.0f) experts.scale = 1.0f;
   CAIRN_TRY(const std::uint32_t gating, reader.optional_count("expert_gating_func", ~0u));
-  if (gating > 1) {  // 1 is a softmax over all experts
-    return fail(ErrorCode::kUnsupported, "metadata '" + prefix + "expert_gating_func' is " + std::to_string(gating) +
-                                             "; this build knows 1, a softmax over all experts");
+  const std::uint32_t known = arch.softmax_of_chosen ? 3 : 1;
+  if (gating != 0 && gating != known) {
+    return fail(
+        ErrorCode::kUnsupported,
+        "metadata '" + prefix + "expert_gating_func' is " + std::to_string(gating) + "; this build knows " +
+            (arch.softmax_of_chosen ? "3, a softmax over the chosen experts" : "1, a softmax over all experts"));
   }
   return {};
 }
@@ -157,6 +162,9 @@ Result<ModelConfig> ModelConfig::from_gguf(const GgufFile& file) {
   config.fused = arch->fused;
   config.tied_output = file.find_tensor("output.weight") == nullptr;
   config.qkv_bias = arch->qkv_bias || file.find_tensor(layer_tensor(0, "attn_q.bias")) != nullptr;
+  config.output_bias = arch->output_bias;
+  config.sinks = arch->sinks;
+  config.late_ffn_norm = arch->late_ffn_norm;
   config.qk_norm = arch->qk_norm;
   config.post_norms = arch->post_norms;
   CAIRN_TRY_VOID(check_model_tensors(file, config));

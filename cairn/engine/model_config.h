@@ -15,7 +15,11 @@
 namespace cairn {
 
 // What the gate of a feed-forward goes through before it meets the other half.
-enum class Activation : std::uint8_t { kSilu, kGelu };  // kGelu: its tanh form
+enum class Activation : std::uint8_t {
+  kSilu,
+  kGelu,         // its tanh form
+  kClampedSilu,  // both halves are clamped first (Kernels::clamped_silu_mul)
+};
 
 // RMS norms of queries and keys before they are rotated.
 enum class QkNorm : std::uint8_t {
@@ -33,6 +37,7 @@ struct ExpertSpec {
   std::uint32_t shared_ffn = 0;  // of one more that all tokens go through, behind a gate of its own; 0: there is none
   bool normed = false;           // the weights of those that were chosen are divided by their sum
   float scale = 1;               // and then multiplied by this
+  bool biases = false;           // of the router and of each expert's matrices: blk.N.ffn_*.bias
 
   bool operator==(const ExpertSpec&) const = default;
 };
@@ -74,8 +79,11 @@ struct ModelConfig {
   bool fused = false;              // blk.N.attn_qkv.weight, and gate and up in blk.N.ffn_up.weight
   bool tied_output = false;        // no output.weight: token_embd.weight serves
   bool qkv_bias = false;           // blk.N.attn_{q,k,v}.bias
+  bool output_bias = false;        // blk.N.attn_output.bias
+  bool sinks = false;              // blk.N.attn_sinks.weight, [heads] (AttendLayer::sinks)
   QkNorm qk_norm = QkNorm::kNone;  // blk.N.attn_{q,k}_norm.weight
   bool post_norms = false;         // blk.N.post_{attention,ffw}_norm.weight, [width]
+  bool late_ffn_norm = false;      // what is blk.N.ffn_norm.weight elsewhere is called post_attention_norm.weight
 
   // Makes sure that the model can be run: metadata in range, each tensor of check_model_tensors() there.
   // Errors: kNotFound (metadata or tensor missing), kCorrupt (out of range, contradictory, wrong shape),

@@ -30,8 +30,8 @@ struct ArchCase {
   RopePairing pairing = RopePairing::kHalves;
   bool qkv_bias = false;
   QkNorm qk_norm = QkNorm::kNone;
-  std::uint32_t global_every = 1;  // layers with a window between those that see everything
-  double window_rope_base = 10000;
+  std::uint32_t global_every = 1;   // layers with a window between those that see everything
+  double window_rope_base = 10000;  // 0: they rotate as the others
   bool post_norms = false;
   Activation activation = Activation::kSilu;
   float embedding_scale = 1, attention_cap = 0, logit_cap = 0;
@@ -41,6 +41,7 @@ struct ArchCase {
   bool fused = false;
   float attention_scale = 0.25f, residual_scale = 1, logit_scale = 1;
   std::uint32_t rope_dims = 16;
+  bool sinks_and_biases = false;
 };
 
 constexpr float kRootOfWidth = 5.65685425f;  // of 32
@@ -76,6 +77,14 @@ constexpr ArchCase kArchCases[] = {
     {.name = "qwen3moe", .qk_norm = QkNorm::kHead, .experts = 8, .experts_normed = true},
     {.name = "qwen2moe", .qkv_bias = true, .experts = 6, .shared_ffn = 32},
     {.name = "olmoe", .qk_norm = QkNorm::kWhole, .experts = 4},
+    {.name = "gpt-oss",
+     .qkv_bias = true,
+     .global_every = 2,
+     .window_rope_base = 0,
+     .activation = Activation::kClampedSilu,
+     .experts = 8,
+     .experts_normed = true,
+     .sinks_and_biases = true},
 };
 
 TEST(ModelConfig, ReadsEveryArchitecture) {
@@ -103,12 +112,17 @@ TEST(ModelConfig, ReadsEveryArchitecture) {
       LayerSpec own{.shape = {2, 16}, .rope = config->rope, .kv_map = l, .weights = l};
       if (l % arch.global_every + 1 < arch.global_every) {
         own.window = 20;
-        own.rope = {.dims = 16, .pairing = arch.pairing, .base = arch.window_rope_base, .original_context = 256};
+        if (arch.window_rope_base != 0) {
+          own.rope = {.dims = 16, .pairing = arch.pairing, .base = arch.window_rope_base, .original_context = 256};
+        }
       }
       EXPECT_EQ(config->each_layer[l], (ModelLayer{.cache = own, .ffn = 64})) << l;
     }
     EXPECT_EQ(config->tied_output, tiny.tied_output);
     EXPECT_EQ(config->qkv_bias, arch.qkv_bias);
+    EXPECT_EQ(config->output_bias, arch.sinks_and_biases);
+    EXPECT_EQ(config->sinks, arch.sinks_and_biases);
+    EXPECT_EQ(config->late_ffn_norm, arch.sinks_and_biases);
     EXPECT_EQ(config->qk_norm, arch.qk_norm);
     EXPECT_EQ(config->post_norms, arch.post_norms);
     EXPECT_EQ(config->activation, arch.activation);
@@ -119,7 +133,8 @@ TEST(ModelConfig, ReadsEveryArchitecture) {
     EXPECT_EQ(config->logit_scale, arch.logit_scale);
     EXPECT_EQ(config->fused, arch.fused);
     ExpertSpec experts{.count = arch.experts};
-    if (arch.experts != 0) experts = {arch.experts, 3, 32, arch.shared_ffn, arch.experts_normed};
+    if (arch.experts != 0)
+      experts = {arch.experts, 3, 32, arch.shared_ffn, arch.experts_normed, 1.0f, arch.sinks_and_biases};
     EXPECT_EQ(config->experts, experts);
   }
 }

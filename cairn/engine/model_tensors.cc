@@ -22,6 +22,11 @@ TensorNeed vector(std::string name, std::uint64_t size) {
   return {.name = std::move(name), .cols = size, .rows = 1, .vector = true};
 }
 
+// One for each expert.
+TensorNeed vectors(std::string name, std::uint64_t size, std::uint64_t experts) {
+  return {.name = std::move(name), .cols = size, .rows = experts, .vector = true};
+}
+
 bool is_plain(WeightFormat format) {
   return format == WeightFormat::kF32 || format == WeightFormat::kF16 || format == WeightFormat::kBF16;
 }
@@ -35,7 +40,7 @@ Status check_need(const GgufFile& file, const TensorNeed& need) {
   const bool fits = need.experts == 0 ? tensor->num_dims <= 2 && tensor->dims[1] == need.rows
                                       : tensor->dims[1] == need.rows && tensor->dims[2] == need.experts;
   if (!fits || tensor->dims[3] != 1 || tensor->cols() != need.cols) {
-    std::string rows = need.vector ? "" : ", " + std::to_string(need.rows);
+    std::string rows = need.vector && need.rows == 1 ? "" : ", " + std::to_string(need.rows);
     if (need.experts != 0) rows += ", " + std::to_string(need.experts);
     return fail(ErrorCode::kCorrupt, "tensor '" + need.name + "' has shape " + tensor->shape() +
                                          ", but the metadata asks for [" + std::to_string(need.cols) + rows + "]");
@@ -61,6 +66,12 @@ void add_feed_forward(const ModelConfig& config, std::uint32_t layer, std::vecto
   needs.push_back(experts_of(name("ffn_gate_exps.weight"), width, experts.ffn, experts.count));
   needs.push_back(experts_of(name("ffn_up_exps.weight"), width, experts.ffn, experts.count));
   needs.push_back(experts_of(name("ffn_down_exps.weight"), experts.ffn, width, experts.count));
+  if (experts.biases) {
+    needs.push_back(vector(name("ffn_gate_inp.bias"), experts.count));
+    needs.push_back(vectors(name("ffn_gate_exps.bias"), experts.ffn, experts.count));
+    needs.push_back(vectors(name("ffn_up_exps.bias"), experts.ffn, experts.count));
+    needs.push_back(vectors(name("ffn_down_exps.bias"), width, experts.count));
+  }
   if (experts.shared_ffn == 0) return;
   needs.push_back(vector(name("ffn_gate_inp_shexp.weight"), width));
   needs.push_back(matrix(name("ffn_gate_shexp.weight"), width, experts.shared_ffn));
@@ -74,6 +85,10 @@ std::string layer_tensor(std::uint32_t layer, std::string_view what) {
   return "blk." + std::to_string(layer) + "." + std::string(what);
 }
 
+std::string ffn_norm_tensor(const ModelConfig& config, std::uint32_t layer) {
+  return layer_tensor(layer, config.late_ffn_norm ? "post_attention_norm.weight" : "ffn_norm.weight");
+}
+
 std::vector<TensorNeed> layer_needs(const ModelConfig& config, std::uint32_t layer) {
   const ModelLayer& own = config.each_layer[layer];
   const PageShape& shape = own.cache.shape;
@@ -83,7 +98,7 @@ std::vector<TensorNeed> layer_needs(const ModelConfig& config, std::uint32_t lay
   std::vector<TensorNeed> needs = {
       vector(name("attn_norm.weight"), config.width),
       matrix(name("attn_output.weight"), q_width, config.width),
-      vector(name("ffn_norm.weight"), config.width),
+      vector(ffn_norm_tensor(config, layer), config.width),
   };
   if (config.fused) {
     needs.push_back(matrix(name("attn_qkv.weight"), config.width, q_width + 2 * kv_width));
@@ -92,6 +107,8 @@ std::vector<TensorNeed> layer_needs(const ModelConfig& config, std::uint32_t lay
   }
   add_feed_forward(config, layer, needs);
   if (config.qkv_bias) needs.push_back(vector(name("attn_q.bias"), q_width));
+  if (config.output_bias) needs.push_back(vector(name("attn_output.bias"), config.width));
+  if (config.sinks) needs.push_back(vector(name("attn_sinks.weight"), config.heads));
   const bool whole = config.qk_norm == QkNorm::kWhole;
   if (config.qk_norm != QkNorm::kNone) {
     needs.push_back(vector(name("attn_q_norm.weight"), whole ? q_width : shape.head_dim));

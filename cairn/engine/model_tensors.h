@@ -16,8 +16,11 @@ namespace cairn {
 // "blk.7.attn_q.weight"
 std::string layer_tensor(std::uint32_t layer, std::string_view what);
 
+// "blk.7.ffn_norm.weight", or what that norm is called in this model.
+std::string ffn_norm_tensor(const ModelConfig& config, std::uint32_t layer);
+
 // One tensor that must be there. Matrices are [cols, rows] in any WeightFormat, y = W x; vectors are [cols] with rows
-// 1, in F32, F16 or BF16.
+// 1, or [cols, rows] with one for each expert, in F32, F16 or BF16.
 struct TensorNeed {
   std::string name;
   std::uint64_t cols = 0;

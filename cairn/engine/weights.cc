@@ -187,10 +187,14 @@ class ModelWeights::Loader {
     const LayerSpec& spec = model_.config_.each_layer[l].cache;
     const auto name = [l](std::string_view what) { return layer_tensor(l, what); };
     CAIRN_TRY(layer.attn_norm, vector(name("attn_norm.weight")));
-    CAIRN_TRY(layer.attn_post_norm, vector(name("post_attention_norm.weight")));
+    if (model_.config_.post_norms) {
+      CAIRN_TRY(layer.attn_post_norm, vector(name("post_attention_norm.weight")));
+    }
     CAIRN_TRY(layer.q_bias, vector(name("attn_q.bias")));
     CAIRN_TRY(layer.q_norm, vector(name("attn_q_norm.weight")));
     CAIRN_TRY(layer.output, matrix(name("attn_output.weight")));
+    CAIRN_TRY(layer.output_bias, vector(name("attn_output.bias")));
+    CAIRN_TRY(layer.sinks, vector(name("attn_sinks.weight")));
     const bool own_keys = spec.kv_map == l;
     if (own_keys) {
       CAIRN_TRY(layer.k_bias, vector(name("attn_k.bias")));
@@ -216,7 +220,7 @@ class ModelWeights::Loader {
   Status feed_forward(std::uint32_t l, LayerWeights& layer) {
     const ExpertSpec& spec = model_.config_.experts;
     const auto name = [l](std::string_view what) { return layer_tensor(l, what); };
-    CAIRN_TRY(layer.ffn_norm, vector(name("ffn_norm.weight")));
+    CAIRN_TRY(layer.ffn_norm, vector(ffn_norm_tensor(model_.config_, l)));
     CAIRN_TRY(layer.ffn_post_norm, vector(name("post_ffw_norm.weight")));
     if (spec.count == 0) {
       CAIRN_TRY(layer.ffn, feed_forward(name("ffn_gate.weight"), name("ffn_up.weight"), name("ffn_down.weight")));
@@ -230,11 +234,29 @@ class ModelWeights::Loader {
     for (std::uint32_t e = 0; e < spec.count; ++e) {
       layer.experts.push_back({std::move(gates[e]), std::move(ups[e]), std::move(downs[e])});
     }
+    if (spec.biases) CAIRN_TRY_VOID(expert_biases(l, layer));
     if (spec.shared_ffn == 0) return {};
     CAIRN_TRY(layer.shared_gate, matrix(name("ffn_gate_inp_shexp.weight")));
     CAIRN_TRY(layer.shared,
               feed_forward(name("ffn_gate_shexp.weight"), name("ffn_up_shexp.weight"), name("ffn_down_shexp.weight")));
     return {};
+  }
+
+  Status expert_biases(std::uint32_t l, LayerWeights& layer) {
+    CAIRN_TRY(layer.router_bias, vector(layer_tensor(l, "ffn_gate_inp.bias")));
+    const auto share = [&](std::string_view what, std::vector<float> GatedFfn::*bias) -> Status {
+      CAIRN_TRY(const std::vector<float> all, vector(layer_tensor(l, what)));
+      const auto each = static_cast<std::ptrdiff_t>(all.size() / layer.experts.size());
+      auto from = all.begin();
+      for (GatedFfn& expert : layer.experts) {
+        (expert.*bias).assign(from, from + each);
+        from += each;
+      }
+      return {};
+    };
+    CAIRN_TRY_VOID(share("ffn_gate_exps.bias", &GatedFfn::gate_bias));
+    CAIRN_TRY_VOID(share("ffn_up_exps.bias", &GatedFfn::up_bias));
+    return share("ffn_down_exps.bias", &GatedFfn::down_bias);
   }
 
   // Tensors that are only looked into: the embedding of an untied model, RoPE factors.

@@ -45,7 +45,8 @@ class ModelDigest {
 
 // One feed-forward: down(activation(gate) * up).
 struct GatedFfn {
-  Linear gate, up, down;  // down: [width, ffn]
+  Linear gate, up, down;                                   // down: [width, ffn]
+  std::vector<float> gate_bias{}, up_bias{}, down_bias{};  // [ffn], [ffn], [width]; empty without biases
 };
 
 struct LayerWeights {
@@ -53,9 +54,12 @@ struct LayerWeights {
   std::vector<float> attn_post_norm, ffn_post_norm;  // [width]; empty without norms after the blocks
   std::vector<float> q_bias, k_bias, v_bias;  // [heads * head_dim] or [kv_heads * head_dim]; empty without biases
   std::vector<float> q_norm, k_norm;          // as QkNorm says; empty without norms
-  Linear q, k, v, output;  // output: [width, heads * head_dim]; no k and v where another layer's are read
-  GatedFfn ffn;            // of a model without experts
-  Linear router;           // [experts, width]
+  std::vector<float> output_bias;             // [width]; empty without one
+  std::vector<float> sinks;                   // [heads], as AttendLayer has them; empty without sinks
+  Linear q, k, v, output;          // output: [width, heads * head_dim]; no k and v where another layer's are read
+  GatedFfn ffn;                    // of a model without experts
+  Linear router;                   // [experts, width]
+  std::vector<float> router_bias;  // [experts]; empty without one
   std::vector<GatedFfn> experts;
   GatedFfn shared;     // the expert that all tokens go through
   Linear shared_gate;  // [1, width]

@@ -3,6 +3,7 @@
 // but the names of tensors, what the metadata means, and the angles of RoPE, each of which has tests of its own.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <map>
@@ -57,8 +58,10 @@ class PlainModel {
         keys_[l].push_back(k);
         values_[l].push_back(fused ? part(qkv, q_width + kv_width, kv_width) : project(blk + "attn_v", h));
       }
-      add(x, norm_after(project(blk + "attn_output", attend(l, q)), blk + "post_attention_norm.weight"));
-      h = norm(x, blk + "ffn_norm.weight");
+      const std::string after = blk + "post_attention_norm.weight";
+      const Vector attended = project(blk + "attn_output", attend(l, q));
+      add(x, gpt_oss() ? attended : norm_after(attended, after));
+      h = norm(x, gpt_oss() ? after : blk + "ffn_norm.weight");
       const bool mixed = tensors_.contains(blk + "ffn_gate_inp.weight");
       add(x, norm_after(mixed ? mixture(blk, h) : feed_forward(blk, "", h), blk + "post_ffw_norm.weight"));
     }
@@ -71,11 +74,17 @@ class PlainModel {
  private:
   bool gemma() const { return config_.arch.starts_with("gemma"); }
 
+  bool gpt_oss() const { return config_.arch == "gpt-oss"; }
+
   static double capped(double value, float cap) { return cap == 0 ? value : cap * std::tanh(value / cap); }
 
-  double activation(double x) const {
-    if (!gemma()) return x / (1 + std::exp(-x));
-    return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x)));
+  double gated(double x, double up) const {
+    if (gpt_oss()) {
+      x = std::min(x, 7.0);
+      return x / (1 + std::exp(-1.702 * x)) * (std::clamp(up, -7.0, 7.0) + 1);
+    }
+    if (!gemma()) return x / (1 + std::exp(-x)) * up;
+    return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x))) * up;
   }
 
   Vector norm_after(Vector x, const std::string& weight) const {
@@ -99,7 +108,7 @@ class PlainModel {
     const Vector gate = fused ? part(up, 0, up.size() / 2) : project(blk + "ffn_gate" + kind, x);
     Vector inside(gate.size());
     for (std::size_t i = 0; i < gate.size(); ++i) {
-      inside[i] = activation(gate[i]) * up[fused ? gate.size() + i : i];
+      inside[i] = gated(gate[i], up[fused ? gate.size() + i : i]);
     }
     return project(blk + "ffn_down" + kind, inside);
   }
@@ -108,13 +117,15 @@ class PlainModel {
     const auto times = [&](const std::string& what, const Vector& y) {
       const Vector& all = tensors_.at(blk + what + "_exps.weight");
       const std::size_t each = all.size() / config_.experts.count;
-      Vector z(each / y.size());
+      const std::size_t rows = each / y.size();
+      const auto bias = tensors_.find(blk + what + "_exps.bias");
+      Vector z = bias == tensors_.end() ? Vector(rows) : part(bias->second, number * rows, rows);
       for (std::size_t i = 0; i < each; ++i) z[i / y.size()] += all[number * each + i] * y[i % y.size()];
       return z;
     };
     Vector gate = times("ffn_gate", x);
     const Vector up = times("ffn_up", x);
-    for (std::size_t i = 0; i < gate.size(); ++i) gate[i] = activation(gate[i]) * up[i];
+    for (std::size_t i = 0; i < gate.size(); ++i) gate[i] = gated(gate[i], up[i]);
     return times("ffn_down", gate);
   }
 
@@ -128,7 +139,7 @@ class PlainModel {
     for (std::uint32_t i = 0; i < config_.experts.used; ++i) chosen_total += (chosen++)->first;
     Vector out(x.size());
     chosen = by_probability.rbegin();
-    const bool normed = config_.arch == "llama" || config_.arch == "qwen3moe";
+    const bool normed = config_.arch == "llama" || config_.arch == "qwen3moe" || gpt_oss();
     for (std::uint32_t i = 0; i < config_.experts.used; ++i, ++chosen) {
       const Vector given = expert(blk, chosen->second, x);
       const double weight = chosen->first / (normed ? chosen_total : 1);
@@ -191,7 +202,8 @@ class PlainModel {
     Vector out(q.size());
     for (std::uint32_t h = 0; h < config_.heads; ++h) {
       const std::size_t shared = std::size_t{h / (config_.heads / config_.kv_heads)} * dim;
-      double total = 0;
+      const auto sinks = tensors_.find("blk." + std::to_string(l) + ".attn_sinks.weight");
+      double total = sinks == tensors_.end() ? 0 : std::exp(sinks->second[h]);
       for (std::size_t t = first; t < keys.size(); ++t) {
         double score = 0;
         for (std::uint32_t d = 0; d < dim; ++d) score += q[h * dim + d] * keys[t][shared + d];

@@ -22,6 +22,7 @@ struct TinyModel {
   static constexpr std::uint32_t kF16 = 1;
   static constexpr std::uint32_t kQ8_0 = 8;  // needs cols in multiples of 32
   static constexpr std::uint32_t kBF16 = 30;
+  static constexpr std::uint32_t kMXFP4 = 39;  // as Q8_0
 
   std::string arch = "llama";  // any that the engine runs
   std::uint32_t layers = 2;
@@ -36,7 +37,7 @@ struct TinyModel {
   bool tied_output = false;
   std::uint32_t experts = 0;      // of the architectures that may have some; three of them serve a token
   std::uint32_t expert_ffn = 32;  // also of the expert that serves all tokens, in qwen2moe
-  std::uint32_t type = kF32;      // of the matrices
+  std::uint32_t type = kF32;      // of the matrices, save that experts of gpt-oss are MXFP4 where others are Q8_0
   std::uint32_t seed = 1;
 
   // Metadata, tokenizer of `vocab` made-up pieces, and all tensors; norms near 1, matrices so scaled that activations
@@ -78,9 +79,14 @@ struct TinyModel {
         matrix(out, random, blk + "attn_v.weight", width, kv_width);
       }
       matrix(out, random, blk + "attn_output.weight", q_width, width);
-      vector(out, random, blk + "ffn_norm.weight", width, 1.0f);
+      const bool gpt_oss = arch == "gpt-oss";
+      vector(out, random, blk + (gpt_oss ? "post_attention_norm.weight" : "ffn_norm.weight"), width, 1.0f);
       add_feed_forward(out, random, layer);
-      if (arch == "qwen2" || arch == "qwen2moe") {
+      if (gpt_oss) {
+        vector(out, random, blk + "attn_sinks.weight", heads, 1.0f, 2.0f);
+        vector(out, random, blk + "attn_output.bias", width, 0.0f);
+      }
+      if (arch == "qwen2" || arch == "qwen2moe" || gpt_oss) {
         vector(out, random, blk + "attn_q.bias", q_width, 0.0f);
         vector(out, random, blk + "attn_k.bias", kv_width, 0.0f);
         vector(out, random, blk + "attn_v.bias", kv_width, 0.0f);
@@ -104,7 +110,13 @@ struct TinyModel {
  private:
   // Small enough that short prompts show them.
   void add_numbers_of_arch(GgufBuilder& out) const {
-    if (arch == "gemma2" || arch == "gemma3") out.set(arch + ".attention.sliding_window", std::uint32_t{20});
+    if (arch == "gemma2" || arch == "gemma3" || arch == "gpt-oss") {
+      out.set(arch + ".attention.sliding_window", std::uint32_t{20});
+    }
+    if (arch == "gpt-oss") {
+      out.set("gpt-oss.rope.scaling.type", "yarn").set("gpt-oss.rope.scaling.factor", 8.0f);
+      out.set("gpt-oss.rope.scaling.original_context_length", std::uint32_t{32});
+    }
     if (arch == "gemma2") out.set("gemma2.attn_logit_softcapping", 2.0f).set("gemma2.final_logit_softcapping", 3.0f);
     if (arch == "phi3") {
       out.set("phi3.rope.dimension_count", head_dim / 2).set("phi3.rope.scaling.original_context_length", context / 2);
@@ -138,8 +150,18 @@ struct TinyModel {
       for (const char* what : {"ffn_gate_exps.weight", "ffn_up_exps.weight", "ffn_down_exps.weight"}) {
         const bool down = std::string(what) == "ffn_down_exps.weight";
         const std::uint32_t rows = down ? width : expert_ffn;
-        matrix(out, random, blk + what, down ? expert_ffn : width, rows * experts);
+        const std::uint32_t expert_type = arch == "gpt-oss" && type == kQ8_0 ? kMXFP4 : type;
+        matrix_of(expert_type, out, random, blk + what, down ? expert_ffn : width, rows * experts);
         out.tensors().back().dims = {down ? expert_ffn : width, rows, experts};
+      }
+      if (arch == "gpt-oss") {  // so wide that the clamps of gate and up are reached on both sides
+        vector(out, random, blk + "ffn_gate_inp.bias", experts, 0.0f, 1.0f);
+        vector(out, random, blk + "ffn_gate_exps.bias", expert_ffn * experts, 0.0f, 9.0f);
+        out.tensors().back().dims = {expert_ffn, experts};
+        vector(out, random, blk + "ffn_up_exps.bias", expert_ffn * experts, 0.0f, 9.0f);
+        out.tensors().back().dims = {expert_ffn, experts};
+        vector(out, random, blk + "ffn_down_exps.bias", width * experts, 0.0f);
+        out.tensors().back().dims = {width, experts};
       }
       if (arch != "qwen2moe") return;
       vector(out, random, blk + "ffn_gate_inp_shexp.weight", width, 0.0f);
@@ -171,19 +193,30 @@ struct TinyModel {
   // Uniform in (-1, 1): the bits of mt19937 are the same everywhere, those of the standard's distributions are not.
   static float uniform(std::mt19937& random) { return static_cast<float>(random() >> 8) * 0x1p-23f - 1.0f; }
 
-  static void vector(GgufBuilder& out, std::mt19937& random, std::string name, std::uint32_t size, float centre) {
+  static void vector(GgufBuilder& out, std::mt19937& random, std::string name, std::uint32_t size, float centre,
+                     float spread = 0.1f) {
     std::vector<float> values(size);
-    for (float& value : values) value = centre + 0.1f * uniform(random);
+    for (float& value : values) value = centre + spread * uniform(random);
     out.tensor_f32(std::move(name), {size}, values);
   }
 
   void matrix(GgufBuilder& out, std::mt19937& random, std::string name, std::uint32_t cols, std::uint32_t rows) const {
+    matrix_of(type, out, random, std::move(name), cols, rows);
+  }
+
+  static void matrix_of(std::uint32_t type, GgufBuilder& out, std::mt19937& random, std::string name,
+                        std::uint32_t cols, std::uint32_t rows) {
     const float scale = std::sqrt(3.0f / static_cast<float>(cols));
     ByteWriter data;
     for (std::uint64_t i = 0; i < std::uint64_t{cols} * rows; ++i) {
       if (type == kQ8_0) {
         if (i % 32 == 0) data.number(f32_to_f16(scale / 127.0f));
         data.number(static_cast<std::int8_t>(127.0f * uniform(random)));
+        continue;
+      }
+      if (type == kMXFP4) {  // blocks of a power of two, 127 being 1, and 32 four-bit floats up to 6
+        if (i % 32 == 0) data.number(static_cast<std::uint8_t>(126 + std::ilogb(scale / 6.0f)));
+        if (i % 2 == 0) data.number(static_cast<std::uint8_t>(random() >> 24));
         continue;
       }
       const float value = scale * uniform(random);
