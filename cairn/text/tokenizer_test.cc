@@ -18,6 +18,7 @@
 namespace cairn {
 namespace {
 
+using testing::add_token;
 using testing::all_tokenizers;
 using testing::any_text;
 using testing::bpe_data;
@@ -113,6 +114,24 @@ TEST(Tokenizer, EndOfGenerationByIdAndByText) {
   const std::string text = "<|im_end|>";
   EXPECT_EQ(tokenizer->decode(tokenizer->encode(text)), text);
   EXPECT_EQ(tokenizer->encode(text, {.add_bos = false}).size(), text.size());
+}
+
+TEST(Tokenizer, InHarmonyTheEndOfAMessageIsNotThatOfTheTurn) {
+  TokenizerData data = bpe_data("gpt-4o");
+  const auto end_ends = [&] {
+    TokenizerData copy = data;
+    const auto tokenizer = must_make(std::move(copy));
+    return tokenizer->is_end_of_generation(*tokenizer->special_token("<|end|>"));
+  };
+  add_token(data, "<|end|>", TokenType::kControl);
+  add_token(data, "<|return|>", TokenType::kControl);
+  EXPECT_TRUE(end_ends());  // as in Phi's
+  add_token(data, "<|call|>", TokenType::kControl);
+  EXPECT_FALSE(end_ends());
+  const auto tokenizer = must_make(data);
+  for (const char* text : {"<|return|>", "<|call|>"}) {
+    EXPECT_TRUE(tokenizer->is_end_of_generation(*tokenizer->special_token(text)));
+  }
 }
 
 TEST(Tokenizer, TurnMarksAreControlTokensWhateverTheFileSays) {

@@ -65,6 +65,13 @@ constexpr std::array<std::string_view, 14> kEndTexts = {
     "<|eot_id|>",      "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<end_of_turn>",   "<|endoftext|>",
     "<|end_of_text|>", "<|eom_id|>", "<EOT>",   "_<EOT>",     "[EOT]",    "<|end_of_turn|>", "<end_of_utterance>"};
 
+// In Harmony, the format of gpt-oss, <|end|> closes one message of several (an analysis, then the answer); what ends a
+// turn are the other two.
+bool is_harmony(const TokenizerData& data) {
+  const auto has = [&](std::string_view text) { return std::ranges::find(data.tokens, text) != data.tokens.end(); };
+  return has("<|return|>") && has("<|call|>");
+}
+
 // Turn marks that some converters wrongly call user-defined: text of a user must not become one of them.
 constexpr std::array<std::string_view, 8> kMarkTexts = {
     "<|im_start|>", "<|start_header_id|>", "<|end_header_id|>", "[INST]", "[/INST]",
@@ -142,11 +149,13 @@ Result<Vocabulary> Vocabulary::make(TokenizerData& data, std::string (*raw_bytes
   v.types_.reserve(size);
   v.bytes_.reserve(size);
   v.ends_generation_.resize(size);
+  const bool harmony = is_harmony(data);
   for (TokenId id = 0; id < size; ++id) {
     const std::string& text = data.tokens[id];
     const TokenType type = effective_type(data, id);
     v.types_.push_back(type);
-    v.ends_generation_[id] = id == data.eos_token_id || id == data.eot_token_id || is_one_of(text, kEndTexts);
+    const bool known_end = is_one_of(text, kEndTexts) && !(harmony && text == "<|end|>");
+    v.ends_generation_[id] = id == data.eos_token_id || id == data.eot_token_id || known_end;
     std::string bytes;
     if (type == TokenType::kByte) {
       const auto byte = byte_of(text);
