@@ -7,27 +7,11 @@ set -eu
 [ $# -eq 3 ] || { echo "usage: tools/demo.sh CAIRN MODEL DOCUMENT" >&2; exit 2; }
 cairn=$1 model=$2 document=$3
 
-folder=$(mktemp -d)
-server=""
-finish() {
-  [ -z "$server" ] || kill "$server" 2>/dev/null || true
-  [ -z "$server" ] || wait "$server" 2>/dev/null || true
-  rm -rf "$folder"
-}
-trap finish EXIT
-trap 'exit 130' INT TERM
+. "$(dirname "$0")/demo_server.sh"
 
 echo "\$ cairn serve $model --store DIR"
-"$cairn" serve "$model" --port 0 --store "$folder/store" >"$folder/line" 2>"$folder/log" &
-server=$!
-tries=0
-until [ -s "$folder/line" ]; do
-  kill -0 "$server" 2>/dev/null && [ $tries -lt 300 ] || { cat "$folder/log" >&2; exit 1; }
-  tries=$((tries + 1))
-  sleep 0.1
-done
+start_server "$cairn" serve "$model" --port 0 --store "$folder/store"
 sed "s|$folder/store|DIR|" "$folder/line"
-url=$(sed -n 's|.*\(http://[0-9.]*:[0-9]*\).*|\1|p' "$folder/line")
 
 ask() { # QUESTION ANSWER CACHED: fails unless it is answered so with at least so many tokens from the cache
   python3 - "$document" "$1" >"$folder/body" <<'PYTHON'

@@ -22,27 +22,11 @@ cairn=$1
 model=${2:-$("$here/fetch_model.sh")}
 document=${3:-$here/../examples/harbour_report.txt}
 
-folder=$(mktemp -d)
-server=""
-finish() {
-  [ -z "$server" ] || kill "$server" 2>/dev/null || true
-  [ -z "$server" ] || wait "$server" 2>/dev/null || true
-  rm -rf "$folder"
-}
-trap finish EXIT
-trap 'exit 130' INT TERM
+. "$here/demo_server.sh"
 
 echo "\$ cairn serve $model"
-"$cairn" serve "$model" --port 0 >"$folder/line" 2>"$folder/log" &
-server=$!
-tries=0
-until [ -s "$folder/line" ]; do
-  kill -0 "$server" 2>/dev/null && [ $tries -lt 600 ] || { cat "$folder/log" >&2; exit 1; }
-  tries=$((tries + 1))
-  sleep 0.1
-done
+start_server "$cairn" serve "$model" --port 0
 cat "$folder/line"
-url=$(sed -n 's|.*\(http://[0-9.]*:[0-9]*\).*|\1|p' "$folder/line")
 
 python3 - "$url" "$document" "$#" <<'PYTHON'
 import json, sys, time, urllib.error, urllib.request

@@ -75,7 +75,7 @@ TEST(Residency, AReaderDoesNotEndTheLeaseOfTheNext) {
   EXPECT_TRUE(residency.admit(meta_of(2, 0), 10).admitted);
 }
 
-// What goes next must not depend on how often somebody else asked in vain.
+// What goes next must not depend on how often others asked in vain.
 TEST(Residency, ARefusedBlockLeavesTheOrderOfEvictionAlone) {
   for (const std::string& policy : eviction_policy_names()) {
     auto residency = *Residency::create({.budget_bytes = 100, .policy = policy});

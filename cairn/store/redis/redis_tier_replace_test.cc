@@ -94,7 +94,7 @@ TEST_F(RedisReplaceTest, NothingIsLeftWhereThereWasNothing) {
   EXPECT_EQ(server_->call({"DBSIZE"}).integer, 0);
 }
 
-// Old slices that go while somebody reads the old record: the header says where the block is now, and nobody takes it
+// Old slices that go while the old record is read: the header says where the block is now, and no reader takes it
 // for damaged.
 TEST_F(RedisReplaceTest, AReaderThatComesTooLateLooksAgain) {
   // Many slices, asked for a few at a time: time enough for them to go.
