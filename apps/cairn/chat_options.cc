@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/cairn/chat_options.h"
 
+#include <iostream>
 #include <vector>
 
 #include "cairn/gguf/gguf.h"
+#include "cairn/text/begin_token.h"
+#include "cairn/text/text_range.h"
 
 namespace cairn::cli {
 
@@ -29,6 +32,17 @@ Result<jinja::Dict> read_chat_kwargs(const std::string& json) {
   auto kwargs = parse_chat_kwargs(json);
   if (!kwargs) return fail(ErrorCode::kInvalidArgument, "--chat-template-kwargs: " + kwargs.error().message);
   return kwargs;
+}
+
+std::vector<TokenId> encode_prompt(const Tokenizer& tokenizer, std::string_view text, EncodeOptions options) {
+  const std::string_view mark = tokenizer.bos() ? tokenizer.token_text(*tokenizer.bos()) : "";
+  const TextRange front{0, mark.size()};
+  if (!options.parse_special && text.starts_with(mark)) {
+    options.parse_special = true;
+    options.special_within = {&front, 1};
+  }
+  if (doubles_bos(tokenizer, text, options)) std::cerr << "cairn: " << kPromptDoublesBos << '\n';
+  return tokenizer.encode(text, options);
 }
 
 bool writes_bos_twice(const Tokenizer& tokenizer, const ChatTemplate& chat) {

@@ -214,7 +214,7 @@ Status chat_loop(Engine& engine, const RunOptions& options, const ChatTemplate& 
 
 Result<std::vector<TokenId>> prompt_tokens(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
                                            jinja::Dict kwargs, const RunOptions& options, std::string prompt) {
-  if (chat_template.is_plain() && options.system.empty()) return tokenizer.encode(prompt);
+  if (chat_template.is_plain() && options.system.empty()) return encode_prompt(tokenizer, prompt, {});
   Conversation conversation(tokenizer, chat_template, options.system,
                             {.kwargs = std::move(kwargs), .now = local_time()});
   CAIRN_TRY_VOID(conversation.ask(std::move(prompt)));

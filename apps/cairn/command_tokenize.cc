@@ -76,6 +76,7 @@ Status tokenize_chat(const TokenizeOptions& options, const Tokenizer& tokenizer,
   messages.push_back({ChatRole::kUser, std::move(text)});
   CAIRN_TRY(const std::vector<TokenId> ids, chat.encode(tokenizer, messages, render));
   CAIRN_TRY(const RenderedChat rendered, chat.render(tokenizer, messages, render));
+  if (doubles_bos(tokenizer, rendered)) std::cerr << "cairn: " << kDoubledBos << '\n';
   if (options.json) {
     nlohmann::ordered_json json = {{"text", rendered.text}};
     json.update(tokens_json(tokenizer, ids));
@@ -86,7 +87,6 @@ Status tokenize_chat(const TokenizeOptions& options, const Tokenizer& tokenizer,
     print_ids(ids);
     return {};
   }
-  if (doubles_bos(tokenizer, rendered)) std::cerr << "cairn: " << kDoubledBos << '\n';
   std::cout << "text\t" << quoted_text(rendered.text) << '\n';
   print_table(tokenizer, ids);
   return {};
@@ -121,7 +121,7 @@ Status run_tokenize(const TokenizeOptions& options) {
     CAIRN_TRY(text, read_text(options.file));
   }
   if (options.chat) return tokenize_chat(options, *tokenizer, std::move(text));
-  const std::vector<TokenId> ids = tokenizer->encode(text, encode);
+  const std::vector<TokenId> ids = encode_prompt(*tokenizer, text, encode);
   if (options.json) {
     print_object(tokens_json(*tokenizer, ids));
   } else if (options.ids_only) {

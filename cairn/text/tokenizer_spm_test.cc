@@ -6,6 +6,7 @@
 #include <map>
 
 #include "cairn/testing/tokenizer_data.h"
+#include "cairn/text/begin_token.h"
 
 namespace cairn {
 namespace {
@@ -54,6 +55,16 @@ TEST(SpmTokenizer, ABeginTokenInTheTextIsTheOneThatTheModelWants) {
   EXPECT_EQ(encoded("he", true), ids_of(data, {"<s>", "▁he"}));
   EXPECT_EQ(encoded("<s><s>he", true), ids_of(data, {"<s>", "<s>", "▁he"}));  // only the first one can be that
   EXPECT_EQ(encoded("<s>", false), ids_of(data, {"<s>", "▁", "<s", ">"}));
+
+  const EncodeOptions special{.parse_special = true};
+  EXPECT_TRUE(doubles_bos(*tokenizer, "<s>he", special));
+  EXPECT_FALSE(doubles_bos(*tokenizer, "he<s>", special));
+  EXPECT_FALSE(doubles_bos(*tokenizer, "", special));
+  EXPECT_FALSE(doubles_bos(*tokenizer, "<s>he", {}));
+  EXPECT_FALSE(doubles_bos(*tokenizer, "<s>he", {.add_bos = false, .parse_special = true}));
+  TokenizerData longer = data;
+  testing::add_token(longer, "<s>he", TokenType::kControl);
+  EXPECT_FALSE(doubles_bos(*must_make(longer), "<s>he", special));
 }
 
 TEST(SpmTokenizer, OverlappingSpecialsTakeTheLongestFirst) {

@@ -6,6 +6,7 @@
 #include "cairn/base/clock.h"
 #include "cairn/serve/api/answer_json.h"
 #include "cairn/serve/api/endpoints.h"
+#include "cairn/text/begin_token.h"
 
 namespace cairn::api {
 namespace {
@@ -263,6 +264,7 @@ http::Reply generate(Context& context, Call& call, ApiResult<CompletionRequest> 
   record.id = id;
   record.stream = exchange->request.stream;
   record.choices = exchange->request.prompts.size() * exchange->request.choices;
+  if (exchange->request.doubled_bos) record.note = kPromptDoublesBos;
   if (const Status submitted = submit_all(*exchange); !submitted) {
     call.record.error = submitted.error().message;
     return error_reply(api_error(submitted.error(), context.backend.draining()));

@@ -159,6 +159,7 @@ void AccessLog::request(const RequestRecord& record) {
     fields["client_gone"] = record.client_gone;
   }
   if (!record.error.empty()) fields["error"] = record.error;
+  if (!record.note.empty()) fields["note"] = record.note;
   line(std::move(fields));
 }
 

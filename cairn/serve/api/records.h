@@ -33,6 +33,7 @@ struct RequestRecord {
   GenerationTiming timing{};  // of the first choice
   std::string reason{};       // of the first choice
   std::string error{};
+  std::string note{};  // what was done otherwise than the request said it
 };
 
 // How the time was spent and what was saved, in one sentence for a person.

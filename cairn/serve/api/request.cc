@@ -8,6 +8,7 @@
 #include "cairn/base/file.h"
 #include "cairn/base/utf8.h"
 #include "cairn/block/shape.h"
+#include "cairn/text/begin_token.h"
 
 namespace cairn::api {
 namespace {
@@ -99,6 +100,7 @@ ApiResult<void> read_prompts(const Json& value, const Model& model, const Encode
   const auto add_text = [&](const Json& json) -> ApiResult<void> {
     const auto& text = json.get_ref<const std::string&>();
     CAIRN_TRY_VOID(check_prompt_bytes(text.size(), model));
+    request.doubled_bos |= doubles_bos(tokenizer, text, encode);
     request.prompts.push_back(tokenizer.encode(text, encode));
     if (echo) request.echo.push_back(text);
     return {};

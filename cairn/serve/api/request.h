@@ -41,6 +41,7 @@ struct CompletionRequest {
   bool stream = false;
   bool include_usage = false;       // as the last chunk of a stream
   std::vector<std::string> echo{};  // one per prompt, to stand before the answers; or empty
+  bool doubled_bos = false;         // a prompt brought the begin token that it gets anyway: one is kept
   bool seeded = false;              // else every choice draws a seed of its own
   std::size_t choices = 1;          // per prompt
   std::vector<std::vector<TokenId>> prompts{};

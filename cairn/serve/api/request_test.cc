@@ -280,6 +280,21 @@ TEST_F(ApiRequestTest, PublicPrefixesAreWhatRequestsBeginWith) {
   EXPECT_EQ((*texts)[0], model_.tokenizer->encode(words, {.add_bos = true, .parse_special = true}));
 }
 
+TEST_F(ApiRequestTest, ABeginTokenThatIsThereTwiceIsOneAndANote) {
+  const auto ids = model_.tokenizer->encode("t3");
+  const auto twice = parse_completion_request(R"({"prompt":["t3","<s>t3"]})", model_);
+  ASSERT_TRUE(twice);
+  EXPECT_EQ(twice->prompts, (std::vector{ids, ids}));
+  EXPECT_TRUE(twice->doubled_bos);
+  for (const char* body : {R"({"prompt":"t3"})", R"({"prompt":"<s>t3","add_special_tokens":false})",
+                           R"({"prompt":"<s>t3","parse_special":false})"}) {
+    EXPECT_FALSE(parse_completion_request(body, model_)->doubled_bos) << body;
+  }
+  // The words of a message are words.
+  EXPECT_GT(parse_chat_request(R"({"messages":[{"role":"user","content":"<s>t3"}]})", model_)->prompts[0].size(),
+            ids.size());
+}
+
 TEST_F(ApiRequestTest, TheTemplateGetsItsKeywordsAndMayRefuse) {
   model_.chat_template = *ChatTemplate::jinja(
       "{% if refuse %}{{ raise_exception('Not ' ~ refuse) }}{% endif %}{{ words | join(' ') }} {{ messages[0].content "

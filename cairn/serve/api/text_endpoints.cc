@@ -5,6 +5,7 @@
 
 #include "cairn/base/utf8.h"
 #include "cairn/serve/api/endpoints.h"
+#include "cairn/text/begin_token.h"
 
 namespace cairn::api {
 namespace {
@@ -57,7 +58,7 @@ std::string mib(std::size_t bytes) {
   return std::to_string(bytes >> 20) + " MiB";
 }
 
-ApiResult<std::string> tokenize_body(const Model& model, std::string_view body) {
+ApiResult<std::string> tokenize_body(const Model& model, std::string_view body, RequestRecord& record) {
   CAIRN_TRY(const Json json, parse_object(body));
   const Fields fields(json);
   CAIRN_TRY(const std::string content, fields.needed_text("content"));
@@ -69,8 +70,9 @@ ApiResult<std::string> tokenize_body(const Model& model, std::string_view body) 
   if (pieces && content.size() > kMaxInPieces) {
     return bad_field("content", "has more than " + mib(kMaxInPieces) + ", which is too much for 'with_pieces'");
   }
-  const std::vector<TokenId> ids = model.tokenizer->encode(
-      content, {.add_bos = add_special.value_or(false), .parse_special = parse_special.value_or(true)});
+  const EncodeOptions encode{.add_bos = add_special.value_or(false), .parse_special = parse_special.value_or(true)};
+  if (doubles_bos(*model.tokenizer, content, encode)) record.note = kPromptDoublesBos;
+  const std::vector<TokenId> ids = model.tokenizer->encode(content, encode);
   return tokens_text(*model.tokenizer, ids, pieces);
 }
 
@@ -167,7 +169,8 @@ http::Reply embeddings(Context& /*context*/, Call& /*call*/) {
 }
 
 http::Reply tokenize(Context& context, Call& call) {
-  return reply_to(call, in_turn(context, call, [&] { return tokenize_body(context.options.model, call.http.body); }));
+  return reply_to(
+      call, in_turn(context, call, [&] { return tokenize_body(context.options.model, call.http.body, call.record); }));
 }
 
 http::Reply detokenize(Context& context, Call& call) {

@@ -6,6 +6,7 @@
 #include "cairn/serve/api/endpoints.h"
 #include "cairn/testing/api_server.h"
 #include "cairn/testing/tokenizer_data.h"
+#include "cairn/text/begin_token.h"
 
 namespace cairn::api {
 namespace {
@@ -69,6 +70,18 @@ TEST_F(TextEndpointsTest, TokensAreWrittenAsTheyWere) {
     }
   }
   EXPECT_EQ(pieces, " t3 \"t4\"\\\n</s> \xC3\xA9");  // with the space that raw text begins with
+}
+
+TEST_F(TextEndpointsTest, ABeginTokenThatIsThereTwiceIsOneAndANote) {
+  const Got once = ask(tokenize, R"({"content":"<s>t3","add_special":true})");
+  EXPECT_EQ(once.reply.body, ask(tokenize, R"({"content":"t3","add_special":true})").reply.body);
+  EXPECT_EQ(once.record.note, kPromptDoublesBos);
+  log_.request(once.record);
+  EXPECT_THAT(logged_.str(), HasSubstr("note=\"the prompt begins with the begin token"));
+  for (const char* body : {R"({"content":"<s>t3"})", R"({"content":"<s>t3","add_special":true,"parse_special":false})",
+                           R"({"content":"t3<s>","add_special":true})"}) {
+    EXPECT_EQ(ask(tokenize, body).record.note, "") << body;
+  }
 }
 
 TEST_F(TextEndpointsTest, TextsHaveABound) {
