@@ -203,6 +203,22 @@ class Inspect(CommandLine):
         self.assertRegex(report["weights_digest"], r"\A[0-9a-f]{64}\Z")
         self.assertEqual(sum(entry["tensors"] for entry in report["tensor_types"]), len(report["tensors"]))
 
+    def test_the_attention_factor_is_shown(self):
+        """With a key more: the records that go in are as long as the file's alignment asks."""
+        data = Path(MODEL).read_bytes()
+        magic, version, tensors, keys = struct.unpack("<4sIQQ", data[:24])
+
+        def string(text):
+            return struct.pack("<Q", len(text)) + text
+
+        key = string(b"llama.rope.scaling.attn_factor") + struct.pack("<If", 6, 1.25)
+        rest = string(b"pad") + struct.pack("<I", 8)
+        padding = string(b"x" * ((-len(key) - len(rest) - 8) % 32))
+        changed = struct.pack("<4sIQQ", magic, version, tensors, keys + 2) + key + rest + padding + data[24:]
+        report = json.loads(self.output("inspect", self.file("m.gguf", changed), "--json"))
+        self.assertEqual(report["model"]["rope"]["attention_factor"], 1.25)
+        self.assertNotIn("attention_factor", json.loads(self.output("inspect", MODEL, "--json"))["model"]["rope"])
+
     def test_text(self):
         text = self.output("inspect", MODEL).decode()
         for words in ("llama", "3072 bytes as raw_f16", "F16"):

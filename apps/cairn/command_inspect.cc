@@ -50,6 +50,8 @@ Json rope_report(const RopeSpec& rope) {
     report["factor"] = rope.factor;
     report["original_context"] = rope.original_context;
   }
+  // What keys and queries are multiplied by, YaRN's own factor among it.
+  if (rope.magnitude() != 1.0) report["attention_factor"] = rope.magnitude();
   report["frequency_factors"] = !rope.freq_factors.empty();
   return report;
 }

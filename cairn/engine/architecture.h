@@ -34,9 +34,10 @@ struct Architecture {
   float attention_cap = 0, logit_cap = 0;
   std::uint32_t still_every = 0;  // n: every n-th layer does not rotate; 0: all do
   Mixture mixture = Mixture::kNever;
-  bool norms_expert_weights = false;       // the weights of those that were chosen sum to 1
-  bool softmax_of_chosen = false;          // and always do: the router's softmax is over those alone
-  bool expert_biases = false;              // ExpertSpec::biases
+  bool norms_expert_weights = false;  // the weights of those that were chosen sum to 1
+  bool softmax_of_chosen = false;     // and always do: the router's softmax is over those alone
+  bool expert_biases = false;         // ExpertSpec::biases
+  bool shares_ffn = false;  // a file without expert_feed_forward_length: the experts of a token share the whole width
   bool shared_expert = false;              // one more that every token goes through, behind a gate of its own
   std::array<std::string_view, 8> keys{};  // understood here besides those of every architecture
 };

@@ -80,7 +80,8 @@ Status read_experts(const GgufFile& file, const MetadataReader& reader, const Ar
                                              " experts for each token are too many for a width of " +
                                              std::to_string(config.width));
   }
-  CAIRN_TRY(experts.ffn, reader.count_or("expert_feed_forward_length", kMaxFfn, config.ffn));
+  const std::uint32_t each_ffn = arch.shares_ffn ? config.ffn / experts.used : config.ffn;
+  CAIRN_TRY(experts.ffn, reader.count_or("expert_feed_forward_length", kMaxFfn, each_ffn));
   if (arch.shared_expert) {
     CAIRN_TRY(experts.shared_ffn, reader.count_or("expert_shared_feed_forward_length", kMaxFfn, config.ffn));
   }

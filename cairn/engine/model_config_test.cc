@@ -150,6 +150,21 @@ TEST(ModelConfig, OptionalMetadataHasDefaults) {
   EXPECT_EQ(config->name, "");
 }
 
+// The first files of Qwen's mixtures: what the experts of a token have together is the feed-forward's width.
+TEST(ModelConfig, ExpertsOfOldFilesShareTheWidth) {
+  for (const auto& [arch, ffn] : {std::pair("qwen3moe", 32u), std::pair("qwen2moe", 32u), std::pair("olmoe", 96u)}) {
+    SCOPED_TRACE(arch);
+    GgufBuilder builder = TinyModel{.arch = arch, .ffn = 96, .experts = 6, .expert_ffn = ffn}.builder();
+    const std::string prefix = arch;
+    builder.erase(prefix + ".expert_feed_forward_length");
+    const auto config = config_of(builder);
+    ASSERT_TRUE(config) << config.error().message;
+    EXPECT_EQ(config->experts.ffn, ffn);
+    builder.erase(prefix + ".feed_forward_length").set(prefix + ".feed_forward_length", std::uint32_t{2});
+    EXPECT_FALSE(config_of(builder));  // less than the 3 experts of a token
+  }
+}
+
 TEST(ModelConfig, BiasesAreAcceptedInLlamaButOnlyTogether) {
   const std::vector<float> q(32);
   const std::vector<float> kv(16);

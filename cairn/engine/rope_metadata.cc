@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <utility>
 
 namespace cairn {
 namespace {
@@ -33,6 +34,23 @@ Status check_factors(const GgufFile& file, bool needed) {
   return {};
 }
 
+// Keys of YaRN beside another scaling would be without effect: they may only say what holds without them.
+Status refuse_yarn_keys(const GgufFile& file, const std::string& prefix, const std::string& type) {
+  constexpr std::pair<const char*, double> kWithoutEffect[] = {{"yarn_attn_factor", 1.0},
+                                                               {"yarn_beta_fast", 32.0},
+                                                               {"yarn_beta_slow", 1.0},
+                                                               {"yarn_ext_factor", 0.0},
+                                                               {"yarn_log_multiplier", 0.0}};
+  for (const auto& [name, neutral] : kWithoutEffect) {
+    const std::string key = prefix + "scaling." + name;
+    CAIRN_TRY(const double value, file.get_or<double>(key, neutral));
+    if (value == neutral || value == 0.0) continue;
+    return fail(ErrorCode::kUnsupported, "metadata " + in_quotes(key) + " belongs to YaRN, but the RoPE scaling is " +
+                                             type + ", and ignoring it might give wrong answers");
+  }
+  return {};
+}
+
 Status read_scaling(const GgufFile& file, std::string_view arch, std::uint32_t context, RopeSpec& spec) {
   const std::string prefix = std::string(arch) + ".rope.";
   CAIRN_TRY(const double legacy_factor, file.get_or<double>(prefix + "scale_linear", 0.0));
@@ -56,7 +74,7 @@ Status read_scaling(const GgufFile& file, std::string_view arch, std::uint32_t c
   CAIRN_TRY(spec.attn_factor, read_positive(file, prefix + "scaling.attn_factor", 1.0));
   CAIRN_TRY(spec.original_context, file.get_or<std::uint32_t>(prefix + "scaling.original_context_length", context));
   if (spec.original_context == 0) return fail(ErrorCode::kCorrupt, "the RoPE original context length must not be 0");
-  if (spec.scaling != RopeScaling::kYarn) return {};
+  if (spec.scaling != RopeScaling::kYarn) return refuse_yarn_keys(file, prefix, type);
 
   CAIRN_TRY(const double yarn_attn_factor, read_positive(file, prefix + "scaling.yarn_attn_factor", 1.0));
   spec.attn_factor *= yarn_attn_factor;

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
 #include <vector>
 
 #include "cairn/testing/gguf_builder.h"
@@ -55,6 +56,43 @@ TEST(ReadRope, ReadsMetadata) {
   const auto llama3 = read(GgufBuilder().tensor_f32("rope_freqs.weight", {32}, factors));
   ASSERT_TRUE(llama3);
   EXPECT_EQ(llama3->freq_factors, factors);
+}
+
+// Under YaRN they count; under another scaling they must say what holds without them.
+TEST(ReadRope, KeysOfYarnAreObeyedOrRefused) {
+  struct Key {
+    const char* name;
+    float value, neutral;
+  };
+  const std::string prefix = "llama.rope.scaling.";
+  for (const Key& key : {Key{"yarn_attn_factor", 0.5f, 1}, Key{"yarn_beta_fast", 16, 32}, Key{"yarn_beta_slow", 2, 1},
+                         Key{"yarn_ext_factor", 0.5f, 0}, Key{"yarn_log_multiplier", 1, 0}}) {
+    SCOPED_TRACE(key.name);
+    for (const char* type : {"none", "linear", "longrope", ""}) {
+      GgufBuilder builder;
+      if (*type != '\0') builder.set(prefix + "type", type).set(prefix + "factor", 2.0f);
+      if (std::string(type) == "longrope") {
+        const std::vector<float> ones(32, 1.0f);
+        builder.tensor_f32("rope_factors_long.weight", {32}, ones).tensor_f32("rope_factors_short.weight", {32}, ones);
+      }
+      builder.set(prefix + key.name, key.value);
+      const auto refused = read(builder);
+      ASSERT_FALSE(refused) << type;
+      EXPECT_EQ(refused.error().code, ErrorCode::kUnsupported);
+      EXPECT_NE(refused.error().message.find(key.name), std::string::npos) << refused.error().message;
+      builder.erase(prefix + key.name).set(prefix + key.name, key.neutral);
+      EXPECT_TRUE(read(builder)) << type;
+    }
+  }
+  const auto scaled = read(GgufBuilder()
+                               .set(prefix + "type", "yarn")
+                               .set(prefix + "factor", 2.0f)
+                               .set(prefix + "attn_factor", 0.5f)
+                               .set(prefix + "yarn_attn_factor", 0.5f)
+                               .set(prefix + "yarn_ext_factor", 0.25f));
+  ASSERT_TRUE(scaled);
+  EXPECT_EQ(scaled->attn_factor, 0.25);
+  EXPECT_EQ(scaled->ext_factor, 0.25);
 }
 
 TEST(ReadRope, RefusesWhatHasNoMeaning) {
