@@ -44,7 +44,7 @@ constexpr int kWeightByte = 0x15;
 
 void quantise_and_multiply(benchmark::State& state, const Kernels& set, WeightFormat format) {
   const auto rows = static_cast<std::uint32_t>(state.range(0));
-  const std::size_t bytes = panel_bytes(*find_panel_format(format), kInputs) * (kOutputs / kPanelRows);
+  const std::size_t bytes = panel_bytes(format, kInputs) * (kOutputs / kPanelRows);
   Scratch<std::byte> weights;
   std::memset(weights.ensure(bytes), kWeightByte, bytes);
   const PanelMatrix matrix = {format, kOutputs, kInputs, weights.data()};
@@ -59,6 +59,22 @@ void quantise_and_multiply(benchmark::State& state, const Kernels& set, WeightFo
     for (std::uint32_t tile = 0; tile * kTileRows < rows; ++tile)
       set.quantise_tile(x.data(), kInputs, activations, tile);
     set.matmul({matrix, activations, out.data(), kOutputs, 0, kOutputs / kPanelRows});
+    benchmark::DoNotOptimize(out.data());
+    benchmark::ClobberMemory();
+  }
+  report(state, static_cast<double>(bytes), 2.0 * rows * kInputs * kOutputs);
+}
+
+void multiply_dense(benchmark::State& state, const Kernels& set, WeightFormat format) {
+  const auto rows = static_cast<std::uint32_t>(state.range(0));
+  const std::size_t bytes = panel_bytes(format, kInputs) * (kOutputs / kPanelRows);
+  Scratch<std::byte> weights;
+  std::memset(weights.ensure(bytes), kWeightByte, bytes);
+  const std::vector<float> x = ordinary_floats(std::size_t{rows} * kInputs);
+  std::vector<float> out(std::size_t{rows} * kOutputs);
+  for (auto _ : state) {
+    set.multiply_dense(
+        {{format, kOutputs, kInputs, weights.data()}, x.data(), rows, out.data(), kOutputs, 0, kOutputs / kPanelRows});
     benchmark::DoNotOptimize(out.data());
     benchmark::ClobberMemory();
   }
@@ -174,10 +190,10 @@ void register_all() {
     const std::string isa = std::string(set->name) + "/";
     for (const WeightFormatInfo& info : weight_formats()) {
       const WeightFormat format = info.format;
-      if (find_panel_format(format) == nullptr) continue;
       const std::string name = isa + "matmul/" + info.name;
+      const auto product = is_dense(format) ? multiply_dense : quantise_and_multiply;
       auto* bench = benchmark::RegisterBenchmark(
-          name.c_str(), [set, format](benchmark::State& state) { quantise_and_multiply(state, *set, format); });
+          name.c_str(), [set, format, product](benchmark::State& state) { product(state, *set, format); });
       bench->ArgName("rows")->Arg(1)->Arg(12)->Arg(64)->Arg(256)->Arg(512);
     }
     for (std::size_t element = 0; element < kElements; ++element) {

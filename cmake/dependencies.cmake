@@ -6,8 +6,6 @@ pkg_check_modules(pcre2 REQUIRED IMPORTED_TARGET libpcre2-8)       # libpcre2-de
 pkg_check_modules(uring REQUIRED IMPORTED_TARGET liburing)         # liburing-dev
 pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)           # libzstd-dev
 find_path(XXHASH_INCLUDE xxhash.h REQUIRED)                        # libxxhash-dev; inlined, so only its header
-find_package(dnnl REQUIRED)                                        # libdnnl-dev
-find_package(OpenMP REQUIRED)                                      # g++; only to tell oneDNN to stay on one thread
 find_path(TOMLPLUSPLUS_INCLUDE toml++/toml.h REQUIRED)             # libtomlplusplus-dev; its headers alone
 find_package(CLI11 REQUIRED)                                       # libcli11-dev
 find_package(nlohmann_json REQUIRED)                               # nlohmann-json3-dev
@@ -16,6 +14,7 @@ if(CAIRN_REDIS)
 endif()
 if(CAIRN_FAISS)
   find_package(faiss REQUIRED)                                       # libfaiss-dev
+  find_package(OpenMP REQUIRED)                                      # g++; only to tell faiss to stay on one thread
 endif()
 if(CAIRN_SERVER)
   pkg_check_modules(httplib REQUIRED IMPORTED_TARGET cpp-httplib)    # libcpp-httplib-dev

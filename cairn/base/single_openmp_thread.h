@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// For libraries that compute with OpenMP: oneDNN and faiss. A target that includes this links OpenMP.
+// For libraries that compute with OpenMP: faiss. A target that includes this links OpenMP.
 #pragma once
 
 #include <omp.h>

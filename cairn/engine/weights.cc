@@ -24,24 +24,16 @@ std::uint32_t panel_count(std::uint64_t rows) {
   return static_cast<std::uint32_t>((rows + kPanelRows - 1) / kPanelRows);
 }
 
-const PanelFormat* panels_of(const GgufTensor& tensor) {
-  const auto format = tensor.format();
-  return format ? find_panel_format(*format) : nullptr;
-}
-
-// 0 for tensors that are not kept in panels.
+// 0 for formats that this build does not know.
 std::size_t panel_bytes_of(const GgufTensor& tensor) {
-  const PanelFormat* panels = panels_of(tensor);
-  if (panels == nullptr) return 0;
-  return aligned(panel_bytes(*panels, static_cast<std::uint32_t>(tensor.cols())) * panel_count(tensor.rows()));
+  const auto format = tensor.format();
+  return format ? panel_bytes(*format, static_cast<std::uint32_t>(tensor.cols())) : 0;
 }
 
-// What a tensor of several matrices may need beyond that: each of them ends on a panel and on a page of its own.
+// What a tensor of several matrices may need beyond its panels: each of them ends on a panel and on a page of its own.
 std::size_t room_for_cuts(const GgufTensor& tensor) {
-  const PanelFormat* panels = panels_of(tensor);
-  if (panels == nullptr) return 0;
   const std::size_t matrices = tensor.num_dims > 2 ? tensor.dims[2] : 3;
-  return matrices * (panel_bytes(*panels, static_cast<std::uint32_t>(tensor.cols())) + kAlignment);
+  return matrices * (panel_bytes_of(tensor) + kAlignment);
 }
 
 // What a model's results depend on besides its tensors, its architecture and what every Llama has.
@@ -111,7 +103,7 @@ class ModelWeights::Loader {
     for (const GgufTensor& tensor : model_.file_.tensors()) {
       total_ += tensor.data.size();
       if (&tensor == model_.embedding_ && !model_.config_.tied_output) continue;
-      bytes += panel_bytes_of(tensor);
+      bytes += aligned(panel_bytes_of(tensor) * panel_count(tensor.rows()));
       if (model_.config_.fused || tensor.num_dims > 2) bytes += room_for_cuts(tensor);
     }
     if (bytes == 0) return {};
@@ -153,16 +145,14 @@ class ModelWeights::Loader {
     if (rows.empty()) rows = {tensor->rows()};
     const std::size_t row_bytes = tensor->data.size() / tensor->rows();
     std::vector<Linear> matrices;
-    bool keeps_view = false;
     std::size_t first = 0;
     for (const std::uint64_t count : rows) {
       const auto data = tensor->data.subspan(first * row_bytes, count * row_bytes);
       first += count;
-      CAIRN_TRY(Linear matrix, take(format, static_cast<std::uint32_t>(count),
-                                    static_cast<std::uint32_t>(tensor->cols()), data, keeps_view));
-      matrices.push_back(std::move(matrix));
+      matrices.push_back(
+          take(format, static_cast<std::uint32_t>(count), static_cast<std::uint32_t>(tensor->cols()), data));
     }
-    if (!keeps_view) model_.file_.release(*tensor);
+    model_.file_.release(*tensor);
     return matrices;
   }
 
@@ -268,24 +258,17 @@ class ModelWeights::Loader {
   Digest finish() { return digest_.finish(); }
 
  private:
-  // One matrix whose rows are `data`; `keeps_view` becomes true where they must stay there.
-  Result<Linear> take(WeightFormat format, std::uint32_t rows, std::uint32_t cols, std::span<const std::byte> data,
-                      bool& keeps_view) {
-    if (const PanelFormat* panels = find_panel_format(format)) {
-      std::byte* memory = next_;
-      const std::size_t panel = panel_bytes(*panels, cols), count = panel_count(rows);
-      pool_.run(count, [&](std::size_t p, unsigned) {
-        pack_panel(format, data.data(), rows, cols, static_cast<std::uint32_t>(p), memory + p * panel);
-      });
-      next_ += aligned(panel * count);
-      model_.bytes_ += aligned(panel * count);
-      return Linear(PanelMatrix{format, rows, cols, memory});
-    }
-    CAIRN_TRY(DenseMatrix dense, DenseMatrix::create(format, rows, cols, data));
-    model_.bytes_ += data.size();
-    keeps_view = keeps_view || dense.keeps_view();
-    model_.has_dense_ = true;
-    return Linear(std::move(dense), rows, cols);
+  // One matrix whose rows are `data`.
+  Linear take(WeightFormat format, std::uint32_t rows, std::uint32_t cols, std::span<const std::byte> data) {
+    std::byte* memory = next_;
+    const std::size_t panel = panel_bytes(format, cols), count = panel_count(rows);
+    pool_.run(count, [&](std::size_t p, unsigned) {
+      pack_panel(format, data.data(), rows, cols, static_cast<std::uint32_t>(p), memory + p * panel);
+    });
+    next_ += aligned(panel * count);
+    model_.bytes_ += aligned(panel * count);
+    model_.has_dense_ = model_.has_dense_ || is_dense(format);
+    return Linear(PanelMatrix{format, rows, cols, memory});
   }
 
   // Every tensor enters the digest on its way, while its bytes are in the caches anyway.
@@ -328,9 +311,9 @@ Result<std::unique_ptr<ModelWeights>> ModelWeights::load(GgufFile file, const Mo
 }
 
 std::string ModelWeights::arithmetic() const {
-  // Changes whenever a kernel or loop of ours changes the bits of a key or a value. Ours give the same bits on every
-  // processor; those of the dense library do not.
-  return has_dense_ ? "int8-g32.v2+" + DenseMatrix::arithmetic() : "int8-g32.v2";
+  // Changes whenever a kernel or loop of ours changes the bits of a key or a value. They are the same on every
+  // processor.
+  return has_dense_ ? "int8-g32.v2+dense.v1" : "int8-g32.v2";
 }
 
 void ModelWeights::embedding(std::int32_t token, float* out) const {

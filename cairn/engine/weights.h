@@ -77,7 +77,7 @@ class ModelWeights {
   const Digest& digest() const { return digest_; }
   // Names whatever the bits of keys and values depend on besides weights and tokens.
   std::string arithmetic() const;
-  // Bytes that the weights occupy in memory, panels and dense copies alike.
+  // Bytes that the weights occupy in memory, vectors too.
   std::size_t bytes() const { return bytes_; }
 
   // One row of token_embd, read from the file, times the model's scale. Requires: 0 <= token < vocab.

@@ -19,7 +19,7 @@ inline constexpr std::uint32_t kTileRows = 12;
 // Tokens of a page. Kernels know no blocks, so the number stands here too; codec.h checks that the two agree.
 inline constexpr std::uint32_t kPageTokens = 64;
 
-// A quantised weight matrix [rows, cols] in panel layout (panel.h). `data` is 64-byte aligned.
+// A weight matrix [rows, cols] in panel layout (panel.h). `data` is 64-byte aligned.
 struct PanelMatrix {
   WeightFormat format;
   std::uint32_t rows;
@@ -43,6 +43,17 @@ struct MatmulArgs {
   PanelMatrix weights;
   ActivationTiles activations;
   float* out;  // [activations.rows, out_stride]
+  std::size_t out_stride;
+  std::uint32_t first_panel;
+  std::uint32_t last_panel;
+};
+
+// The same with F32, F16 or BF16 weights, for floats.
+struct DenseArgs {
+  PanelMatrix weights;
+  const float* x;  // interleaved by tile as ActivationTiles are: tile i is [weights.cols, n]
+  std::uint32_t rows;
+  float* out;  // [rows, out_stride]
   std::size_t out_stride;
   std::uint32_t first_panel;
   std::uint32_t last_panel;

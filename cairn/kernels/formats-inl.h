@@ -287,7 +287,7 @@ using Q5_K = FactorUnit<WeightFormat::kQ5_K, FiveBits, 0, std::uint8_t, 32, true
 using Q6_K = FactorUnit<WeightFormat::kQ6_K, SixBits, 32, std::int8_t, 16>;
 using IQ4_XS = FactorUnit<WeightFormat::kIQ4_XS, NibbleLevels<kIq4Stored>, 128, std::int8_t, 32>;
 
-// Calls what(F{}) with the type F of `format`, where that is one that is kept in panels.
+// Calls what(F{}) with the type F of `format`, where that is quantised.
 template <class What>
 inline void with_format(WeightFormat format, What what) {
   switch (format) {
@@ -306,7 +306,7 @@ inline void with_format(WeightFormat format, What what) {
     case WeightFormat::kMXFP4: return what(MXFP4{});
     case WeightFormat::kF32:
     case WeightFormat::kF16:
-    case WeightFormat::kBF16: return;  // dense products are the engine's
+    case WeightFormat::kBF16: return;  // multiply_dense()'s
   }
 }
 

@@ -9,12 +9,13 @@
 namespace cairn {
 namespace {
 
-template <class Dot>
+template <class Dot, class Lanes>
 constexpr Kernels kernel_table(std::string_view name) {
   return {
       .name = name,
       .quantise_tile = quantise_tile,
       .matmul = matmul_panels<Dot>,
+      .multiply_dense = multiply_dense<Lanes>,
       .scores = {scores<F16>, scores<BF16>, scores<F32>},
       .accumulate = {accumulate<F16>, accumulate<BF16>, accumulate<F32>},
       .softmax_block = softmax_block,

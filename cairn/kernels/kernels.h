@@ -32,7 +32,8 @@ struct Kernels {
   // Rounds the rows of one tile of x [out.rows, x_stride] (out.cols values each, a multiple of kGroupValues) to bytes.
   // Not-a-number becomes -127.
   void (*quantise_tile)(const float* x, std::size_t x_stride, ActivationTiles out, std::uint32_t tile);
-  void (*matmul)(const MatmulArgs& args);
+  void (*matmul)(const MatmulArgs& args);         // quantised weights
+  void (*multiply_dense)(const DenseArgs& args);  // F32, F16, BF16
 
   ScoresFn scores[kElements];
   AccumulateFn accumulate[kElements];

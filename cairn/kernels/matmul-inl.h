@@ -254,6 +254,19 @@ struct Block {
   }
 };
 
+// Sums [panels, rows, 16] to out[row, weight row] for those of `outputs` weight rows that there are.
+inline void copy_sums(const float* sums, std::uint32_t first_row, std::uint32_t rows, std::uint32_t first_panel,
+                      std::uint32_t panels, std::uint32_t outputs, float* out, std::size_t out_stride) {
+  for (std::uint32_t p = 0; p < panels; ++p) {
+    const std::uint32_t output = (first_panel + p) * kPanelRows;
+    const std::size_t bytes = smaller(kPanelRows, outputs - output) * sizeof(float);
+    for (std::uint32_t r = 0; r < rows; ++r) {
+      __builtin_memcpy(out + (first_row + r) * out_stride + output, sums, bytes);
+      sums += kPanelRows;
+    }
+  }
+}
+
 template <class Dot, class Format>
 void matmul_block(const MatmulArgs& args, std::uint32_t first_row, std::uint32_t first_panel, std::uint32_t panels) {
   const std::uint32_t rows = smaller(kBlockRows, args.activations.rows - first_row);
@@ -261,14 +274,7 @@ void matmul_block(const MatmulArgs& args, std::uint32_t first_row, std::uint32_t
   __builtin_memset(acc, 0, std::size_t{panels} * rows * kPanelRows * sizeof(float));
   const Block<Dot, Format> block = {args, first_row, rows, first_panel, panels, acc};
   block.tiles() == 1 ? block.few_rows() : block.many_rows();
-  for (std::uint32_t p = 0; p < panels; ++p) {
-    const std::uint32_t out_col = (first_panel + p) * kPanelRows;
-    const std::size_t bytes = smaller(kPanelRows, args.weights.rows - out_col) * sizeof(float);
-    for (std::uint32_t r = 0; r < rows; ++r) {
-      __builtin_memcpy(args.out + (first_row + r) * args.out_stride + out_col,
-                       acc + (std::size_t{p} * rows + r) * kPanelRows, bytes);
-    }
-  }
+  copy_sums(acc, first_row, rows, first_panel, panels, args.weights.rows, args.out, args.out_stride);
 }
 
 template <class Dot, class Format>

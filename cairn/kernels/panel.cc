@@ -250,17 +250,17 @@ void write_unit(const Entry& entry, const RowUnit& unit, Writer w) {
   }
 }
 
-constexpr PanelFormat panel_format(std::uint32_t cols, std::uint32_t halves, std::uint32_t bytes, Bits bits) {
+constexpr PanelFormat unit_format(std::uint32_t cols, std::uint32_t halves, std::uint32_t bytes, Bits bits) {
   return {cols, kPanelRows * (halves * 2 + bytes + cols * static_cast<std::uint32_t>(bits) / 8)};
 }
 // A unit of one block of 32 columns.
 constexpr Entry block(WeightFormat format, Split split, std::uint32_t halves, std::uint32_t scales, Bits bits) {
-  return {format, panel_format(32, halves, scales, bits), split, halves, scales, 0, bits};
+  return {format, unit_format(32, halves, scales, bits), split, halves, scales, 0, bits};
 }
 // A unit of one block of 256 columns.
 constexpr Entry k_block(WeightFormat format, Split split, std::uint32_t scales, std::uint32_t minima, Bits bits) {
   const std::uint32_t halves = minima > 0 ? 2 : 1;
-  return {format, panel_format(256, halves, scales + minima, bits), split, halves, scales, minima, bits};
+  return {format, unit_format(256, halves, scales + minima, bits), split, halves, scales, minima, bits};
 }
 
 constexpr Entry kEntries[] = {
@@ -279,6 +279,23 @@ constexpr Entry kEntries[] = {
     k_block(WeightFormat::kIQ4_XS, split_iq4_xs, 8, 0, Bits::k4),
 };
 
+// Numbers of `width` bytes.
+void pack_dense(std::size_t width, const std::byte* matrix, std::uint32_t rows, std::uint32_t cols, std::uint32_t panel,
+                std::byte* out) {
+  for (std::uint32_t lane = 0; lane < kPanelRows; ++lane) {
+    const std::uint32_t row = panel * kPanelRows + lane;
+    for (std::uint32_t col = 0; col < cols; ++col) {
+      std::byte* to = out + (std::size_t{col} * kPanelRows + lane) * width;
+      if (row >= rows) {
+        std::memset(to, 0, width);
+      } else {
+        std::memcpy(to, matrix + (std::size_t{row} * cols + col) * width, width);
+      }
+    }
+  }
+}
+
+// nullptr for dense formats.
 const Entry* find_entry(WeightFormat format) {
   const Entry* end = kEntries + std::size(kEntries);
   const Entry* entry = std::find_if(kEntries, end, [format](const Entry& e) { return e.format == format; });
@@ -287,17 +304,19 @@ const Entry* find_entry(WeightFormat format) {
 
 }  // namespace
 
-const PanelFormat* find_panel_format(WeightFormat format) {
+PanelFormat panel_format(WeightFormat format) {
   const Entry* entry = find_entry(format);
-  return entry == nullptr ? nullptr : &entry->panel;
+  return entry == nullptr ? PanelFormat{1, kPanelRows * weight_format_info(format).block_bytes} : entry->panel;
 }
 
-std::size_t panel_bytes(const PanelFormat& format, std::uint32_t cols) {
-  return std::size_t{cols / format.unit_cols} * format.unit_bytes;
+std::size_t panel_bytes(WeightFormat format, std::uint32_t cols) {
+  const PanelFormat panel = panel_format(format);
+  return std::size_t{cols / panel.unit_cols} * panel.unit_bytes;
 }
 
 void pack_panel(WeightFormat format, const std::byte* matrix, std::uint32_t rows, std::uint32_t cols,
                 std::uint32_t panel, std::byte* out) {
+  if (is_dense(format)) return pack_dense(weight_format_info(format).block_bytes, matrix, rows, cols, panel, out);
   const Entry& entry = *find_entry(format);
   const std::size_t block_bytes = weight_format_info(format).block_bytes;
   const std::uint32_t units = cols / entry.panel.unit_cols;

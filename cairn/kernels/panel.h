@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The in-memory layout of quantised weights: the file's codes and scales, 16 rows interleaved so that a SIMD lane is a
-// row. The same values at (nearly) the same size; only the order differs. docs/architecture.md draws it.
+// The in-memory layout of weights: the file's numbers, or its codes and scales, 16 rows interleaved so that a SIMD lane
+// is a row. The same values at (nearly) the same size; only the order differs. docs/architecture.md draws it.
 //
 // A panel is 16 rows; it is a run of units along the columns, which kernels read as one stream (processors foresee one,
 // not several); a unit holds, for 16 rows each:
+//   F32, F16, BF16 (1 column)  the numbers
 //   Q8_0    (32 columns)   f16 d | codes + 128, 8 quads
 //   Q4_0    (32 columns)   f16 d | nibbles, 4 quad pairs
 //   Q5_0    (32 columns)   as Q4_0 | fifth bits, bit q of a byte belonging to quad q
@@ -38,10 +39,10 @@ struct PanelFormat {
   std::uint32_t unit_bytes;  // of 16 rows
 };
 
-// nullptr when the format is not quantised (F32, F16, BF16).
-const PanelFormat* find_panel_format(WeightFormat format);
+PanelFormat panel_format(WeightFormat format);
 
-std::size_t panel_bytes(const PanelFormat& format, std::uint32_t cols);
+// Of a whole panel.
+std::size_t panel_bytes(WeightFormat format, std::uint32_t cols);
 
 // Packs the rows [16 panel, 16 panel + 16) of a row-major matrix in the file's layout into `out`, panel_bytes() long.
 // Rows beyond `rows` become zero. Requires: cols is a multiple of the format's block.

@@ -35,6 +35,11 @@ struct WeightFormatInfo {
   std::uint32_t block_bytes;
 };
 
+// Whether elements stand for themselves: F32, F16, BF16.
+constexpr bool is_dense(WeightFormat format) {
+  return format == WeightFormat::kF32 || format == WeightFormat::kF16 || format == WeightFormat::kBF16;
+}
+
 // All of them, by number.
 std::span<const WeightFormatInfo> weight_formats();
 // nullptr when the number names no supported format.

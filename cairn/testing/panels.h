@@ -2,20 +2,21 @@
 // Test support: a random quantised matrix with sane scales, and its panels.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
 #include "cairn/base/half.h"
+#include "cairn/kernels/kernels.h"
 #include "cairn/kernels/panel.h"
 #include "cairn/testing/random.h"
 
 namespace cairn::testing {
 
-// The formats that are kept in panels.
 inline std::vector<WeightFormat> quantised_formats() {
   std::vector<WeightFormat> formats;
   for (const WeightFormatInfo& info : weight_formats()) {
-    if (find_panel_format(info.format) != nullptr) formats.push_back(info.format);
+    if (!is_dense(info.format)) formats.push_back(info.format);
   }
   return formats;
 }
@@ -57,7 +58,7 @@ struct Panels {
 
 inline Panels pack(WeightFormat format, const std::vector<std::byte>& rows_major, std::uint32_t rows,
                    std::uint32_t cols) {
-  const std::size_t bytes = panel_bytes(*find_panel_format(format), cols);
+  const std::size_t bytes = panel_bytes(format, cols);
   const std::uint32_t panels = (rows + kPanelRows - 1) / kPanelRows;
   Panels packed{std::vector<std::byte>(bytes * panels + 64), {}};
   auto start = reinterpret_cast<std::uintptr_t>(packed.storage.data());
@@ -65,6 +66,17 @@ inline Panels pack(WeightFormat format, const std::vector<std::byte>& rows_major
   for (std::uint32_t p = 0; p < panels; ++p) pack_panel(format, rows_major.data(), rows, cols, p, data + p * bytes);
   packed.matrix = {format, rows, cols, data};
   return packed;
+}
+
+// Floats in tiles.
+inline std::vector<float> interleaved(const Kernels& set, const std::vector<float>& x, std::uint32_t rows,
+                                      std::uint32_t cols) {
+  std::vector<float> tiles(x.size());
+  for (std::uint32_t row = 0; row < rows; row += kTileRows) {
+    const std::size_t at = std::size_t{row} * cols;
+    set.transpose(x.data() + at, std::min(kTileRows, rows - row), cols, tiles.data() + at);
+  }
+  return tiles;
 }
 
 // Activations in tiles, with the memory they live in.

@@ -2,6 +2,7 @@
 // The scalar definition of every kernel. Speed does not matter here; the order of operations does.
 
 #include "cairn/kernels/code_rows-inl.h"
+#include "cairn/kernels/dense-inl.h"
 #include "cairn/kernels/elementwise-inl.h"
 #include "cairn/kernels/encode-inl.h"
 #include "cairn/kernels/kernels.h"
@@ -10,6 +11,32 @@
 
 namespace cairn {
 namespace {
+
+// 16 floats for dense-inl.h.
+struct ScalarLanes {
+  struct Type {
+    float at[kPanelRows];
+  };
+  static constexpr std::uint32_t kRows = 1, kPanels = 1, kFewRows = 1, kFewPanels = 1, kOneRowPanels = 1;
+
+  static Type load(const float* from) {
+    Type lanes;
+    __builtin_memcpy(lanes.at, from, sizeof lanes.at);
+    return lanes;
+  }
+  static void store(const Type& lanes, float* to) { __builtin_memcpy(to, lanes.at, sizeof lanes.at); }
+  template <class E>
+  static Type widen(E, const typename E::Type* from) {
+    Type lanes;
+    for (std::uint32_t i = 0; i < kPanelRows; ++i) lanes.at[i] = E::load(from[i]);
+    return lanes;
+  }
+  static float spread(float x) { return x; }
+  static Type fused(const Type& w, float x, Type sum) {
+    for (std::uint32_t i = 0; i < kPanelRows; ++i) sum.at[i] = cairn::fused(w.at[i], x, sum.at[i]);
+    return sum;
+  }
+};
 
 // One output of one chunk: lane `lane` of the panel, row `row` of the tile.
 template <class Format>
@@ -191,6 +218,6 @@ void code_accumulate(const CodeValues& values, const float* p, const float* corr
 
 namespace cairn {
 
-constinit const Kernels kScalarKernels = kernel_table<ScalarDot>("scalar");
+constinit const Kernels kScalarKernels = kernel_table<ScalarDot, ScalarLanes>("scalar");
 
 }  // namespace cairn
