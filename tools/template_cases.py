@@ -143,6 +143,14 @@ SMALL = r"""
 {{ h | indent }}|{{ h | indent(2, true) }}|{{ h | indent('>', blank=true) }}| {{ 'abc def ghi' | truncate(7) }} {{ 'abc def ghi' | truncate(7, leeway=0) }} {{ 'abc def ghi' | truncate(7, true, leeway=0) }} {{ 'abcdef ghi' | truncate(8, false, '!', 0) }} {{ 'ab' | center(6) }}| {{ s | wordcount }} {{ '<a href="x">\'&' | e }} {{ 'a b/ñ&' | urlencode }}
 {{ d | tojson }} {{ d | tojson(indent=2) }} {{ q | tojson }} {{ u | tojson }} {{ u | tojson(ensure_ascii=true) }} {{ '👋' | tojson(true) }} {{ {'b': 1, 'a': 2} | tojson(sort_keys=true) }} {{ [1, (2, 3), n, true, 1.0, 1e20] | tojson(separators=(',', ':')) }} {{ {} | tojson(indent=1) }} {{ [[], {}] | tojson(indent='--') }} {{ {1: 2, true: 3, n: 4, 1.5: 5} | tojson }} {{ [1] | tojson(indent=0) }}
 {{ ('<a>' | safe) + '<b>' }} {{ '<b>' + ('<a>' | safe) }} {{ ('<' | e) + '<' }} {{ ('<' | safe) ~ '<' }} {{ '<' | safe is escaped }} {{ [s | safe] }}
+{{ a | truncate }} {{ a | truncate(3) }} {{ d | truncate }} {{ (1, 2) | truncate(4) }} {{ range(3) | truncate }} {{ d.keys() | truncate }}
+{{ range(300) | truncate }}
+{{ a | truncate(2) }}
+{{ '%c%c%c' % (65, 'x', 233) }} {{ ''.isascii() }} {{ 'aé'.isascii() }} {{ 'ñ1'.isdigit() }} {{ ''.isdigit() }}
+{{ '%x' % 1.0 }}
+{{ '%c' % 1114112 }}
+{{ '{}{1}'.format(1, 2) }}
+{{ '{0}{}'.format(1, 2) }}
 {{ missing | indent }}
 {{ 5 | truncate }} {{ '%s' is odd }}
 {{ missing | tojson }}

@@ -14,6 +14,8 @@
 namespace cairn::cli {
 namespace {
 
+constexpr std::size_t kMaxTextBytes = std::size_t{1} << 30;
+
 struct Close {
   void operator()(std::FILE* file) const {
     if (file != stdin) std::fclose(file);
@@ -46,7 +48,13 @@ Result<std::string> read_text(const std::string& path) {
   }
   std::string text;
   char buffer[65536];
-  while (const std::size_t got = std::fread(buffer, 1, sizeof buffer, file.get())) text.append(buffer, got);
+  while (const std::size_t got = std::fread(buffer, 1, sizeof buffer, file.get())) {
+    // Files without an end, such as /dev/zero, take no more memory than that.
+    if (text.size() + got > kMaxTextBytes) {
+      return fail(ErrorCode::kInvalidArgument, "'" + path + "' has more than 1 GiB, which is no text to read");
+    }
+    text.append(buffer, got);
+  }
   if (std::ferror(file.get()) != 0) {
     return fail(ErrorCode::kIo, "cannot read '" + path + "': " + std::strerror(errno));
   }

@@ -12,7 +12,7 @@
 namespace cairn::cli {
 
 // A whole file, or standard input for "-". Bytes are taken as they are: text need not be valid UTF-8.
-// Errors: kNotFound, kIo (directory, no permission).
+// Errors: kNotFound, kIo (directory, no permission), kInvalidArgument (more than 1 GiB).
 Result<std::string> read_text(const std::string& path);
 
 // Within its life SIGINT sets a flag instead of ending the program. One at a time.

@@ -10,6 +10,7 @@
 #include "cairn/base/utf8.h"
 #include "cairn/gguf/gguf.h"
 #include "cairn/text/jinja/json.h"
+#include "cairn/text/jinja/text_functions.h"
 
 namespace cairn {
 namespace {
@@ -81,6 +82,7 @@ std::tm local_time() {
 }
 
 Result<jinja::Dict> parse_chat_kwargs(std::string_view json) {
+  if (!jinja::is_utf8(json)) return fail(ErrorCode::kInvalidArgument, "is not UTF-8");
   CAIRN_TRY(const jinja::Value value, jinja::read_json(json));
   if (value.dict() == nullptr) return fail(ErrorCode::kInvalidArgument, "must be a JSON object");
   constexpr std::array<std::string_view, 4> kTaken = {"messages", "add_generation_prompt", "bos_token", "eos_token"};
@@ -107,6 +109,8 @@ Result<ChatTemplate> ChatTemplate::named(const std::string& name_or_path) {
     return fail(ErrorCode::kInvalidArgument, family.error().message + " or a file with a Jinja template");
   }
   CAIRN_TRY(const std::vector<std::byte> bytes, read_file(name_or_path, cairn::jinja::Limits{}.max_template_bytes));
+  // No bytes are no template, though they parse as one: the model would be asked nothing.
+  if (bytes.empty()) return fail(ErrorCode::kInvalidArgument, "'" + name_or_path + "' is empty: give a template");
   Result<ChatTemplate> parsed = jinja({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   if (!parsed) return fail(ErrorCode::kInvalidArgument, name_or_path + ": " + parsed.error().message);
   return parsed;

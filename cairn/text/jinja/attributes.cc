@@ -4,7 +4,9 @@
 #include <array>
 #include <cmath>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 
 #include "cairn/text/jinja/builtins.h"
 #include "cairn/text/jinja/operators.h"
@@ -147,7 +149,27 @@ std::string shown(const Value& key) {
   return key.integer() ? std::to_string(*key.integer()) : std::string(key.type_name());
 }
 
-Value missing(const Value& object, const Value& key) {
+// Attributes that Python's values have and ours lack: not the same as undefined.
+std::span<const std::string_view> left_out(const Value& object) {
+  static constexpr std::array<std::string_view, 8> kOfTexts = {
+      "encode", "expandtabs", "format_map", "isidentifier", "isprintable", "istitle", "maketrans", "translate"};
+  static constexpr std::array<std::string_view, 12> kOfNumbers = {
+      "as_integer_ratio", "bit_count", "bit_length", "conjugate", "denominator", "from_bytes",
+      "fromhex",          "hex",       "imag",       "numerator", "real",        "to_bytes"};
+  static constexpr std::array<std::string_view, 6> kOfMacros = {"arguments",     "caller",          "catch_kwargs",
+                                                                "catch_varargs", "explicit_caller", "name"};
+  static constexpr std::array<std::string_view, 3> kOfRanges = {"start", "step", "stop"};
+  if (object.is_text()) return kOfTexts;
+  if (object.is_number()) return kOfNumbers;
+  if (object.callable() != nullptr && object.callable()->macro != nullptr) return kOfMacros;
+  if (object.is_sequence() && object.sequence()->kind == SequenceKind::kRange) return kOfRanges;
+  return {};
+}
+
+Result<Value> missing(const Value& object, const Value& key) {
+  if (key.is_text() && std::ranges::find(left_out(object), key.text()->bytes()) != left_out(object).end()) {
+    return refused("'" + key.text()->bytes() + "' of a '" + std::string(object.type_name()) + "' is not supported");
+  }
   return Value::undefined("'" + std::string(object.type_name()) + "' has no attribute or item " + shown(key));
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Expressions.
 #include <algorithm>
+#include <array>
+#include <string_view>
 #include <utility>
 
 #include "cairn/text/jinja/interpreter.h"
@@ -9,6 +11,15 @@
 #include "cairn/text/jinja/print.h"
 
 namespace cairn::jinja {
+namespace {
+
+// Names that Jinja gives every template and this build does not.
+bool is_left_out(std::string_view name) {
+  constexpr std::array<std::string_view, 4> kLeftOut = {"cycler", "joiner", "lipsum", "self"};
+  return std::ranges::find(kLeftOut, name) != kLeftOut.end();
+}
+
+}  // namespace
 
 Result<Value> Interpreter::evaluate(const Expression& expression) {
   const Level level(*this);
@@ -22,7 +33,13 @@ Result<Value> Interpreter::evaluate_inner(const Expression& expression) {
   const auto& operands = expression.operands;
   switch (expression.kind) {
     case ExpressionKind::kConstant: return expression.value;
-    case ExpressionKind::kName: return look_up(expression.name);
+    case ExpressionKind::kName: {
+      Value value = look_up(expression.name);
+      if (value.is_undefined() && is_left_out(expression.name)) {
+        return refused("'" + expression.name + "' is not supported");
+      }
+      return value;
+    }
     case ExpressionKind::kList:
     case ExpressionKind::kTuple:
     case ExpressionKind::kDict: return evaluate_literal(expression);

@@ -56,12 +56,18 @@ Result<Value> truncate_filter(Runtime& runtime, const Value& input, const Argume
   CAIRN_TRY(const std::int64_t length, bound.integer(0, 255));
   CAIRN_TRY(const Text end, bound.text(2, Text::trusted("...")));
   CAIRN_TRY(const std::int64_t leeway, bound.integer(3, 5));
+  const std::int64_t kept = length - static_cast<std::int64_t>(character_count(end.bytes()));
+  if (kept < 0 || leeway < 0) return refused("truncate: the length must hold the end, and the leeway be positive");
+  // Python asks for the length first: a list or dict that is short enough stays what it is.
+  const bool is_list = input.is_dict() || (input.is_sequence() && input.sequence()->kind != SequenceKind::kGenerator);
+  if (is_list) {
+    CAIRN_TRY(const Values items, iterate(input, runtime.budget));
+    if (std::ssize(items) <= length || std::ssize(items) - length <= leeway) return input;
+  }
   if (!input.is_text() && !input.is_undefined()) return refused("truncate takes a string");
   CAIRN_TRY(const Text text, print(input, runtime.budget));
   const std::vector<std::size_t> offsets = character_offsets(text.bytes());
   const auto size = static_cast<std::int64_t>(offsets.size()) - 1;
-  const std::int64_t kept = length - static_cast<std::int64_t>(character_count(end.bytes()));
-  if (kept < 0 || leeway < 0) return refused("truncate: the length must hold the end, and the leeway be positive");
   if (size <= length || size - length <= leeway) return Value(text);
   Text result = text.slice(0, offsets[static_cast<std::size_t>(kept)]);
   if (!bound.flag(1, false)) {

@@ -110,7 +110,7 @@ class PercentFormat {
   }
 
   Result<Text> converted(const Field& f, const Value& value) {
-    if (f.kind == 's' || f.kind == 'r' || f.kind == 'a') {
+    if (f.kind == 's' || f.kind == 'r') {
       Text text;
       if (f.kind == 's') {
         CAIRN_TRY(text, print(value, budget_));
@@ -127,10 +127,22 @@ class PercentFormat {
       return *value.text();
     }
     if (value.is_undefined()) return undefined_error(value);
+    if (f.kind == 'c') return character(value);
+    if (value.is_float() && std::string_view("xXo").find(f.kind) != std::string_view::npos) {
+      return refused(std::string("%") + f.kind + " needs a whole number");
+    }
     if (!value.is_number()) return refused(std::string("%") + f.kind + " needs a number");
     const bool real = std::string_view("eEfFgG").find(f.kind) != std::string_view::npos;
     if (!real && !std::isfinite(*value.number())) return refused(std::string("%") + f.kind + " needs a finite number");
     return Text::trusted(signed_text(f, value, real));
+  }
+
+  static Result<Text> character(const Value& value) {
+    const auto point = value.integer();
+    if (!point || *point < 0 || *point > 0x10FFFF || (*point >= 0xD800 && *point <= 0xDFFF)) {
+      return refused("%c needs a character or its number");
+    }
+    return Text::trusted(utf8_encode(static_cast<char32_t>(*point)));
   }
 
   static std::string signed_text(const Field& f, const Value& value, bool real) {
@@ -165,7 +177,7 @@ class PercentFormat {
   void pad(const Field& f, const Text& text) {
     const std::size_t size = character_count(text.bytes());
     const std::size_t missing = f.width > size ? f.width - size : 0;
-    const bool number = f.kind != 's' && f.kind != 'r' && f.kind != 'a' && f.kind != 'c';
+    const bool number = f.kind != 's' && f.kind != 'r' && f.kind != 'c';
     if (f.left) {
       out_.append(text).append(std::string(missing, ' '), true);
     } else if (f.zeros && number) {
@@ -186,7 +198,7 @@ class PercentFormat {
 };
 
 bool is_conversion(char kind) {
-  return std::string_view("diouxXeEfFgGcrsa%").find(kind) != std::string_view::npos;
+  return std::string_view("diouxXeEfFgGcrs%").find(kind) != std::string_view::npos;
 }
 
 }  // namespace

@@ -88,6 +88,7 @@ Result<Value> strftime_now_function(Runtime& runtime, const Value& /*self*/, con
   CAIRN_TRY(const Text format, bound.text(0, {}));
   if (format.size() > 1000) return refused("strftime_now(): the format is longer than 1000 bytes");
   if (format.empty()) return Value(Text());
+  if (format.bytes().find('\0') != std::string::npos) return refused("strftime_now(): the format holds a zero byte");
   std::string text(16'384, '\0');
   const std::string terminated = format.bytes() + " ";  // so that nothing written can be told from an error
   const std::size_t size = std::strftime(text.data(), text.size(), terminated.c_str(), &runtime.now);

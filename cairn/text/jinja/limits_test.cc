@@ -37,6 +37,15 @@ TEST(TemplateLimits, Steps) {
   const std::string loops =
       "{% for a in range(99999) %}{% for b in range(99999) %}{% set c = 1 %}{% endfor %}{% endfor %}";
   EXPECT_THAT(refusal(loops, {.max_steps = 100'000}), HasSubstr("more than 100000 steps"));
+  // Lists of 2^60 items that share them, none the same as in the other.
+  const std::string shared =
+      "{% set n = namespace(a=(), b=()) %}{% for i in range(60) %}{% set n.a = (n.a, n.a) %}"
+      "{% set n.b = (n.b, n.b) %}{% endfor %}";
+  for (const char* compared : {"{{ n.a == n.b }}", "{{ n.a in [n.b] }}", "{{ n.a < n.b }}", "{{ [n.a].count(n.b) }}"}) {
+    EXPECT_THAT(refusal(shared + compared, {.max_steps = 100'000}), HasSubstr("more than 100000 steps")) << compared;
+  }
+  EXPECT_THAT(refusal(shared + "{{ {n.a: 1} }}"), HasSubstr("unhashable"));
+  EXPECT_THAT(refusal(shared + "{{ [n.a, n.b] | unique | list }}"), HasSubstr("unhashable"));
   EXPECT_THAT(refusal("{{ range(9999) | map('string') | map('upper') | list }}", {.max_steps = 9'000}),
               HasSubstr("steps"));
 }

@@ -6,12 +6,15 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "cairn/text/jinja/print.h"
 #include "cairn/text/jinja/text_functions.h"
 
 namespace cairn::jinja {
 namespace {
+
+thread_local Budget* comparison_budget = nullptr;  // see CountedComparisons
 
 std::unexpected<Error> wrong_types(std::string_view op, const Value& left, const Value& right) {
   if (left.is_undefined()) return undefined_error(left);
@@ -210,7 +213,17 @@ std::unexpected<Error> undefined_error(const Value& value) {
   return refused(value.why_undefined());
 }
 
+CountedComparisons::CountedComparisons(Budget& budget) : before_(std::exchange(comparison_budget, &budget)) {}
+
+CountedComparisons::~CountedComparisons() {
+  comparison_budget = before_;
+}
+
 bool equal(const Value& left, const Value& right) {
+  if (comparison_budget != nullptr &&
+      !comparison_budget->steps(1 + (left.is_text() ? left.text()->size() / 1024 : 0))) {
+    return false;
+  }
   if (left.is_number() && right.is_number()) return number_order(left, right) == 0;
   if (left.is_text() && right.is_text()) return left.text()->bytes() == right.text()->bytes();
   if (left.is_none() || left.is_undefined()) return left.type_name() == right.type_name();

@@ -50,9 +50,11 @@ class Representer {
     } else if (value.is_float()) {
       out_ += float_text(*value.number());
     } else if (const Callable* callable = value.callable()) {
-      out_ += callable->macro != nullptr ? "<Macro '" : "<function '";
-      out_ += callable->name;
-      out_ += "'>";
+      // Python writes an address, which no template means.
+      if (callable->macro == nullptr) {
+        return refused("the function '" + std::string(callable->name) + "' is printed, not called");
+      }
+      out_ += "<Macro '" + std::string(callable->name) + "'>";
     } else {
       out_ +=
           "<LoopContext " + std::to_string(value.loop()->index + 1) + "/" + std::to_string(value.loop()->size) + ">";
@@ -131,7 +133,8 @@ class Representer {
         if (sequence.step != 1) out_ += ", " + std::to_string(sequence.step);
         out_ += ')';
         return {};
-      case SequenceKind::kGenerator: out_ += "<generator>"; return {};
+      case SequenceKind::kGenerator:  // as above
+        return refused("what a filter gives one by one is printed: put '| list' behind it");
       default:
         out_ += sequence.kind == SequenceKind::kKeys     ? "dict_keys(["
                 : sequence.kind == SequenceKind::kValues ? "dict_values(["

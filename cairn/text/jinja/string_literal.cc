@@ -50,6 +50,7 @@ Result<std::string> read_string_literal(std::string_view body) {
     } else if (name == 'x' || name == 'u' || name == 'U') {
       const std::size_t count = name == 'x' ? 2 : name == 'u' ? 4 : 8;
       const auto point = number(body.substr(2), count, 16);
+      if (point && *point >= 0xD800 && *point <= 0xDFFF) return refused("half of a surrogate pair is no character");
       if (!point || *point > 0x10FFFF) {
         return refused(std::string("\\") + name + " needs " + std::to_string(count) + " hexadecimal digits");
       }

@@ -5,7 +5,9 @@
 
 #include "cairn/text/jinja/interpreter.h"
 #include "cairn/text/jinja/lexer.h"
+#include "cairn/text/jinja/operators.h"
 #include "cairn/text/jinja/parser.h"
+#include "cairn/text/jinja/text_functions.h"
 
 namespace cairn::jinja {
 
@@ -13,14 +15,18 @@ Result<Template> Template::parse(std::string_view source, const Limits& limits) 
   if (source.size() > limits.max_template_bytes) {
     return refused("it has more than " + std::to_string(limits.max_template_bytes) + " bytes");
   }
+  if (!is_utf8(source)) return refused("it is not UTF-8");
   CAIRN_TRY(Body body, jinja::parse(source));
   return Template(std::move(body));
 }
 
 Result<Text> Template::render(const Dict& context, const RenderOptions& options) const {
   Runtime runtime{.budget = Budget(options.limits), .now = options.now};
+  const CountedComparisons counted(runtime.budget);
   Interpreter interpreter(runtime, context);
   Result<Text> text = interpreter.run(body_);
+  // A comparison at the very end may have used up the steps.
+  if (const Status within = runtime.budget.steps(0); text && !within) text = std::unexpected(within.error());
   if (text || runtime.raised) return text;
   return wrong_at(interpreter.line(), text.error().message);
 }

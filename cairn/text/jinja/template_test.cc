@@ -157,5 +157,19 @@ TEST(Template, TheClockIsGiven) {
   EXPECT_EQ(render("{{ strftime_now('') }}", options)->bytes(), "");
 }
 
+// Python writes addresses for these, or has what this build has not.
+TEST(Template, WhatWouldDifferFromPythonIsRefused) {
+  for (const char* source :
+       {"{{ range }}", "{{ [1] | map('string') }}", "{{ 'a'.upper }}", "{{ [dict] }}", "{{ '' ~ ([1] | reject) }}",
+        "{{ self }}", "{{ cycler }}", "{{ joiner is defined }}", "{{ lipsum(1) }}", "{{ (1).real }}",
+        "{{ 'a'['istitle'] }}", "{{ range(3).stop }}", "{% macro m(a) %}{% endmacro %}{{ m.arguments }}",
+        "{{ '\xC2\xB2'.isdigit() }}", "{{ '\xC2\xBD'.isnumeric() }}", "{{ '%a' % 1 }}", "{{ '\\ud83d' }}",
+        "{{ strftime_now('a\\0b') }}"}) {
+    const auto parsed = Template::parse(source);
+    const bool refused = !parsed || !parsed->render(Dict(), {});
+    EXPECT_TRUE(refused) << source;
+  }
+}
+
 }  // namespace
 }  // namespace cairn::jinja

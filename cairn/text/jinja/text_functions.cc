@@ -43,6 +43,15 @@ std::size_t end_character(std::string_view text, std::string_view characters, bo
 
 }  // namespace
 
+bool is_utf8(std::string_view text) {
+  while (!text.empty()) {
+    const std::size_t length = utf8_char_length(text);
+    if (length == 0) return false;
+    text.remove_prefix(length);
+  }
+  return true;
+}
+
 Text upper(const Text& text) {
   return with_changed(text, [](char32_t c, std::size_t) { return to_upper(c); });
 }

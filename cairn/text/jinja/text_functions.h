@@ -14,6 +14,9 @@
 
 namespace cairn::jinja {
 
+// Every byte belongs to a well-formed character.
+bool is_utf8(std::string_view text);
+
 Text upper(const Text& text);
 Text lower(const Text& text);
 Text capitalized(const Text& text);  // str.capitalize()

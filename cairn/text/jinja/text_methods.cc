@@ -130,7 +130,7 @@ Result<Value> format_method(Runtime& runtime, const Value& self, const Arguments
   const Text& text = *self.text();
   const std::string& bytes = text.bytes();
   Text result;
-  std::size_t automatic = 0;
+  std::size_t automatic = 0, numbered = 0;
   for (std::size_t at = 0; at < bytes.size();) {
     const std::size_t brace = std::min(bytes.find_first_of("{}", at), bytes.size());
     result.append(text, at, brace);
@@ -151,6 +151,8 @@ Result<Value> format_method(Runtime& runtime, const Value& self, const Arguments
     }
     const Value* value = nullptr;
     if (digits) {
+      if (!field.empty()) ++numbered;
+      if (numbered > 0 && (field.empty() || automatic > 0)) return refused("format(): '{}' beside '{0}'");
       const std::size_t index = field.empty() ? automatic++ : std::stoul(field);
       if (index < arguments.positional.size()) value = &arguments.positional[index];
     } else {

@@ -98,8 +98,29 @@ Result<Value> all_are(Runtime& /*runtime*/, const Value& self, const Arguments& 
 bool is_alphanumeric(char32_t point) {
   return is_alpha(point) || is_digit(point);
 }
-bool is_ascii(char32_t point) {
-  return point < 0x80;
+
+Result<Value> is_ascii_method(Runtime& /*runtime*/, const Value& self, const Arguments& arguments) {
+  CAIRN_TRY_VOID(Bound::bind("isascii", arguments, {}));
+  return Value(std::ranges::all_of(self.text()->bytes(), [](unsigned char byte) { return byte < 0x80; }));
+}
+
+// Python knows digits of every script, and numerals that are letters too. Here those of ASCII alone are known; where
+// others would decide, nothing is said.
+template <bool letters_count>
+Result<Value> digits_method(Runtime& /*runtime*/, const Value& self, const Arguments& arguments) {
+  CAIRN_TRY_VOID(Bound::bind("this method", arguments, {}));
+  std::string_view bytes = self.text()->bytes();
+  bool all = !bytes.empty(), known = true;
+  for (; !bytes.empty(); bytes.remove_prefix(first_character(bytes).length)) {
+    const char32_t point = first_character(bytes).point;
+    if (point >= 0x80 && (letters_count || !is_alpha(point))) {
+      known = false;
+    } else {
+      all = all && is_digit(point);
+    }
+  }
+  if (all && !known) return refused("whether digits beyond 0 to 9 are digits is not known here");
+  return Value(all);
 }
 
 // Some letter has a case, and none the other one.
@@ -127,11 +148,11 @@ constexpr std::array kSearchMethods = std::to_array<Builtin>({
     {"count", count_in_text},
     {"isspace", all_are<is_space>},
     {"isalpha", all_are<is_alpha>},
-    {"isdigit", all_are<is_digit>},
-    {"isdecimal", all_are<is_digit>},
-    {"isnumeric", all_are<is_digit>},
+    {"isdigit", digits_method<false>},
+    {"isdecimal", digits_method<false>},
+    {"isnumeric", digits_method<true>},
     {"isalnum", all_are<is_alphanumeric>},
-    {"isascii", all_are<is_ascii>},
+    {"isascii", is_ascii_method},
     {"islower", all_in_case<true>},
     {"isupper", all_in_case<false>},
 });

@@ -17,12 +17,17 @@ Status check_nesting(std::size_t nesting) {
   return refused("a list or dict nests deeper than " + std::to_string(kMaxNesting));
 }
 
-bool is_hashable(const Value& value) {
-  if (value.is_dict()) return false;
+constexpr std::size_t kMaxKeyValues = 100'000;
+
+// `left`: how many values are looked at before the answer is no. Tuples that share their items can stand for any
+// number.
+bool is_hashable(const Value& value, std::size_t& left) {
+  if (value.is_dict() || left == 0) return false;
+  --left;
   const Sequence* sequence = value.sequence();
   if (sequence == nullptr) return true;
   if (sequence->kind == SequenceKind::kList) return false;
-  return std::ranges::all_of(sequence->items, is_hashable);
+  return std::ranges::all_of(sequence->items, [&](const Value& item) { return is_hashable(item, left); });
 }
 
 }  // namespace
@@ -109,7 +114,8 @@ const Value* Dict::find_name(std::string_view key) const {
 }
 
 Status Dict::set(Value key, Value value) {
-  if (!is_hashable(key)) return refused("unhashable type: '" + std::string(key.type_name()) + "'");
+  std::size_t looked_at = kMaxKeyValues;
+  if (!is_hashable(key, looked_at)) return refused("unhashable type: '" + std::string(key.type_name()) + "'");
   const std::size_t nesting = std::max({nesting_, value.nesting() + 1, key.nesting() + 1});
   CAIRN_TRY_VOID(check_nesting(nesting));
   nesting_ = nesting;
