@@ -28,7 +28,8 @@ void split_query(Turn& turn) {
   for (const std::string_view mark : kAnswers) {
     const std::size_t at = turn.query.rfind(mark);
     if (at == turn.query.npos) continue;
-    turn.lead = trimmed(std::string_view(turn.query).substr(at + mark.size()));
+    std::string lead = trimmed(std::string_view(turn.query).substr(at + mark.size()));
+    if (!lead.empty()) turn.lead = std::move(lead);
     turn.query.resize(at);
   }
   for (const std::string_view mark : kQuestions) {
@@ -55,14 +56,15 @@ Metric tolerant(Metric metric) {
 
 void ask_in_chat(Turn& turn) {
   split_query(turn);
-  if (turn.metric == Metric::kChoice) {
+  if (turn.metric == Metric::kChoice && turn.lead.empty()) {
     turn.query += "\nAnswer with the letter.";
     for (std::string& candidate : turn.candidates) candidate = trimmed(candidate);
     for (std::string& gold : turn.gold) gold = trimmed(gold);
   }
   turn.metric = tolerant(turn.metric);
+  const bool begins_with_blank = turn.answer.starts_with(' ');  // not in Chinese
   turn.answer = trimmed(turn.answer);
-  if (!turn.lead.empty()) turn.answer.insert(0, 1, ' ');
+  if (!turn.lead.empty() && begins_with_blank) turn.answer.insert(0, 1, ' ');
   if (turn.max_tokens > 0) turn.max_tokens += kSentenceTokens;
 }
 

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -105,7 +106,7 @@ TEST(ChatForm, WithoutContextTheQuestionsStandAlone) {
 }
 
 TEST(ChatForm, ProseHoldsEveryAnswerInTheFifthOfItsQuestion) {
-  for (const char* name : {"S1", "S2", "S5", "S11", "S12"}) {
+  for (const char* name : {"S1", "S2", "S3", "S5", "S11"}) {
     const tasks::Task& task = **tasks::find_task(name);
     for (std::uint32_t index = 0; index < 4; ++index) {
       SessionSpec spec = testing::spec_of(7, index, 1500);
@@ -119,6 +120,53 @@ TEST(ChatForm, ProseHoldsEveryAnswerInTheFifthOfItsQuestion) {
             << name << ": " << turn.query;
       }
     }
+  }
+}
+
+TEST(ChatForm, TheTextSaysWhatTheAnswerBeginsWithAndTheAnswer) {
+  for (const char* name : {"S1", "S2", "S3", "S4", "S6", "S11", "S12"}) {
+    for (std::uint32_t index = 0; index < 4; ++index) {
+      SessionSpec spec = testing::spec_of(3, index, 1500);
+      spec.prose = true;
+      const EvalSession session = in_chat_form(testing::make_or_die(**tasks::find_task(name), spec), chatml());
+      for (const Turn& turn : session.turns) {
+        ASSERT_FALSE(turn.lead.empty()) << name;
+        const std::string said =
+            turn.lead.substr(turn.lead.find(". ") == turn.lead.npos ? 0 : turn.lead.find(". ") + 2);
+        EXPECT_NE(session.context.find(said + turn.answer), std::string::npos) << name << ": " << said + turn.answer;
+        EXPECT_EQ(score_answer(turn, turn.answer), 1) << name;
+      }
+    }
+  }
+}
+
+TEST(ChatForm, OptionsOfAChoiceBeginDifferently) {
+  SessionSpec spec = testing::spec_of(5, 0, 1500);
+  spec.prose = true;
+  const EvalSession session = in_chat_form(testing::make_or_die(**tasks::find_task("S7"), spec), chatml());
+  for (const Turn& turn : session.turns) {
+    ASSERT_EQ(turn.candidates.size(), 4u);
+    std::string begins;
+    for (const std::string& option : turn.candidates) {
+      EXPECT_EQ(option[0], ' ');
+      EXPECT_EQ(begins.find(option[1]), std::string::npos) << turn.query;
+      begins += option[1];
+    }
+    EXPECT_EQ(turn.candidates[static_cast<std::size_t>(std::ranges::find(turn.candidates, turn.gold[0]) -
+                                                       turn.candidates.begin())],
+              turn.answer);
+    EXPECT_EQ(turn.query.find("letter"), std::string::npos);
+    EXPECT_EQ(turn.query.find(turn.gold[0]), std::string::npos);
+  }
+}
+
+TEST(ChatForm, ARuleComesFirst) {
+  SessionSpec spec = testing::spec_of(5, 0, 1500);
+  spec.prose = spec.rule = true;
+  const EvalSession session = in_chat_form(testing::make_or_die(**tasks::find_task("S1"), spec), chatml());
+  for (const Turn& turn : session.turns) {
+    EXPECT_EQ(turn.lead, "");
+    EXPECT_EQ(score_answer(turn, turn.answer), 1) << turn.answer;
   }
 }
 

@@ -134,7 +134,7 @@ Draft draft_needles_in_prose(SeededRandom random, std::size_t sentences, std::si
   for (const std::string& key : draw_keys(turns, random)) {
     const Document document{.lines = {}, .key_facts = {}, .city = key, .number = draw_digits(kNeedleDigits, random)};
     units.push_back(unit_of(needle_line(document)));
-    questions.push_back(ask_needle(document));
+    questions.push_back(led_by("The special magic number for " + key + " is", ask_needle(document)));
     questions.back().column = "needle";
   }
   return draft_in_prose(std::move(units), sentences, std::move(questions), random);

@@ -91,6 +91,7 @@ void add_rule(const std::string& word, std::vector<Turn>& turns) {
     // An answer keeps the blank in front that its query leaves to it.
     turn.answer = turn.answer.starts_with(' ') ? " " + word + turn.answer : word + " " + turn.answer;
     turn.begins_with = word;
+    turn.lead.clear();  // the word comes first
   }
 }
 

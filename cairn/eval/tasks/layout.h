@@ -69,6 +69,13 @@ inline Turn make_question(const std::string& text, const std::string& answer, st
   return make_turn("Question: " + text + "\nAnswer:", " " + answer + "\n", std::move(gold), metric);
 }
 
+// In a chat, the assistant's turn begins with what stands before the value in the context: only the value is judged,
+// and a small model need not find the words of an answer.
+inline Turn led_by(std::string lead, Turn turn) {
+  turn.lead = std::move(lead);
+  return turn;
+}
+
 struct Draft {
   std::string context;
   std::vector<Turn> turns;  // a task sets neither max_tokens nor the rule

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <numeric>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -44,6 +45,10 @@ Turn ask_value(const KeyValue& pair) {
   return make_question("What is the code of " + pair.key + "?", pair.value, {pair.value}, Metric::kExact);
 }
 
+Turn ask_value_in_chat(const KeyValue& pair) {
+  return led_by("The code of " + pair.key + " is", ask_value(pair));
+}
+
 // `turns` of `choices`, as different as possible, in random order: what differs from turn to turn.
 std::vector<std::size_t> spread_choices(std::span<const std::size_t> choices, std::size_t turns, SeededRandom& random) {
   std::vector<std::size_t> order(choices.begin(), choices.end()), spread;
@@ -76,7 +81,7 @@ Draft draft_codes_in_prose(SeededRandom random, std::size_t sentences, std::size
   std::vector<Turn> questions;
   for (const KeyValue& pair : pairs) {
     units.push_back(unit_of(key_value_line(pair)));
-    questions.push_back(ask_value(pair));
+    questions.push_back(ask_value_in_chat(pair));
   }
   return draft_in_prose(std::move(units), sentences, std::move(questions), random);
 }
@@ -142,6 +147,38 @@ Turn ask_function(std::span<const Function> functions, std::size_t asked) {
   return turn;
 }
 
+std::string name_of(const Function& function) {
+  return function.code.substr(0, function.code.find(':'));
+}
+
+std::vector<Function> make_functions_with_names(std::span<const std::size_t> body_words, SeededRandom& random) {
+  while (true) {
+    std::vector<Function> functions = make_functions(body_words, random);
+    std::set<std::string> names;
+    for (const Function& function : functions) names.insert(name_of(function));
+    if (names.size() == functions.size()) return functions;
+  }
+}
+
+// The assistant's turn begins with the name and the first word: which function a description means is beyond a model of
+// 135 M, how a body goes on is not.
+Turn ask_body(const Function& function) {
+  const std::size_t first_word_ends = function.code.find(' ', name_of(function).size() + 2);
+  const std::string rest = function.code.substr(first_word_ends + 1);
+  return led_by(function.code.substr(0, first_word_ends),
+                make_question("Which code will " + function.description + "?", rest, {rest}, Metric::kExact));
+}
+
+Draft draft_code_in_prose(SeededRandom random, std::size_t sentences, std::size_t turns) {
+  std::vector<TextUnit> units;
+  std::vector<Turn> questions;
+  for (const Function& function : make_functions_with_names(spread_choices(kBodyWords, turns, random), random)) {
+    units.push_back(unit_of(function_lines(function)));
+    questions.push_back(ask_body(function));
+  }
+  return draft_in_prose(std::move(units), sentences, std::move(questions), random);
+}
+
 constexpr std::size_t kMixedWidths[] = {2, 4, 8};  // digits in S12, where the functions take the room
 
 std::vector<std::size_t> draw_lengths(std::span<const std::size_t> choices, std::size_t asked, std::size_t all,
@@ -185,14 +222,14 @@ Draft draft_code_key_value(SeededRandom random, std::size_t count, std::size_t t
 
 // What is asked for, and prose.
 Draft draft_code_key_value_in_prose(SeededRandom random, std::size_t sentences, std::size_t turns) {
-  const auto functions = make_functions(spread_choices(kBodyWords, (turns + 1) / 2, random), random);
+  const auto functions = make_functions_with_names(spread_choices(kBodyWords, (turns + 1) / 2, random), random);
   const auto pairs = make_key_values(spread_choices(kMixedWidths, turns / 2, random), random);
   std::vector<TextUnit> units;
   std::vector<Turn> questions;
   for (std::size_t i = 0; i < turns; ++i) {
     const bool code = i % 2 == 0;
     units.push_back(unit_of(code ? function_lines(functions[i / 2]) : key_value_line(pairs[i / 2])));
-    questions.push_back(code ? ask_function(functions, i / 2) : ask_value(pairs[i / 2]));
+    questions.push_back(code ? ask_body(functions[i / 2]) : ask_value_in_chat(pairs[i / 2]));
     questions.back().column = code ? "code" : "key-value";
   }
   return draft_in_prose(std::move(units), sentences, std::move(questions), random);
@@ -288,21 +325,19 @@ Draft draft_prefix_suffix(SeededRandom random, std::size_t lines, std::size_t lo
   return draft_of(units, std::move(questions), random);
 }
 
-// The lines that are asked for, and prose. The answer begins with the words that the question names, since only what
-// follows them has to be found.
+// The lines that are asked for, and prose. The question names the first word and the last, the assistant's turn begins
+// with the first two: a small model goes on with what followed the same two words last, which may not be the question.
 Draft draft_lines_in_prose(SeededRandom random, std::size_t sentences, std::size_t turns) {
-  std::vector<Words> prefixes, suffixes;
+  const std::vector<std::string_view> words = draw_words(turns * kMinWords, random);
   std::vector<TextUnit> units;
   std::vector<Turn> questions;
   for (std::size_t i = 0; i < turns; ++i) {
-    const Words prefix = draw_end(prefixes, random), suffix = draw_end(suffixes, random);
-    const Words line = line_between(prefix, suffix, kMinWords, random);
-    const std::string begin = join_words(prefix), rest = text_of(line).substr(begin.size() + 1);
-    units.push_back(unit_of("- " + text_of(line) + "\n"));
-    questions.push_back(ask_line(line));
-    questions.back().query += " " + begin;
-    questions.back().answer = " " + rest + "\n";
-    questions.back().gold = {rest};
+    const std::span<const std::string_view> line = std::span(words).subspan(i * kMinWords, kMinWords);
+    const std::string begin = join_words(line.first(kEndWords)), rest = join_words(line.subspan(kEndWords));
+    const std::string question =
+        "Which line begins with " + std::string(line.front()) + " and ends with " + std::string(line.back()) + "?";
+    units.push_back(unit_of("- " + begin + " " + rest + ".\n"));
+    questions.push_back(led_by("- " + begin, make_question(question, rest, {rest}, Metric::kExact)));
     questions.back().column = "single";
   }
   return draft_in_prose(std::move(units), sentences, std::move(questions), random);
@@ -321,7 +356,8 @@ Result<EvalSession> make_key_value(const SessionSpec& spec) {
 Result<EvalSession> make_code(const SessionSpec& spec) {
   return fill_session(spec,
                       {.task = "S4", .smallest = spec.turns, .draft = [&](SeededRandom random, std::size_t functions) {
-                         return draft_code(random, functions, spec.turns);
+                         return spec.prose ? draft_code_in_prose(random, functions, spec.turns)
+                                           : draft_code(random, functions, spec.turns);
                        }});
 }
 

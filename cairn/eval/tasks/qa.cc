@@ -84,6 +84,38 @@ Turn choice_turn(const Question& question, const std::string& value, std::vector
   return turn;
 }
 
+// What a fact says before its value, where it is not paraphrased.
+std::string relation_begins(const std::string& name, Relation relation) {
+  switch (relation) {
+    case Relation::kHome: return name + " lives in";
+    case Relation::kJob: return "The job of " + name + " is";
+    case Relation::kAge: return name + " is";
+    case Relation::kFriend: return "The friend of " + name + " is";
+  }
+  CAIRN_CHECK(false);
+}
+
+// The likeliest way to go on of four, which the question does not list: a small model takes to what it read last, and
+// letters mean nothing to it. What the four begin with differs, since that is what is compared.
+Turn cloze_turn(const Question& question, const std::string& value, std::vector<std::string> others,
+                SeededRandom& random) {
+  random.shuffle(others);
+  if (question.relation == Relation::kFriend) {  // few people have few initials
+    others.insert(others.end(), usual_names().begin(), usual_names().end());
+  }
+  std::vector<std::string> options = {value};
+  for (std::string& other : others) {
+    const auto begins_alike = [&](const std::string& option) { return option[0] == other[0]; };
+    if (options.size() < kLetters.size() && std::ranges::none_of(options, begins_alike)) {
+      options.push_back(std::move(other));
+    }
+  }
+  random.shuffle(options);
+  Turn turn = make_question(question.text, value, {" " + value}, Metric::kChoice);
+  for (const std::string& option : options) turn.candidates.push_back(" " + option);
+  return turn;
+}
+
 Draft draft_qa(SeededRandom random, std::size_t facts, std::size_t turns, bool choices) {
   const std::vector<Person> people = make_people((facts + kFactsEach - 1) / kFactsEach, random);
   std::vector<Statement> statements;
@@ -110,8 +142,9 @@ Draft draft_qa_in_prose(SeededRandom random, std::size_t sentences, std::size_t 
     units.push_back(unit_of(relation_fact(people, i, relation, random) + " "));
     const Question question{relation_question(people[i].name, relation), i, relation};
     const std::string value = relation_value(people, i, relation);
-    questions.push_back(choices ? choice_turn(question, value, rivals(people, i, relation), random)
-                                : make_question(question.text, value, {value}, Metric::kContains));
+    questions.push_back(led_by(relation_begins(people[i].name, relation),
+                               choices ? cloze_turn(question, value, rivals(people, i, relation), random)
+                                       : make_question(question.text, value, {value}, Metric::kContains)));
   }
   return draft_in_prose(std::move(units), sentences, std::move(questions), random);
 }
@@ -175,6 +208,20 @@ std::vector<std::string> draw_names(std::size_t count, SeededRandom& random) {
   return names;
 }
 
+std::string draw_value(std::size_t kind, const std::string& friend_name, SeededRandom& random) {
+  const std::span<const std::string_view> places(kCities), work(kJobs);
+  return kind == 0 ? std::string(random.pick(places)) : kind == 1 ? std::string(random.pick(work)) : friend_name;
+}
+
+std::string fact_of(const std::string& name, std::size_t kind, const std::string& value) {
+  return name + std::string(kKinds[kind].fact) + value + "。";
+}
+
+Turn ask(const std::string& name, std::size_t kind, const std::string& value) {
+  return make_turn("问题：" + name + std::string(kKinds[kind].question) + "\n回答：", value + "\n", {value},
+                   Metric::kCharF1);
+}
+
 Draft draft(SeededRandom random, std::size_t facts, std::size_t turns) {
   const std::size_t count = (facts + kFactsEach - 1) / kFactsEach;
   const std::vector<std::string> names = draw_names(count, random);
@@ -183,17 +230,26 @@ Draft draft(SeededRandom random, std::size_t facts, std::size_t turns) {
   std::vector<Statement> statements;
   for (std::size_t fact = 0; fact < facts; ++fact) {
     const std::size_t person = fact / kFactsEach, kind = fact % kFactsEach;
-    const std::span<const std::string_view> places(kCities), work(kJobs);
-    values.push_back(kind == 0   ? std::string(random.pick(places))
-                     : kind == 1 ? std::string(random.pick(work))
-                                 : names[friends[person]]);
-    statements.push_back({names[person] + std::string(kKinds[kind].fact) + values.back() + "。", fact});
+    values.push_back(draw_value(kind, names[friends[person]], random));
+    statements.push_back({fact_of(names[person], kind, values.back()), fact});
   }
-  const auto ask = [&](std::size_t fact) {
-    const std::string question = names[fact / kFactsEach] + std::string(kKinds[fact % kFactsEach].question);
-    return make_turn("问题：" + question + "\n回答：", values[fact] + "\n", {values[fact]}, Metric::kCharF1);
-  };
-  return draft_statements(std::move(statements), turns, ask, random);
+  return draft_statements(
+      std::move(statements), turns,
+      [&](std::size_t fact) { return ask(names[fact / kFactsEach], fact % kFactsEach, values[fact]); }, random);
+}
+
+// One fact of each person that is asked about; the prose is English.
+Draft draft_among_prose(SeededRandom random, std::size_t sentences, std::size_t turns) {
+  const std::vector<std::string> names = draw_names(turns + 1, random);
+  std::vector<TextUnit> units;
+  std::vector<Turn> questions;
+  for (std::size_t i = 0; i < turns; ++i) {
+    const std::size_t kind = i % kFactsEach;
+    const std::string value = draw_value(kind, names[turns], random);
+    units.push_back(unit_of(fact_of(names[i], kind, value) + " "));
+    questions.push_back(led_by(names[i] + std::string(kKinds[kind].fact), ask(names[i], kind, value)));
+  }
+  return draft_in_prose(std::move(units), sentences, std::move(questions), random);
 }
 
 }  // namespace chinese
@@ -212,7 +268,8 @@ Result<EvalSession> make_chinese_qa(const SessionSpec& spec) {
                              .smallest = chinese::kMinFacts,
                              .largest = chinese::kMaxNames * chinese::kFactsEach,
                              .draft = [&](SeededRandom random, std::size_t facts) {
-                               return chinese::draft(random, facts, spec.turns);
+                               return spec.prose ? chinese::draft_among_prose(random, facts, spec.turns)
+                                                 : chinese::draft(random, facts, spec.turns);
                              }});
 }
 
