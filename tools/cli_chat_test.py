@@ -12,7 +12,7 @@ from pathlib import Path
 BINARY = os.environ["CAIRN_BINARY"]
 MODEL = str(Path(__file__).parent.parent / "models" / "cairn-tiny-f16.gguf")
 SMOLLM2 = Path(os.environ.get("CAIRN_REAL_MODELS", "nowhere")) / "SmolLM2-135M-Instruct.Q8_0.gguf"
-USAGE = 2
+USAGE, IO = 2, 4
 
 
 class ChatTemplates(unittest.TestCase):
@@ -60,6 +60,37 @@ class ChatTemplates(unittest.TestCase):
         for wrong in ("[]", "{", '{"messages": 1}'):
             self.assert_refused(USAGE, "--chat-template-kwargs", "tokenize", "-m", MODEL, "--chat", "-p", "x",
                                 "--chat-template-kwargs", wrong)
+
+    def test_hostile_files_and_kwargs(self):
+        ask = ("tokenize", "-m", MODEL, "--chat", "-p", "x")
+        for name, data, words in (("latin1", b"{{ '\xe9' }}", "not UTF-8"), ("empty", b"", "is empty")):
+            path = self.folder / name
+            path.write_bytes(data)
+            self.assert_refused(USAGE, words, *ask, "--chat-template", str(path))
+        for path in (str(self.folder), "/dev/zero"):
+            self.assert_refused(IO, path, *ask, "--chat-template", path)
+        self.assert_refused(USAGE, "--chat-template-kwargs", *ask, "--chat-template-kwargs", b'{"a": "\xff"}')
+        self.assert_refused(USAGE, "--chat-template-kwargs", *ask, "--chat-template-kwargs", '{"a": ' + "[" * 9999)
+
+    def test_one_begin_token(self):
+        told = "cairn: the prompt begins with the begin token and the tokenizer would add one: one is kept\n"
+        for options in ((), ("--special",)):
+            once = self.run_cairn("tokenize", "-m", MODEL, "-p", "Hi", *options)
+            twice = self.run_cairn("tokenize", "-m", MODEL, "-p", "<s>Hi", *options)
+            self.assertEqual((twice.stdout, twice.stderr), (once.stdout, told))
+        plain = self.run_cairn("tokenize", "-m", MODEL, "-p", "<s>Hi", "--no-bos")  # characters as any others
+        self.assertEqual(plain.stderr, "")
+        self.assertGreater(plain.stdout.count("\n"), 3)
+        answers = [self.run_cairn("run", "-m", MODEL, "--raw", "-n", "4", "--temp", "0", "--json", "-p", prompt)
+                   for prompt in ("It was", "<s>It was")]
+        self.assertEqual(*(json.loads(answer.stdout)["ids"] for answer in answers))
+        self.assertEqual([answer.stderr for answer in answers], ["", told])
+        own = self.template("{{ bos_token }}{{ messages[0].content }}")
+        for form in ("--ids", "--json"):
+            chat = self.run_cairn("tokenize", "-m", MODEL, "--chat", "-p", "<s>x", form, "--chat-template", own)
+            self.assertIn("the chat template writes the begin token", chat.stderr)
+            ids = json.loads(chat.stdout)
+            self.assertEqual((ids["ids"] if form == "--json" else ids).count(1), 1)  # the user's are characters
 
     def test_what_is_wrong_names_its_line(self):
         broken = self.template("a\nb {% if %}")

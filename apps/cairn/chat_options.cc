@@ -37,7 +37,7 @@ Result<jinja::Dict> read_chat_kwargs(const std::string& json) {
 std::vector<TokenId> encode_prompt(const Tokenizer& tokenizer, std::string_view text, EncodeOptions options) {
   const std::string_view mark = tokenizer.bos() ? tokenizer.token_text(*tokenizer.bos()) : "";
   const TextRange front{0, mark.size()};
-  if (!options.parse_special && text.starts_with(mark)) {
+  if (options.add_bos && !options.parse_special && text.starts_with(mark)) {
     options.parse_special = true;
     options.special_within = {&front, 1};
   }
