@@ -7,6 +7,7 @@ fastest.
 """
 import json
 import statistics
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,15 +64,17 @@ class Ik(Contender):
         return figure.depth == 0 or not figure.prefill or figure.depth % figure.prefill == 0
 
     def run(self, figure, arguments):
-        common = ["-m", arguments.model, "-t", arguments.threads, "-ctk", figure.peer_kv, "-ctv", figure.peer_kv]
+        common = ["-m", arguments.model.resolve(), "-t", arguments.threads, "-ctk", figure.peer_kv, "-ctv", figure.peer_kv]
         if figure.depth == 0:
             output = self.tools.run("llama-bench", *common, "-p", figure.prefill, "-n", figure.decode, "-r",
                                     figure.repeat, "-o", "json", *self.words)
             return json.loads(output[output.index("["):])[0]["samples_ts"]
         step = figure.prefill or 512
         set_flags = [word for flag in self.flags for word in SWEEP_FLAGS[flag]]
-        output = self.tools.run_into_file("llama-sweep-bench", *common, "-c", figure.depth + step, "-ub", step, "-n",
-                                          figure.decode or 1, "--output-format", "jsonl", *set_flags, environment={})
+        with tempfile.TemporaryDirectory() as folder:  # it leaves a log where it runs
+            output = self.tools.run_into_file("llama-sweep-bench", *common, "-c", figure.depth + step, "-ub", step,
+                                              "-n", figure.decode or 1, "--output-format", "jsonl", *set_flags,
+                                              folder=folder)
         rows = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
         at_depth = [row for row in rows if row["n_kv"] == figure.depth]
         if not at_depth:

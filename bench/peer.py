@@ -31,7 +31,7 @@ class Peer:
         if not folder.is_dir():
             raise NoPeer(f"there is no folder '{folder}' of a peer's programs")
         found = cls("")
-        found.folder = folder
+        found.folder = folder.resolve()
         return found
 
     def command(self, tool, *arguments):
@@ -57,11 +57,13 @@ class Peer:
             raise PeerError(f"'{shlex.join(command)}' failed with status {done.returncode}: {last_line(done.stderr)}")
         return done.stdout
 
-    def run_into_file(self, tool, *arguments, environment):
-        """Both outputs together, for tools that lose the end of what they write into a pipe. Raises PeerError."""
+    def run_into_file(self, tool, *arguments, environment=(), folder=None):
+        """Both outputs together, for tools that lose the end of what they write into a pipe; in `folder`, for those
+        that leave files where they run. Raises PeerError."""
         command = self.command(tool, *arguments)
         with tempfile.TemporaryFile("w+", errors="replace") as output:
-            done = subprocess.run(command, stdout=output, stderr=output, env={**os.environ, **environment})
+            done = subprocess.run(command, stdout=output, stderr=output, env={**os.environ, **dict(environment)},
+                                  cwd=folder)
             output.seek(0)
             text = output.read()
         if done.returncode != 0:
