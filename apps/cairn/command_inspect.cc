@@ -71,6 +71,7 @@ void add_specials(const ModelConfig& config, Json& report) {
     if (layer.rope.base != config.rope.base) report["window_rope_base"] = layer.rope.base;
   }
   if (windowed > 0) report["window_layers"] = windowed;
+  if (config.sinks) report["attention_sinks"] = true;
   if (config.experts.count > 0) {
     report["experts"] = config.experts.count;
     report["experts_used"] = config.experts.used;
