@@ -29,18 +29,18 @@ struct Tile {
   SoftmaxState part;   // of the current split
   SoftmaxState total;  // of the splits before it
 
-  static std::size_t floats(std::uint32_t rows, std::uint32_t head_dim) {
-    return std::size_t{rows} * (3 * head_dim + kBlockTokens + 7) + 16 * 10;
+  static std::size_t floats(std::uint32_t rows, PageShape shape) {
+    return std::size_t{rows} * (shape.head_dim + 2 * shape.value_dim() + kBlockTokens + 7) + 16 * 10;
   }
 
-  Tile(float* memory, std::uint32_t rows, std::uint32_t head_dim) {
+  Tile(float* memory, std::uint32_t rows, PageShape shape) {
     const auto take = [&memory](std::size_t count) {
       float* taken = memory;
       memory += (count + 15) / 16 * 16;
       return taken;
     };
-    const std::size_t matrix = std::size_t{rows} * head_dim;
-    q = take(matrix);
+    const std::size_t matrix = std::size_t{rows} * shape.value_dim();
+    q = take(std::size_t{rows} * shape.head_dim);
     scores = take(std::size_t{rows} * kBlockTokens);
     correction = take(rows);
     masks = reinterpret_cast<std::uint64_t*>(take(std::size_t{rows} * 2));
@@ -49,29 +49,29 @@ struct Tile {
   }
 };
 
-void reset(const SoftmaxState& state, std::uint32_t rows, std::uint32_t head_dim) {
+void reset(const SoftmaxState& state, std::uint32_t rows, std::uint32_t value_dim) {
   std::fill_n(state.max, rows, -std::numeric_limits<float>::infinity());
   std::fill_n(state.sum, rows, 0.0f);
-  std::fill_n(state.acc, std::size_t{rows} * head_dim, 0.0f);
+  std::fill_n(state.acc, std::size_t{rows} * value_dim, 0.0f);
 }
 
-void copy_state(const SoftmaxState& from, const SoftmaxState& to, std::uint32_t rows, std::uint32_t head_dim) {
+void copy_state(const SoftmaxState& from, const SoftmaxState& to, std::uint32_t rows, std::uint32_t value_dim) {
   std::copy_n(from.max, rows, to.max);
   std::copy_n(from.sum, rows, to.sum);
-  std::copy_n(from.acc, std::size_t{rows} * head_dim, to.acc);
+  std::copy_n(from.acc, std::size_t{rows} * value_dim, to.acc);
 }
 
 PrefetchHint head_part(const PageFormat& format, const std::byte* page, std::uint32_t kv_head) {
   return format.codec->head_part(format, page, kv_head);
 }
 
-// A split's result as it is kept between the two passes: [rows] max, [rows] sum, [rows, head_dim] acc.
+// A split's result as it is kept between the two passes: [rows] max, [rows] sum, [rows, value_dim] acc.
 SoftmaxState state_at(float* memory, std::uint32_t rows) {
   return {memory, memory + rows, memory + 2 * rows};
 }
 
-SoftmaxState advanced(const SoftmaxState& state, std::size_t rows, std::uint32_t head_dim) {
-  return {state.max + rows, state.sum + rows, state.acc + rows * head_dim};
+SoftmaxState advanced(const SoftmaxState& state, std::size_t rows, std::uint32_t value_dim) {
+  return {state.max + rows, state.sum + rows, state.acc + rows * value_dim};
 }
 
 }  // namespace
@@ -84,9 +84,9 @@ void Attention::attend(std::span<const AttendRows> batch, const AttendLayer& lay
   CAIRN_CHECK(layer.sinks.empty() || layer.sinks.size() == layer.heads);
   layer_ = layer;
   plan_->make(batch, layer, pool.size());
-  if (!layer.sinks.empty()) std::fill_n(no_value_.ensure(layer.shape.head_dim), layer.shape.head_dim, 0.0f);
+  if (!layer.sinks.empty()) std::fill_n(no_value_.ensure(layer.shape.value_dim()), layer.shape.value_dim(), 0.0f);
   thread_scratch_.resize(pool.size());
-  for (auto& scratch : thread_scratch_) scratch.ensure(Tile::floats(plan_->max_rows(), layer_.shape.head_dim));
+  for (auto& scratch : thread_scratch_) scratch.ensure(Tile::floats(plan_->max_rows(), layer_.shape));
   const auto items = plan_->items(), parts = plan_->parts();
   if (parts.empty()) {
     pool.run(items.size(), [&](std::size_t i, unsigned thread) { attend_item(items[i], thread); });
@@ -98,12 +98,13 @@ void Attention::attend(std::span<const AttendRows> batch, const AttendLayer& lay
 
 void Attention::attend_item(const WorkItem& item, unsigned thread) {
   const std::uint32_t group = layer_.heads / layer_.shape.kv_heads, head_dim = layer_.shape.head_dim;
+  const std::uint32_t value_dim = layer_.shape.value_dim();
   const auto sources = plan_->sources(item);
   const AttendRows& pages = *sources.front().rows;
   std::uint32_t tokens = 0;
   for (const WorkSource& source : sources) tokens += source.row_count;
   const std::uint32_t head_rows = tokens * group, rows = head_rows * item.head_count;
-  const Tile tile(thread_scratch_[thread].data(), rows, head_dim);
+  const Tile tile(thread_scratch_[thread].data(), rows, layer_.shape);
   std::array<std::int32_t, kTileQueryRows> positions{};
   CAIRN_DCHECK(tokens <= kTileQueryRows);
   for (std::uint32_t t = 0, s = 0, first = 0; t < tokens; ++t) {
@@ -121,7 +122,7 @@ void Attention::attend_item(const WorkItem& item, unsigned thread) {
   const std::int32_t oldest = oldest_visible(*first_position, layer_.window), newest = *last_position;
   if (layer_.basis.hadamard_keys) hadamard_heads({tile.q, std::size_t{rows} * head_dim}, head_dim);
   for (std::uint32_t split = item.first_split; split < item.last_split; ++split) {
-    reset(tile.part, rows, head_dim);
+    reset(tile.part, rows, value_dim);
     const std::size_t end = std::min(pages.end_page(), std::size_t{split + 1} * kSplitPages);
     for (std::size_t p = std::max(pages.skipped, std::size_t{split} * kSplitPages); p < end; ++p) {
       const PageView& page = pages.page(p);
@@ -153,13 +154,13 @@ void Attention::attend_item(const WorkItem& item, unsigned thread) {
           next = head_part(*next_page->key_format, next_page->keys, item.first_head);
         }
         values.codec->accumulate(values, page.values, head, tile.scores + first * kBlockTokens, tile.correction + first,
-                                 head_rows, page.count, next, tile.part.acc + first * head_dim);
+                                 head_rows, page.count, next, tile.part.acc + first * value_dim);
       }
     }
     if (split == item.first_split) {
-      copy_state(tile.part, tile.total, rows, head_dim);
+      copy_state(tile.part, tile.total, rows, value_dim);
     } else {
-      kernels().merge(tile.total, tile.part, rows, head_dim);
+      kernels().merge(tile.total, tile.part, rows, value_dim);
     }
   }
   if (sources.front().partial == nullptr) return finish(sources.front(), item, tile.total);
@@ -168,7 +169,7 @@ void Attention::attend_item(const WorkItem& item, unsigned thread) {
 
 // What each source got of the split goes to where its item merges it.
 void Attention::leave(const WorkItem& item, const SoftmaxState& state) const {
-  const std::uint32_t group = layer_.heads / layer_.shape.kv_heads, head_dim = layer_.shape.head_dim;
+  const std::uint32_t group = layer_.heads / layer_.shape.kv_heads, value_dim = layer_.shape.value_dim();
   const auto sources = plan_->sources(item);
   std::uint32_t head_rows = 0;
   for (const WorkSource& source : sources) head_rows += source.row_count * group;
@@ -177,8 +178,8 @@ void Attention::leave(const WorkItem& item, const SoftmaxState& state) const {
     const std::uint32_t rows = source.row_count * group;
     for (std::uint32_t h = 0; h < item.head_count; ++h) {
       const std::size_t at = std::size_t{item.first_head + h - item.merged_head} * rows;
-      copy_state(advanced(state, std::size_t{h} * head_rows + first, head_dim),
-                 advanced(state_at(source.partial, source.state_rows), at, head_dim), rows, head_dim);
+      copy_state(advanced(state, std::size_t{h} * head_rows + first, value_dim),
+                 advanced(state_at(source.partial, source.state_rows), at, value_dim), rows, value_dim);
     }
     first += rows;
   }
@@ -190,8 +191,8 @@ void Attention::merge_item(const WorkItem& item) const {
   const std::uint32_t rows = source.state_rows;
   const SoftmaxState total = state_at(source.partial, rows);
   for (std::uint32_t split = item.first_split + 1; split < item.last_split; ++split) {
-    const std::size_t at = (split - item.first_split) * state_floats(rows, layer_.shape.head_dim);
-    kernels().merge(total, state_at(source.partial + at, rows), rows, layer_.shape.head_dim);
+    const std::size_t at = (split - item.first_split) * state_floats(rows, layer_.shape.value_dim());
+    kernels().merge(total, state_at(source.partial + at, rows), rows, layer_.shape.value_dim());
   }
   finish(source, item, total);
 }
@@ -199,22 +200,22 @@ void Attention::merge_item(const WorkItem& item) const {
 // Requires: the row has merged all of its pages. So it does not matter how they were divided.
 void Attention::join_sink(std::size_t head, const SoftmaxState& row) const {
   float score = layer_.sinks[head], weight = 1.0f;
-  kernels().merge(row, {&score, &weight, no_value_.data()}, 1, layer_.shape.head_dim);
+  kernels().merge(row, {&score, &weight, no_value_.data()}, 1, layer_.shape.value_dim());
 }
 
 void Attention::finish(const WorkSource& source, const WorkItem& item, const SoftmaxState& state) const {
-  const std::uint32_t group = layer_.heads / layer_.shape.kv_heads, head_dim = layer_.shape.head_dim;
+  const std::uint32_t group = layer_.heads / layer_.shape.kv_heads, value_dim = layer_.shape.value_dim();
   const std::uint32_t head_rows = source.row_count * group;
   for (std::uint32_t r = 0; r < head_rows * item.head_count; ++r) {
     const std::size_t token = source.first_row + r % head_rows / group;
     const std::size_t head = (item.first_head + r / head_rows) * group + r % group;
-    float* out = source.rows->out + (token * layer_.heads + head) * head_dim;
-    if (!layer_.sinks.empty()) join_sink(head, advanced(state, r, head_dim));
-    const float* acc = state.acc + std::size_t{r} * head_dim;
-    for (std::uint32_t d = 0; d < head_dim; ++d) out[d] = acc[d] / state.sum[r];
+    float* out = source.rows->out + (token * layer_.heads + head) * value_dim;
+    if (!layer_.sinks.empty()) join_sink(head, advanced(state, r, value_dim));
+    const float* acc = state.acc + std::size_t{r} * value_dim;
+    for (std::uint32_t d = 0; d < value_dim; ++d) out[d] = acc[d] / state.sum[r];
     // Merging a split that a row does not see turns -0 into 0, and other rows decide whether it is there.
-    if (layer_.window != 0) std::for_each_n(out, head_dim, [](float& value) { value += 0.0f; });
-    if (layer_.basis.hadamard_values) hadamard_heads({out, head_dim}, head_dim);
+    if (layer_.window != 0) std::for_each_n(out, value_dim, [](float& value) { value += 0.0f; });
+    if (layer_.basis.hadamard_values) hadamard_heads({out, value_dim}, value_dim);
     if (source.rows->softmax == nullptr) continue;
     float* softmax = source.rows->softmax + (token * layer_.heads + head) * 2;
     softmax[0] = state.max[r];

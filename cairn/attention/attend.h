@@ -37,8 +37,9 @@ inline constexpr std::uint32_t kSplitPages = 16;
 // The position of a token that no query may see any more: it is not below any query's.
 inline constexpr std::int32_t kHiddenPosition = std::numeric_limits<std::int32_t>::max();
 
-// Non-owning; valid until the sequence it came from is appended to, trimmed or destroyed. Slots [0, count) hold tokens;
-// slots beyond hold finite values that must not count. Positions are data: they need not be contiguous.
+// Where values lie in the keys, both sides name the key page and its format. Non-owning; valid until the sequence it
+// came from is appended to, trimmed or destroyed. Slots [0, count) hold tokens; slots beyond hold finite values that
+// must not count. Positions are data: they need not be contiguous.
 struct PageView {
   const std::byte* keys = nullptr;
   const std::byte* values = nullptr;
@@ -83,7 +84,7 @@ struct AttendRows {
   std::uint32_t rows;
   std::span<const PageView> pages;       // of this layer, in table order
   std::span<const PageView> more_pages;  // after those
-  float* out;                            // [rows, heads, head_dim]
+  float* out;                            // [rows, heads, value_dim()]
   // If not null: the greatest score and the sum of exp(score - greatest), [rows, heads, 2]. The layer's sinks are among
   // the scores.
   float* softmax = nullptr;
@@ -136,7 +137,7 @@ class Attention {
   AttendLayer layer_;
   std::unique_ptr<attention::WorkPlan> plan_;
   std::vector<Scratch<float>> thread_scratch_;
-  Scratch<float> no_value_;  // [head_dim] zeros, if there are sinks
+  Scratch<float> no_value_;  // [value_dim()] zeros, if there are sinks
 };
 
 }  // namespace cairn

@@ -141,7 +141,7 @@ void WorkPlan::divide(std::span<const SharedSplit> shared, std::span<const std::
   for (std::size_t i = 0; i < items_.size(); ++i) {
     if (!all && covered[i].empty()) continue;
     floats += (items_[i].last_split - items_[i].first_split) *
-              state_floats(sources_[items_[i].first_source].state_rows, layer_.shape.head_dim);
+              state_floats(sources_[items_[i].first_source].state_rows, layer_.shape.value_dim());
   }
   float* memory = partials_.ensure(floats);
   for (std::size_t i = 0; i < items_.size(); ++i) {
@@ -154,7 +154,7 @@ void WorkPlan::divide(std::span<const SharedSplit> shared, std::span<const std::
     sources_[part.first_source].partial = source.partial = memory;
     for (std::uint32_t split = items_[i].first_split; split < items_[i].last_split; ++split) {
       source.partial = memory;
-      memory += state_floats(source.state_rows, layer_.shape.head_dim);
+      memory += state_floats(source.state_rows, layer_.shape.value_dim());
       if (!covered[i].empty() && covered[i][split]) continue;
       part.first_split = split;
       part.last_split = split + 1;
@@ -182,7 +182,7 @@ void WorkPlan::add_shared_parts(std::uint32_t split, std::span<const std::uint32
                       std::min(heads, layer_.shape.kv_heads - h), split, split + 1, 0});
     for (const std::uint32_t i : items) {
       WorkSource source = sources_[items_[i].first_source];
-      source.partial += (split - items_[i].first_split) * state_floats(source.state_rows, layer_.shape.head_dim);
+      source.partial += (split - items_[i].first_split) * state_floats(source.state_rows, layer_.shape.value_dim());
       sources_.push_back(source);
     }
   }

@@ -45,8 +45,8 @@ struct WorkItem {
 };
 
 // A split's result as it is kept between the two passes: max, sum and acc of each row.
-constexpr std::size_t state_floats(std::uint32_t rows, std::uint32_t head_dim) {
-  return std::size_t{rows} * (head_dim + 2);
+constexpr std::size_t state_floats(std::uint32_t rows, std::uint32_t value_dim) {
+  return std::size_t{rows} * (value_dim + 2);
 }
 
 // An item is computed whole, or its parts are, some together with those of others, and the item merges them. Keeps its

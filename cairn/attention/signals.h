@@ -26,7 +26,7 @@ struct StoredRows {
   PageShape shape{};
   std::span<const std::int32_t> positions;
   const float* k = nullptr;  // [rows, kv_heads, head_dim], rotated
-  const float* v = nullptr;
+  const float* v = nullptr;  // null where values lie in the keys
   const float* x = nullptr;  // [rows, width of the model], what K and V were computed from; null where it is not known
 };
 

@@ -160,6 +160,8 @@ TEST(LayerSpec, LikeLayersHaveNoTextAndEveryDifferenceHasOne) {
   layers[2].kv_map = 0;
   layers[2].weights = 1;
   EXPECT_EQ(unlike_layers(layers), "0 window=4096; 1 shape=2x128 window=512; 2 kv=0 weights=1");
+  layers = like_layers(2, {.kv_heads = 1, .head_dim = 576, .values_in_keys = 512});
+  EXPECT_EQ(unlike_layers(layers), "0 values=512; 1 values=512");  // the shape of the recipe does not say it
   layers = like;
   layers[2].rope.base = 1e6;
   EXPECT_EQ(unlike_layers(layers), "2 rope(" + canonical_rope(layers[2].rope) + ")");
@@ -168,6 +170,14 @@ TEST(LayerSpec, LikeLayersHaveNoTextAndEveryDifferenceHasOne) {
 TEST(LayerSpec, RefusesLayersThatCannotBe) {
   const auto like = like_layers(3, {.kv_heads = 2, .head_dim = 64});
   EXPECT_TRUE(check_layers(like));
+  for (const std::uint32_t values : {8u, 64u}) {
+    EXPECT_TRUE(check_layers(like_layers(1, {.kv_heads = 1, .head_dim = 64, .values_in_keys = values})));
+  }
+  for (const std::uint32_t values : {12u, 72u}) {
+    const Status refused = check_layers(like_layers(1, {.kv_heads = 1, .head_dim = 64, .values_in_keys = values}));
+    ASSERT_FALSE(refused);
+    EXPECT_NE(refused.error().message.find("channels of keys of 64"), std::string::npos) << refused.error().message;
+  }
   EXPECT_EQ(check_layers({}).error().code, ErrorCode::kInvalidArgument);
   std::vector<std::vector<LayerSpec>> wrong(5, like);
   wrong[0][1].shape.kv_heads = 0;

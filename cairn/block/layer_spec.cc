@@ -17,6 +17,12 @@ Status check_layers(std::span<const LayerSpec> layers) {
       return fail(ErrorCode::kInvalidArgument,
                   "layer " + std::to_string(l) + " of a KV cache needs at least one KV head and one channel");
     }
+    if (layer.shape.values_in_keys > layer.shape.head_dim || layer.shape.values_in_keys % 8 != 0) {
+      return fail(ErrorCode::kInvalidArgument, "layer " + std::to_string(l) + ": values cannot be the first " +
+                                                   std::to_string(layer.shape.values_in_keys) +
+                                                   " channels of keys of " + std::to_string(layer.shape.head_dim) +
+                                                   "; a multiple of 8 up to that can be");
+    }
     if (layer.kv_map == l) continue;
     if (layer.kv_map > l || layers[layer.kv_map].kv_map != layer.kv_map || layers[layer.kv_map].shape != layer.shape) {
       return fail(
@@ -35,6 +41,7 @@ std::string unlike_layers(std::span<const LayerSpec> layers) {
     if (layer.shape != layers[0].shape) {
       differs += " shape=" + std::to_string(layer.shape.kv_heads) + "x" + std::to_string(layer.shape.head_dim);
     }
+    if (!layer.shape.has_value_pages()) differs += " values=" + std::to_string(layer.shape.values_in_keys);
     if (layer.window != 0) differs += " window=" + std::to_string(layer.window);
     if (layer.kv_map != l) differs += " kv=" + std::to_string(layer.kv_map);
     if (layer.weights != l) differs += " weights=" + std::to_string(layer.weights);

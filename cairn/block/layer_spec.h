@@ -28,12 +28,12 @@ struct LayerSpec {
 // Layers that all have the same shape and rotation, no window, and keys, values and weights of their own.
 std::vector<LayerSpec> like_layers(std::uint32_t count, PageShape shape, const RopeSpec& rope = {});
 
-// kInvalidArgument for no layers, empty shapes, and a layer that reads the keys and values of a later layer, of one
-// that has none of its own, or of one with another shape.
+// kInvalidArgument for no layers, empty shapes, values that no key can hold, and a layer that reads the keys and values
+// of a later layer, of one that has none of its own, or of one with another shape.
 Status check_layers(std::span<const LayerSpec> layers);
 
-// How these layers differ from like_layers(layers.size(), layers[0].shape, layers[0].rope): one text for one meaning,
-// empty when they do not. It is part of the recipe.
+// How these layers differ from like_layers(layers.size(), layers[0].shape, layers[0].rope) with values of their own:
+// one text for one meaning, empty when they do not. It is part of the recipe.
 std::string unlike_layers(std::span<const LayerSpec> layers);
 
 }  // namespace cairn

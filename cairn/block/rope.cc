@@ -72,7 +72,9 @@ double RopeSpec::magnitude() const {
 
 std::string canonical_rope(const RopeSpec& rope) {
   std::string text = rope.pairing == RopePairing::kNeighbours ? "neighbours" : "halves";
-  text += " dims=" + std::to_string(rope.dims) + " base=" + exact(rope.base);
+  text += " dims=" + std::to_string(rope.dims);
+  if (rope.first != 0) text += " first=" + std::to_string(rope.first);
+  text += " base=" + exact(rope.base);
   text += " scaling=" + std::to_string(static_cast<int>(rope.scaling)) + " factor=" + exact(rope.factor);
   text += " original=" + std::to_string(rope.original_context) + " attn=" + exact(rope.attn_factor);
   text += " ext=" + exact(rope.ext_factor) + " beta=" + exact(rope.beta_fast) + "," + exact(rope.beta_slow);
@@ -95,15 +97,16 @@ void rope_cos_sin(const RopeSpec& spec, std::int64_t position, std::span<float> 
 }
 
 RopeShift::RopeShift(const RopeSpec& spec, std::int64_t from, std::int64_t to)
-    : pairing_(spec.pairing), moves_(from != to), cos_(spec.dims / 2), sin_(spec.dims / 2) {
+    : pairing_(spec.pairing), first_(spec.first), moves_(from != to), cos_(spec.dims / 2), sin_(spec.dims / 2) {
   rope_cos_sin(spec.inverse_frequencies(), /*magnitude=*/1.0, to - from, cos_, sin_);
 }
 
 void RopeShift::apply(std::span<float> keys, std::uint32_t head_dim) const {
-  CAIRN_DCHECK(head_dim >= 2 * cos_.size() && keys.size() % head_dim == 0);
+  CAIRN_DCHECK(head_dim >= first_ + 2 * cos_.size() && keys.size() % head_dim == 0);
   if (!moves_) return;
   const std::size_t pairs = cos_.size();
-  for (float* head = keys.data(); head != keys.data() + keys.size(); head += head_dim) {
+  for (std::size_t at = first_; at < keys.size(); at += head_dim) {
+    float* head = keys.data() + at;
     for (std::size_t i = 0; i < pairs; ++i) {
       if (pairing_ == RopePairing::kNeighbours) {
         turn_pair(head[2 * i], head[2 * i + 1], cos_[i], sin_[i]);

@@ -9,7 +9,7 @@
 
 namespace cairn {
 
-// Which channels of the first `dims` turn together, for pair i.
+// Which of the `dims` rotary channels turn together, for pair i.
 enum class RopePairing : std::uint8_t {
   kNeighbours,  // 2i and 2i + 1
   kHalves,      // i and i + dims / 2
@@ -20,7 +20,8 @@ enum class RopeScaling : std::uint8_t { kNone, kLinear, kYarn };
 // A value: copied freely, thread-safe while it is not written. Part of a model's identity: two models whose specs
 // differ never share cached keys.
 struct RopeSpec {
-  std::uint32_t dims = 0;  // rotary channels of a head, even; those after them do not turn
+  std::uint32_t dims = 0;   // rotary channels of a head, even; those after them do not turn, nor do
+  std::uint32_t first = 0;  // so many before them
   RopePairing pairing = RopePairing::kNeighbours;
   double base = 10000.0;
   RopeScaling scaling = RopeScaling::kNone;
@@ -57,11 +58,13 @@ class RopeShift {
  public:
   RopeShift(const RopeSpec& spec, std::int64_t from, std::int64_t to);
 
-  // `keys` are heads [n, head_dim], in place; where from equals to, no bit changes. Requires: head_dim >= spec.dims.
+  // `keys` are heads [n, head_dim], in place; where from equals to, no bit changes. Requires: head_dim >= spec.first +
+  // spec.dims.
   void apply(std::span<float> keys, std::uint32_t head_dim) const;
 
  private:
   RopePairing pairing_;
+  std::uint32_t first_;
   bool moves_;
   std::vector<float> cos_, sin_;  // of the way between, by pair
 };

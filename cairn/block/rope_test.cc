@@ -111,7 +111,8 @@ std::vector<float> rotated(std::span<const float> heads, const RopeSpec& spec, s
   for (std::size_t first = 0; first < heads.size(); first += head_dim) {
     for (std::size_t i = 0; i < frequencies.size(); ++i) {
       const bool neighbours = spec.pairing == RopePairing::kNeighbours;
-      const std::size_t a = first + (neighbours ? 2 * i : i), b = first + (neighbours ? 2 * i + 1 : i + spec.dims / 2);
+      const std::size_t begin = first + spec.first;
+      const std::size_t a = begin + (neighbours ? 2 * i : i), b = begin + (neighbours ? 2 * i + 1 : i + spec.dims / 2);
       const double angle = static_cast<double>(position) * frequencies[i];
       const double cos = std::cos(angle) * spec.magnitude(), sin = std::sin(angle) * spec.magnitude();
       out[a] = static_cast<float>(heads[a] * cos - heads[b] * sin);
@@ -133,6 +134,8 @@ std::vector<RopeSpec> all_kinds() {
                        .scaling = RopeScaling::kYarn,
                        .factor = 4,
                        .original_context = 4096});
+      specs.push_back(
+          {.dims = dims - 8, .first = 32 - (dims - 8), .pairing = pairing});  // those before them do not turn
       specs.push_back({.dims = dims, .pairing = pairing, .freq_factors = std::vector<float>(dims / 2, 2.5f)});
     }
   }

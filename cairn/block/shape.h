@@ -7,25 +7,32 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 namespace cairn {
 
 // Tokens of a block: the unit of identity, sharing, encoding and transfer.
 inline constexpr std::uint32_t kBlockTokens = 64;
 
-// One token's K (or V) at one layer is [kv_heads, head_dim]. Values beyond these limits are refused at load.
-struct PageShape {
-  std::uint32_t kv_heads = 0;
-  std::uint32_t head_dim = 0;
-
-  std::size_t values_per_token() const { return std::size_t{kv_heads} * head_dim; }
-  bool operator==(const PageShape&) const = default;
-};
-
 // What a page of a layer holds; keys and values have different layouts (see codec.h). Part of stored records: a name
 // keeps its number.
 enum class PageSlot : std::uint8_t { kKeys = 0, kValues = 1 };
 inline constexpr std::array kPageSlots = {PageSlot::kKeys, PageSlot::kValues};  // in the order of their numbers
+
+// One token's K (or V) at one layer is [kv_heads, head_dim]. Where values lie in the keys a token has a K alone: the
+// value of each head is what its key begins with (latent attention, docs/pass.md).
+struct PageShape {
+  std::uint32_t kv_heads = 0;
+  std::uint32_t head_dim = 0;
+  std::uint32_t values_in_keys = 0;  // channels of a key that are its value, a multiple of 8; 0: values have own pages
+
+  std::size_t values_per_token() const { return std::size_t{kv_heads} * head_dim; }  // of one page
+  bool has_value_pages() const { return values_in_keys == 0; }
+  std::uint32_t value_dim() const { return has_value_pages() ? head_dim : values_in_keys; }  // what attention gives
+  // Those that a token is stored in.
+  std::span<const PageSlot> slots() const { return std::span(kPageSlots).first(has_value_pages() ? 2 : 1); }
+  bool operator==(const PageShape&) const = default;
+};
 
 // One slot of one layer, and its place in any flat list that has something for each: layer by layer, slots in the order
 // of their numbers.

@@ -40,6 +40,12 @@ std::vector<std::uint32_t> numbers_of_tables(const std::vector<LayerSpec>& layer
   return numbers;
 }
 
+std::vector<std::size_t> first_parts_of(const std::vector<LayerForms>& tables) {
+  std::vector<std::size_t> first = {1};  // after the tokens
+  for (const LayerForms& layer : tables) first.push_back(first.back() + layer.slots().size());
+  return first;
+}
+
 IndexWindows index_windows(const std::vector<LayerForms>& tables) {
   IndexWindows windows;
   for (std::size_t t = 0; t < tables.size(); ++t) {
@@ -64,10 +70,11 @@ std::size_t least_bytes(const std::vector<LayerForms>& tables) {
 }  // namespace
 
 PageForms::PageForms(const CodecPlan& plan, std::uint32_t layer, PageSlot slot, PageShape shape)
-    : open(open_format(plan.format(layer, slot, shape))),
-      closed(plan.format(layer, slot, shape)),
-      open_bytes(open.codec->page_bytes(open)),
-      closed_bytes(closed.codec->page_bytes(closed)) {}
+    : open(open_format(plan.format(layer, slot, shape))), closed(plan.format(layer, slot, shape)) {
+  if (std::ranges::find(shape.slots(), slot) == shape.slots().end()) return;
+  open_bytes = open.codec->page_bytes(open);
+  closed_bytes = closed.codec->page_bytes(closed);
+}
 
 std::size_t PageForms::page_bytes(std::uint32_t form) const {
   return form == kOpenForm ? open_bytes : closed_bytes;
@@ -93,6 +100,7 @@ CacheCore::CacheCore(const KvCacheOptions& cache_options, std::unique_ptr<PagePo
     : options(cache_options),
       tables(tables_of(options)),
       table_of(numbers_of_tables(options.layers)),
+      first_parts(first_parts_of(tables)),
       pool(std::move(page_pool)) {
   if (options.index_budget_bytes > 0 && options.plan.reusable()) {
     index.emplace(options.index_budget_bytes, *make_chain_policy(options.eviction, options.index_budget_bytes),
@@ -113,6 +121,7 @@ Status CacheCore::check(const KvCacheOptions& options) {
     if (layer.keys == nullptr || layer.values == nullptr) {
       return fail(ErrorCode::kInvalidArgument, "a KV cache needs a codec for keys and one for values");
     }
+    CAIRN_TRY_VOID(check_pair(layer, options.layers[l].shape));
     for (const Codec* codec : {layer.keys, layer.values}) {
       CAIRN_TRY_VOID(check_shape(*codec, options.layers[l].shape));
       if (codec->needs_codebook && options.plan.codebooks == nullptr) {
@@ -133,8 +142,8 @@ Result<std::shared_ptr<CacheCore>> CacheCore::create(const KvCacheOptions& optio
   CAIRN_TRY_VOID(check(options));
   std::vector<std::size_t> page_sizes;
   for (const LayerForms& layer : tables_of(options)) {
-    for (const PageForms* forms : {&layer.keys, &layer.values}) {
-      page_sizes.insert(page_sizes.end(), {forms->open_bytes, forms->closed_bytes});
+    for (const PageSlot slot : layer.slots()) {
+      page_sizes.insert(page_sizes.end(), {layer.of(slot).open_bytes, layer.of(slot).closed_bytes});
     }
   }
   CAIRN_TRY(auto pool, PagePool::create(options.budget_bytes, page_sizes));

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -35,7 +36,7 @@ struct KvCacheOptions {
 
 namespace cairn::cache {
 
-// Both forms that a page takes in turn. Immutable.
+// Both forms that a page takes in turn; a slot that the layer does not have takes no bytes in either. Immutable.
 struct PageForms {
   PageFormat open;    // while tokens are added, and for ever if nothing is encoded
   PageFormat closed;  // afterwards
@@ -43,7 +44,8 @@ struct PageForms {
   std::size_t closed_bytes = 0;
 
   PageForms(const CodecPlan& plan, std::uint32_t layer, PageSlot slot, PageShape shape);
-  bool encodes() const { return closed.codec->encode != nullptr; }
+  bool exists() const { return open_bytes != 0; }
+  bool encodes() const { return exists() && closed.codec->encode != nullptr; }
   std::size_t page_bytes(std::uint32_t form) const;  // of PageRef::form
   std::size_t encoding_bytes() const;  // of the budget, for the page that encoding adds; 0 if there is none
 };
@@ -53,8 +55,9 @@ struct LayerForms {
   LayerSpec spec;
   std::uint32_t window = 0;  // the widest of the layers that read them; 0: one of them has none
   PageForms keys;
-  PageForms values;
+  PageForms values;  // do not exist where values lie in the keys
 
+  std::span<const PageSlot> slots() const { return spec.shape.slots(); }
   const PageForms& of(PageSlot slot) const { return slot == PageSlot::kKeys ? keys : values; }
   bool encodes() const { return keys.encodes() || values.encodes(); }
   bool reads_mass() const { return keys.closed.codec->signals.mass || values.closed.codec->signals.mass; }
@@ -75,8 +78,9 @@ inline constexpr std::uint32_t kOpenForm = 1;
 // Thread-safe. Held by the cache and by each of its sequences.
 struct CacheCore {
   const KvCacheOptions options;
-  const std::vector<LayerForms> tables;       // of the layers that have keys and values of their own
-  const std::vector<std::uint32_t> table_of;  // by layer: which of the tables it reads
+  const std::vector<LayerForms> tables;        // of the layers that have keys and values of their own
+  const std::vector<std::uint32_t> table_of;   // by layer: which of the tables it reads
+  const std::vector<std::size_t> first_parts;  // of each table in a stored block, and of what would come after the last
   const std::unique_ptr<PagePool> pool;
   std::optional<PrefixIndex> index;                // after the pool: it drops its pages first
   std::atomic<std::uint64_t> blocks_kept_raw = 0;  // not encoded since they held infinities or not-a-numbers

@@ -77,7 +77,8 @@ std::uint32_t LayerTable::tail_tokens() const {
 }
 
 bool LayerTable::owns_tail() const {
-  return entries_.back().keys.unique() && entries_.back().values.unique();
+  const Entry& tail = entries_.back();
+  return std::ranges::all_of(forms_->slots(), [&](PageSlot slot) { return tail.page(slot).unique(); });
 }
 
 void LayerTable::append(Entry entry, std::uint32_t count) {
@@ -96,9 +97,10 @@ void LayerTable::renew_views(std::size_t block) {
   const Entry& entry = entries_[block];
   PageView& view = views_[block];
   view.keys = entry.keys.data();
-  view.values = entry.values.data();
   view.key_format = format_of(forms_->keys, entry.keys);
-  view.value_format = format_of(forms_->values, entry.values);
+  const bool own_values = forms_->values.exists();
+  view.values = own_values ? entry.values.data() : view.keys;
+  view.value_format = own_values ? format_of(forms_->values, entry.values) : view.key_format;
   PageView& open = open_views_[block];
   open = view;
   if (entry.open_keys) {
@@ -108,6 +110,9 @@ void LayerTable::renew_views(std::size_t block) {
   if (entry.open_values) {
     open.values = entry.open_values.data();
     open.value_format = &forms_->values.open;
+  } else if (!own_values) {
+    open.values = open.keys;
+    open.value_format = open.key_format;
   }
 }
 
@@ -136,7 +141,7 @@ void LayerTable::store(std::size_t token, const float* k, const float* v) {
   const auto slot = static_cast<std::uint32_t>(token % kBlockTokens);
   const std::size_t width = forms_->spec.shape.values_per_token();
   store_row(forms_->keys, entry, entry.keys, slot, {k, width});
-  store_row(forms_->values, entry, entry.values, slot, {v, width});
+  if (forms_->values.exists()) store_row(forms_->values, entry, entry.values, slot, {v, width});
 }
 
 void LayerTable::count_anew(Entry& entry) const {
@@ -196,7 +201,7 @@ void LayerTable::close(std::size_t block, PageRef keys, PageRef values) {
 void LayerTable::reopen(std::size_t block, Reservation& room) {
   Entry& entry = entries_[block];
   const auto open = [&](const PageForms& forms, const PageRef& page) {
-    return page.form() == kOpenForm ? page : reopened(forms, page, room);
+    return !page || page.form() == kOpenForm ? page : reopened(forms, page, room);
   };
   replace_pages(block, open(forms_->keys, entry.keys), open(forms_->values, entry.values));
   entry.closed = false;
@@ -215,7 +220,8 @@ void LayerTable::undo_close(std::size_t block) {
   if (entry.open_keys) entry.keys = std::exchange(entry.open_keys, PageRef());
   if (entry.open_values) entry.values = std::exchange(entry.open_values, PageRef());
   // Without its open form an encoded block stays what it is.
-  entry.closed = entry.keys.form() == kClosedForm || entry.values.form() == kClosedForm;
+  entry.closed =
+      std::ranges::any_of(forms_->slots(), [&](PageSlot slot) { return entry.page(slot).form() == kClosedForm; });
   if (!entry.closed) count_anew(entry);
   renew_views(block);
 }

@@ -29,8 +29,8 @@ using PositionBlock = std::array<std::int32_t, kBlockTokens>;
 class LayerTable {
  public:
   struct Entry {
-    PageRef keys;  // in the closed form where PageRef::form says so, else in the open one
-    PageRef values;
+    PageRef keys;    // in the closed form where PageRef::form says so, else in the open one
+    PageRef values;  // empty where values lie in the keys
     std::shared_ptr<PositionBlock> positions;
     std::size_t first_token = 0;  // index within the sequence, a multiple of kBlockTokens
     // The open form of what has been encoded, until let_go_of_open_forms().
@@ -41,6 +41,7 @@ class LayerTable {
     AttentionMass mass{};      // while the block is open, if the layer's codecs read it
 
     std::size_t number() const { return first_token / kBlockTokens; }
+    const PageRef& page(PageSlot slot) const { return slot == PageSlot::kKeys ? keys : values; }
   };
 
   // `forms` must outlive the table.
@@ -71,8 +72,9 @@ class LayerTable {
   // A block as it was.
   void restore(std::size_t block, Entry entry, std::uint32_t count);
 
-  // Writes one token's K and V, [kv_heads, head_dim] each, into the open page of its block, in the basis of the layer's
-  // codecs; notices what no code can stand for. Thread-safe for distinct tokens. Requires: find(token) != blocks().
+  // Writes one token's K and V, [kv_heads, head_dim] each (no V where values lie in the keys), into the open page of
+  // its block, in the basis of the layer's codecs; notices what no code can stand for. Thread-safe for distinct tokens.
+  // Requires: find(token) != blocks().
   void store(std::size_t token, const float* k, const float* v);
 
   // Encodes these full blocks with pages from `room`. Blocks that hold what cannot be encoded stay as they are and are

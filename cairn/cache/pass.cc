@@ -13,6 +13,7 @@ namespace cairn {
 namespace {
 
 PageRef copy_page(const PageRef& page, std::size_t page_bytes, Reservation& room) {
+  if (!page) return {};  // values that lie in the keys
   PageRef copy = room.take(page_bytes, page.form());
   std::memcpy(copy.data(), page.data(), page_bytes);
   return copy;
@@ -68,9 +69,10 @@ void add_slots(cache::SequenceState& state, std::span<const std::int32_t> positi
       if (tail == 0) {
         const cache::LayerForms& forms = table.forms();
         cache::LayerTable::Entry entry{.keys = room.take(forms.keys.open_bytes, cache::kOpenForm),
-                                       .values = room.take(forms.values.open_bytes, cache::kOpenForm),
+                                       .values = {},
                                        .positions = block,
                                        .first_token = state.tokens.size() + done};
+        if (forms.values.exists()) entry.values = room.take(forms.values.open_bytes, cache::kOpenForm);
         if (forms.reads_mass()) entry.mass.collect(forms.spec.shape.kv_heads);
         table.append(std::move(entry), static_cast<std::uint32_t>(count));
       } else {
@@ -83,8 +85,9 @@ void add_slots(cache::SequenceState& state, std::span<const std::int32_t> positi
 
 bool is_open(const cache::LayerTable& table, std::size_t token) {
   const std::size_t block = table.find(token);
-  return block < table.blocks() && table.entry(block).keys.form() == cache::kOpenForm &&
-         table.entry(block).values.form() == cache::kOpenForm;
+  return block < table.blocks() && std::ranges::all_of(table.forms().slots(), [&](PageSlot slot) {
+           return table.entry(block).page(slot).form() == cache::kOpenForm;
+         });
 }
 
 bool all_closed(const cache::LayerTable& table, std::size_t first, std::size_t end) {

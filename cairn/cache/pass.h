@@ -37,7 +37,7 @@ struct PassQueries {
   std::uint32_t layer = 0;
   std::span<const std::uint32_t> rows;  // of the pass, ascending: those whose outputs are wanted
   const float* q = nullptr;             // [rows, heads, head_dim], rotated, softmax scale folded in
-  float* out = nullptr;                 // [rows, heads, head_dim]
+  float* out = nullptr;                 // [rows, heads, PageShape::value_dim()]
   float score_cap = 0;                  // AttendLayer::score_cap
   std::span<const float> sinks{};       // AttendLayer::sinks
 };
@@ -55,7 +55,7 @@ class Pass {
 
   // Stores K and V of all rows, [rows, kv_heads, head_dim] in the order of begin(), at one layer. `x` is what they were
   // computed from, [rows, width], or null; it is only shown to listeners. At a layer that reads another one's keys and
-  // values nothing is stored.
+  // values nothing is stored; `v` is not read where values lie in the keys.
   void append(std::uint32_t layer, const float* k, const float* v, const float* x = nullptr);
 
   // Whether every row must have its query in attend(), even where its output is not wanted.

@@ -16,11 +16,16 @@ void Pass::append(std::uint32_t layer, const float* k, const float* v, const flo
   if (spec.kv_map != layer) return;
   const std::size_t width = spec.shape.values_per_token(), table = core.table_of[layer];
   runner.pool_.run(num_rows(), [&](std::size_t r, unsigned) {
-    runner.parts_[runner.part_of_[r]].state().tables[table].store(runner.slots_[r], k + r * width, v + r * width);
+    const float* own = spec.shape.has_value_pages() ? v + r * width : nullptr;
+    runner.parts_[runner.part_of_[r]].state().tables[table].store(runner.slots_[r], k + r * width, own);
   });
   if (runner.listener_ != nullptr && runner.listener_->wants(layer).stored) {
-    runner.listener_->stored(
-        {.layer = layer, .shape = spec.shape, .positions = runner.positions_, .k = k, .v = v, .x = x});
+    runner.listener_->stored({.layer = layer,
+                              .shape = spec.shape,
+                              .positions = runner.positions_,
+                              .k = k,
+                              .v = spec.shape.has_value_pages() ? v : nullptr,
+                              .x = x});
   }
 }
 
@@ -85,7 +90,7 @@ AttendLayer PassRunner::layer_of(const PassQueries& queries) const {
           .score_cap = queries.score_cap,
           .sinks = queries.sinks,
           .basis = {.hadamard_keys = forms.keys.closed.codec->hadamard,
-                    .hadamard_values = forms.values.closed.codec->hadamard}};
+                    .hadamard_values = forms.values.exists() && forms.values.closed.codec->hadamard}};
 }
 
 // The queries of a part, as indices in queries.rows from `first` on, by slot.
@@ -123,7 +128,7 @@ AttendRows PassRunner::next_run(const Part& part, const PassQueries& queries, st
           .rows = count,
           .pages = seen.closed,
           .more_pages = seen.open,
-          .out = queries.out + first * width,
+          .out = queries.out + std::size_t{first} * heads_ * how.shape.value_dim(),
           .softmax = tells_softmax_ ? softmax_.data() + std::size_t{first} * heads_ * 2 : nullptr,
           .skipped = seen.skipped};
 }

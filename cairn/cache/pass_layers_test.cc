@@ -20,31 +20,35 @@ TEST_F(PassTest, UnlikeLayersAttendAsTheirSpecsSay) {
   const Outputs outputs = compute(sequence, following(0, tokens));
   for (std::uint32_t l = 0; l < layers_.size(); ++l) {
     const std::uint32_t source = layers_[l].kv_map, dim = layers_[l].shape.head_dim;
+    const std::uint32_t value_dim = layers_[l].shape.value_dim();
     const std::size_t width = layers_[l].shape.values_per_token();
     for (const std::size_t row : {0u, 39u, 40u, 64u, 149u}) {
       const auto q = row_of(What::kQuery, l, row, kHeads * dim);
       for (std::uint32_t h = 0; h < kHeads; ++h) {
         const std::size_t kv_head = h / (kHeads / layers_[l].shape.kv_heads);
         double total = 0;
-        std::vector<double> sum(dim);
+        std::vector<double> sum(value_dim);
         for (std::size_t t = 0; t <= row; ++t) {
           if (layers_[l].window != 0 && row - t >= layers_[l].window) continue;
-          const auto k = row_of(What::kKey, source, t, width), v = row_of(What::kValue, source, t, width);
+          const auto k = row_of(What::kKey, source, t, width);
+          const auto v = layers_[l].shape.has_value_pages() ? row_of(What::kValue, source, t, width) : k;
           double score = 0;
           for (std::uint32_t d = 0; d < dim; ++d) score += static_cast<double>(q[h * dim + d]) * k[kv_head * dim + d];
           total += std::exp(score);
-          for (std::uint32_t d = 0; d < dim; ++d) sum[d] += std::exp(score) * v[kv_head * dim + d];
+          for (std::uint32_t d = 0; d < value_dim; ++d) sum[d] += std::exp(score) * v[kv_head * dim + d];
         }
-        for (std::uint32_t d = 0; d < dim; ++d) {
-          ASSERT_NEAR(outputs.at({l, row})[h * dim + d], sum[d] / total, 2e-5) << "layer " << l << " row " << row;
+        for (std::uint32_t d = 0; d < value_dim; ++d) {
+          ASSERT_NEAR(outputs.at({l, row})[h * value_dim + d], sum[d] / total, 2e-5) << "layer " << l << " row " << row;
         }
       }
     }
   }
-  // The mapped layer has nothing of its own.
+  // Mapped layers have nothing of their own, and a token whose value lies in its key is stored once.
   EXPECT_EQ(sequence.pages(2).data(), sequence.pages(0).data());
   std::size_t held = 0;
-  for (const std::uint32_t l : {0u, 1u, 3u}) held += 2 * 3 * kBlockTokens * layers_[l].shape.values_per_token() * 4;
+  for (const std::uint32_t l : {0u, 1u, 3u, 5u}) {
+    held += (l == 5 ? 1 : 2) * 3 * kBlockTokens * layers_[l].shape.values_per_token() * 4;
+  }
   EXPECT_EQ(sequence.bytes_held(), held);
 }
 
@@ -69,8 +73,8 @@ TEST_F(PassTest, CachesWithTheSameLayersShareAPass) {
     const PageShape shape = layers_[l].shape;
     pass->append(l, gather(What::kKey, l, tokens, shape.values_per_token()).data(),
                  gather(What::kValue, l, tokens, shape.values_per_token()).data());
-    const std::size_t width = kHeads * shape.head_dim;
-    const auto q = gather(What::kQuery, l, std::vector<std::size_t>{5, 69, 0, 29}, width);
+    const std::size_t width = kHeads * shape.value_dim();
+    const auto q = gather(What::kQuery, l, std::vector<std::size_t>{5, 69, 0, 29}, kHeads * shape.head_dim);
     std::vector<float> out(q.size());
     ASSERT_TRUE(pass->attend({.layer = l, .rows = wanted, .q = q.data(), .out = out.data()}));
     for (std::size_t i = 0; i < 4; ++i) {

@@ -86,7 +86,7 @@ bool PendingLoad::due(const SequenceState& sequence) const {
 }
 
 bool PendingLoad::all_here() const {
-  return load_->have_part(parts_before(core_.tables.size()) - 1).has_value();
+  return load_->have_part(parts_before(core_, core_.tables.size()) - 1).has_value();
 }
 
 LoadStep PendingLoad::poll(SequenceState& sequence, const LoadPoll& how) {
@@ -164,8 +164,8 @@ bool PendingLoad::accept(const LoadedBlock& block, std::size_t i, Reservation& r
   }
   BlockPages pages(core_.tables.size());
   for (std::size_t t = 0; t < core_.tables.size(); ++t) {
-    for (const PageSlot slot : kPageSlots) {
-      const PartMeta& part = meta.parts[part_of_page(t, slot)];
+    for (const PageSlot slot : core_.tables[t].slots()) {
+      const PartMeta& part = meta.parts[part_of_page(core_, t, slot)];
       pages.page(t, slot) = room.take(part.bytes, part.tag);
     }
   }
@@ -174,8 +174,8 @@ bool PendingLoad::accept(const LoadedBlock& block, std::size_t i, Reservation& r
 }
 
 bool PendingLoad::fill(std::size_t table, std::size_t i) {
-  for (const PageSlot slot : kPageSlots) {
-    const std::size_t part = part_of_page(table, slot);
+  for (const PageSlot slot : core_.tables[table].slots()) {
+    const std::size_t part = part_of_page(core_, table, slot);
     const std::span<std::byte> page(pages_[i].page(table, slot).data(), blocks_[i].record->meta().parts[part].bytes);
     if (!connector_.store().copy_part(blocks_[i], part, page)) return false;
   }
@@ -184,7 +184,7 @@ bool PendingLoad::fill(std::size_t table, std::size_t i) {
 
 std::size_t PendingLoad::fill_to(std::size_t table, ThreadPool* pool) {
   for (; tables_ <= table && sound_ > 0; ++tables_) {
-    const std::size_t there = load_->wait_part(parts_before(tables_ + 1) - 1);
+    const std::size_t there = load_->wait_part(parts_before(core_, tables_ + 1) - 1);
     sound_ = std::min(sound_, there - std::min(there, skipped_));
     std::atomic<std::size_t> first_bad{sound_};
     const auto fill_one = [&](std::size_t i) {

@@ -91,9 +91,8 @@ Status Sequence::reopen_tail(std::size_t tokens) {
   for (const cache::LayerTable& table : state.tables) {
     const cache::LayerTable::Entry& entry = table.entry(table.lower_bound(number));
     const cache::LayerForms& forms = table.forms();
-    for (const auto& [page_forms, page] :
-         {std::pair(&forms.keys, &entry.keys), std::pair(&forms.values, &entry.values)}) {
-      if (page->form() == cache::kClosedForm) bytes += PagePool::occupied_bytes(page_forms->open_bytes);
+    for (const PageSlot slot : forms.slots()) {
+      if (entry.page(slot).form() == cache::kClosedForm) bytes += PagePool::occupied_bytes(forms.of(slot).open_bytes);
     }
     changes = changes || forms.reads_mass();
   }
@@ -153,7 +152,7 @@ std::size_t Sequence::bytes_held() const {
   std::size_t bytes = 0;
   for (const cache::LayerTable& table : state_->tables) {
     for (std::size_t b = 0; b < table.blocks(); ++b) {
-      bytes += table.entry(b).keys.bytes() + table.entry(b).values.bytes();
+      for (const PageSlot slot : table.forms().slots()) bytes += table.entry(b).page(slot).bytes();
     }
   }
   return bytes;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // How a block of a cache lies in a stored record: part 0 is the tokens, then comes one part for each page, table by
-// table, in the order of PageSlot. A part's tag is the form of its page. Functions without state; thread-safe.
+// table, in the order of PageSlot; a layer whose values lie in its keys has one. A part's tag is the form of its page.
+// Functions without state; thread-safe.
 #pragma once
 
 #include <cstddef>
@@ -13,13 +14,13 @@
 
 namespace cairn::cache {
 
-// Which part holds the page of a layer with keys and values of its own.
-constexpr std::size_t part_of_page(std::size_t table, PageSlot slot) {
-  return 1 + LayerSlot{table, slot}.index();
-}
 // How many parts come before those of this table: the tokens, and the pages of the tables before it.
-constexpr std::size_t parts_before(std::size_t table) {
-  return part_of_page(table, PageSlot::kKeys);
+inline std::size_t parts_before(const CacheCore& core, std::size_t table) {
+  return core.first_parts[table];
+}
+// Which part holds the page of a layer with keys and values of its own. Requires: the layer has this slot.
+inline std::size_t part_of_page(const CacheCore& core, std::size_t table, PageSlot slot) {
+  return core.first_parts[table] + static_cast<std::size_t>(slot);
 }
 
 // What a block takes in a store when all its pages are closed.

@@ -31,6 +31,19 @@ Result<const Codec*> find_codec(std::string_view name) {
 }
 
 Status check_shape(const Codec& codec, PageShape shape) {
+  if (!shape.has_value_pages()) {
+    if (codec.store_token == nullptr) {
+      return fail(ErrorCode::kUnsupported, "codec '" + std::string(codec.name) +
+                                               "' cannot hold keys in which the values lie (latent attention); " +
+                                               "choose raw_f16, raw_bf16 or raw_f32");
+    }
+    if (shape.values_in_keys > kMaxChannels) {
+      return fail(ErrorCode::kUnsupported, "values of " + std::to_string(shape.values_in_keys) +
+                                               " channels that lie in the keys are not supported; at most " +
+                                               std::to_string(kMaxChannels) + " are");
+    }
+    return {};
+  }
   if (codec.encode == nullptr || (shape.head_dim % 8 == 0 && shape.head_dim <= kMaxChannels)) return {};
   return fail(ErrorCode::kUnsupported, "codec '" + std::string(codec.name) +
                                            "' takes heads of a multiple of 8 and at most " +

@@ -91,7 +91,8 @@ struct Codec {
 
   // acc[r, d] = acc[r, d] * correction[r] + sum over t < count of p[r, t] * V[t, d], tokens in order; p is
   // [rows, kBlockTokens] with zeros beyond count, acc is [rows, head_dim]. Pages of codecs without store_token are
-  // full.
+  // full. On a key page, of a shape whose values lie in the keys, V[t] is what key t begins with, and acc is
+  // [rows, value_dim()].
   void (*accumulate)(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* p,
                      const float* correction, std::uint32_t rows, std::uint32_t count, PrefetchHint next, float* acc);
 
@@ -112,7 +113,8 @@ std::span<const Codec> pq_codecs();
 // kUnsupported with the list of known names when there is no such codec.
 Result<const Codec*> find_codec(std::string_view name);
 
-// Whether the codec can hold heads of this shape; kUnsupported with what it takes.
+// Whether the codec can hold heads of this shape; kUnsupported with what it takes. Only raw codecs hold keys in which
+// values lie.
 Status check_shape(const Codec& codec, PageShape shape);
 
 // What holds the tokens of an open block under a codec: itself if it takes single tokens, else raw_f16.

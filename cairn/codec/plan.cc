@@ -136,6 +136,7 @@ Status check_codebooks(const CodecPlan& plan, const Codec& codec, const PlanTarg
 Status check_plan(const CodecPlan& plan, const PlanTarget& target) {
   bool used = false;
   for (const LayerPlan& layer : plan.layers) {
+    CAIRN_TRY_VOID(check_pair(layer, target.shape));
     for (const Codec* codec : {layer.keys, layer.values}) {
       CAIRN_TRY_VOID(check_shape(*codec, target.shape));
       if (!codec->needs_codebook) continue;
@@ -150,6 +151,13 @@ Status check_plan(const CodecPlan& plan, const PlanTarget& target) {
 }
 
 }  // namespace
+
+Status check_pair(const LayerPlan& layer, PageShape shape) {
+  if (shape.has_value_pages() || layer.keys == layer.values) return {};
+  return fail(ErrorCode::kUnsupported, "codecs '" + std::string(layer.keys->name) + "/" +
+                                           std::string(layer.values->name) +
+                                           "' for keys in which the values lie (latent attention): name one codec");
+}
 
 bool CodecPlan::exact() const {
   return std::ranges::all_of(layers, [](const LayerPlan& l) { return l.keys->exact && l.values->exact; });
@@ -171,9 +179,9 @@ PageFormat CodecPlan::format(std::uint32_t layer, PageSlot slot, PageShape shape
 double CodecPlan::mean_bits(PageShape shape) const {
   double bits = 0;
   for (std::uint32_t l = 0; l < layers.size(); ++l) {
-    bits += bits_per_value(format(l, PageSlot::kKeys, shape)) + bits_per_value(format(l, PageSlot::kValues, shape));
+    for (const PageSlot slot : shape.slots()) bits += bits_per_value(format(l, slot, shape));
   }
-  return bits / (2.0 * static_cast<double>(layers.size()));
+  return bits / static_cast<double>(shape.slots().size() * layers.size());
 }
 
 std::string CodecPlan::canonical() const {

@@ -23,6 +23,9 @@ struct LayerPlan {
   bool operator==(const LayerPlan&) const = default;
 };
 
+// kUnsupported where values lie in the keys and the two codecs differ: there is one page, which has one codec.
+Status check_pair(const LayerPlan& layer, PageShape shape);
+
 // A value.
 struct CodecPlan {
   std::vector<LayerPlan> layers;
@@ -41,7 +44,7 @@ struct CodecPlan {
   bool reusable() const { return !encodes() || (recent_blocks == 0 && !exact_prefill); }
 
   PageFormat format(std::uint32_t layer, PageSlot slot, PageShape shape) const;
-  // Over all layers, K and V: full pages over their values.
+  // Over all layers, K and V as far as they have pages: full pages over their values.
   double mean_bits(PageShape shape) const;
 
   // One text for one meaning, part of the recipe: ids of the codecs by runs of equal layers, then what differs from the

@@ -2,10 +2,12 @@
 // Raw pages: every value in the element type, nothing else stored.
 #include <algorithm>
 #include <bit>
+#include <cstring>
 #include <type_traits>
 
 #include "cairn/base/half.h"
 #include "cairn/codec/codec.h"
+#include "cairn/kernels/codes.h"
 #include "cairn/kernels/kernels.h"
 
 namespace cairn {
@@ -67,8 +69,34 @@ struct Raw {
                          const float* correction, std::uint32_t rows, std::uint32_t count, PrefetchHint next,
                          float* acc) {
     const PageShape shape = format.shape;
-    kernels().accumulate[kElement](page + kv_head * head_bytes(shape), shape.head_dim, p, correction, rows, count, next,
-                                   acc);
+    page += kv_head * head_bytes(shape);
+    if (format.slot == PageSlot::kValues) {
+      kernels().accumulate[kElement](page, shape.head_dim, p, correction, rows, count, next, acc);
+      return;
+    }
+    alignas(64) Stored values[kMaxChannels * kBlockTokens];
+    turn_over(reinterpret_cast<const Stored*>(page), shape.value_dim(), count, values);
+    kernels().accumulate[kElement](values, shape.value_dim(), p, correction, rows, count, next, acc);
+  }
+
+  // Of keys [channels, kBlockTokens] the values [count, channels], as a page of values would hold them; by small
+  // squares, which compilers turn over in registers. Requires: a multiple of 8 channels. Writes whole squares: up to 7
+  // rows more.
+  static void turn_over(const Stored* keys, std::uint32_t channels, std::uint32_t count, Stored* values) {
+    constexpr std::uint32_t kSide = 8;
+    for (std::uint32_t d = 0; d < channels; d += kSide) {
+      for (std::uint32_t t = 0; t < count; t += kSide) {
+        Stored square[kSide][kSide];
+        for (std::uint32_t i = 0; i < kSide; ++i) {
+          std::memcpy(square[i], keys + std::size_t{d + i} * kBlockTokens + t, sizeof square[i]);
+        }
+        for (std::uint32_t j = 0; j < kSide; ++j) {
+          Stored row[kSide];
+          for (std::uint32_t i = 0; i < kSide; ++i) row[i] = square[i][j];
+          std::memcpy(values + std::size_t{t + j} * channels + d, row, sizeof row);
+        }
+      }
+    }
   }
 
   static PrefetchHint head_part(const PageFormat& format, const std::byte* page, std::uint32_t kv_head) {

@@ -35,7 +35,7 @@ void Rotations::turn(std::uint32_t layer, std::size_t row, float* head) const {
   const std::size_t pairs = rotation.frequencies.size();
   const bool neighbours = rotation.spec.pairing == RopePairing::kNeighbours;
   const auto rotate = neighbours ? kernels().rope_neighbours : kernels().rope_halves;
-  rotate(head, rotation.cos.data() + row * pairs, rotation.sin.data() + row * pairs, pairs);
+  rotate(head + rotation.spec.first, rotation.cos.data() + row * pairs, rotation.sin.data() + row * pairs, pairs);
 }
 
 }  // namespace cairn

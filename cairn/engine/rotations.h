@@ -23,7 +23,7 @@ class Rotations {
   void prepare(std::span<const std::int32_t> positions, ThreadPool& pool);
 
   // Turns one head of row `row` of prepare() as layer `layer` does, in place. A layer whose spec has no rotary channels
-  // turns nothing. Requires: prepare(), and a head of at least spec.dims values.
+  // turns nothing. Requires: prepare(), and a head of at least spec.first + spec.dims values.
   void turn(std::uint32_t layer, std::size_t row, float* head) const;
 
  private:

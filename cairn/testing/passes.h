@@ -23,15 +23,19 @@ namespace cairn::pass_test {
 
 inline constexpr std::uint32_t kHeads = 4;
 
-// Wide and narrow layers, one with a window, two that read the keys and values of the first and of the second.
+// Wide and narrow layers, one with a window, one whose values lie in its keys; three that read the keys and values of
+// others.
 inline std::vector<LayerSpec> unlike() {
-  auto layers = like_layers(5, {.kv_heads = 2, .head_dim = 16});
+  auto layers = like_layers(7, {.kv_heads = 2, .head_dim = 16});
   layers[1].shape = {.kv_heads = 1, .head_dim = 32};
   layers[1].window = 40;
   layers[2].kv_map = 0;
   layers[3].shape = {.kv_heads = 4, .head_dim = 8};
   layers[4].shape = layers[1].shape;
   layers[4].kv_map = 1;
+  layers[5].shape = {.kv_heads = 1, .head_dim = 24, .values_in_keys = 16};
+  layers[6].shape = layers[5].shape;
+  layers[6].kv_map = 5;
   return layers;
 }
 
@@ -77,7 +81,8 @@ class PassTest : public ::testing::Test {
       pass->append(l, k.data(), v.data());
       EXPECT_TRUE(pass->attend({.layer = l, .rows = all, .q = q.data(), .out = out.data()}));
       for (std::size_t i = 0; i < tokens.size(); ++i) {
-        const auto row = std::span(out).subspan(i * kHeads * shape.head_dim, kHeads * shape.head_dim);
+        const std::size_t width = kHeads * shape.value_dim();
+        const auto row = std::span(out).subspan(i * width, width);
         outputs[{l, tokens[i]}].assign(row.begin(), row.end());
       }
     }
