@@ -77,6 +77,12 @@ void add_specials(const ModelConfig& config, Json& report) {
     report["experts_used"] = config.experts.used;
     report["expert_ffn"] = config.experts.ffn;
     if (config.experts.shared_ffn > 0) report["shared_expert_ffn"] = config.experts.shared_ffn;
+    if (config.experts.groups > 1) report["expert_groups"] = config.experts.groups;
+  }
+  if (config.latent.rank > 0) {
+    report["latent"] = config.latent.rank;
+    if (config.latent.q_rank > 0) report["query_rank"] = config.latent.q_rank;
+    report["value_dim"] = config.latent.value;
   }
   const auto add = [&](const char* name, float value, float plain) {
     if (value != plain) report[name] = value;
@@ -110,12 +116,13 @@ Json kv_report(const ModelConfig& config, bool windows) {
   Json report = Json::object();
   const std::vector<LayerSpec> layers = model_layers(config);
   for (const Codec& codec : codec_table()) {
+    if (std::ranges::any_of(layers, [&](const LayerSpec& layer) { return !check_shape(codec, layer.shape); })) continue;
     double bytes = 0;
     for (std::uint32_t l = 0; l < layers.size(); ++l) {
       const std::uint32_t window = window_of(layers[l], config);
       if (layers[l].kv_map != l || (window != 0) != windows) continue;
       const std::uint32_t tokens = windows ? window : 1;
-      for (const PageSlot slot : kPageSlots) {
+      for (const PageSlot slot : layers[l].shape.slots()) {
         const std::size_t page = codec.page_bytes({.codec = &codec, .shape = layers[l].shape, .slot = slot});
         bytes += static_cast<double>(page) * tokens / kBlockTokens;
       }

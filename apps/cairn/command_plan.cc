@@ -47,6 +47,7 @@ Result<capacity::ServedModel> read_served_model(const std::string& model) {
   served.heads = config.heads;
   served.kv_heads = config.kv_heads;
   served.head_dim = config.head_dim;
+  served.kv_slots = static_cast<std::uint32_t>(model_layers(config).front().shape.slots().size());
   for (const LayerSpec& layer : model_layers(config)) {
     if (layer.window == 0 || layer.window >= config.context) continue;
     ++served.window_layers;

@@ -120,6 +120,7 @@ Json inputs_json(const PlanInputs& inputs) {
                    {"heads", model.heads},
                    {"kv_heads", model.kv_heads},
                    {"head_dim", model.head_dim},
+                   {"kv_slots", model.kv_slots},
                    {"window_layers", model.window_layers},
                    {"window", model.window},
                    {"attention_ops", model.attention_ops}};

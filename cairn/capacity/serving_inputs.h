@@ -47,6 +47,7 @@ struct ServedModel {
   std::uint32_t heads = 0;
   std::uint32_t kv_heads = 0;
   std::uint32_t head_dim = 0;
+  std::uint32_t kv_slots = 2;  // rows of a head that are kept of a token: key and value, or 1 where a key holds both
   // Operations per query, visible key and channel of all heads. 2 is how the paper counts (docs/capacity.md); scores
   // and weighted values together are 4.
   double attention_ops = 2;

@@ -19,7 +19,7 @@ Phase slower_of(double ops, double flops_s, double bytes, double bytes_s) {
 double kv_bytes_per_session(const ServedModel& model, const Workload& workload, const Levers& levers) {
   const double layers = levers.kv_layers > 0 ? levers.kv_layers : model.layers;
   const double heads = levers.kv_heads > 0 ? levers.kv_heads : model.kv_heads;
-  return 2 * layers * heads * model.head_dim * levers.bits_per_value / 8 * levers.keep_ratio *
+  return model.kv_slots * layers * heads * model.head_dim * levers.bits_per_value / 8 * levers.keep_ratio *
          model.kept(number(workload.context));
 }
 

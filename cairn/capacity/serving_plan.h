@@ -4,7 +4,7 @@
 // With n tokens of context, W weight bytes, P parameters, L layers, C = heads * head_dim channels, A attention_ops, and
 // N devices in tensor parallel, each with M bytes, F operations/s and B bytes/s, and a link of X bytes/s:
 //
-//   kv bytes      K  = 2 * kv_layers * kv_heads * head_dim * bits / 8 * keep_ratio * n
+//   kv bytes      K  = kv_slots * kv_layers * kv_heads * head_dim * bits / 8 * keep_ratio * n
 //   concurrency   c  = floor((N M - W) / K)                                                      memory size
 //   prefill, s       = max(prefill ops / (N F), (W + K) / (N B))                                 flops, as a rule
 //                      prefill ops = n * 2 P + n * n / 2 * A * L * C                             causal: half the pairs

@@ -23,6 +23,7 @@ struct Architecture {
   bool qkv_bias = false;  // biases on q, k and v; an architecture without them may still have a file with them
   bool output_bias = false, sinks = false, late_ffn_norm = false;  // as ModelConfig says
   QkNorm qk_norm = QkNorm::kNone;
+  bool latent = false;      // attention on latents: LatentSpec
   bool fused = false;       // q, k and v are one tensor, and so are gate and up
   bool post_norms = false;  // RMS norms of what attention and feed-forward give, before it is added
   Activation activation = Activation::kSilu;
@@ -39,7 +40,7 @@ struct Architecture {
   bool expert_biases = false;         // ExpertSpec::biases
   bool shares_ffn = false;  // a file without expert_feed_forward_length: the experts of a token share the whole width
   bool shared_expert = false;              // one more that every token goes through, behind a gate of its own
-  std::array<std::string_view, 8> keys{};  // understood here besides those of every architecture
+  std::array<std::string_view, 9> keys{};  // understood here besides those of every architecture
 };
 
 // Errors: kNotFound (general.architecture is missing), kUnsupported (another one: the message lists these).

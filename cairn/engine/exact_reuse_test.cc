@@ -40,6 +40,7 @@ std::vector<std::byte> model_bytes(const Kind& kind) {
   tiny.ffn = 3 * kind.width;
   tiny.layers = kind.arch == "smollm3" ? 4 : 3;
   tiny.experts = kind.experts;
+  tiny.like_v3 = kind.experts != 0;
   tiny.context = 2048;
   return tiny.builder().build();
 }
@@ -234,6 +235,7 @@ INSTANTIATE_TEST_SUITE_P(
         Kind{"llama", TinyModel::kQ8_0, 96, "raw_f16", 8}, Kind{"qwen2moe", TinyModel::kQ8_0, 64, "raw_f16", 8},
         Kind{"qwen3moe", TinyModel::kF16, 64, "raw_f16", 12}, Kind{"olmoe", TinyModel::kQ8_0, 64, "raw_f16", 8},
         Kind{"gpt-oss", TinyModel::kQ8_0, 64, "raw_f16", 8}, Kind{"gpt-oss", TinyModel::kQ8_0, 64, "zip", 8},
+        Kind{"deepseek2", TinyModel::kQ8_0, 64, "raw_f16", 8}, Kind{"deepseek2", TinyModel::kF32, 64, "raw_f32"},
         Kind{"llama", TinyModel::kQ8_0, 64, "kivi2-g32"}, Kind{"qwen2", TinyModel::kQ8_0, 64, "tok4/kivi4-g64+sinks=1"},
         Kind{"qwen3", TinyModel::kQ8_0, 64, "zip"}, Kind{"llama", TinyModel::kQ8_0, 64, "zip-low/raw_f16"}),
     [](const auto& kind) {

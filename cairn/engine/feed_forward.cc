@@ -2,6 +2,7 @@
 #include "cairn/engine/feed_forward.h"
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 #include "cairn/base/check.h"
@@ -23,6 +24,38 @@ Gate gate_of(Activation activation) {
 
 void add_bias(float* x, const std::vector<float>& bias) {
   if (!bias.empty()) kernels().add(x, bias.data(), bias.size());
+}
+
+float sigmoid(float x) {
+  float open[] = {x, 0.0f};  // a softmax over it and 0
+  kernels().softmax(open, 2);
+  return open[0];
+}
+
+// The indices of the `count` greatest, in order; of equals the first.
+std::vector<std::uint32_t> greatest(std::span<const float> values, std::uint32_t count) {
+  std::vector<std::uint32_t> order(values.size());
+  std::iota(order.begin(), order.end(), 0u);
+  std::partial_sort(order.begin(), order.begin() + count, order.end(), [&](std::uint32_t a, std::uint32_t b) {
+    return values[a] > values[b] || (!(values[b] > values[a]) && a < b);
+  });
+  order.resize(count);
+  return order;
+}
+
+// Takes the experts of all groups but the best out of the choice.
+void leave_groups(std::span<float> rank, const ExpertSpec& spec) {
+  const std::size_t each = spec.count / spec.groups;
+  std::vector<float> best_two(spec.groups);
+  for (std::uint32_t g = 0; g < spec.groups; ++g) {
+    const auto group = rank.subspan(g * each, each);
+    for (const std::uint32_t e : greatest(group, 2)) best_two[g] += group[e];
+  }
+  const std::vector<std::uint32_t> used = greatest(best_two, spec.used_groups);
+  for (std::uint32_t g = 0; g < spec.groups; ++g) {
+    if (std::ranges::find(used, g) != used.end()) continue;
+    std::ranges::fill(rank.subspan(g * each, each), -std::numeric_limits<float>::infinity());
+  }
 }
 
 }  // namespace
@@ -73,32 +106,39 @@ Status FeedForward::mixture(LayerWeights& layer, const float* x, std::uint32_t r
   return layer.shared.gate.rows() == 0 ? Status() : add_shared(layer, x, rows, out);
 }
 
-// The most probable experts of each row; of equals the first.
 Status FeedForward::choose(LayerWeights& layer, const float* x, std::uint32_t rows) {
   const ExpertSpec& spec = config_.experts;
   const LinearTarget target[] = {{&layer.router, router_.ensure(std::size_t{rows} * spec.count), spec.count}};
   CAIRN_TRY_VOID(linear_.multiply(x, rows, config_.width, target));
   choices_.resize(std::size_t{rows} * spec.used);
   pool_.run(rows, [&](std::size_t r, unsigned) {
-    float* probability = router_.data() + r * spec.count;
-    add_bias(probability, layer.router_bias);
-    kernels().softmax(probability, spec.count);
-    // Not-a-numbers have no order.
-    std::replace_if(
-        probability, probability + spec.count, [](float p) { return !(p >= 0.0f); }, 0.0f);
-    std::vector<std::uint32_t> order(spec.count);
-    std::iota(order.begin(), order.end(), 0u);
-    std::partial_sort(order.begin(), order.begin() + spec.used, order.end(), [&](std::uint32_t a, std::uint32_t b) {
-      return probability[a] > probability[b] || (!(probability[b] > probability[a]) && a < b);
-    });
-    float total = 0;
-    for (std::uint32_t i = 0; i < spec.used; ++i) total += probability[order[i]];
-    const float factor = spec.normed ? spec.scale / std::max(total, 1e-30f) : spec.scale;
-    for (std::uint32_t i = 0; i < spec.used; ++i) {
-      choices_[r * spec.used + i] = {order[i], probability[order[i]] * factor};
-    }
+    add_bias(router_.data() + r * spec.count, layer.router_bias);
+    const float* bias = layer.choice_bias.empty() ? nullptr : layer.choice_bias.data();
+    choose_for(bias, router_.data() + r * spec.count, choices_.data() + r * spec.used);
   });
   return {};
+}
+
+// The most probable experts of a row, where only those of some groups may be, and a bias has its say; of equals the
+// first. `scores` [experts] become probabilities.
+void FeedForward::choose_for(const float* bias, float* scores, Choice* chosen) const {
+  const ExpertSpec& spec = config_.experts;
+  if (spec.gate == ExpertGate::kSigmoid) {
+    for (std::uint32_t e = 0; e < spec.count; ++e) scores[e] = sigmoid(scores[e]);
+  } else {
+    kernels().softmax(scores, spec.count);
+  }
+  // Not-a-numbers have no order.
+  std::replace_if(
+      scores, scores + spec.count, [](float p) { return !(p >= 0.0f); }, 0.0f);
+  std::vector<float> rank(scores, scores + spec.count);
+  for (std::uint32_t e = 0; bias != nullptr && e < spec.count; ++e) rank[e] += bias[e];
+  if (spec.groups > 1) leave_groups(rank, spec);
+  const std::vector<std::uint32_t> order = greatest(rank, spec.used);
+  float total = 0;
+  for (const std::uint32_t e : order) total += scores[e];
+  const float factor = spec.normed ? spec.scale / std::max(total, 1e-30f) : spec.scale;
+  for (const std::uint32_t e : order) *chosen++ = {e, scores[e] * factor};
 }
 
 // by_choice_ [rows, used, width]: what each chosen expert gives.
@@ -130,15 +170,15 @@ Status FeedForward::chosen_experts(LayerWeights& layer, const float* x, std::uin
 
 Status FeedForward::add_shared(LayerWeights& layer, const float* x, std::uint32_t rows, float* out) {
   const std::size_t width = config_.width;
+  const bool gated_too = layer.shared_gate.rows() != 0;
   const LinearTarget target[] = {{&layer.shared_gate, router_.ensure(rows), 1}};
-  CAIRN_TRY_VOID(linear_.multiply(x, rows, config_.width, target));
+  if (gated_too) CAIRN_TRY_VOID(linear_.multiply(x, rows, config_.width, target));
   GatedFfn* const one[] = {&layer.shared};
   CAIRN_TRY_VOID(gated(one, x, rows, given_.ensure(rows * width)));
   pool_.run(rows, [&](std::size_t r, unsigned) {
-    float open[] = {router_.data()[r], 0.0f};  // a softmax over it and 0 is its sigmoid
-    kernels().softmax(open, 2);
+    const float open = gated_too ? sigmoid(router_.data()[r]) : 1.0f;
     const float* part = given_.data() + r * width;
-    for (std::size_t i = 0; i < width; ++i) out[r * width + i] += open[0] * part[i];
+    for (std::size_t i = 0; i < width; ++i) out[r * width + i] += open * part[i];
   });
   return {};
 }

@@ -40,6 +40,7 @@ class FeedForward {
   Status gated(std::span<GatedFfn* const> weights, const float* x, std::uint32_t rows, float* out);
   Status mixture(LayerWeights& layer, const float* x, std::uint32_t rows, float* out);
   Status choose(LayerWeights& layer, const float* x, std::uint32_t rows);
+  void choose_for(const float* bias, float* scores, Choice* chosen) const;
   Status chosen_experts(LayerWeights& layer, const float* x, std::uint32_t rows);
   Status add_shared(LayerWeights& layer, const float* x, std::uint32_t rows, float* out);
 

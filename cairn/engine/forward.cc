@@ -27,7 +27,8 @@ Forward::Forward(ModelWeights& weights, std::vector<LayerSpec> layers, ThreadPoo
       linear_(pool),
       passes_(config_.heads, pool, listener),
       rotations_(layers_),
-      feed_forward_(config_, linear_, pool) {}
+      feed_forward_(config_, linear_, pool),
+      latent_(config_, linear_, pool) {}
 
 Status Forward::run(std::span<const ForwardRows> batch) {
   CAIRN_TRY_VOID(take_rows(batch));
@@ -116,25 +117,45 @@ void Forward::add_projected(std::span<const float> bias, std::span<const float> 
 }
 
 Status Forward::attention_block(std::uint32_t l, Pass& pass) {
-  LayerWeights& layer = weights_.layers()[layers_[l].weights];
-  const std::size_t q_width = layer.q.rows();
-  norm_rows(layer.attn_norm.data());
-  const std::size_t kv_width = layers_[l].kv_map == l ? layers_[l].shape.values_per_token() : 0;
-  const LinearTarget qkv[] = {{&layer.q, q_.ensure(rows_.size() * q_width), q_width},
-                              {&layer.k, k_.ensure(rows_.size() * kv_width), kv_width},
-                              {&layer.v, v_.ensure(rows_.size() * kv_width), kv_width}};
-  CAIRN_TRY_VOID(linear_.multiply(normed_.data(), static_cast<std::uint32_t>(rows_.size()), config_.width,
-                                  std::span(qkv).first(kv_width == 0 ? 1 : 3)));
+  const PageShape shape = layers_[l].shape;
+  const std::size_t q_width = std::size_t{config_.heads} * shape.head_dim;
+  norm_rows(weights_.layers()[layers_[l].weights].attn_norm.data());
+  const std::size_t kv_width = layers_[l].kv_map == l ? shape.values_per_token() : 0;
+  CAIRN_TRY_VOID(project(l, q_width, kv_width));
   prepare_heads(l);
   if (kv_width != 0) store(l, pass);
   const bool all_rows = pass.needs_all_rows(l);
   if (l == leave_ && !all_rows) keep_logit_rows(q_.data(), q_width);
   CAIRN_TRY_VOID(attend(l, pass));
-  if (l == leave_ && all_rows) keep_logit_rows(attended_.data(), q_width);
-  if (rows_.empty()) return {};
+  if (l == leave_ && all_rows) keep_logit_rows(attended_.data(), std::size_t{config_.heads} * shape.value_dim());
+  return rows_.empty() ? Status() : project_attended(l);
+}
+
+// Queries of all rows, and keys and values where the layer has its own.
+Status Forward::project(std::uint32_t l, std::size_t q_width, std::size_t kv_width) {
+  LayerWeights& layer = weights_.layers()[layers_[l].weights];
   const auto rows = static_cast<std::uint32_t>(rows_.size());
+  float* q = q_.ensure(rows * q_width);
+  float* k = k_.ensure(rows * kv_width);
+  if (config_.latent.rank != 0) return latent_.project(layer.latent, normed_.data(), rows, q, k);
+  const LinearTarget qkv[] = {
+      {&layer.q, q, q_width}, {&layer.k, k, kv_width}, {&layer.v, v_.ensure(rows * kv_width), kv_width}};
+  return linear_.multiply(normed_.data(), rows, config_.width, std::span(qkv).first(kv_width == 0 ? 1 : 3));
+}
+
+// What attention gave joins the residual stream.
+Status Forward::project_attended(std::uint32_t l) {
+  LayerWeights& layer = weights_.layers()[layers_[l].weights];
+  const auto rows = static_cast<std::uint32_t>(rows_.size());
+  const std::uint32_t width = layer.output.cols();
+  const float* attended = attended_.data();
+  if (config_.latent.rank != 0) {
+    float* expanded = expanded_.ensure(std::size_t{rows} * width);
+    CAIRN_TRY_VOID(latent_.expand(layer.latent, attended, rows, expanded));
+    attended = expanded;
+  }
   const LinearTarget output[] = {{&layer.output, projected_.ensure(std::size_t{rows} * config_.width), config_.width}};
-  CAIRN_TRY_VOID(linear_.multiply(attended_.data(), rows, static_cast<std::uint32_t>(q_width), output));
+  CAIRN_TRY_VOID(linear_.multiply(attended, rows, width, output));
   add_projected(layer.output_bias, layer.attn_post_norm);
   return {};
 }
@@ -178,7 +199,8 @@ void Forward::store(std::uint32_t l, Pass& pass) {
   const std::size_t kv_width = layers_[l].shape.values_per_token();
   if (tap_ != nullptr) {
     pool_.run(rows_.size(), [&](std::size_t r, unsigned) {
-      tap_->change(l, positions_[r], k_.data() + r * kv_width, v_.data() + r * kv_width);
+      float* v = layers_[l].shape.has_value_pages() ? v_.data() + r * kv_width : nullptr;
+      tap_->change(l, positions_[r], k_.data() + r * kv_width, v);
     });
   }
   pass.append(l, k_.data(), v_.data(), normed_.data());
@@ -187,7 +209,7 @@ void Forward::store(std::uint32_t l, Pass& pass) {
 Status Forward::attend(std::uint32_t l, Pass& pass) {
   query_rows_.resize(rows_.size());
   for (std::size_t r = 0; r < rows_.size(); ++r) query_rows_[r] = rows_[r].in_pass;
-  float* out = attended_.ensure(rows_.size() * config_.heads * layers_[l].shape.head_dim);
+  float* out = attended_.ensure(rows_.size() * config_.heads * layers_[l].shape.value_dim());
   return pass.attend({.layer = l,
                       .rows = query_rows_,
                       .q = q_.data(),

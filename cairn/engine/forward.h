@@ -14,6 +14,7 @@
 #include "cairn/base/thread_pool.h"
 #include "cairn/cache/pass.h"
 #include "cairn/engine/feed_forward.h"
+#include "cairn/engine/latent_attention.h"
 #include "cairn/engine/linear.h"
 #include "cairn/engine/rotations.h"
 #include "cairn/engine/weights.h"
@@ -28,7 +29,8 @@ class KvTap {
  public:
   virtual ~KvTap() = default;
 
-  // k and v are [kv_heads, head_dim]. Not called for layers that read another one's keys and values.
+  // k and v are [kv_heads, head_dim]; v is null where values lie in the keys. Not called for layers that read another
+  // one's keys and values.
   virtual void change(std::uint32_t layer, std::int32_t position, float* k, float* v) const = 0;
 
   // One text for one behaviour: it becomes part of the recipe, so that changed blocks never meet unchanged ones.
@@ -73,10 +75,12 @@ class Forward {
   Status compute(Pass& pass);
   void embed();
   Status attention_block(std::uint32_t l, Pass& pass);
+  Status project(std::uint32_t l, std::size_t q_width, std::size_t kv_width);
   void prepare_heads(std::uint32_t l);
   float score_scale(std::int32_t position) const;
   void store(std::uint32_t l, Pass& pass);
   Status attend(std::uint32_t l, Pass& pass);
+  Status project_attended(std::uint32_t l);
   std::uint32_t leaving_layer(const Pass& pass) const;
   void keep_logit_rows(float* per_head, std::size_t width);
   Status feed_forward(LayerWeights& layer);
@@ -93,6 +97,7 @@ class Forward {
   PassRunner passes_;
   Rotations rotations_;
   FeedForward feed_forward_;
+  LatentAttention latent_;
 
   // Of the pass in progress. `rows_` shrinks to those with logits at the layer where the others have done their part.
   std::vector<Row> rows_;
@@ -101,7 +106,7 @@ class Forward {
   std::vector<PassRows> pass_rows_;
   std::vector<std::uint32_t> query_rows_;
   std::uint32_t leave_ = 0;  // that layer
-  Scratch<float> x_, normed_, q_, k_, v_, attended_, projected_, logits_;
+  Scratch<float> x_, normed_, q_, k_, v_, attended_, expanded_, projected_, logits_;
 };
 
 }  // namespace cairn

@@ -20,6 +20,7 @@ struct Case {
   bool tied = false, yarn = false;
   std::uint32_t head_dim = 8;
   std::uint32_t experts = 0;
+  bool like_v3 = false;
 };
 
 void PrintTo(const Case& model, std::ostream* out) {
@@ -34,6 +35,7 @@ TEST_P(ForwardOf, EqualsPlainLoopsInDoubles) {
   tiny.tied_output = GetParam().tied;
   tiny.head_dim = GetParam().head_dim;
   tiny.experts = GetParam().experts;
+  tiny.like_v3 = GetParam().like_v3;
   if (tiny.arch == "smollm3") tiny.layers = 5;  // the fourth does not rotate
   GgufBuilder builder = tiny.builder();
   if (GetParam().yarn) {
@@ -69,7 +71,9 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{"granite", "granite"}, Case{"smollm3", "smollm3", true}, Case{"mistral3", "mistral3"},
                       Case{"mixtral", "llama", false, false, 8, 8}, Case{"qwen2moe", "qwen2moe", false, false, 8, 6},
                       Case{"qwen3moe", "qwen3moe", false, false, 16, 12}, Case{"olmoe", "olmoe", false, false, 8, 8},
-                      Case{"gptoss", "gpt-oss", false, false, 16, 8}),
+                      Case{"gptoss", "gpt-oss", false, false, 16, 8}, Case{"deepseek2dense", "deepseek2"},
+                      Case{"deepseek2lite", "deepseek2", false, false, 8, 8},
+                      Case{"deepseek2v3", "deepseek2", false, false, 8, 8, true}),
     [](const auto& model) { return model.param.name; });
 
 // Weights and a cache of a configuration that is not exactly what the file says.

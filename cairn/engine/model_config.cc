@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "cairn/engine/architecture.h"
+#include "cairn/engine/expert_metadata.h"
+#include "cairn/engine/latent_metadata.h"
 #include "cairn/engine/layer_metadata.h"
 #include "cairn/engine/metadata_reader.h"
 #include "cairn/engine/model_tensors.h"
@@ -23,8 +25,6 @@ constexpr std::uint32_t kMaxWidth = 1 << 18;
 constexpr std::uint32_t kMaxFfn = 1 << 20;
 constexpr std::uint32_t kMaxHeads = 4096;
 constexpr std::uint32_t kMaxHeadDim = 512;
-constexpr std::uint32_t kMaxExperts = 1 << 12;
-constexpr std::uint64_t kMaxChosenWidth = 1 << 22;  // of all experts of a token: what a pass keeps of each row
 constexpr std::uint32_t kMaxVocab = 1 << 22;
 constexpr std::uint32_t kMaxContext = 1 << 27;
 
@@ -37,7 +37,8 @@ Status refuse_other_kinds(const GgufFile& file, const Architecture& arch) {
   return {};
 }
 
-Status read_heads(const MetadataReader& reader, const Architecture& arch, ModelConfig& config) {
+Status read_heads(const GgufFile& file, const MetadataReader& reader, const Architecture& arch, ModelConfig& config) {
+  if (arch.latent) return read_latent_heads(file, reader, config);
   CAIRN_TRY(config.heads, reader.count("attention.head_count", kMaxHeads));
   CAIRN_TRY(config.kv_heads, reader.count_or("attention.head_count_kv", kMaxHeads, config.heads));
   if (config.heads % config.kv_heads != 0) {
@@ -62,42 +63,6 @@ Status read_heads(const MetadataReader& reader, const Architecture& arch, ModelC
   CAIRN_TRY(config.attention_scale, reader.amount_or("attention.scale", 0.0f));
   if (config.attention_scale == 0.0f) {
     config.attention_scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(scaled_by)));
-  }
-  return {};
-}
-
-Status read_experts(const GgufFile& file, const MetadataReader& reader, const Architecture& arch, ModelConfig& config) {
-  if (arch.mixture == Mixture::kNever) return {};
-  ExpertSpec& experts = config.experts;
-  CAIRN_TRY(experts.count, reader.optional_count("expert_count", kMaxExperts));
-  if (experts.count == 0) {
-    if (arch.mixture == Mixture::kIfTheFileSaysSo) return {};
-    return fail(ErrorCode::kNotFound, "metadata '" + config.arch + ".expert_count' is missing");
-  }
-  CAIRN_TRY(experts.used, reader.count("expert_used_count", experts.count));
-  if (std::uint64_t{experts.used} * config.width > kMaxChosenWidth) {
-    return fail(ErrorCode::kUnsupported, std::to_string(experts.used) +
-                                             " experts for each token are too many for a width of " +
-                                             std::to_string(config.width));
-  }
-  const std::uint32_t each_ffn = arch.shares_ffn ? config.ffn / experts.used : config.ffn;
-  CAIRN_TRY(experts.ffn, reader.count_or("expert_feed_forward_length", kMaxFfn, each_ffn));
-  if (arch.shared_expert) {
-    CAIRN_TRY(experts.shared_ffn, reader.count_or("expert_shared_feed_forward_length", kMaxFfn, config.ffn));
-  }
-  const std::string prefix = config.arch + ".";
-  CAIRN_TRY(experts.normed, file.get_or<bool>(prefix + "expert_weights_norm", arch.norms_expert_weights));
-  experts.normed = experts.normed || arch.softmax_of_chosen;  // the same in other words
-  experts.biases = arch.expert_biases;
-  CAIRN_TRY(experts.scale, reader.amount_or("expert_weights_scale", 0.0f));
-  if (experts.scale == 0.0f) experts.scale = 1.0f;
-  CAIRN_TRY(const std::uint32_t gating, reader.optional_count("expert_gating_func", ~0u));
-  const std::uint32_t known = arch.softmax_of_chosen ? 3 : 1;
-  if (gating != 0 && gating != known) {
-    return fail(
-        ErrorCode::kUnsupported,
-        "metadata '" + prefix + "expert_gating_func' is " + std::to_string(gating) + "; this build knows " +
-            (arch.softmax_of_chosen ? "3, a softmax over the chosen experts" : "1, a softmax over all experts"));
   }
   return {};
 }
@@ -150,14 +115,21 @@ Result<ModelConfig> ModelConfig::from_gguf(const GgufFile& file) {
   config.ffn = std::ranges::max(ffn);
   CAIRN_TRY(config.context, reader.count("context_length", kMaxContext));
   CAIRN_TRY(config.rms_eps, reader.epsilon("attention.layer_norm_rms_epsilon"));
-  CAIRN_TRY_VOID(read_heads(reader, *arch, config));
+  CAIRN_TRY_VOID(read_heads(file, reader, *arch, config));
   CAIRN_TRY_VOID(read_vocab(file, config));
-  CAIRN_TRY(config.rope, read_rope_spec(file, arch->name, arch->pairing, config.head_dim, config.context));
+  const std::uint32_t turning = config.head_dim - config.latent.rank;
+  CAIRN_TRY(config.rope, read_rope_spec(file, arch->name, arch->pairing, turning, config.context));
+  if (arch->latent) CAIRN_TRY_VOID(turn_after_latent(reader, config));
   CAIRN_TRY_VOID(read_scales(reader, *arch, config));
-  CAIRN_TRY_VOID(read_experts(file, reader, *arch, config));
-  CAIRN_TRY(const auto layers,
-            read_layers(file, *arch, {config.layers, {config.kv_heads, config.head_dim}, config.rope}));
-  for (std::size_t l = 0; l < layers.size(); ++l) config.each_layer.push_back({.cache = layers[l], .ffn = ffn[l]});
+  CAIRN_TRY_VOID(read_experts(file, *arch, config));
+  CAIRN_TRY(const std::uint32_t dense, read_dense_layers(reader, config));
+  CAIRN_TRY(const auto layers, read_layers(file, *arch,
+                                           {.count = config.layers,
+                                            .shape = {config.kv_heads, config.head_dim, config.latent.rank},
+                                            .rope = config.rope}));
+  for (std::uint32_t l = 0; l < config.layers; ++l) {
+    config.each_layer.push_back({.cache = layers[l], .ffn = ffn[l], .mixed = l >= dense});
+  }
 
   config.activation = arch->activation;
   config.fused = arch->fused;

@@ -116,7 +116,7 @@ TEST(ModelConfig, ReadsEveryArchitecture) {
           own.rope = {.dims = 16, .pairing = arch.pairing, .base = arch.window_rope_base, .original_context = 256};
         }
       }
-      EXPECT_EQ(config->each_layer[l], (ModelLayer{.cache = own, .ffn = 64})) << l;
+      EXPECT_EQ(config->each_layer[l], (ModelLayer{.cache = own, .ffn = 64, .mixed = arch.experts != 0})) << l;
     }
     EXPECT_EQ(config->tied_output, tiny.tied_output);
     EXPECT_EQ(config->qkv_bias, arch.qkv_bias);
@@ -135,6 +135,7 @@ TEST(ModelConfig, ReadsEveryArchitecture) {
     ExpertSpec experts{.count = arch.experts};
     if (arch.experts != 0)
       experts = {arch.experts, 3, 32, arch.shared_ffn, arch.experts_normed, 1.0f, arch.sinks_and_biases};
+    experts.shared_gate = arch.shared_ffn != 0;
     EXPECT_EQ(config->experts, experts);
   }
 }
@@ -211,7 +212,7 @@ TEST(ModelConfig, OtherModelsAreNamed) {
   expect_refusal(with("general.architecture", "mamba"), ErrorCode::kUnsupported,
                  "architecture 'mamba' is not supported; this build runs llama, qwen2, qwen3, gemma, gemma2, gemma3, "
                  "phi3, granite, "
-                 "smollm3, mistral3, qwen3moe, qwen2moe, olmoe");
+                 "smollm3, mistral3, qwen3moe, qwen2moe, deepseek2, olmoe, gpt-oss");
 }
 
 TEST(ModelConfig, TensorsMustMatchTheMetadata) {

@@ -14,6 +14,7 @@ TensorNeed matrix(std::string name, std::uint64_t cols, std::uint64_t rows) {
   return {.name = std::move(name), .cols = cols, .rows = rows, .vector = false};
 }
 
+// A matrix of each expert, or of each head.
 TensorNeed experts_of(std::string name, std::uint64_t cols, std::uint64_t rows, std::uint64_t experts) {
   return {.name = std::move(name), .cols = cols, .rows = rows, .vector = false, .experts = experts};
 }
@@ -52,11 +53,34 @@ Status check_need(const GgufFile& file, const TensorNeed& need) {
   return {};
 }
 
+void add_latent_attention(const ModelConfig& config, std::uint32_t layer, std::vector<TensorNeed>& needs) {
+  const LatentSpec& latent = config.latent;
+  const auto name = [layer](std::string_view what) { return layer_tensor(layer, what); };
+  const std::uint64_t width = config.width, heads = config.heads, rank = latent.rank;
+  const std::uint64_t q_width = heads * (latent.plain + config.rope.dims);
+  if (latent.q_rank == 0) {
+    needs.push_back(matrix(name("attn_q.weight"), width, q_width));
+  } else {
+    needs.push_back(matrix(name("attn_q_a.weight"), width, latent.q_rank));
+    needs.push_back(vector(name("attn_q_a_norm.weight"), latent.q_rank));
+    needs.push_back(matrix(name("attn_q_b.weight"), latent.q_rank, q_width));
+  }
+  needs.push_back(matrix(name("attn_kv_a_mqa.weight"), width, rank + config.rope.dims));
+  needs.push_back(vector(name("attn_kv_a_norm.weight"), rank));
+  if (latent.split) {
+    needs.push_back(experts_of(name("attn_k_b.weight"), latent.plain, rank, heads));
+    needs.push_back(experts_of(name("attn_v_b.weight"), rank, latent.value, heads));
+  } else {
+    needs.push_back(matrix(name("attn_kv_b.weight"), rank, heads * (latent.plain + latent.value)));
+  }
+  needs.push_back(matrix(name("attn_output.weight"), heads * latent.value, width));
+}
+
 void add_feed_forward(const ModelConfig& config, std::uint32_t layer, std::vector<TensorNeed>& needs) {
   const auto name = [layer](std::string_view what) { return layer_tensor(layer, what); };
   const std::uint64_t width = config.width, ffn = config.each_layer[layer].ffn;
   const ExpertSpec& experts = config.experts;
-  if (experts.count == 0) {
+  if (!config.each_layer[layer].mixed) {
     if (!config.fused) needs.push_back(matrix(name("ffn_gate.weight"), width, ffn));
     needs.push_back(matrix(name("ffn_up.weight"), width, config.fused ? 2 * ffn : ffn));
     needs.push_back(matrix(name("ffn_down.weight"), ffn, width));
@@ -72,8 +96,9 @@ void add_feed_forward(const ModelConfig& config, std::uint32_t layer, std::vecto
     needs.push_back(vectors(name("ffn_up_exps.bias"), experts.ffn, experts.count));
     needs.push_back(vectors(name("ffn_down_exps.bias"), width, experts.count));
   }
+  if (experts.choice_bias) needs.push_back(vector(name("exp_probs_b.bias"), experts.count));
   if (experts.shared_ffn == 0) return;
-  needs.push_back(vector(name("ffn_gate_inp_shexp.weight"), width));
+  if (experts.shared_gate) needs.push_back(vector(name("ffn_gate_inp_shexp.weight"), width));
   needs.push_back(matrix(name("ffn_gate_shexp.weight"), width, experts.shared_ffn));
   needs.push_back(matrix(name("ffn_up_shexp.weight"), width, experts.shared_ffn));
   needs.push_back(matrix(name("ffn_down_shexp.weight"), experts.shared_ffn, width));
@@ -97,15 +122,19 @@ std::vector<TensorNeed> layer_needs(const ModelConfig& config, std::uint32_t lay
   const auto name = [layer](std::string_view what) { return layer_tensor(layer, what); };
   std::vector<TensorNeed> needs = {
       vector(name("attn_norm.weight"), config.width),
-      matrix(name("attn_output.weight"), q_width, config.width),
       vector(ffn_norm_tensor(config, layer), config.width),
   };
+  add_feed_forward(config, layer, needs);
+  if (config.latent.rank != 0) {
+    add_latent_attention(config, layer, needs);
+    return needs;
+  }
+  needs.push_back(matrix(name("attn_output.weight"), q_width, config.width));
   if (config.fused) {
     needs.push_back(matrix(name("attn_qkv.weight"), config.width, q_width + 2 * kv_width));
   } else {
     needs.push_back(matrix(name("attn_q.weight"), config.width, q_width));
   }
-  add_feed_forward(config, layer, needs);
   if (config.qkv_bias) needs.push_back(vector(name("attn_q.bias"), q_width));
   if (config.output_bias) needs.push_back(vector(name("attn_output.bias"), config.width));
   if (config.sinks) needs.push_back(vector(name("attn_sinks.weight"), config.heads));

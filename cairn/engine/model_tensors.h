@@ -26,7 +26,7 @@ struct TensorNeed {
   std::uint64_t cols = 0;
   std::uint64_t rows = 0;
   bool vector = false;
-  std::uint64_t experts = 0;  // how many experts have a matrix here, one after the other; 0: one matrix
+  std::uint64_t experts = 0;  // how many experts (or heads) have a matrix here, one after the other; 0: one matrix
 };
 
 // All tensors of one layer (no keys and values where it reads those of another one), or those outside the layers

@@ -89,7 +89,7 @@ Status read_scaling(const GgufFile& file, std::string_view arch, std::uint32_t c
   if (!(log_multiplier >= 0.0 && log_multiplier <= 100.0)) {
     return fail(ErrorCode::kCorrupt, "the YaRN log multiplier must lie between 0 and 100");
   }
-  if (log_multiplier != 0.0 && arch != "mistral3") {
+  if (log_multiplier != 0.0 && arch != "mistral3" && arch != "deepseek2") {
     return fail(ErrorCode::kUnsupported, "YaRN with a log multiplier is not supported in " + std::string(arch));
   }
   if (spec.ext_factor != 0.0 && spec.factor > 1.0)

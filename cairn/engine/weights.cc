@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <bit>
 #include <string>
 
 #include "cairn/engine/model_tensors.h"
@@ -31,66 +30,12 @@ std::size_t panel_bytes_of(const GgufTensor& tensor) {
 }
 
 // What a tensor of several matrices may need beyond its panels: each of them ends on a panel and on a page of its own.
-std::size_t room_for_cuts(const GgufTensor& tensor) {
-  const std::size_t matrices = tensor.num_dims > 2 ? tensor.dims[2] : 3;
+std::size_t room_for_cuts(const GgufTensor& tensor, std::size_t matrices) {
+  if (tensor.num_dims > 2) matrices = tensor.dims[2];
   return matrices * (panel_bytes_of(tensor) + kAlignment);
 }
 
-// What a model's results depend on besides its tensors, its architecture and what every Llama has.
-std::string numbers_beyond_llama(const ModelConfig& config) {
-  std::string text;
-  const auto add = [&](const char* name, float value, float plain) {
-    if (value != plain) text += std::string(name) + "=" + std::to_string(std::bit_cast<std::uint32_t>(value)) + ";";
-  };
-  add("embedding", config.embedding_scale, 1.0f);
-  add("residual", config.residual_scale, 1.0f);
-  add("logits", config.logit_scale, 1.0f);
-  add("sharpening", config.sharpening, 0.0f);
-  if (config.sharpening != 0.0f) text += "every=" + std::to_string(config.sharpened_every) + ";";
-  add("attention_cap", config.attention_cap, 0.0f);
-  add("logit_cap", config.logit_cap, 0.0f);
-  const ExpertSpec& experts = config.experts;
-  if (experts.count == 0) return text;
-  text += "experts=" + std::to_string(experts.used) + (experts.normed ? "n;" : ";");
-  add("expert", experts.scale, 1.0f);
-  return text;
-}
-
 }  // namespace
-
-Digest tensor_digest(const GgufTensor& tensor, ThreadPool& pool) {
-  constexpr std::size_t kPiece = std::size_t{1} << 20;
-  std::vector<Digest> pieces((tensor.data.size() + kPiece - 1) / kPiece);
-  pool.run(pieces.size(), [&](std::size_t i, unsigned) {
-    const std::size_t first = i * kPiece;
-    pieces[i] = Hasher("cairn.weights.piece.v1")
-                    .bytes(tensor.data.subspan(first, std::min(kPiece, tensor.data.size() - first)))
-                    .finish();
-  });
-  Hasher hasher("cairn.weights.tensor.v1");
-  hasher.text(tensor.name).u32(tensor.type);
-  for (const std::uint64_t dim : tensor.dims) hasher.u64(dim);
-  hasher.u64(tensor.data.size());
-  for (const Digest& piece : pieces) hasher.digest(piece);
-  return hasher.finish();
-}
-
-void ModelDigest::add(const GgufTensor& tensor, ThreadPool& pool) {
-  tensors_.push_back({tensor.name, tensor_digest(tensor, pool)});
-}
-
-Digest ModelDigest::finish() {
-  std::ranges::sort(tensors_, {}, &Named::name);
-  Hasher hasher("cairn.weights.v1");
-  hasher.text(config_.arch);
-  hasher.u32(config_.heads).u32(config_.kv_heads).u32(config_.head_dim);
-  hasher.u32(std::bit_cast<std::uint32_t>(config_.rms_eps)).u32(std::bit_cast<std::uint32_t>(config_.attention_scale));
-  hasher.u64(tensors_.size());
-  for (const Named& tensor : tensors_) hasher.digest(tensor.digest);
-  // Models that have none of these keep the digest that they had before there were any.
-  if (const std::string beyond = numbers_beyond_llama(config_); !beyond.empty()) hasher.text(beyond);
-  return hasher.finish();
-}
 
 // Takes tensors over one by one and keeps count.
 class ModelWeights::Loader {
@@ -104,7 +49,13 @@ class ModelWeights::Loader {
       total_ += tensor.data.size();
       if (&tensor == model_.embedding_ && !model_.config_.tied_output) continue;
       bytes += aligned(panel_bytes_of(tensor) * panel_count(tensor.rows()));
-      if (model_.config_.fused || tensor.num_dims > 2) bytes += room_for_cuts(tensor);
+      const ModelConfig& config = model_.config_;
+      const LatentSpec& latent = config.latent;
+      const bool cut = config.fused || latent.rank != 0 || tensor.num_dims > 2;
+      if (cut) bytes += room_for_cuts(tensor, std::max(3u, config.heads));
+      if (tensor.name.ends_with("attn_kv_b.weight")) {  // whose keys are turned
+        bytes += config.heads * aligned(panel_bytes(WeightFormat::kF32, latent.plain) * panel_count(latent.rank));
+      }
     }
     if (bytes == 0) return {};
     const std::size_t physical =
@@ -173,10 +124,57 @@ class ModelWeights::Loader {
     return ffn;
   }
 
+  // The products that attention on latents takes into queries and outputs.
+  Status absorbed(std::uint32_t l, LatentWeights& layer) {
+    const LatentSpec& spec = model_.config_.latent;
+    const std::uint32_t heads = model_.config_.heads;
+    if (spec.split) {
+      CAIRN_TRY(layer.k_b, parts(layer_tensor(l, "attn_k_b.weight"), std::vector<std::uint64_t>(heads, spec.rank)));
+      CAIRN_TRY(layer.v_b, parts(layer_tensor(l, "attn_v_b.weight"), std::vector<std::uint64_t>(heads, spec.value)));
+      return {};
+    }
+    // Older files have both as they would expand a latent: rows of keys and rows of values for each head in turn.
+    const GgufTensor& both = *model_.file_.find_tensor(layer_tensor(l, "attn_kv_b.weight"));
+    CAIRN_TRY(const WeightFormat format, both.format());
+    CAIRN_TRY(const std::vector<float> values, both.to_f32());
+    took(both);
+    const std::size_t row_bytes = both.data.size() / both.rows();
+    for (std::size_t h = 0; h < heads; ++h) {
+      const std::size_t first = h * (spec.plain + spec.value);
+      std::vector<float> turned(std::size_t{spec.rank} * spec.plain);
+      for (std::size_t i = 0; i < turned.size(); ++i) {
+        turned[i] = values[(first + i % spec.plain) * spec.rank + i / spec.plain];
+      }
+      layer.k_b.push_back(take(WeightFormat::kF32, spec.rank, spec.plain, std::as_bytes(std::span(turned))));
+      layer.v_b.push_back(take(format, spec.value, spec.rank,
+                               both.data.subspan((first + spec.plain) * row_bytes, spec.value * row_bytes)));
+    }
+    model_.file_.release(both);
+    return {};
+  }
+
+  Status latent_attention(std::uint32_t l, LatentWeights& layer) {
+    const auto name = [l](std::string_view what) { return layer_tensor(l, what); };
+    if (model_.config_.latent.q_rank == 0) {
+      CAIRN_TRY(layer.q, matrix(name("attn_q.weight")));
+    } else {
+      CAIRN_TRY(layer.q_a, matrix(name("attn_q_a.weight")));
+      CAIRN_TRY(layer.q_a_norm, vector(name("attn_q_a_norm.weight")));
+      CAIRN_TRY(layer.q, matrix(name("attn_q_b.weight")));
+    }
+    CAIRN_TRY(layer.kv_a, matrix(name("attn_kv_a_mqa.weight")));
+    CAIRN_TRY(layer.kv_a_norm, vector(name("attn_kv_a_norm.weight")));
+    return absorbed(l, layer);
+  }
+
   Status attention(std::uint32_t l, LayerWeights& layer) {
     const LayerSpec& spec = model_.config_.each_layer[l].cache;
     const auto name = [l](std::string_view what) { return layer_tensor(l, what); };
     CAIRN_TRY(layer.attn_norm, vector(name("attn_norm.weight")));
+    if (model_.config_.latent.rank != 0) {
+      CAIRN_TRY(layer.output, matrix(name("attn_output.weight")));
+      return latent_attention(l, layer.latent);
+    }
     if (model_.config_.post_norms) {
       CAIRN_TRY(layer.attn_post_norm, vector(name("post_attention_norm.weight")));
     }
@@ -212,7 +210,7 @@ class ModelWeights::Loader {
     const auto name = [l](std::string_view what) { return layer_tensor(l, what); };
     CAIRN_TRY(layer.ffn_norm, vector(ffn_norm_tensor(model_.config_, l)));
     CAIRN_TRY(layer.ffn_post_norm, vector(name("post_ffw_norm.weight")));
-    if (spec.count == 0) {
+    if (!model_.config_.each_layer[l].mixed) {
       CAIRN_TRY(layer.ffn, feed_forward(name("ffn_gate.weight"), name("ffn_up.weight"), name("ffn_down.weight")));
       return {};
     }
@@ -225,8 +223,11 @@ class ModelWeights::Loader {
       layer.experts.push_back({std::move(gates[e]), std::move(ups[e]), std::move(downs[e])});
     }
     if (spec.biases) CAIRN_TRY_VOID(expert_biases(l, layer));
+    CAIRN_TRY(layer.choice_bias, vector(name("exp_probs_b.bias")));
     if (spec.shared_ffn == 0) return {};
-    CAIRN_TRY(layer.shared_gate, matrix(name("ffn_gate_inp_shexp.weight")));
+    if (spec.shared_gate) {
+      CAIRN_TRY(layer.shared_gate, matrix(name("ffn_gate_inp_shexp.weight")));
+    }
     CAIRN_TRY(layer.shared,
               feed_forward(name("ffn_gate_shexp.weight"), name("ffn_up_shexp.weight"), name("ffn_down_shexp.weight")));
     return {};

@@ -17,36 +17,26 @@
 #include "cairn/block/block_key.h"
 #include "cairn/engine/linear.h"
 #include "cairn/engine/model_config.h"
+#include "cairn/engine/model_digest.h"
 #include "cairn/gguf/gguf.h"
 
 namespace cairn {
-
-// H over name, type, shape and bytes of one tensor; the bytes as a list of hashes of 1 MiB pieces, so that several
-// threads can share the work. Thread-compatible (it uses the pool).
-Digest tensor_digest(const GgufTensor& tensor, ThreadPool& pool);
-
-// The identity of a model's weights: equal digests mean equal results for equal tokens on the same kernels.
-// H over the numbers of the shape that the tensors do not show, and the digests of all tensors in order of their names;
-// the order in the file does not matter. RoPE and tokenizer are separate fields of a recipe.
-class ModelDigest {
- public:
-  explicit ModelDigest(const ModelConfig& config) : config_(config) {}
-  void add(const GgufTensor& tensor, ThreadPool& pool);
-  Digest finish();
-
- private:
-  struct Named {
-    std::string_view name;
-    Digest digest;
-  };
-  const ModelConfig& config_;
-  std::vector<Named> tensors_;
-};
 
 // One feed-forward: down(activation(gate) * up).
 struct GatedFfn {
   Linear gate, up, down;                                   // down: [width, ffn]
   std::vector<float> gate_bias{}, up_bias{}, down_bias{};  // [ffn], [ffn], [width]; empty without biases
+};
+
+// Of latent attention, in the place of q, k and v.
+struct LatentWeights {
+  Linear q_a;                    // [q_rank, width]; of no rows where queries come straight from the layer's input
+  std::vector<float> q_a_norm;   // [q_rank]
+  Linear q;                      // [heads * (plain + turning), q_rank or width]
+  Linear kv_a;                   // [rank + turning, width]
+  std::vector<float> kv_a_norm;  // [rank]
+  std::vector<Linear> k_b;       // by head: [rank, plain], which takes a query to what meets the latent
+  std::vector<Linear> v_b;       // by head: [value, rank]
 };
 
 struct LayerWeights {
@@ -57,12 +47,14 @@ struct LayerWeights {
   std::vector<float> output_bias;             // [width]; empty without one
   std::vector<float> sinks;                   // [heads], as AttendLayer has them; empty without sinks
   Linear q, k, v, output;          // output: [width, heads * head_dim]; no k and v where another layer's are read
+  LatentWeights latent;            // then output is [width, heads * value]
   GatedFfn ffn;                    // of a model without experts
   Linear router;                   // [experts, width]
   std::vector<float> router_bias;  // [experts]; empty without one
   std::vector<GatedFfn> experts;
-  GatedFfn shared;     // the expert that all tokens go through
-  Linear shared_gate;  // [1, width]
+  GatedFfn shared;                 // the expert that all tokens go through
+  Linear shared_gate;              // [1, width]; of no rows where that expert is always open
+  std::vector<float> choice_bias;  // [experts], added to probabilities while experts are chosen; empty without
 };
 
 // Immutable after loading, save that products prepare code in the Linears. Owns the mapped file.

@@ -125,14 +125,16 @@ DamageTap::DamageTap(const EvalRecipe& recipe, std::span<const LayerSpec> layers
 void DamageTap::change(std::uint32_t layer, std::int32_t, float* k, float* v) const {
   const auto& [shape, shift] = layers_[layer];
   const std::size_t dim = shape.head_dim;
-  for (std::uint32_t h = 0; h < shape.kv_heads; ++h, k += dim, v += dim) {
+  for (std::uint32_t h = 0; h < shape.kv_heads; ++h) {
+    const std::span key(k + h * dim, dim);
+    const std::span value = shape.has_value_pages() ? std::span(v + h * dim, dim) : key.first(shape.value_dim());
     if (h < recipe_.zero_heads) {
-      std::fill_n(k, dim, 0.0f);
-      std::fill_n(v, dim, 0.0f);
+      std::ranges::fill(key, 0.0f);
+      std::ranges::fill(value, 0.0f);
       continue;
     }
-    if (recipe_.value_bits != 0) round_to_levels({v, dim}, recipe_.value_bits);
-    shift.apply({k, dim}, shape.head_dim);
+    if (recipe_.value_bits != 0) round_to_levels(value, recipe_.value_bits);
+    shift.apply(key, shape.head_dim);
   }
 }
 

@@ -26,7 +26,7 @@ struct Candidates {
 };
 
 PlanTarget target_of(const Engine& engine) {
-  return {engine.config().layers, {engine.config().kv_heads, engine.config().head_dim}, &engine.recipe().weights};
+  return {engine.config().layers, engine.config().each_layer.front().cache.shape, &engine.recipe().weights};
 }
 
 Result<Candidates> read_candidates(const PlanTuning& tuning, const PlanTarget& target) {
@@ -163,6 +163,11 @@ Result<TunedPlans> tune_plan(const Engine& engine, std::span<const TokenId> toke
                              const PlanTuningControl& control) {
   static const std::atomic<bool> kNever{false};
   const PlanTarget target = target_of(engine);
+  if (!target.shape.has_value_pages()) {
+    return fail(ErrorCode::kUnsupported,
+                "plans of a model with latent attention cannot be tuned: its values lie in its keys, which raw codecs "
+                "alone can hold");
+  }
   CAIRN_TRY(const Candidates candidates, read_candidates(tuning, target));
   CAIRN_TRY(const CutText text, cut_text(tuning, tokens, engine.tokenizer()));
   CAIRN_TRY(std::vector<tune::Unit> units, measure_units(engine, candidates, text, control));

@@ -28,6 +28,8 @@ class PlainModel {
       const auto values = tensor.to_f32();
       tensors_[std::string(tensor.name)] = Vector(values->begin(), values->end());
     }
+    if (latent())
+      grown_ = 1 + *file.get<double>("deepseek2.rope.scaling.yarn_log_multiplier") * std::log(config_.rope.factor);
     keys_.resize(config_.layers);
     values_.resize(config_.layers);
   }
@@ -42,6 +44,12 @@ class PlainModel {
     for (std::uint32_t l = 0; l < config_.layers; ++l) {
       const std::string blk = "blk." + std::to_string(l) + ".";
       Vector h = norm(x, blk + "attn_norm.weight");
+      if (latent()) {
+        add(x, project(blk + "attn_output", attend_expanded(l, h, position)));
+        h = norm(x, blk + "ffn_norm.weight");
+        add(x, tensors_.contains(blk + "ffn_gate_inp.weight") ? mixture_of_deepseek(blk, h) : feed_forward(blk, "", h));
+        continue;
+      }
       const std::size_t kv_width = layer(l).shape.values_per_token();
       const std::size_t q_width = std::size_t{config_.heads} * layer(l).shape.head_dim;
       const bool fused = tensors_.contains(blk + "attn_qkv.weight");
@@ -72,6 +80,8 @@ class PlainModel {
   }
 
  private:
+  bool latent() const { return config_.arch == "deepseek2"; }
+
   bool gemma() const { return config_.arch.starts_with("gemma"); }
 
   bool gpt_oss() const { return config_.arch == "gpt-oss"; }
@@ -152,6 +162,107 @@ class PlainModel {
     return out;
   }
 
+  // As the paper on DeepSeek-V2 defines it: every head has keys and values of its own, expanded from the latent.
+  Vector attend_expanded(std::uint32_t l, const Vector& x, std::int64_t position) {
+    const std::string blk = "blk." + std::to_string(l) + ".";
+    const LatentSpec& spec = config_.latent;
+    const std::size_t heads = config_.heads, turning = config_.rope.dims, dim = spec.plain + turning;
+    Vector q = spec.q_rank == 0
+                   ? project(blk + "attn_q", x)
+                   : project(blk + "attn_q_b", norm(project(blk + "attn_q_a", x), blk + "attn_q_a_norm.weight"));
+    Vector both = project(blk + "attn_kv_a_mqa", x);
+    turn_neighbours(both, spec.rank, position);
+    const Vector latent = norm(part(both, 0, spec.rank), blk + "attn_kv_a_norm.weight");
+    Vector k(heads * dim), v(heads * spec.value);
+    for (std::size_t h = 0; h < heads; ++h) {
+      turn_neighbours(q, h * dim + spec.plain, position);
+      for (std::size_t i = 0; i < dim; ++i) {
+        k[h * dim + i] = i < spec.plain ? expanded(blk, h, i, latent) : both[spec.rank + i - spec.plain];
+      }
+      for (std::size_t i = 0; i < spec.value; ++i) v[h * spec.value + i] = expanded(blk, h, spec.plain + i, latent);
+    }
+    keys_[l].push_back(k);
+    values_[l].push_back(v);
+    Vector out(v.size());
+    for (std::size_t h = 0; h < heads; ++h) {
+      double total = 0;
+      for (std::size_t t = 0; t < keys_[l].size(); ++t) {
+        double score = 0;
+        for (std::size_t d = h * dim; d < (h + 1) * dim; ++d) score += q[d] * keys_[l][t][d];
+        const double weight = std::exp(score * grown_ * grown_ / std::sqrt(static_cast<double>(dim)));
+        total += weight;
+        for (std::size_t i = h * spec.value; i < (h + 1) * spec.value; ++i) out[i] += weight * values_[l][t][i];
+      }
+      for (std::size_t i = h * spec.value; i < (h + 1) * spec.value; ++i) out[i] /= total;
+    }
+    return out;
+  }
+
+  // Number i of a head's key and then value.
+  double expanded(const std::string& blk, std::size_t head, std::size_t i, const Vector& latent) const {
+    const LatentSpec& spec = config_.latent;
+    const auto both = tensors_.find(blk + "attn_kv_b.weight");
+    double sum = 0;
+    for (std::size_t r = 0; r < spec.rank; ++r) {
+      double weight = 0;
+      if (both != tensors_.end()) {
+        weight = both->second[(head * (spec.plain + spec.value) + i) * spec.rank + r];
+      } else if (i < spec.plain) {
+        weight = tensors_.at(blk + "attn_k_b.weight")[(head * spec.rank + r) * spec.plain + i];
+      } else {
+        weight = tensors_.at(blk + "attn_v_b.weight")[(head * spec.value + i - spec.plain) * spec.rank + r];
+      }
+      sum += weight * latent[r];
+    }
+    return sum;
+  }
+
+  void turn_neighbours(Vector& x, std::size_t first, std::int64_t position) const {
+    const std::uint32_t pairs = config_.rope.dims / 2;
+    std::vector<float> cos(pairs), sin(pairs);
+    rope_cos_sin(config_.rope, position, cos, sin);
+    for (std::uint32_t i = 0; i < pairs; ++i) {
+      double& a = x[first + 2 * i];
+      double& b = x[first + 2 * i + 1];
+      const double turned = a * cos[i] - b * sin[i];
+      b = a * sin[i] + b * cos[i];
+      a = turned;
+    }
+  }
+
+  Vector mixture_of_deepseek(const std::string& blk, const Vector& x) const {
+    const std::size_t count = config_.experts.count;
+    const auto bias = tensors_.find(blk + "exp_probs_b.bias");
+    const bool v3 = bias != tensors_.end();
+    Vector probability = project(blk + "ffn_gate_inp", x);
+    double total = 0, chosen_total = 0;
+    for (const double score : probability) total += std::exp(score);
+    for (double& score : probability) score = v3 ? 1 / (1 + std::exp(-score)) : std::exp(score) / total;
+    const std::size_t groups = v3 ? 4 : 1, each = count / groups;
+    std::multimap<double, std::size_t> by_sum, by_rank;
+    const auto rank = [&](std::size_t e) { return probability[e] + (v3 ? bias->second[e] : 0); };
+    for (std::size_t g = 0; g < groups; ++g) {
+      Vector ranks;
+      for (std::size_t e = g * each; e < (g + 1) * each; ++e) ranks.push_back(rank(e));
+      std::ranges::sort(ranks);
+      by_sum.emplace(ranks[each - 1] + ranks[each - 2], g);
+    }
+    auto group = by_sum.rbegin();
+    for (std::size_t i = 0; i < (v3 ? 2 : 1); ++i, ++group) {
+      for (std::size_t e = group->second * each; e < (group->second + 1) * each; ++e) by_rank.emplace(rank(e), e);
+    }
+    auto chosen = by_rank.rbegin();
+    for (std::uint32_t i = 0; i < config_.experts.used; ++i) chosen_total += probability[(chosen++)->second];
+    Vector out = feed_forward(blk, "_shexp", x);
+    chosen = by_rank.rbegin();
+    for (std::uint32_t i = 0; i < config_.experts.used; ++i, ++chosen) {
+      const Vector given = expert(blk, chosen->second, x);
+      const double weight = probability[chosen->second] * (v3 ? 2.5 / chosen_total : 1);
+      for (std::size_t d = 0; d < out.size(); ++d) out[d] += weight * given[d];
+    }
+    return out;
+  }
+
   Vector norm(const Vector& x, const std::string& weight) const {
     double squares = 0;
     for (const double value : x) squares += value * value;
@@ -217,6 +328,7 @@ class PlainModel {
   }
 
   ModelConfig config_;
+  double grown_ = 1;  // deepseek2: what YaRN multiplies queries and keys by
   std::map<std::string, Vector> tensors_;
   std::vector<std::vector<Vector>> keys_, values_;  // [layers, tokens]
 };

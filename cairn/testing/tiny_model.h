@@ -39,6 +39,9 @@ struct TinyModel {
   std::uint32_t expert_ffn = 32;  // also of the expert that serves all tokens, in qwen2moe
   std::uint32_t type = kF32;      // of the matrices, save that experts of gpt-oss are MXFP4 where others are Q8_0
   std::uint32_t seed = 1;
+  // Of deepseek2, whose heads have lengths of their own: `head_dim` is not read. Its first layer has no experts.
+  bool like_v3 = false;  // a query rank, split k_b and v_b, gates that are sigmoids, a bias and groups; else as V2-Lite
+  static constexpr std::uint32_t kRank = 32, kTurning = 8, kPlain = 32, kValue = 16;
 
   // Metadata, tokenizer of `vocab` made-up pieces, and all tensors; norms near 1, matrices so scaled that activations
   // stay of order 1.
@@ -51,8 +54,13 @@ struct TinyModel {
     } else {
       out.array(arch + ".feed_forward_length", layer_ffn);
     }
-    out.set(arch + ".attention.head_count", heads).set(arch + ".attention.head_count_kv", kv_heads);
-    out.set(arch + ".attention.key_length", head_dim).set(arch + ".attention.value_length", head_dim);
+    out.set(arch + ".attention.head_count", heads);
+    if (arch == "deepseek2") {
+      add_latent_numbers(out);
+    } else {
+      out.set(arch + ".attention.head_count_kv", kv_heads);
+      out.set(arch + ".attention.key_length", head_dim).set(arch + ".attention.value_length", head_dim);
+    }
     out.set(arch + ".attention.layer_norm_rms_epsilon", 1e-5f).set(arch + ".rope.freq_base", 10000.0f);
     out.set(arch + ".context_length", context);
     add_numbers_of_arch(out);
@@ -73,12 +81,14 @@ struct TinyModel {
       vector(out, random, blk + "attn_norm.weight", width, 1.0f);
       if (arch == "phi3") {
         matrix(out, random, blk + "attn_qkv.weight", width, q_width + 2 * kv_width);
+      } else if (arch == "deepseek2") {
+        add_latent_attention(out, random, blk);
       } else {
         matrix(out, random, blk + "attn_q.weight", width, q_width);
         matrix(out, random, blk + "attn_k.weight", width, kv_width);
         matrix(out, random, blk + "attn_v.weight", width, kv_width);
       }
-      matrix(out, random, blk + "attn_output.weight", q_width, width);
+      matrix(out, random, blk + "attn_output.weight", arch == "deepseek2" ? heads * kValue : q_width, width);
       const bool gpt_oss = arch == "gpt-oss";
       vector(out, random, blk + (gpt_oss ? "post_attention_norm.weight" : "ffn_norm.weight"), width, 1.0f);
       add_feed_forward(out, random, layer);
@@ -142,10 +152,52 @@ struct TinyModel {
     }
   }
 
+  void add_latent_numbers(GgufBuilder& out) const {
+    out.set("deepseek2.attention.kv_lora_rank", kRank).set("deepseek2.rope.dimension_count", kTurning);
+    if (like_v3) {
+      out.set("deepseek2.attention.head_count_kv", std::uint32_t{1}).set("deepseek2.attention.q_lora_rank", 2 * kRank);
+      out.set("deepseek2.attention.key_length", kRank + kTurning).set("deepseek2.attention.value_length", kRank);
+      out.set("deepseek2.attention.key_length_mla", kPlain + kTurning);
+      out.set("deepseek2.attention.value_length_mla", kValue);
+    } else {
+      out.set("deepseek2.attention.head_count_kv", heads);
+      out.set("deepseek2.attention.key_length", kPlain + kTurning).set("deepseek2.attention.value_length", kValue);
+    }
+    out.set("deepseek2.rope.scaling.type", "yarn").set("deepseek2.rope.scaling.factor", 4.0f);
+    out.set("deepseek2.rope.scaling.original_context_length", std::uint32_t{64});
+    out.set("deepseek2.rope.scaling.yarn_log_multiplier", 0.0707f);
+    if (experts == 0) return;
+    out.set("deepseek2.leading_dense_block_count", std::uint32_t{1});
+    out.set("deepseek2.expert_shared_count", std::uint32_t{2});
+    if (!like_v3) return;
+    out.set("deepseek2.expert_gating_func", std::uint32_t{2}).set("deepseek2.expert_weights_norm", true);
+    out.set("deepseek2.expert_weights_scale", 2.5f).set("deepseek2.expert_group_count", std::uint32_t{4});
+    out.set("deepseek2.expert_group_used_count", std::uint32_t{2});
+  }
+
+  void add_latent_attention(GgufBuilder& out, std::mt19937& random, const std::string& blk) const {
+    const std::uint32_t q_width = heads * (kPlain + kTurning);
+    if (like_v3) {
+      matrix(out, random, blk + "attn_q_a.weight", width, 2 * kRank);
+      vector(out, random, blk + "attn_q_a_norm.weight", 2 * kRank, 1.0f);
+      matrix(out, random, blk + "attn_q_b.weight", 2 * kRank, q_width);
+      matrix(out, random, blk + "attn_k_b.weight", kPlain, kRank * heads);
+      out.tensors().back().dims = {kPlain, kRank, heads};
+      matrix(out, random, blk + "attn_v_b.weight", kRank, kValue * heads);
+      out.tensors().back().dims = {kRank, kValue, heads};
+    } else {
+      matrix(out, random, blk + "attn_q.weight", width, q_width);
+      matrix(out, random, blk + "attn_kv_b.weight", kRank, heads * (kPlain + kValue));
+    }
+    matrix(out, random, blk + "attn_kv_a_mqa.weight", width, kRank + kTurning);
+    vector(out, random, blk + "attn_kv_a_norm.weight", kRank, 1.0f);
+  }
+
   void add_feed_forward(GgufBuilder& out, std::mt19937& random, std::uint32_t layer) const {
     const std::string blk = "blk." + std::to_string(layer) + ".";
     const std::uint32_t inside = layer_ffn.empty() ? ffn : layer_ffn[layer];
-    if (experts != 0) {
+    const bool latent = arch == "deepseek2";
+    if (experts != 0 && !(latent && layer == 0)) {
       matrix(out, random, blk + "ffn_gate_inp.weight", width, experts);
       for (const char* what : {"ffn_gate_exps.weight", "ffn_up_exps.weight", "ffn_down_exps.weight"}) {
         const bool down = std::string(what) == "ffn_down_exps.weight";
@@ -163,11 +215,13 @@ struct TinyModel {
         vector(out, random, blk + "ffn_down_exps.bias", width * experts, 0.0f);
         out.tensors().back().dims = {width, experts};
       }
-      if (arch != "qwen2moe") return;
-      vector(out, random, blk + "ffn_gate_inp_shexp.weight", width, 0.0f);
-      matrix(out, random, blk + "ffn_gate_shexp.weight", width, expert_ffn);
-      matrix(out, random, blk + "ffn_up_shexp.weight", width, expert_ffn);
-      matrix(out, random, blk + "ffn_down_shexp.weight", expert_ffn, width);
+      if (latent && like_v3) vector(out, random, blk + "exp_probs_b.bias", experts, 0.0f);
+      if (arch != "qwen2moe" && !latent) return;
+      const std::uint32_t shared = latent ? 2 * expert_ffn : expert_ffn;
+      if (!latent) vector(out, random, blk + "ffn_gate_inp_shexp.weight", width, 0.0f);
+      matrix(out, random, blk + "ffn_gate_shexp.weight", width, shared);
+      matrix(out, random, blk + "ffn_up_shexp.weight", width, shared);
+      matrix(out, random, blk + "ffn_down_shexp.weight", shared, width);
       return;
     }
     if (arch != "phi3") matrix(out, random, blk + "ffn_gate.weight", width, inside);

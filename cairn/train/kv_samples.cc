@@ -56,7 +56,13 @@ Result<KvSamples> KvSamples::collect(const Engine& engine, std::span<const Token
                                          " tokens exceeds the model's context of " + std::to_string(engine.context()));
   }
 
-  KvSamples samples(engine.config().layers, {engine.config().kv_heads, engine.config().head_dim}, total);
+  const PageShape shape = engine.config().each_layer.front().cache.shape;
+  if (!shape.has_value_pages()) {
+    return fail(ErrorCode::kUnsupported,
+                "a model with latent attention takes no codebooks: its values lie in its keys, which raw codecs alone "
+                "can hold");
+  }
+  KvSamples samples(engine.config().layers, shape, total);
   Sampling sampling(samples.rows_);
   EngineOptions options{.context = window, .reuse = false, .listener = &sampling};
   CAIRN_TRY(const std::unique_ptr<Engine> sampler, engine.sibling(options));

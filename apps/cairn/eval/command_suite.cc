@@ -173,7 +173,7 @@ Result<eval::SuiteRunSettings> make_plan(const SuiteOptions& options, const std:
                                          const Engine& engine) {
   eval::SuiteRunSettings plan;
   CAIRN_TRY(plan.settings, suite_settings(options, engine.context()));
-  const PageShape shape{engine.config().kv_heads, engine.config().head_dim};
+  const PageShape shape = engine.config().each_layer.front().cache.shape;
   CAIRN_TRY(plan.contenders, eval::contenders_of(recipes, {engine.config().layers, shape, &engine.recipe().weights},
                                                  !options.no_controls));
   plan.cells = eval::cells_of(plan.contenders, plan.settings);
