@@ -42,10 +42,26 @@ constexpr const char* kGpt4o = CAIRN_BEFORE CAIRN_WORD CAIRN_CONTRACTION
     "|" CAIRN_BEFORE CAIRN_CAPITALS CAIRN_CONTRACTION "|\\p{N}{1,3}+|" CAIRN_REST;
 constexpr const char* kTekken = CAIRN_BEFORE CAIRN_WORD "|" CAIRN_BEFORE CAIRN_CAPITALS "|\\p{N}|" CAIRN_REST;
 constexpr const char* kOneDigit = "\\p{N}";
+// DeepSeek cuts in several stages, each within the pieces of the one before. V2's letters are those with a case, in the
+// alphabets that were known when it was trained.
+constexpr const char* kLineEnd = "[\\r\\n]";
+constexpr const char* kDeepSeekLetters = CAIRN_WS
+    "?(?:(?![\\x{560}-\\x{588}\\x{10C7}-\\x{10FF}\\x{1C80}-\\x{1C8F}\\x{2D00}-\\x{2D2D}\\x{A790}-\\x{A7FF}\\x{AB30}-"
+    "\\x{AB68}\\x{10570}-\\x{105BC}\\x{16E40}-\\x{16E7F}\\x{1D400}-\\x{1DFFF}])[\\p{Lu}\\p{Ll}\\p{Lt}])++";
+constexpr const char* kDeepSeekSigns =
+    CAIRN_WS "?[!-/:-~\\x{FF01}-\\x{FF0F}\\x{FF1A}-\\x{FF5E}\\x{2018}-\\x{201F}\\x{3000}-\\x{3002}]++";
+constexpr const char* kLastSpaces = "(?<!" CAIRN_WS ")" CAIRN_WS "++\\z";
+constexpr const char* kDeepSeekAsian = "[\\x{800}-\\x{9FA5}\\x{AC00}-\\x{D7FF}]++";
+constexpr const char* kDigits = "\\p{N}++";
+constexpr const char* kThreeDigits = "\\p{N}{1,3}+";
+constexpr const char* kDeepSeek3Asian = "[\\x{4E00}-\\x{9FA5}\\x{3040}-\\x{30FF}]++";
+constexpr const char* kDeepSeek3 =
+    "[!-/:-@\\[-`{-~][A-Za-z]++|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]++| ?[\\p{P}\\p{S}]++[\\r\\n]*+|" CAIRN_WS
+    "*[\\r\\n]++|" CAIRN_SPACES;
 
 struct Spec {
   std::array<std::string_view, 4> names;  // the first is the canonical one
-  std::array<const char*, 2> stages;
+  std::array<const char*, 6> stages;
   bool takes_whole_tokens = false;
   bool adds_bos_by_default = false;
 };
@@ -61,6 +77,9 @@ constexpr std::array kSpecs = {
     Spec{.names = {"dbrx", "smaug-bpe"}, .stages = {kLlama3}},
     Spec{.names = {"gpt-4o", "llama4"}, .stages = {kGpt4o}},
     Spec{.names = {"tekken"}, .stages = {kTekken}, .takes_whole_tokens = true, .adds_bos_by_default = true},
+    Spec{.names = {"deepseek-llm"},
+         .stages = {kLineEnd, kDeepSeekLetters, kDeepSeekSigns, kLastSpaces, kDeepSeekAsian, kDigits}},
+    Spec{.names = {"deepseek-v3"}, .stages = {kThreeDigits, kDeepSeek3Asian, kDeepSeek3}},
 };
 
 std::string supported_names() {

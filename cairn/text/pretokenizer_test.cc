@@ -25,6 +25,19 @@ TEST(PreTokenizer, CutsAsItsModelWasTrained) {
             (Words{"I", "'", "LL", " don", "'t", " 12345", " x", " ", " y", "\n\n", " z", "!?", "\n"}));
   EXPECT_EQ(split("smollm", text), (Words{"I", "'", "LL", " don", "'t", " ", "1", "2", "3", "4", "5", " x", " ", " y",
                                           "\n\n", " z", "!?", "\n"}));
+  EXPECT_EQ(split("deepseek-llm", text),
+            (Words{"I", "'", "LL", " don", "'", "t", " ", "12345", " x", " ", " y", "\n", "\n", " z", "!?", "\n"}));
+  EXPECT_EQ(split("deepseek-v3", text),
+            (Words{"I", "'LL", " don", "'t", " ", "123", "45", " x", " ", " y", "\n\n", " z", "!?\n"}));
+}
+
+// Small and large letters are one run, but a run of signs takes the letters of ASCII out of it, as in the original.
+TEST(PreTokenizer, DeepSeekCutsInStages) {
+  const char* text = "café ÉCOLE 你好，カナ7  。\tx ";
+  EXPECT_EQ(split("deepseek-llm", text),
+            (Words{"caf", "é", " É", "COLE", " ", "你好", "，", "カナ", "7", " ", " ", "。", "\tx", " "}));
+  EXPECT_EQ(split("deepseek-v3", text),
+            (Words{"café", " ÉCOLE", " ", "你好", "，", "カナ", "7", " ", " 。", "\tx", " "}));
 }
 
 TEST(PreTokenizer, WordsOfGpt4oAndMistralEndWhereACapitalBegins) {
@@ -43,6 +56,8 @@ TEST(PreTokenizer, LongRunsCostOnePass) {
     EXPECT_EQ(split(name, capitals), Words{capitals});
     EXPECT_EQ(split(name, marks), Words{marks});
   }
+  const std::string spaces(2 << 20, ' ');
+  EXPECT_EQ(split("deepseek-llm", spaces + "你"), (Words{spaces, "你"}));
 }
 
 TEST(PreTokenizer, WhiteSpaceIsTheUnicodeProperty) {
@@ -57,7 +72,8 @@ TEST(PreTokenizer, BytesThatAreNotUtf8StandAlone) {
 }
 
 TEST(PreTokenizer, PiecesCoverTheText) {
-  for (const char* name : {"llama-bpe", "qwen2", "gpt-2", "smollm", "gpt-4o", "tekken"}) {
+  for (const char* name :
+       {"llama-bpe", "qwen2", "gpt-2", "smollm", "gpt-4o", "tekken", "deepseek-llm", "deepseek-v3"}) {
     const auto pre = PreTokenizer::make(name);
     ASSERT_TRUE(pre);
     EXPECT_TRUE(rc::check([&] {
@@ -89,7 +105,8 @@ TEST(PreTokenizer, UnknownNamesAreRefusedWithTheList) {
   EXPECT_EQ(unknown.error().code, ErrorCode::kUnsupported);
   EXPECT_EQ(unknown.error().message,
             "tokenizer.ggml.pre is \"poro-chat\": supported are llama-bpe, llama3, llama-v3, qwen2, deepseek-r1-qwen, "
-            "gpt-2, olmo, phi-2, mpt, smollm, refact, starcoder, command-r, dbrx, smaug-bpe, gpt-4o, llama4, tekken");
+            "gpt-2, olmo, phi-2, mpt, smollm, refact, starcoder, command-r, dbrx, smaug-bpe, gpt-4o, llama4, tekken, "
+            "deepseek-llm, deepseek-v3");
   EXPECT_EQ(PreTokenizer::make("").error().code, ErrorCode::kCorrupt);
 }
 
