@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cairn/engine/expert_metadata.h"
 
+#include <algorithm>
 #include <string>
 
 #include "cairn/engine/model_tensors.h"
@@ -28,7 +29,8 @@ Status read_shared(const MetadataReader& reader, const Architecture& arch, Model
     return {};
   }
   // As many experts side by side are one of their common width.
-  CAIRN_TRY(const std::uint32_t count, reader.optional_count("expert_shared_count", kMaxExpertFfn / experts.ffn));
+  CAIRN_TRY(const std::uint32_t count,
+            reader.optional_count("expert_shared_count", kMaxExpertFfn / std::max(experts.ffn, 1u)));
   experts.shared_ffn = count * experts.ffn;
   return {};
 }
