@@ -31,7 +31,7 @@ def copy_vocabulary(writer, path):
     return len(fields["tokenizer.ggml.tokens"].data)
 
 
-def add_numbers(writer, form, layers):
+def add_numbers(writer, form, layers, used):
     split = form != "old"
     writer.add_name(f"random deepseek2, {form}")
     writer.add_block_count(layers)
@@ -56,7 +56,7 @@ def add_numbers(writer, form, layers):
     writer.add_leading_dense_block_count(1)
     writer.add_expert_feed_forward_length(EXPERT_FFN)
     writer.add_expert_count(EXPERTS)
-    writer.add_expert_used_count(USED)
+    writer.add_expert_used_count(used)
     writer.add_expert_shared_count(SHARED)
     writer.add_expert_weights_scale(2.5 if form == "v3" else 1.0)
     if form == "v3":
@@ -73,6 +73,7 @@ def main():
     parser.add_argument("--form", default="lite", choices=["lite", "old", "v3"])
     parser.add_argument("--vocabulary", required=True, help="a GGUF file whose tokenizer is copied")
     parser.add_argument("--type", default="F16", help="of matrices (default: F16)")
+    parser.add_argument("--used", default=USED, type=int, help=f"experts of a token (default: {USED} of {EXPERTS})")
     parser.add_argument("--seed", default=1, type=int)
     args = parser.parse_args()
     random = np.random.default_rng(args.seed)
@@ -80,7 +81,7 @@ def main():
     vocabulary = copy_vocabulary(writer, args.vocabulary)
     layers = V3_LAYERS if args.form == "v3" else LITE_LAYERS
     writer.add_vocab_size(vocabulary)
-    add_numbers(writer, args.form, layers)
+    add_numbers(writer, args.form, layers, args.used)
 
     def vector(name, *shape, scale=0.1, centre=1.0):
         writer.add_tensor(name, (centre + scale * random.standard_normal(shape)).astype(np.float32))
