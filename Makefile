@@ -74,8 +74,10 @@ format: clang-deps ## rewrite the sources with clang-format
 format-check: clang-deps ## fail if clang-format would change a source
 	tools/format.sh --dry-run --Werror
 
-# Takes about half an hour; BENCH_ARGS are options of bench/compare_peer.py, which --help lists.
-bench-peer: build ## compare speed with llama.cpp, alternating on one model file (BENCH_ARGS)
+# Takes about half an hour; BENCH_ARGS are options of bench/compare_peer.py, which --help lists. Without any the peer is
+# Debian's llama.cpp, which is about half as fast as a native build and so no fair peer of speed. Name native builds:
+#   make bench-peer BENCH_ARGS='--llama DIR --ik DIR'    DIR: where their llama-bench lies; also for bench-kv (--llama)
+bench-peer: build ## compare speed with llama.cpp and ik_llama.cpp (BENCH_ARGS='--llama DIR --ik DIR' names native builds)
 	cmake --build --preset release --target attention_bandwidth
 	bench/compare_peer.py --build $(BUILD) $(BENCH_ARGS)
 
