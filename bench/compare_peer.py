@@ -249,7 +249,7 @@ def print_figures(record):
     if others:
         print("\nthe others", *others, sep="\n")
     print(f"\nMedians (min-max) over rounds: {record['rounds']}; at depth {record['rounds_deep']}, each the median of "
-          f"{record['repeat_deep']} repetitions on one filled cache.\n"
+          f"{record['repeat_deep']} repetitions on one filled cache (of ik_llama.cpp one).\n"
           "Of read: weights and KV bytes of one token times tokens per second, over the read bandwidth.")
 
 
@@ -304,6 +304,8 @@ def main():
         rivals = contenders.contenders(arguments)
         record["peers"] = {rival.label: rival.version(arguments) for rival in rivals}
         if arguments.kv_figures:
+            if not isinstance(rivals[0], contenders.Llama):
+                raise peer.NoPeer("--kv-figures takes llama.cpp's server: name its build with --llama or --peer")
             record["peer_version"] = rivals[0].version(arguments)
             kv_figures.KvBench(arguments, rivals[0].tools, record).measure_all()
         else:

@@ -71,6 +71,19 @@ class ComparePeer(unittest.TestCase):
         with self.assertRaises(peer.PeerError):
             self.measure(compare_peer.Figure("decode", 0, 16, 2048, 1, 1), ik=str(self.folder))
 
+    def test_builds_of_one_name_are_refused(self):
+        arguments = self.arguments(llama=str(self.folder))
+        for texts in ([str(self.folder)] * 2, [f"a={self.folder}"] * 2):
+            arguments.llama = texts
+            with self.assertRaisesRegex(peer.NoPeer, "a name of its own"):
+                contenders.contenders(arguments)
+
+    def test_depths_that_a_sweep_does_not_pass_are_left_out(self):
+        ik = contenders.contenders(self.arguments(ik=str(self.folder)))[0]
+        for depth, prefill, expected in ((0, 0, True), (1024, 0, True), (1000, 0, False), (1000, 250, True)):
+            figure = compare_peer.Figure("x", prefill, 0 if prefill else 16, depth, 1, 1)
+            self.assertEqual(ik.measures(figure), expected)
+
     def test_a_folder_that_is_not_there_is_named(self):
         with self.assertRaisesRegex(peer.NoPeer, "no folder '/nowhere'"):
             contenders.contenders(self.arguments(llama="/nowhere"))

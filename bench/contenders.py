@@ -17,6 +17,8 @@ import peer
 # ik_llama.cpp's llama-sweep-bench spells some flags of its llama-bench in another way.
 SWEEP_FLAGS = {("-fa", "1"): ["-fa", "on"], ("-rtr", "0"): [], ("-rtr", "1"): ["-rtr"]}
 
+SWEEP_STEP = 512  # depths that a sweep passes when only decoding is asked for
+
 
 @dataclass(frozen=True)
 class Contender:
@@ -61,7 +63,7 @@ class Ik(Contender):
         return json.loads(output[output.index("["):])[0]["build_commit"]
 
     def measures(self, figure):
-        return figure.depth == 0 or not figure.prefill or figure.depth % figure.prefill == 0
+        return figure.depth % (figure.prefill or SWEEP_STEP) == 0
 
     def run(self, figure, arguments):
         common = ["-m", arguments.model.resolve(), "-t", arguments.threads, "-ctk", figure.peer_kv, "-ctv", figure.peer_kv]
@@ -69,7 +71,7 @@ class Ik(Contender):
             output = self.tools.run("llama-bench", *common, "-p", figure.prefill, "-n", figure.decode, "-r",
                                     figure.repeat, "-o", "json", *self.words)
             return json.loads(output[output.index("["):])[0]["samples_ts"]
-        step = figure.prefill or 512
+        step = figure.prefill or SWEEP_STEP
         set_flags = [word for flag in self.flags for word in SWEEP_FLAGS[flag]]
         with tempfile.TemporaryDirectory() as folder:  # it leaves a log where it runs
             output = self.tools.run_into_file("llama-sweep-bench", *common, "-c", figure.depth + step, "-ub", step,
@@ -98,6 +100,8 @@ def contenders(arguments):
         for text in texts:
             before, _, folder = text.rpartition("=")
             tools = peer.Peer.in_folder(Path(folder))
+            if before in (rival.name for rival in found) or not before and len(texts) > 1:
+                raise peer.NoPeer(f"give each of several builds a name of its own, as NAME={folder}")
             found += [kind(before or name, tools, (("-fa", "1"), (flag, value))) for value in ("0", "1")]
     return found or [Llama("llama.cpp", peer.Peer(arguments.peer), ())]
 

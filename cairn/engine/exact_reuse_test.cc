@@ -229,9 +229,9 @@ INSTANTIATE_TEST_SUITE_P(
     Kinds, ExactReuse,
     ::testing::Values(
         Kind{"llama", TinyModel::kF32}, Kind{"qwen3", TinyModel::kF16, 256}, Kind{"qwen2", TinyModel::kBF16, 160},
-        Kind{"llama", TinyModel::kQ8_0}, Kind{"gemma2", TinyModel::kQ8_0}, Kind{"gemma3", TinyModel::kQ8_0},
-        Kind{"gemma3", TinyModel::kF32, 64, "tok4"}, Kind{"phi3", TinyModel::kQ8_0}, Kind{"granite", TinyModel::kQ8_0},
-        Kind{"smollm3", TinyModel::kQ8_0}, Kind{"mistral3", TinyModel::kQ8_0},
+        Kind{"llama", TinyModel::kQ8_0}, Kind{"gemma", TinyModel::kQ8_0}, Kind{"gemma2", TinyModel::kQ8_0},
+        Kind{"gemma3", TinyModel::kQ8_0}, Kind{"gemma3", TinyModel::kF32, 64, "tok4"}, Kind{"phi3", TinyModel::kQ8_0},
+        Kind{"granite", TinyModel::kQ8_0}, Kind{"smollm3", TinyModel::kQ8_0}, Kind{"mistral3", TinyModel::kQ8_0},
         Kind{"llama", TinyModel::kQ8_0, 96, "raw_f16", 8}, Kind{"qwen2moe", TinyModel::kQ8_0, 64, "raw_f16", 8},
         Kind{"qwen3moe", TinyModel::kF16, 64, "raw_f16", 12}, Kind{"olmoe", TinyModel::kQ8_0, 64, "raw_f16", 8},
         Kind{"gpt-oss", TinyModel::kQ8_0, 64, "raw_f16", 8}, Kind{"gpt-oss", TinyModel::kQ8_0, 64, "zip", 8},

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <random>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "cairn/engine/model_config.h"
@@ -68,11 +70,23 @@ void use(const std::vector<std::byte>& bytes, int& parsed, int& loaded) {
 
 TEST(ModelFile, MutatedFilesNeverCrash) {
   std::vector<std::vector<std::byte>> seeds;
-  for (const char* arch : {"llama", "qwen2", "qwen3"}) {
-    const TinyModel model{.arch = arch, .layers = 1, .width = 16, .ffn = 16, .heads = 2, .kv_heads = 1, .vocab = 8};
+  for (const auto& [arch, experts] : {std::pair("llama", 0u),
+                                      {"qwen2", 0u},
+                                      {"qwen3", 0u},
+                                      {"gemma3", 0u},
+                                      {"phi3", 0u},
+                                      {"granite", 0u},
+                                      {"smollm3", 0u},
+                                      {"qwen3moe", 4u},
+                                      {"qwen2moe", 4u},
+                                      {"gpt-oss", 4u}}) {
+    const TinyModel model{
+        .arch = arch, .layers = 1, .width = 16, .ffn = 16, .heads = 2, .kv_heads = 1, .vocab = 8, .experts = experts};
     GgufBuilder builder = model.builder();
-    builder.set(std::string(arch) + ".rope.scaling.type", "yarn");
-    builder.set(std::string(arch) + ".rope.scaling.factor", 4.0f);
+    if (experts == 0 && std::string_view(arch) != "phi3") {
+      builder.set(std::string(arch) + ".rope.scaling.type", "yarn");
+      builder.set(std::string(arch) + ".rope.scaling.factor", 4.0f);
+    }
     // All tensors share the bytes of one, so that most of the file is description.
     for (GgufBuilder::Tensor& tensor : builder.tensors()) {
       tensor.offset = 0;

@@ -28,10 +28,6 @@ TensorNeed vectors(std::string name, std::uint64_t size, std::uint64_t experts) 
   return {.name = std::move(name), .cols = size, .rows = experts, .vector = true};
 }
 
-bool is_plain(WeightFormat format) {
-  return format == WeightFormat::kF32 || format == WeightFormat::kF16 || format == WeightFormat::kBF16;
-}
-
 Status check_need(const GgufFile& file, const TensorNeed& need) {
   const GgufTensor* tensor = file.find_tensor(need.name);
   if (tensor == nullptr) {
@@ -46,7 +42,7 @@ Status check_need(const GgufFile& file, const TensorNeed& need) {
     return fail(ErrorCode::kCorrupt, "tensor '" + need.name + "' has shape " + tensor->shape() +
                                          ", but the metadata asks for [" + std::to_string(need.cols) + rows + "]");
   }
-  if (need.vector && !is_plain(format)) {
+  if (need.vector && !is_dense(format)) {
     return fail(ErrorCode::kUnsupported, "tensor '" + need.name + "' has type " + gguf_tensor_type_name(tensor->type) +
                                              "; norms and biases must be F32, F16 or BF16");
   }

@@ -75,13 +75,13 @@ TEST_P(Dense, EverySetReturnsTheBitsOfTheScalarOne) {
 
 // A row alone gives the same bits as inside any batch, across tile and block borders.
 TEST_P(Dense, RowsDoNotDependOnTheirCompany) {
-  const std::uint32_t cols = 300, batch = 540;
+  const std::uint32_t cols = 300, batch = 290;
   make(70, cols, 4);
   const auto x = random_floats(batch * cols, 5);
   for (const Kernels* set : available_kernels()) {
     if (set->name == "scalar") continue;  // slow, and equal by the test above
     const auto together = product(set->name, x, batch);
-    for (const std::uint32_t r : {0u, 11u, 12u, 263u, 527u, 528u, 539u}) {
+    for (const std::uint32_t r : {0u, 11u, 12u, 131u, 263u, 264u, 289u}) {
       const auto alone = product(set->name, std::vector(x.begin() + r * cols, x.begin() + (r + 1) * cols), 1);
       EXPECT_EQ(std::memcmp(alone.data(), together.data() + r * 70, 70 * sizeof(float)), 0) << set->name << " " << r;
     }

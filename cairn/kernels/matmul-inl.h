@@ -127,9 +127,9 @@ inline std::uint32_t smaller(std::uint32_t a, std::uint32_t b) {
   return a < b ? a : b;
 }
 
-// Rows (in whole tiles) and panels whose running sums are kept at once: 4 * 528 * 64 bytes, inside the second-level
-// cache.
-constexpr std::uint32_t kBlockRows = 44 * kTileRows;
+// Rows (in whole tiles) and panels whose running sums are kept at once: 4 * 264 * 64 bytes, inside the second-level
+// cache. The engine computes at most 256 rows at once.
+constexpr std::uint32_t kBlockRows = 22 * kTileRows;
 constexpr std::uint32_t kBlockPanels = 4;
 
 // One tile's activations from a given column on.
