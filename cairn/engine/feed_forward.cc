@@ -60,14 +60,17 @@ void leave_groups(std::span<float> rank, const ExpertSpec& spec) {
 
 }  // namespace
 
-Status FeedForward::compute(LayerWeights& layer, const float* x, std::uint32_t rows, float* out) {
-  if (!layer.experts.empty()) return mixture(layer, x, rows, out);
+void FeedForward::compute(LayerWeights& layer, const float* x, std::uint32_t rows, float* out) {
+  if (!layer.experts.empty()) {
+    mixture(layer, x, rows, out);
+    return;
+  }
   GatedFfn* const one[] = {&layer.ffn};
-  return gated(one, x, rows, out);
+  gated(one, x, rows, out);
 }
 
 // Several feed-forwards of one width, each over all rows: out is [feed-forwards, rows, width].
-Status FeedForward::gated(std::span<GatedFfn* const> weights, const float* x, std::uint32_t rows, float* out) {
+void FeedForward::gated(std::span<GatedFfn* const> weights, const float* x, std::uint32_t rows, float* out) {
   const std::size_t ffn = weights.front()->gate.rows(), each = rows * ffn, width = config_.width;
   float* gate = gate_.ensure(weights.size() * each);
   float* up = up_.ensure(weights.size() * each);
@@ -76,7 +79,7 @@ Status FeedForward::gated(std::span<GatedFfn* const> weights, const float* x, st
     targets_.push_back({&weights[w]->gate, gate + w * each, ffn});
     targets_.push_back({&weights[w]->up, up + w * each, ffn});
   }
-  CAIRN_TRY_VOID(linear_.multiply(x, rows, config_.width, targets_));
+  linear_.multiply(x, rows, config_.width, targets_);
   const Gate activate = gate_of(config_.activation);
   pool_.run(weights.size() * rows, [&](std::size_t r, unsigned) {
     add_bias(gate + r * ffn, weights[r / rows]->gate_bias);
@@ -85,15 +88,14 @@ Status FeedForward::gated(std::span<GatedFfn* const> weights, const float* x, st
   });
   for (std::size_t w = 0; w < weights.size(); ++w) {
     const LinearTarget down[] = {{&weights[w]->down, out + w * rows * width, width}};
-    CAIRN_TRY_VOID(linear_.multiply(gate + w * each, rows, static_cast<std::uint32_t>(ffn), down));
+    linear_.multiply(gate + w * each, rows, static_cast<std::uint32_t>(ffn), down);
     for (std::size_t r = w * rows; r < (w + 1) * rows; ++r) add_bias(out + r * width, weights[w]->down_bias);
   }
-  return {};
 }
 
-Status FeedForward::mixture(LayerWeights& layer, const float* x, std::uint32_t rows, float* out) {
-  CAIRN_TRY_VOID(choose(layer, x, rows));
-  CAIRN_TRY_VOID(chosen_experts(layer, x, rows));
+void FeedForward::mixture(LayerWeights& layer, const float* x, std::uint32_t rows, float* out) {
+  choose(layer, x, rows);
+  chosen_experts(layer, x, rows);
   const std::size_t used = config_.experts.used, width = config_.width;
   pool_.run(rows, [&](std::size_t r, unsigned) {
     float* sum = out + r * width;
@@ -103,20 +105,19 @@ Status FeedForward::mixture(LayerWeights& layer, const float* x, std::uint32_t r
       for (std::size_t i = 0; i < width; ++i) sum[i] += choices_[c].weight * part[i];
     }
   });
-  return layer.shared.gate.rows() == 0 ? Status() : add_shared(layer, x, rows, out);
+  if (layer.shared.gate.rows() != 0) add_shared(layer, x, rows, out);
 }
 
-Status FeedForward::choose(LayerWeights& layer, const float* x, std::uint32_t rows) {
+void FeedForward::choose(LayerWeights& layer, const float* x, std::uint32_t rows) {
   const ExpertSpec& spec = config_.experts;
   const LinearTarget target[] = {{&layer.router, router_.ensure(std::size_t{rows} * spec.count), spec.count}};
-  CAIRN_TRY_VOID(linear_.multiply(x, rows, config_.width, target));
+  linear_.multiply(x, rows, config_.width, target);
   choices_.resize(std::size_t{rows} * spec.used);
   pool_.run(rows, [&](std::size_t r, unsigned) {
     add_bias(router_.data() + r * spec.count, layer.router_bias);
     const float* bias = layer.choice_bias.empty() ? nullptr : layer.choice_bias.data();
     choose_for(bias, router_.data() + r * spec.count, choices_.data() + r * spec.used);
   });
-  return {};
 }
 
 // The most probable experts of a row, where only those of some groups may be, and a bias has its say; of equals the
@@ -142,13 +143,14 @@ void FeedForward::choose_for(const float* bias, float* scores, Choice* chosen) c
 }
 
 // by_choice_ [rows, used, width]: what each chosen expert gives.
-Status FeedForward::chosen_experts(LayerWeights& layer, const float* x, std::uint32_t rows) {
+void FeedForward::chosen_experts(LayerWeights& layer, const float* x, std::uint32_t rows) {
   const std::size_t used = config_.experts.used, width = config_.width;
   float* by_choice = by_choice_.ensure(choices_.size() * width);
   if (rows == 1) {  // one input for all of them
     std::vector<GatedFfn*> experts;
     for (const Choice& choice : choices_) experts.push_back(&layer.experts[choice.expert]);
-    return gated(experts, x, 1, by_choice);
+    gated(experts, x, 1, by_choice);
+    return;
   }
   members_.resize(choices_.size());
   std::iota(members_.begin(), members_.end(), 0u);
@@ -162,25 +164,23 @@ Status FeedForward::chosen_experts(LayerWeights& layer, const float* x, std::uin
     float* given = given_.ensure(own.size() * width);
     for (std::size_t i = 0; i < own.size(); ++i) std::copy_n(x + own[i] / used * width, width, gathered + i * width);
     GatedFfn* const one[] = {&layer.experts[expert]};
-    CAIRN_TRY_VOID(gated(one, gathered, static_cast<std::uint32_t>(own.size()), given));
+    gated(one, gathered, static_cast<std::uint32_t>(own.size()), given);
     for (std::size_t i = 0; i < own.size(); ++i) std::copy_n(given + i * width, width, by_choice + own[i] * width);
   }
-  return {};
 }
 
-Status FeedForward::add_shared(LayerWeights& layer, const float* x, std::uint32_t rows, float* out) {
+void FeedForward::add_shared(LayerWeights& layer, const float* x, std::uint32_t rows, float* out) {
   const std::size_t width = config_.width;
   const bool gated_too = layer.shared_gate.rows() != 0;
   const LinearTarget target[] = {{&layer.shared_gate, router_.ensure(rows), 1}};
-  if (gated_too) CAIRN_TRY_VOID(linear_.multiply(x, rows, config_.width, target));
+  if (gated_too) linear_.multiply(x, rows, config_.width, target);
   GatedFfn* const one[] = {&layer.shared};
-  CAIRN_TRY_VOID(gated(one, x, rows, given_.ensure(rows * width)));
+  gated(one, x, rows, given_.ensure(rows * width));
   pool_.run(rows, [&](std::size_t r, unsigned) {
     const float open = gated_too ? sigmoid(router_.data()[r]) : 1.0f;
     const float* part = given_.data() + r * width;
     for (std::size_t i = 0; i < width; ++i) out[r * width + i] += open * part[i];
   });
-  return {};
 }
 
 }  // namespace cairn

@@ -13,7 +13,6 @@
 #include <vector>
 
 #include "cairn/base/aligned_buffer.h"
-#include "cairn/base/result.h"
 #include "cairn/base/thread_pool.h"
 #include "cairn/engine/linear.h"
 #include "cairn/engine/weights.h"
@@ -26,9 +25,8 @@ class FeedForward {
   FeedForward(const ModelConfig& config, LinearEngine& linear, ThreadPool& pool)
       : config_(config), linear_(linear), pool_(pool) {}
 
-  // out [rows, width] becomes what the layer's feed-forward gives for x [rows, width]. Errors: those of
-  // LinearEngine::multiply.
-  Status compute(LayerWeights& layer, const float* x, std::uint32_t rows, float* out);
+  // out [rows, width] becomes what the layer's feed-forward gives for x [rows, width].
+  void compute(LayerWeights& layer, const float* x, std::uint32_t rows, float* out);
 
  private:
   // What a row chose: an expert, and the weight of what it gives.
@@ -37,12 +35,12 @@ class FeedForward {
     float weight;
   };
 
-  Status gated(std::span<GatedFfn* const> weights, const float* x, std::uint32_t rows, float* out);
-  Status mixture(LayerWeights& layer, const float* x, std::uint32_t rows, float* out);
-  Status choose(LayerWeights& layer, const float* x, std::uint32_t rows);
+  void gated(std::span<GatedFfn* const> weights, const float* x, std::uint32_t rows, float* out);
+  void mixture(LayerWeights& layer, const float* x, std::uint32_t rows, float* out);
+  void choose(LayerWeights& layer, const float* x, std::uint32_t rows);
   void choose_for(const float* bias, float* scores, Choice* chosen) const;
-  Status chosen_experts(LayerWeights& layer, const float* x, std::uint32_t rows);
-  Status add_shared(LayerWeights& layer, const float* x, std::uint32_t rows, float* out);
+  void chosen_experts(LayerWeights& layer, const float* x, std::uint32_t rows);
+  void add_shared(LayerWeights& layer, const float* x, std::uint32_t rows, float* out);
 
   const ModelConfig& config_;
   LinearEngine& linear_;

@@ -85,9 +85,10 @@ Status Forward::compute(Pass& pass) {
   for (std::uint32_t l = 0; l < config_.layers; ++l) {
     CAIRN_TRY_VOID(attention_block(l, pass));
     if (rows_.empty()) return {};  // no logits are wanted: keys and values were all there was to do
-    CAIRN_TRY_VOID(feed_forward(weights_.layers()[layers_[l].weights]));
+    feed_forward(weights_.layers()[layers_[l].weights]);
   }
-  return write_logits();
+  write_logits();
+  return {};
 }
 
 void Forward::embed() {
@@ -121,43 +122,46 @@ Status Forward::attention_block(std::uint32_t l, Pass& pass) {
   const std::size_t q_width = std::size_t{config_.heads} * shape.head_dim;
   norm_rows(weights_.layers()[layers_[l].weights].attn_norm.data());
   const std::size_t kv_width = layers_[l].kv_map == l ? shape.values_per_token() : 0;
-  CAIRN_TRY_VOID(project(l, q_width, kv_width));
+  project(l, q_width, kv_width);
   prepare_heads(l);
   if (kv_width != 0) store(l, pass);
   const bool all_rows = pass.needs_all_rows(l);
   if (l == leave_ && !all_rows) keep_logit_rows(q_.data(), q_width);
   CAIRN_TRY_VOID(attend(l, pass));
   if (l == leave_ && all_rows) keep_logit_rows(attended_.data(), std::size_t{config_.heads} * shape.value_dim());
-  return rows_.empty() ? Status() : project_attended(l);
+  if (!rows_.empty()) project_attended(l);
+  return {};
 }
 
 // Queries of all rows, and keys and values where the layer has its own.
-Status Forward::project(std::uint32_t l, std::size_t q_width, std::size_t kv_width) {
+void Forward::project(std::uint32_t l, std::size_t q_width, std::size_t kv_width) {
   LayerWeights& layer = weights_.layers()[layers_[l].weights];
   const auto rows = static_cast<std::uint32_t>(rows_.size());
   float* q = q_.ensure(rows * q_width);
   float* k = k_.ensure(rows * kv_width);
-  if (config_.latent.rank != 0) return latent_.project(layer.latent, normed_.data(), rows, q, k);
+  if (config_.latent.rank != 0) {
+    latent_.project(layer.latent, normed_.data(), rows, q, k);
+    return;
+  }
   const LinearTarget qkv[] = {
       {&layer.q, q, q_width}, {&layer.k, k, kv_width}, {&layer.v, v_.ensure(rows * kv_width), kv_width}};
-  return linear_.multiply(normed_.data(), rows, config_.width, std::span(qkv).first(kv_width == 0 ? 1 : 3));
+  linear_.multiply(normed_.data(), rows, config_.width, std::span(qkv).first(kv_width == 0 ? 1 : 3));
 }
 
 // What attention gave joins the residual stream.
-Status Forward::project_attended(std::uint32_t l) {
+void Forward::project_attended(std::uint32_t l) {
   LayerWeights& layer = weights_.layers()[layers_[l].weights];
   const auto rows = static_cast<std::uint32_t>(rows_.size());
   const std::uint32_t width = layer.output.cols();
   const float* attended = attended_.data();
   if (config_.latent.rank != 0) {
     float* expanded = expanded_.ensure(std::size_t{rows} * width);
-    CAIRN_TRY_VOID(latent_.expand(layer.latent, attended, rows, expanded));
+    latent_.expand(layer.latent, attended, rows, expanded);
     attended = expanded;
   }
   const LinearTarget output[] = {{&layer.output, projected_.ensure(std::size_t{rows} * config_.width), config_.width}};
-  CAIRN_TRY_VOID(linear_.multiply(attended, rows, width, output));
+  linear_.multiply(attended, rows, width, output);
   add_projected(layer.output_bias, layer.attn_post_norm);
-  return {};
 }
 
 // Biases, norms of heads, rotation, and the softmax scale on the queries.
@@ -241,26 +245,23 @@ void Forward::keep_logit_rows(float* per_head, std::size_t width) {
   rows_.resize(kept);
 }
 
-Status Forward::feed_forward(LayerWeights& layer) {
+void Forward::feed_forward(LayerWeights& layer) {
   norm_rows(layer.ffn_norm.data());
   const auto rows = static_cast<std::uint32_t>(rows_.size());
-  CAIRN_TRY_VOID(
-      feed_forward_.compute(layer, normed_.data(), rows, projected_.ensure(std::size_t{rows} * config_.width)));
+  feed_forward_.compute(layer, normed_.data(), rows, projected_.ensure(std::size_t{rows} * config_.width));
   add_projected({}, layer.ffn_post_norm);
-  return {};
 }
 
-Status Forward::write_logits() {
+void Forward::write_logits() {
   norm_rows(weights_.output_norm().data());
   const std::size_t vocab = config_.vocab;
   const LinearTarget target[] = {{&weights_.output(), logits_.ensure(rows_.size() * vocab), vocab}};
-  CAIRN_TRY_VOID(linear_.multiply(normed_.data(), static_cast<std::uint32_t>(rows_.size()), config_.width, target));
+  linear_.multiply(normed_.data(), static_cast<std::uint32_t>(rows_.size()), config_.width, target);
   for (std::size_t r = 0; r < rows_.size(); ++r) {
     std::copy_n(logits_.data() + r * vocab, vocab, rows_[r].logits);
     if (config_.logit_scale != 1.0f) scale(rows_[r].logits, vocab, 1.0f / config_.logit_scale);
     if (config_.logit_cap != 0.0f) kernels().soft_cap(rows_[r].logits, vocab, config_.logit_cap);
   }
-  return {};
 }
 
 }  // namespace cairn

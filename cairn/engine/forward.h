@@ -75,16 +75,16 @@ class Forward {
   Status compute(Pass& pass);
   void embed();
   Status attention_block(std::uint32_t l, Pass& pass);
-  Status project(std::uint32_t l, std::size_t q_width, std::size_t kv_width);
+  void project(std::uint32_t l, std::size_t q_width, std::size_t kv_width);
   void prepare_heads(std::uint32_t l);
   float score_scale(std::int32_t position) const;
   void store(std::uint32_t l, Pass& pass);
   Status attend(std::uint32_t l, Pass& pass);
-  Status project_attended(std::uint32_t l);
+  void project_attended(std::uint32_t l);
   std::uint32_t leaving_layer(const Pass& pass) const;
   void keep_logit_rows(float* per_head, std::size_t width);
-  Status feed_forward(LayerWeights& layer);
-  Status write_logits();
+  void feed_forward(LayerWeights& layer);
+  void write_logits();
   void norm_rows(const float* weight);
   void add_projected(std::span<const float> bias, std::span<const float> norm);
 

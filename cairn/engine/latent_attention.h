@@ -7,30 +7,28 @@
 #include <cstdint>
 
 #include "cairn/base/aligned_buffer.h"
-#include "cairn/base/result.h"
 #include "cairn/base/thread_pool.h"
 #include "cairn/engine/linear.h"
 #include "cairn/engine/weights.h"
 
 namespace cairn {
 
-// Holds scratch memory; thread-compatible. Config, products and pool must outlive it. Errors: those of
-// LinearEngine::multiply.
+// Holds scratch memory; thread-compatible. Config, products and pool must outlive it.
 class LatentAttention {
  public:
   LatentAttention(const ModelConfig& config, LinearEngine& linear, ThreadPool& pool)
       : config_(config), linear_(linear), pool_(pool) {}
 
   // Of x [rows, width], which is normed: q [rows, heads, head_dim] and k [rows, head_dim], not rotated yet.
-  Status project(LatentWeights& layer, const float* x, std::uint32_t rows, float* q, float* k);
+  void project(LatentWeights& layer, const float* x, std::uint32_t rows, float* q, float* k);
 
   // out [rows, heads, value] of what attention gave, latents [rows, heads, rank].
-  Status expand(LatentWeights& layer, const float* latents, std::uint32_t rows, float* out);
+  void expand(LatentWeights& layer, const float* latents, std::uint32_t rows, float* out);
 
  private:
-  Status queries(LatentWeights& layer, const float* x, std::uint32_t rows);
-  Status by_head(std::vector<Linear>& weights, const float* x, std::size_t x_stride, std::size_t x_step,
-                 std::uint32_t rows, float* out, std::size_t out_stride, std::size_t out_step);
+  void queries(LatentWeights& layer, const float* x, std::uint32_t rows);
+  void by_head(std::vector<Linear>& weights, const float* x, std::size_t x_stride, std::size_t x_step,
+               std::uint32_t rows, float* out, std::size_t out_stride, std::size_t out_step);
 
   const ModelConfig& config_;
   LinearEngine& linear_;

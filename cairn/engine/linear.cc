@@ -42,8 +42,8 @@ const float* LinearEngine::interleave(const float* x, std::uint32_t rows, std::u
   return tiles;
 }
 
-Status LinearEngine::multiply(const float* x, std::uint32_t rows, std::uint32_t cols,
-                              std::span<const LinearTarget> targets) {
+void LinearEngine::multiply(const float* x, std::uint32_t rows, std::uint32_t cols,
+                            std::span<const LinearTarget> targets) {
   const auto panels_of = [](const LinearTarget& target) {
     return (target.weights->rows() + kPanelRows - 1) / kPanelRows;
   };
@@ -70,7 +70,6 @@ Status LinearEngine::multiply(const float* x, std::uint32_t rows, std::uint32_t 
       kernels().matmul({panels, tiles_, target->out, target->out_stride, first, last});
     }
   });
-  return {};
 }
 
 }  // namespace cairn

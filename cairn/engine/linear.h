@@ -6,7 +6,6 @@
 #include <span>
 
 #include "cairn/base/aligned_buffer.h"
-#include "cairn/base/result.h"
 #include "cairn/base/thread_pool.h"
 #include "cairn/kernels/args.h"
 
@@ -40,7 +39,7 @@ class LinearEngine {
 
   // Multiplies the rows x [rows, cols] (contiguous) by every target's weights, which all have `cols` columns. A row's
   // result depends on nothing but the row. Requires: `cols` is a multiple of 32 where weights are quantised.
-  Status multiply(const float* x, std::uint32_t rows, std::uint32_t cols, std::span<const LinearTarget> targets);
+  void multiply(const float* x, std::uint32_t rows, std::uint32_t cols, std::span<const LinearTarget> targets);
 
  private:
   void quantise(const float* x, std::uint32_t rows, std::uint32_t cols);

@@ -301,8 +301,7 @@ Result<std::unique_ptr<ModelWeights>> ModelWeights::load(GgufFile file, const Mo
     CAIRN_TRY_VOID(loader.feed_forward(l, layer));
   }
   CAIRN_TRY(model->output_norm_, loader.vector("output_norm.weight"));
-  CAIRN_TRY(Linear output, loader.matrix(config.tied_output ? "token_embd.weight" : "output.weight"));
-  model->output_ = std::make_unique<Linear>(std::move(output));
+  CAIRN_TRY(model->output_, loader.matrix(config.tied_output ? "token_embd.weight" : "output.weight"));
   if (!config.tied_output) loader.look_at(*model->embedding_);
   for (const std::string_view name : kRopeFactors) {
     if (const GgufTensor* factors = model->file_.find_tensor(name)) loader.look_at(*factors);

@@ -77,7 +77,7 @@ class ModelWeights {
 
   std::vector<LayerWeights>& layers() { return layers_; }
   const std::vector<float>& output_norm() const { return output_norm_; }
-  Linear& output() { return *output_; }
+  const Linear& output() const { return output_; }
 
  private:
   class Loader;
@@ -93,7 +93,7 @@ class ModelWeights {
   WeightFormat embedding_format_ = WeightFormat::kF32;
   std::vector<LayerWeights> layers_;
   std::vector<float> output_norm_;
-  std::unique_ptr<Linear> output_;
+  Linear output_;
 };
 
 // What decides the bytes of the blocks that a model computes, as block identity wants it. `codec_plan` as
