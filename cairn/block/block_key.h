@@ -30,7 +30,7 @@ struct Recipe {
   std::string unlike_layers{};  // how others differ from it (layer_spec.h); empty in most models
   std::string codec_plan;       // K and V codec ids of every layer, as "k1v1*32"
   std::string retention;        // which tokens are kept; "all" without a policy
-  std::string arithmetic;       // version of the kernels' rounding, as "int8-g32.v1"
+  std::string arithmetic;       // version of the kernels' rounding, as "int8-g32.v2" or "int8-g32.v2+dense.v1"
 
   bool operator==(const Recipe&) const = default;
 };

@@ -55,8 +55,8 @@ class Engine {
   static Result<std::unique_ptr<Engine>> load(const std::string& path, const EngineOptions& options);
 
   // Another engine over the same weights and threads, with a cache of its own; options.threads and on_load do not
-  // matter. Products prepare code in the weights, so only one of a family may compute at a time. Errors: those of load
-  // that concern the cache.
+  // matter. Weights are only read, but the thread pool serves one caller at a time, so only one of a family may compute
+  // at a time. Errors: those of load that concern the cache.
   Result<std::unique_ptr<Engine>> sibling(const EngineOptions& options) const;
 
   const ModelConfig& config() const { return weights_->config(); }

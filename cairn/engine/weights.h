@@ -57,7 +57,8 @@ struct LayerWeights {
   std::vector<float> choice_bias;  // [experts], added to probabilities while experts are chosen; empty without
 };
 
-// Immutable after loading, save that products prepare code in the Linears. Owns the mapped file.
+// Immutable after loading: products only read it. Any number of threads may compute with it, each with a LinearEngine
+// and a thread pool of its own. Owns the mapped file and the panels that every Linear views.
 class ModelWeights {
  public:
   // Takes every tensor over; `progress` (may be empty) gets the fraction done, from the calling thread. Requires: the
