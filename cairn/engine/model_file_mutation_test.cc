@@ -2,6 +2,7 @@
 // Mutated model files: whatever their bytes say, opening one gives a model or one line of error.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <random>
@@ -74,27 +75,29 @@ TEST(ModelFile, MutatedFilesNeverCrash) {
                                       {"qwen2", 0u},
                                       {"qwen3", 0u},
                                       {"gemma3", 0u},
-                                      {"phi3", 0u},
                                       {"granite", 0u},
                                       {"smollm3", 0u},
                                       {"qwen3moe", 4u},
                                       {"qwen2moe", 4u},
-                                      {"gpt-oss", 4u}}) {
+                                      {"gpt-oss", 4u},
+                                      {"deepseek2", 4u}}) {
     const TinyModel model{
         .arch = arch, .layers = 1, .width = 16, .ffn = 16, .heads = 2, .kv_heads = 1, .vocab = 8, .experts = experts};
     GgufBuilder builder = model.builder();
-    if (experts == 0 && std::string_view(arch) != "phi3") {
+    if (const std::string_view name = arch; experts == 0 && (name == "llama" || name.starts_with("qwen"))) {
       builder.set(std::string(arch) + ".rope.scaling.type", "yarn");
       builder.set(std::string(arch) + ".rope.scaling.factor", 4.0f);
     }
     // All tensors share the bytes of one, so that most of the file is description.
+    std::size_t largest = 0;
     for (GgufBuilder::Tensor& tensor : builder.tensors()) {
+      largest = std::max(largest, tensor.data.size());
       tensor.offset = 0;
       tensor.data.clear();
     }
-    builder.tensors()[0].data.resize(16 * 16 * sizeof(float));
+    builder.tensors()[0].data.resize(largest);
     seeds.push_back(builder.build());
-    ASSERT_TRUE(load(seeds.back()));
+    EXPECT_TRUE(load(seeds.back())) << arch;
   }
   seeds.push_back(small_gguf().build());
   std::mt19937_64 random(20240601);
