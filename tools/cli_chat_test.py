@@ -12,7 +12,7 @@ from pathlib import Path
 BINARY = os.environ["CAIRN_BINARY"]
 MODEL = str(Path(__file__).parent.parent / "models" / "cairn-tiny-f16.gguf")
 SMOLLM2 = Path(os.environ.get("CAIRN_REAL_MODELS", "nowhere")) / "SmolLM2-135M-Instruct.Q8_0.gguf"
-USAGE, IO = 2, 4
+USAGE, IO, UNSUPPORTED = 2, 4, 6
 
 
 class ChatTemplates(unittest.TestCase):
@@ -61,6 +61,17 @@ class ChatTemplates(unittest.TestCase):
             self.assert_refused(USAGE, "--chat-template-kwargs", "tokenize", "-m", MODEL, "--chat", "-p", "x",
                                 "--chat-template-kwargs", wrong)
 
+    def test_what_would_be_ignored_is_refused(self):
+        run, tokenize = ("run", "-m", MODEL, "-p", "x"), ("tokenize", "-m", MODEL, "--chat", "-p", "x")
+        kwargs = ("--chat-template-kwargs", '{"a": 1}')
+        for words, command in (("--system", (*run, "--raw", "--system", "Be brief.")),
+                               ("--chat-template-kwargs", (*run, "--raw", *kwargs)),
+                               ("--special", (*tokenize, "--special")), ("--no-bos", (*tokenize, "--no-bos")),
+                               ("'chatml' reads no names", (*run, "--chat-template", "chatml", *kwargs)),
+                               ("'chatml' reads no names", (*tokenize, "--chat-template", "chatml", *kwargs)),
+                               ("'plain' reads no names", ("serve", MODEL, "--port", "0", *kwargs))):
+            self.assert_refused(USAGE, words, *command)
+
     def test_hostile_files_and_kwargs(self):
         ask = ("tokenize", "-m", MODEL, "--chat", "-p", "x")
         for name, data, words in (("latin1", b"{{ '\xe9' }}", "not UTF-8"), ("empty", b"", "is empty")):
@@ -98,7 +109,10 @@ class ChatTemplates(unittest.TestCase):
             self.assert_refused(USAGE, "own.jinja: line 2: ", *command, "-p", "x", "--chat-template", broken)
         self.assert_refused(USAGE, "own.jinja: line 2: ", "serve", MODEL, "--port", "0", "--chat-template", broken)
         endless = self.template("{% for a in range(99999) %}{% for b in range(99999) %}{% set c = 1 %}{% endfor %}{% endfor %}")
-        self.assert_refused(USAGE, "more than", "run", "-m", MODEL, "-p", "x", "--chat-template", endless)
+        self.assert_refused(UNSUPPORTED, "more than", "run", "-m", MODEL, "-p", "x", "--chat-template", endless)
+        for command in (("run", "-m", MODEL, "-p", "x"), ("serve", MODEL, "--port", "0")):
+            self.assert_refused(UNSUPPORTED, "the chat template fails: line 1: the filter 'wordwrap' is not supported",
+                                *command, "--chat-template", self.template("{{ 'a'|wordwrap }}"))
         self.assert_refused(USAGE, "Only questions!", "run", "-m", MODEL, "-p", "x", "--chat-template",
                             self.template("{{ raise_exception('Only questions!') }}"))
 

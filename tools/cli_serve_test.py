@@ -88,6 +88,24 @@ class Serving(Server):
         self.assertEqual(json.loads(events[-2])["choices"][0]["finish_reason"], "length")
         self.assertEqual(self.ask("GET", "/v1/models")[1]["data"][0]["id"], "demo")
 
+    def test_names_for_the_chat_template(self):
+        own = self.file("own.jinja", b"{{ messages[0].content * n }}{{ ' and so on' if more }}")
+        self.start("--chat-template", own, "--chat-template-kwargs", '{"n": 4, "more": true}')
+
+        def tokens(**kwargs):
+            body = {"messages": [{"role": "user", "content": "river "}], "max_tokens": 1}
+            status, reply = self.ask("POST", "/v1/chat/completions", {**body, **kwargs})
+            self.assertEqual(status, 200, reply)
+            return reply["usage"]["prompt_tokens"]
+        by_default = tokens()
+        self.assertEqual(by_default, tokens(chat_template_kwargs={"n": 4}))
+        self.assertLess(tokens(chat_template_kwargs={"more": False}), by_default)
+        self.assertGreater(tokens(chat_template_kwargs={"n": 8}), by_default)
+        status, reply = self.ask("POST", "/v1/chat/completions", {
+            "messages": [{"role": "user", "content": "x"}], "chat_template_kwargs": {"n": {}}})
+        self.assertEqual((status, reply["error"]["param"]), (501, None), reply)
+        self.assertIn("the chat template fails: line 1: ", reply["error"]["message"])
+
     def test_keys_separate_tenants(self):
         digest = cairn("serve", "--hash-key", stdin=KEY.encode() + b"\n").stdout.decode().strip()
         other = cairn("serve", "--hash-key", stdin=b"another-key-of-bobs").stdout.decode().strip()

@@ -2,6 +2,8 @@
 #include "apps/cairn/chat_options.h"
 
 #include <iostream>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "cairn/gguf/gguf.h"
@@ -27,11 +29,14 @@ Result<ChatTemplate> choose_chat_template(const std::string& choice, const std::
   return ChatTemplate::of_model(file);
 }
 
-Result<jinja::Dict> read_chat_kwargs(const std::string& json) {
+Result<jinja::Dict> read_chat_kwargs(const std::string& json, const ChatTemplate& chat) {
   if (json.empty()) return jinja::Dict();
   auto kwargs = parse_chat_kwargs(json);
   if (!kwargs) return fail(ErrorCode::kInvalidArgument, "--chat-template-kwargs: " + kwargs.error().message);
-  return kwargs;
+  if (chat.is_jinja()) return kwargs;
+  return fail(ErrorCode::kInvalidArgument, "--chat-template-kwargs: the built-in template '" +
+                                               std::string(chat.name()) +
+                                               "' reads no names: leave it out, or give a Jinja template");
 }
 
 std::vector<TokenId> encode_prompt(const Tokenizer& tokenizer, std::string_view text, EncodeOptions options) {
@@ -45,10 +50,21 @@ std::vector<TokenId> encode_prompt(const Tokenizer& tokenizer, std::string_view 
   return tokenizer.encode(text, options);
 }
 
-bool writes_bos_twice(const Tokenizer& tokenizer, const ChatTemplate& chat) {
-  const std::vector<ChatMessage> probe = {{ChatRole::kUser, "x"}};
-  const auto rendered = chat.render(tokenizer, probe, {.now = local_time()});
-  return rendered && doubles_bos(tokenizer, *rendered);
+Result<bool> probe_writes_bos_twice(const Tokenizer& tokenizer, const ChatTemplate& chat, const jinja::Dict& kwargs) {
+  // A template may count on instructions, or on an earlier turn.
+  const std::vector<ChatMessage> probes[] = {
+      {{ChatRole::kUser, "x"}},
+      {{ChatRole::kSystem, "x"}, {ChatRole::kUser, "x"}},
+      {{ChatRole::kUser, "x"}, {ChatRole::kAssistant, "x"}, {ChatRole::kUser, "x"}},
+  };
+  std::optional<Error> failure;
+  for (const std::vector<ChatMessage>& probe : probes) {
+    const auto rendered = chat.render(tokenizer, probe, {.kwargs = kwargs, .now = local_time()});
+    if (rendered) return doubles_bos(tokenizer, *rendered);
+    if (!failure && rendered.error().code != ErrorCode::kInvalidArgument) failure = rendered.error();
+  }
+  if (failure) return std::unexpected(*std::move(failure));
+  return false;
 }
 
 }  // namespace cairn::cli

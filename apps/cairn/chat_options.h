@@ -20,14 +20,17 @@ CLI::Option* add_chat_kwargs_option(CLI::App& command, std::string& json);
 
 // The chosen one, or the model's own where `choice` is empty. Errors: those of ChatTemplate and of opening the file.
 Result<ChatTemplate> choose_chat_template(const std::string& choice, const std::string& model);
-// An empty text is no name at all. Errors: kInvalidArgument, naming the option.
-Result<jinja::Dict> read_chat_kwargs(const std::string& json);
+// An empty text is no name at all. Errors: kInvalidArgument, naming the option: no JSON that parse_chat_kwargs takes,
+// or `chat` is a built-in family, which reads no names.
+Result<jinja::Dict> read_chat_kwargs(const std::string& json, const ChatTemplate& chat);
 
 // A prompt that stands without a template. Whoever writes one may write the begin token too, also where no control
 // tokens are read (parse_special): there is one, and a line on standard error says so.
 std::vector<TokenId> encode_prompt(const Tokenizer& tokenizer, std::string_view text, EncodeOptions options);
 
-// A chat of this template begins with the token that the tokenizer would put in front.
-bool writes_bos_twice(const Tokenizer& tokenizer, const ChatTemplate& chat);
+// Writes short chats with the template, so that one that can write none is found before anybody asks. True: a chat
+// begins with the token that the tokenizer would put in front.
+// Errors: kUnsupported, the first failure, when no chat could be written and the template did not merely refuse them.
+Result<bool> probe_writes_bos_twice(const Tokenizer& tokenizer, const ChatTemplate& chat, const jinja::Dict& kwargs);
 
 }  // namespace cairn::cli

@@ -269,10 +269,11 @@ Status run(RunOptions& options) {
   CAIRN_TRY(const ChatTemplate chat_template, options.raw
                                                   ? Result<ChatTemplate>(ChatFamily::kPlain)
                                                   : choose_chat_template(options.chat_template, options.model.model));
-  CAIRN_TRY(jinja::Dict kwargs, read_chat_kwargs(options.chat_kwargs));
+  CAIRN_TRY(jinja::Dict kwargs, read_chat_kwargs(options.chat_kwargs, chat_template));
   options.generation.continues_text = chat_template.is_plain();
   CAIRN_TRY(const std::unique_ptr<Engine> engine, load_engine(options.model));
-  if (writes_bos_twice(engine->tokenizer(), chat_template)) std::cerr << "cairn: " << kDoubledBos << '\n';
+  CAIRN_TRY(const bool doubled_bos, probe_writes_bos_twice(engine->tokenizer(), chat_template, kwargs));
+  if (doubled_bos) std::cerr << "cairn: " << kDoubledBos << '\n';
   Status status;
   if (options.interactive()) {
     status = chat_loop(*engine, options, chat_template, std::move(kwargs), sampler);
@@ -316,11 +317,14 @@ void add_run_command(CLI::App& app, Status& outcome) {
       ->check(whole_number(1))
       ->capture_default_str();
   add_sampler_options(*command, options->sampler);
-  command->add_option("--system", options->system, "Instructions that stand before the conversation");
+  CLI::Option* system =
+      command->add_option("--system", options->system, "Instructions that stand before the conversation");
   CLI::Option* chat_template = add_chat_template_option(*command, options->chat_template);
-  add_chat_kwargs_option(*command, options->chat_kwargs);
+  CLI::Option* chat_kwargs = add_chat_kwargs_option(*command, options->chat_kwargs);
   command->add_flag("--raw", options->raw, "Take the prompt as it is, without a chat template")
-      ->excludes(chat_template);
+      ->excludes(chat_template)
+      ->excludes(chat_kwargs)
+      ->excludes(system);
   command->add_flag("--ignore-eos", options->generation.ignore_eos, "Go on where the model would end");
   command->add_flag("--stats", options->stats, "Tell token counts, reuse and speed on stderr");
   command->add_flag("--json", options->json, "Print one JSON object instead of text");

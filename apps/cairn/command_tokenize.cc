@@ -69,7 +69,7 @@ void print_ids(const std::vector<TokenId>& ids) {
 // The text as a user's message, in the form that the chat template gives it: first the whole, then its tokens.
 Status tokenize_chat(const TokenizeOptions& options, const Tokenizer& tokenizer, std::string text) {
   CAIRN_TRY(const ChatTemplate chat, choose_chat_template(options.chat_template, options.model));
-  CAIRN_TRY(jinja::Dict kwargs, read_chat_kwargs(options.chat_kwargs));
+  CAIRN_TRY(jinja::Dict kwargs, read_chat_kwargs(options.chat_kwargs, chat));
   const ChatRenderOptions render{.kwargs = std::move(kwargs), .now = local_time()};
   std::vector<ChatMessage> messages;
   if (!options.system.empty()) messages.push_back({ChatRole::kSystem, options.system});
@@ -148,11 +148,13 @@ void add_tokenize_command(CLI::App& app, Status& outcome) {
                                          "One JSON array of ids for each line of stdin, without a begin token");
   command->add_flag("--ids", options->ids_only, "Print one JSON array instead of a table of ids and their text");
   command->add_flag("--json", options->json, "Print one JSON object")->excludes(lines);
-  command->add_flag("--no-bos", options->no_bos, "Do not put the begin token in front");
-  command->add_flag("--special", options->special, "Read and write control tokens by their text, such as <|im_end|>");
+  CLI::Option* no_bos = command->add_flag("--no-bos", options->no_bos, "Do not put the begin token in front");
+  CLI::Option* special = command->add_flag("--special", options->special,
+                                           "Read and write control tokens by their text, such as <|im_end|>");
   CLI::Option* chat = command->add_flag("--chat", options->chat,
                                         "The text is a user's message: show what the chat template makes of it");
-  chat->excludes(decode)->excludes(lines);
+  // The template decides what is a control token, and whether a begin token stands in front.
+  chat->excludes(decode)->excludes(lines)->excludes(special)->excludes(no_bos);
   command->add_option("--system", options->system, "With --chat: instructions that stand before it")->needs(chat);
   add_chat_template_option(*command, options->chat_template)->needs(chat);
   add_chat_kwargs_option(*command, options->chat_kwargs)->needs(chat);

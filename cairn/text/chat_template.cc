@@ -134,8 +134,9 @@ Result<RenderedChat> ChatTemplate::render(const Tokenizer& tokenizer, std::span<
   CAIRN_TRY(const cairn::jinja::Dict names, template_names(tokenizer, messages, options));
   const Result<cairn::jinja::Text> text = jinja_->render(names, {.now = options.now});
   if (text) return RenderedChat{text->bytes(), text->trusted_ranges()};
-  return fail(ErrorCode::kInvalidArgument,
-              "the chat template refuses the messages: " + printable_start(text.error().message, kLongestComplaint));
+  const bool refuses = text.error().code == ErrorCode::kInvalidArgument;
+  return fail(text.error().code, (refuses ? "the chat template refuses the messages: " : "the chat template fails: ") +
+                                     printable_start(text.error().message, kLongestComplaint));
 }
 
 Result<std::vector<TokenId>> ChatTemplate::encode(const Tokenizer& tokenizer, std::span<const ChatMessage> messages,

@@ -58,7 +58,8 @@ class ChatTemplate {
   ChatFamily family() const { return family_; }
   bool is_plain() const { return !is_jinja() && family_ == ChatFamily::kPlain; }
 
-  // Errors: kInvalidArgument when the template refuses the messages or reaches a limit. Families refuse nothing.
+  // Errors: kInvalidArgument when the template refuses the messages (raise_exception); kUnsupported when it fails, as
+  // at a filter that is not there or at a limit. Families refuse nothing.
   Result<RenderedChat> render(const Tokenizer& tokenizer, std::span<const ChatMessage> messages,
                               const ChatRenderOptions& options) const;
   // The tokens of it, with a begin token if the model wants one: one, also where the template writes it too.

@@ -161,11 +161,16 @@ Status serve(ServeOptions& options) {
   CAIRN_TRY_VOID(check_serve_options(options));
   CAIRN_TRY(const std::optional<api::Keys> keys, read_keys(options));
   CAIRN_TRY(ChatTemplate chat, choose_chat_template(options.chat_template, options.model.model));
+  CAIRN_TRY(jinja::Dict chat_kwargs, read_chat_kwargs(options.chat_kwargs, chat));
   CAIRN_TRY(http::Listener listener, http::Listener::open(options.http.host, options.http.port));
-  api::Model model{.chat_template = std::move(chat), .name = options.served_name, .sampler = options.sampler};
+  api::Model model{.chat_template = std::move(chat),
+                   .chat_kwargs = std::move(chat_kwargs),
+                   .name = options.served_name,
+                   .sampler = options.sampler};
   CAIRN_TRY(const std::unique_ptr<ServeLoop> loop, start_loop(options, keys, model));
+  CAIRN_TRY(const bool doubled_bos, probe_writes_bos_twice(*model.tokenizer, model.chat_template, model.chat_kwargs));
   api::AccessLog log(options.log_json ? api::AccessLog::Form::kJson : api::AccessLog::Form::kLogfmt);
-  if (writes_bos_twice(*model.tokenizer, model.chat_template)) log.event(std::string(kDoubledBos));
+  if (doubled_bos) log.event(std::string(kDoubledBos));
   std::vector<std::string> hosts = options.hosts;
   hosts.push_back(options.http.host);
   api::Options api_options{

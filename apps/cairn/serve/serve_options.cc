@@ -81,6 +81,9 @@ void add_generation_options(CLI::App& command, ServeOptions& options) {
   command.add_option("--served-name", options.served_name, "What clients call the model; default: the file's name")
       ->group(group);
   add_chat_template_option(command, options.chat_template)->group(group);
+  add_chat_kwargs_option(command, options.chat_kwargs)
+      ->description("Names for the chat template, where a request's chat_template_kwargs does not set them")
+      ->group(group);
   command.add_option("--parallel", options.loop.max_running, "Requests that are computed at a time")
       ->check(whole_number(1, 1024))
       ->capture_default_str()

@@ -36,6 +36,7 @@ struct ServeOptions {
 
   std::string served_name;    // empty: the file's
   std::string chat_template;  // empty: from the file
+  std::string chat_kwargs;    // JSON; a request's own names go before
   SamplerOptions sampler = api::Model().sampler;
   LoopOptions loop;
   double patience_s = 5;

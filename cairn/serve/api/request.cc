@@ -54,23 +54,29 @@ ApiResult<ChatMessage> read_message(const Json& value, const std::string& where)
   return ChatMessage{*known, std::move(text)};
 }
 
-// Names for the chat template, in the order in which the client wrote them: it may show.
-ApiResult<jinja::Dict> read_template_kwargs(const Fields& fields, std::string_view body) {
+// Names for the chat template, in the order in which the client wrote them: it may show. They go before the server's.
+ApiResult<jinja::Dict> read_template_kwargs(const Fields& fields, std::string_view body, const Model& model) {
   constexpr const char* kField = "chat_template_kwargs";
   const Json* value = fields.find(kField);
-  if (value == nullptr) return jinja::Dict();
+  if (value == nullptr) return model.chat_kwargs;
   if (!value->is_object()) return bad_field(kField, "must be an object");
   const OrderedJson ordered = OrderedJson::parse(body, nullptr, /*allow_exceptions=*/false);
   auto kwargs = parse_chat_kwargs(json_text(ordered[kField]));
   if (!kwargs) return bad_field(kField, kwargs.error().message);
-  return *std::move(kwargs);
+  jinja::Dict names = model.chat_kwargs;
+  for (const jinja::Dict::Item& item : kwargs->items()) {
+    if (const Status set = names.set(item.key, item.value); !set) return bad_field(kField, set.error().message);
+  }
+  return names;
 }
 
 ApiResult<std::vector<TokenId>> encode_messages(const Model& model, std::span<const ChatMessage> chat,
                                                 const ChatRenderOptions& options) {
   auto ids = model.chat_template.encode(*model.tokenizer, chat, options);
-  if (!ids) return refuse({.message = ids.error().message, .param = "messages", .code = "invalid_value"});
-  return *std::move(ids);
+  if (ids) return *std::move(ids);
+  // A template that fails, rather than refuses, is no fault of the messages.
+  if (ids.error().code != ErrorCode::kInvalidArgument) return refuse(api_error(ids.error()));
+  return refuse({.message = ids.error().message, .param = "messages", .code = "invalid_value"});
 }
 
 // What stays at the front of the prompt when the chat goes on: a template may write a last turn otherwise than one in
@@ -159,7 +165,7 @@ ApiResult<CompletionRequest> parse_chat_request(std::string_view body, const Mod
     chat.push_back(std::move(message));
   }
   CAIRN_TRY_VOID(check_prompt_bytes(bytes, model));
-  CAIRN_TRY(jinja::Dict kwargs, read_template_kwargs(fields, body));
+  CAIRN_TRY(jinja::Dict kwargs, read_template_kwargs(fields, body, model));
   const ChatRenderOptions options{.add_generation_prompt = answered, .kwargs = std::move(kwargs), .now = local_time()};
   CAIRN_TRY(std::vector<TokenId> prompt,
             answered ? encode_messages(model, chat, options) : encode_beginning(model, std::move(chat), options));

@@ -31,7 +31,8 @@ struct Model {
   const Tokenizer* tokenizer = nullptr;
   std::size_t context = 0;  // tokens; 0: a prompt is encoded however long it is
   ChatTemplate chat_template = ChatFamily::kPlain;
-  std::string name;  // as clients ask for it
+  jinja::Dict chat_kwargs{};  // names for the template where a request's chat_template_kwargs does not set them
+  std::string name;           // as clients ask for it
   // Where a request says nothing. Those of OpenAI: draw from the model's own distribution.
   SamplerOptions sampler{.temperature = 1.0F, .top_k = 0, .top_p = 1.0F, .min_p = 0.0F};
 };

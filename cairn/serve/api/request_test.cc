@@ -308,6 +308,19 @@ TEST_F(ApiRequestTest, TheTemplateGetsItsKeywordsAndMayRefuse) {
   EXPECT_EQ(refused.error().status, 400);
   EXPECT_EQ(refused.error().message, "the chat template refuses the messages: Not today");
   EXPECT_EQ(refused.error().param, "messages");
+  model_.chat_template = *ChatTemplate::jinja("{{ 'a' | wordwrap }}");
+  const auto failed = chat("");
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().status, 501);
+  EXPECT_EQ(failed.error().message, "the chat template fails: line 1: the filter 'wordwrap' is not supported");
+  EXPECT_EQ(failed.error().param, "");
+}
+
+TEST_F(ApiRequestTest, KeywordsOfARequestGoBeforeTheServers) {
+  model_.chat_template = *ChatTemplate::jinja("{{ a }} {{ b }} {{ messages[0].content }}");
+  model_.chat_kwargs = *parse_chat_kwargs(R"({"a": "t5", "b": "t6"})");
+  EXPECT_EQ(chat("")->prompts[0], model_.tokenizer->encode("t5 t6 t3"));
+  EXPECT_EQ(chat(R"(,"chat_template_kwargs":{"b":"t7"})")->prompts[0], model_.tokenizer->encode("t5 t7 t3"));
 }
 
 TEST_F(ApiRequestTest, APublicPrefixEndsWhereATemplateWouldWriteAFollowingTurnOtherwise) {

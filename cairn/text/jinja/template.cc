@@ -28,7 +28,7 @@ Result<Text> Template::render(const Dict& context, const RenderOptions& options)
   // A comparison at the very end may have used up the steps.
   if (const Status within = runtime.budget.steps(0); text && !within) text = std::unexpected(within.error());
   if (text || runtime.raised) return text;
-  return wrong_at(interpreter.line(), text.error().message);
+  return fail(ErrorCode::kUnsupported, wrong_at(interpreter.line(), text.error().message).error().message);
 }
 
 }  // namespace cairn::jinja

@@ -27,7 +27,7 @@ class Template {
   static Result<Template> parse(std::string_view source, const Limits& limits = {});
 
   // The text, with what the template wrote itself marked as trusted. `context` gives the names it can use.
-  // Errors: kInvalidArgument: the text of raise_exception(), or "line N: ..." for everything else.
+  // Errors: kInvalidArgument: the text of raise_exception(); kUnsupported: "line N: ..." for everything else.
   Result<Text> render(const Dict& context, const RenderOptions& options = {}) const;
 
  private:
