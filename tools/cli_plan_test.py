@@ -3,10 +3,13 @@
 """`cairn plan` from outside: the published example, levers, what is refused. CAIRN_BINARY names the binary."""
 import json
 import math
+import os
 import unittest
+from pathlib import Path
 
 from cli_test import CORRUPT, IO, MODEL, NOT_FOUND, USAGE, CommandLine
 
+GEMMA3 = Path(os.environ.get("CAIRN_REAL_MODELS", "nowhere")) / "gemma-3-270m-q4_k_m.gguf"
 YI = ("plan", "--model", "yi-34b", "--hardware", "a100-80g")
 
 
@@ -56,6 +59,15 @@ class Plan(CommandLine):
         self.assertEqual(report["plan"]["kv_bytes_per_session"], 1000 * inspected["kv_bytes_per_token"]["raw_f16"])
         self.assertEqual(report["model"]["layers"], inspected["model"]["layers"])
         self.assertEqual(report["model"]["weight_bytes"], sum(t["bytes"] for t in inspected["tensor_types"]))
+
+    @unittest.skipUnless(GEMMA3.exists(), "CAIRN_REAL_MODELS names no folder with Gemma 3 270m")
+    def test_windows_count_as_the_cache_holds_them(self):
+        """The figures of docs/pass.md, "Windows"."""
+        inspected = json.loads(self.output("inspect", GEMMA3, "--json"))
+        self.assertEqual(inspected["kv_window_bytes"]["raw_f16"], 15 * 655_360)
+        plan = self.plan("plan", "-m", GEMMA3, "--hardware", "h100", "--context", str(512 * 64))["plan"]
+        self.assertEqual(plan["kv_bytes_per_session"], 110_493_696)
+        self.assertEqual(plan["switch"]["bytes"], 110_493_696 + 512 * 18 * 65_536)
 
     def test_numbers_instead_of_a_preset(self):
         given = ("--memory", "80e9", "--flops", "1e14", "--bandwidth", "1e12", "--swap-bandwidth", "1e10")

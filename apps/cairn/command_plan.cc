@@ -12,6 +12,8 @@
 #include "apps/cairn/commands.h"
 #include "apps/cairn/model_options.h"
 #include "apps/cairn/plan_report.h"
+#include "cairn/block/shape.h"
+#include "cairn/cache/window.h"
 #include "cairn/capacity/machine.h"
 #include "cairn/engine/model_config.h"
 #include "cairn/engine/speed.h"
@@ -52,6 +54,7 @@ Result<capacity::ServedModel> read_served_model(const std::string& model) {
     if (layer.window == 0 || layer.window >= config.context) continue;
     ++served.window_layers;
     served.window = layer.window;
+    served.window_kept = static_cast<std::uint32_t>(max_window_blocks(layer.window) * kBlockTokens);
   }
   return served;
 }

@@ -123,6 +123,7 @@ Json inputs_json(const PlanInputs& inputs) {
                    {"kv_slots", model.kv_slots},
                    {"window_layers", model.window_layers},
                    {"window", model.window},
+                   {"window_kept", model.window_kept},
                    {"attention_ops", model.attention_ops}};
   json["hardware"] = {{"name", hardware.name},
                       {"measured", read > 0},

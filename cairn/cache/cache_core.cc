@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "cairn/cache/window.h"
 #include "cairn/eviction/eviction.h"
 
 namespace cairn::cache {
@@ -151,10 +152,7 @@ Result<std::shared_ptr<CacheCore>> CacheCore::create(const KvCacheOptions& optio
 }
 
 std::size_t LayerForms::max_blocks() const {
-  if (window == 0) return std::numeric_limits<std::size_t>::max();
-  // The positions that LayerTable::release_behind() leaves begin anywhere in a block, and a new block is begun before
-  // it.
-  return (std::size_t{window} + kKeptBehind - 1 + kBlockTokens - 1) / kBlockTokens + 1;
+  return window == 0 ? std::numeric_limits<std::size_t>::max() : max_window_blocks(window);
 }
 
 Result<Reservation> CacheCore::make_room(std::size_t bytes) {
@@ -169,3 +167,9 @@ Result<Reservation> CacheCore::make_room(std::size_t bytes) {
 }
 
 }  // namespace cairn::cache
+
+std::size_t cairn::max_window_blocks(std::uint32_t window) {
+  // The positions that LayerTable::release_behind() leaves begin anywhere in a block, and a new block is begun before
+  // it.
+  return (std::size_t{window} + cache::kKeptBehind - 1 + kBlockTokens - 1) / kBlockTokens + 1;
+}

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Layers with a window: they let go of what is behind it, and nobody can tell from what is computed.
+#include "cairn/cache/window.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -132,11 +134,14 @@ TEST_P(WindowTest, ALayerHoldsItsWindowAndTwoBlocks) {
     EXPECT_EQ(sequence.pages(1).size(), (size + kBlockTokens - 1) / kBlockTokens);
     EXPECT_LE(sequence.pages(0).size(), kShort / kBlockTokens + 1 + 2u);
     EXPECT_LE(sequence.pages(2).size(), kLong / kBlockTokens + 1 + 2u);
+    EXPECT_LE(sequence.pages(0).size(), max_window_blocks(kShort));
+    EXPECT_LE(sequence.pages(2).size(), max_window_blocks(kLong));
     EXPECT_EQ(sequence.pages(3).data(), sequence.pages(2).data());
     EXPECT_LE(sequence.bytes_held(), cache->bytes_for(size));
   }
   EXPECT_EQ(cache->stats().bytes_used, sequence.bytes_held());
   EXPECT_EQ(cache->bytes_for(2560) - cache->bytes_for(1920), 10 * cache->block_bytes(40));
+  EXPECT_EQ(max_window_blocks(512), 512u / kBlockTokens + 2);
   EXPECT_EQ(cache->bytes_of(1500) - cache->bytes_of(1000), 500 * cache->bytes_per_token());
 }
 

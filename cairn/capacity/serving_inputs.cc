@@ -52,6 +52,10 @@ double windowed_share(const ServedModel& model) {
 }  // namespace
 
 double ServedModel::kept(double n) const {
+  return n - windowed_share(*this) * (n - std::min<double>(n, std::max(window, window_kept)));
+}
+
+double ServedModel::seen(double n) const {
   return n - windowed_share(*this) * (n - std::min<double>(n, window));
 }
 

@@ -52,13 +52,17 @@ struct ServedModel {
   // and weighted values together are 4.
   double attention_ops = 2;
 
-  // Of the layers, those whose queries see `window` positions alone.
+  // Of the layers, those whose queries see `window` positions alone, and how many positions such a layer keeps: as many
+  // where that is less than `window`.
   std::uint32_t window_layers = 0;
   std::uint32_t window = 0;
+  std::uint32_t window_kept = 0;
 
   double attention_width() const { return static_cast<double>(heads) * head_dim; }
   // Positions that a layer keeps of n tokens, as the mean of all layers.
   double kept(double n) const;
+  // Positions that the query behind n tokens sees, as the mean of all layers.
+  double seen(double n) const;
   // Pairs of a query and a position it sees among n tokens, as the mean of all layers: half of all without windows.
   double pairs(double n) const;
 };

@@ -16,11 +16,11 @@ Phase slower_of(double ops, double flops_s, double bytes, double bytes_s) {
   return {arithmetic ? flops_s : bytes_s, ops, bytes, arithmetic ? Resource::kFlops : Resource::kBandwidth};
 }
 
-double kv_bytes_per_session(const ServedModel& model, const Workload& workload, const Levers& levers) {
+// Of as many tokens in each layer.
+double kv_bytes_of(double tokens, const ServedModel& model, const Levers& levers) {
   const double layers = levers.kv_layers > 0 ? levers.kv_layers : model.layers;
   const double heads = levers.kv_heads > 0 ? levers.kv_heads : model.kv_heads;
-  return model.kv_slots * layers * heads * model.head_dim * levers.bits_per_value / 8 * levers.keep_ratio *
-         model.kept(number(workload.context));
+  return model.kv_slots * layers * heads * model.head_dim * levers.bits_per_value / 8 * levers.keep_ratio * tokens;
 }
 
 double attention_rate(const Hardware& hardware) {
@@ -37,13 +37,14 @@ Phase prefill_phase(const ServedModel& model, const Hardware& hardware, const Wo
 }
 
 Phase decode_phase(const ServedModel& model, const Hardware& hardware, const Workload& workload, const Levers& levers,
-                   double kv_bytes, std::uint64_t batch) {
+                   std::uint64_t batch) {
   const double steps = number(workload.answer_tokens) * number(batch);
-  const double read_tokens = model.kept(number(workload.context)) * levers.keep_ratio * levers.read_fraction;
+  const double seen = model.seen(number(workload.context));
+  const double read_tokens = seen * levers.keep_ratio * levers.read_fraction;
+  const double read_bytes = kv_bytes_of(seen, model, levers) * levers.read_fraction;
   const double products = steps * 2 * model.params;
   const double attention = steps * read_tokens * model.attention_ops * model.layers * model.attention_width();
-  const double bytes =
-      number(workload.answer_tokens) * (model.weight_bytes + number(batch) * levers.read_fraction * kv_bytes);
+  const double bytes = number(workload.answer_tokens) * (model.weight_bytes + number(batch) * read_bytes);
   return slower_of(products + attention, products / hardware.flops + attention / attention_rate(hardware), bytes,
                    bytes / hardware.bandwidth_bytes_per_s);
 }
@@ -64,16 +65,18 @@ ServingEstimate plan_replica(const ServedModel& model, const Hardware& replica, 
   ServingEstimate plan;
   plan.memory_bytes = replica.memory_bytes;
   plan.weight_bytes = model.weight_bytes;
-  plan.kv_bytes_per_session = kv_bytes_per_session(model, workload, levers);
+  const double tokens = number(workload.context);
+  plan.kv_bytes_per_session = kv_bytes_of(model.kept(tokens), model, levers);
   const double places = (plan.memory_bytes - plan.weight_bytes) / plan.kv_bytes_per_session;
   plan.concurrency = static_cast<std::uint64_t>(std::clamp(std::floor(places), 0.0, kMaxConcurrency));
   plan.batch = std::min(workload.users, plan.concurrency);
   plan.switches = plan.batch > 0 && workload.users > plan.concurrency;
   plan.prefill = prefill_phase(model, replica, workload, plan.kv_bytes_per_session);
-  const double swapped = 2 * plan.kv_bytes_per_session;
+  // Records of blocks have the pages of all layers; what is read again is what a session keeps.
+  const double swapped = kv_bytes_of(tokens, model, levers) + plan.kv_bytes_per_session;
   plan.swap = {swapped / replica.swap_bytes_per_s, 0, swapped, Resource::kSwapLink};
   if (plan.batch == 0) return plan;
-  plan.decode = decode_phase(model, replica, workload, levers, plan.kv_bytes_per_session, plan.batch);
+  plan.decode = decode_phase(model, replica, workload, levers, plan.batch);
   const double round_s = plan.decode.seconds / number(plan.batch) + (plan.switches ? plan.swap.seconds : 0);
   plan.session_s = plan.prefill.seconds + number(workload.rounds) * round_s;
   plan.sessions_per_hour = 3600 / plan.session_s;

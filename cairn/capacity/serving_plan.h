@@ -10,10 +10,11 @@
 //                      prefill ops = n * 2 P + n * n / 2 * A * L * C                             causal: half the pairs
 //   decode, s        = a * max((W + b * read_fraction * K) / (N B), b * step ops / (N F))        bandwidth, as a rule
 //                      step ops = 2 P + n * keep_ratio * read_fraction * A * L * C
-//   switch, s        = 2 K / X                           one user's cache out and another's in   swap link
+//   switch, s        = (K of all layers + K) / X         one user's cache out and another's in   swap link
 //   session, s       = prefill + S * (decode / b + (switch if users > c))
 //
-// Layers with a window keep, read and pair no more than it covers: n is their mean over the layers then.
+// Layers with a window read and pair no more than it covers, and keep somewhat more (ServedModel::window_kept): n is
+// the mean over the layers then. What goes out, as records of blocks, has n tokens of every layer.
 //
 // b = min(users, c) sessions decode together: a step reads the weights once and each one's KV. `decode` is how long one
 // answer of a tokens takes to come, and decode / b the device's time for it. A session is one prefill and S rounds of

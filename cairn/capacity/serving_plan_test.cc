@@ -32,9 +32,30 @@ TEST(ServingPlan, LayersWithAWindowKeepWhatItCovers) {
   model.window = 512;
   EXPECT_EQ(model.kept(8192), (8192 + 512) / 2);
   EXPECT_EQ(model.kept(100), 100);
+  model.window_kept = 640;
+  EXPECT_EQ(model.kept(8192), (8192 + 640) / 2);
+  EXPECT_EQ(model.kept(600), 600);
+  EXPECT_EQ(model.seen(8192), (8192 + 512) / 2);
   EXPECT_EQ(model.pairs(512), 512 * 512 / 2);
   // Query by query: 512 of each beyond the first 512.
   EXPECT_DOUBLE_EQ(model.pairs(1512), (1512.0 * 1512 / 2 + 512.0 * 512 / 2 + 1000.0 * 512) / 2);
+}
+
+// What a session keeps counts for its place, what a query sees for reading, and all pages of all blocks go out.
+TEST(ServingEstimate, CountsWhatLayersWithAWindowHold) {
+  ServedModel model = *find_model("llama-3.1-8b");
+  const Workload workload{.context = 32'768, .answer_tokens = 1};
+  const auto whole = plan_serving(model, *find_hardware("h100"), workload);
+  model.window_layers = model.layers / 2;
+  model.window = 512;
+  model.window_kept = 640;
+  const auto plan = plan_serving(model, *find_hardware("h100"), workload);
+  ASSERT_TRUE(whole && plan);
+  const double per_layer_token = whole->kv_bytes_per_session / 32 / 32'768;
+  EXPECT_DOUBLE_EQ(plan->kv_bytes_per_session, per_layer_token * 16 * (32'768 + 640));
+  EXPECT_DOUBLE_EQ(plan->decode.bytes, model.weight_bytes + per_layer_token * 16 * (32'768 + 512));
+  EXPECT_DOUBLE_EQ(plan->swap.bytes, whole->kv_bytes_per_session + plan->kv_bytes_per_session);
+  EXPECT_DOUBLE_EQ(whole->swap.bytes, 2 * whole->kv_bytes_per_session);
 }
 
 // The running example of arXiv 2405.08944: Yi-34B of 50,000 tokens on an A100, an answer of 250 tokens.
