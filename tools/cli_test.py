@@ -120,7 +120,7 @@ class BadInput(CommandLine):
         whole = Path(MODEL).read_bytes()
         path = self.file("other.gguf", whole.replace(b"\x05\0\0\0\0\0\0\0llama", b"\x05\0\0\0\0\0\0\0mamba", 1))
         self.assert_error(UNSUPPORTED, "mamba", "run", "-m", path, "-p", "x")
-        self.assertIn("not runnable", self.output("inspect", path).decode())
+        self.assertIn("\nrunnable        no: ", self.output("inspect", path).decode())
 
     def test_unsupported_tensor_type(self):
         whole = bytearray(Path(MODEL).read_bytes())
@@ -221,8 +221,20 @@ class Inspect(CommandLine):
 
     def test_text(self):
         text = self.output("inspect", MODEL).decode()
-        for words in ("llama", "3072 bytes as raw_f16", "F16"):
+        for words in ("llama", "\nrunnable        yes\n", "3072 bytes as raw_f16", "F16"):
             self.assertIn(words, text)
+
+    def test_a_tokenizer_that_run_refuses_is_in_the_way(self):
+        whole = Path(MODEL).read_bytes()
+        name = b"\x14\0\0\0\0\0\0\0tokenizer.ggml.model\x08\0\0\0\x05\0\0\0\0\0\0\0"
+        self.assertEqual(whole.count(name + b"llama"), 1)
+        path = self.file("berty.gguf", whole.replace(name + b"llama", name + b"berty"))
+        self.assert_error(UNSUPPORTED, "berty", "run", "-m", path, "-p", "x")
+        report = json.loads(self.output("inspect", path, "--json"))
+        self.assertFalse(report["runnable"])
+        self.assertIn("berty", report["problem"])
+        self.assertEqual(report["model"]["layers"], 6)
+        self.assertRegex(self.output("inspect", path).decode(), r"\nrunnable +no: .*berty")
 
 
 class Run(CommandLine):

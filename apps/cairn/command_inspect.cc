@@ -15,6 +15,7 @@
 #include "apps/cairn/terminal.h"
 #include "cairn/base/thread_pool.h"
 #include "cairn/block/shape.h"
+#include "cairn/cache/window.h"
 #include "cairn/codec/codec.h"
 #include "cairn/engine/model_config.h"
 #include "cairn/engine/weights.h"
@@ -121,10 +122,10 @@ Json kv_report(const ModelConfig& config, bool windows) {
     for (std::uint32_t l = 0; l < layers.size(); ++l) {
       const std::uint32_t window = window_of(layers[l], config);
       if (layers[l].kv_map != l || (window != 0) != windows) continue;
-      const std::uint32_t tokens = windows ? window : 1;
+      const std::size_t tokens = windows ? max_window_blocks(window) * kBlockTokens : 1;
       for (const PageSlot slot : layers[l].shape.slots()) {
         const std::size_t page = codec.page_bytes({.codec = &codec, .shape = layers[l].shape, .slot = slot});
-        bytes += static_cast<double>(page) * tokens / kBlockTokens;
+        bytes += static_cast<double>(page * tokens) / kBlockTokens;
       }
     }
     report[std::string(codec.name)] = bytes;
@@ -157,7 +158,8 @@ Json tensor_types_report(const GgufFile& file) {
   return report;
 }
 
-Json tokenizer_report(const GgufFile& file) {
+// `vocab`: tokens that the model has, 0 where that is not known.
+Json tokenizer_report(const GgufFile& file, std::uint32_t vocab) {
   Json report = {{"model", text_or(file, "tokenizer.ggml.model", "none")}};
   if (const std::string pre = text_or(file, "tokenizer.ggml.pre", ""); !pre.empty()) report["pre"] = pre;
   Result<TokenizerData> data = read_tokenizer_data(file);
@@ -167,6 +169,10 @@ Json tokenizer_report(const GgufFile& file) {
     return report;
   }
   report["tokens"] = (*tokenizer)->size();
+  if (vocab > 0 && (*tokenizer)->size() != vocab) {
+    report["problem"] = "the tokenizer has " + std::to_string((*tokenizer)->size()) + " tokens but the model has " +
+                        std::to_string(vocab);
+  }
   if (const auto bos = (*tokenizer)->bos()) report["bos"] = *bos;
   if (const auto eos = (*tokenizer)->eos()) report["eos"] = *eos;
   return report;
@@ -185,16 +191,16 @@ Json inspect_report(const GgufFile& file, const std::string& path, const Inspect
   report["architecture"] = text_or(file, "general.architecture", "");
 
   const Result<ModelConfig> config = ModelConfig::from_gguf(file);
-  report["runnable"] = config.has_value();
+  Json tokenizer = tokenizer_report(file, config ? config->vocab : 0);
+  report["runnable"] = config && !tokenizer.contains("problem");
+  if (!report["runnable"]) report["problem"] = config ? tokenizer.at("problem") : Json(config.error().message);
   if (config) {
     report["model"] = model_report(*config);
     report["kv_bytes_per_token"] = kv_report(*config, /*windows=*/false);
     if (has_windows(*config)) report["kv_window_bytes"] = kv_report(*config, /*windows=*/true);
-  } else {
-    report["problem"] = config.error().message;
   }
 
-  report["tokenizer"] = tokenizer_report(file);
+  report["tokenizer"] = std::move(tokenizer);
   report["chat_template"] = chat_template_report(file);
 
   std::uint64_t parameters = 0;
@@ -269,7 +275,8 @@ void print_text(const Json& report) {
   if (report.at("name") != "") line("name", scalar(report.at("name")));
   line("architecture", scalar(report.at("architecture")));
   line("parameters", format_number(report.at("parameters").get<double>() / 1e6, 2) + " M");
-  if (report.at("runnable")) {
+  line("runnable", report.at("runnable") ? "yes" : "no: " + scalar(report.at("problem")));
+  if (report.contains("model")) {
     line("model", one_line(report.at("model")));
     line("rope", one_line(report.at("model").at("rope")));
     for (const auto& [codec, bytes] : report.at("kv_bytes_per_token").items()) {
@@ -279,8 +286,6 @@ void print_text(const Json& report) {
       }
       line("KV per token", text);
     }
-  } else {
-    line("not runnable", scalar(report.at("problem")));
   }
   line("tokenizer", one_line(report.at("tokenizer")));
   line("chat template", scalar(report.at("chat_template")));
