@@ -90,7 +90,7 @@ class Serving(Server):
 
     def test_names_for_the_chat_template(self):
         own = self.file("own.jinja", b"{{ messages[0].content * n }}{{ ' and so on' if more }}")
-        self.start("--chat-template", own, "--chat-template-kwargs", '{"n": 4, "more": true}')
+        self.start(MODEL, "--chat-template", own, "--chat-template-kwargs", '{"n": 4, "more": true}')
 
         def tokens(**kwargs):
             body = {"messages": [{"role": "user", "content": "river "}], "max_tokens": 1}
