@@ -29,7 +29,7 @@ def parse_arguments():
                         help="the text to predict (default: the validation text of wikitext-2)")
     parser.add_argument("--context", default=512, type=int, help="tokens of a window (default: 512)")
     parser.add_argument("--windows", default=0, type=int, help="at most so many; 0: all (default: 0)")
-    parser.add_argument("--within", default=0.005, type=float, help="allowed relative difference (default: 0.005)")
+    parser.add_argument("--within", default=0.003, type=float, help="allowed relative difference (default: 0.003)")
     parser.add_argument("-t", "--threads", default=2, type=int, help="of both engines (default: 2)")
     parser.add_argument("--binary", default=peer.ROOT / "build/release/bin/cairn", type=Path,
                         help="the program (default: that of the release build)")
