@@ -11,6 +11,7 @@
 #include "cairn/text/jinja/builtins.h"
 #include "cairn/text/jinja/operators.h"
 #include "cairn/text/jinja/print.h"
+#include "cairn/text/jinja/work.h"
 
 namespace cairn::jinja {
 namespace {
@@ -209,6 +210,8 @@ Result<Value> attribute_of(const Value& object, std::string_view name) {
 }
 
 Result<Value> item_of(const Value& object, const Value& key) {
+  count_text(object);
+  count_text(key);
   if (object.is_undefined()) return undefined_error(object);
   if (auto item = own_item(object, key)) return *std::move(item);
   if (const Text* name = key.text()) {
@@ -228,6 +231,7 @@ Result<Value> value_at_path(const Value& item, const Value& path, const Value* o
   std::string_view rest = path.text()->bytes();
   Value at = item;
   while (true) {
+    count_bytes(rest.size());
     const std::string_view part = rest.substr(0, rest.find('.'));
     const bool is_index =
         !part.empty() && part.size() < 10 && part.find_first_not_of("0123456789") == std::string_view::npos;

@@ -25,6 +25,8 @@ Result<Value> Interpreter::evaluate(const Expression& expression) {
   const Level level(*this);
   CAIRN_TRY_VOID(level.status());
   Result<Value> value = evaluate_inner(expression);
+  // What cannot fail may have used up the steps.
+  if (const Status within = runtime_.budget.steps(0); value && !within) value = std::unexpected(within.error());
   if (!value && line_ == 0) line_ = expression.line;
   return value;
 }
@@ -154,10 +156,12 @@ Result<Arguments> Interpreter::evaluate_arguments(const CallArguments& arguments
   if (arguments.named_rest == nullptr) return result;
   CAIRN_TRY(const Value rest, evaluate(*arguments.named_rest));
   if (!rest.is_dict()) return refused("what follows ** must be a dict");
+  const Arguments given{.positional = {}, .named = result.named};  // the keys of a dict are not twice among themselves
   for (const Dict::Item& item : rest.dict()->items()) {
     if (!item.key.is_text()) return refused("names of arguments must be strings");
     const std::string& name = item.key.text()->bytes();
-    if (result.find(name) != nullptr) return refused("the argument '" + name + "' is given twice");
+    CAIRN_TRY_VOID(runtime_.budget.steps(1 + arguments.named.size()));
+    if (given.find(name) != nullptr) return refused("the argument '" + name + "' is given twice");
     result.named.emplace_back(name, item.value);
   }
   return result;
@@ -189,6 +193,7 @@ Result<Value> Interpreter::call(const Value& callee, const Arguments& arguments)
   const Callable* callable = callee.callable();
   if (callable == nullptr) return refused("'" + std::string(callee.type_name()) + "' cannot be called");
   if (callable->macro != nullptr) return call_macro(*callable, arguments);
+  CAIRN_TRY_VOID(count_work(runtime_.budget, callable->self, arguments));
   return callable->function(runtime_, callable->self, arguments);
 }
 
@@ -226,6 +231,7 @@ Result<Value> Interpreter::call_macro(const Callable& callable, const Arguments&
 Status Interpreter::bind_macro(const Macro& macro, const Arguments& arguments) {
   const std::size_t count = macro.parameters.size();
   const auto wrong = [&](const std::string& what) { return refused("the macro '" + macro.name + "' " + what); };
+  CAIRN_TRY_VOID(runtime_.budget.steps((count + 1) * arguments.named.size()));
   Values rest;
   Dict named_rest;
   for (std::size_t i = count; i < arguments.positional.size(); ++i) rest.push_back(arguments.positional[i]);

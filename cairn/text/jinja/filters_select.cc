@@ -127,6 +127,7 @@ Function find_filter(std::string_view name) {
 Result<Value> apply_filter(Runtime& runtime, std::string_view name, const Value& input, const Arguments& arguments) {
   const Function filter = find_filter(name);
   if (filter == nullptr) return unknown("filter", name);
+  CAIRN_TRY_VOID(count_work(runtime.budget, input, arguments));
   CAIRN_TRY_VOID(runtime.budget.enter());
   Result<Value> result = filter(runtime, input, arguments);
   runtime.budget.leave();
@@ -136,6 +137,7 @@ Result<Value> apply_filter(Runtime& runtime, std::string_view name, const Value&
 Result<bool> apply_test(Runtime& runtime, std::string_view name, const Value& value, const Arguments& arguments) {
   const Function test = find_test(name);
   if (test == nullptr) return unknown("test", name);
+  CAIRN_TRY_VOID(count_work(runtime.budget, value, arguments));
   CAIRN_TRY_VOID(runtime.budget.enter());
   const Result<Value> result = test(runtime, value, arguments);
   runtime.budget.leave();

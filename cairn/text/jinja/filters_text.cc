@@ -58,6 +58,7 @@ Result<Value> urlencode_filter(Runtime& runtime, const Value& input, const Argum
   if (input.is_dict() || input.is_sequence()) return refused("urlencode of lists and dicts is not supported");
   CAIRN_TRY(const Text text, print(input, runtime.budget));
   CAIRN_TRY_VOID(runtime.budget.bytes(text.size() * 3));
+  CAIRN_TRY_VOID(runtime.budget.steps(text.size() / 2));
   Text result;
   for (std::size_t at = 0; at < text.size(); ++at) {
     const auto c = static_cast<unsigned char>(text.bytes()[at]);

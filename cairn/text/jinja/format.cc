@@ -118,6 +118,7 @@ class PercentFormat {
         CAIRN_TRY(std::string bytes, represent(value, budget_));
         text = Text::plain(std::move(bytes));
       }
+      CAIRN_TRY_VOID(budget_.bytes(text.size()));
       if (!f.places) return text;
       const std::vector<std::size_t> offsets = character_offsets(text.bytes());
       return text.slice(0, offsets[std::min(*f.places, offsets.size() - 1)]);
@@ -206,6 +207,7 @@ bool is_conversion(char kind) {
 Result<Value> format_percent(const Text& format, const Value& values, Budget& budget) {
   // Every conversion is known before one is made.
   const std::string& bytes = format.bytes();
+  CAIRN_TRY_VOID(budget.steps(bytes.size() / 16));
   for (std::size_t at = bytes.find('%'); at != std::string::npos; at = bytes.find('%', at + 1)) {
     std::size_t end = at + 1;
     if (end < bytes.size() && bytes[end] == '(') end = std::min(bytes.find(')', end), bytes.size() - 1) + 1;

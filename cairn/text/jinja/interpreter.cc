@@ -8,6 +8,7 @@
 #include "cairn/text/jinja/interpreter_scopes.h"
 #include "cairn/text/jinja/operators.h"
 #include "cairn/text/jinja/print.h"
+#include "cairn/text/jinja/work.h"
 
 namespace cairn::jinja {
 
@@ -201,6 +202,7 @@ Status Interpreter::assign(const Target& target, const Value& value) {
 
 Value Interpreter::look_up(std::string_view name) const {
   for (auto scope = scopes_.rbegin(); scope != scopes_.rend(); ++scope) {
+    count_bytes((*scope)->names.size() + name.size());
     for (const auto& [known, value] : (*scope)->names) {
       if (known == name) return value;
     }
@@ -212,6 +214,7 @@ Value Interpreter::look_up(std::string_view name) const {
 
 void Interpreter::set(std::string_view name, Value value) {
   auto& names = scopes_.back()->names;
+  count_bytes(names.size() + name.size());
   const auto known = std::ranges::find_if(names, [&](const auto& entry) { return entry.first == name; });
   if (known == names.end()) {
     names.emplace_back(name, std::move(value));

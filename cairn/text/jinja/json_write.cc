@@ -7,6 +7,7 @@
 #include "cairn/text/jinja/json.h"
 #include "cairn/text/jinja/operators.h"
 #include "cairn/text/jinja/print.h"
+#include "cairn/text/jinja/work.h"
 
 namespace cairn::jinja {
 namespace {
@@ -22,6 +23,7 @@ class JsonWriter {
 
   // Lists and dicts nest at most kMaxNesting deep, and nothing else is followed.
   Status add(const Value& value) {
+    count_bytes(4 * (out_.size() - counted_));
     CAIRN_TRY_VOID(budget_.steps(1));
     CAIRN_TRY_VOID(budget_.bytes(out_.size() - counted_));
     counted_ = out_.size();

@@ -50,6 +50,62 @@ TEST(TemplateLimits, Steps) {
               HasSubstr("steps"));
 }
 
+// What one step reads counts by its size: no loop over a long text goes on for hours.
+TEST(TemplateLimits, StepsOfLongTextsAndLists) {
+  const std::string setup =
+      "{% set a = 'a' * 1000000 %}{% set b = 'a' * 1000000 %}{% set e = '\u00e9' * 500000 %}"
+      "{% set ones = '1' * 1000000 %}{% set d = {a: 1} %}"
+      "{% set l = range(100000) | list %}{% set m = range(100000) | list %}{% set t = 'a' * 500000 + 'b' %}";
+  for (const char* looped : {"a.count('b')",
+                             "a.find(t)",
+                             "a.rfind(t)",
+                             "t in a",
+                             "a is upper",
+                             "'b' in a",
+                             "e | length",
+                             "e[-1]",
+                             "e[1:2]",
+                             "e.isalpha()",
+                             "a.startswith(b)",
+                             "a.endswith((b, b))",
+                             "d[a]",
+                             "d.get(a)",
+                             "a in d",
+                             "d[a] is defined",
+                             "a == b",
+                             "a < b",
+                             "a is eq(b)",
+                             "[a] == [b]",
+                             "[a] is lt([b])",
+                             "l == m",
+                             "l is eq(m)",
+                             "-1 in l",
+                             "l.count(-1)",
+                             "{range(90000): 1}",
+                             "ones | float",
+                             "a is string",
+                             "a | wordcount",
+                             "[a, b] | max"}) {
+    const std::string template_text =
+        setup + "{% for i in range(100000) %}{% if " + looped + " %}{% endif %}{% endfor %}";
+    EXPECT_THAT(refusal(template_text, {.max_steps = 200'000, .max_bytes = std::size_t{64} << 30}),
+                HasSubstr("more than 200000 steps"))
+        << looped;
+  }
+}
+
+TEST(TemplateLimits, SearchesTakeLinearTime) {
+  const std::string setup =
+      "{% set a = 'a' * 1000000 %}{% set t = 'a' * 500000 + 'b' %}{% set u = 'b' + 'a' * 500000 %}";
+  EXPECT_EQ(refusal(setup + "{{ t in a }}{{ a.find(t) }}{{ a.rfind(u) }}{{ a.count(t) }}{{ a.replace(t, '') | length }}"
+                            "{{ a.split(t) | length }}{{ a.rsplit(u) | length }}{{ (a | replace(t, '')) | length }}"
+                            "{{ a.partition(t) | length }}{{ a.rpartition(u) | length }}"
+                            "{{ a.strip('b' * 500000 + 'a') | length }}"),
+            "none");
+  EXPECT_THAT(refusal("{{ dict(range(100000) | list | batch(2)) | length }}", {.max_steps = 2'000'000}),
+              HasSubstr("steps"));
+}
+
 TEST(TemplateLimits, Bytes) {
   const Limits limits{.max_bytes = 1 << 20, .max_output_bytes = 1000};
   EXPECT_THAT(refusal("{{ 'x' * 1000000000 }}", limits), HasSubstr("more than 1048576 bytes"));

@@ -10,11 +10,10 @@
 
 #include "cairn/text/jinja/print.h"
 #include "cairn/text/jinja/text_functions.h"
+#include "cairn/text/jinja/work.h"
 
 namespace cairn::jinja {
 namespace {
-
-thread_local Budget* comparison_budget = nullptr;  // see CountedComparisons
 
 std::unexpected<Error> wrong_types(std::string_view op, const Value& left, const Value& right) {
   if (left.is_undefined()) return undefined_error(left);
@@ -131,8 +130,11 @@ Result<Value> repeated(const Value& value, std::int64_t times, Budget& budget) {
   const std::size_t whole = fits ? size * count : std::numeric_limits<std::size_t>::max();
   if (const Text* text = value.text()) {
     CAIRN_TRY_VOID(budget.bytes(whole));
-    Text result;
-    for (std::size_t i = 0; i < count && size > 0; ++i) result.append(*text);
+    Text result, doubled = *text;
+    for (std::size_t left = size > 0 ? count : 0; left > 0; left /= 2) {
+      if (left % 2 != 0) result.append(doubled);
+      if (left > 1) doubled.append(Text(doubled));
+    }
     return Value(std::move(result));
   }
   CAIRN_TRY_VOID(budget.values(whole));
@@ -199,7 +201,10 @@ Result<bool> ordered(Operator op, const Value& left, const Value& right) {
   };
   if (left.is_number() && right.is_number()) return holds(number_order(left, right));
   // The order of UTF-8 bytes is that of the characters.
-  if (left.is_text() && right.is_text()) return holds(left.text()->bytes().compare(right.text()->bytes()));
+  if (left.is_text() && right.is_text()) {
+    count_bytes(std::min(left.text()->size(), right.text()->size()));
+    return holds(left.text()->bytes().compare(right.text()->bytes()));
+  }
   if (is_list_or_tuple(left) && is_list_or_tuple(right) &&
       plain_kind(left.sequence()->kind) == plain_kind(right.sequence()->kind)) {
     return ordered_items(op, left.sequence()->items, right.sequence()->items);
@@ -213,19 +218,13 @@ std::unexpected<Error> undefined_error(const Value& value) {
   return refused(value.why_undefined());
 }
 
-CountedComparisons::CountedComparisons(Budget& budget) : before_(std::exchange(comparison_budget, &budget)) {}
-
-CountedComparisons::~CountedComparisons() {
-  comparison_budget = before_;
-}
-
 bool equal(const Value& left, const Value& right) {
-  if (comparison_budget != nullptr &&
-      !comparison_budget->steps(1 + (left.is_text() ? left.text()->size() / 1024 : 0))) {
-    return false;
-  }
+  if (!count_steps(1)) return false;
   if (left.is_number() && right.is_number()) return number_order(left, right) == 0;
-  if (left.is_text() && right.is_text()) return left.text()->bytes() == right.text()->bytes();
+  if (left.is_text() && right.is_text()) {
+    if (left.text()->size() != right.text()->size() || !count_text(left)) return false;
+    return left.text()->bytes() == right.text()->bytes();
+  }
   if (left.is_none() || left.is_undefined()) return left.type_name() == right.type_name();
   if (left.is_dict() && right.is_dict()) return equal_dicts(*left.dict(), *right.dict());
   if (const Sequence* a = left.sequence(), *b = right.sequence(); a != nullptr && b != nullptr) {
@@ -246,7 +245,8 @@ Result<bool> contains(const Value& container, const Value& item) {
   if (const Text* text = container.text()) {
     if (!item.is_text())
       return refused("'in <string>' needs a string on its left, not " + std::string(item.type_name()));
-    return text->bytes().find(item.text()->bytes()) != std::string::npos;
+    if (!count_text(container) || !count_text(item)) return false;
+    return find_first(text->bytes(), item.text()->bytes()) != std::string::npos;
   }
   if (const Dict* dict = container.dict()) {
     if (item.is_dict() || (item.is_sequence() && item.sequence()->kind == SequenceKind::kList)) {

@@ -31,21 +31,9 @@ enum class Operator : std::uint8_t {
   kNot
 };
 
-// `==`: never an error.
+// `==`: never an error. It counts its work, as lists that share their items can stand for more of them than could ever
+// be compared, and is false once the steps are used up.
 bool equal(const Value& left, const Value& right);
-
-// While it lives, equal() on this thread takes steps from `budget`: lists that share their items can stand for more of
-// them than could ever be compared. equal() cannot fail, so it is false once they are used up, and the next step fails.
-class CountedComparisons {
- public:
-  explicit CountedComparisons(Budget& budget);
-  ~CountedComparisons();
-  CountedComparisons(const CountedComparisons&) = delete;
-  CountedComparisons& operator=(const CountedComparisons&) = delete;
-
- private:
-  Budget* before_;
-};
 
 // The errors of everything below are kInvalidArgument: types that do not go together, division by zero, numbers beyond
 // 64 bits, a limit that is reached, and something that is undefined.

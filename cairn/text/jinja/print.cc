@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "cairn/text/jinja/operators.h"
+#include "cairn/text/jinja/work.h"
 
 namespace cairn::jinja {
 namespace {
@@ -63,6 +64,7 @@ class Representer {
   }
 
   Status add_text(std::string_view text) {
+    count_bytes(4 * text.size());
     CAIRN_TRY_VOID(budget_.bytes(text.size()));
     const bool has_single = text.find('\'') != std::string_view::npos;
     const char quote = has_single && text.find('"') == std::string_view::npos ? '"' : '\'';

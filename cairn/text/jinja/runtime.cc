@@ -4,12 +4,25 @@
 #include <algorithm>
 
 #include "cairn/text/jinja/operators.h"
+#include "cairn/text/jinja/work.h"
 
 namespace cairn::jinja {
 
 const Value* Arguments::find(std::string_view name) const {
   const auto found = std::ranges::find_if(named, [&](const auto& argument) { return argument.first == name; });
   return found == named.end() ? nullptr : &found->second;
+}
+
+Status count_work(Budget& budget, const Value& input, const Arguments& arguments) {
+  count_text(input);
+  for (const Value& argument : arguments.positional) {
+    count_text(argument);
+    // startswith() takes several.
+    const Sequence* several = argument.sequence();
+    if (several != nullptr && several->kind == SequenceKind::kTuple) std::ranges::for_each(several->items, count_text);
+  }
+  for (const auto& [name, argument] : arguments.named) count_text(argument);
+  return budget.steps(0);
 }
 
 Result<Bound> Bound::bind(std::string_view function, const Arguments& arguments,

@@ -35,6 +35,9 @@ struct Arguments {
   const Value* find(std::string_view name) const;  // among the named
 };
 
+// Takes steps for the texts that a function, filter or test is about to read. Errors: kInvalidArgument for their limit.
+Status count_work(Budget& budget, const Value& input, const Arguments& arguments);
+
 // Arguments in the order of a function's parameters. Refers to nothing. Thread-compatible.
 class Bound {
  public:

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "cairn/text/jinja/operators.h"
+#include "cairn/text/jinja/work.h"
 
 namespace cairn::jinja {
 namespace {
@@ -50,6 +51,8 @@ std::size_t slice_at(const SliceBounds& bounds, std::size_t i) {
 }
 
 Result<Value> sliced_text(const Text& text, const Value& begin, const Value& end, const Value& step, Budget& budget) {
+  CAIRN_TRY_VOID(budget.values(text.size() / 4));  // of the offsets
+  count_bytes(text.size());
   const std::vector<std::size_t> offsets = character_offsets(text.bytes());
   CAIRN_TRY(const SliceBounds bounds, slice_bounds(offsets.size() - 1, begin, end, step));
   CAIRN_TRY_VOID(budget.bytes(text.size()));
@@ -96,9 +99,12 @@ std::optional<Value> item_at(const Value& container, std::int64_t index) {
     return static_cast<std::size_t>(index < 0 ? index + length : index);
   };
   if (const Text* text = container.text()) {
-    const std::vector<std::size_t> offsets = character_offsets(text->bytes());
-    const auto at = place(offsets.size() - 1);
-    return at ? std::optional<Value>(text->slice(offsets[*at], offsets[*at + 1])) : std::nullopt;
+    const auto at = place(character_count(text->bytes()));
+    if (!at) return std::nullopt;
+    std::string_view rest = text->bytes();
+    for (std::size_t i = 0; i < *at; ++i) rest.remove_prefix(first_character(rest).length);
+    const std::size_t begin = text->size() - rest.size();
+    return text->slice(begin, begin + first_character(rest).length);
   }
   const Sequence* sequence = container.sequence();
   if (sequence == nullptr || !sequence->is_indexed()) return std::nullopt;

@@ -5,9 +5,9 @@
 
 #include "cairn/text/jinja/interpreter.h"
 #include "cairn/text/jinja/lexer.h"
-#include "cairn/text/jinja/operators.h"
 #include "cairn/text/jinja/parser.h"
 #include "cairn/text/jinja/text_functions.h"
+#include "cairn/text/jinja/work.h"
 
 namespace cairn::jinja {
 
@@ -22,10 +22,10 @@ Result<Template> Template::parse(std::string_view source, const Limits& limits) 
 
 Result<Text> Template::render(const Dict& context, const RenderOptions& options) const {
   Runtime runtime{.budget = Budget(options.limits), .now = options.now};
-  const CountedComparisons counted(runtime.budget);
+  const CountedWork counted(runtime.budget);
   Interpreter interpreter(runtime, context);
   Result<Text> text = interpreter.run(body_);
-  // A comparison at the very end may have used up the steps.
+  // The very last thing done may have used up the steps.
   if (const Status within = runtime.budget.steps(0); text && !within) text = std::unexpected(within.error());
   if (text || runtime.raised) return text;
   return fail(ErrorCode::kUnsupported, wrong_at(interpreter.line(), text.error().message).error().message);

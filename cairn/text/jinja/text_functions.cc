@@ -3,15 +3,21 @@
 
 #include <algorithm>
 #include <string>
+#include <unordered_set>
 
 #include "cairn/base/utf8.h"
+#include "cairn/text/jinja/work.h"
 
 namespace cairn::jinja {
 namespace {
 
+// For cutting a part off: parts take memory that the budget learns of only when all are made.
+constexpr std::size_t kStepsPerPart = 4;
+
 // `change(point, index)` gives the character that takes a character's place.
 template <class Change>
 Text with_changed(const Text& text, const Change& change) {
+  count_bytes(4 * text.size());  // to write characters takes longer than to read them
   Text result;
   std::size_t begin = 0;  // of what did not change
   std::size_t at = 0;
@@ -31,12 +37,10 @@ bool is_line_end(char32_t point) {
          point == 0x2029;
 }
 
-// Bytes of a character of `characters` at an end of the text, or 0.
-std::size_t end_character(std::string_view text, std::string_view characters, bool front) {
-  while (!characters.empty()) {
-    const std::string_view one = characters.substr(0, first_character(characters).length);
-    if (front ? text.starts_with(one) : text.ends_with(one)) return one.size();
-    characters.remove_prefix(one.size());
+// Bytes of one of `characters` at an end of the text, or 0.
+std::size_t end_character(std::string_view text, const std::unordered_set<std::string_view>& characters, bool front) {
+  for (std::size_t size = 1; size <= std::min<std::size_t>(4, text.size()); ++size) {
+    if (characters.contains(front ? text.substr(0, size) : text.substr(text.size() - size))) return size;
   }
   return 0;
 }
@@ -93,9 +97,15 @@ Text strip(const Text& text, const Text* characters, bool left, bool right) {
   if (characters == nullptr) {
     kept = stripped(bytes, left, right);
   } else {
+    std::unordered_set<std::string_view> ends;
+    for (std::string_view rest = characters->bytes(); !rest.empty();) {
+      const std::size_t size = first_character(rest).length;
+      ends.insert(rest.substr(0, size));
+      rest.remove_prefix(size);
+    }
     const auto inside = [&] { return bytes.substr(kept.begin, kept.end - kept.begin); };
-    for (std::size_t n = 1; left && n > 0; kept.begin += n) n = end_character(inside(), characters->bytes(), true);
-    for (std::size_t n = 1; right && n > 0; kept.end -= n) n = end_character(inside(), characters->bytes(), false);
+    for (std::size_t n = 1; left && n > 0; kept.begin += n) n = end_character(inside(), ends, true);
+    for (std::size_t n = 1; right && n > 0; kept.end -= n) n = end_character(inside(), ends, false);
   }
   return text.slice(kept.begin, kept.end);
 }
@@ -108,6 +118,7 @@ Result<Text> replace(const Text& text, std::string_view old, const Text& replace
   const auto put = [&](std::size_t at, std::size_t next) -> Status {
     result.append(text, begin, at).append(replacement);
     begin = next;
+    CAIRN_TRY_VOID(budget.steps(1));
     const std::size_t grown = result.size() - counted;
     counted = result.size();
     return budget.bytes(grown);
@@ -119,7 +130,7 @@ Result<Text> replace(const Text& text, std::string_view old, const Text& replace
       --limit;
     }
   } else {
-    for (std::size_t at = 0; limit != 0 && (at = bytes.find(old, at)) != std::string::npos; --limit) {
+    for (std::size_t at = 0; limit != 0 && (at = find_first(bytes, old, at)) != std::string::npos; --limit) {
       CAIRN_TRY_VOID(put(at, at + old.size()));
       at += old.size();
     }
@@ -147,19 +158,23 @@ std::vector<Text> split(const Text& text, std::string_view separator, std::int64
   const std::string& bytes = text.bytes();
   std::vector<Text> parts;
   if (from_right) {
+    // Turned round, so that the search takes linear time.
+    const std::string mirrored(bytes.rbegin(), bytes.rend()), mark(separator.rbegin(), separator.rend());
     std::size_t end = bytes.size();
-    for (; limit != 0 && end >= separator.size(); --limit) {
-      const std::size_t at = bytes.rfind(separator, end - separator.size());
-      if (at == std::string::npos) break;
-      parts.push_back(text.slice(at + separator.size(), end));
-      end = at;
+    for (; limit != 0 && count_steps(kStepsPerPart); --limit) {
+      const std::size_t found = find_first(mirrored, mark, bytes.size() - end);
+      if (found == std::string::npos) break;
+      const std::size_t after = bytes.size() - found;
+      parts.push_back(text.slice(after, end));
+      end = after - separator.size();
     }
     parts.push_back(text.slice(0, end));
     std::ranges::reverse(parts);
     return parts;
   }
   std::size_t begin = 0;
-  for (std::size_t at = 0; limit != 0 && (at = bytes.find(separator, begin)) != std::string::npos; --limit) {
+  for (std::size_t at = 0; limit != 0 && (at = find_first(bytes, separator, begin)) != std::string::npos; --limit) {
+    if (!count_steps(kStepsPerPart)) break;
     parts.push_back(text.slice(begin, at));
     begin = at + separator.size();
   }
@@ -178,6 +193,7 @@ std::vector<Text> split_at_spaces(const Text& text, std::int64_t limit, bool fro
       if (is_space(c.point)) break;
       end += c.length;
     }
+    if (!count_steps(kStepsPerPart)) break;
     if (end > begin) words.push_back({begin, end});
     at = end;
   }
@@ -208,6 +224,7 @@ std::vector<Text> split_lines(const Text& text, bool keep_ends) {
       at += c.length;
       continue;
     }
+    if (!count_steps(kStepsPerPart)) break;
     const std::size_t next = at + (bytes.substr(at).starts_with("\r\n") ? 2 : c.length);
     lines.push_back(text.slice(begin, keep_ends ? next : at));
     begin = at = next;

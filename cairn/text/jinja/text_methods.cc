@@ -8,6 +8,7 @@
 #include "cairn/text/jinja/operators.h"
 #include "cairn/text/jinja/print.h"
 #include "cairn/text/jinja/text_functions.h"
+#include "cairn/text/jinja/work.h"
 
 namespace cairn::jinja {
 namespace {
@@ -62,7 +63,8 @@ Result<Value> partition_method(Runtime& runtime, const Value& self, const Argume
   if (separator.empty()) return refused("partition(): the separator is empty");
   const Text& text = *self.text();
   CAIRN_TRY_VOID(runtime.budget.bytes(text.size()));
-  const std::size_t at = from_right ? text.bytes().rfind(separator.bytes()) : text.bytes().find(separator.bytes());
+  const std::size_t at =
+      from_right ? find_last(text.bytes(), separator.bytes()) : find_first(text.bytes(), separator.bytes());
   if (at == std::string::npos) {
     return make_tuple(from_right ? Values{Text(), Text(), self} : Values{self, Text(), Text()});
   }

@@ -6,6 +6,7 @@
 
 #include "cairn/text/jinja/builtins.h"
 #include "cairn/text/jinja/operators.h"
+#include "cairn/text/jinja/work.h"
 
 namespace cairn::jinja {
 namespace {
@@ -60,7 +61,7 @@ Result<Value> find_in_text(Runtime& /*runtime*/, const Value& self, const Argume
   std::size_t at = std::string_view::npos;
   if (range) {
     const std::string_view inside = bytes.substr(0, range->end);
-    at = from_right ? inside.rfind(sub.bytes()) : inside.find(sub.bytes(), range->begin);
+    at = from_right ? find_last(inside, sub.bytes()) : find_first(inside, sub.bytes(), range->begin);
     if (at != std::string_view::npos && at < range->begin) at = std::string_view::npos;
   }
   if (at != std::string_view::npos) return Value(static_cast<std::int64_t>(character_count(bytes.substr(0, at))));
@@ -77,7 +78,8 @@ Result<Value> count_in_text(Runtime& /*runtime*/, const Value& self, const Argum
       std::string_view(self.text()->bytes()).substr(range->begin, range->end - range->begin);
   if (sub.empty()) return Value(static_cast<std::int64_t>(character_count(inside)) + 1);
   std::int64_t found = 0;
-  for (std::size_t at = 0; (at = inside.find(sub.bytes(), at)) != std::string_view::npos; at += sub.size()) ++found;
+  for (std::size_t at = 0; (at = find_first(inside, sub.bytes(), at)) != std::string_view::npos; at += sub.size())
+    ++found;
   return Value(found);
 }
 

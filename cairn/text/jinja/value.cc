@@ -5,6 +5,7 @@
 
 #include "cairn/text/jinja/budget.h"
 #include "cairn/text/jinja/operators.h"
+#include "cairn/text/jinja/work.h"
 
 namespace cairn::jinja {
 namespace {
@@ -95,6 +96,7 @@ Result<Value> make_sequence(SequenceKind kind, Values items) {
 
 std::optional<std::size_t> Dict::position(const Value& key) const {
   if (const Text* text = key.text()) {
+    count_text(key);
     const auto found = by_text_.find(text->bytes());
     return found == by_text_.end() ? std::nullopt : std::optional(found->second);
   }
@@ -109,13 +111,16 @@ const Value* Dict::find(const Value& key) const {
 }
 
 const Value* Dict::find_name(std::string_view key) const {
+  count_bytes(key.size());
   const auto found = by_text_.find(std::string(key));
   return found == by_text_.end() ? nullptr : &items_[found->second].value;
 }
 
 Status Dict::set(Value key, Value value) {
   std::size_t looked_at = kMaxKeyValues;
-  if (!is_hashable(key, looked_at)) return refused("unhashable type: '" + std::string(key.type_name()) + "'");
+  const bool hashable = is_hashable(key, looked_at);
+  CAIRN_TRY_VOID(take_steps(kMaxKeyValues - looked_at));
+  if (!hashable) return refused("unhashable type: '" + std::string(key.type_name()) + "'");
   const std::size_t nesting = std::max({nesting_, value.nesting() + 1, key.nesting() + 1});
   CAIRN_TRY_VOID(check_nesting(nesting));
   nesting_ = nesting;
