@@ -20,7 +20,8 @@ const api::Model& model() {
     options.kv_budget_bytes = std::size_t{16} << 20;
     return *load_tiny(TinyModel().builder().build(), options);
   }();
-  static const api::Model model{.tokenizer = &engine->tokenizer(), .chat_template = ChatFamily::kChatML, .name = "tiny"};
+  static const api::Model model{
+      .tokenizer = &engine->tokenizer(), .chat_template = ChatFamily::kChatML, .name = "tiny"};
   return model;
 }
 

@@ -93,7 +93,9 @@ TEST(SuiteSummary, PairsEveryItemWithTheExactCache) {
 TEST(SuiteSummary, TablesHoldTheCounts) {
   const SuiteRunSettings plan = plan_of_two();
   const std::string text = suite_markdown(plan, answers_of_two(plan), "tiny");
-  EXPECT_THAT(text, HasSubstr("# Shared-context suite: tiny\n\nPlain form, seed 7, 2 sessions of each task and context, 2 turns."));
+  EXPECT_THAT(
+      text,
+      HasSubstr("# Shared-context suite: tiny\n\nPlain form, seed 7, 2 sessions of each task and context, 2 turns."));
   // recipe, bytes, multi-turn, multi-request, retained at the second turn, lost, won, at the cap
   EXPECT_THAT(
       text,

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <optional>
 
+#include "cairn/base/utf8.h"
 #include "cairn/text/jinja/operators.h"
 #include "cairn/text/jinja/print.h"
 
