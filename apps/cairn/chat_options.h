@@ -24,8 +24,8 @@ Result<ChatTemplate> choose_chat_template(const std::string& choice, const std::
 // or `chat` is a built-in family, which reads no names.
 Result<jinja::Dict> read_chat_kwargs(const std::string& json, const ChatTemplate& chat);
 
-// A prompt that stands without a template. Whoever writes one may write the begin token too, also where no control
-// tokens are read (parse_special): there is one, and a line on standard error says so.
+// A prompt without a template. Its text may bring the begin token, also where no control tokens are read
+// (parse_special): the ids then have one begin token, and a line on standard error says so.
 std::vector<TokenId> encode_prompt(const Tokenizer& tokenizer, std::string_view text, EncodeOptions options);
 
 // Writes short chats with the template, so that one that can write none is found before anybody asks. True: a chat

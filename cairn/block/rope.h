@@ -20,8 +20,8 @@ enum class RopeScaling : std::uint8_t { kNone, kLinear, kYarn };
 // A value: copied freely, thread-safe while it is not written. Part of a model's identity: two models whose specs
 // differ never share cached keys.
 struct RopeSpec {
-  std::uint32_t dims = 0;   // rotary channels of a head, even; those after them do not turn, nor do
-  std::uint32_t first = 0;  // so many before them
+  std::uint32_t dims = 0;   // rotary channels of a head, even; the others do not turn
+  std::uint32_t first = 0;  // channels of a head before the rotary ones
   RopePairing pairing = RopePairing::kNeighbours;
   double base = 10000.0;
   RopeScaling scaling = RopeScaling::kNone;

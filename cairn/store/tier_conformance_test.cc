@@ -102,7 +102,7 @@ TEST_P(TierConformance, NobodyIsBroughtBelowAnEqualPart) {
   for (std::uint64_t i = 100; i < 130; ++i) EXPECT_EQ(put(*tier, {.number = i, .tenant = 22}), BlockStatus::kOk);
   for (std::uint64_t i = 0; i < 4; ++i) EXPECT_EQ(get(*tier, {.number = i}), BlockStatus::kOk) << "a scan evicted it";
   EXPECT_EQ(tier->stats().blocks, 10u);
-  // Whoever holds more gives way to one that comes later.
+  // A tenant that holds more gives way to one that comes later.
   for (std::uint64_t i = 200; i < 210; ++i) EXPECT_EQ(put(*tier, {.number = i, .tenant = 33}), BlockStatus::kOk);
   std::size_t of_first = 0, of_third = 0;
   for (std::uint64_t i = 0; i < 4; ++i) of_first += get(*tier, {.number = i}) == BlockStatus::kOk;

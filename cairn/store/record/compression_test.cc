@@ -198,7 +198,7 @@ TEST(CompressRecord, NoFlippedBitGoesUnnoticed) {
   }
 }
 
-// Whoever flips bits and makes the header's checksum right again gets nothing wrong out of it either.
+// Flipped bits under a header whose checksum was made right again give no wrong byte either.
 TEST(CompressRecord, ASealedLieGivesNoWrongByte) {
   for (const StoreKey* key : {static_cast<const StoreKey*>(nullptr), &a_key()}) {
     const TestBlock block = dull_block();

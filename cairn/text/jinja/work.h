@@ -24,7 +24,7 @@ class CountedWork {
 
 // Outside a rendering nothing is taken. Errors: kInvalidArgument once the steps are used up.
 Status take_steps(std::size_t count);
-// The same, false where that fails. Whoever cannot fail may stop there with any result: the
+// The same for functions that return no Status: false where that fails. They may then stop with any result, since the
 // interpreter asks the budget after every expression.
 bool count_steps(std::size_t count);
 // For reading that many bytes, or a value's where it is a text.
