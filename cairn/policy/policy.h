@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// Token policies: which tokens a sequence keeps, and which of them a query reads (docs/policies.md). A policy is a
+// tuple of parts, written NAME[+part=value]...: what scores a token, how many tokens each layer and head may keep, and
+// in what units they go. Pure decisions on statistics: what computes them, and what carries decisions out, is the
+// cache.
+//
+// Immutable values, and functions without state that may be called from any thread.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "cairn/base/result.h"
+
+namespace cairn {
+
+struct Scorer;  // scorer.h
+struct Reader;  // reader.h
+
+// How many tokens each layer and KV head keeps of what the policy keeps in all (budget.h).
+enum class BudgetRule : std::uint8_t { kUniform, kPyramid, kPrefix, kAda, kEntropy };
+
+// One policy with all of its parts. Exactly one of `scorer` (retention: tokens go for good, and their memory comes
+// back) and `reader` (read selection: nothing goes, a query reads less) is set.
+struct PolicySpec {
+  std::string name;  // of its row in the table
+  std::string text;  // canonical: the name, then every part that differs from the row's
+  const Scorer* scorer = nullptr;
+  const Reader* reader = nullptr;
+  double keep = 0.25;  // share of the tokens, protected ones included; (0, 1]. 1 changes nothing
+  BudgetRule budget = BudgetRule::kUniform;
+  bool per_head = true;       // KV heads of a layer choose for themselves, or all together by their mean score
+  std::uint32_t sinks = 4;    // first positions that always stay
+  std::uint32_t recent = 0;   // last positions that always stay
+  std::uint32_t window = 0;   // last queries of the prompt that are probes, where the scorer looks at these
+  std::uint32_t pool = 1;     // scores become the mean over this many neighbours, an odd number
+  std::uint32_t unit = 1;     // neighbouring tokens that stay or go together: 1, 8, 16, 32 or 64
+  std::uint32_t every = 0;    // retention again after every so many decoded tokens; 0: once, as the prompt ends
+  bool prompt_stays = false;  // only decoded tokens go
+
+  bool reads_less() const { return reader != nullptr; }
+  // Whether it may look at a query: what it keeps then depends on more than the tokens that it keeps.
+  bool sees_queries() const;
+  bool operator==(const PolicySpec& other) const { return text == other.text; }
+};
+
+// A row of the table of policies.
+struct NamedPolicy {
+  std::string_view name;
+  std::string_view scorer;   // of the table of scorers, or
+  std::string_view reader;   // of the table of readers
+  PolicySpec parts;          // the defaults; name, text, scorer and reader are left empty
+  std::string_view paper;    // author, year, arXiv number
+  std::string_view summary;  // one line for --help and docs/policies.md
+};
+
+// Every policy of this build, in the order of docs/policies.md.
+std::span<const NamedPolicy> policy_table();
+
+// "NAME[+part=value]...". Parts: keep, budget, heads (own, shared), sinks, recent, window, pool, unit, every, region
+// (all, decode), scorer (of the table of scorers: a retention policy with another one). Errors: kUnsupported (no such
+// policy, with the list), kInvalidArgument (a part that this policy has not, that is there twice, or that has no such
+// value; the message says which are possible).
+Result<PolicySpec> parse_policy(std::string_view text);
+
+// "uniform", "pyramid", ...
+std::string_view budget_name(BudgetRule rule);
+
+}  // namespace cairn

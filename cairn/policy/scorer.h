@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a retention policy thinks of tokens: a number for each, greater for those that should stay. A scorer is one file
+// (or a function in the file of its like) and one row of the table.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "cairn/base/result.h"
+#include "cairn/block/shape.h"
+#include "cairn/policy/policy.h"
+
+namespace cairn {
+
+// Which queries of the prompt a scorer wants the attention of. Probes cost a second product of theirs with all keys.
+enum class Probes : std::uint8_t {
+  kNone,
+  kLast,   // the last PolicySpec::window
+  kTenth,  // the last twentieth, and as many of the earlier ones, chosen by their position's hash (ZipCache)
+  kAll,
+};
+
+// How the softmax weights that probes give a token become one number of a KV head.
+enum class MassRule : std::uint8_t {
+  kSum,       // over probes and the query heads of the KV head
+  kHeadMean,  // mean over all query heads of the layer, the greatest over the probes; the same for every KV head
+};
+
+struct ScorerNeeds {
+  bool keys = false;
+  bool values = false;
+  Probes probes = Probes::kNone;
+  MassRule mass = MassRule::kSum;
+};
+
+// What is known of the tokens of one layer. Non-owning, valid during the call. Slots lie in the order of the layer's
+// pages; under a KV head that gave up some before, a slot may be empty.
+struct LayerEvidence {
+  std::uint32_t layer = 0, layers = 0;  // its number among those that have keys, and how many there are
+  PageShape shape{};
+  std::size_t slots = 0;
+  const std::int32_t* positions = nullptr;  // [kv_heads, slots]; kNoToken: empty
+  const float* keys = nullptr;              // [kv_heads, slots, head_dim], rotated, as they are stored; if asked
+  const float* values = nullptr;            // [kv_heads, slots, value_dim]; if asked
+  const float* mass = nullptr;              // [kv_heads, slots], see MassRule; if asked
+  const std::uint32_t* seen_by = nullptr;   // [slots]: how many probes could see it; if mass is asked
+  std::uint32_t probes = 0;                 // how many there were
+  std::uint64_t seed = 0;                   // a hash of the sequence's tokens
+};
+
+inline constexpr std::int32_t kNoToken = -1;
+
+// Immutable, lives for ever.
+struct Scorer {
+  std::string_view name;
+  ScorerNeeds needs;
+  std::string_view paper;
+  // scores is [kv_heads, slots]. Empty slots may get anything; never a NaN. The same evidence gives the same bits.
+  void (*score)(const LayerEvidence& evidence, const PolicySpec& policy, std::span<float> scores);
+};
+
+std::span<const Scorer> scorer_table();
+
+// kUnsupported, with the list, when there is none.
+Result<const Scorer*> find_scorer(std::string_view name);
+
+// The rows of each file of scorers.
+std::span<const Scorer> place_scorers();  // by position alone: recency, random
+std::span<const Scorer> key_scorers();    // by keys and values: knorm, keydiff, lagkv
+std::span<const Scorer> mass_scorers();   // by attention: window mass, last query, all queries, ...
+
+}  // namespace cairn
