@@ -19,29 +19,34 @@ namespace cairn {
 struct Scorer;  // scorer.h
 struct Reader;  // reader.h
 
-// How many tokens each layer and KV head keeps of what the policy keeps in all (budget.h).
+// How many tokens each layer and KV head keeps of what the policy keeps in all (budgets_of, retention.h).
 enum class BudgetRule : std::uint8_t { kUniform, kPyramid, kPrefix, kAda, kEntropy };
 
 // One policy with all of its parts. Exactly one of `scorer` (retention: tokens go for good, and their memory comes
 // back) and `reader` (read selection: nothing goes, a query reads less) is set.
 struct PolicySpec {
-  std::string name;  // of its row in the table
-  std::string text;  // canonical: the name, then every part that differs from the row's
+  std::string name = {};  // of its row in the table
+  std::string text = {};  // canonical: the name, then every part that differs from the row's
   const Scorer* scorer = nullptr;
   const Reader* reader = nullptr;
-  double keep = 0.25;  // share of the tokens, protected ones included; (0, 1]. 1 changes nothing
+  // Share of the tokens that stay, or of those that a query reads; (0, 1]. Protected tokens count among those that
+  // stay, tokens that went before among all. With prompt_stays it is the share of the decoded tokens. 1 changes
+  // nothing.
+  double keep = 0.25;
   BudgetRule budget = BudgetRule::kUniform;
   bool per_head = true;       // KV heads of a layer choose for themselves, or all together by their mean score
   std::uint32_t sinks = 4;    // first positions that always stay
   std::uint32_t recent = 0;   // last positions that always stay
+  double recent_share = 0;    // share of the budget that goes to the last positions, before any score; [0, 1]
   std::uint32_t window = 0;   // last queries of the prompt that are probes, where the scorer looks at these
-  std::uint32_t pool = 1;     // scores become the mean over this many neighbours, an odd number
+  std::uint32_t pool = 1;     // scores become the mean over this many neighbours, an odd number up to 31
   std::uint32_t unit = 1;     // neighbouring tokens that stay or go together: 1, 8, 16, 32 or 64
-  std::uint32_t every = 0;    // retention again after every so many decoded tokens; 0: once, as the prompt ends
+  std::uint32_t every = 0;    // retention again after so many decoded tokens, whole blocks; 0: once, as the prompt ends
   bool prompt_stays = false;  // only decoded tokens go
 
   bool reads_less() const { return reader != nullptr; }
-  // Whether it may look at a query: what it keeps then depends on more than the tokens that it keeps.
+  // Whether a query decides what stays: what a prefix keeps then depends on the tokens after it. Never so for read
+  // selection, under which everything stays.
   bool sees_queries() const;
   bool operator==(const PolicySpec& other) const { return text == other.text; }
 };
@@ -59,10 +64,21 @@ struct NamedPolicy {
 // Every policy of this build, in the order of docs/policies.md.
 std::span<const NamedPolicy> policy_table();
 
-// "NAME[+part=value]...". Parts: keep, budget, heads (own, shared), sinks, recent, window, pool, unit, every, region
-// (all, decode), scorer (of the table of scorers: a retention policy with another one). Errors: kUnsupported (no such
-// policy, with the list), kInvalidArgument (a part that this policy has not, that is there twice, or that has no such
-// value; the message says which are possible).
+// "NAME[+part=value]...". Read selection has one part, keep. Retention has
+//   keep          above 0, at most 1
+//   budget        uniform, pyramid, prefix, ada, entropy
+//   heads         own, shared
+//   sinks, recent 0 to 1048576
+//   recent-share  0 to 1
+//   window        1 to 1024, where the scorer looks at the last queries; `recent` follows it in rows that keep them
+//   pool          odd, 1 to 31
+//   unit          1, 8, 16, 32, 64
+//   every         0 to 1048576, a multiple of 64
+//   region        all, decode (which needs every)
+//   scorer        of the table of scorers: the same policy by other numbers
+// A row that keeps everything has none. Errors, one line each: kUnsupported (no such policy or scorer, with the list),
+// kInvalidArgument (two policies, a part that this policy has not, that is there twice or that has no such value, or
+// two that contradict each other; the line says what is possible).
 Result<PolicySpec> parse_policy(std::string_view text);
 
 // "uniform", "pyramid", ...

@@ -69,6 +69,6 @@ Result<const Scorer*> find_scorer(std::string_view name);
 // The rows of each file of scorers.
 std::span<const Scorer> place_scorers();  // by position alone: recency, random
 std::span<const Scorer> key_scorers();    // by keys and values: knorm, keydiff, lagkv
-std::span<const Scorer> mass_scorers();   // by attention: window mass, last query, all queries, ...
+std::span<const Scorer> mass_scorers();   // by attention: of a window, of all queries, the greatest, ...
 
 }  // namespace cairn

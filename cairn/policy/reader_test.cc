@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which blocks are read: against sorting everything, and the formulas of folded queries.
+#include "cairn/policy/reader.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "cairn/base/random.h"
+
+namespace cairn {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+PolicySpec policy_of(std::string name, double keep) {
+  PolicySpec policy = parse_policy(name).value();
+  policy.keep = keep;
+  return policy;
+}
+
+std::size_t expected_count(double keep, std::size_t blocks, std::size_t open) {
+  const double budget = std::round(keep * static_cast<double>(blocks + open)) - static_cast<double>(open);
+  return static_cast<std::size_t>(std::max(2.0, budget));
+}
+
+// A block's score is the best of its units; the sink block, then the best, the older first.
+std::vector<std::uint32_t> plainly_chosen(const ReadChoice& choice, std::size_t count) {
+  std::vector<std::uint32_t> order(choice.blocks - 1);
+  std::iota(order.begin(), order.end(), 1u);
+  const auto score = [&](std::uint32_t block) {
+    float best = -kInfinity;
+    for (std::uint32_t u = 0; u < choice.units_per_block; ++u) {
+      const float unit = choice.scores[block * choice.units_per_block + u];
+      if (!std::isnan(unit)) best = std::max(best, unit);
+    }
+    return best;
+  };
+  std::ranges::stable_sort(order, [&](std::uint32_t a, std::uint32_t b) { return score(a) > score(b); });
+  order.resize(count - 1);
+  std::erase_if(order, [&](std::uint32_t block) { return score(block) == -kInfinity; });
+  order.push_back(0);
+  std::ranges::sort(order);
+  return order;
+}
+
+TEST(ChooseBlocks, IsASortOfAll) {
+  SeededRandom random(1, "blocks");
+  for (int round = 0; round < 3000; ++round) {
+    const std::size_t blocks = 1 + random.below(round % 10 == 0 ? 700 : 40), open = random.below(3);
+    const double keep = random.unit();
+    const PolicySpec policy = policy_of(round % 3 == 0 ? "oracle" : "quest", keep);
+    const std::size_t count = expected_count(keep, blocks, open);
+    ASSERT_EQ(selects(policy, blocks, open), count < blocks);
+    if (count >= blocks) continue;
+    const auto units = static_cast<std::uint32_t>(random.pick(std::vector<std::size_t>{1, 4}));
+    std::vector<float> scores(blocks * units);
+    const bool ties = random.below(2) == 0;
+    for (float& score : scores) {
+      const double any = random.unit() * 4 - 2;
+      score = static_cast<float>(ties ? std::round(any) : any);
+      if (random.below(16) == 0) score = random.below(4) == 0 ? std::nanf("") : -kInfinity;
+      if (random.below(40) == 0) score = kInfinity;
+    }
+    const ReadChoice choice{scores, units, blocks, open, 0};
+    std::vector<std::uint32_t> chosen = {7, 7, 7};
+    choose_blocks(policy, choice, chosen);
+    ASSERT_EQ(chosen, plainly_chosen(choice, count)) << "round " << round;
+  }
+}
+
+TEST(ChooseBlocks, ReadsTheSinkBlockAndOneOtherAtLeast) {
+  const std::vector<float> scores = {0, 1, 3, 2};
+  std::vector<std::uint32_t> chosen;
+  choose_blocks(policy_of("quest", 1e-9), {scores, 1, 4, 1, 0}, chosen);
+  EXPECT_EQ(chosen, (std::vector<std::uint32_t>{0, 2}));
+  const std::vector<float> unreadable(4, -kInfinity);
+  choose_blocks(policy_of("quest", 1e-9), {unreadable, 1, 4, 1, 0}, chosen);
+  EXPECT_EQ(chosen, (std::vector<std::uint32_t>{0}));
+}
+
+TEST(ChooseBlocks, OpenBlocksCountAgainstTheBudget) {
+  const std::vector<float> scores(8, 1.0f);
+  std::vector<std::uint32_t> chosen;
+  choose_blocks(policy_of("oracle", 0.5), {scores, 1, 8, 0, 0}, chosen);
+  EXPECT_EQ(chosen.size(), 4u);
+  choose_blocks(policy_of("oracle", 0.5), {scores, 1, 8, 2, 0}, chosen);
+  EXPECT_EQ(chosen.size(), 3u);
+  EXPECT_EQ(chosen, (std::vector<std::uint32_t>{0, 1, 2}));
+}
+
+TEST(ChooseBlocks, BothZerosAreEqual) {
+  const std::vector<float> scores = {1, -0.0f, 0.0f, -1};
+  std::vector<std::uint32_t> chosen;
+  choose_blocks(policy_of("oracle", 0.5), {scores, 1, 4, 0, 0}, chosen);
+  EXPECT_EQ(chosen, (std::vector<std::uint32_t>{0, 1}));
+}
+
+TEST(ChooseBlocks, NothingIsSelectedWhereAllIsRead) {
+  for (const char* name : {"quest", "mpcache", "oracle", "recent", "random-read"}) {
+    for (std::size_t blocks = 0; blocks < 50; ++blocks) {
+      EXPECT_FALSE(selects(policy_of(name, 1), blocks, 1));
+      EXPECT_EQ(selects(policy_of(name, 0.01), blocks, 1), blocks > 2);
+    }
+  }
+  EXPECT_FALSE(selects(parse_policy("keydiff").value(), 50, 1));
+}
+
+TEST(ChooseBlocks, RecentReadsTheFirstAndTheNewest) {
+  std::vector<std::uint32_t> chosen;
+  choose_blocks(policy_of("recent", 0.25), {{}, 4, 16, 0, 0}, chosen);
+  EXPECT_EQ(chosen, (std::vector<std::uint32_t>{0, 13, 14, 15}));
+}
+
+TEST(ChooseBlocks, RandomIsEvenAndRepeats) {
+  const PolicySpec policy = policy_of("random-read", 0.25);
+  std::vector<std::uint32_t> chosen, again;
+  std::vector<int> times(32);
+  constexpr int kSeeds = 20000;
+  for (std::uint64_t seed = 0; seed < kSeeds; ++seed) {
+    choose_blocks(policy, {{}, 1, 32, 0, seed}, chosen);
+    choose_blocks(policy, {{}, 1, 32, 0, seed}, again);
+    ASSERT_EQ(chosen, again);
+    ASSERT_EQ(chosen.size(), 8u);
+    ASSERT_TRUE(std::ranges::is_sorted(chosen));
+    for (const std::uint32_t block : chosen) ++times[block];
+  }
+  EXPECT_EQ(times[0], kSeeds);
+  for (std::size_t b = 1; b < 32; ++b) EXPECT_NEAR(times[b] / double{kSeeds}, 7.0 / 31, 0.02) << b;
+}
+
+TEST(ChooseBlocks, UsesTheRoomThatThereIs) {
+  const std::vector<float> scores(4096 * 4, 1.0f);
+  std::vector<std::uint32_t> chosen;
+  chosen.reserve(4096);
+  const std::uint32_t* room = chosen.data();
+  for (const char* name : {"quest", "random-read", "recent"}) {
+    choose_blocks(policy_of(name, 0.999), {scores, 4, 4096, 0, 1}, chosen);
+    EXPECT_EQ(chosen.data(), room);
+    EXPECT_EQ(chosen.size(), 4092u);
+  }
+}
+
+// A box holds keys between its bounds; the product with the folded query is the formula of the paper.
+TEST(Readers, QuestBoundsEveryKeyOfTheBox) {
+  SeededRandom random(3, "fold");
+  const Reader& quest = *find_reader("quest").value();
+  constexpr std::uint32_t kDim = 16;
+  for (int round = 0; round < 200; ++round) {
+    std::vector<float> q(kDim), low(kDim), high(kDim), folded(2 * kDim);
+    double bound = 0, corner = 0, inside = 0;
+    for (std::uint32_t c = 0; c < kDim; ++c) {
+      q[c] = static_cast<float>(random.unit() * 2 - 1);
+      low[c] = static_cast<float>(random.unit() * 2 - 1);
+      high[c] = low[c] + static_cast<float>(random.unit());
+      const double key = double{low[c]} + random.unit() * (double{high[c]} - double{low[c]});
+      bound += std::max(double{q[c]} * double{low[c]}, double{q[c]} * double{high[c]});
+      inside += double{q[c]} * key;
+    }
+    quest.fold(q.data(), kDim, folded.data());
+    for (std::uint32_t c = 0; c < kDim; ++c) {
+      corner += double{folded[c]} * double{high[c]} + double{folded[kDim + c]} * double{low[c]};
+    }
+    EXPECT_NEAR(corner, bound, 1e-12);
+    EXPECT_LE(inside, corner + 1e-12);
+  }
+}
+
+TEST(Readers, LinearIsSixTenthsOfTheGreatestKeys) {
+  const float q[] = {2, -5};
+  float folded[4];
+  find_reader("linear").value()->fold(q, 2, folded);
+  EXPECT_FLOAT_EQ(folded[0], 1.2f);
+  EXPECT_FLOAT_EQ(folded[1], -3.0f);
+  EXPECT_FLOAT_EQ(folded[2], 0.8f);
+  EXPECT_FLOAT_EQ(folded[3], -2.0f);
+}
+
+TEST(Readers, AnUnknownOneIsRefusedWithTheList) {
+  const auto reader = find_reader("best");
+  ASSERT_FALSE(reader.has_value());
+  EXPECT_EQ(reader.error().code, ErrorCode::kUnsupported);
+  EXPECT_EQ(reader.error().message, "no reader 'best'; there are: quest, linear, exact, recent, random");
+}
+
+}  // namespace
+}  // namespace cairn
