@@ -179,6 +179,16 @@ TEST(PrefixBudgets, GiveMoreToTheLayerThatSpreadsItsScore) {
   EXPECT_EQ(budgets, (Budgets{{53}, {7}}));  // three of the five, and as soon as 60 of the hundred were kept, a fourth
 }
 
+TEST(PrefixBudgets, DoNotDependOnTheNumberOfHeads) {
+  SeededRandom random(12, "prefix");
+  std::vector<LayerScores> layers = random_layers(random, {.layers = 2, .kv_heads = 1, .slots = 100});
+  layers[1] = layers[0];
+  layers[1].kv_heads = 2;
+  layers[1].positions.insert(layers[1].positions.end(), layers[0].positions.begin(), layers[0].positions.end());
+  layers[1].scores.insert(layers[1].scores.end(), layers[0].scores.begin(), layers[0].scores.end());
+  EXPECT_EQ(budgets_of(policy_with(BudgetRule::kPrefix, 0.3), layers), (Budgets{{30}, {30, 30}}));
+}
+
 TEST(EntropyBudgets, AreInProportionToTheEffectiveNumberOfTokens) {
   SeededRandom random(10, "entropy");
   std::vector<LayerScores> layers = random_layers(random, {.layers = 2, .kv_heads = 2, .slots = 1004});

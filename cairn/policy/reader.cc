@@ -2,6 +2,7 @@
 #include "cairn/policy/reader.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <functional>
@@ -10,6 +11,7 @@
 
 #include "cairn/base/check.h"
 #include "cairn/base/random.h"
+#include "cairn/block/shape.h"
 
 namespace cairn {
 namespace {
@@ -36,45 +38,77 @@ std::size_t read_blocks(const PolicySpec& policy, std::size_t blocks, std::size_
   return std::max<std::size_t>(2, budget - std::min(budget, open_blocks));
 }
 
-constexpr std::uint32_t kUnreadable = 0;
-
-// A number in the order of the scores; kUnreadable for -infinity and NaN. Both zeros are equal.
+// Numbers in the order of the scores: of negative ones all bits turn, of others the sign. Both zeros are equal.
 std::uint32_t rank_of(float score) {
-  if (!(score > -std::numeric_limits<float>::infinity())) return kUnreadable;
   const auto bits = std::bit_cast<std::uint32_t>(score + 0.0f);
-  return (bits >> 31) != 0 ? ~bits : bits | 0x80000000u;
+  return bits ^ ((0u - (bits >> 31)) | 0x80000000u);
 }
 
+constexpr std::uint32_t kUnreadable = 0x007fffff;  // the rank of -infinity
+
+// Of a block with so many units; 0: as the choice says. A NaN is never greater, so it is passed over.
+template <std::uint32_t kUnits>
 std::uint32_t best_rank(const ReadChoice& choice, std::size_t block) {
-  const float* units = choice.scores.data() + block * choice.units_per_block;
-  std::uint32_t best = kUnreadable;
-  for (std::uint32_t u = 0; u < choice.units_per_block; ++u) best = std::max(best, rank_of(units[u]));
-  return best;
+  const std::uint32_t count = kUnits == 0 ? choice.units_per_block : kUnits;
+  const float* units = choice.scores.data() + block * count;
+  float best = -std::numeric_limits<float>::infinity();
+  for (std::uint32_t u = 0; u < count; ++u) best = units[u] > best ? units[u] : best;
+  return rank_of(best);
 }
 
 // Never kUnreadable.
 std::uint32_t random_rank(std::uint64_t seed, std::size_t block) {
-  return static_cast<std::uint32_t>(SeededRandom(seed ^ block).next() >> 32) | 1u;
+  return static_cast<std::uint32_t>(SeededRandom(seed ^ block).next() >> 32) | 0x80000000u;
 }
 
-// The sink block and the `count` of greatest rank among the others, which are more. `chosen` holds ranks until the
-// least that is read is known: blocks come out in order, and without memory of their own.
+// The least rank of the `count` greatest, and how many of these have it.
+struct Bar {
+  std::uint32_t rank = 0;
+  std::size_t ties = 0;
+};
+
+// Counts ranks in bins of equal width and sorts out the one bin that the bar lies in: a pass costs less than the
+// mispredicted branches of a selection over all. What `ranks` holds is used up. Requires: 0 < count <= ranks.size().
+Bar bar_of(std::span<std::uint32_t> ranks, std::size_t count) {
+  std::uint32_t low = ranks.front(), high = low;
+  for (const std::uint32_t rank : ranks) {
+    low = std::min(low, rank);
+    high = std::max(high, rank);
+  }
+  std::array<std::uint32_t, 256> bins{};
+  const auto shift = static_cast<std::uint32_t>(std::max(static_cast<int>(std::bit_width(high - low)) - 8, 0));
+  for (const std::uint32_t rank : ranks) ++bins[(rank - low) >> shift];
+  std::uint32_t bin = 255;
+  while (bins[bin] < count) count -= bins[bin--];
+  std::size_t inside = 0;
+  for (const std::uint32_t rank : ranks) {
+    ranks[inside] = rank;  // stays where the next one does not belong to the bin
+    inside += (rank - low) >> shift == bin ? 1 : 0;
+  }
+  const auto least = ranks.begin() + static_cast<std::ptrdiff_t>(count - 1);
+  std::ranges::nth_element(ranks.begin(), least, ranks.begin() + static_cast<std::ptrdiff_t>(inside), std::greater<>());
+  const auto better = std::count_if(ranks.begin(), least, [bar = *least](std::uint32_t rank) { return rank > bar; });
+  return {*least, count - static_cast<std::size_t>(better)};
+}
+
+// The sink block and the `count` of greatest rank among the others, which are more. `chosen` holds ranks until the bar
+// is known: blocks come out in order, and without memory of their own.
 template <class RankOf>
-void choose_best(std::size_t blocks, std::size_t count, const RankOf& rank, std::vector<std::uint32_t>& chosen) {
+void choose_best(std::size_t blocks, std::size_t count, const RankOf& rank_of_block,
+                 std::vector<std::uint32_t>& chosen) {
   chosen.resize(blocks - 1);
-  for (std::size_t b = 1; b < blocks; ++b) chosen[b - 1] = rank(b);
-  const auto least = chosen.begin() + static_cast<std::ptrdiff_t>(count - 1);
-  std::ranges::nth_element(chosen, least, std::greater<>());
-  const std::uint32_t bar = *least;
-  auto ties =
-      count - static_cast<std::size_t>(std::count_if(chosen.begin(), least, [&](std::uint32_t r) { return r > bar; }));
+  for (std::size_t b = 1; b < blocks; ++b) chosen[b - 1] = rank_of_block(b);
+  Bar bar = bar_of(chosen, count);
+  if (bar.rank == kUnreadable) bar.ties = 0;
   std::size_t written = 0;
   chosen[written++] = 0;
   for (std::size_t b = 1; b < blocks; ++b) {
-    const std::uint32_t r = rank(b);
-    if (r < bar || r == kUnreadable || (r == bar && ties == 0)) continue;
-    if (r == bar) --ties;
-    chosen[written++] = static_cast<std::uint32_t>(b);
+    const std::uint32_t rank = rank_of_block(b);
+    const bool tie = rank == bar.rank && bar.ties > 0;
+    bar.ties -= tie ? 1 : 0;
+    if (written == chosen.size()) break;  // all that are read have been written
+    chosen[written] = static_cast<std::uint32_t>(b);
+    written += rank > bar.rank || tie ? 1 : 0;
   }
   chosen.resize(written);
 }
@@ -114,8 +148,14 @@ void choose_blocks(const PolicySpec& policy, const ReadChoice& choice, std::vect
         choice.blocks, others, [&](std::size_t b) { return random_rank(choice.seed, b); }, chosen);
   } else if (reader.boxes || reader.exact) {
     CAIRN_DCHECK(choice.scores.size() == choice.blocks * choice.units_per_block);
-    choose_best(
-        choice.blocks, others, [&](std::size_t b) { return best_rank(choice, b); }, chosen);
+    constexpr std::uint32_t kBoxes = kBlockTokens / kBoxTokens;
+    if (choice.units_per_block == kBoxes) {
+      choose_best(
+          choice.blocks, others, [&](std::size_t b) { return best_rank<kBoxes>(choice, b); }, chosen);
+    } else {
+      choose_best(
+          choice.blocks, others, [&](std::size_t b) { return best_rank<0>(choice, b); }, chosen);
+    }
   } else {
     chosen.assign(1, 0);
     for (std::size_t b = choice.blocks - others; b < choice.blocks; ++b) {

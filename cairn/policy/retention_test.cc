@@ -196,6 +196,19 @@ TEST(PlanRetention, UnitsGoByTheirMean) {
   EXPECT_EQ(only_list(policy, by_hand(scores)), (Slots{0, 1, 2, 3, 4, 5, 6, 7}));
 }
 
+// The sinks leave four tokens of the first unit, which count as four, and the first unit that does not fit is the last.
+TEST(PlanRetention, CutUnitsAreJudgedByTheirMeanToo) {
+  std::vector<float> scores(32, 0.0f);
+  for (std::size_t i = 4; i < 8; ++i) scores[i] = 1;
+  for (std::size_t i = 8; i < 16; ++i) scores[i] = 0.6f;
+  PolicySpec policy = plain(0.25);
+  policy.sinks = 4;
+  policy.unit = 8;
+  EXPECT_EQ(only_list(policy, by_hand(scores)), (Slots{0, 1, 2, 3, 4, 5, 6, 7}));
+  std::fill_n(scores.begin() + 4, 4, 0.5f);
+  EXPECT_EQ(only_list(policy, by_hand(scores)), (Slots{0, 1, 2, 3}));
+}
+
 TEST(PlanRetention, StreamingIsSinksAndTheNewest) {
   std::vector<float> scores(100);
   for (std::size_t i = 0; i < 100; ++i) scores[i] = static_cast<float>(i);

@@ -247,6 +247,15 @@ TEST(Scorers, LagkvRanksAgainstTheNextChunk) {
   }
 }
 
+TEST(Scorers, LagkvMeasuresAChunkAsSoonAsTheNextIsFull) {
+  for (const std::size_t slots : {259, 260}) {
+    const std::vector<float> scores = some_facts(15, slots, 0).score("lagkv");
+    const auto measured = std::count_if(scores.begin(), scores.begin() + static_cast<std::ptrdiff_t>(slots),
+                                        [](float score) { return score < 1; });
+    EXPECT_EQ(measured, slots == 260 ? 128 : 0);
+  }
+}
+
 // Scores that a policy did not make are of no interest here: a scorer that gives what the test wants.
 std::vector<float> given_scores;
 void score_given(const LayerEvidence&, const PolicySpec&, std::span<float> scores) {
