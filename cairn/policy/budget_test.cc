@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cairn/policy/retention.h"
+#include "cairn/policy/scorer.h"
 #include "cairn/testing/layer_scores.h"
 
 namespace cairn {
@@ -187,6 +188,22 @@ TEST(PrefixBudgets, DoNotDependOnTheNumberOfHeads) {
   layers[1].positions.insert(layers[1].positions.end(), layers[0].positions.begin(), layers[0].positions.end());
   layers[1].scores.insert(layers[1].scores.end(), layers[0].scores.begin(), layers[0].scores.end());
   EXPECT_EQ(budgets_of(policy_with(BudgetRule::kPrefix, 0.3), layers), (Budgets{{30}, {30, 30}}));
+}
+
+// One layer spreads its score over 30 tokens of one head and 10 of the other, another one over 30 of each.
+TEST(PrefixBudgets, HeadsThatAreFullStayAtAllOfTheirScore) {
+  for (const std::size_t fewer : {0, 1}) {
+    LayerScores layer;
+    layer.kv_heads = 2;
+    layer.slots = layer.fixed_from = 30;
+    for (std::int32_t i = 0; i < 60; ++i) layer.positions.push_back(i % 30);
+    layer.scores.assign(60, 1.0f);
+    std::vector<LayerScores> layers(2, layer);
+    std::fill_n(layers[0].positions.begin() + static_cast<std::ptrdiff_t>(fewer * 30), 20, kNoToken);
+    PolicySpec policy = policy_with(BudgetRule::kPrefix, 0.5);
+    policy.sinks = 0;
+    EXPECT_EQ(budgets_of(policy, layers), (Budgets{{10, 10}, {20, 20}}));
+  }
 }
 
 TEST(EntropyBudgets, AreInProportionToTheEffectiveNumberOfTokens) {

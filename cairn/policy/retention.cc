@@ -84,10 +84,14 @@ std::vector<std::uint32_t> choose_slots(const PolicySpec& policy, const LayerSco
                                         std::size_t budget) {
   retention::Candidates candidates = retention::gather(policy, layer, list);
   if (policy.recent_share > 0) retention::hold_newest(candidates, policy.recent_share, budget);
-  std::vector<retention::Unit> units = retention::units_of(policy, candidates);
-  std::ranges::sort(units, retention::comes_before);
   std::vector<std::uint32_t> kept = std::move(candidates.stay);
   std::size_t free = budget - std::min(budget, kept.size() + candidates.tail);
+  std::vector<retention::Unit> units = retention::units_of(policy, candidates);
+  if (free < units.size()) {  // a unit is one token at least
+    std::ranges::nth_element(units, units.begin() + static_cast<std::ptrdiff_t>(free), retention::comes_before);
+    units.resize(free);
+  }
+  std::ranges::sort(units, retention::comes_before);
   for (const retention::Unit& unit : units) {
     if (unit.count > free) break;
     free -= unit.count;

@@ -209,6 +209,18 @@ TEST(PlanRetention, CutUnitsAreJudgedByTheirMeanToo) {
   EXPECT_EQ(only_list(policy, by_hand(scores)), (Slots{0, 1, 2, 3}));
 }
 
+TEST(PlanRetention, SharedListsGoByTheMeanOfTheHeadsThatHoldAToken) {
+  LayerScores layer = by_hand({1, 5, 2, 0});
+  layer.kv_heads = 2;
+  layer.positions = {0, 1, 2, 3, 0, kNoToken, kNoToken, 3};
+  layer.scores = {4, 5, 1, 0, 4, 9, 9, 0};
+  PolicySpec policy = plain(0.25);
+  policy.per_head = false;
+  EXPECT_EQ(only_list(policy, layer), (Slots{1}));
+  policy.keep = 0.5;
+  EXPECT_EQ(only_list(policy, layer), (Slots{0, 1}));
+}
+
 TEST(PlanRetention, StreamingIsSinksAndTheNewest) {
   std::vector<float> scores(100);
   for (std::size_t i = 0; i < 100; ++i) scores[i] = static_cast<float>(i);
