@@ -18,7 +18,7 @@ using attention::state_floats;
 using attention::WorkItem;
 using attention::WorkSource;
 
-namespace {
+namespace attention {
 
 // The working memory of one item, carved from one allocation.
 struct Tile {
@@ -49,6 +49,23 @@ struct Tile {
   }
 };
 
+// Some neighbouring KV heads of a page, for the rows of an item.
+struct PageHeads {
+  const PageView* page;
+  std::uint32_t kv_head;    // the first
+  std::uint32_t count;      // how many
+  std::uint32_t first_row;  // of the tile, where the first one's rows begin
+  std::uint32_t head_rows;  // of each
+  PrefetchHint next;        // what is read afterwards
+};
+
+}  // namespace attention
+
+using attention::PageHeads;
+using attention::Tile;
+
+namespace {
+
 void reset(const SoftmaxState& state, std::uint32_t rows, std::uint32_t value_dim) {
   std::fill_n(state.max, rows, -std::numeric_limits<float>::infinity());
   std::fill_n(state.sum, rows, 0.0f);
@@ -74,6 +91,27 @@ SoftmaxState advanced(const SoftmaxState& state, std::size_t rows, std::uint32_t
   return {state.max + rows, state.sum + rows, state.acc + rows * value_dim};
 }
 
+// Neighbouring heads of an item, [first, end) of them, that read one page.
+struct Stretch {
+  std::size_t page;
+  std::uint32_t first;
+  std::uint32_t end;
+};
+
+// The next one at or after head `from.first` of page `from.page`; on page `end` when there is none.
+Stretch next_stretch(const AttendRows& rows, const WorkItem& item, Stretch from, std::size_t end,
+                     std::uint32_t kv_heads) {
+  for (; from.page < end; ++from.page, from.first = 0) {
+    const auto reads = [&](std::uint32_t head) { return rows.reads_page(from.page, item.first_head + head, kv_heads); };
+    while (from.first < item.head_count && !reads(from.first)) ++from.first;
+    if (from.first == item.head_count) continue;
+    from.end = from.first + 1;
+    while (from.end < item.head_count && reads(from.end)) ++from.end;
+    return from;
+  }
+  return {end, 0, 0};
+}
+
 }  // namespace
 
 Attention::Attention() : plan_(std::make_unique<attention::WorkPlan>()) {}
@@ -97,8 +135,8 @@ void Attention::attend(std::span<const AttendRows> batch, const AttendLayer& lay
 }
 
 void Attention::attend_item(const WorkItem& item, unsigned thread) {
-  const std::uint32_t group = layer_.heads / layer_.shape.kv_heads, head_dim = layer_.shape.head_dim;
-  const std::uint32_t value_dim = layer_.shape.value_dim();
+  const std::uint32_t kv_heads = layer_.shape.kv_heads, group = layer_.heads / kv_heads;
+  const std::uint32_t head_dim = layer_.shape.head_dim, value_dim = layer_.shape.value_dim();
   const auto sources = plan_->sources(item);
   const AttendRows& pages = *sources.front().rows;
   std::uint32_t tokens = 0;
@@ -126,35 +164,20 @@ void Attention::attend_item(const WorkItem& item, unsigned thread) {
     const std::size_t end = std::min(pages.end_page(), std::size_t{split + 1} * kSplitPages);
     for (std::size_t p = std::max(pages.skipped, std::size_t{split} * kSplitPages); p < end; ++p) {
       const PageView& page = pages.page(p);
-      const PageFormat& keys = *page.key_format;
-      const PageFormat& values = *page.value_format;
       if (page.min_position > newest || page.max_position < oldest) continue;
       for (std::uint32_t r = 0; r < rows; r += group) {
-        std::fill_n(tile.masks + r, group, visible_slots(page, positions[r % head_rows / group], layer_.window));
+        const std::uint32_t head = item.first_head + r / head_rows;
+        std::fill_n(tile.masks + r, group, visible_slots(page, positions[r % head_rows / group], layer_.window, head));
       }
-      const PageView* next_page = p + 1 < end ? &pages.page(p + 1) : nullptr;
-      for (std::uint32_t h = 0; h < item.head_count; ++h) {
-        const std::uint32_t head = item.first_head + h;
-        const PrefetchHint next = h + 1 < item.head_count ? head_part(keys, page.keys, head + 1)
-                                                          : head_part(values, page.values, item.first_head);
-        keys.codec->scores(keys, page.keys, head, tile.q + std::size_t{h} * head_rows * head_dim, head_rows, next,
-                           tile.scores + std::size_t{h} * head_rows * kBlockTokens);
-      }
-      if (layer_.score_cap != 0.0f) {
-        kernels().soft_cap(tile.scores, std::size_t{rows} * kBlockTokens, layer_.score_cap);
-      }
-      kernels().softmax_block(tile.scores, tile.masks, rows, tile.part.max, tile.part.sum, tile.correction);
-      for (std::uint32_t h = 0; h < item.head_count; ++h) {
-        const std::uint32_t head = item.first_head + h;
-        const std::size_t first = std::size_t{h} * head_rows;
+      // As many heads at a time as read the page side by side.
+      for (Stretch now = next_stretch(pages, item, {p, 0, 0}, end, kv_heads); now.page == p;) {
+        const Stretch then = next_stretch(pages, item, {p, now.end, 0}, end, kv_heads);
         PrefetchHint next;
-        if (h + 1 < item.head_count) {
-          next = head_part(values, page.values, head + 1);
-        } else if (next_page != nullptr) {
-          next = head_part(*next_page->key_format, next_page->keys, item.first_head);
-        }
-        values.codec->accumulate(values, page.values, head, tile.scores + first * kBlockTokens, tile.correction + first,
-                                 head_rows, page.count, next, tile.part.acc + first * value_dim);
+        if (then.page < end)
+          next = head_part(*pages.page(then.page).key_format, pages.page(then.page).keys, item.first_head + then.first);
+        attend_heads({&page, item.first_head + now.first, now.end - now.first, now.first * head_rows, head_rows, next},
+                     tile);
+        now = then;
       }
     }
     if (split == item.first_split) {
@@ -165,6 +188,32 @@ void Attention::attend_item(const WorkItem& item, unsigned thread) {
   }
   if (sources.front().partial == nullptr) return finish(sources.front(), item, tile.total);
   leave(item, tile.total);
+}
+
+// Scores, an online softmax step, then the weighted values.
+void Attention::attend_heads(const PageHeads& what, const Tile& tile) const {
+  const PageView& page = *what.page;
+  const PageFormat &keys = *page.key_format, &values = *page.value_format;
+  const std::uint32_t head_rows = what.head_rows, rows = head_rows * what.count;
+  float* scores = tile.scores + std::size_t{what.first_row} * kBlockTokens;
+  float* correction = tile.correction + what.first_row;
+  for (std::uint32_t h = 0; h < what.count; ++h) {
+    const std::size_t first = std::size_t{h} * head_rows;
+    const PrefetchHint next = h + 1 < what.count ? head_part(keys, page.keys, what.kv_head + h + 1)
+                                                 : head_part(values, page.values, what.kv_head);
+    keys.codec->scores(keys, page.keys, what.kv_head + h, tile.q + (what.first_row + first) * layer_.shape.head_dim,
+                       head_rows, next, scores + first * kBlockTokens);
+  }
+  if (layer_.score_cap != 0.0f) kernels().soft_cap(scores, std::size_t{rows} * kBlockTokens, layer_.score_cap);
+  kernels().softmax_block(scores, tile.masks + what.first_row, rows, tile.part.max + what.first_row,
+                          tile.part.sum + what.first_row, correction);
+  for (std::uint32_t h = 0; h < what.count; ++h) {
+    const std::size_t first = std::size_t{h} * head_rows;
+    const PrefetchHint next = h + 1 < what.count ? head_part(values, page.values, what.kv_head + h + 1) : what.next;
+    values.codec->accumulate(values, page.values, what.kv_head + h, scores + first * kBlockTokens, correction + first,
+                             head_rows, page.count, next,
+                             tile.part.acc + (what.first_row + first) * layer_.shape.value_dim());
+  }
 }
 
 // What each source got of the split goes to where its item merges it.

@@ -28,6 +28,8 @@ namespace cairn {
 // attend_plan.h
 namespace attention {
 class WorkPlan;
+struct PageHeads;
+struct Tile;
 struct WorkItem;
 struct WorkSource;
 }  // namespace attention
@@ -39,16 +41,17 @@ inline constexpr std::int32_t kHiddenPosition = std::numeric_limits<std::int32_t
 
 // Where values lie in the keys, both sides name the key page and its format. Non-owning; valid until the sequence it
 // came from is appended to, trimmed or destroyed. Slots [0, count) hold tokens; slots beyond hold finite values that
-// must not count. Positions are data: they need not be contiguous.
+// must not count. Positions are data: they need not be contiguous, and KV heads may hold different tokens.
 struct PageView {
   const std::byte* keys = nullptr;
   const std::byte* values = nullptr;
   const PageFormat* key_format = nullptr;
   const PageFormat* value_format = nullptr;
-  const std::int32_t* positions = nullptr;  // [count]
+  const std::int32_t* positions = nullptr;  // [count], or [kv_heads, kBlockTokens], see head_stride
   std::uint32_t count = 0;
   std::int32_t min_position = 0;  // over [0, count): whole pages are skipped or left unmasked by these two
   std::int32_t max_position = 0;
+  std::uint32_t head_stride = 0;  // from one KV head's positions to the next one's: 0 where all hold the same tokens
 };
 
 // The least position that a query at `position` sees through a window of `window` positions; 0 is no window.
@@ -57,14 +60,16 @@ inline std::int32_t oldest_visible(std::int32_t position, std::uint32_t window) 
   return static_cast<std::int32_t>(window == 0 ? kLeast : std::max(kLeast, std::int64_t{position} - window + 1));
 }
 
-// Which slots a query at `position` sees: bit t for token t.
-inline std::uint64_t visible_slots(const PageView& page, std::int32_t position, std::uint32_t window = 0) {
+// Which slots of one KV head a query at `position` sees: bit t for token t.
+inline std::uint64_t visible_slots(const PageView& page, std::int32_t position, std::uint32_t window,
+                                   std::uint32_t kv_head) {
   const std::uint64_t all = page.count == 64 ? ~0ull : (1ull << page.count) - 1;
   const std::int32_t oldest = oldest_visible(position, window);
   if (page.max_position <= position && page.min_position >= oldest) return all;
+  const std::int32_t* positions = page.positions + std::size_t{kv_head} * page.head_stride;
   std::uint64_t mask = 0;
   for (std::uint32_t t = 0; t < page.count; ++t) {
-    mask |= std::uint64_t{page.positions[t] <= position && page.positions[t] >= oldest} << t;
+    mask |= std::uint64_t{positions[t] <= position && positions[t] >= oldest} << t;
   }
   return mask;
 }
@@ -89,12 +94,18 @@ struct AttendRows {
   // the scores.
   float* softmax = nullptr;
   std::size_t skipped = 0;  // pages before these, which no row sees
+  // If not null: whether the rows under a KV head read a page, [pages and more_pages, kv_heads]; a page that they do
+  // not read is neither loaded nor counted. At least one page that a row sees must be read under each head.
+  const std::uint8_t* reads = nullptr;
 
   // Pages are numbered from the sequence's first: these have the numbers [skipped, end_page()).
   std::size_t end_page() const { return skipped + pages.size() + more_pages.size(); }
   const PageView& page(std::size_t number) const {
     const std::size_t p = number - skipped;
     return p < pages.size() ? pages[p] : more_pages[p - pages.size()];
+  }
+  bool reads_page(std::size_t number, std::uint32_t kv_head, std::uint32_t kv_heads) const {
+    return reads == nullptr || reads[(number - skipped) * kv_heads + kv_head] != 0;
   }
 };
 
@@ -128,6 +139,7 @@ class Attention {
 
  private:
   void attend_item(const attention::WorkItem& item, unsigned thread);
+  void attend_heads(const attention::PageHeads& what, const attention::Tile& tile) const;
   void leave(const attention::WorkItem& item, const SoftmaxState& state) const;
   void merge_item(const attention::WorkItem& item) const;
   void join_sink(std::size_t head, const SoftmaxState& row) const;

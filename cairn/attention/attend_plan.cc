@@ -48,7 +48,7 @@ std::vector<SharedSplit> shared_splits(std::span<const AttendRows> batch, std::u
   if (batch.size() < 2) return shared;
   std::vector<std::uint32_t> left;
   for (std::uint32_t i = 0; i < batch.size(); ++i) {
-    if (2 * batch[i].rows <= max_rows) left.push_back(i);
+    if (2 * batch[i].rows <= max_rows && batch[i].reads == nullptr) left.push_back(i);
   }
   for (std::uint32_t split = 0; left.size() > 1; ++split) {
     const std::size_t first = std::size_t{split} * kSplitPages;

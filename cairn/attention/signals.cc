@@ -8,35 +8,40 @@
 
 namespace cairn {
 
-void AttentionMass::add(const AttendRows& rows, const PageView& page, const AttendLayer& layer, ThreadPool& pool) {
+void attention_weights(const AttendRows& rows, const PageView& page, const AttendLayer& layer, std::uint32_t kv_head,
+                       float* weights) {
   const std::uint32_t heads = layer.heads, group = heads / layer.shape.kv_heads, dim = layer.shape.head_dim;
   const std::uint32_t count = rows.rows * group;
+  std::vector<float> q(std::size_t{count} * dim), max(count), sum(count), correction(count);
+  std::vector<std::uint64_t> masks(count);
+  for (std::uint32_t r = 0; r < rows.rows; ++r) {
+    const std::size_t first = std::size_t{r} * heads + kv_head * group;
+    std::memcpy(q.data() + std::size_t{r} * group * dim, rows.q + first * dim,
+                std::size_t{group} * dim * sizeof(float));
+    for (std::uint32_t g = 0; g < group; ++g) {
+      max[r * group + g] = rows.softmax[(first + g) * 2];
+      masks[r * group + g] = visible_slots(page, rows.positions[r], layer.window, kv_head);
+    }
+  }
+  if (layer.basis.hadamard_keys) hadamard_heads(q, dim);
+  page.key_format->codec->scores(*page.key_format, page.keys, kv_head, q.data(), count, {}, weights);
+  if (layer.score_cap != 0.0f) kernels().soft_cap(weights, std::size_t{count} * kBlockTokens, layer.score_cap);
+  // The greatest score is in `max` already, so that this step only takes the exponentials.
+  kernels().softmax_block(weights, masks.data(), count, max.data(), sum.data(), correction.data());
+  for (std::uint32_t r = 0; r < count; ++r) {
+    const float total = rows.softmax[((std::size_t{r} / group) * heads + kv_head * group + r % group) * 2 + 1];
+    float* row = weights + std::size_t{r} * kBlockTokens;
+    for (std::uint32_t t = 0; t < kBlockTokens; ++t) row[t] /= total;
+  }
+}
+
+void AttentionMass::add(const AttendRows& rows, const PageView& page, const AttendLayer& layer, ThreadPool& pool) {
+  const std::size_t count = std::size_t{rows.rows} * (layer.heads / layer.shape.kv_heads);
   pool.run(layer.shape.kv_heads, [&](std::size_t h, unsigned) {
-    std::vector<float> q(std::size_t{count} * dim), weights(std::size_t{count} * kBlockTokens);
-    std::vector<float> max(count), sum(count), correction(count);
-    std::vector<std::uint64_t> masks(count);
-    for (std::uint32_t r = 0; r < rows.rows; ++r) {
-      const std::size_t first = std::size_t{r} * heads + h * group;
-      std::memcpy(q.data() + std::size_t{r} * group * dim, rows.q + first * dim,
-                  std::size_t{group} * dim * sizeof(float));
-      for (std::uint32_t g = 0; g < group; ++g) {
-        max[r * group + g] = rows.softmax[(first + g) * 2];
-        masks[r * group + g] = visible_slots(page, rows.positions[r], layer.window);
-      }
-    }
-    if (layer.basis.hadamard_keys) hadamard_heads(q, dim);
-    page.key_format->codec->scores(*page.key_format, page.keys, static_cast<std::uint32_t>(h), q.data(), count, {},
-                                   weights.data());
-    if (layer.score_cap != 0.0f) kernels().soft_cap(weights.data(), weights.size(), layer.score_cap);
-    // The greatest score is in `max` already, so that this step only takes the exponentials.
-    kernels().softmax_block(weights.data(), masks.data(), count, max.data(), sum.data(), correction.data());
+    std::vector<float> weights(count * kBlockTokens);
+    attention_weights(rows, page, layer, static_cast<std::uint32_t>(h), weights.data());
     float* into = sums_.data() + h * kBlockTokens;
-    for (std::uint32_t r = 0; r < count; ++r) {
-      const std::size_t first = (std::size_t{r} / group) * heads + h * group + r % group;
-      const float total = rows.softmax[first * 2 + 1];
-      const float* row = weights.data() + std::size_t{r} * kBlockTokens;
-      for (std::uint32_t t = 0; t < kBlockTokens; ++t) into[t] += row[t] / total;
-    }
+    for (std::size_t i = 0; i < weights.size(); ++i) into[i % kBlockTokens] += weights[i];
   });
 }
 

@@ -48,6 +48,13 @@ class SignalListener {
   virtual void attended(const AttendedRows& rows) { static_cast<void>(rows); }
 };
 
+// The softmax weights that query rows give the tokens of a page under one KV head: weights [rows * group,
+// kBlockTokens], the query heads of a row one after the other. rows.softmax must be what attend() left there; the
+// weights are those of the whole softmax, of which a sink has its share. Costs the scores of the page: attention itself
+// is not materialised. Thread-safe.
+void attention_weights(const AttendRows& rows, const PageView& page, const AttendLayer& layer, std::uint32_t kv_head,
+                       float* weights);
+
 // How much attention each token of one block got under each KV head, for codecs that keep some tokens better than
 // others (ZipCache's saliency). Every query of the block counts for it; of later ones only probes do. A value; empty
 // until collect().
@@ -64,9 +71,8 @@ class AttentionMass {
   void stop() { *this = {}; }
 
   // Adds the softmax weight that each query row gives to each token of `page`, the query heads of a KV head one after
-  // the other, rows in order, so that it does not matter how rows are divided among calls. rows.softmax must be what
-  // attend() left there; the weights are those of the whole softmax, of which a sink has its share. Costs the scores of
-  // one page per row: attention itself is not materialised. Requires: collecting().
+  // the other, rows in order, so that it does not matter how rows are divided among calls (attention_weights()).
+  // Requires: collecting().
   void add(const AttendRows& rows, const PageView& page, const AttendLayer& layer, ThreadPool& pool);
   void add_probe(const AttendRows& row, const PageView& page, const AttendLayer& layer, ThreadPool& pool) {
     add(row, page, layer, pool);
