@@ -21,17 +21,6 @@ std::uint32_t widest_window(const std::vector<LayerSpec>& layers, std::uint32_t 
   return widest;
 }
 
-std::vector<LayerForms> tables_of(const KvCacheOptions& options) {
-  std::vector<LayerForms> tables;
-  for (std::uint32_t l = 0; l < options.layers.size(); ++l) {
-    const LayerSpec& spec = options.layers[l];
-    if (spec.kv_map != l) continue;
-    tables.push_back({spec, widest_window(options.layers, l), PageForms(options.plan, l, PageSlot::kKeys, spec.shape),
-                      PageForms(options.plan, l, PageSlot::kValues, spec.shape)});
-  }
-  return tables;
-}
-
 std::vector<std::uint32_t> numbers_of_tables(const std::vector<LayerSpec>& layers) {
   std::vector<std::uint32_t> numbers;
   std::uint32_t tables = 0;
@@ -95,6 +84,17 @@ std::size_t LayerForms::closed_bytes() const {
 
 std::size_t LayerForms::encoding_bytes() const {
   return keys.encoding_bytes() + values.encoding_bytes();
+}
+
+std::vector<LayerForms> CacheCore::tables_of(const KvCacheOptions& options) {
+  std::vector<LayerForms> tables;
+  for (std::uint32_t l = 0; l < options.layers.size(); ++l) {
+    const LayerSpec& spec = options.layers[l];
+    if (spec.kv_map != l) continue;
+    tables.push_back({spec, widest_window(options.layers, l), PageForms(options.plan, l, PageSlot::kKeys, spec.shape),
+                      PageForms(options.plan, l, PageSlot::kValues, spec.shape)});
+  }
+  return tables;
 }
 
 CacheCore::CacheCore(const KvCacheOptions& cache_options, std::unique_ptr<PagePool> page_pool)

@@ -85,6 +85,9 @@ struct CacheCore {
   std::optional<PrefixIndex> index;                // after the pool: it drops its pages first
   std::atomic<std::uint64_t> blocks_kept_raw = 0;  // not encoded since they held infinities or not-a-numbers
 
+  // The tables that a cache with these options has. Requires: as check() does of layers and codecs.
+  static std::vector<LayerForms> tables_of(const KvCacheOptions& options);
+
   // kInvalidArgument for options that make no sense, kOutOfBudget when not even one block fits.
   static Status check(const KvCacheOptions& options);
   // The errors of check; kIo when the system refuses the address space.

@@ -6,12 +6,17 @@
 
 #include "cairn/cache/pending_load.h"
 #include "cairn/cache/stored_block.h"
+#include "cairn/cache/token_policy.h"
 
 namespace cairn {
 
 Result<std::unique_ptr<KvCache>> KvCache::create(const KvCacheOptions& options) {
   CAIRN_TRY(auto core, cache::CacheCore::create(options));
   return std::unique_ptr<KvCache>(new KvCache(std::move(core)));
+}
+
+Status KvCache::check_policy(const KvCacheOptions& options, const PolicySpec& policy) {
+  return cache::TokenPolicy::check(policy, cache::CacheCore::tables_of(options));
 }
 
 KvCache::KvCache(std::shared_ptr<cache::CacheCore> core) : core_(std::move(core)) {}

@@ -10,6 +10,7 @@
 #include "cairn/block/block_key.h"
 #include "cairn/cache/cache_core.h"
 #include "cairn/cache/sequence.h"
+#include "cairn/policy/policy.h"
 
 namespace cairn {
 
@@ -31,6 +32,9 @@ class KvCache {
 
   // What create would say of these options, without making anything; the root does not matter.
   static Status check(const KvCacheOptions& options) { return cache::CacheCore::check(options); }
+
+  // Whether sequences of such a cache can have this token policy; kUnsupported says why not.
+  static Status check_policy(const KvCacheOptions& options, const PolicySpec& policy);
 
   // A sequence that already holds the longest known prefix of whole blocks, but never the whole prompt: the last token
   // must be computed for its logits. It may be empty; so may the prompt. `keys` are those of its leading whole blocks

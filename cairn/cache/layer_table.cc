@@ -12,9 +12,9 @@
 namespace cairn::cache {
 namespace {
 
-void set_count(PageView& view, std::uint32_t count) {
+void set_count(PageView& view, std::uint32_t count, std::uint32_t lists = 1) {
   view.count = count;
-  const auto [low, high] = std::minmax_element(view.positions, view.positions + count);
+  const auto [low, high] = std::minmax_element(view.positions, view.positions + std::size_t{count} * lists);
   view.min_position = *low;
   view.max_position = *high;
 }
@@ -240,17 +240,47 @@ std::size_t LayerTable::lower_bound(std::size_t number) const {
 
 void LayerTable::drop(std::size_t block) {
   CAIRN_CHECK(block < blocks());
-  const auto offset = static_cast<std::ptrdiff_t>(block);
-  entries_.erase(entries_.begin() + offset);
-  views_.erase(views_.begin() + offset);
-  open_views_.erase(open_views_.begin() + offset);
+  erase(block, block + 1);
 }
 
-void LayerTable::drop_first(std::size_t count) {
-  const auto end = static_cast<std::ptrdiff_t>(count);
-  entries_.erase(entries_.begin(), entries_.begin() + end);
-  views_.erase(views_.begin(), views_.begin() + end);
-  open_views_.erase(open_views_.begin(), open_views_.begin() + end);
+void LayerTable::replace(std::size_t first, std::size_t end, std::vector<Entry> packed,
+                         std::span<const std::vector<std::uint32_t>> heads) {
+  const std::size_t lists = heads.size();
+  for (std::size_t b = 0; b < packed.size(); ++b) {
+    auto positions = std::make_shared<std::vector<std::int32_t>>(lists * kBlockTokens, kHiddenPosition);
+    for (std::size_t h = 0; h < lists; ++h) {
+      for (std::size_t t = 0; t < kBlockTokens && b * kBlockTokens + t < heads[h].size(); ++t) {
+        const std::uint32_t from = heads[h][b * kBlockTokens + t];
+        const PageView& view = views_[first + from / kBlockTokens];
+        CAIRN_DCHECK(lists > 1 || view.head_stride == 0);
+        (*positions)[h * kBlockTokens + t] = view.positions[h * view.head_stride + from % kBlockTokens];
+      }
+    }
+    // What looks at a block's positions elsewhere sees those of the first head.
+    packed[b].positions = std::make_shared<PositionBlock>();
+    std::copy_n(positions->begin(), kBlockTokens, packed[b].positions->begin());
+    packed[b].head_positions = std::move(positions);
+  }
+  std::vector<PageView> views(packed.size());
+  for (std::size_t b = 0; b < packed.size(); ++b) {
+    views[b].positions = packed[b].head_positions->data();
+    views[b].head_stride = lists == 1 ? 0 : kBlockTokens;
+    set_count(views[b], kBlockTokens, static_cast<std::uint32_t>(lists));
+  }
+  erase(first, end);
+  const auto at = static_cast<std::ptrdiff_t>(first);
+  entries_.insert(entries_.begin() + at, std::make_move_iterator(packed.begin()),
+                  std::make_move_iterator(packed.end()));
+  views_.insert(views_.begin() + at, views.begin(), views.end());
+  open_views_.insert(open_views_.begin() + at, views.begin(), views.end());
+  for (std::size_t b = 0; b < views.size(); ++b) renew_views(first + b);
+}
+
+void LayerTable::erase(std::size_t first, std::size_t end) {
+  const auto from = static_cast<std::ptrdiff_t>(first), to = static_cast<std::ptrdiff_t>(end);
+  entries_.erase(entries_.begin() + from, entries_.begin() + to);
+  views_.erase(views_.begin() + from, views_.begin() + to);
+  open_views_.erase(open_views_.begin() + from, open_views_.begin() + to);
 }
 
 void LayerTable::release_behind(std::int64_t next) {
@@ -267,7 +297,7 @@ void LayerTable::release_behind(std::int64_t next) {
   while (count < blocks() && views_[count].count == kBlockTokens && newest(views_[count]) < visible) {
     released_ = std::max(released_, newest(views_[count++]) + 1);
   }
-  if (count > 0) drop_first(count);
+  erase(0, count);
 }
 
 bool LayerTable::misses(std::int64_t position) const {

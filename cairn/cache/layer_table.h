@@ -39,6 +39,8 @@ class LayerTable {
     bool unencodable = false;  // holds infinities or not-a-numbers
     bool closed = false;       // encoded, or kept open for good
     AttentionMass mass{};      // while the block is open, if the layer's codecs read it
+    // Of a packed block, instead of `positions`: [kv_heads, kBlockTokens], or one list for all.
+    std::shared_ptr<const std::vector<std::int32_t>> head_positions{};
 
     std::size_t number() const { return first_token / kBlockTokens; }
     const PageRef& page(PageSlot slot) const { return slot == PageSlot::kKeys ? keys : values; }
@@ -96,6 +98,10 @@ class LayerTable {
 
   // Lets go of one block, wherever it lies.
   void drop(std::size_t block);
+  // Packed blocks in place of [first, end). Slot i of theirs under a KV head holds what slot heads[head][i] of the old
+  // ones held (one list may stand for all heads); slots beyond are empty. Positions are filled in here.
+  void replace(std::size_t first, std::size_t end, std::vector<Entry> packed,
+               std::span<const std::vector<std::uint32_t>> heads);
 
   // Lets go of the leading full blocks that no query at `next`, or up to kKeptBehind positions before it, sees through
   // the layer's window. Nothing happens without a window.
@@ -109,7 +115,7 @@ class LayerTable {
   void shrink(std::size_t tokens);
 
  private:
-  void drop_first(std::size_t count);
+  void erase(std::size_t first, std::size_t end);
   void renew_views(std::size_t block);
   void count_anew(Entry& entry) const;
   void close(std::size_t block, PageRef keys, PageRef values);

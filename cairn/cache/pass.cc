@@ -8,6 +8,7 @@
 #include <string>
 
 #include "cairn/base/check.h"
+#include "cairn/cache/retention.h"
 
 namespace cairn {
 namespace {
@@ -178,6 +179,15 @@ Result<std::vector<std::size_t>> PassRunner::check_slots(const PassRows& rows) {
     return fail(ErrorCode::kInvalidArgument, "tokens cannot be rewritten while blocks are on their way");
   }
   std::vector<std::size_t> numbers;
+  if (first_new != slots.begin() && slots.front() < state.packed_tokens) {
+    return fail(ErrorCode::kUnsupported, "token " + std::to_string(slots.front()) + " cannot be rewritten: policy '" +
+                                             state.policy->spec().text + "' has packed its block");
+  }
+  if (first_new != slots.begin() && state.policy &&
+      state.policy->counted_from(static_cast<std::int32_t>(slots.front()))) {
+    return fail(ErrorCode::kUnsupported, "token " + std::to_string(slots.front()) + " cannot be rewritten: policy '" +
+                                             state.policy->spec().text + "' has counted its attention");
+  }
   for (auto slot = slots.begin(); slot != first_new; ++slot) {
     for (const cache::LayerTable& table : state.tables) {
       if (is_open(table, *slot)) continue;
@@ -198,6 +208,7 @@ void PassRunner::rewrite_block(std::size_t number, const PassRows& rows, Reserva
   for (std::size_t i = 0; i < rows.slots.size(); ++i) {
     if (rows.slots[i] / kBlockTokens == number) (*positions)[rows.slots[i] % kBlockTokens] = rows.positions[i];
   }
+  if (state.policy) state.policy->forget_from(static_cast<std::int32_t>(number * kBlockTokens), number);
   for (std::size_t t = 0; t < state.tables.size(); ++t) {
     cache::LayerTable& table = state.tables[t];
     const std::size_t block = table.find(number * kBlockTokens);
@@ -219,12 +230,16 @@ void PassRunner::end() {
 
 void PassRunner::roll_back() {
   for (Rewritten& block : rewritten_) {
-    parts_[block.part].state().tables[block.table].restore(block.block, std::move(block.before), block.count);
+    cache::SequenceState& state = parts_[block.part].state();
+    const auto first_token = static_cast<std::int32_t>(block.before.first_token);
+    if (state.policy) state.policy->forget_from(first_token, block.before.number());
+    state.tables[block.table].restore(block.block, std::move(block.before), block.count);
   }
   for (const Part& part : parts_) {
     cache::SequenceState& state = part.state();
     state.in_pass = false;
     if (part.num_rows == 0) continue;
+    if (state.policy) state.policy->roll_back(static_cast<std::int32_t>(part.old_size), part.old_size / kBlockTokens);
     state.shrink(part.old_size);
     for (cache::LayerTable& table : state.tables) {
       if (!part.attended) break;
@@ -286,6 +301,8 @@ void PassRunner::commit_part(std::size_t number, std::span<const TokenId> tokens
   state.in_pass = false;
   state.seal_full_blocks();
   state.release_behind_windows();
+  // Without room for survivors all stay, and the next block border tries again.
+  if (!cache::retain_if_due(state, pool_)) ++state.policy->report().put_off;
 }
 
 }  // namespace cairn

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <span>
 #include <utility>
 #include <vector>
@@ -136,7 +137,8 @@ class PassRunner {
   AttendRows next_run(const Part& part, const PassQueries& queries, std::span<const std::uint32_t> order,
                       const AttendLayer& how) const;
   void encode_due(Part& part, std::uint32_t layer, std::size_t num_tokens);
-  void attend_at_once(const PassQueries& queries, const AttendLayer& how);
+  Status attend_at_once(const PassQueries& queries, const AttendLayer& how);
+  bool is_observed(std::uint32_t layer) const;
   void attend_and_count(const PassQueries& queries, const AttendLayer& how);
   void count_mass(Part& part, std::uint32_t layer, std::size_t slot, const AttendRows& rows, const AttendLayer& how);
 
@@ -154,6 +156,8 @@ class PassRunner {
   std::vector<std::int32_t> query_positions_;
   std::vector<std::uint32_t> order_;
   std::vector<AttendRows> attend_rows_;
+  std::vector<Part*> attend_parts_;         // of these
+  std::deque<cache::ReadSelection> reads_;  // what some of them read; longer than needed
   bool tells_softmax_ = false;
   Scratch<float> softmax_;  // [rows, heads, 2]
 };

@@ -31,7 +31,8 @@ void Pass::append(std::uint32_t layer, const float* k, const float* v, const flo
 
 bool Pass::needs_all_rows(std::uint32_t layer) const {
   const SignalListener* listener = runner_->listener_;
-  return runner_->counts_mass(layer) || (listener != nullptr && listener->wants(layer).queries);
+  return runner_->counts_mass(layer) || runner_->is_observed(layer) ||
+         (listener != nullptr && listener->wants(layer).queries);
 }
 
 SeenPages Pass::seen(std::uint32_t layer, std::size_t row) const {
@@ -55,13 +56,13 @@ Status Pass::attend(const PassQueries& queries) {
   }
   const SignalRequest wanted = runner.listener_ != nullptr ? runner.listener_->wants(layer) : SignalRequest{};
   const bool counts = runner.counts_mass(layer);
-  runner.tells_softmax_ = counts || wanted.softmax;
+  runner.tells_softmax_ = counts || wanted.softmax || runner.is_observed(layer);
   if (runner.tells_softmax_) runner.softmax_.ensure(queries.rows.size() * runner.heads_ * 2);
   const AttendLayer how = runner.layer_of(queries);
   if (counts) {
     runner.attend_and_count(queries, how);
   } else {
-    runner.attend_at_once(queries, how);
+    CAIRN_TRY_VOID(runner.attend_at_once(queries, how));
   }
   if (wanted.queries || wanted.softmax) {
     runner.listener_->attended({.layer = layer,
@@ -78,6 +79,14 @@ bool PassRunner::counts_mass(std::uint32_t layer) const {
   if (parts_.empty()) return false;
   const cache::CacheCore& core = *parts_.front().state().core;
   return core.options.layers[layer].kv_map == layer && core.tables[core.table_of[layer]].reads_mass();
+}
+
+// Whether the policy of some sequence looks at queries of this layer.
+bool PassRunner::is_observed(std::uint32_t layer) const {
+  return std::ranges::any_of(parts_, [=](const Part& part) {
+    const cache::SequenceState& state = part.state();
+    return state.policy && state.policy->observes(state.core->table_of[layer]);
+  });
 }
 
 AttendLayer PassRunner::layer_of(const PassQueries& queries) const {
@@ -112,15 +121,17 @@ AttendRows PassRunner::next_run(const Part& part, const PassQueries& queries, st
                                 const AttendLayer& how) const {
   const std::uint32_t first = order.front();
   const std::size_t slot = slots_[queries.rows[first]], block = slot / kBlockTokens;
+  const cache::SequenceState& state = part.state();
+  // Each query of a policy that reads less has pages of its own.
+  const bool alone = state.policy && state.policy->selects(state.core->table_of[queries.layer]);
   std::uint32_t count = 1;
   std::int32_t oldest = query_positions_[first], newest = oldest;
-  for (; count < order.size() && order[count] == first + count; ++count) {
+  for (; !alone && count < order.size() && order[count] == first + count; ++count) {
     const std::size_t next = slots_[queries.rows[first + count]];
     if (next / kBlockTokens != block || (next < part.old_size) != (slot < part.old_size)) break;
     oldest = std::min(oldest, query_positions_[first + count]);
     newest = std::max(newest, query_positions_[first + count]);
   }
-  const cache::SequenceState& state = part.state();
   const SeenPages seen = state.table(queries.layer).seen(block, oldest, newest, state.core->options.plan.recent_blocks);
   const std::size_t width = std::size_t{heads_} * how.shape.head_dim;
   return {.q = queries.q + first * width,
@@ -140,19 +151,37 @@ void PassRunner::encode_due(Part& part, std::uint32_t layer, std::size_t num_tok
   state.encode_due(state.core->table_of[layer], num_tokens, part.room, pool_);
 }
 
-void PassRunner::attend_at_once(const PassQueries& queries, const AttendLayer& how) {
+Status PassRunner::attend_at_once(const PassQueries& queries, const AttendLayer& how) {
   attend_rows_.clear();
-  std::size_t first = 0;
+  attend_parts_.clear();
+  std::size_t first = 0, selections = 0;
   for (Part& part : parts_) {
     encode_due(part, queries.layer, part.num_tokens);
     auto order = in_slot_order(part, queries, first);
     first += order.size();
+    cache::SequenceState& state = part.state();
+    const std::size_t table = state.core->table_of[queries.layer];
     while (!order.empty()) {
-      attend_rows_.push_back(next_run(part, queries, order, how));
-      order = order.subspan(attend_rows_.back().rows);
+      AttendRows& run = attend_rows_.emplace_back(next_run(part, queries, order, how));
+      attend_parts_.push_back(&part);
+      order = order.subspan(run.rows);
+      if (!state.policy || !state.policy->selects(table)) continue;
+      if (selections == reads_.size()) reads_.emplace_back();
+      CAIRN_TRY(const bool less, state.policy->select(table, run, how, *state.core, pool_, reads_[selections]));
+      if (!less) continue;
+      ++selections;
+      state.intact = false;
     }
   }
   if (!attend_rows_.empty()) attention_.attend(attend_rows_, how, pool_);
+  for (std::size_t i = 0; i < attend_rows_.size(); ++i) {
+    cache::SequenceState& state = attend_parts_[i]->state();
+    const std::size_t table = state.core->table_of[queries.layer];
+    if (state.policy && state.policy->observes(table)) {
+      state.policy->observe(table, queries.layer, attend_rows_[i], how, pool_);
+    }
+  }
+  return {};
 }
 
 // Block by block: what the queries of a block look at decides how it is encoded, and the next block sees that.

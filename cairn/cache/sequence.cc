@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cairn/base/check.h"
+#include "cairn/cache/retention.h"
 
 namespace cairn {
 
@@ -42,7 +43,23 @@ bool Sequence::end_load(ThreadPool& pool) {
 
 Status Sequence::finish_prefill(ThreadPool& pool) {
   if (state_->in_pass) return fail(ErrorCode::kInvalidArgument, "commit the pass on this sequence before encoding");
+  CAIRN_TRY_VOID(cache::end_prompt(*state_, pool));
   return state_->encode_prefill(pool);
+}
+
+Status Sequence::set_policy(const PolicySpec& policy) {
+  if (state_->in_pass || size() != reused_tokens()) {
+    return fail(ErrorCode::kInvalidArgument, "a sequence gets its policy before its first token is computed");
+  }
+  CAIRN_TRY_VOID(cache::TokenPolicy::check(policy, state_->core->tables));
+  state_->policy.emplace(policy, *state_->core);
+  return {};
+}
+
+std::size_t Sequence::rows_until_retention(std::size_t wanted) const {
+  const auto& policy = state_->policy;
+  if (!policy || !policy->prompt_ended() || policy->spec().every == 0) return wanted;
+  return std::min(wanted, kBlockTokens - size() % kBlockTokens);
 }
 
 const AttentionMass* Sequence::mass(std::uint32_t layer, std::size_t token) const {
@@ -57,6 +74,18 @@ Status Sequence::trim(std::size_t tokens) {
   if (tokens > size()) {
     return fail(ErrorCode::kInvalidArgument,
                 "cannot keep " + std::to_string(tokens) + " tokens of a sequence of " + std::to_string(size()));
+  }
+  if (tokens != 0 && tokens < size()) {
+    if (tokens < state.packed_tokens) {
+      return fail(ErrorCode::kInvalidArgument, "cannot keep " + std::to_string(tokens) + " tokens: policy '" +
+                                                   state.policy->spec().text + "' has packed the first " +
+                                                   std::to_string(state.packed_tokens));
+    }
+    if (state.policy && state.policy->counted_from(static_cast<std::int32_t>(tokens))) {
+      return fail(ErrorCode::kInvalidArgument, "cannot keep " + std::to_string(tokens) + " tokens: policy '" +
+                                                   state.policy->spec().text +
+                                                   "' has counted the attention of later ones");
+    }
   }
   const auto is_gone = [=](const cache::LayerTable& table) { return table.find(tokens - 1) == table.blocks(); };
   if (tokens % kBlockTokens != 0 && std::ranges::any_of(state.tables, is_gone)) {
@@ -75,7 +104,13 @@ Status Sequence::trim(std::size_t tokens) {
   state.tokens.resize(tokens);
   state.closed_blocks = std::min(state.closed_blocks, tokens / kBlockTokens);
   state.reused = std::min(state.reused, tokens);
-  if (tokens == 0) state.intact = true;
+  if (state.policy && tokens < state.policy->prompt_tokens()) state.policy->end_prompt(0);
+  if (state.policy) state.policy->forget_from(static_cast<std::int32_t>(tokens), tokens / kBlockTokens);
+  if (tokens == 0) {
+    state.intact = true;
+    state.packed_tokens = 0;
+    if (state.policy) state.policy.emplace(PolicySpec(state.policy->spec()), *state.core);
+  }
   state.block_keys.resize(std::min(state.block_keys.size(), tokens / kBlockTokens));
   state.own_tail_positions();
   return {};
@@ -111,7 +146,8 @@ Status Sequence::reopen_tail(std::size_t tokens) {
 Status Sequence::drop_block(std::uint32_t layer, std::size_t first_token) {
   if (state_->in_pass)
     return fail(ErrorCode::kInvalidArgument, "end the pass on this sequence before dropping a block");
-  const bool full = first_token % kBlockTokens == 0 && first_token + kBlockTokens <= size();
+  const bool full =
+      first_token % kBlockTokens == 0 && first_token + kBlockTokens <= size() && first_token >= state_->packed_tokens;
   cache::LayerTable* table = full && layer < state_->core->table_of.size() ? &state_->table(layer) : nullptr;
   const std::size_t block = table != nullptr ? table->find(first_token) : 0;
   if (table == nullptr || block == table->blocks()) {
@@ -129,6 +165,9 @@ Status Sequence::hide(std::span<const std::size_t> tokens) {
   if (beyond != tokens.end()) {
     return fail(ErrorCode::kInvalidArgument,
                 "cannot hide token " + std::to_string(*beyond) + " of " + std::to_string(size()));
+  }
+  if (std::ranges::any_of(tokens, [this](std::size_t token) { return token < state_->packed_tokens; })) {
+    return fail(ErrorCode::kInvalidArgument, "cannot hide tokens among those that a policy has packed");
   }
   std::map<std::size_t, std::vector<std::size_t>> slots_of_block;
   for (const std::size_t token : tokens) slots_of_block[token / kBlockTokens].push_back(token % kBlockTokens);
@@ -149,7 +188,7 @@ Status Sequence::hide(std::span<const std::size_t> tokens) {
 }
 
 std::size_t Sequence::bytes_held() const {
-  std::size_t bytes = 0;
+  std::size_t bytes = state_->policy ? state_->policy->box_bytes() : 0;
   for (const cache::LayerTable& table : state_->tables) {
     for (std::size_t b = 0; b < table.blocks(); ++b) {
       for (const PageSlot slot : table.forms().slots()) bytes += table.entry(b).page(slot).bytes();

@@ -60,10 +60,19 @@ class Sequence {
   bool end_load(ThreadPool& pool);
 
   // Under a plan with exact prefill: until finish_prefill nothing is encoded, and queries see the tokens since then as
-  // they were computed. Both do nothing under other plans. Errors: kInvalidArgument during a pass, kOutOfBudget; blocks
-  // stay as they are.
+  // they were computed. The first finish_prefill also ends the prompt for a policy. Otherwise both do nothing. Errors:
+  // kInvalidArgument during a pass, kOutOfBudget; blocks stay as they are, save those of layers that were packed.
   void begin_prefill() { state_->prefilling = state_->core->options.plan.exact_prefill; }
   Status finish_prefill(ThreadPool& pool);
+
+  // Which tokens this sequence keeps and its queries read from now on (docs/policies.md). The prompt ends with the
+  // first finish_prefill(); until then queries read all they see. kInvalidArgument during a pass, or once tokens were
+  // computed; kUnsupported where this cache's layers or codecs cannot follow the policy.
+  Status set_policy(const PolicySpec& policy);
+  // How many of `wanted` more tokens may share a pass: those up to where the policy may keep less again.
+  std::size_t rows_until_retention(std::size_t wanted) const;
+  // What it did so far; empty without a policy.
+  PolicyReport policy_report() const { return state_->policy ? state_->policy->report() : PolicyReport{}; }
 
   // To look at: the pages of a layer, or of the layer whose keys and values it reads, in order; every page but the last
   // is full. During a pass its rows are among them.

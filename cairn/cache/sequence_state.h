@@ -16,6 +16,7 @@
 #include "cairn/block/page_pool.h"
 #include "cairn/cache/cache_core.h"
 #include "cairn/cache/layer_table.h"
+#include "cairn/cache/token_policy.h"
 
 namespace cairn::cache {
 
@@ -40,6 +41,8 @@ struct SequenceState {
   bool intact = true;                           // every layer shows every token as it was computed
   bool prefilling = false;                      // nothing is encoded until encode_prefill()
   bool in_pass = false;
+  std::optional<TokenPolicy> policy{};  // after the core, whose memory it holds
+  std::size_t packed_tokens = 0;        // slots below are not where their tokens were: a retention packed some layer
 
   LayerTable& table(std::uint32_t layer) { return tables[core->table_of[layer]]; }
   const LayerTable& table(std::uint32_t layer) const { return tables[core->table_of[layer]]; }

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/cache/key_boxes.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+#include "cairn/base/half.h"
+#include "cairn/codec/codec.h"
+#include "cairn/kernels/kernels.h"
+
+namespace cairn::cache {
+namespace {
+
+// The least f16 that is not below `value`, as far as f16 reaches.
+std::uint16_t round_up(float value) {
+  const std::uint16_t nearest = f32_to_f16(value);
+  if (f16_to_f32(nearest) >= value) return nearest;
+  if (nearest == 0x8000) return 0x0001;  // -0 is below the least positive number
+  return static_cast<std::uint16_t>(nearest < 0x8000 ? nearest + 1 : nearest - 1);
+}
+
+std::uint16_t round_down(float value) {
+  return static_cast<std::uint16_t>(round_up(-value) ^ 0x8000);
+}
+
+}  // namespace
+
+std::size_t KeyBoxes::growth(std::size_t blocks) const {
+  const std::size_t sheets = (blocks + kSheetBlocks - 1) / kSheetBlocks;
+  return sheets > sheets_.size() ? (sheets - sheets_.size()) * sheet_bytes() : 0;
+}
+
+void KeyBoxes::cover(std::span<const PageView> pages, std::size_t blocks, ThreadPool& pool) {
+  if (blocks <= blocks_) return;
+  if (!sheets_.empty() && sheets_.back().use_count() > 1 && blocks_ % kSheetBlocks != 0) {
+    const auto own = std::make_shared<Scratch<std::uint16_t>>();
+    std::memcpy(own->ensure(sheet_values()), sheets_.back()->data(), sheet_bytes());
+    sheets_.back() = own;
+  }
+  while (sheets_.size() * kSheetBlocks < blocks) {
+    std::memset(sheets_.emplace_back(std::make_shared<Scratch<std::uint16_t>>())->ensure(sheet_values()), 0,
+                sheet_bytes());
+  }
+  pool.run(blocks - blocks_, [&](std::size_t i, unsigned) { write(pages[blocks_ + i], blocks_ + i); });
+  blocks_ = blocks;
+}
+
+void KeyBoxes::write(const PageView& page, std::size_t block) const {
+  const std::size_t dim = shape_.head_dim, width = shape_.values_per_token();
+  std::vector<float> keys(kBlockTokens * width);
+  page.key_format->codec->decode(*page.key_format, page.keys, kBlockTokens, keys.data());
+  std::uint16_t* sheet = sheets_[block / kSheetBlocks]->data();
+  for (std::uint32_t b = 0; b < kBoxesPerBlock; ++b) {
+    const float* first = keys.data() + b * kBoxTokens * width;
+    const std::size_t lane = block % kSheetBlocks * kBoxesPerBlock + b;
+    for (std::size_t c = 0; c < width; ++c) {
+      float low = std::numeric_limits<float>::infinity(), high = -low;
+      for (std::uint32_t t = 0; t < kBoxTokens; ++t) {
+        low = std::min(low, first[t * width + c]);
+        high = std::max(high, first[t * width + c]);
+      }
+      std::uint16_t* head = sheet + c / dim * 2 * dim * kBlockTokens;
+      head[c % dim * kBlockTokens + lane] = round_up(high);
+      head[(dim + c % dim) * kBlockTokens + lane] = round_down(low);
+    }
+  }
+}
+
+void KeyBoxes::shrink(std::size_t blocks) {
+  if (blocks >= blocks_) return;
+  blocks_ = blocks;
+  sheets_.resize((blocks + kSheetBlocks - 1) / kSheetBlocks);
+}
+
+void KeyBoxes::scores(std::uint32_t kv_head, const float* folded, std::uint32_t rows, std::span<float> scores) const {
+  const std::size_t boxes = blocks_ * kBoxesPerBlock, depth = std::size_t{2} * shape_.head_dim;
+  std::vector<float> sheet_scores(std::size_t{rows} * kBlockTokens);
+  for (std::size_t s = 0; s < sheets_.size(); ++s) {
+    kernels().scores[static_cast<std::size_t>(Element::kF16)](sheets_[s]->data() + kv_head * depth * kBlockTokens,
+                                                              static_cast<std::uint32_t>(depth), folded, rows, {},
+                                                              sheet_scores.data());
+    const std::size_t first = s * kBlockTokens, count = std::min<std::size_t>(kBlockTokens, boxes - first);
+    for (std::uint32_t r = 0; r < rows; ++r) {
+      std::copy_n(sheet_scores.data() + std::size_t{r} * kBlockTokens, count, scores.data() + r * boxes + first);
+    }
+  }
+}
+
+}  // namespace cairn::cache

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Channel-wise bounds of the keys of every 16 tokens (after "Quest: Query-Aware Sparsity for Efficient Long-Context LLM
+// Inference", Tang et al. 2024, arXiv 2406.10774), for the full blocks of one table. They follow from what the pages
+// decode to, so the bound holds for encoded keys. A query that is folded into the part that meets the greatest keys and
+// the part that meets the least ones scores 64 boxes as if they were 64 keys, with the kernel for raw f16 pages.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "cairn/base/aligned_buffer.h"
+#include "cairn/base/thread_pool.h"
+#include "cairn/block/shape.h"
+#include "cairn/cache/layer_table.h"
+#include "cairn/policy/reader.h"
+
+namespace cairn::cache {
+
+inline constexpr std::uint32_t kBoxesPerBlock = kBlockTokens / kBoxTokens;
+inline constexpr std::uint32_t kSheetBlocks = kBlockTokens / kBoxesPerBlock;  // whose boxes fill one page-like sheet
+
+// A value: copies share what is complete. Thread-compatible.
+class KeyBoxes {
+ public:
+  explicit KeyBoxes(PageShape shape) : shape_(shape) {}
+
+  std::size_t blocks() const { return blocks_; }
+  std::size_t bytes() const { return sheets_.size() * sheet_bytes(); }
+  // What covering so many blocks takes beyond bytes().
+  std::size_t growth(std::size_t blocks) const;
+
+  // Adds the boxes of the table's pages from blocks() to `blocks`, as they are stored now. Requires: these are full.
+  void cover(std::span<const PageView> pages, std::size_t blocks, ThreadPool& pool);
+  // Keeps the first `blocks`.
+  void shrink(std::size_t blocks);
+
+  // scores [rows, blocks() * kBoxesPerBlock] = the product of folded [rows, 2 * head_dim] with each box under one KV
+  // head, in the basis of the codec. Thread-safe.
+  void scores(std::uint32_t kv_head, const float* folded, std::uint32_t rows, std::span<float> scores) const;
+
+ private:
+  using Sheet = std::shared_ptr<Scratch<std::uint16_t>>;  // [kv_heads, 2 * head_dim, kBlockTokens] as f16
+
+  std::size_t sheet_values() const { return shape_.values_per_token() * 2 * kBlockTokens; }
+  std::size_t sheet_bytes() const { return sheet_values() * sizeof(std::uint16_t); }
+  void write(const PageView& page, std::size_t block) const;
+
+  PageShape shape_;
+  std::size_t blocks_ = 0;
+  std::vector<Sheet> sheets_;
+};
+
+}  // namespace cairn::cache

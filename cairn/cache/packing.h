@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// Carries out what a retention keeps of one layer: the survivors of its full blocks move to new pages, in the order of
+// their slots, and the old pages lose this reference.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "cairn/base/result.h"
+#include "cairn/base/thread_pool.h"
+#include "cairn/cache/layer_table.h"
+#include "cairn/policy/retention.h"
+
+namespace cairn::cache {
+
+// The blocks that so many survivors of each KV head fill; the last may be partly empty.
+std::size_t packed_blocks(const LayerKeep& keep);
+
+// Of the budget, for the new pages of a table; the first `sink_blocks` stay in their open form, as do all if `raw`.
+std::size_t packing_bytes(const LayerForms& forms, std::size_t blocks, std::size_t sink_blocks, bool raw);
+
+// Whether these entries of a table hold something that its codec cannot encode: then nothing is encoded.
+bool holds_unencodable(const LayerTable& table, std::size_t first, std::size_t end);
+
+// Packs the entries [first, end), which must be full ones; the others stay. `keep` counts slots from the first entry's.
+// Pages are decoded, and where the layer encodes, encoded again. Requires: packing_bytes() in `room`; a codec that
+// encodes without signals.
+void pack(LayerTable& table, const LayerKeep& keep, std::size_t first, std::size_t end, std::size_t sink_blocks,
+          Reservation& room, ThreadPool& pool);
+
+}  // namespace cairn::cache

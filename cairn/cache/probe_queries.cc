@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/cache/probe_queries.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "cairn/attention/signals.h"
+#include "cairn/base/random.h"
+
+namespace cairn::cache {
+namespace {
+
+// One in twenty of all queries, chosen by position so that a second run chooses the same ones.
+bool is_chosen(std::int32_t position) {
+  return SeededRandom(0, "probe", static_cast<std::uint64_t>(position)).below(20) == 0;
+}
+
+}  // namespace
+
+bool ProbeQueries::counts_at_once(std::int32_t position) const {
+  return which_ == Probes::kAll || (which_ == Probes::kTenth && is_chosen(position));
+}
+
+void ProbeQueries::observe(std::uint32_t layer, const AttendRows& rows, const AttendLayer& how, ThreadPool& pool) {
+  if (which_ == Probes::kNone) return;
+  std::vector<PageView> pages(rows.pages.begin(), rows.pages.end());
+  pages.insert(pages.end(), rows.more_pages.begin(), rows.more_pages.end());
+  const std::size_t width = std::size_t{how.heads} * how.shape.head_dim, state = std::size_t{how.heads} * 2;
+  const auto row_at = [&](std::uint32_t r, std::uint32_t count) {
+    AttendRows part = rows;
+    part.q += r * width;
+    part.positions += r;
+    part.softmax += r * state;
+    part.rows = count;
+    return part;
+  };
+  if (which_ == Probes::kAll) return count(rows, how, pages, pool);
+  for (std::uint32_t r = 0; r < rows.rows; ++r) {
+    if (counts_at_once(rows.positions[r])) {
+      count(row_at(r, 1), how, pages, pool);
+      continue;
+    }
+    Waiting& waiting = waiting_[layer];
+    waiting.how = how;
+    waiting.how.sinks = {};  // they are in the softmax state, and not ours to keep
+    waiting.queries.emplace_back(rows.q + r * width, rows.q + (r + 1) * width);
+    waiting.softmax.emplace_back(rows.softmax + r * state, rows.softmax + (r + 1) * state);
+    waiting.positions.push_back(rows.positions[r]);
+    if (waiting.positions.size() <= window_) continue;
+    waiting.queries.pop_front();
+    waiting.softmax.pop_front();
+    waiting.positions.pop_front();
+  }
+}
+
+void ProbeQueries::count_last(std::span<const PageView> pages, ThreadPool& pool) {
+  for (auto& [layer, waiting] : std::exchange(waiting_, {})) {
+    std::vector<float> q, softmax;
+    for (const std::vector<float>& row : waiting.queries) q.insert(q.end(), row.begin(), row.end());
+    for (const std::vector<float>& row : waiting.softmax) softmax.insert(softmax.end(), row.begin(), row.end());
+    const std::vector<std::int32_t> positions(waiting.positions.begin(), waiting.positions.end());
+    count({.q = q.data(),
+           .positions = positions.data(),
+           .rows = static_cast<std::uint32_t>(positions.size()),
+           .pages = pages,
+           .more_pages = {},
+           .out = nullptr,
+           .softmax = softmax.data()},
+          waiting.how, pages, pool);
+  }
+}
+
+void ProbeQueries::count(const AttendRows& rows, const AttendLayer& how, std::span<const PageView> pages,
+                         ThreadPool& pool) {
+  mass_.resize(std::max(mass_.size(), pages.size()),
+               std::vector<float>(std::size_t{how.shape.kv_heads} * kBlockTokens));
+  pool.run(pages.size(), [&](std::size_t p, unsigned) { count_page(rows, how, pages[p], mass_[p].data()); });
+  counted_.insert(counted_.end(), rows.positions, rows.positions + rows.rows);
+}
+
+void ProbeQueries::count_page(const AttendRows& rows, const AttendLayer& how, const PageView& page, float* mass) const {
+  const std::uint32_t kv_heads = how.shape.kv_heads, group = how.heads / kv_heads;
+  std::vector<float> weights(std::size_t{rows.rows} * group * kBlockTokens);
+  std::vector<float> means(rule_ == MassRule::kHeadMean ? std::size_t{rows.rows} * kBlockTokens : 0);
+  for (std::uint32_t h = 0; h < kv_heads; ++h) {
+    attention_weights(rows, page, how, h, weights.data());
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+      const std::size_t t = i % kBlockTokens;
+      if (rule_ == MassRule::kSum) {
+        mass[h * kBlockTokens + t] += weights[i];
+      } else {
+        means[i / kBlockTokens / group * kBlockTokens + t] += weights[i] / static_cast<float>(how.heads);
+      }
+    }
+  }
+  for (std::size_t i = 0; i < means.size(); ++i) {
+    for (std::uint32_t h = 0; h < kv_heads; ++h) {
+      float& greatest = mass[h * kBlockTokens + i % kBlockTokens];
+      greatest = std::max(greatest, means[i]);
+    }
+  }
+}
+
+bool ProbeQueries::counted_from(std::int32_t position) const {
+  return std::ranges::any_of(counted_, [=](std::int32_t counted) { return counted >= position; });
+}
+
+void ProbeQueries::forget_from(std::int32_t position) {
+  for (auto& [layer, waiting] : waiting_) {
+    while (!waiting.positions.empty() && waiting.positions.back() >= position) {
+      waiting.queries.pop_back();
+      waiting.softmax.pop_back();
+      waiting.positions.pop_back();
+    }
+  }
+}
+
+void ProbeQueries::read(std::uint32_t kv_heads, std::span<const PageView> pages, std::vector<float>& mass,
+                        std::vector<std::uint32_t>& seen_by) const {
+  const std::size_t slots = pages.size() * kBlockTokens;
+  mass.assign(kv_heads * slots, 0.0f);
+  seen_by.assign(slots, 0);
+  std::vector<std::int32_t> sorted = counted_;
+  std::ranges::sort(sorted);
+  for (std::size_t p = 0; p < pages.size(); ++p) {
+    for (std::uint32_t h = 0; h < kv_heads && p < mass_.size(); ++h) {
+      std::copy_n(mass_[p].data() + h * kBlockTokens, kBlockTokens, mass.data() + h * slots + p * kBlockTokens);
+    }
+    for (std::uint32_t t = 0; t < pages[p].count; ++t) {
+      const auto first = std::ranges::lower_bound(sorted, pages[p].positions[t]);
+      seen_by[p * kBlockTokens + t] = static_cast<std::uint32_t>(sorted.end() - first);
+    }
+  }
+}
+
+void ProbeQueries::pack(std::span<const std::vector<std::uint32_t>> heads, std::uint32_t kv_heads, std::size_t first,
+                        std::size_t end, std::size_t packed) {
+  if (mass_.empty()) return;
+  const std::vector<float> nothing(std::size_t{kv_heads} * kBlockTokens);
+  mass_.resize(std::max(mass_.size(), end), nothing);
+  std::vector<std::vector<float>> moved(packed, nothing);
+  for (std::uint32_t h = 0; h < kv_heads; ++h) {
+    const std::vector<std::uint32_t>& slots = heads[heads.size() == 1 ? 0 : h];
+    for (std::size_t i = 0; i < slots.size(); ++i) {
+      moved[i / kBlockTokens][h * kBlockTokens + i % kBlockTokens] =
+          mass_[first + slots[i] / kBlockTokens][h * kBlockTokens + slots[i] % kBlockTokens];
+    }
+  }
+  const auto from = mass_.begin() + static_cast<std::ptrdiff_t>(first);
+  const auto at = mass_.erase(from, mass_.begin() + static_cast<std::ptrdiff_t>(end));
+  mass_.insert(at, moved.begin(), moved.end());
+}
+
+}  // namespace cairn::cache

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// The attention of probes: which weights some queries of a sequence give each of its tokens, at one table of pages. The
+// last queries wait until the prompt ends, since earlier ones than these do not count; others are counted at once, as
+// they can see nothing that comes later. The n x n matrix never exists.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <span>
+#include <vector>
+
+#include "cairn/attention/attend.h"
+#include "cairn/base/thread_pool.h"
+#include "cairn/policy/scorer.h"
+
+namespace cairn::cache {
+
+// A value; thread-compatible. Pages are counted from the sequence's first.
+class ProbeQueries {
+ public:
+  // `window`: how many of the last queries are probes, where `which` says so.
+  ProbeQueries(Probes which, MassRule rule, std::uint32_t window) : which_(which), rule_(rule), window_(window) {}
+
+  // Of a layer that reads this table: its rows of one sequence and all that they saw, after attention, rows.softmax
+  // included. Requires: no window, so that rows.skipped is 0.
+  void observe(std::uint32_t layer, const AttendRows& rows, const AttendLayer& how, ThreadPool& pool);
+  // Counts the last queries, over all pages of the table. They are let go.
+  void count_last(std::span<const PageView> pages, ThreadPool& pool);
+
+  // Whether a query at this position or later was counted, which cannot be taken back.
+  bool counted_from(std::int32_t position) const;
+  // Queries from this position on were not computed after all, or are gone. Requires: !counted_from().
+  void forget_from(std::int32_t position);
+
+  // [kv_heads, slots] of the first `blocks` pages, into `mass`; how many probes saw each slot, into `seen_by`.
+  void read(std::uint32_t kv_heads, std::span<const PageView> pages, std::vector<float>& mass,
+            std::vector<std::uint32_t>& seen_by) const;
+  std::uint32_t probes() const { return static_cast<std::uint32_t>(counted_.size()); }
+
+  // What the policy kept, as LayerTable::replace() has it: pages [first, end) became `packed` ones.
+  void pack(std::span<const std::vector<std::uint32_t>> heads, std::uint32_t kv_heads, std::size_t first,
+            std::size_t end, std::size_t packed);
+
+ private:
+  // Rows of one layer that may turn out to be among the last.
+  struct Waiting {
+    AttendLayer how;
+    std::deque<std::vector<float>> queries;  // [heads, head_dim] each
+    std::deque<std::vector<float>> softmax;  // [heads, 2]
+    std::deque<std::int32_t> positions;
+  };
+
+  bool counts_at_once(std::int32_t position) const;
+  void count(const AttendRows& rows, const AttendLayer& how, std::span<const PageView> pages, ThreadPool& pool);
+  void count_page(const AttendRows& rows, const AttendLayer& how, const PageView& page, float* mass) const;
+
+  Probes which_;
+  MassRule rule_;
+  std::uint32_t window_;
+  std::map<std::uint32_t, Waiting> waiting_;  // by layer
+  std::vector<std::int32_t> counted_;         // positions of probes, once for each layer that reads the table
+  std::vector<std::vector<float>> mass_;      // by page, [kv_heads, kBlockTokens]
+};
+
+}  // namespace cairn::cache

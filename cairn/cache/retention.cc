@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/cache/retention.h"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+#include <vector>
+
+#include "cairn/cache/packing.h"
+#include "cairn/cache/token_policy.h"
+#include "cairn/codec/codec.h"
+#include "cairn/policy/retention.h"
+#include "cairn/policy/scorer.h"
+
+namespace cairn::cache {
+namespace {
+
+// What a scorer is shown of one table, and the memory of it.
+struct Evidence {
+  std::vector<std::int32_t> positions;
+  std::vector<float> keys, values, mass;
+  std::vector<std::uint32_t> seen_by;
+};
+
+// [kv_heads, slots]; kNoToken where a slot is empty or hidden.
+std::vector<std::int32_t> positions_of(std::span<const PageView> pages, std::uint32_t kv_heads) {
+  const std::size_t slots = pages.size() * kBlockTokens;
+  std::vector<std::int32_t> positions(kv_heads * slots, kNoToken);
+  for (std::uint32_t h = 0; h < kv_heads; ++h) {
+    for (std::size_t p = 0; p < pages.size(); ++p) {
+      for (std::uint32_t t = 0; t < pages[p].count; ++t) {
+        const std::int32_t position = pages[p].positions[std::size_t{h} * pages[p].head_stride + t];
+        if (position != kHiddenPosition) positions[h * slots + p * kBlockTokens + t] = position;
+      }
+    }
+  }
+  return positions;
+}
+
+// What the pages of one slot decode to, [kv_heads, slots, head_dim], in the basis of the model.
+std::vector<float> rows_of(std::span<const PageView> pages, PageShape shape, PageSlot slot, ThreadPool& pool) {
+  const std::size_t slots = pages.size() * kBlockTokens, dim = shape.head_dim, width = shape.values_per_token();
+  std::vector<float> rows(slots * width, 0.0f);
+  pool.run(pages.size(), [&](std::size_t p, unsigned) {
+    const PageView& page = pages[p];
+    const bool keys = slot == PageSlot::kKeys;
+    const PageFormat& format = keys ? *page.key_format : *page.value_format;
+    std::vector<float> tokens(page.count * width);
+    format.codec->decode(format, keys ? page.keys : page.values, page.count, tokens.data());
+    if (format.codec->hadamard) hadamard_heads(tokens, shape.head_dim);
+    for (std::uint32_t t = 0; t < page.count; ++t) {
+      for (std::uint32_t h = 0; h < shape.kv_heads; ++h) {
+        std::copy_n(tokens.data() + t * width + h * dim, dim, rows.data() + (h * slots + p * kBlockTokens + t) * dim);
+      }
+    }
+  });
+  return rows;
+}
+
+std::uint64_t hash_of(std::span<const TokenId> tokens) {
+  return std::accumulate(tokens.begin(), tokens.end(), std::uint64_t{0xcbf29ce484222325u},
+                         [](std::uint64_t hash, TokenId id) {
+                           return (hash ^ static_cast<std::uint64_t>(id)) * std::uint64_t{0x100000001b3u};
+                         });
+}
+
+LayerScores scores_of(SequenceState& state, std::size_t number, std::uint32_t layer, std::uint32_t layers,
+                      std::uint64_t seed, ThreadPool& pool) {
+  TokenPolicy& policy = *state.policy;
+  const LayerTable& table = state.tables[number];
+  const PageShape shape = table.forms().spec.shape;
+  const ScorerNeeds& needs = policy.spec().scorer->needs;
+  const std::span<const PageView> pages = table.views();
+  Evidence own;
+  own.positions = positions_of(pages, shape.kv_heads);
+  if (needs.keys) own.keys = rows_of(pages, shape, PageSlot::kKeys, pool);
+  if (needs.values) own.values = rows_of(pages, shape, PageSlot::kValues, pool);
+  ProbeQueries& probes = policy.tables()[number].probes;
+  if (needs.probes != Probes::kNone) {
+    probes.count_last(pages, pool);
+    probes.read(shape.kv_heads, pages, own.mass, own.seen_by);
+  }
+  const auto pointer = [](const auto& vector) { return vector.empty() ? nullptr : vector.data(); };
+  return score_layer({.layer = layer,
+                      .layers = layers,
+                      .shape = shape,
+                      .slots = pages.size() * kBlockTokens,
+                      .positions = own.positions.data(),
+                      .keys = pointer(own.keys),
+                      .values = pointer(own.values),
+                      .mass = pointer(own.mass),
+                      .seen_by = pointer(own.seen_by),
+                      .probes = probes.probes(),
+                      .seed = seed},
+                     policy.spec());
+}
+
+std::size_t full_blocks(const LayerTable& table) {
+  return table.blocks() - (table.tail_tokens() != 0 ? 1 : 0);
+}
+
+// The slots under a KV head that hold a token, before slot `end`.
+std::size_t tokens_before(const LayerScores& scores, std::size_t kv_head, std::size_t end) {
+  const std::span row = std::span(scores.positions).subspan(kv_head * scores.slots, end);
+  return row.size() - static_cast<std::size_t>(std::ranges::count(row, kNoToken));
+}
+
+std::size_t bytes_of(const LayerTable& table) {
+  std::size_t bytes = 0;
+  for (std::size_t b = 0; b < table.blocks(); ++b) {
+    for (const PageSlot slot : table.forms().slots()) bytes += table.entry(b).page(slot).bytes();
+  }
+  return bytes;
+}
+
+// What a plan keeps from slot `first` on, counted from there.
+LayerKeep keep_from(const LayerKeep& keep, std::size_t first) {
+  LayerKeep rest = keep;
+  for (std::vector<std::uint32_t>& slots : rest.heads) {
+    std::erase_if(slots, [=](std::uint32_t slot) { return slot < first; });
+    for (std::uint32_t& slot : slots) slot -= static_cast<std::uint32_t>(first);
+  }
+  return rest;
+}
+
+// Whether all of it stays. Counts what does.
+bool keeps_all(const LayerKeep& keep, const LayerScores& scores, PolicyReport& report) {
+  bool all = true;
+  for (std::size_t h = 0; h < scores.kv_heads; ++h) {
+    const std::size_t held = tokens_before(scores, h, scores.fixed_from);
+    const std::size_t tail = tokens_before(scores, h, scores.slots) - held;
+    const std::size_t kept = keep.heads[keep.shared() ? 0 : h].size();
+    report.tokens_before += held + tail;
+    report.tokens_kept += kept + tail;
+    all = all && kept == held;
+  }
+  return all;
+}
+
+Status pack_table(SequenceState& state, std::size_t number, const LayerKeep& keep, const LayerScores& scores,
+                  ThreadPool& pool) {
+  LayerTable& table = state.tables[number];
+  const std::size_t first = scores.fixed_before / kBlockTokens, end = scores.fixed_from / kBlockTokens;
+  const std::size_t sinks = state.core->options.plan.sink_blocks;
+  const LayerKeep rest = keep_from(keep, scores.fixed_before);
+  const std::size_t count = packed_blocks(rest);
+  const std::size_t bytes =
+      packing_bytes(table.forms(), count, sinks - std::min(sinks, first), holds_unencodable(table, first, end));
+  CAIRN_TRY(Reservation room, state.core->make_room(bytes));
+  const std::size_t before = bytes_of(table);
+  pack(table, rest, first, end, sinks, room, pool);
+  state.policy->tables()[number].probes.pack(rest.heads, scores.kv_heads, first, end, count);
+  state.policy->report().bytes_freed += before - std::min(before, bytes_of(table));
+  state.intact = false;
+  const std::size_t full = state.tokens.size() / kBlockTokens;
+  state.packed_tokens = full * kBlockTokens;
+  state.closed_blocks = std::max(state.closed_blocks, full);
+  return {};
+}
+
+Status retain(SequenceState& state, ThreadPool& pool) {
+  TokenPolicy& policy = *state.policy;
+  if (policy.is_lost()) {
+    return fail(ErrorCode::kUnsupported, "policy '" + policy.spec().text +
+                                             "' counts the attention of every query, and one of this sequence's passes "
+                                             "was taken back: compute the prompt anew");
+  }
+  const std::uint64_t seed = hash_of(state.tokens);
+  std::vector<std::size_t> numbers;
+  for (std::size_t t = 0; t < state.tables.size(); ++t) {
+    if (policy.tables()[t].touched) numbers.push_back(t);
+  }
+  std::vector<LayerScores> layers;
+  for (std::uint32_t l = 0; l < numbers.size(); ++l) {
+    LayerScores scores = scores_of(state, numbers[l], l, static_cast<std::uint32_t>(numbers.size()), seed, pool);
+    scores.fixed_from = full_blocks(state.tables[numbers[l]]) * kBlockTokens;
+    if (policy.spec().prompt_stays) {
+      scores.fixed_before =
+          std::min(scores.fixed_from, (policy.prompt_tokens() + kBlockTokens - 1) / kBlockTokens * kBlockTokens);
+    }
+    layers.push_back(std::move(scores));
+  }
+  const RetentionPlan plan = plan_retention(policy.spec(), layers);
+  policy.report().tokens_before = policy.report().tokens_kept = 0;
+  for (std::size_t l = 0; l < numbers.size(); ++l) {
+    if (keeps_all(plan.layers[l], layers[l], policy.report())) continue;
+    CAIRN_TRY_VOID(pack_table(state, numbers[l], plan.layers[l], layers[l], pool));
+  }
+  return {};
+}
+
+}  // namespace
+
+Status end_prompt(SequenceState& state, ThreadPool& pool) {
+  if (!state.policy || state.policy->prompt_ended() || state.tokens.empty()) return {};
+  if (!state.policy->spec().reads_less() && !state.policy->spec().prompt_stays) CAIRN_TRY_VOID(retain(state, pool));
+  state.policy->end_prompt(state.tokens.size());
+  return {};
+}
+
+Status retain_if_due(SequenceState& state, ThreadPool& pool) {
+  if (!state.policy || !state.policy->prompt_ended() || state.policy->spec().every == 0) return {};
+  const std::size_t decoded = state.tokens.size() - state.policy->prompt_tokens();
+  // Full blocks alone are packed, so the first block border after it is due will do.
+  if (state.tokens.size() % kBlockTokens != 0 || decoded / state.policy->spec().every == 0) return {};
+  if (decoded - state.policy->retained_at() < state.policy->spec().every) return {};
+  CAIRN_TRY_VOID(retain(state, pool));
+  state.policy->set_retained_at(decoded);
+  return {};
+}
+
+}  // namespace cairn::cache

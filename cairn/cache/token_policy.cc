@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/cache/token_policy.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "cairn/kernels/kernels.h"
+#include "cairn/policy/reader.h"
+#include "cairn/policy/scorer.h"
+
+namespace cairn {
+
+std::size_t reusable_tokens(const PolicySpec& policy, std::size_t prompt_tokens) {
+  if (policy.scorer == nullptr) return prompt_tokens;
+  switch (policy.scorer->needs.probes) {
+    case Probes::kNone: return prompt_tokens;
+    case Probes::kLast: return prompt_tokens - std::min<std::size_t>(prompt_tokens, policy.window);
+    case Probes::kTenth:
+    case Probes::kAll: return 0;
+  }
+  return 0;
+}
+
+}  // namespace cairn
+
+namespace cairn::cache {
+namespace {
+
+// The pages that some KV head reads, in order, and the open ones; which head reads which. Gives how many it is over all
+// heads.
+std::size_t narrow(AttendRows& rows, std::uint32_t kv_heads, ReadSelection& into) {
+  std::vector<std::uint8_t> by_page(rows.pages.size() * kv_heads, 0);
+  for (std::uint32_t h = 0; h < kv_heads; ++h) {
+    for (const std::uint32_t block : into.chosen[into.chosen.size() == 1 ? 0 : h]) by_page[block * kv_heads + h] = 1;
+  }
+  into.pages.clear();
+  into.reads.clear();
+  std::size_t count = 0;
+  for (std::size_t b = 0; b < rows.pages.size(); ++b) {
+    const std::span heads = std::span(by_page).subspan(b * kv_heads, kv_heads);
+    const auto reading = static_cast<std::size_t>(std::ranges::count(heads, 1));
+    if (reading == 0) continue;
+    count += reading;
+    into.pages.push_back(rows.pages[b]);
+    into.reads.insert(into.reads.end(), heads.begin(), heads.end());
+  }
+  into.reads.insert(into.reads.end(), rows.more_pages.size() * kv_heads, 1);
+  rows.pages = into.pages;
+  rows.reads = into.reads.data();
+  return count + rows.more_pages.size() * kv_heads;
+}
+
+}  // namespace
+
+Status TokenPolicy::check(const PolicySpec& spec, std::span<const LayerForms> tables) {
+  const auto refuse = [&](const std::string& why) {
+    return fail(ErrorCode::kUnsupported, "policy '" + spec.text + "': " + why);
+  };
+  bool touched = false;
+  for (const LayerForms& forms : tables) {
+    touched = touched || forms.window == 0;
+    if (forms.reads_mass()) {
+      return refuse("codec '" + std::string(forms.keys.closed.codec->name) +
+                    "' goes by the attention of every token; take a codec that does not");
+    }
+    if (spec.scorer != nullptr && spec.scorer->needs.values && !forms.values.exists()) {
+      return refuse("it goes by values, which lie in the keys of this model");
+    }
+  }
+  return touched ? Status{} : refuse("every layer of this model has a window, and keeps only what that reaches");
+}
+
+TokenPolicy::TokenPolicy(const PolicySpec& spec, const CacheCore& core) : spec_(spec) {
+  report_.policy = spec.text;
+  const Probes probes = spec.scorer != nullptr ? spec.scorer->needs.probes : Probes::kNone;
+  const MassRule rule = spec.scorer != nullptr ? spec.scorer->needs.mass : MassRule::kSum;
+  for (const LayerForms& forms : core.tables) {
+    tables_.push_back({.touched = forms.window == 0,
+                       .probes = ProbeQueries(probes, rule, spec.window),
+                       .boxes = KeyBoxes(forms.spec.shape)});
+  }
+}
+
+bool TokenPolicy::observes(std::size_t table) const {
+  return tables_[table].touched && spec_.scorer != nullptr && spec_.scorer->needs.probes != Probes::kNone &&
+         (!prompt_ended() || spec_.every != 0);
+}
+
+bool TokenPolicy::counted_from(std::int32_t position) const {
+  return std::ranges::any_of(tables_, [=](const Table& table) { return table.probes.counted_from(position); });
+}
+
+void TokenPolicy::forget_from(std::int32_t position, std::size_t block) {
+  for (Table& table : tables_) {
+    table.probes.forget_from(position);
+    table.boxes.shrink(block);
+  }
+}
+
+void TokenPolicy::roll_back(std::int32_t position, std::size_t block) {
+  lost_ = lost_ || counted_from(position);
+  forget_from(position, block);
+}
+
+std::size_t TokenPolicy::box_bytes() const {
+  std::size_t bytes = 0;
+  for (const Table& table : tables_) bytes += table.boxes.bytes();
+  return bytes;
+}
+
+// One score for each unit: what all query heads of the KV head think of it.
+void TokenPolicy::score_blocks(const Table& table, const AttendRows& rows, const AttendLayer& how,
+                               std::uint32_t kv_head, std::span<float> scores) const {
+  const Reader& reader = *spec_.reader;
+  const std::uint32_t group = how.heads / how.shape.kv_heads, dim = how.shape.head_dim;
+  std::vector<float> q(rows.q + std::size_t{kv_head} * group * dim, rows.q + std::size_t{kv_head + 1} * group * dim);
+  if (how.basis.hadamard_keys) hadamard_heads(q, dim);
+  const std::size_t blocks = rows.pages.size(), units = reader.exact ? blocks * kBlockTokens : scores.size();
+  std::vector<float> all(group * units);
+  if (reader.exact) {
+    std::vector<float> page_scores(std::size_t{group} * kBlockTokens);
+    for (std::size_t b = 0; b < blocks; ++b) {
+      const PageView& page = rows.pages[b];
+      page.key_format->codec->scores(*page.key_format, page.keys, kv_head, q.data(), group, {}, page_scores.data());
+      const std::uint64_t visible = visible_slots(page, *rows.positions, how.window, kv_head);
+      for (std::uint32_t i = 0; i < group * kBlockTokens; ++i) {
+        const std::uint32_t t = i % kBlockTokens;
+        all[i / kBlockTokens * units + b * kBlockTokens + t] =
+            (visible >> t & 1) != 0 ? page_scores[i] : -std::numeric_limits<float>::infinity();
+      }
+    }
+  } else {
+    std::vector<float> folded(std::size_t{group} * 2 * dim);
+    for (std::uint32_t g = 0; g < group; ++g) reader.fold(q.data() + g * dim, dim, folded.data() + g * 2 * dim);
+    table.boxes.scores(kv_head, folded.data(), group, all);
+  }
+  // Scores of different query heads are not on one scale; their softmax is.
+  std::ranges::fill(scores, 0.0f);
+  for (std::uint32_t g = 0; g < group; ++g) {
+    float* row = all.data() + g * units;
+    kernels().softmax(row, units);
+    for (std::size_t u = 0; u < units; ++u) scores[u * scores.size() / units] += row[u];
+  }
+}
+
+Result<bool> TokenPolicy::select(std::size_t table_number, AttendRows& rows, const AttendLayer& how, CacheCore& core,
+                                 ThreadPool& pool, ReadSelection& into) {
+  Table& table = tables_[table_number];
+  const std::size_t blocks = rows.pages.size(), open = rows.more_pages.size();
+  const std::uint32_t kv_heads = how.shape.kv_heads;
+  report_.pages_offered += (blocks + open) * kv_heads;
+  if (!cairn::selects(spec_, blocks, open)) {
+    report_.pages_read += (blocks + open) * kv_heads;
+    return false;
+  }
+  const bool scored = spec_.reader->boxes || spec_.reader->exact;
+  const std::uint32_t units_per_block = spec_.reader->boxes ? kBoxesPerBlock : 1;
+  if (spec_.reader->boxes) {
+    if (const std::size_t bytes = table.boxes.growth(blocks); bytes > 0) {
+      CAIRN_TRY(Reservation room, core.make_room(bytes));
+      box_room_.push_back(std::make_shared<Reservation>(std::move(room)));
+    }
+    table.boxes.cover(rows.pages, blocks, pool);
+  }
+  const std::size_t units = scored ? blocks * units_per_block : 0;
+  const std::uint32_t choices = spec_.per_head ? kv_heads : 1;
+  into.scores.resize(units * kv_heads);
+  into.chosen.resize(choices);
+  const auto choose = [&](std::size_t h) {
+    const std::uint64_t place = (table_number << 8 | h) << 32 | static_cast<std::uint32_t>(*rows.positions);
+    choose_blocks(spec_,
+                  {.scores = std::span(into.scores).subspan(h * units, units),
+                   .units_per_block = units_per_block,
+                   .blocks = blocks,
+                   .open_blocks = open,
+                   .seed = place},
+                  into.chosen[h]);
+  };
+  pool.run(kv_heads, [&](std::size_t h, unsigned) {
+    const std::span own = std::span(into.scores).subspan(h * units, units);
+    if (scored) score_blocks(table, rows, how, static_cast<std::uint32_t>(h), own);
+    if (spec_.per_head) choose(h);
+  });
+  if (!spec_.per_head) {
+    for (std::size_t i = units; i < into.scores.size(); ++i) into.scores[i % units] += into.scores[i];
+    choose(0);
+  }
+  report_.pages_read += narrow(rows, kv_heads, into);
+  return true;
+}
+
+}  // namespace cairn::cache

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// The token policy of one sequence: what it has observed, what it has kept, and what each query reads
+// (docs/policies.md). Decisions are those of the policy module; this collects what they go by and carries them out.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cairn/attention/attend.h"
+#include "cairn/base/result.h"
+#include "cairn/base/thread_pool.h"
+#include "cairn/cache/cache_core.h"
+#include "cairn/cache/key_boxes.h"
+#include "cairn/cache/probe_queries.h"
+#include "cairn/policy/policy.h"
+
+namespace cairn {
+
+// What a policy did to a sequence. A value.
+struct PolicyReport {
+  std::string policy;               // canonical text; empty without one
+  std::size_t tokens_before = 0;    // over all layers that it may touch and their KV heads, at the last retention
+  std::size_t tokens_kept = 0;      // of these
+  std::size_t bytes_freed = 0;      // of the sequence's pages, by all retentions
+  std::uint64_t pages_offered = 0;  // that queries could have read: each counts once for every KV head
+  std::uint64_t pages_read = 0;     // of these
+  std::uint64_t put_off = 0;        // retentions that found no room for survivors and were put off
+
+  double read_fraction() const {
+    return pages_offered == 0 ? 1.0 : static_cast<double>(pages_read) / static_cast<double>(pages_offered);
+  }
+};
+
+// How many tokens of a prompt may come from the prefix index under a policy: the rest must be computed, since it looks
+// at their queries.
+std::size_t reusable_tokens(const PolicySpec& policy, std::size_t prompt_tokens);
+
+}  // namespace cairn
+
+namespace cairn::cache {
+
+// Whose pages a query reads instead of all. Memory that is used again from layer to layer.
+struct ReadSelection {
+  std::vector<PageView> pages;
+  std::vector<std::uint8_t> reads;  // AttendRows::reads
+  std::vector<float> scores;
+  std::vector<std::vector<std::uint32_t>> chosen;  // by KV head
+};
+
+// A value; thread-compatible.
+class TokenPolicy {
+ public:
+  // kUnsupported where the layers or codecs of this cache cannot follow it.
+  static Status check(const PolicySpec& spec, std::span<const LayerForms> tables);
+
+  // Requires: check().
+  TokenPolicy(const PolicySpec& spec, const CacheCore& core);
+
+  const PolicySpec& spec() const { return spec_; }
+  PolicyReport& report() { return report_; }
+  const PolicyReport& report() const { return report_; }
+
+  bool prompt_ended() const { return prompt_tokens_ > 0; }
+  std::size_t prompt_tokens() const { return prompt_tokens_; }
+  void end_prompt(std::size_t tokens) { prompt_tokens_ = tokens; }
+  // Of the decoded tokens, how many there were when it last kept less.
+  std::size_t retained_at() const { return retained_at_; }
+  void set_retained_at(std::size_t decoded) { retained_at_ = decoded; }
+
+  // Whether the queries of a table's layers must be shown to observe().
+  bool observes(std::size_t table) const;
+  void observe(std::size_t table, std::uint32_t layer, const AttendRows& rows, const AttendLayer& how,
+               ThreadPool& pool) {
+    tables_[table].probes.observe(layer, rows, how, pool);
+  }
+  // Whether it counted the attention of rows from this position on: then they cannot go.
+  bool counted_from(std::int32_t position) const;
+  // Rows from this position on are gone, and blocks from this number on have changed.
+  void forget_from(std::int32_t position, std::size_t block);
+  // The same for a pass that did not happen. What it counted cannot be taken back: then is_lost().
+  void roll_back(std::int32_t position, std::size_t block);
+  bool is_lost() const { return lost_; }
+
+  // Whether queries of a table's layers may read less than all.
+  bool selects(std::size_t table) const { return spec_.reads_less() && prompt_ended() && tables_[table].touched; }
+  // Narrows what the one row of `rows` reads; false: it reads all. `into` must live as long as `rows`. kOutOfBudget
+  // when there is no room for boxes of its blocks.
+  Result<bool> select(std::size_t table, AttendRows& rows, const AttendLayer& how, CacheCore& core, ThreadPool& pool,
+                      ReadSelection& into);
+
+  struct Table {
+    bool touched = false;  // no window, and a policy may do something here
+    ProbeQueries probes;
+    KeyBoxes boxes;
+  };
+  std::vector<Table>& tables() { return tables_; }
+  std::size_t box_bytes() const;
+
+ private:
+  void score_blocks(const Table& table, const AttendRows& rows, const AttendLayer& how, std::uint32_t kv_head,
+                    std::span<float> scores) const;
+
+  PolicySpec spec_;
+  PolicyReport report_;
+  std::size_t prompt_tokens_ = 0;  // 0: it has not ended
+  std::size_t retained_at_ = 0;
+  bool lost_ = false;
+  std::vector<Table> tables_;  // as CacheCore::tables
+  std::vector<std::shared_ptr<Reservation>> box_room_;
+};
+
+}  // namespace cairn::cache
