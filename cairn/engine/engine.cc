@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "cairn/base/check.h"
 #include "cairn/base/clock.h"
 #include "cairn/block/shape.h"
 #include "cairn/kernels/kernels.h"
@@ -62,6 +63,10 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::string& path, const Engi
   // Before time is spent on the weights, which the root depends on.
   CAIRN_TRY(const KvCacheOptions early, cache_options(config, nullptr, options));
   CAIRN_TRY_VOID(KvCache::check(early));
+  if (!options.policy.empty()) {
+    CAIRN_TRY(const PolicySpec policy, parse_policy(options.policy));
+    CAIRN_TRY_VOID(KvCache::check_policy(early, policy));
+  }
   CAIRN_TRY(engine->weights_, ModelWeights::load(std::move(file), config, *engine->pool_, options.on_load));
   CAIRN_TRY_VOID(engine->open_cache(options));
   return engine;
@@ -90,11 +95,28 @@ Status Engine::open_cache(const EngineOptions& options) {
                                                                   .break_even = options.break_even});
     cache.connector = connector_;
   }
+  if (!options.policy.empty()) {
+    CAIRN_TRY(policy_, parse_policy(options.policy));
+    CAIRN_TRY_VOID(KvCache::check_policy(cache, *policy_));
+  }
   CAIRN_TRY(cache_, KvCache::create(cache));
   forward_ = std::make_unique<Forward>(*weights_, cache_->options().layers, *pool_, options.tap, options.listener);
   context_ = options.context == 0 ? config().context : options.context;
   logits_.resize(config().vocab);
   return {};
+}
+
+std::span<const TokenId> Engine::reusable(std::span<const TokenId> prompt) const {
+  return policy_ ? prompt.first(reusable_tokens(*policy_, prompt.size())) : prompt;
+}
+
+std::span<const Digest> Engine::reusable(std::span<const TokenId> prompt, std::span<const Digest> keys) const {
+  return keys.first(std::min(keys.size(), reusable(prompt).size() / kBlockTokens));
+}
+
+Sequence Engine::with_policy(Sequence sequence) const {
+  if (policy_) CAIRN_CHECK(sequence.set_policy(*policy_));  // open_cache() has looked at it
+  return sequence;
 }
 
 Status Engine::check_context(std::size_t tokens) const {
@@ -134,7 +156,7 @@ Result<std::span<const float>> Engine::prefill(Sequence& sequence, std::span<con
     while (sequence.poll_load({.chunk = Forward::kMaxRows, .look = kLook}) == LoadStep::kWait) {
     }
     const std::span<const TokenId> left = tokens.subspan(sequence.size() - base);
-    const std::size_t count = chunk_rows(sequence.size(), left.size(), max_rows);
+    const std::size_t count = sequence.rows_until_retention(chunk_rows(sequence.size(), left.size(), max_rows));
     const ForwardRows rows[] = {{&sequence, left.first(count), count == left.size() ? 1u : 0u, logits_.data()}};
     const auto start = std::chrono::steady_clock::now();
     if (Status computed = forward_->run(rows); !computed) {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -20,6 +21,7 @@
 #include "cairn/engine/forward.h"
 #include "cairn/engine/weights.h"
 #include "cairn/gguf/gguf.h"
+#include "cairn/policy/policy.h"
 #include "cairn/text/tokenizer.h"
 
 namespace cairn {
@@ -30,6 +32,7 @@ struct EngineOptions {
   std::uint32_t context = 0;                           // most tokens of a sequence; 0: the model's
   std::string codec = "raw_f16";                       // a plan, see make_plan()
   std::shared_ptr<const CodecPlan> plan{};             // instead of `codec`, if not null
+  std::string policy{};                                // of every sequence, see parse_policy(); empty: none
   bool reuse = true;                                   // keep prefixes of finished sequences
   std::string eviction = "lru";                        // which of their blocks goes next, see make_chain_policy()
   const KvTap* tap = nullptr;                          // changes what is cached; must outlive the engine
@@ -62,6 +65,7 @@ class Engine {
   const ModelConfig& config() const { return weights_->config(); }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   const Recipe& recipe() const { return recipe_; }
+  const std::optional<PolicySpec>& policy() const { return policy_; }
   KvCache& cache() { return *cache_; }
   KvConnector* connector() const { return connector_.get(); }  // null without a store
   std::uint32_t context() const { return context_; }
@@ -69,16 +73,16 @@ class Engine {
   ThreadPool& pool() { return *pool_; }  // idle between calls of this engine and its siblings
   std::size_t weight_bytes() const { return weights_->bytes(); }
 
-  // A sequence that holds the longest cached prefix of `prompt`, at most all but its last token. `keys` as for
-  // KvCache::open.
+  // A sequence that holds the longest cached prefix of `prompt`, at most all but its last token, and has the engine's
+  // policy, which may want to see the queries of the last tokens. `keys` as for KvCache::open.
   Sequence open(std::span<const TokenId> prompt, std::span<const Digest> keys = {}) {
-    return cache_->open(prompt, keys);
+    return with_policy(cache_->open(reusable(prompt), reusable(prompt, keys)));
   }
 
   // The same without waiting for blocks that a store has: prefill of the rest of the prompt takes them as they come, so
   // that the sequence grows by more than it computes. For what was reused see Sequence::reused_tokens() afterwards.
   Sequence open_while_loading(std::span<const TokenId> prompt, std::span<const Digest> keys = {}) {
-    return cache_->open_while_loading(prompt, keys);
+    return with_policy(cache_->open_while_loading(reusable(prompt), reusable(prompt, keys)));
   }
 
   // Computes `tokens` at the end of the sequence, in chunks; returns the logits of the last one, valid until the next
@@ -98,6 +102,10 @@ class Engine {
  private:
   Engine() = default;
   Status open_cache(const EngineOptions& options);
+  // What of a prompt may come from the prefix index.
+  std::span<const TokenId> reusable(std::span<const TokenId> prompt) const;
+  std::span<const Digest> reusable(std::span<const TokenId> prompt, std::span<const Digest> keys) const;
+  Sequence with_policy(Sequence sequence) const;
   Status check_context(std::size_t tokens) const;
   Status check_budget(std::size_t tokens) const;
 
@@ -108,6 +116,7 @@ class Engine {
   std::shared_ptr<KvConnector> connector_;
   std::unique_ptr<KvCache> cache_;
   std::unique_ptr<Forward> forward_;
+  std::optional<PolicySpec> policy_;
   std::uint32_t context_ = 0;
   std::vector<float> logits_;
 };

@@ -12,6 +12,7 @@
 
 #include "cairn/base/random.h"
 #include "cairn/codec/plan.h"
+#include "cairn/policy/policy.h"
 
 namespace cairn {
 namespace {
@@ -48,12 +49,25 @@ std::string shortest(double value) {
 std::string known_parts() {
   std::string known;
   for (const Part& part : parts()) known += std::string(part.name) + ", ";
-  return known + "and those of plans: sinks, recent, prefill, codebooks";
+  return known + "policy, and those of plans: sinks, recent, prefill, codebooks";
+}
+
+// Within a recipe a policy has its own parts behind strokes, since plus signs end it.
+std::string with_strokes(std::string_view policy, char from, char to) {
+  std::string text(policy);
+  std::ranges::replace(text, from, to);
+  return text;
 }
 
 Status set_part(EvalRecipe& recipe, std::string_view text) {
   const std::size_t equals = text.find('=');
   const std::string_view name = text.substr(0, equals);
+  if (name == "policy") {
+    CAIRN_TRY(const PolicySpec policy,
+              parse_policy(with_strokes(equals == text.npos ? "" : text.substr(equals + 1), '/', '+')));
+    recipe.policy = policy.text;
+    return {};
+  }
   for (const Part& part : parts()) {
     if (part.name != name) continue;
     const std::string_view number = equals == text.npos ? std::string_view() : text.substr(equals + 1);
@@ -113,6 +127,13 @@ Result<EvalRecipe> parse_recipe(std::string_view text) {
       recipe.text += "+" + std::string(part.name) + "=" + shortest(amount);
     }
   }
+  if (!recipe.policy.empty()) {
+    if (recipe.drop != 0 || recipe.evict != 0) {
+      return fail(ErrorCode::kInvalidArgument,
+                  "recipe '" + std::string(text) + "': a policy does not go with drop or evict, which hide tokens");
+    }
+    recipe.text += "+policy=" + with_strokes(recipe.policy, '+', '/');
+  }
   return recipe;
 }
 
@@ -152,6 +173,7 @@ Result<std::unique_ptr<JudgedEngine>> JudgedEngine::make(const Engine& family, c
   options.codec = recipe.codec;
   options.plan = recipe.plan;
   options.tap = judged->tap_.get();
+  options.policy = recipe.policy;
   options.reuse = false;
   CAIRN_TRY(judged->engine_, family.sibling(options));
   judged->logits_.resize(config.vocab);

@@ -22,7 +22,7 @@
 
 namespace cairn {
 
-// A value. The parts besides the codec are simulated: they change what attention reads, not what is held.
+// A value. The parts besides the codec and the policy are simulated: they change what attention reads, not what is held.
 struct EvalRecipe {
   std::string text;                         // as parse_recipe writes it, one text for one meaning
   std::string codec = "raw_f16";            // with the parts of its plan, see make_plan()
@@ -32,12 +32,14 @@ struct EvalRecipe {
   std::uint32_t zero_heads = 0;             // of the KV heads of every layer, from the first
   double drop = 0;                          // share of a finished block's tokens that is hidden
   double evict = 0;                         // share of a finished context's tokens that is hidden
+  std::string policy{};                     // of every sequence, see parse_policy(); empty: none
 
   bool changes_rows() const { return value_bits != 0 || shift != 0 || zero_heads != 0; }
 };
 
-// "PLAN[+PART=AMOUNT]...", PLAN as make_plan() takes it; a plan file is not read yet. Errors: kInvalidArgument (the
-// message lists the parts or says which amounts are possible), kUnsupported (unknown codec).
+// "PLAN[+PART=AMOUNT]...[+policy=NAME[/part=value]...]", PLAN as make_plan() takes it; a plan file is not read yet.
+// Errors: kInvalidArgument (the message lists the parts or says which amounts are possible), kUnsupported (unknown
+// codec or policy), those of parse_policy.
 Result<EvalRecipe> parse_recipe(std::string_view text);
 
 // Immutable and thread-safe.

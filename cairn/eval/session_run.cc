@@ -127,8 +127,8 @@ Result<SessionOutcome> run_session(JudgedEngine& judged, const EvalSession& sess
   if (!tokens.context.empty()) {
     CAIRN_TRY(const auto logits, judged.extend(context, tokens.context, control.cancel));
     static_cast<void>(logits);
-    if (control.with_context) outcome.cost = judged.cost(context);
     CAIRN_TRY_VOID(judged.finish_context(context, control.pin_instruction ? tokens.pinned : std::size_t{0}));
+    if (control.with_context) outcome.cost = judged.cost(context);
   }
   std::vector<PendingAnswer> pending;
   Sequence story = context.fork();

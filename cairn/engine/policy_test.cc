@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+// Token policies inside the engine: the invariants of docs/policies.md, for every policy of the table.
+#include "cairn/policy/policy.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "cairn/engine/engine.h"
+#include "cairn/testing/tiny_engine.h"
+#include "cairn/testing/tiny_model.h"
+
+namespace cairn {
+namespace {
+
+using Logits = std::vector<float>;
+
+struct Setting {
+  std::string arch = "llama";
+  std::string codec = "raw_f16";
+  std::string policy{};
+  unsigned threads = 2;
+  bool reuse = false;
+  std::size_t budget = std::size_t{64} << 20;
+};
+
+std::unique_ptr<Engine> make_engine(const Setting& setting) {
+  TinyModel tiny;
+  tiny.arch = setting.arch;
+  tiny.type = TinyModel::kQ8_0;
+  tiny.layers = 3;
+  tiny.ffn = 192;
+  tiny.context = 4096;
+  auto engine = load_tiny(tiny.builder().build(), {.threads = setting.threads,
+                                                   .kv_budget_bytes = setting.budget,
+                                                   .codec = setting.codec,
+                                                   .policy = setting.policy,
+                                                   .reuse = setting.reuse});
+  if (engine) return *std::move(engine);
+  ADD_FAILURE() << engine.error().message;
+  return nullptr;
+}
+
+std::vector<TokenId> text(std::size_t size, std::size_t salt = 5) {
+  std::vector<TokenId> tokens(size);
+  for (std::size_t i = 0; i < size; ++i) tokens[i] = static_cast<TokenId>(3 + (i * i + salt * i) % 37);
+  return tokens;
+}
+
+// The logits of the prompt's last token and of `steps` fixed tokens after it.
+std::vector<Logits> answer(Engine& engine, Sequence& sequence, std::span<const TokenId> prompt, std::size_t steps) {
+  std::vector<Logits> all;
+  const auto logits = engine.prefill(sequence, prompt.subspan(sequence.size()));
+  EXPECT_TRUE(logits) << logits.error().message;
+  if (!logits) return all;
+  all.emplace_back(logits->begin(), logits->end());
+  for (const TokenId id : text(steps, 11)) {
+    const auto next = engine.decode(sequence, id);
+    EXPECT_TRUE(next) << next.error().message;
+    if (!next) return all;
+    all.emplace_back(next->begin(), next->end());
+  }
+  return all;
+}
+
+bool same_bits(const std::vector<Logits>& a, const std::vector<Logits>& b) {
+  return std::ranges::equal(a, b, [](const Logits& x, const Logits& y) {
+    return x.size() == y.size() && std::memcmp(x.data(), y.data(), x.size() * sizeof(float)) == 0;
+  });
+}
+
+std::vector<std::string> names() {
+  std::vector<std::string> all;
+  for (const NamedPolicy& policy : policy_table()) all.emplace_back(policy.name);
+  return all;
+}
+
+// The policy with this share to keep; one that keeps all has none.
+std::string keeping(const std::string& name, const std::string& share) {
+  return name == "full" ? name : name + "+keep=" + share;
+}
+
+class EveryPolicy : public ::testing::TestWithParam<std::string> {};
+
+// Invariant 9: a budget for everything changes nothing, under raw and encoded pages, and windows.
+TEST_P(EveryPolicy, KeepingAllIsBitIdentical) {
+  for (const auto& [arch, codec] : {std::pair("llama", "raw_f16"), {"llama", "tok4"}, {"gemma3", "kivi4-g64"}}) {
+    const auto plain = make_engine({.arch = arch, .codec = codec});
+    const auto with = make_engine({.arch = arch, .codec = codec, .policy = keeping(GetParam(), "1")});
+    const auto prompt = text(530);
+    Sequence one = plain->open(prompt), other = with->open(prompt);
+    const auto expected = answer(*plain, one, prompt, 70);
+    EXPECT_TRUE(same_bits(answer(*with, other, prompt, 70), expected)) << arch << ' ' << codec;
+    EXPECT_TRUE(other.intact());
+    EXPECT_EQ(other.policy_report().bytes_freed, 0u);
+    EXPECT_EQ(other.policy_report().read_fraction(), 1.0);
+  }
+}
+
+// Invariant 6: neither threads nor the cut of the prompt nor company decide what comes out.
+TEST_P(EveryPolicy, IsDeterministic) {
+  for (const char* codec : {"raw_f16", "tok4"}) {
+    const auto one = make_engine({.codec = codec, .policy = GetParam(), .threads = 1});
+    const auto two = make_engine({.codec = codec, .policy = GetParam(), .threads = 3});
+    const auto prompt = text(700);
+    Sequence whole = one->open(prompt);
+    const auto expected = answer(*one, whole, prompt, 140);
+    // Cut anywhere, by hand; the prompt ends with the last piece.
+    Sequence pieces = two->open(prompt);
+    std::vector<float> logits(two->config().vocab);
+    for (const std::size_t end : {1u, 63u, 200u, 330u, 586u}) {
+      const ForwardRows rows[] = {{&pieces, std::span(prompt).subspan(pieces.size(), end - pieces.size())}};
+      ASSERT_TRUE(two->forward(rows));
+    }
+    EXPECT_TRUE(same_bits(answer(*two, pieces, prompt, 140), expected)) << codec;
+    EXPECT_EQ(pieces.bytes_held(), whole.bytes_held());
+  }
+}
+
+// Memory comes back, or less is read; positions and sizes stay logical.
+TEST_P(EveryPolicy, CostsWhatItSays) {
+  const auto spec = parse_policy(GetParam());
+  ASSERT_TRUE(spec);
+  if (spec->keep == 1) GTEST_SKIP() << "keeps all";
+  const auto plain = make_engine({});
+  const auto with = make_engine({.policy = keeping(GetParam(), "0.25")});
+  const auto prompt = text(2048);
+  Sequence one = plain->open(prompt), other = with->open(prompt);
+  answer(*plain, one, prompt, 256);
+  answer(*with, other, prompt, 256);
+  EXPECT_EQ(other.size(), one.size());
+  EXPECT_FALSE(other.intact());
+  const PolicyReport report = other.policy_report();
+  if (spec->reads_less()) {
+    EXPECT_LE(report.read_fraction(), 0.33);
+    EXPECT_GE(report.read_fraction(), 0.2);
+  } else if (spec->prompt_stays) {
+    EXPECT_LT(other.bytes_held(), one.bytes_held());
+    EXPECT_GT(other.bytes_held(), one.bytes_held() * 2048 / (2048 + 256));
+  } else {
+    // Of what a later retention finds, most has stayed before.
+    if (spec->every == 0) {
+      const double share = static_cast<double>(report.tokens_kept) / static_cast<double>(report.tokens_before);
+      EXPECT_LE(share, 0.2501);
+      EXPECT_GE(share, 0.24);  // units of several tokens may not fill the budget
+    }
+    EXPECT_GT(report.bytes_freed, one.bytes_held() / 2);
+    EXPECT_LE(other.bytes_held(), one.bytes_held() / 4 + one.bytes_held() / 8 + (one.bytes_held() >> 4));
+  }
+}
+
+// A prefix that others share stays what it is, and a hit changes nothing.
+TEST_P(EveryPolicy, SharesPrefixes) {
+  const auto with = make_engine({.policy = GetParam(), .reuse = true});
+  const auto plain = make_engine({});
+  const auto prompt = text(660);
+  Sequence cold = with->open(prompt);
+  const auto expected = answer(*with, cold, prompt, 80);
+  // A second one starts from the blocks that the first one published, as far as its policy lets it.
+  Sequence hit = with->open(prompt);
+  const auto spec = parse_policy(GetParam());
+  EXPECT_EQ(hit.size(), std::min<std::size_t>(640, reusable_tokens(*spec, 660) / 64 * 64));
+  EXPECT_TRUE(same_bits(answer(*with, hit, prompt, 80), expected));
+  // And those blocks are still the exact ones: a longer prompt's first logits are those of no policy.
+  auto longer = prompt;
+  longer.push_back(9);
+  Sequence other = with->open(longer), exact = plain->open(longer);
+  const auto logits = with->prefill(other, std::span(longer).subspan(other.size()));
+  ASSERT_TRUE(logits);
+  const Logits got(logits->begin(), logits->end());
+  EXPECT_TRUE(same_bits({got}, answer(*plain, exact, longer, 0)));
+}
+
+// Forks go their own ways; what was packed cannot be trimmed into, the rest can.
+TEST_P(EveryPolicy, ForksAndTrims) {
+  const auto engine = make_engine({.policy = GetParam()});
+  const auto prompt = text(520);
+  Sequence base = engine->open(prompt);
+  answer(*engine, base, prompt, 0);
+  Sequence fork = base.fork(), again = base.fork();
+  auto longer = prompt;
+  for (const TokenId id : text(90, 3)) longer.push_back(id);
+  const auto first = answer(*engine, fork, longer, 5);
+  EXPECT_TRUE(same_bits(answer(*engine, again, longer, 5), first));
+  const auto spec = parse_policy(GetParam());
+  if (spec->every != 0) return;  // it counts attention that a trim could not take back
+  const std::size_t held = fork.bytes_held();
+  const bool packed = !spec->reads_less() && spec->keep != 1;
+  EXPECT_EQ(fork.trim(300).has_value(), !packed);
+  if (!packed) return;
+  EXPECT_EQ(fork.bytes_held(), held);
+  ASSERT_TRUE(fork.trim(520));
+  EXPECT_TRUE(same_bits(answer(*engine, fork, longer, 5), first));
+  ASSERT_TRUE(fork.trim(0));
+  Sequence fresh = engine->open(prompt);
+  EXPECT_TRUE(same_bits(answer(*engine, fork, prompt, 3), answer(*engine, fresh, prompt, 3)));
+}
+
+INSTANTIATE_TEST_SUITE_P(Table, EveryPolicy, ::testing::ValuesIn(names()), [](const auto& name) {
+  std::string text = name.param;
+  std::ranges::replace(text, '-', '_');
+  return text;
+});
+
+TEST(PolicyTest, WhatACacheCannotFollowIsRefused) {
+  TinyModel tiny;
+  tiny.type = TinyModel::kQ8_0;
+  const auto with = [&](const std::string& codec, const std::string& policy) {
+    return load_tiny(tiny.builder().build(), {.threads = 1, .codec = codec, .policy = policy});
+  };
+  const auto zip = with("zip", "keydiff");
+  ASSERT_FALSE(zip);
+  EXPECT_EQ(zip.error().code, ErrorCode::kUnsupported);
+  EXPECT_NE(zip.error().message.find("codec 'zip'"), std::string::npos) << zip.error().message;
+  EXPECT_FALSE(with("raw_f16", "no-such-policy"));
+  EXPECT_FALSE(with("raw_f16", "keydiff+keep=0"));
+}
+
+// Short prompts: shorter than the probe window, than a block, of one token.
+TEST(PolicyTest, ShortPromptsKeepAll) {
+  for (const std::string& name : names()) {
+    const auto plain = make_engine({});
+    const auto with = make_engine({.policy = name});
+    for (const std::size_t size : {1u, 5u, 63u}) {
+      const auto prompt = text(size);
+      Sequence one = plain->open(prompt), other = with->open(prompt);
+      EXPECT_TRUE(same_bits(answer(*with, other, prompt, 3), answer(*plain, one, prompt, 3))) << name << ' ' << size;
+    }
+  }
+}
+
+// A budget that holds the prompt but not the survivors beside it.
+TEST(PolicyTest, NoRoomForSurvivorsIsAnError) {
+  const auto plain = make_engine({});
+  const auto prompt = text(640);
+  Sequence one = plain->open(prompt);
+  answer(*plain, one, prompt, 0);
+  const auto tight = make_engine({.policy = "knorm+keep=0.9", .budget = plain->cache().bytes_for(640, 256)});
+  Sequence other = tight->open(prompt);
+  const auto logits = tight->prefill(other, prompt);
+  if (logits) GTEST_SKIP() << "the budget had room for both";
+  EXPECT_EQ(logits.error().code, ErrorCode::kOutOfBudget);
+}
+
+}  // namespace
+}  // namespace cairn
