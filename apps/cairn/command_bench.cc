@@ -160,6 +160,7 @@ void add_bench_command(CLI::App& app, Status& outcome) {
   CLI::App* command = app.add_subcommand("bench", "Measure prefill and decode speed at depths of the KV cache");
   auto options = std::make_shared<BenchOptions>();
   add_model_options(*command, options->model);
+  add_policy_option(*command, options->model);
   command->add_option("--prefill", options->speed.prefill, "Tokens of a prefill; 0: do not measure it")
       ->check(whole_number(0, 1 << 20))
       ->capture_default_str();

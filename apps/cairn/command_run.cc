@@ -310,6 +310,7 @@ void add_run_command(CLI::App& app, Status& outcome) {
   CLI::App* command = app.add_subcommand("run", "Answer a prompt, or chat when there is none");
   auto options = std::make_shared<RunOptions>();
   add_model_options(*command, options->model);
+  add_policy_option(*command, options->model);
   add_store_options(*command, options->model);
   CLI::Option* prompt = command->add_option("-p,--prompt", options->prompt, "The prompt; with -f it follows the file");
   CLI::Option* file = command->add_option("-f,--file", options->file, "Read the prompt from a file ('-' is stdin)");

@@ -19,6 +19,7 @@ EngineOptions engine_options(const ModelOptions& options, bool reuse) {
   engine.kv_budget_bytes = options.kv_budget;
   engine.context = options.context;
   engine.codec = options.codec;
+  engine.policy = options.policy;
   engine.reuse = reuse;
   engine.eviction = options.cache_eviction;
   engine.tenant = options.tenant;
@@ -62,6 +63,12 @@ Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, bool re
 
 Result<std::unique_ptr<Engine>> load_quietly(const ModelOptions& options) {
   return Engine::load(options.model, engine_options(options, /*reuse=*/false));
+}
+
+void add_policy_option(CLI::App& command, ModelOptions& options) {
+  command.add_option("--policy", options.policy,
+                     "Which tokens a sequence keeps and its queries read: NAME[+part=value]..., as quest+keep=0.125 or "
+                     "keydiff+keep=0.5 (docs/policies.md) [all]");
 }
 
 void add_store_options(CLI::App& command, ModelOptions& options) {

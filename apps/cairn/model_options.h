@@ -22,12 +22,15 @@ struct ModelOptions {
   std::uint64_t kv_budget = std::uint64_t{2} << 30;
   std::string codec = "raw_f16";
   std::string cache_eviction = "lru";
+  std::string policy;  // of commands that call add_policy_option; empty: none
   // Of commands that call add_store_options:
   StoreConfig store;
   std::string tenant;
 };
 
 void add_model_options(CLI::App& command, ModelOptions& options);
+
+void add_policy_option(CLI::App& command, ModelOptions& options);
 
 // Loads with a progress bar. Errors: those of Engine::load.
 Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, bool reuse = true);

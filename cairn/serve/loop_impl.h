@@ -11,6 +11,7 @@
 #include <optional>
 #include <span>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "cairn/base/hash.h"
@@ -59,6 +60,7 @@ struct ActiveRequest {
   ServeClock::time_point arrived{}, opened{}, reopened{}, last_token{};  // opened for the first time, for the last
 
   std::size_t generated() const { return tokens.size() - usage.prompt_tokens; }
+  std::span<const TokenId> prompt() const { return std::span(tokens).first(usage.prompt_tokens); }
 };
 
 // Prefixes that an operator declares public. Every tenant's cache holds their whole blocks from the start and for good,
@@ -127,6 +129,9 @@ struct ServeLoop::Impl {
   bool may_compute(RequestId id, ActiveRequest& request, bool alone);
   void compute(std::vector<BatchStep::Rows> rows);
   Status pass(std::span<const BatchStep::Rows> rows);
+  bool engine_policy() const { return !options.engine.policy.empty(); }
+  std::size_t rows_of(const ActiveRequest& request, std::size_t planned) const;
+  std::vector<std::pair<RequestId, Error>> end_prompts(std::span<const BatchStep::Rows> rows);
   void recover(std::span<const BatchStep::Rows> rows, const Error& error);
   void recover_one(BatchStep::Rows rows, const Error& error);
   void take_tokens(std::span<const BatchStep::Rows> rows);

@@ -92,7 +92,9 @@ void ServeLoop::Impl::preempt(RequestId id) {
 void ServeLoop::Impl::open(RequestId id) {
   ActiveRequest& request = active.at(id);
   const std::vector<Digest>& keys = request.generation->request().keys;
-  request.sequence.emplace(tenants[request.tenant].engine->open_while_loading(request.tokens, keys));
+  // Under a policy what follows the prompt was computed with less than all it could see: no blocks of others will do.
+  const std::span<const TokenId> known = engine_policy() ? request.prompt() : std::span<const TokenId>(request.tokens);
+  request.sequence.emplace(tenants[request.tenant].engine->open_while_loading(known, keys));
   scheduler->opened(id, request.sequence->size());
   request.logits.resize(engine->config().vocab);
   request.reopened = ServeClock::now();
@@ -144,12 +146,12 @@ Status ServeLoop::Impl::pass(std::span<const BatchStep::Rows> rows) {
   std::size_t count = 0;
   for (const BatchStep::Rows& part : rows) {
     ActiveRequest& request = active.at(part.id);
-    const std::size_t held = request.sequence->size(), end = held + part.count;
+    const std::size_t held = request.sequence->size(), rows_now = rows_of(request, part.count), end = held + rows_now;
     batch.push_back({.sequence = &*request.sequence,
-                     .tokens = std::span(request.tokens).subspan(held, part.count),
+                     .tokens = std::span(request.tokens).subspan(held, rows_now),
                      .logit_rows = end == request.tokens.size() ? 1u : 0u,
                      .logits = request.logits.data()});
-    count += part.count;
+    count += rows_now;
   }
   const auto start = ServeClock::now();
   CAIRN_TRY_VOID(engine->forward(batch));
@@ -159,8 +161,34 @@ Status ServeLoop::Impl::pass(std::span<const BatchStep::Rows> rows) {
       if (connector != nullptr && part.count > 1) connector->observe_prefill(count, seconds_since(start));
     }
   }
+  const auto failed = end_prompts(rows);
   take_tokens(rows);
+  for (const auto& [id, error] : failed) {
+    if (has_sequence(id)) finish(id, FinishReason::kError, error.message);
+  }
   return {};
+}
+
+// A policy acts where the prompt ends, and perhaps again at block borders after it: passes end there, also when a
+// preempted answer is computed again.
+std::size_t ServeLoop::Impl::rows_of(const ActiveRequest& request, std::size_t planned) const {
+  if (!engine_policy()) return planned;
+  const std::size_t held = request.sequence->size(), prompt = request.usage.prompt_tokens;
+  return held < prompt ? std::min(planned, prompt - held) : request.sequence->rows_until_retention(planned);
+}
+
+// Of the requests whose prompts are complete, those that had no room to keep less.
+std::vector<std::pair<RequestId, Error>> ServeLoop::Impl::end_prompts(std::span<const BatchStep::Rows> rows) {
+  std::vector<std::pair<RequestId, Error>> failed;
+  if (!engine_policy()) return failed;
+  for (const BatchStep::Rows& part : rows) {
+    ActiveRequest& request = active.at(part.id);
+    if (request.sequence->size() != request.usage.prompt_tokens) continue;
+    if (const Status ended = request.sequence->finish_prefill(engine->pool()); !ended) {
+      failed.emplace_back(part.id, ended.error());
+    }
+  }
+  return failed;
 }
 
 // A pass failed and changed nothing: each part is tried by itself, so that one cannot fail the others.

@@ -147,6 +147,7 @@ Status apply_config_file(CLI::App& command, const std::string& path) {
 void add_serve_options(CLI::App& command, ServeOptions& options) {
   command.add_option("--config", options.config, "TOML file with any of these options; the command line wins");
   add_model_options(command, options.model);
+  add_policy_option(command, options.model);
   command.get_option("--model")->required(false);  // it may stand alone, or in the file
   add_store_options(command, options.model);
   command.remove_option(command.get_option("--tenant"));  // a key says that
@@ -174,6 +175,7 @@ Status check_serve_options(ServeOptions& options) {
   options.loop.patience = milliseconds(options.patience_s);
   options.loop.kv_budget_bytes = options.model.kv_budget;
   options.loop.engine.codec = options.model.codec;
+  options.loop.engine.policy = options.model.policy;
   options.loop.engine.context = options.model.context;
   return {};
 }
