@@ -40,6 +40,7 @@ add_test(NAME command_line_store COMMAND Python3::Interpreter ${PROJECT_SOURCE_D
 add_test(NAME command_line_store_compress COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/cli_store_compress_test.py)
 add_test(NAME command_line_replay COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/cli_replay_test.py)
 add_test(NAME command_line_eval COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/cli_eval_test.py)
+add_test(NAME command_line_board COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/cli_board_test.py)
 add_test(NAME command_line_serve COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/cli_serve_test.py)
 add_test(NAME command_line_load COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/cli_load_test.py)
 add_test(NAME serve_clients COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/clients_test.py)
@@ -47,7 +48,7 @@ add_test(NAME bench_serve_selftest COMMAND Python3::Interpreter ${PROJECT_SOURCE
 add_test(NAME bench_peer_selftest COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/bench/compare_peer_test.py)
 add_test(NAME serve_torture_selftest COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/serve_torture_test.py)
 add_test(NAME serve_torture COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/serve_torture.py 300 16 1 tok4+sinks=1)
-set_tests_properties(command_line command_line_chat command_line_usage command_line_serve command_line_load serve_torture command_line_store command_line_store_compress command_line_plan command_line_replay command_line_eval PROPERTIES TIMEOUT 300 ENVIRONMENT "CAIRN_BINARY=$<TARGET_FILE:cairn_cli>")
+set_tests_properties(command_line command_line_chat command_line_usage command_line_serve command_line_load serve_torture command_line_store command_line_store_compress command_line_plan command_line_replay command_line_eval command_line_board PROPERTIES TIMEOUT 300 ENVIRONMENT "CAIRN_BINARY=$<TARGET_FILE:cairn_cli>")
 set_tests_properties(serve_clients PROPERTIES TIMEOUT 500 ENVIRONMENT
                      "CAIRN_BINARY=$<TARGET_FILE:cairn_cli>;CAIRN_CLIENTS=${PROJECT_BINARY_DIR}/clients")
 if(CAIRN_BENCH)

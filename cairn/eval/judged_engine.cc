@@ -227,8 +227,13 @@ Status JudgedEngine::hide_share(Sequence& sequence, std::size_t first, std::size
 
 CacheCost JudgedEngine::cost(const Sequence& sequence) {
   const KvCacheOptions& options = engine_->cache().options();
-  return {.bytes_per_token = static_cast<double>(sequence.bytes_held()) / static_cast<double>(sequence.size()),
-          .bits_per_value = options.plan.mean_bits(options.layers.front().shape)};
+  const auto held = static_cast<double>(sequence.bytes_held());
+  const PolicyReport policy = sequence.policy_report();
+  const bool retained = policy.tokens_before > 0;
+  return {.bytes_per_token = held / static_cast<double>(sequence.size()),
+          .bits_per_value = options.plan.mean_bits(options.layers.front().shape),
+          .bytes_held = held,
+          .kept = retained ? static_cast<double>(policy.tokens_kept) / static_cast<double>(policy.tokens_before) : 1};
 }
 
 }  // namespace cairn

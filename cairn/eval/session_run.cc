@@ -2,9 +2,11 @@
 #include "cairn/eval/session_run.h"
 
 #include <algorithm>
+#include <chrono>
 #include <span>
 #include <utility>
 
+#include "cairn/base/clock.h"
 #include "cairn/engine/generate.h"
 #include "cairn/eval/session.h"
 #include "cairn/eval/session_tokens.h"
@@ -63,6 +65,27 @@ bool advance(RunningAnswer& answer) {
   return true;
 }
 
+struct PagesRead {
+  std::uint64_t read = 0, offered = 0;
+};
+
+PagesRead pages_read(std::span<const PendingAnswer> pending) {
+  PagesRead sum;
+  for (const PendingAnswer& each : pending) {
+    const PolicyReport report = each.sequence.policy_report();
+    sum.read += report.pages_read;
+    sum.offered += report.pages_offered;
+  }
+  return sum;
+}
+
+// Forks go on counting from where they were forked.
+double read_since(const PagesRead& before, std::span<const PendingAnswer> pending) {
+  const PagesRead after = pages_read(pending);
+  if (after.offered == before.offered) return 1;
+  return static_cast<double>(after.read - before.read) / static_cast<double>(after.offered - before.offered);
+}
+
 TurnOutcome outcome_of(const Turn& turn, const TurnTokens& tokens, const PendingAnswer& pending) {
   TurnOutcome outcome;
   if (turn.metric == Metric::kChoice) {
@@ -84,7 +107,7 @@ TurnOutcome outcome_of(const Turn& turn, const TurnTokens& tokens, const Pending
 
 }  // namespace
 
-Status answer_all(JudgedEngine& judged, std::span<PendingAnswer> pending, const std::atomic<bool>* cancel) {
+Result<DecodeTime> answer_all(JudgedEngine& judged, std::span<PendingAnswer> pending, const std::atomic<bool>* cancel) {
   const Tokenizer& tokenizer = judged.engine().tokenizer();
   for (PendingAnswer& each : pending) each.logits.resize(tokenizer.size());
   CAIRN_TRY_VOID(compute_prompts(judged, pending, cancel));
@@ -93,9 +116,11 @@ Status answer_all(JudgedEngine& judged, std::span<PendingAnswer> pending, const 
     if (each.max_tokens == 0) continue;
     active.push_back({&each, {tokenizer, {.max_tokens = each.max_tokens, .stop = {"\n"}, .continues_text = true}}});
   }
+  DecodeTime time;
   while (!active.empty()) {
     CAIRN_TRY_VOID(check(cancel));
     std::erase_if(active, advance);
+    const auto start = std::chrono::steady_clock::now();
     for (std::size_t first = 0; first < active.size(); first += Forward::kMaxRows) {
       std::vector<ForwardRows> batch;
       for (std::size_t i = first; i < std::min<std::size_t>(active.size(), first + Forward::kMaxRows); ++i) {
@@ -104,8 +129,10 @@ Status answer_all(JudgedEngine& judged, std::span<PendingAnswer> pending, const 
       }
       CAIRN_TRY_VOID(judged.forward(batch));
     }
+    time.tokens += active.size();
+    time.seconds += seconds_since(start);
   }
-  return {};
+  return time;
 }
 
 std::string_view mode_name(Mode mode) {
@@ -147,7 +174,9 @@ Result<SessionOutcome> run_session(JudgedEngine& judged, const EvalSession& sess
     const Turn& turn = session.turns[turn_of(i)];
     pending[i].max_tokens = turn.metric == Metric::kChoice ? 0 : turn.max_tokens;
   }
-  CAIRN_TRY_VOID(answer_all(judged, pending, control.cancel));
+  const PagesRead before = pages_read(pending);
+  CAIRN_TRY(outcome.decode, answer_all(judged, pending, control.cancel));
+  outcome.read_fraction = read_since(before, pending);
   for (std::size_t i = 0; i < pending.size(); ++i) {
     const std::size_t t = turn_of(i);
     TurnOutcome& turn = outcome.turns.emplace_back(outcome_of(session.turns[t], turns[t], pending[i]));

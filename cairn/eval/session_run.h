@@ -28,9 +28,15 @@ struct PendingAnswer {
   bool hit_cap = false;           // the model did not end it before max_tokens
 };
 
+// Of the passes that computed the answers' tokens after the first ones, which follow from the prompts. A value.
+struct DecodeTime {
+  double seconds = 0;
+  std::uint64_t tokens = 0;  // of all answers, several to a pass
+};
+
 // Computes all prompts, then answers until each has ended or is at its cap. Answers end with a newline. Company does
 // not change an answer (docs/architecture.md, "One arithmetic"). Errors: those of JudgedEngine::forward, kCancelled.
-Status answer_all(JudgedEngine& judged, std::span<PendingAnswer> pending, const std::atomic<bool>* cancel);
+Result<DecodeTime> answer_all(JudgedEngine& judged, std::span<PendingAnswer> pending, const std::atomic<bool>* cancel);
 
 enum class Mode : std::uint8_t {
   kMultiTurn,     // each question follows the ones before it and their gold answers
@@ -52,6 +58,8 @@ struct TurnOutcome {
 
 struct SessionOutcome {
   CacheCost cost;                  // of the context; zeros without one
+  double read_fraction = 1;        // of the pages that queries after the context could read, those that they read
+  DecodeTime decode;               // whoever else was computing then: the only figure here that is not always the same
   std::vector<TurnOutcome> turns;  // multi-turn first, then by turn
 };
 

@@ -12,8 +12,8 @@
 namespace cairn {
 namespace {
 
-std::unique_ptr<Engine> tiny() {
-  return load_tiny(TinyModel{.context = 512}.builder().build(),
+std::unique_ptr<Engine> tiny(std::uint32_t context = 512) {
+  return load_tiny(TinyModel{.context = context}.builder().build(),
                    {.threads = 1, .kv_budget_bytes = 64 << 20, .reuse = false})
       .value();
 }
@@ -124,6 +124,36 @@ TEST(SessionRun, EvictionSparesWhatIsPinned) {
   }
   EXPECT_EQ(seen, 7u);
   EXPECT_EQ(sequence.pages(0).front().positions[6], 6);
+}
+
+TEST(SessionRun, SaysWhatAPolicyKeptAndRead) {
+  const auto engine = tiny(1024);
+  EvalSession asked = session();
+  for (int i = 0; i < 200; ++i) asked.context += "t" + std::to_string(10 + i % 30);
+  const auto run = [&](const char* recipe) {
+    const auto outcome = run_session(*judge(*engine, recipe), asked);
+    EXPECT_TRUE(outcome) << outcome.error().message;
+    return outcome ? *outcome : SessionOutcome{};
+  };
+  const SessionOutcome exact = run("raw_f16"), full = run("raw_f16+policy=full"),
+                       half = run("raw_f16+policy=knorm/keep=0.5");
+  const SessionOutcome reads = run("raw_f16+policy=recent/keep=0.5");
+  EXPECT_EQ(exact.cost.kept, 1);
+  EXPECT_EQ(exact.read_fraction, 1);
+  EXPECT_EQ(full.cost.bytes_held, exact.cost.bytes_held);
+  EXPECT_NEAR(half.cost.kept, 0.5, 0.02);
+  EXPECT_LT(half.cost.bytes_held, 0.75 * exact.cost.bytes_held);
+  EXPECT_DOUBLE_EQ(half.cost.bytes_held / half.cost.bytes_per_token,
+                   exact.cost.bytes_held / exact.cost.bytes_per_token);
+  EXPECT_EQ(half.read_fraction, 1);
+  EXPECT_EQ(reads.cost.bytes_held, exact.cost.bytes_held);
+  EXPECT_GT(reads.read_fraction, 0.3);
+  EXPECT_LT(reads.read_fraction, 0.7);
+  std::uint64_t most = 0;  // each answer's first token comes from its prompt
+  for (const TurnOutcome& turn : exact.turns) most += turn.answer_tokens;
+  EXPECT_GT(exact.decode.tokens, 0u);
+  EXPECT_LE(exact.decode.tokens, most);
+  EXPECT_GT(exact.decode.seconds, 0);
 }
 
 TEST(SessionRun, RefusesWhatDoesNotFitOrHasNoOptions) {

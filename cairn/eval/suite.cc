@@ -194,16 +194,21 @@ std::span<const AnsweredCell> answers_of(std::span<const AnsweredCell> answers, 
 }
 
 CacheCost mean_cost(std::span<const AnsweredCell> answers) {
-  CacheCost sum;
+  CacheCost sum{.kept = 0};
   double sessions = 0;
   for (const AnsweredCell& answered : answers) {
     if (answered.outcome.cost.bytes_per_token == 0) continue;
     sum.bytes_per_token += answered.outcome.cost.bytes_per_token;
     sum.bits_per_value += answered.outcome.cost.bits_per_value;
+    sum.bytes_held += answered.outcome.cost.bytes_held;
+    sum.kept += answered.outcome.cost.kept;
     ++sessions;
   }
   if (sessions == 0) return {};
-  return {.bytes_per_token = sum.bytes_per_token / sessions, .bits_per_value = sum.bits_per_value / sessions};
+  return {.bytes_per_token = sum.bytes_per_token / sessions,
+          .bits_per_value = sum.bits_per_value / sessions,
+          .bytes_held = sum.bytes_held / sessions,
+          .kept = sum.kept / sessions};
 }
 
 std::map<GroupKey, GroupCounts> summarise_cells(std::span<const AnsweredCell> judged,

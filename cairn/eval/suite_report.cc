@@ -244,7 +244,7 @@ Json suite_json(Json head, const SuiteRunSettings& plan, const std::vector<Answe
                        {"control", control_name(contender.control)},
                        {"bytes_per_token", cost.bytes_per_token},
                        {"bits_per_value", cost.bits_per_value},
-                       {"kept", 1 - contender.recipe.evict},
+                       {"kept", (1 - contender.recipe.evict) * cost.kept},
                        {"cells", std::move(cells)}});
   }
   head["recipes"] = std::move(recipes);

@@ -30,17 +30,24 @@ std::string read_all(std::FILE* file) {
   return text;
 }
 
+bool is_share(double value) {
+  return value >= 0 && value <= 1;
+}
+
 // A journal may have been edited: each turn once in each mode, in order, and no figure that run_session cannot give.
 bool is_whole(const AnsweredCell& answered) {
   const std::size_t turns = answered.columns.size();
   const CacheCost& cost = answered.outcome.cost;
   if (turns == 0 || answered.outcome.turns.size() != kModes.size() * turns) return false;
+  const DecodeTime& decode = answered.outcome.decode;
   if (!(cost.bytes_per_token >= 0 && cost.bytes_per_token < 1e12 && cost.bits_per_value >= 0)) return false;
+  if (!(cost.bytes_held >= 0 && cost.bytes_held < 1e18 && is_share(cost.kept))) return false;
+  if (!(is_share(answered.outcome.read_fraction) && decode.seconds >= 0 && decode.seconds < 1e9)) return false;
   if (std::ranges::any_of(answered.depths, [](std::uint32_t depth) { return depth > kUnknownDepth; })) return false;
   for (std::size_t i = 0; i < answered.outcome.turns.size(); ++i) {
     const TurnOutcome& turn = answered.outcome.turns[i];
     if (turn.mode != kModes[i / turns] || turn.turn != i % turns) return false;
-    if (!(turn.score >= 0 && turn.score <= 1)) return false;
+    if (!is_share(turn.score)) return false;
   }
   return true;
 }
@@ -309,15 +316,20 @@ Json answered_json(const AnsweredCell& answered) {
                      {"cap", turn.hit_cap},
                      {"answer", turn.answer}});
   }
-  return {{"bytes_per_token", answered.outcome.cost.bytes_per_token},
-          {"bits_per_value", answered.outcome.cost.bits_per_value},
-          {"turns", std::move(turns)}};
+  const SessionOutcome& outcome = answered.outcome;
+  return {{"bytes_per_token", outcome.cost.bytes_per_token}, {"bits_per_value", outcome.cost.bits_per_value},
+          {"bytes_held", outcome.cost.bytes_held},           {"kept", outcome.cost.kept},
+          {"read_fraction", outcome.read_fraction},          {"decode_seconds", outcome.decode.seconds},
+          {"decode_tokens", outcome.decode.tokens},          {"turns", std::move(turns)}};
 }
 
 std::optional<AnsweredCell> answered_from_json(const Json& json, const Cell& cell) {
   try {
     AnsweredCell answered{.cell = cell, .columns = {}, .depths = {}, .outcome = {}};
-    answered.outcome.cost = {json.at("bytes_per_token"), json.at("bits_per_value")};
+    answered.outcome.cost = {json.at("bytes_per_token"), json.at("bits_per_value"), json.at("bytes_held"),
+                             json.at("kept")};
+    answered.outcome.read_fraction = json.at("read_fraction");
+    answered.outcome.decode = {json.at("decode_seconds"), json.at("decode_tokens")};
     for (const Json& turn : json.at("turns")) {
       TurnOutcome& outcome = answered.outcome.turns.emplace_back();
       const auto mode = turn.at("mode").get<std::string>();

@@ -32,7 +32,9 @@ SuiteRunSettings plan_of_two() {
 // right[mode][turn] of a session.
 AnsweredCell answered(const Cell& cell, std::array<std::array<bool, kTurns>, 2> right, double bytes = 100) {
   AnsweredCell answer{.cell = cell, .columns = {"", ""}, .depths = {3, kUnknownDepth}, .outcome = {}};
-  answer.outcome.cost = {.bytes_per_token = bytes, .bits_per_value = 16};
+  answer.outcome.cost = {.bytes_per_token = bytes, .bits_per_value = 16, .bytes_held = 512 * bytes, .kept = 0.5};
+  answer.outcome.read_fraction = 0.25;
+  answer.outcome.decode = {.seconds = 1.5, .tokens = 7};
   for (std::size_t mode = 0; mode < 2; ++mode) {
     for (std::uint32_t turn = 0; turn < kTurns; ++turn) {
       const bool correct = right[mode][turn];
@@ -113,6 +115,11 @@ TEST(SuiteJson, AnswersSurviveTheRoundTrip) {
   EXPECT_EQ(json_line(answered_json(*after)), json_line(json));
   EXPECT_EQ(after->depths, before.depths);
   EXPECT_EQ(after->outcome.turns[3].correct, false);
+  EXPECT_EQ(after->outcome.cost.bytes_held, 51200);
+  EXPECT_EQ(after->outcome.cost.kept, 0.5);
+  EXPECT_EQ(after->outcome.read_fraction, 0.25);
+  EXPECT_EQ(after->outcome.decode.seconds, 1.5);
+  EXPECT_EQ(after->outcome.decode.tokens, 7u);
 }
 
 TEST(SuiteJson, WhatRunSessionCannotGiveIsNoAnswer) {
@@ -132,6 +139,9 @@ TEST(SuiteJson, WhatRunSessionCannotGiveIsNoAnswer) {
   EXPECT_TRUE(refused([](Json& json) { json["turns"][0]["depth"] = 6; }));
   EXPECT_TRUE(refused([](Json& json) { json["turns"][0]["correct"] = "yes"; }));
   EXPECT_TRUE(refused([](Json& json) { json["bytes_per_token"] = -1; }));
+  EXPECT_TRUE(refused([](Json& json) { json["read_fraction"] = 1.5; }));
+  EXPECT_TRUE(refused([](Json& json) { json["kept"] = -0.5; }));
+  EXPECT_TRUE(refused([](Json& json) { json.erase("decode_seconds"); }));
 }
 
 TEST(SuiteJson, ResultHasEveryGroupOnce) {
@@ -139,7 +149,7 @@ TEST(SuiteJson, ResultHasEveryGroupOnce) {
   const Json result = suite_json(suite_head({{"format", "f"}}, plan), plan, answers_of_two(plan));
   EXPECT_EQ(result["settings"]["contenders"], Json({"raw_f16", "raw_f16+evict=0.5"}));
   const Json& recipe = result["recipes"][1];
-  EXPECT_EQ(recipe["kept"], 0.5);
+  EXPECT_EQ(recipe["kept"], 0.25);                       // half is evicted of the half that a policy kept
   EXPECT_EQ(recipe["cells"].size(), 2u * (kTurns + 1));  // modes, turns and the one known depth
   const Json& cell = recipe["cells"][0];
   EXPECT_EQ(cell["turn"].is_null(), !cell["depth"].is_null());

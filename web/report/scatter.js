@@ -1,4 +1,4 @@
-// Recipes as points: what they hold against how well they do, with the Pareto front.
+// Recipes as points: what they cost against how well they do, with the Pareto front.
 import {svg} from '../dom.js';
 import {levelLine} from '../plot.js';
 import {decadeAxis, shareAxis, sizeAxis} from './axes.js';
@@ -10,21 +10,24 @@ import {paretoFront} from './results.js';
 const TOP = 20, RIGHT = 22, FOOT = 48, ZERO_BAND = 34, RADIUS = 5, LABEL_HEIGHT = 15;
 const LEAST_BYTES = 1e-3, LEAST_DIVERGENCE = 1e-12, MAX_LABELS = 60;
 
+const BYTES = {title: 'Bytes per token (logarithmic)'};
+
 const isZero = divergence => divergence < LEAST_DIVERGENCE;
 
-function frontOf(points, share) {
+function frontOf(points, share, {more}) {
   const candidates = points.filter(point => point.bytes >= LEAST_BYTES && !point.control);
   const cost = ({value}) => share ? -value : isZero(value) ? 0 : value;
-  return paretoFront(candidates.map(({bytes, y}) => ({size: bytes, cost: cost(y)}))).map(i => candidates[i]);
+  return paretoFront(candidates.map(({bytes, y}) => ({size: more ? -bytes : bytes, cost: cost(y)}))).map(i => candidates[i]);
 }
 
 class Scatter {
   // points: [{name, text, bytes, y: {value, low, high}, control}]; `share` says whether y is a share, of which more is better,
   // or a divergence, of which less is. A point that holds no bytes has no place on a logarithmic axis: it is a level.
-  // Those of `front` are on the Pareto front, by rising size.
-  constructor(points, front, share, plot, width) {
+  // Those of `front` are on the Pareto front, by rising cost. `across` says what `bytes` are: {title, more: whether more of
+  // them is better, crowded: whether there are too many points to give all of them a name, a whisker and a place of their own}.
+  constructor(points, front, share, across, plot, width) {
     const height = Math.round(Math.min(430, Math.max(390, width * 0.62)));
-    Object.assign(this, {share, plot, points, best: front, left: share ? 56 : 72, right: width - RIGHT, bottom: height - FOOT});
+    Object.assign(this, {share, across, plot, points, best: front, left: share ? 56 : 72, right: width - RIGHT, bottom: height - FOOT});
     setHeight(plot, width, height);
     this.maxName = width < 560 ? 22 : 36;
     this.boxes = [];  // what labels must not cover
@@ -38,7 +41,8 @@ class Scatter {
     this.drawFrame();
     this.drawFront();
     this.levels.forEach(level => this.drawLevel(level));
-    this.marks.forEach(mark => this.drawMark(mark));
+    const order = this.across.crowded ? [...this.marks].reverse() : this.marks;  // what matters lies on top
+    order.forEach(mark => this.drawMark(mark));
     this.drawLabels();
     const told = [...this.marks].sort((a, b) => a.x - b.x || b.y - a.y);
     return [...told.map(({x, y, point}) => ({x, y, text: point.text})),
@@ -53,6 +57,7 @@ class Scatter {
     const others = this.points.filter(point => point.bytes >= LEAST_BYTES && !this.best.includes(point));
     this.front = this.best.map(point => ({point, best: true}));
     this.marks = [...this.front, ...others.map(point => ({point, best: false}))];
+    if (this.across.crowded) this.marks.sort((a, b) => Boolean(a.point.control) - Boolean(b.point.control));  // stable
   }
 
   fitAxes() {
@@ -78,7 +83,7 @@ class Scatter {
       mark.top = Math.min(mark.y, this.at(y.high));
       mark.bottom = Math.max(mark.y, this.at(y.low));
       const lanes = [0, 1, -1, 2, -2, 3, -3, 4].map(lane => this.x.at(bytes) + lane * (2 * RADIUS + 1));
-      const free = lanes.find(x => !this.marks.slice(0, i).some(other => collide(other, {...mark, x})));
+      const free = this.across.crowded ? lanes[0] : lanes.find(x => !this.marks.slice(0, i).some(other => collide(other, {...mark, x})));
       mark.x = free ?? lanes[0];
     });
   }
@@ -97,7 +102,7 @@ class Scatter {
                   svg('text', {class: 'tick end', x: left - 6, y: this.at(0) + 4}, '0'));
     }
     plot.append(svg('line', {class: 'axis', x1: left, x2: right, y1: bottom, y2: bottom}),
-                svg('text', {class: 'axis-title middle', x: (left + right) / 2, y: bottom + 40}, 'Bytes per token (logarithmic)'),
+                svg('text', {class: 'axis-title middle', x: (left + right) / 2, y: bottom + 40}, this.across.title),
                 svg('text', {class: 'axis-title middle', transform: `translate(13 ${(TOP + bottom) / 2}) rotate(-90)`},
                     this.share ? 'Retained accuracy' : 'Mean KL, nats (logarithmic)'));
   }
@@ -111,7 +116,7 @@ class Scatter {
       if (i > 0) stair.push({x, y: this.front[i - 1].y});
       stair.push({x, y});
     });
-    stair.push({x: this.right, y: stair.at(-1).y});
+    stair.push({x: this.across.more ? this.left : this.right, y: stair.at(-1).y});
     this.plot.append(svg('polyline', {class: 'front', points: stair.map(({x, y}) => `${x},${y}`).join(' ')}));
     for (let i = 1; i < stair.length; ++i) {
       const [a, b] = [stair[i - 1], stair[i]];
@@ -130,16 +135,16 @@ class Scatter {
 
   drawMark({point, best, x, y, top, bottom}) {
     const kind = point.control ? ' control' : best ? ' best' : '';
-    const exact = point.y.low === point.y.high;
+    const whisker = point.y.low !== point.y.high && (best || !this.across.crowded);
     this.plot.append(group('point', point.name, point.text,
-                           !exact && svg('line', {class: `whisker${kind}`, x1: x, x2: x, y1: top, y2: bottom}),
-                           svg('circle', {class: `dot${kind}`, cx: x, cy: y, r: RADIUS})));
-    if (!exact) this.lines.push({x, y: top, width: 0, height: bottom - top});
+                           whisker && svg('line', {class: `whisker${kind}`, x1: x, x2: x, y1: top, y2: bottom}),
+                           svg('circle', {class: `dot${kind}${point.hue ? ` ${point.hue}` : ''}`, cx: x, cy: y, r: RADIUS})));
+    if (whisker) this.lines.push({x, y: top, width: 0, height: bottom - top});
     this.boxes.push({x: x - RADIUS, y: y - RADIUS, width: 2 * RADIUS, height: 2 * RADIUS});
   }
 
   drawLabels() {
-    const named = this.marks.slice(0, MAX_LABELS);
+    const named = this.marks.slice(0, this.across.crowded ? this.front.length : MAX_LABELS);
     const labels = named.map(({point, best}) => svg('text', {class: `label${best ? ' best' : ''}`}, shortened(point.name, this.maxName)));
     this.plot.append(...labels);
     const widths = labels.map(label => label.getComputedTextLength());
@@ -157,13 +162,15 @@ class Scatter {
   }
 }
 
-export function scatterFigure(id, title, caption, points, share) {
-  const front = frontOf(points, share);
+export function scatterFigure(id, title, caption, points, share, across = BYTES) {
+  const front = frontOf(points, share, across);
   const beaten = points.some(point => point.bytes >= LEAST_BYTES && !point.control && !front.includes(point));
-  const legend = [['front', 'on the Pareto front: nothing is smaller and better'], beaten && ['beaten', 'beaten by another recipe'],
+  const better = `better: ${share ? 'up' : 'down'} and ${across.more ? 'right' : 'left'}`;
+  const legend = [...(across.legend ?? []), ['front', `on the Pareto front: nothing is ${across.more ? 'faster' : 'smaller'} and better`],
+                  beaten && !across.legend && ['beaten', 'beaten by another recipe'],
                   points.some(point => point.control) && ['control', 'control'],
-                  ['', share ? 'better: up and left' : 'better: down and left']].filter(Boolean);
+                  ['', better]].filter(Boolean);
   return new Figure({
-    id, title, caption, legend, draw: (plot, width) => new Scatter(points, front, share, plot, width).draw(),
+    id, title, caption, legend, draw: (plot, width) => new Scatter(points, front, share, across, plot, width).draw(),
     description: 'A point per recipe with its 95 % interval and the Pareto front; the summary table holds the figures.'});
 }

@@ -60,6 +60,7 @@ void add_eval_command(CLI::App& app, Status& outcome) {
   add_eval_ppl_command(*command, outcome);
   add_eval_kld_command(*command, outcome);
   add_eval_suite_command(*command, outcome);
+  add_eval_board_command(*command, outcome);
   add_eval_items_command(*command, outcome);
   add_eval_report_command(*command, outcome);
 }

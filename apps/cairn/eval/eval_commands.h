@@ -10,6 +10,7 @@ namespace cairn::cli {
 void add_eval_ppl_command(CLI::App& eval, Status& outcome);
 void add_eval_kld_command(CLI::App& eval, Status& outcome);
 void add_eval_suite_command(CLI::App& eval, Status& outcome);
+void add_eval_board_command(CLI::App& eval, Status& outcome);
 void add_eval_items_command(CLI::App& eval, Status& outcome);
 void add_eval_report_command(CLI::App& eval, Status& outcome);
 
