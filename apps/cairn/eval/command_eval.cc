@@ -55,7 +55,8 @@ void add_eval_command(CLI::App& app, Status& outcome) {
       "A recipe is CODEC[+PART=AMOUNT]..., as raw_f16 or raw_f16+drop=0.2. Parts, all simulated:\n"
       "  value-bits=B  values rounded to 2^B levels     shift=P  keys P positions too early\n"
       "  zero-heads=N  first N KV heads zeroed          drop=F   random share F of every finished block hidden\n"
-      "  evict=F       random share F of a finished context hidden");
+      "  evict=F       random share F of a finished context hidden\n"
+      "A token policy, which is real: +policy=NAME[/PART=VALUE]..., as raw_f16+policy=quest/keep=0.125");
   command->require_subcommand(1);
   add_eval_ppl_command(*command, outcome);
   add_eval_kld_command(*command, outcome);
