@@ -18,7 +18,7 @@ echo "$0 $*" >> "${0%/*}/ran"
 echo "[{\\"samples_ts\\": [1, $rate, 99]}]"
 """
 SWEEP = """#!/bin/sh
-case "$*" in *-rtr*) rate=20;; *) rate=60;; esac
+case "$*" in *"-rtr -khad") rate=70;; *-khad) rate=80;; *-rtr*) rate=20;; *) rate=60;; esac
 for kv in 0 512 1024; do echo "{\\"n_kv\\": $kv, \\"speed_pp\\": 5, \\"speed_tg\\": $((rate + kv))}"; done
 """
 
@@ -70,6 +70,24 @@ class ComparePeer(unittest.TestCase):
         self.assertEqual(entry["peers"], {"ik_llama.cpp -fa 1 -rtr 0": [572], "ik_llama.cpp -fa 1 -rtr 1": [532]})
         with self.assertRaises(peer.PeerError):
             self.measure(compare_peer.Figure("decode", 0, 16, 2048, 1, 1), ik=str(self.folder))
+
+    def test_ik_turns_keys_where_they_have_four_bits(self):
+        four = self.measure(compare_peer.Figure("decode", 0, 16, 512, 1, 1, "tok4", "q4_0"), ik=str(self.folder))
+        self.assertEqual(four["peers"], {"ik_llama.cpp -fa 1 -rtr 0": [572], "ik_llama.cpp -fa 1 -rtr 1": [532],
+                                         "ik_llama.cpp -fa 1 -rtr 0 -khad 1": [592],
+                                         "ik_llama.cpp -fa 1 -rtr 1 -khad 1": [582]})
+        self.assertEqual(four["best"], "ik_llama.cpp -fa 1 -rtr 0 -khad 1")
+        for figure in (compare_peer.Figure("decode", 0, 16, 512, 1, 1, "tok8", "q8_0"),
+                       compare_peer.Figure("decode", 0, 16, 0, 1, 1, "tok4", "q4_0")):  # by llama-bench, without a flag
+            self.assertEqual(set(self.measure(figure, ik=str(self.folder))["peers"]),
+                             {"ik_llama.cpp -fa 1 -rtr 0", "ik_llama.cpp -fa 1 -rtr 1"})
+
+    def test_the_version_is_asked_without_the_flag_that_llama_bench_lacks(self):
+        arguments = self.arguments(ik=str(self.folder))
+        (self.folder / "llama-bench").write_text("""#!/bin/sh
+case "$*" in *-khad*) exit 1;; *) echo '[{"build_commit": "abc"}]';; esac
+""")
+        self.assertEqual({ik.version(arguments) for ik in contenders.contenders(arguments)}, {"abc"})
 
     def test_builds_of_one_name_are_refused(self):
         arguments = self.arguments(llama=str(self.folder))

@@ -15,7 +15,9 @@ import peer
 
 
 # ik_llama.cpp's llama-sweep-bench spells some flags of its llama-bench in another way.
-SWEEP_FLAGS = {("-fa", "1"): ["-fa", "on"], ("-rtr", "0"): [], ("-rtr", "1"): ["-rtr"]}
+SWEEP_FLAGS = {("-fa", "1"): ["-fa", "on"], ("-rtr", "0"): [], ("-rtr", "1"): ["-rtr"], ("-khad", "1"): ["-khad"]}
+HADAMARD = ("-khad", "1")  # on keys before they are rounded: it is for few bits, and llama-bench has no such flag
+FOUR_BIT_KV = ("q4_0", "q4_1", "iq4_nl")
 
 SWEEP_STEP = 512  # depths that a sweep passes when only decoding is asked for
 
@@ -34,6 +36,11 @@ class Contender:
     @property
     def words(self):
         return [word for flag in self.flags for word in flag]
+
+    @property
+    def bench_words(self):
+        """Those of its llama-bench."""
+        return [word for flag in self.flags if flag != HADAMARD for word in flag]
 
     def measures(self, _figure):
         return True
@@ -59,10 +66,12 @@ class Ik(Contender):
     def version(self, arguments):
         # It has no --version; its results name the build.
         output = self.tools.run("llama-bench", "-m", arguments.model, "-t", arguments.threads, "-p", 1, "-n", 0, "-r", 1,
-                                "-o", "json", *self.words)
+                                "-o", "json", *self.bench_words)
         return json.loads(output[output.index("["):])[0]["build_commit"]
 
     def measures(self, figure):
+        if HADAMARD in self.flags and (figure.depth == 0 or figure.peer_kv not in FOUR_BIT_KV):
+            return False
         return figure.depth % (figure.prefill or SWEEP_STEP) == 0
 
     def run(self, figure, arguments):
@@ -89,20 +98,22 @@ def add_arguments(parser):
                         help="folder of a llama.cpp build's programs, instead of --peer; runs with and without --repack; "
                              "may be given again")
     parser.add_argument("--ik", action="append", default=[], metavar="[NAME=]DIR",
-                        help="the same of ik_llama.cpp; runs with and without -rtr")
+                        help="the same of ik_llama.cpp; runs with and without -rtr, and with -khad as well where the KV cache "
+                             "has 4 bits")
 
 
 def contenders(arguments):
     """All that were asked for. Raises peer.NoPeer where one cannot run."""
     found = []
-    for kind, texts, name, flag in ((Llama, arguments.llama, "llama.cpp", "--repack"),
-                                    (Ik, arguments.ik, "ik_llama.cpp", "-rtr")):
+    for kind, texts, name, flag, more in ((Llama, arguments.llama, "llama.cpp", "--repack", [()]),
+                                          (Ik, arguments.ik, "ik_llama.cpp", "-rtr", [(), (HADAMARD,)])):
         for text in texts:
             before, _, folder = text.rpartition("=")
             tools = peer.Peer.in_folder(Path(folder))
             if before in (rival.name for rival in found) or not before and len(texts) > 1:
                 raise peer.NoPeer(f"give each of several builds a name of its own, as NAME={folder}")
-            found += [kind(before or name, tools, (("-fa", "1"), (flag, value))) for value in ("0", "1")]
+            found += [kind(before or name, tools, (("-fa", "1"), (flag, value), *also))
+                      for also in more for value in ("0", "1")]
     return found or [Llama("llama.cpp", peer.Peer(arguments.peer), ())]
 
 
