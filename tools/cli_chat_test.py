@@ -71,6 +71,7 @@ class ChatTemplates(unittest.TestCase):
                                ("'chatml' reads no names", (*tokenize, "--chat-template", "chatml", *kwargs)),
                                ("'plain' reads no names", ("serve", MODEL, "--port", "0", *kwargs))):
             self.assert_refused(USAGE, words, *command)
+        self.assertEqual(self.rendered("-p", "x", "--chat-template-kwargs", "{}")[0], "x")  # no name, nothing ignored
 
     def test_hostile_files_and_kwargs(self):
         ask = ("tokenize", "-m", MODEL, "--chat", "-p", "x")

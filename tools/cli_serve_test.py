@@ -103,7 +103,7 @@ class Serving(Server):
         self.assertGreater(tokens(chat_template_kwargs={"n": 8}), by_default)
         status, reply = self.ask("POST", "/v1/chat/completions", {
             "messages": [{"role": "user", "content": "x"}], "chat_template_kwargs": {"n": {}}})
-        self.assertEqual((status, reply["error"]["param"]), (501, None), reply)
+        self.assertEqual((status, reply["error"]["param"]), (400, "chat_template_kwargs"), reply)
         self.assertIn("the chat template fails: line 1: ", reply["error"]["message"])
 
     def test_keys_separate_tenants(self):

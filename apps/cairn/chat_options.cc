@@ -33,7 +33,7 @@ Result<jinja::Dict> read_chat_kwargs(const std::string& json, const ChatTemplate
   if (json.empty()) return jinja::Dict();
   auto kwargs = parse_chat_kwargs(json);
   if (!kwargs) return fail(ErrorCode::kInvalidArgument, "--chat-template-kwargs: " + kwargs.error().message);
-  if (chat.is_jinja()) return kwargs;
+  if (chat.is_jinja() || kwargs->items().empty()) return kwargs;
   return fail(ErrorCode::kInvalidArgument, "--chat-template-kwargs: the built-in template '" +
                                                std::string(chat.name()) +
                                                "' reads no names: leave it out, or give a Jinja template");

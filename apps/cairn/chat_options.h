@@ -21,7 +21,7 @@ CLI::Option* add_chat_kwargs_option(CLI::App& command, std::string& json);
 // The chosen one, or the model's own where `choice` is empty. Errors: those of ChatTemplate and of opening the file.
 Result<ChatTemplate> choose_chat_template(const std::string& choice, const std::string& model);
 // An empty text is no name at all. Errors: kInvalidArgument, naming the option: no JSON that parse_chat_kwargs takes,
-// or `chat` is a built-in family, which reads no names.
+// or names for a `chat` that is a built-in family, which reads none.
 Result<jinja::Dict> read_chat_kwargs(const std::string& json, const ChatTemplate& chat);
 
 // A prompt without a template. Its text may bring the begin token, also where no control tokens are read

@@ -54,18 +54,23 @@ ApiResult<ChatMessage> read_message(const Json& value, const std::string& where)
   return ChatMessage{*known, std::move(text)};
 }
 
+constexpr const char* kKwargs = "chat_template_kwargs";
+
 // Names for the chat template, in the order in which the client wrote them: it may show. They go before the server's.
 ApiResult<jinja::Dict> read_template_kwargs(const Fields& fields, std::string_view body, const Model& model) {
-  constexpr const char* kField = "chat_template_kwargs";
-  const Json* value = fields.find(kField);
+  const Json* value = fields.find(kKwargs);
   if (value == nullptr) return model.chat_kwargs;
-  if (!value->is_object()) return bad_field(kField, "must be an object");
+  if (!value->is_object()) return bad_field(kKwargs, "must be an object");
   const OrderedJson ordered = OrderedJson::parse(body, nullptr, /*allow_exceptions=*/false);
-  auto kwargs = parse_chat_kwargs(json_text(ordered[kField]));
-  if (!kwargs) return bad_field(kField, kwargs.error().message);
+  auto kwargs = parse_chat_kwargs(json_text(ordered[kKwargs]));
+  if (!kwargs) return bad_field(kKwargs, kwargs.error().message);
+  if (!kwargs->items().empty() && !model.chat_template.is_jinja()) {
+    return bad_field(kKwargs, "has no effect: the built-in template '" + std::string(model.chat_template.name()) +
+                                  "' reads no names; leave it out");
+  }
   jinja::Dict names = model.chat_kwargs;
   for (const jinja::Dict::Item& item : kwargs->items()) {
-    if (const Status set = names.set(item.key, item.value); !set) return bad_field(kField, set.error().message);
+    if (const Status set = names.set(item.key, item.value); !set) return bad_field(kKwargs, set.error().message);
   }
   return names;
 }
@@ -95,6 +100,17 @@ ApiResult<std::vector<TokenId>> encode_beginning(const Model& model, std::vector
     break;
   }
   return ids;
+}
+
+// The prompt. A chat that is written without the request's names for the template, and not with them, is their fault.
+ApiResult<std::vector<TokenId>> encode_prompt(const Model& model, const std::vector<ChatMessage>& chat,
+                                              ChatRenderOptions options, bool brings_kwargs) {
+  auto ids =
+      options.add_generation_prompt ? encode_messages(model, chat, options) : encode_beginning(model, chat, options);
+  if (ids || !brings_kwargs) return ids;
+  options.kwargs = model.chat_kwargs;
+  if (!model.chat_template.render(*model.tokenizer, chat, options)) return ids;
+  return bad_field(kKwargs, "is at fault, since the chat can be written without it: " + ids.error().message);
 }
 
 constexpr std::size_t kDefaultMaxTokens = 16;  // as OpenAI's
@@ -166,9 +182,10 @@ ApiResult<CompletionRequest> parse_chat_request(std::string_view body, const Mod
   }
   CAIRN_TRY_VOID(check_prompt_bytes(bytes, model));
   CAIRN_TRY(jinja::Dict kwargs, read_template_kwargs(fields, body, model));
-  const ChatRenderOptions options{.add_generation_prompt = answered, .kwargs = std::move(kwargs), .now = local_time()};
-  CAIRN_TRY(std::vector<TokenId> prompt,
-            answered ? encode_messages(model, chat, options) : encode_beginning(model, std::move(chat), options));
+  CAIRN_TRY(
+      std::vector<TokenId> prompt,
+      encode_prompt(model, chat, {.add_generation_prompt = answered, .kwargs = std::move(kwargs), .now = local_time()},
+                    fields.find(kKwargs) != nullptr));
   request.prompts.push_back(std::move(prompt));
   return request;
 }

@@ -306,8 +306,17 @@ TEST_F(ApiRequestTest, TheTemplateGetsItsKeywordsAndMayRefuse) {
   const auto refused = chat(R"(,"chat_template_kwargs":{"refuse":"today"})");
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().status, 400);
-  EXPECT_EQ(refused.error().message, "the chat template refuses the messages: Not today");
-  EXPECT_EQ(refused.error().param, "messages");
+  EXPECT_EQ(refused.error().message,
+            "'chat_template_kwargs' is at fault, since the chat can be written without it: the chat template refuses "
+            "the messages: Not today");
+  EXPECT_EQ(refused.error().param, "chat_template_kwargs");
+  model_.chat_kwargs = *parse_chat_kwargs(R"({"refuse": "ever"})");
+  for (const char* more : {"", R"(,"chat_template_kwargs":{"words":[]})"}) {  // these names are not to blame
+    const auto always = chat(more);
+    ASSERT_FALSE(always);
+    EXPECT_EQ(always.error().message, "the chat template refuses the messages: Not ever");
+    EXPECT_EQ(always.error().param, "messages");
+  }
   model_.chat_template = *ChatTemplate::jinja("{{ 'a' | wordwrap }}");
   const auto failed = chat("");
   ASSERT_FALSE(failed);
@@ -321,6 +330,29 @@ TEST_F(ApiRequestTest, KeywordsOfARequestGoBeforeTheServers) {
   model_.chat_kwargs = *parse_chat_kwargs(R"({"a": "t5", "b": "t6"})");
   EXPECT_EQ(chat("")->prompts[0], model_.tokenizer->encode("t5 t6 t3"));
   EXPECT_EQ(chat(R"(,"chat_template_kwargs":{"b":"t7"})")->prompts[0], model_.tokenizer->encode("t5 t7 t3"));
+}
+
+TEST_F(ApiRequestTest, KeywordsThatMakeATemplateFailAreTheClientsFault) {
+  model_.chat_template = *ChatTemplate::jinja("{{ messages[0].content * n }}");
+  model_.chat_kwargs = *parse_chat_kwargs(R"({"n": 1})");
+  for (const char* wrong : {R"({"n":{}})", R"({"n":999999999})"}) {  // not to be done, and beyond a limit
+    const auto failed = chat(R"(,"chat_template_kwargs":)" + std::string(wrong));
+    ASSERT_FALSE(failed) << wrong;
+    EXPECT_EQ(failed.error().status, 400) << failed.error().message;
+    EXPECT_EQ(failed.error().param, "chat_template_kwargs");
+  }
+}
+
+TEST_F(ApiRequestTest, KeywordsThatNobodyReadsAreRefused) {
+  const auto refused = chat(R"(,"chat_template_kwargs":{"enable_thinking":false})");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().status, 400);
+  EXPECT_EQ(refused.error().param, "chat_template_kwargs");
+  EXPECT_EQ(refused.error().message,
+            "'chat_template_kwargs' has no effect: the built-in template 'plain' reads no names; leave it out");
+  for (const char* nothing : {"{}", "null"}) {
+    EXPECT_TRUE(chat(R"(,"chat_template_kwargs":)" + std::string(nothing))) << nothing;
+  }
 }
 
 TEST_F(ApiRequestTest, APublicPrefixEndsWhereATemplateWouldWriteAFollowingTurnOtherwise) {
