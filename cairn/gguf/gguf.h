@@ -22,7 +22,8 @@ class GgufFile {
  public:
   // Maps and parses. Where the file is one of the parts of a model (gguf_split.h), all of them: metadata is that of the
   // first, tensors are those of all in order. Errors: those of MappedFile::open and parse, with the path in front;
-  // kNotFound (a part is missing), kCorrupt (a part of another model, or not the part that its name says).
+  // kNotFound (a part is missing), kCorrupt (a part of another model, not the part that its name says, or a whole model
+  // named as one of several parts).
   static Result<GgufFile> open(const std::string& path);
   // Parses the bytes of one file that the caller keeps alive. Tensor data is aligned relative to their start.
   // Errors: kCorrupt (bytes contradict the format, or end early), kUnsupported (version 1, big-endian, nested arrays).

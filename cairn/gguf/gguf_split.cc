@@ -2,6 +2,9 @@
 #include "cairn/gguf/gguf_split.h"
 
 #include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <string_view>
 #include <utility>
 
 namespace cairn {
@@ -18,6 +21,35 @@ std::string ending(std::uint32_t number, std::uint32_t count) {
 
 std::string place(std::uint32_t number, std::uint32_t count) {
   return "part " + std::to_string(number + 1) + " of " + std::to_string(count);
+}
+
+// Numbers as in the file's name, from 1: {2, 3} of "NAME-00002-of-00003.gguf". Nothing where it has none.
+struct NamedPart {
+  std::uint32_t number = 0, count = 0;
+};
+
+std::optional<NamedPart> part_by_name(std::string_view path) {
+  constexpr std::string_view kLike = "-00000-of-00000.gguf";
+  if (path.size() < kLike.size()) return std::nullopt;
+  const std::string_view name = path.substr(path.size() - kLike.size());
+  for (std::size_t i = 0; i < kLike.size(); ++i) {
+    const bool alike = kLike[i] == '0' ? std::isdigit(static_cast<unsigned char>(name[i])) != 0 : name[i] == kLike[i];
+    if (!alike) return std::nullopt;
+  }
+  NamedPart part;
+  std::from_chars(name.data() + 1, name.data() + 6, part.number);
+  std::from_chars(name.data() + 10, name.data() + 15, part.count);
+  return part;
+}
+
+// A file that says it is whole must not be named as one of several parts: its tensors would be all there is.
+Status check_whole(const std::string& path) {
+  const std::optional<NamedPart> named = part_by_name(path);
+  if (!named || named->count <= 1) return {};
+  return fail(ErrorCode::kCorrupt, "its name says that it is part " + std::to_string(named->number) + " of " +
+                                       std::to_string(named->count) +
+                                       " of a model, but the file says that it is whole; fetch the parts again, or "
+                                       "rename a model that is whole");
 }
 
 std::unexpected<Error> of_another_model(const std::string& why) {
@@ -118,7 +150,10 @@ Result<GgufFile> GgufFile::open(const std::string& path) {
   };
   const Result<std::optional<GgufPart>> part = gguf_part(given);
   if (!part) return of(path, part.error());
-  if (!*part) return given;
+  if (!*part) {
+    if (const Status whole = check_whole(path); !whole) return of(path, whole.error());
+    return given;
+  }
   GgufJoiner joiner(**part);
   for (std::uint32_t number = 0; number < (*part)->count; ++number) {
     const Result<std::string> name = gguf_part_path(path, **part, number);

@@ -94,6 +94,29 @@ TEST_F(GgufSplit, AWholeModelNeedsNoName) {
   EXPECT_TRUE(GgufFile::open(folder.path() + "/anything"));
 }
 
+TEST_F(GgufSplit, AWholeModelIsNotNamedAsAPart) {
+  for (const auto count : {std::uint16_t{0}, std::uint16_t{1}, std::uint16_t{2}}) {
+    GgufBuilder whole = parts[0].erase("split.count");
+    if (count < 2) whole.set("split.count", count);  // else it says nothing of parts
+    for (const std::string name : {"model-00001-of-00003.gguf", "model-00003-of-00003.gguf"}) {
+      const std::string path = folder.path() + "/" + name;
+      write(path, whole);
+      const auto file = GgufFile::open(path);
+      ASSERT_FALSE(file) << path << " " << count;
+      EXPECT_EQ(error_code_name(file.error().code), error_code_name(ErrorCode::kCorrupt));
+      EXPECT_EQ(file.error().message, path + ": its name says that it is part " + name[10] +
+                                          " of 3 of a model, but the file says that it is whole; fetch the parts "
+                                          "again, or rename a model that is whole");
+    }
+    for (const char* name : {"model-00001-of-00001.gguf", "model-0001-of-0003.gguf", "model-00001-of-0000x.gguf",
+                             "00001-of-00003.gguf", "model-00001-of-00003.gguf.bak"}) {
+      const std::string path = folder.path() + "/" + name;
+      write(path, whole);
+      EXPECT_TRUE(GgufFile::open(path)) << path;
+    }
+  }
+}
+
 TEST_F(GgufSplit, MissingPartsAreNamed) {
   write_all();
   std::filesystem::remove(path(1));
