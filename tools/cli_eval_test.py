@@ -302,10 +302,12 @@ class Data(CommandLine):
     def test_wrong_formats(self):
         run = ("eval", "suite", "-m", MODEL, "--contexts", "512", "--tasks", "none", "--data")
         for name, data, words in (("a", b"", "no session"), ("b", b"hello\n", "line 1 is no JSON"),
-                                  ("c", b'{"a": 1}\n', "line 1 has none"), ("d", b'{"data": 5}', "field"),
-                                  ("e", b'{"input": 1, "target": "2"}\n', "field"), ("f", b"\xff\xfe\x00", "line 1"),
-                                  ("g", b'{"context": "x", "multi_turns": [{"input": "y"}]}', "field"),
-                                  ("k", b'{"context": "x", "question": "y"}', "field"),
+                                  ("c", b'{"a": 1}\n', "line 1 has none"), ("d", b'{"data": 5}', "data is no list"),
+                                  ("e", b'{"input": 1, "target": "2"}\n', "line 1: input is no text"),
+                                  ("f", b"\xff\xfe\x00", "line 1"),
+                                  ("g", b'{"context": "x", "multi_turns": [{"input": "y"}]}',
+                                   "line 1: multi_turns[0].answer is missing"),
+                                  ("k", b'{"context": "x", "question": "y"}', "line 1: answer is missing"),
                                   ("l", b'{"context": "x", "question": "y", "answer": " "}', "no session"),
                                   ("h", b'{"input": "x", "target": "2"}\n{"input"\n', "line 2"),
                                   ("i", b'{"context": "x", "multi_turns": [{"input": "y", "answer": ""}]}', "no session"),

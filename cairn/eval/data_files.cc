@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
+#include <limits>
 #include <optional>
 #include <utility>
 
@@ -49,10 +50,31 @@ std::uint32_t fifth(double depth) {
   return std::min(4u, static_cast<std::uint32_t>(depth * 5));
 }
 
-// What would be found in any answer is no gold.
-void add_gold(std::vector<std::string>& gold, const Json& answer) {
-  std::string text = answer.is_number() ? answer.dump() : answer.get<std::string>();
-  if (text.find_first_not_of(" \t\r\n") != text.npos) gold.push_back(std::move(text));
+constexpr std::size_t kAny = std::numeric_limits<std::size_t>::max();  // texts and lists are as long as they are
+
+// Texts or numbers, one or a list. What would be found in any answer is no gold.
+void add_gold(std::vector<std::string>& gold, const JsonFields& fields, const char* name) {
+  const auto found = fields.json().find(name);
+  if (found == fields.json().end()) return fields.complain(name, "is missing");
+  for (const Json& one : found->is_array() ? *found : Json::array({*found})) {
+    if (!one.is_string() && !one.is_number()) return fields.complain(name, "is neither a text nor a number");
+    std::string text = one.is_number() ? one.dump() : one.get<std::string>();
+    if (text.find_first_not_of(" \t\r\n") != text.npos) gold.push_back(std::move(text));
+  }
+}
+
+std::vector<std::string> texts(const JsonFields& fields, const char* name) {
+  const auto found = fields.json().find(name);
+  std::vector<std::string> all;
+  if (found == fields.json().end() || !found->is_array()) {
+    fields.complain(name, "is no list");
+    return all;
+  }
+  for (const Json& one : *found) {
+    if (!one.is_string()) fields.complain(name, "holds what is no text");
+    all.push_back(one.is_string() ? one.get<std::string>() : "");
+  }
+  return all;
 }
 
 std::size_t code_points(std::string_view text) {
@@ -60,19 +82,22 @@ std::size_t code_points(std::string_view text) {
       std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
 }
 
-std::vector<EvalSession> squad(const Json& root) {
+// Of the readers below: the first thing that is wrong is in `problem`, and the sessions are then no good.
+std::vector<EvalSession> squad(const Json& root, std::string& problem) {
   std::vector<EvalSession> sessions;
-  for (const Json& article : root.at("data")) {
-    for (const Json& paragraph : article.at("paragraphs")) {
+  for (const JsonFields& article : JsonFields(root, "", problem).objects("data", kAny)) {
+    for (const JsonFields& paragraph : article.objects("paragraphs", kAny)) {
       EvalSession session;
-      const auto context = paragraph.at("context").get<std::string>();
+      const std::string context = paragraph.text("context", kAny);
       session.context = context + "\n\n";
-      for (const Json& qa : paragraph.at("qas")) {
+      for (const JsonFields& qa : paragraph.objects("qas", kAny)) {
         std::vector<std::string> gold;
-        for (const Json& answer : qa.at("answers")) add_gold(gold, answer.at("text"));
+        const std::vector<JsonFields> answers = qa.objects("answers", kAny);
+        for (const JsonFields& answer : answers) add_gold(gold, answer, "text");
         if (gold.empty() || context.empty()) continue;  // SQuAD 2 has questions without an answer
-        const double start = qa.at("answers").front().value("answer_start", 0.0);
-        session.turns.push_back(question(qa.at("question"), std::move(gold)));
+        const bool says_where = answers.front().json().contains("answer_start");
+        const double start = says_where ? answers.front().number("answer_start", {-1e18, 1e18}) : 0;
+        session.turns.push_back(question(qa.text("question", kAny), std::move(gold)));
         session.turns.back().depth = fifth(std::max(0.0, start) / static_cast<double>(code_points(context)));
       }
       if (!session.turns.empty()) sessions.push_back(std::move(session));
@@ -81,11 +106,11 @@ std::vector<EvalSession> squad(const Json& root) {
   return sessions;
 }
 
-EvalSession passkey(const Json& line) {
+EvalSession passkey(const JsonFields& line) {
   EvalSession session;
-  session.context = line.at("input").get<std::string>() + "\n";
+  session.context = line.text("input", kAny) + "\n";
   std::vector<std::string> gold;
-  add_gold(gold, line.at("target"));
+  add_gold(gold, line, "target");
   if (gold.empty()) return session;
   Turn turn = question("", std::move(gold));
   turn.query = "What is the pass key? The pass key is";
@@ -95,9 +120,10 @@ EvalSession passkey(const Json& line) {
 }
 
 // "options" are the texts behind the letters; "answer" is one of the two.
-Turn multiple_choice(const Json& each, const std::string& answer) {
-  const auto options = each.at("options").get<std::vector<std::string>>();
-  Turn turn = question(each.at("input"), {" " + answer});
+Turn multiple_choice(const JsonFields& each, const std::string& answer) {
+  const std::vector<std::string> options = texts(each, "options");
+  const std::string asked = each.text("input", kAny);
+  Turn turn = question(asked, {" " + answer});
   std::string listed;
   for (std::size_t i = 0; i < std::min<std::size_t>(options.size(), 26); ++i) {
     const std::string letter(1, static_cast<char>('A' + i));
@@ -105,22 +131,22 @@ Turn multiple_choice(const Json& each, const std::string& answer) {
     turn.candidates.push_back(" " + letter);
     if (options[i] == answer) turn.gold = {" " + letter};
   }
-  turn.query = "Question: " + each.at("input").get<std::string>() + "\n" + listed + "Answer:";
+  turn.query = "Question: " + asked + "\n" + listed + "Answer:";
   turn.answer = turn.gold.front() + "\n";
   turn.metric = Metric::kChoice;
   return turn;
 }
 
-EvalSession scbench(const Json& line) {
+EvalSession scbench(const JsonFields& line) {
   EvalSession session;
-  session.context = line.at("context").get<std::string>() + "\n\n";
-  for (const Json& each : line.at("multi_turns")) {
+  session.context = line.text("context", kAny) + "\n\n";
+  for (const JsonFields& each : line.objects("multi_turns", kAny)) {
     std::vector<std::string> gold;
-    const Json& answer = each.at("answer");
-    for (const Json& one : answer.is_array() ? answer : Json::array({answer})) add_gold(gold, one);
+    add_gold(gold, each, "answer");
     if (gold.empty()) continue;
-    const bool choice = each.contains("options");
-    session.turns.push_back(choice ? multiple_choice(each, gold.front()) : question(each.at("input"), std::move(gold)));
+    const bool choice = each.json().contains("options");
+    session.turns.push_back(choice ? multiple_choice(each, gold.front())
+                                   : question(each.text("input", kAny), std::move(gold)));
     Turn& turn = session.turns.back();
     turn.depth = kUnknownDepth;
     if (!choice && split_words(turn.gold.front()).size() > kSummaryWords) {  // SCBench's summaries
@@ -132,49 +158,63 @@ EvalSession scbench(const Json& line) {
 }
 
 // "kind" is its column. The answer may be a part of what is said: cut off at a newline, judged as a word of it.
-EvalSession one_question(const Json& line) {
+EvalSession one_question(const JsonFields& line) {
   EvalSession session;
-  session.context = line.at("context").get<std::string>() + "\n\n";
+  session.context = line.text("context", kAny) + "\n\n";
   std::vector<std::string> gold;
-  add_gold(gold, line.at("answer"));
+  add_gold(gold, line, "answer");
   if (gold.empty()) return session;
-  const auto asked = line.at("question").get<std::string>();
+  const std::string asked = line.text("question", kAny);
   Turn turn = question(asked, std::move(gold));
   if (asked.contains("Answer:")) turn.query = asked;
   turn.metric = Metric::kWholeWord;
-  turn.column = line.value("kind", "");
+  turn.column = line.json().contains("kind") ? line.text("kind") : "";
   turn.depth = kUnknownDepth;
   session.turns.push_back(std::move(turn));
   return session;
 }
 
+// What a line holds, by its fields. The error's message goes on from "line 3".
+Result<EvalSession> parse_line(const std::string& line) {
+  const std::optional<Json> json = parse_json(line);
+  if (!json) return fail(ErrorCode::kCorrupt, " is no JSON");
+  const auto has = [&](const char* name) { return json->is_object() && json->contains(name); };
+  std::string problem;
+  EvalSession session;
+  if (has("input") && has("target")) {
+    session = passkey({*json, "", problem});
+  } else if (has("context") && has("multi_turns")) {
+    session = scbench({*json, "", problem});
+  } else if (has("context") && has("question")) {
+    session = one_question({*json, "", problem});
+  } else {
+    return fail(ErrorCode::kCorrupt, " has none of the known forms");
+  }
+  if (!problem.empty()) return fail(ErrorCode::kCorrupt, ": " + problem);
+  return session;
+}
+
 // One JSON document, or one per line; the error says where it stops being either.
 Result<std::vector<EvalSession>> parse(const std::string& path, const std::string& text) {
+  if (const auto root = parse_json(text); root && root->is_object() && root->contains("data")) {
+    std::string problem;
+    std::vector<EvalSession> sessions = squad(*root, problem);
+    if (!problem.empty()) return std::unexpected(format_error(path, problem));
+    return sessions;
+  }
   std::vector<EvalSession> sessions;
-  try {
-    if (const auto root = parse_json(text); root && root->is_object() && root->contains("data")) return squad(*root);
-    std::size_t number = 0;
-    for (std::size_t begin = 0; begin < text.size();) {
-      const std::size_t end = std::min(text.find('\n', begin), text.size());
-      const std::string line = text.substr(begin, end - begin);
-      begin = end + 1;
-      ++number;
-      if (line.find_first_not_of(" \t\r") == line.npos) continue;
-      const std::optional<Json> json = parse_json(line);
-      if (json && json->is_object() && json->contains("input") && json->contains("target")) {
-        sessions.push_back(passkey(*json));
-      } else if (json && json->is_object() && json->contains("context") && json->contains("multi_turns")) {
-        sessions.push_back(scbench(*json));
-      } else if (json && json->is_object() && json->contains("context") && json->contains("question")) {
-        sessions.push_back(one_question(*json));
-      } else {
-        const std::string what = json ? " has none of the known forms" : " is no JSON";
-        return std::unexpected(format_error(path, "line " + std::to_string(number) + what));
-      }
+  std::size_t number = 0;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    const std::string line = text.substr(begin, end - begin);
+    begin = end + 1;
+    ++number;
+    if (line.find_first_not_of(" \t\r") == line.npos) continue;
+    Result<EvalSession> session = parse_line(line);
+    if (!session) {
+      return std::unexpected(format_error(path, "line " + std::to_string(number) + session.error().message));
     }
-  } catch (const Json::exception& error) {
-    return std::unexpected(
-        format_error(path, std::string("a field is missing or of the wrong type (") + error.what() + ")"));
+    sessions.push_back(*std::move(session));
   }
   std::erase_if(sessions, [](const EvalSession& session) { return session.turns.empty(); });
   return sessions;

@@ -12,6 +12,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 // Nearly a token per byte, so that lengths are easy to say.
 const Tokenizer& bytes_tokenizer() {
@@ -132,7 +133,39 @@ TEST(DataFiles, SaysWhatIsWrongAndWhere) {
   EXPECT_THAT(message(""), HasSubstr("holds no session"));
   EXPECT_THAT(message("\nhello\n"), HasSubstr("line 2 is no JSON"));
   EXPECT_THAT(message("{\"a\": 1}\n"), HasSubstr("line 1 has none of the known forms"));
-  EXPECT_THAT(message("{\"data\": 5}"), HasSubstr("a field is missing or of the wrong type"));
+  const std::pair<const char*, const char*> cases[] = {
+      {R"({"data": 5})", "data is no list; known are"},
+      {R"({"data": [{"paragraphs": [{"qas": []}]}]})", "data[0].paragraphs[0].context is missing"},
+      {R"({"data": [{"paragraphs": [{"context": "c", "qas": [{"question": 5, "answers": [{"text": "a"}]}]}]}]})",
+       "data[0].paragraphs[0].qas[0].question is no text"},
+      {R"({"data": [{"paragraphs": [{"context": "c", "qas": [{"question": "q", "answers": [{}]}]}]}]})",
+       "qas[0].answers[0].text is missing"},
+      {R"({"data": [{"paragraphs": [{"context": "c", "qas": [{"question": "q", "answers":)"
+       R"( [{"text": "a", "answer_start": "0"}]}]}]}]})",
+       "qas[0].answers[0].answer_start is no number"},
+      {R"({"input": 1, "target": "2"})", "line 2: input is no text"},
+      {R"({"input": "1", "target": {}})", "line 2: target is neither a text nor a number"},
+      {R"({"context": "c", "multi_turns": {"a": 1}})", "line 2: multi_turns is no list"},
+      {R"({"context": "c", "multi_turns": [7]})", "line 2: multi_turns[0] is no object"},
+      {R"({"context": "c", "multi_turns": [{"input": "a"}]})", "line 2: multi_turns[0].answer is missing"},
+      {R"({"context": "c", "multi_turns": [{"answer": "a"}]})", "line 2: multi_turns[0].input is missing"},
+      {R"({"context": "c", "multi_turns": [{"input": "a", "answer": "b", "options": "b"}]})",
+       "line 2: multi_turns[0].options is no list"},
+      {R"({"context": "c", "multi_turns": [{"input": "a", "answer": "b", "options": [1]}]})",
+       "line 2: multi_turns[0].options holds what is no text"},
+      {R"({"context": 1, "question": "q", "answer": "a"})", "line 2: context is no text"},
+      {R"({"context": "c", "question": "q"})", "line 2: answer is missing"},
+      {R"({"context": "c", "question": "q", "answer": "a", "kind": 3})", "line 2: kind is no text"},
+  };
+  for (const auto& [line, words] : cases) {
+    const bool document = std::string_view(line).starts_with(R"({"data")");
+    const std::string text = (document ? ""
+                                       : R"({"input": "x 2", "target": "2"})"
+                                         "\n") +
+                             std::string(line);
+    EXPECT_THAT(message(text), HasSubstr(words)) << line;
+    EXPECT_THAT(message(text), Not(HasSubstr("exception"))) << line;
+  }
   const auto long_one = parse(squad(std::string(500, 'x'), R"({"question": "Q?", "answers": [{"text": "8"}]})"),
                               {.context_tokens = 100, .sessions = 1, .turns = 1});
   ASSERT_FALSE(long_one.has_value());

@@ -69,11 +69,11 @@ bool JsonFields::null(const char* name) const {
   return field == nullptr || field->is_null();
 }
 
-std::string JsonFields::text(const char* name) const {
+std::string JsonFields::text(const char* name, std::size_t max_bytes) const {
   const Json* field = find(name);
   if (field == nullptr) return {};
-  if (field->is_string() && field->get_ref<const std::string&>().size() <= 4096) return field->get<std::string>();
-  complain(name, field->is_string() ? "is longer than 4096 bytes" : "is no text");
+  if (field->is_string() && field->get_ref<const std::string&>().size() <= max_bytes) return field->get<std::string>();
+  complain(name, field->is_string() ? "is longer than " + std::to_string(max_bytes) + " bytes" : "is no text");
   return {};
 }
 

@@ -44,7 +44,7 @@ class JsonFields {
  public:
   JsonFields(const Json& json, std::string where, std::string& problem);
 
-  std::string text(const char* name) const;
+  std::string text(const char* name, std::size_t max_bytes = 4096) const;
   double number(const char* name, NumberRange range) const;
   std::optional<double> number_or_null(const char* name, NumberRange range) const;
   std::uint64_t count(const char* name, std::uint64_t low = 0, std::uint64_t high = kMaxCount) const;
