@@ -2,6 +2,8 @@
 #include "cairn/engine/forward.h"
 
 #include <algorithm>
+#include <atomic>
+#include <bit>
 #include <cmath>
 #include <string>
 #include <utility>
@@ -13,6 +15,18 @@ namespace {
 
 void scale(float* x, std::size_t count, float factor) {
   for (std::size_t i = 0; i < count; ++i) x[i] *= factor;
+}
+
+// One more in the exponent of what is not finite reaches the sign.
+bool finite_row(const float* x, std::size_t count) {
+  std::uint32_t signs = 0;
+  for (std::size_t i = 0; i < count; ++i) signs |= (std::bit_cast<std::uint32_t>(x[i]) & 0x7fffffffu) + 0x00800000u;
+  return signs >> 31 == 0;
+}
+
+std::unexpected<Error> not_finite(std::uint32_t layer, const char* what) {
+  return fail(ErrorCode::kCorrupt, "layer " + std::to_string(layer) + "'s " + what +
+                                       " are not finite: the model's weights are damaged or overflow, check the file");
 }
 
 }  // namespace
@@ -123,7 +137,7 @@ Status Forward::attention_block(std::uint32_t l, Pass& pass) {
   norm_rows(weights_.layers()[layers_[l].weights].attn_norm.data());
   const std::size_t kv_width = layers_[l].kv_map == l ? shape.values_per_token() : 0;
   project(l, q_width, kv_width);
-  prepare_heads(l);
+  CAIRN_TRY_VOID(prepare_heads(l));
   if (kv_width != 0) store(l, pass);
   const bool all_rows = pass.needs_all_rows(l);
   if (l == leave_ && !all_rows) keep_logit_rows(q_.data(), q_width);
@@ -164,8 +178,9 @@ void Forward::project_attended(std::uint32_t l) {
   add_projected(layer.output_bias, layer.attn_post_norm);
 }
 
-// Biases, norms of heads, rotation, and the softmax scale on the queries.
-void Forward::prepare_heads(std::uint32_t l) {
+// Biases, norms of heads, rotation, and the softmax scale on the queries. Open pages turn what is no number into zero,
+// so nobody would see it later.
+Status Forward::prepare_heads(std::uint32_t l) {
   const Kernels& kernel = kernels();
   const LayerWeights& layer = weights_.layers()[layers_[l].weights];
   const std::uint32_t dim = layers_[l].shape.head_dim, kv_heads = layers_[l].shape.kv_heads;
@@ -181,14 +196,23 @@ void Forward::prepare_heads(std::uint32_t l) {
   };
   const bool own_keys = layers_[l].kv_map == l;
   const std::size_t q_width = std::size_t{config_.heads} * dim, kv_width = std::size_t{kv_heads} * dim;
+  std::atomic<bool> finite_keys{true}, finite_values{true};
   pool_.run(rows_.size(), [&](std::size_t r, unsigned) {
     float* q = q_.data() + r * q_width;
     prepare(q, config_.heads, rows_[r].in_pass, layer.q_bias, layer.q_norm);
     scale(q, q_width, score_scale(positions_[rows_[r].in_pass]));
     if (!own_keys) return;
-    prepare(k_.data() + r * kv_width, kv_heads, rows_[r].in_pass, layer.k_bias, layer.k_norm);
-    if (!layer.v_bias.empty()) kernel.add(v_.data() + r * kv_width, layer.v_bias.data(), kv_width);
+    float* k = k_.data() + r * kv_width;
+    prepare(k, kv_heads, rows_[r].in_pass, layer.k_bias, layer.k_norm);
+    if (!finite_row(k, kv_width)) finite_keys = false;
+    if (!layers_[l].shape.has_value_pages()) return;
+    float* v = v_.data() + r * kv_width;
+    if (!layer.v_bias.empty()) kernel.add(v, layer.v_bias.data(), kv_width);
+    if (!finite_row(v, kv_width)) finite_values = false;
   });
+  if (!finite_keys) return not_finite(l, "keys");
+  if (!finite_values) return not_finite(l, "values");
+  return {};
 }
 
 float Forward::score_scale(std::int32_t position) const {

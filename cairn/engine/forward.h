@@ -60,7 +60,8 @@ class Forward {
 
   // Requires: each sequence at most once. Either every sequence grew by its tokens, or none changed. Errors:
   // kInvalidArgument (no tokens, too many, ids outside the vocabulary, logits without room), those of
-  // PassRunner::begin, kIo (blocks that a sequence has joined did not arrive: its load_state() is kLost).
+  // PassRunner::begin, kCorrupt (a layer's keys or values are not finite), kIo (blocks that a sequence has joined did
+  // not arrive: its load_state() is kLost).
   Status run(std::span<const ForwardRows> batch);
 
  private:
@@ -76,7 +77,7 @@ class Forward {
   void embed();
   Status attention_block(std::uint32_t l, Pass& pass);
   void project(std::uint32_t l, std::size_t q_width, std::size_t kv_width);
-  void prepare_heads(std::uint32_t l);
+  Status prepare_heads(std::uint32_t l);
   float score_scale(std::int32_t position) const;
   void store(std::uint32_t l, Pass& pass);
   Status attend(std::uint32_t l, Pass& pass);

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <string>
 
 #include "cairn/engine/model_tensors.h"
@@ -78,7 +79,7 @@ class ModelWeights::Loader {
     if (tensor == nullptr) return std::vector<float>{};
     auto values = tensor->to_f32();
     if (values) model_.bytes_ += values->size() * sizeof(float);
-    took(*tensor);
+    CAIRN_TRY_VOID(took(*tensor));
     return values;
   }
 
@@ -92,7 +93,7 @@ class ModelWeights::Loader {
     const GgufTensor* tensor = model_.file_.find_tensor(name);
     if (tensor == nullptr) return fail(ErrorCode::kNotFound, "the model lacks tensor '" + std::string(name) + "'");
     CAIRN_TRY(const WeightFormat format, tensor->format());
-    took(*tensor);
+    CAIRN_TRY_VOID(took(*tensor));
     if (rows.empty()) rows = {tensor->rows()};
     const std::size_t row_bytes = tensor->data.size() / tensor->rows();
     std::vector<Linear> matrices;
@@ -137,7 +138,7 @@ class ModelWeights::Loader {
     const GgufTensor& both = *model_.file_.find_tensor(layer_tensor(l, "attn_kv_b.weight"));
     CAIRN_TRY(const WeightFormat format, both.format());
     CAIRN_TRY(const std::vector<float> values, both.to_f32());
-    took(both);
+    CAIRN_TRY_VOID(took(both));
     const std::size_t row_bytes = both.data.size() / both.rows();
     for (std::size_t h = 0; h < heads; ++h) {
       const std::size_t first = h * (spec.plain + spec.value);
@@ -251,9 +252,10 @@ class ModelWeights::Loader {
   }
 
   // Tensors that are only looked into: the embedding of an untied model, RoPE factors.
-  void look_at(const GgufTensor& tensor) {
-    took(tensor);
+  Status look_at(const GgufTensor& tensor) {
+    CAIRN_TRY_VOID(took(tensor));
     model_.file_.release(tensor);
+    return {};
   }
 
   Digest finish() { return digest_.finish(); }
@@ -273,10 +275,26 @@ class ModelWeights::Loader {
   }
 
   // Every tensor enters the digest on its way, while its bytes are in the caches anyway.
-  void took(const GgufTensor& tensor) {
+  Status took(const GgufTensor& tensor) {
     digest_.add(tensor, pool_);
+    CAIRN_TRY_VOID(check_finite(tensor));
     done_ += tensor.data.size();
     if (progress_) progress_(static_cast<double>(done_) / static_cast<double>(total_));
+    return {};
+  }
+
+  Status check_finite(const GgufTensor& tensor) {
+    CAIRN_TRY(const WeightFormat format, tensor.format());
+    const std::size_t block = weight_format_info(format).block_bytes, size = tensor.data.size();
+    const std::size_t piece = (std::size_t{1} << 20) / block * block;
+    std::atomic<bool> finite{true};
+    pool_.run((size + piece - 1) / piece, [&](std::size_t i, unsigned) {
+      const std::size_t first = i * piece;
+      if (!all_finite(format, tensor.data.subspan(first, std::min(piece, size - first)))) finite = false;
+    });
+    if (finite) return {};
+    return fail(ErrorCode::kCorrupt, "tensor " + in_quotes(tensor.name) +
+                                         " holds what is no finite number: the model file is damaged, fetch it again");
   }
 
   ModelWeights& model_;
@@ -302,9 +320,9 @@ Result<std::unique_ptr<ModelWeights>> ModelWeights::load(GgufFile file, const Mo
   }
   CAIRN_TRY(model->output_norm_, loader.vector("output_norm.weight"));
   CAIRN_TRY(model->output_, loader.matrix(config.tied_output ? "token_embd.weight" : "output.weight"));
-  if (!config.tied_output) loader.look_at(*model->embedding_);
+  if (!config.tied_output) CAIRN_TRY_VOID(loader.look_at(*model->embedding_));
   for (const std::string_view name : kRopeFactors) {
-    if (const GgufTensor* factors = model->file_.find_tensor(name)) loader.look_at(*factors);
+    if (const GgufTensor* factors = model->file_.find_tensor(name)) CAIRN_TRY_VOID(loader.look_at(*factors));
   }
   model->digest_ = loader.finish();
   return model;

@@ -62,7 +62,8 @@ struct LayerWeights {
 class ModelWeights {
  public:
   // Takes every tensor over; `progress` (may be empty) gets the fraction done, from the calling thread. Requires: the
-  // config came from this file. Errors: kOutOfBudget (no memory), kUnsupported, kInternal.
+  // config came from this file. Errors: kOutOfBudget (no memory), kCorrupt (a tensor holds what is no finite number),
+  // kUnsupported, kInternal.
   static Result<std::unique_ptr<ModelWeights>> load(GgufFile file, const ModelConfig& config, ThreadPool& pool,
                                                     const std::function<void(double)>& progress);
 

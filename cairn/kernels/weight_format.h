@@ -33,6 +33,8 @@ struct WeightFormatInfo {
   const char* name;
   std::uint32_t block_values;
   std::uint32_t block_bytes;
+  std::uint32_t f16s = 0;    // f16 numbers of a block that scale it, side by side
+  std::uint32_t f16_at = 0;  // where the first of them lies
 };
 
 // Whether elements stand for themselves: F32, F16, BF16.
@@ -48,5 +50,9 @@ const WeightFormatInfo& weight_format_info(WeightFormat format);
 
 // Scalar definition of every format: expands one row of `values` elements (a multiple of block_values) to f32.
 void dequantise_row(WeightFormat format, const std::byte* row, std::size_t values, float* out);
+
+// Whether whole blocks stand for finite numbers: what scales them does, or the numbers themselves in a dense format.
+// Products hide the others: activations are rounded to integers, and what is not a number comes out as one.
+bool all_finite(WeightFormat format, std::span<const std::byte> blocks);
 
 }  // namespace cairn

@@ -14,18 +14,18 @@ namespace {
 constexpr WeightFormatInfo kFormats[] = {
     {.format = WeightFormat::kF32, .name = "F32", .block_values = 1, .block_bytes = 4},
     {.format = WeightFormat::kF16, .name = "F16", .block_values = 1, .block_bytes = 2},
-    {.format = WeightFormat::kQ4_0, .name = "Q4_0", .block_values = 32, .block_bytes = 18},
-    {.format = WeightFormat::kQ4_1, .name = "Q4_1", .block_values = 32, .block_bytes = 20},
-    {.format = WeightFormat::kQ5_0, .name = "Q5_0", .block_values = 32, .block_bytes = 22},
-    {.format = WeightFormat::kQ5_1, .name = "Q5_1", .block_values = 32, .block_bytes = 24},
-    {.format = WeightFormat::kQ8_0, .name = "Q8_0", .block_values = 32, .block_bytes = 34},
-    {.format = WeightFormat::kQ2_K, .name = "Q2_K", .block_values = 256, .block_bytes = 84},
-    {.format = WeightFormat::kQ3_K, .name = "Q3_K", .block_values = 256, .block_bytes = 110},
-    {.format = WeightFormat::kQ4_K, .name = "Q4_K", .block_values = 256, .block_bytes = 144},
-    {.format = WeightFormat::kQ5_K, .name = "Q5_K", .block_values = 256, .block_bytes = 176},
-    {.format = WeightFormat::kQ6_K, .name = "Q6_K", .block_values = 256, .block_bytes = 210},
-    {.format = WeightFormat::kIQ4_NL, .name = "IQ4_NL", .block_values = 32, .block_bytes = 18},
-    {.format = WeightFormat::kIQ4_XS, .name = "IQ4_XS", .block_values = 256, .block_bytes = 136},
+    {.format = WeightFormat::kQ4_0, .name = "Q4_0", .block_values = 32, .block_bytes = 18, .f16s = 1},
+    {.format = WeightFormat::kQ4_1, .name = "Q4_1", .block_values = 32, .block_bytes = 20, .f16s = 2},
+    {.format = WeightFormat::kQ5_0, .name = "Q5_0", .block_values = 32, .block_bytes = 22, .f16s = 1},
+    {.format = WeightFormat::kQ5_1, .name = "Q5_1", .block_values = 32, .block_bytes = 24, .f16s = 2},
+    {.format = WeightFormat::kQ8_0, .name = "Q8_0", .block_values = 32, .block_bytes = 34, .f16s = 1},
+    {.format = WeightFormat::kQ2_K, .name = "Q2_K", .block_values = 256, .block_bytes = 84, .f16s = 2, .f16_at = 80},
+    {.format = WeightFormat::kQ3_K, .name = "Q3_K", .block_values = 256, .block_bytes = 110, .f16s = 1, .f16_at = 108},
+    {.format = WeightFormat::kQ4_K, .name = "Q4_K", .block_values = 256, .block_bytes = 144, .f16s = 2},
+    {.format = WeightFormat::kQ5_K, .name = "Q5_K", .block_values = 256, .block_bytes = 176, .f16s = 2},
+    {.format = WeightFormat::kQ6_K, .name = "Q6_K", .block_values = 256, .block_bytes = 210, .f16s = 1, .f16_at = 208},
+    {.format = WeightFormat::kIQ4_NL, .name = "IQ4_NL", .block_values = 32, .block_bytes = 18, .f16s = 1},
+    {.format = WeightFormat::kIQ4_XS, .name = "IQ4_XS", .block_values = 256, .block_bytes = 136, .f16s = 1},
     {.format = WeightFormat::kBF16, .name = "BF16", .block_values = 1, .block_bytes = 2},
     {.format = WeightFormat::kMXFP4, .name = "MXFP4", .block_values = 32, .block_bytes = 17},
 };
@@ -232,6 +232,22 @@ void expand_block(WeightFormat format, const std::byte* block, float* out) {
   }
 }
 
+// Numbers whose exponent is all ones are infinities or no numbers.
+template <class Bits>
+bool finite_numbers(std::span<const std::byte> numbers, Bits exponent) {
+  bool finite = true;
+  for (std::size_t at = 0; at < numbers.size(); at += sizeof(Bits)) {
+    Bits bits;
+    std::memcpy(&bits, numbers.data() + at, sizeof bits);
+    finite &= (bits & exponent) != exponent;
+  }
+  return finite;
+}
+
+constexpr std::uint16_t kF16Exponent = 0x7c00, kBf16Exponent = 0x7f80;
+constexpr std::uint32_t kF32Exponent = 0x7f800000;
+constexpr int kMaxMxfp4Scale = 252;  // 12, the greatest level, times the scale of a greater byte is infinite
+
 }  // namespace
 
 std::span<const WeightFormatInfo> weight_formats() {
@@ -258,6 +274,25 @@ void dequantise_row(WeightFormat format, const std::byte* row, std::size_t value
     expand_block(format, row, out + done);
     row += info.block_bytes;
   }
+}
+
+bool all_finite(WeightFormat format, std::span<const std::byte> blocks) {
+  switch (format) {
+    case WeightFormat::kF32: return finite_numbers(blocks, kF32Exponent);
+    case WeightFormat::kF16: return finite_numbers(blocks, kF16Exponent);
+    case WeightFormat::kBF16: return finite_numbers(blocks, kBf16Exponent);
+    default: break;
+  }
+  const WeightFormatInfo& info = weight_format_info(format);
+  bool finite = true;
+  for (std::size_t at = 0; at < blocks.size(); at += info.block_bytes) {
+    const std::byte* block = blocks.data() + at;
+    finite &= format != WeightFormat::kMXFP4 || u8(block, 0) <= kMaxMxfp4Scale;
+    for (std::uint32_t i = 0; i < info.f16s; ++i) {
+      finite &= (u16(block + info.f16_at + 2 * i) & kF16Exponent) != kF16Exponent;
+    }
+  }
+  return finite;
 }
 
 }  // namespace cairn

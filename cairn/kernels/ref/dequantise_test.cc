@@ -3,12 +3,15 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "cairn/base/half.h"
 #include "cairn/kernels/weight_format.h"
+#include "cairn/testing/panels.h"
 
 namespace cairn {
 namespace {
@@ -69,6 +72,43 @@ TEST(Dequantise, UnpackedFormatsKeepTheirBits) {
   std::vector<float> copy(floats.size());
   dequantise_row(WeightFormat::kF32, reinterpret_cast<const std::byte*>(floats.data()), floats.size(), copy.data());
   EXPECT_EQ(std::memcmp(copy.data(), floats.data(), floats.size() * sizeof(float)), 0);
+}
+
+// The last of some blocks, with every byte in the place of the upper one of each scale, beside what it stands for.
+TEST(AllFinite, TellsWhatADamagedScaleMakesOfABlock) {
+  for (const WeightFormatInfo& info : weight_formats()) {
+    SCOPED_TRACE(info.name);
+    const std::size_t last = 7 * info.block_bytes;
+    std::vector<std::byte> good = testing::random_matrix(info.format, 1, 8 * info.block_values, 1);
+    std::vector<std::size_t> scales;
+    for (const std::size_t at : testing::half_offsets(info.format)) scales.push_back(last + at + 1);
+    if (is_dense(info.format)) {
+      std::ranges::fill(good, std::byte{0x3c});
+      scales = {last + info.block_bytes - 1};
+    } else if (info.format == WeightFormat::kMXFP4) {
+      std::fill(good.end() - 16, good.end(), std::byte{0x77});  // the greatest level
+      scales = {last};
+    }
+    int damaged = 0;
+    for (const std::size_t at : scales) {
+      for (int value = 0; value < 256; ++value) {
+        std::vector<std::byte> bytes = good;
+        bytes[at] = static_cast<std::byte>(value);
+        std::vector<float> values(8 * info.block_values);
+        dequantise_row(info.format, bytes.data(), values.size(), values.data());
+        const bool finite = std::ranges::all_of(values, [](float v) { return std::isfinite(v); });
+        ASSERT_EQ(all_finite(info.format, bytes), finite) << at - last << " is " << value;
+        damaged += finite ? 0 : 1;
+      }
+    }
+    EXPECT_GE(damaged, info.format == WeightFormat::kF32 || info.format == WeightFormat::kBF16 ? 0 : 3);
+  }
+  for (const float bad : {INFINITY, -INFINITY, NAN}) {
+    const float numbers[] = {1.0f, bad, 1.0f};
+    EXPECT_FALSE(all_finite(WeightFormat::kF32, std::as_bytes(std::span(numbers))));
+    const std::uint16_t bf16[] = {0, f32_to_bf16(bad)};
+    EXPECT_FALSE(all_finite(WeightFormat::kBF16, std::as_bytes(std::span(bf16))));
+  }
 }
 
 TEST(WeightFormat, NumbersThatNameNoFormatAreUnknown) {
