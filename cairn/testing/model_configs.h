@@ -8,7 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "cairn/base/thread_pool.h"
 #include "cairn/engine/model_config.h"
+#include "cairn/engine/model_digest.h"
 #include "cairn/testing/gguf_builder.h"
 #include "cairn/testing/tiny_model.h"
 
@@ -19,6 +21,19 @@ inline Result<ModelConfig> config_of(const GgufBuilder& builder) {
   const auto file = GgufFile::parse(bytes);
   if (!file) return std::unexpected(file.error());
   return ModelConfig::from_gguf(*file);
+}
+
+// What keeps the blocks of two models apart: the digest of what they compute with, and how their layers are unlike and
+// rotate.
+inline std::string identity_of(const GgufBuilder& builder) {
+  const std::vector<std::byte> bytes = builder.build();
+  const auto file = GgufFile::parse(bytes);
+  const auto config = ModelConfig::from_gguf(*file);
+  EXPECT_TRUE(config) << config.error().message;
+  ThreadPool pool(1);
+  ModelDigest digest(*config);
+  for (const GgufTensor& tensor : file->tensors()) digest.add(tensor, pool);
+  return digest.finish().hex() + unlike_layers(model_layers(*config)) + canonical_rope(config->rope);
 }
 
 // The tiny model after `change` must be refused with this code and a message that holds `part`.
