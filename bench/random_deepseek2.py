@@ -9,11 +9,9 @@ split), `v3` (a query rank, sigmoid gates, a bias, groups of experts). Needs the
   llama-perplexity -m OUT -f TEXT -c 512 --chunks 8 -fa off --kl-divergence-base OUT.logits
   compare_logits -m OUT OUT.logits
 """
-import argparse
-
 import gguf
-import numpy as np
-from gguf import GGMLQuantizationType as Type
+
+import random_model
 
 RANK, TURNING, PLAIN, VALUE, Q_RANK = 512, 64, 128, 128, 96
 WIDTH, HEADS, FFN, EXPERTS, USED, EXPERT_FFN, SHARED = 128, 4, 256, 16, 4, 64, 2
@@ -68,51 +66,40 @@ def add_numbers(writer, form, layers, used):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", help="the file to write")
+    parser = random_model.parser(__doc__, "a GGUF file whose tokenizer is copied")
     parser.add_argument("--form", default="lite", choices=["lite", "old", "v3"])
-    parser.add_argument("--vocabulary", required=True, help="a GGUF file whose tokenizer is copied")
-    parser.add_argument("--type", default="F16", help="of matrices (default: F16)")
     parser.add_argument("--used", default=USED, type=int, help=f"experts of a token (default: {USED} of {EXPERTS})")
-    parser.add_argument("--seed", default=1, type=int)
     args = parser.parse_args()
-    random = np.random.default_rng(args.seed)
-    writer = gguf.GGUFWriter(args.out, "deepseek2")
+    model = random_model.RandomModel(args, "deepseek2")
+    writer, vector, matrix = model.writer, model.vector, model.matrix
     vocabulary = copy_vocabulary(writer, args.vocabulary)
     layers = V3_LAYERS if args.form == "v3" else LITE_LAYERS
     writer.add_vocab_size(vocabulary)
     add_numbers(writer, args.form, layers, args.used)
 
-    def vector(name, *shape, scale=0.1, centre=1.0):
-        writer.add_tensor(name, (centre + scale * random.standard_normal(shape)).astype(np.float32))
-
-    def matrix(name, *shape, gain=1.0, kind=args.type):
-        values = (gain / shape[-1] ** 0.5 * random.standard_normal(shape)).astype(np.float32)
-        writer.add_tensor(name, gguf.quants.quantize(values, Type[kind]), raw_dtype=Type[kind])
-
     matrix("token_embd.weight", vocabulary, WIDTH, gain=WIDTH ** 0.5)
-    vector("output_norm.weight", WIDTH)
+    vector("output_norm.weight", WIDTH, centre=1.0)
     matrix("output.weight", vocabulary, WIDTH, gain=3.0)
     for layer in range(layers):
         def name(what):
             return f"blk.{layer}.{what}"
-        vector(name("attn_norm.weight"), WIDTH)
+        vector(name("attn_norm.weight"), WIDTH, centre=1.0)
         q_width = HEADS * (PLAIN + TURNING)
         if args.form == "v3":
             matrix(name("attn_q_a.weight"), Q_RANK, WIDTH)
-            vector(name("attn_q_a_norm.weight"), Q_RANK)
+            vector(name("attn_q_a_norm.weight"), Q_RANK, centre=1.0)
             matrix(name("attn_q_b.weight"), q_width, Q_RANK, gain=1.2)
         else:
             matrix(name("attn_q.weight"), q_width, WIDTH, gain=1.2)
         matrix(name("attn_kv_a_mqa.weight"), RANK + TURNING, WIDTH)
-        vector(name("attn_kv_a_norm.weight"), RANK)
+        vector(name("attn_kv_a_norm.weight"), RANK, centre=1.0)
         if args.form == "old":
             matrix(name("attn_kv_b.weight"), HEADS * (PLAIN + VALUE), RANK)
         else:
             matrix(name("attn_k_b.weight"), HEADS, RANK, PLAIN, gain=(PLAIN / RANK) ** 0.5)
             matrix(name("attn_v_b.weight"), HEADS, VALUE, RANK)
         matrix(name("attn_output.weight"), WIDTH, HEADS * VALUE, gain=0.5)
-        vector(name("ffn_norm.weight"), WIDTH)
+        vector(name("ffn_norm.weight"), WIDTH, centre=1.0)
         if layer == 0:
             matrix(name("ffn_gate.weight"), FFN, WIDTH)
             matrix(name("ffn_up.weight"), FFN, WIDTH)
@@ -120,16 +107,13 @@ def main():
             continue
         matrix(name("ffn_gate_inp.weight"), EXPERTS, WIDTH, kind="F32")
         if args.form == "v3":
-            vector(name("exp_probs_b.bias"), EXPERTS, centre=0.0)
+            vector(name("exp_probs_b.bias"), EXPERTS)
         for kind, count, inside in (("exps", EXPERTS, EXPERT_FFN), ("shexp", 0, SHARED * EXPERT_FFN)):
             some = (count,) if count else ()
             matrix(name(f"ffn_gate_{kind}.weight"), *some, inside, WIDTH)
             matrix(name(f"ffn_up_{kind}.weight"), *some, inside, WIDTH)
             matrix(name(f"ffn_down_{kind}.weight"), *some, WIDTH, inside, gain=0.5)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    model.close()
 
 
 if __name__ == "__main__":

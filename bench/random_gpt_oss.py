@@ -9,11 +9,9 @@ gguf and numpy. Then, for instance:
   llama-perplexity -m OUT -f TEXT -c 512 --chunks 8 -fa off --kl-divergence-base OUT.logits
   compare_logits -m OUT OUT.logits
 """
-import argparse
-
 import gguf
-import numpy as np
-from gguf import GGMLQuantizationType as Type
+
+import random_model
 
 LAYERS, WIDTH, HEADS, KV_HEADS, HEAD_DIM, EXPERTS, USED, EXPERT_FFN = 4, 256, 8, 2, 64, 8, 4, 256
 COPIED = ["merges", "tokens", "token_type", "bos_token_id", "eos_token_id", "unknown_token_id", "padding_token_id"]
@@ -38,17 +36,13 @@ def copy_vocabulary(writer, path):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", help="the file to write")
-    parser.add_argument("--vocabulary", required=True, help="a GGUF file with a byte-level BPE tokenizer")
-    parser.add_argument("--type", default="F16", help="of matrices other than experts (default: F16)")
+    parser = random_model.parser(__doc__, "a GGUF file with a byte-level BPE tokenizer")
     parser.add_argument("--expert-type", default="MXFP4", help="of experts (default: MXFP4)")
     parser.add_argument("--used", default=USED, type=int,
                         help=f"experts of a token; with all {EXPERTS} no router can choose others (default: {USED})")
-    parser.add_argument("--seed", default=1, type=int)
     args = parser.parse_args()
-    random = np.random.default_rng(args.seed)
-    writer = gguf.GGUFWriter(args.out, "gpt-oss")
+    model = random_model.RandomModel(args, "gpt-oss")
+    writer, vector, matrix = model.writer, model.vector, model.matrix
     vocabulary = copy_vocabulary(writer, args.vocabulary)
     writer.add_name("random gpt-oss")
     writer.add_context_length(131072)
@@ -68,17 +62,6 @@ def main():
     writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
     writer.add_rope_scaling_factor(32.0)
     writer.add_rope_scaling_orig_ctx_len(4096)
-
-    def values(*shape, scale, centre=0.0):
-        return (centre + scale * random.standard_normal(shape)).astype(np.float32)
-
-    def vector(name, *shape, scale=0.1, centre=0.0):
-        writer.add_tensor(name, values(*shape, scale=scale, centre=centre))
-
-    def matrix(name, *shape, gain=1.0, kind=args.type):
-        kind = Type[kind]
-        data = gguf.quants.quantize(values(*shape, scale=gain / shape[-1] ** 0.5), kind)
-        writer.add_tensor(name, data, raw_dtype=kind)
 
     matrix("token_embd.weight", vocabulary, WIDTH, gain=WIDTH ** 0.5)
     vector("output_norm.weight", WIDTH, centre=1.0)
@@ -102,10 +85,7 @@ def main():
         vector(name("ffn_up_exps.bias"), EXPERTS, EXPERT_FFN, scale=4.0)
         matrix(name("ffn_down_exps.weight"), EXPERTS, WIDTH, EXPERT_FFN, gain=0.2, kind=args.expert_type)
         vector(name("ffn_down_exps.bias"), EXPERTS, WIDTH)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    model.close()
 
 
 if __name__ == "__main__":
