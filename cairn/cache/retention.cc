@@ -80,6 +80,7 @@ LayerScores scores_of(SequenceState& state, std::size_t number, std::uint32_t la
     probes.count_last(pages, pool);
     probes.read(shape.kv_heads, pages, own.mass, own.seen_by);
   }
+  const QueryGaussians queries = needs.queries ? policy.tables()[number].moments.read(shape) : QueryGaussians{};
   const auto pointer = [](const auto& vector) { return vector.empty() ? nullptr : vector.data(); };
   return score_layer({.layer = layer,
                       .layers = layers,
@@ -91,6 +92,7 @@ LayerScores scores_of(SequenceState& state, std::size_t number, std::uint32_t la
                       .mass = pointer(own.mass),
                       .seen_by = pointer(own.seen_by),
                       .probes = probes.probes(),
+                      .queries = needs.queries ? &queries : nullptr,
                       .seed = seed},
                      policy.spec());
 }

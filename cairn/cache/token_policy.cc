@@ -13,6 +13,7 @@ namespace cairn {
 
 std::size_t reusable_tokens(const PolicySpec& policy, std::size_t prompt_tokens) {
   if (policy.scorer == nullptr) return prompt_tokens;
+  if (policy.scorer->needs.queries) return 0;
   switch (policy.scorer->needs.probes) {
     case Probes::kNone: return prompt_tokens;
     case Probes::kLast: return prompt_tokens - std::min<std::size_t>(prompt_tokens, policy.window);
@@ -78,17 +79,31 @@ TokenPolicy::TokenPolicy(const PolicySpec& spec, const CacheCore& core) : spec_(
   for (const LayerForms& forms : core.tables) {
     tables_.push_back({.touched = forms.window == 0,
                        .probes = ProbeQueries(probes, rule, spec.window),
+                       .moments = QueryMoments(forms.spec.rope, spec.sinks),
                        .boxes = KeyBoxes(forms.spec.shape)});
   }
 }
 
 bool TokenPolicy::observes(std::size_t table) const {
-  return tables_[table].touched && spec_.scorer != nullptr && spec_.scorer->needs.probes != Probes::kNone &&
-         (!prompt_ended() || spec_.every != 0);
+  return tables_[table].touched && spec_.sees_queries() && (!prompt_ended() || spec_.every != 0);
+}
+
+void TokenPolicy::observe(std::size_t table, std::uint32_t layer, const AttendRows& rows, const AttendLayer& how,
+                          ThreadPool& pool) {
+  if (spec_.scorer->needs.queries) tables_[table].moments.observe(layer, rows, how, pool);
+  tables_[table].probes.observe(layer, rows, how, pool);
+}
+
+void TokenPolicy::end_prompt(std::size_t tokens) {
+  prompt_tokens_ = tokens;
+  if (spec_.every != 0) return;
+  for (Table& table : tables_) table.moments.let_go();
 }
 
 bool TokenPolicy::counted_from(std::int32_t position) const {
-  return std::ranges::any_of(tables_, [=](const Table& table) { return table.probes.counted_from(position); });
+  return std::ranges::any_of(tables_, [=](const Table& table) {
+    return table.probes.counted_from(position) || table.moments.counted_from(position);
+  });
 }
 
 void TokenPolicy::forget_from(std::int32_t position, std::size_t block) {

@@ -16,6 +16,7 @@
 #include "cairn/cache/cache_core.h"
 #include "cairn/cache/key_boxes.h"
 #include "cairn/cache/probe_queries.h"
+#include "cairn/cache/query_moments.h"
 #include "cairn/policy/policy.h"
 
 namespace cairn {
@@ -66,7 +67,7 @@ class TokenPolicy {
 
   bool prompt_ended() const { return prompt_tokens_ > 0; }
   std::size_t prompt_tokens() const { return prompt_tokens_; }
-  void end_prompt(std::size_t tokens) { prompt_tokens_ = tokens; }
+  void end_prompt(std::size_t tokens);
   // Of the decoded tokens, how many there were when it last kept less.
   std::size_t retained_at() const { return retained_at_; }
   void set_retained_at(std::size_t decoded) { retained_at_ = decoded; }
@@ -74,9 +75,7 @@ class TokenPolicy {
   // Whether the queries of a table's layers must be shown to observe().
   bool observes(std::size_t table) const;
   void observe(std::size_t table, std::uint32_t layer, const AttendRows& rows, const AttendLayer& how,
-               ThreadPool& pool) {
-    tables_[table].probes.observe(layer, rows, how, pool);
-  }
+               ThreadPool& pool);
   // Whether it counted the attention of rows from this position on: then they cannot go.
   bool counted_from(std::int32_t position) const;
   // Rows from this position on are gone, and blocks from this number on have changed.
@@ -95,6 +94,7 @@ class TokenPolicy {
   struct Table {
     bool touched = false;  // no window, and a policy may do something here
     ProbeQueries probes;
+    QueryMoments moments;
     KeyBoxes boxes;
   };
   std::vector<Table>& tables() { return tables_; }

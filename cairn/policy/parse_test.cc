@@ -119,7 +119,8 @@ TEST(ParsePolicy, KnowsWhoSeesQueries) {
   for (const char* blind : {"streamingllm", "keydiff", "knorm", "lagkv", "random", "full", "decode-evict", "quest"}) {
     EXPECT_FALSE(parsed(blind).sees_queries()) << blind;
   }
-  for (const char* seeing : {"snapkv", "tova", "h2o", "observed", "zip-salience", "prefixkv", "mpcache-static"}) {
+  for (const char* seeing :
+       {"snapkv", "tova", "h2o", "observed", "expected", "zip-salience", "prefixkv", "mpcache-static"}) {
     EXPECT_TRUE(parsed(seeing).sees_queries()) << seeing;
   }
 }
@@ -195,7 +196,7 @@ TEST(ParsePolicy, RefusesWithOneLine) {
   const auto invalid = ErrorCode::kInvalidArgument;
   const std::string policies =
       "quest, mpcache, oracle, recent, random-read, streamingllm, snapkv, pyramidkv, adakv, prefixkv, windowkv, tova, "
-      "keydiff, knorm, lagkv, observed, zip-salience, mpcache-static, h2o, decode-evict, random, full";
+      "keydiff, knorm, lagkv, expected, observed, zip-salience, mpcache-static, h2o, decode-evict, random, full";
   const std::string parts =
       "scorer, keep, budget, heads, sinks, recent, recent-share, window, pool, unit, every, region";
   const std::string blind = "scorer, keep, budget, heads, sinks, recent, recent-share, pool, unit, every, region";
@@ -204,7 +205,8 @@ TEST(ParsePolicy, RefusesWithOneLine) {
       {"snap", ErrorCode::kUnsupported, "no token policy 'snap'; there are: " + policies},
       {"Quest+keep=1", ErrorCode::kUnsupported, "no token policy 'Quest'; there are: " + policies},
       {"snapkv+scorer=best", ErrorCode::kUnsupported,
-       "no scorer 'best'; there are: recency, random, knorm, keydiff, lagkv, mass, peak, sum, observed, salience"},
+       "no scorer 'best'; there are: recency, random, knorm, keydiff, lagkv, expected, mass, peak, sum, observed, "
+       "salience"},
       {"snapkv+quest", invalid, "two token policies at once, 'snapkv' and 'quest': choose one"},
       {"quest+keep=0.5+quest", invalid, "two token policies at once, 'quest' and 'quest': choose one"},
       {"snapkv+keep", invalid, "token policy 'snapkv': 'keep' is no part; write +PART=VALUE"},

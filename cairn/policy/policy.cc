@@ -235,7 +235,7 @@ std::string canonical(const NamedPolicy& row, const PolicySpec& spec, const Poli
 }  // namespace
 
 bool PolicySpec::sees_queries() const {
-  return scorer != nullptr && scorer->needs.probes != Probes::kNone;
+  return scorer != nullptr && (scorer->needs.probes != Probes::kNone || scorer->needs.queries);
 }
 
 std::string_view budget_name(BudgetRule rule) {

@@ -56,6 +56,12 @@ std::span<const NamedPolicy> policy_table() {
       {"keydiff", "keydiff", "", {}, "Park 2025, arXiv 2504.15364", "keeps keys unlike the mean key"},
       {"knorm", "knorm", "", {}, "Devoto 2024, arXiv 2406.11430", "keeps short keys"},
       {"lagkv", "lagkv", "", {}, "Liang 2025, arXiv 2504.04704", "keeps what the next 128 tokens do not resemble"},
+      {"expected",
+       "expected",
+       "",
+       {},
+       "Devoto 2025, arXiv 2510.00636",
+       "keeps what queries like those of the prompt will look at"},
       {"observed", "observed", "", {}, "", "keeps what the queries that could see a token gave it on average"},
       // Saliency alone: the paper keeps what falls behind, in fewer bits.
       {"zip-salience", "salience", "", {}, "He 2024, arXiv 2405.14256", "as observed, by a tenth of the queries"},

@@ -10,7 +10,7 @@ namespace cairn {
 std::span<const Scorer> scorer_table() {
   static const std::vector<Scorer> table = [] {
     std::vector<Scorer> rows;
-    for (const std::span<const Scorer> file : {place_scorers(), key_scorers(), mass_scorers()}) {
+    for (const std::span<const Scorer> file : {place_scorers(), key_scorers(), query_scorers(), mass_scorers()}) {
       rows.insert(rows.end(), file.begin(), file.end());
     }
     return rows;

@@ -7,8 +7,10 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "cairn/base/result.h"
+#include "cairn/block/rope.h"
 #include "cairn/block/shape.h"
 #include "cairn/policy/policy.h"
 
@@ -31,8 +33,18 @@ enum class MassRule : std::uint8_t {
 struct ScorerNeeds {
   bool keys = false;
   bool values = false;
+  bool queries = false;  // QueryGaussians, of every query from PolicySpec::sinks on
   Probes probes = Probes::kNone;
   MassRule mass = MassRule::kSum;
+};
+
+// The queries of a sequence before their rotation, softmax scale folded in: one Gaussian for each query head. Of a
+// layer that shares its keys with others it has the query heads of all of them. A value.
+struct QueryGaussians {
+  RopeSpec rope{};                 // of the keys
+  std::uint32_t per_kv_head = 0;   // query heads of a KV head
+  std::vector<double> mean;        // [kv_heads, per_kv_head, head_dim]; zeros where no query counts
+  std::vector<double> covariance;  // [kv_heads, per_kv_head, head_dim, head_dim]
 };
 
 // What is known of the tokens of one layer. Non-owning, valid during the call. Slots lie in the order of the layer's
@@ -47,6 +59,7 @@ struct LayerEvidence {
   const float* mass = nullptr;              // [kv_heads, slots], see MassRule; if asked
   const std::uint32_t* seen_by = nullptr;   // [slots]: how many probes could see it; if mass is asked
   std::uint32_t probes = 0;                 // how many there were
+  const QueryGaussians* queries = nullptr;  // if asked
   std::uint64_t seed = 0;                   // a hash of the sequence's tokens
 };
 
@@ -69,6 +82,7 @@ Result<const Scorer*> find_scorer(std::string_view name);
 // The rows of each file of scorers.
 std::span<const Scorer> place_scorers();  // by position alone: recency, random
 std::span<const Scorer> key_scorers();    // by keys and values: knorm, keydiff, lagkv
+std::span<const Scorer> query_scorers();  // by what queries are like: expected
 std::span<const Scorer> mass_scorers();   // by attention: of a window, of all queries, the greatest, ...
 
 }  // namespace cairn

@@ -23,6 +23,7 @@ struct Facts {
   std::vector<std::int32_t> positions;
   std::vector<float> keys, values, mass;
   std::vector<std::uint32_t> seen_by;
+  QueryGaussians queries;
   std::uint32_t layer = 2;
   std::uint64_t seed = 5;
 
@@ -38,6 +39,9 @@ struct Facts {
     fill(values, shape.kv_heads * slots * shape.value_dim(), -1);
     fill(mass, shape.kv_heads * slots, 0);
     for (std::size_t i = 0; i < slots; ++i) seen_by.push_back(static_cast<std::uint32_t>(random.below(8)));
+    queries.per_kv_head = 1;
+    queries.mean.resize(shape.kv_heads * shape.head_dim, 0.5);
+    queries.covariance.resize(queries.mean.size() * shape.head_dim, 0.25);
   }
 
   LayerEvidence evidence() const {
@@ -51,6 +55,7 @@ struct Facts {
             .mass = mass.data(),
             .seen_by = seen_by.data(),
             .probes = 8,
+            .queries = &queries,
             .seed = seed};
   }
   std::vector<float> score(std::string_view name, const PolicySpec& policy = {}) const {
