@@ -27,18 +27,18 @@ std::uint16_t round_down(float value) {
 }  // namespace
 
 std::size_t KeyBoxes::growth(std::size_t blocks) const {
-  const std::size_t sheets = (blocks + kSheetBlocks - 1) / kSheetBlocks;
+  const std::size_t sheets = (blocks + sheet_blocks() - 1) / sheet_blocks();
   return sheets > sheets_.size() ? (sheets - sheets_.size()) * sheet_bytes() : 0;
 }
 
 void KeyBoxes::cover(std::span<const PageView> pages, std::size_t blocks, ThreadPool& pool) {
   if (blocks <= blocks_) return;
-  if (!sheets_.empty() && sheets_.back().use_count() > 1 && blocks_ % kSheetBlocks != 0) {
+  if (!sheets_.empty() && sheets_.back().use_count() > 1 && blocks_ % sheet_blocks() != 0) {
     const auto own = std::make_shared<Scratch<std::uint16_t>>();
     std::memcpy(own->ensure(sheet_values()), sheets_.back()->data(), sheet_bytes());
     sheets_.back() = own;
   }
-  while (sheets_.size() * kSheetBlocks < blocks) {
+  while (sheets_.size() * sheet_blocks() < blocks) {
     std::memset(sheets_.emplace_back(std::make_shared<Scratch<std::uint16_t>>())->ensure(sheet_values()), 0,
                 sheet_bytes());
   }
@@ -50,17 +50,23 @@ void KeyBoxes::write(const PageView& page, std::size_t block) const {
   const std::size_t dim = shape_.head_dim, width = shape_.values_per_token();
   std::vector<float> keys(kBlockTokens * width);
   page.key_format->codec->decode(*page.key_format, page.keys, kBlockTokens, keys.data());
-  std::uint16_t* sheet = sheets_[block / kSheetBlocks]->data();
-  for (std::uint32_t b = 0; b < kBoxesPerBlock; ++b) {
-    const float* first = keys.data() + b * kBoxTokens * width;
-    const std::size_t lane = block % kSheetBlocks * kBoxesPerBlock + b;
+  std::uint16_t* sheet = sheets_[block / sheet_blocks()]->data();
+  for (std::uint32_t b = 0; b < per_block(); ++b) {
+    const float* first = keys.data() + b * kind_.tokens * width;
+    const std::size_t lane = block % sheet_blocks() * per_block() + b;
     for (std::size_t c = 0; c < width; ++c) {
+      std::uint16_t* head = sheet + c / dim * depth() * kBlockTokens;
+      if (kind_.means) {
+        float sum = 0;
+        for (std::uint32_t t = 0; t < kind_.tokens; ++t) sum += first[t * width + c];
+        head[c % dim * kBlockTokens + lane] = f32_to_f16(sum / static_cast<float>(kind_.tokens));
+        continue;
+      }
       float low = std::numeric_limits<float>::infinity(), high = -low;
-      for (std::uint32_t t = 0; t < kBoxTokens; ++t) {
+      for (std::uint32_t t = 0; t < kind_.tokens; ++t) {
         low = std::min(low, first[t * width + c]);
         high = std::max(high, first[t * width + c]);
       }
-      std::uint16_t* head = sheet + c / dim * 2 * dim * kBlockTokens;
       head[c % dim * kBlockTokens + lane] = round_up(high);
       head[(dim + c % dim) * kBlockTokens + lane] = round_down(low);
     }
@@ -70,16 +76,16 @@ void KeyBoxes::write(const PageView& page, std::size_t block) const {
 void KeyBoxes::shrink(std::size_t blocks) {
   if (blocks >= blocks_) return;
   blocks_ = blocks;
-  sheets_.resize((blocks + kSheetBlocks - 1) / kSheetBlocks);
+  sheets_.resize((blocks + sheet_blocks() - 1) / sheet_blocks());
 }
 
 void KeyBoxes::scores(std::uint32_t kv_head, const float* folded, std::uint32_t rows, std::span<float> scores) const {
-  const std::size_t boxes = blocks_ * kBoxesPerBlock, depth = std::size_t{2} * shape_.head_dim;
+  const std::size_t boxes = blocks_ * per_block();
   std::vector<float> sheet_scores(std::size_t{rows} * kBlockTokens);
   for (std::size_t s = 0; s < sheets_.size(); ++s) {
-    kernels().scores[static_cast<std::size_t>(Element::kF16)](sheets_[s]->data() + kv_head * depth * kBlockTokens,
-                                                              static_cast<std::uint32_t>(depth), folded, rows, {},
-                                                              sheet_scores.data());
+    kernels().scores[static_cast<std::size_t>(Element::kF16)](
+        sheets_[s]->data() + std::size_t{kv_head} * depth() * kBlockTokens, depth(), folded, rows, {},
+        sheet_scores.data());
     const std::size_t first = s * kBlockTokens, count = std::min<std::size_t>(kBlockTokens, boxes - first);
     for (std::uint32_t r = 0; r < rows; ++r) {
       std::copy_n(sheet_scores.data() + std::size_t{r} * kBlockTokens, count, scores.data() + r * boxes + first);

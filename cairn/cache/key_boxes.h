@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Channel-wise bounds of the keys of every 16 tokens (after "Quest: Query-Aware Sparsity for Efficient Long-Context LLM
-// Inference", Tang et al. 2024, arXiv 2406.10774), for the full blocks of one table. They follow from what the pages
-// decode to, so the bound holds for encoded keys. A query that is folded into the part that meets the greatest keys and
-// the part that meets the least ones scores 64 boxes as if they were 64 keys, with the kernel for raw f16 pages.
+// What is known of the keys of every 16 tokens together, for the full blocks of one table: channel-wise bounds (after
+// "Quest: Query-Aware Sparsity for Efficient Long-Context LLM Inference", Tang et al. 2024, arXiv 2406.10774), or their
+// mean. It follows from what the pages decode to, so the bound holds for encoded keys. A query that is folded into the
+// part that meets the greatest keys and the part that meets the least ones scores 64 boxes as if they were 64 keys,
+// with the kernel for raw f16 pages.
 #pragma once
 
 #include <cstddef>
@@ -19,13 +20,18 @@
 
 namespace cairn::cache {
 
-inline constexpr std::uint32_t kBoxesPerBlock = kBlockTokens / kBoxTokens;
-inline constexpr std::uint32_t kSheetBlocks = kBlockTokens / kBoxesPerBlock;  // whose boxes fill one page-like sheet
+// What a box holds: of how many tokens, a divisor of a block's, and whether their mean or their bounds.
+struct BoxKind {
+  std::uint32_t tokens = kBoxTokens;
+  bool means = false;
+};
 
 // A value: copies share what is complete. Thread-compatible.
 class KeyBoxes {
  public:
-  explicit KeyBoxes(PageShape shape) : shape_(shape) {}
+  explicit KeyBoxes(PageShape shape, BoxKind kind = {}) : shape_(shape), kind_(kind) {}
+
+  std::uint32_t per_block() const { return kBlockTokens / kind_.tokens; }
 
   std::size_t blocks() const { return blocks_; }
   std::size_t bytes() const { return sheets_.size() * sheet_bytes(); }
@@ -37,18 +43,21 @@ class KeyBoxes {
   // Keeps the first `blocks`.
   void shrink(std::size_t blocks);
 
-  // scores [rows, blocks() * kBoxesPerBlock] = the product of folded [rows, 2 * head_dim] with each box under one KV
-  // head, in the basis of the codec. Thread-safe.
+  // scores [rows, blocks() * per_block()] = the product of folded [rows, 2 * head_dim] with each box under one KV head,
+  // in the basis of the codec; where boxes hold means, of the query itself, [rows, head_dim]. Thread-safe.
   void scores(std::uint32_t kv_head, const float* folded, std::uint32_t rows, std::span<float> scores) const;
 
  private:
-  using Sheet = std::shared_ptr<Scratch<std::uint16_t>>;  // [kv_heads, 2 * head_dim, kBlockTokens] as f16
+  using Sheet = std::shared_ptr<Scratch<std::uint16_t>>;  // [kv_heads, depth(), kBlockTokens] as f16
 
-  std::size_t sheet_values() const { return shape_.values_per_token() * 2 * kBlockTokens; }
+  std::uint32_t depth() const { return shape_.head_dim * (kind_.means ? 1 : 2); }
+  std::size_t sheet_blocks() const { return kind_.tokens; }  // whose boxes fill one page-like sheet
+  std::size_t sheet_values() const { return std::size_t{shape_.kv_heads} * depth() * kBlockTokens; }
   std::size_t sheet_bytes() const { return sheet_values() * sizeof(std::uint16_t); }
   void write(const PageView& page, std::size_t block) const;
 
   PageShape shape_;
+  BoxKind kind_;
   std::size_t blocks_ = 0;
   std::vector<Sheet> sheets_;
 };

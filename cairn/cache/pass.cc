@@ -299,6 +299,7 @@ void PassRunner::commit_part(std::size_t number, std::span<const TokenId> tokens
   }
   state.closed_blocks = end;
   state.in_pass = false;
+  if (state.policy) state.policy->end_pass();
   state.seal_full_blocks();
   state.release_behind_windows();
   // Without room for survivors all stay, and the next block border tries again.

@@ -162,12 +162,13 @@ Status PassRunner::attend_at_once(const PassQueries& queries, const AttendLayer&
     cache::SequenceState& state = part.state();
     const std::size_t table = state.core->table_of[queries.layer];
     while (!order.empty()) {
+      const std::size_t slot = slots_[queries.rows[order.front()]];
       AttendRows& run = attend_rows_.emplace_back(next_run(part, queries, order, how));
       attend_parts_.push_back(&part);
       order = order.subspan(run.rows);
       if (!state.policy || !state.policy->selects(table)) continue;
       if (selections == reads_.size()) reads_.emplace_back();
-      CAIRN_TRY(const bool less, state.policy->select(table, run, how, *state.core, pool_, reads_[selections]));
+      CAIRN_TRY(const bool less, state.policy->select(table, slot, run, how, *state.core, pool_, reads_[selections]));
       if (!less) continue;
       ++selections;
       state.intact = false;

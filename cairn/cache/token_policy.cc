@@ -2,10 +2,8 @@
 #include "cairn/cache/token_policy.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
-#include "cairn/kernels/kernels.h"
 #include "cairn/policy/reader.h"
 #include "cairn/policy/scorer.h"
 
@@ -80,7 +78,12 @@ TokenPolicy::TokenPolicy(const PolicySpec& spec, const CacheCore& core) : spec_(
     tables_.push_back({.touched = forms.window == 0,
                        .probes = ProbeQueries(probes, rule, spec.window),
                        .moments = QueryMoments(forms.spec.rope, spec.sinks),
-                       .boxes = KeyBoxes(forms.spec.shape)});
+                       .boxes = ReadScores(spec.reader, forms.spec.shape)});
+  }
+  if (!spec.layer_pairs) return;
+  for (std::size_t t = 1; t < tables_.size(); ++t) {
+    const bool alike = core.tables[t].spec.shape.kv_heads == core.tables[t - 1].spec.shape.kv_heads;
+    tables_[t].chooses = !(tables_[t - 1].touched && tables_[t - 1].chooses && alike);
   }
 }
 
@@ -116,6 +119,7 @@ void TokenPolicy::forget_from(std::int32_t position, std::size_t block) {
 void TokenPolicy::roll_back(std::int32_t position, std::size_t block) {
   lost_ = lost_ || counted_from(position);
   forget_from(position, block);
+  end_pass();
 }
 
 std::size_t TokenPolicy::box_bytes() const {
@@ -124,82 +128,60 @@ std::size_t TokenPolicy::box_bytes() const {
   return bytes;
 }
 
-// One score for each unit: what all query heads of the KV head think of it.
-void TokenPolicy::score_blocks(const Table& table, const AttendRows& rows, const AttendLayer& how,
-                               std::uint32_t kv_head, std::span<float> scores) const {
-  const Reader& reader = *spec_.reader;
-  const std::uint32_t group = how.heads / how.shape.kv_heads, dim = how.shape.head_dim;
-  std::vector<float> q(rows.q + std::size_t{kv_head} * group * dim, rows.q + std::size_t{kv_head + 1} * group * dim);
-  if (how.basis.hadamard_keys) hadamard_heads(q, dim);
-  const std::size_t blocks = rows.pages.size(), units = reader.exact ? blocks * kBlockTokens : scores.size();
-  std::vector<float> all(group * units);
-  if (reader.exact) {
-    std::vector<float> page_scores(std::size_t{group} * kBlockTokens);
-    for (std::size_t b = 0; b < blocks; ++b) {
-      const PageView& page = rows.pages[b];
-      page.key_format->codec->scores(*page.key_format, page.keys, kv_head, q.data(), group, {}, page_scores.data());
-      const std::uint64_t visible = visible_slots(page, *rows.positions, how.window, kv_head);
-      for (std::uint32_t i = 0; i < group * kBlockTokens; ++i) {
-        const std::uint32_t t = i % kBlockTokens;
-        all[i / kBlockTokens * units + b * kBlockTokens + t] =
-            (visible >> t & 1) != 0 ? page_scores[i] : -std::numeric_limits<float>::infinity();
-      }
-    }
-  } else {
-    std::vector<float> folded(std::size_t{group} * 2 * dim);
-    for (std::uint32_t g = 0; g < group; ++g) reader.fold(q.data() + g * dim, dim, folded.data() + g * 2 * dim);
-    table.boxes.scores(kv_head, folded.data(), group, all);
+Status TokenPolicy::choose(std::size_t number, AttendRows& rows, const AttendLayer& how, CacheCore& core,
+                           ThreadPool& pool, ReadSelection& into) {
+  Table& table = tables_[number];
+  const std::size_t blocks = rows.pages.size();
+  const std::uint32_t kv_heads = how.shape.kv_heads, units_per_block = table.boxes.units_per_block();
+  if (const std::size_t bytes = table.boxes.growth(blocks); bytes > 0) {
+    CAIRN_TRY(Reservation room, core.make_room(bytes));
+    box_room_.push_back(std::make_shared<Reservation>(std::move(room)));
   }
-  // Scores of different query heads are not on one scale; their softmax is.
-  std::ranges::fill(scores, 0.0f);
-  for (std::uint32_t g = 0; g < group; ++g) {
-    float* row = all.data() + g * units;
-    kernels().softmax(row, units);
-    for (std::size_t u = 0; u < units; ++u) scores[u * scores.size() / units] += row[u];
-  }
-}
-
-Result<bool> TokenPolicy::select(std::size_t table_number, AttendRows& rows, const AttendLayer& how, CacheCore& core,
-                                 ThreadPool& pool, ReadSelection& into) {
-  Table& table = tables_[table_number];
-  const std::size_t blocks = rows.pages.size(), open = rows.more_pages.size();
-  const std::uint32_t kv_heads = how.shape.kv_heads;
-  report_.pages_offered += (blocks + open) * kv_heads;
-  if (!cairn::selects(spec_, blocks, open)) {
-    report_.pages_read += (blocks + open) * kv_heads;
-    return false;
-  }
-  const bool scored = spec_.reader->boxes || spec_.reader->exact;
-  const std::uint32_t units_per_block = spec_.reader->boxes ? kBoxesPerBlock : 1;
-  if (spec_.reader->boxes) {
-    if (const std::size_t bytes = table.boxes.growth(blocks); bytes > 0) {
-      CAIRN_TRY(Reservation room, core.make_room(bytes));
-      box_room_.push_back(std::make_shared<Reservation>(std::move(room)));
-    }
-    table.boxes.cover(rows.pages, blocks, pool);
-  }
-  const std::size_t units = scored ? blocks * units_per_block : 0;
+  table.boxes.cover(rows.pages, blocks, pool);
+  const std::size_t units = blocks * units_per_block;
   const std::uint32_t choices = spec_.per_head ? kv_heads : 1;
   into.scores.resize(units * kv_heads);
   into.chosen.resize(choices);
-  const auto choose = [&](std::size_t h) {
-    const std::uint64_t place = (table_number << 8 | h) << 32 | static_cast<std::uint32_t>(*rows.positions);
+  const auto choose_for = [&](std::size_t h) {
+    const std::uint64_t place = (number << 8 | h) << 32 | static_cast<std::uint32_t>(*rows.positions);
     choose_blocks(spec_,
                   {.scores = std::span(into.scores).subspan(h * units, units),
-                   .units_per_block = units_per_block,
+                   .units_per_block = std::max(units_per_block, 1u),
                    .blocks = blocks,
-                   .open_blocks = open,
+                   .open_blocks = rows.more_pages.size(),
                    .seed = place},
                   into.chosen[h]);
   };
   pool.run(kv_heads, [&](std::size_t h, unsigned) {
     const std::span own = std::span(into.scores).subspan(h * units, units);
-    if (scored) score_blocks(table, rows, how, static_cast<std::uint32_t>(h), own);
-    if (spec_.per_head) choose(h);
+    if (units > 0) table.boxes.score(spec_, rows, how, static_cast<std::uint32_t>(h), own);
+    if (spec_.per_head) choose_for(h);
   });
   if (!spec_.per_head) {
     for (std::size_t i = units; i < into.scores.size(); ++i) into.scores[i % units] += into.scores[i];
-    choose(0);
+    choose_for(0);
+  }
+  return {};
+}
+
+Result<bool> TokenPolicy::select(std::size_t number, std::size_t slot, AttendRows& rows, const AttendLayer& how,
+                                 CacheCore& core, ThreadPool& pool, ReadSelection& into) {
+  const std::size_t blocks = rows.pages.size(), open = rows.more_pages.size();
+  const std::uint32_t kv_heads = how.shape.kv_heads;
+  report_.pages_offered += (blocks + open) * kv_heads;
+  const auto known = shared_choices_.find(slot);
+  const bool is_known = !tables_[number].chooses && known != shared_choices_.end() &&
+                        known->second.table + 1 == number && known->second.blocks == blocks;
+  if (!cairn::selects(spec_, blocks, open)) {
+    report_.pages_read += (blocks + open) * kv_heads;
+    if (known != shared_choices_.end()) shared_choices_.erase(known);
+    return false;
+  }
+  if (is_known) {
+    into.chosen = known->second.chosen;
+  } else {
+    CAIRN_TRY_VOID(choose(number, rows, how, core, pool, into));
+    if (spec_.layer_pairs) shared_choices_[slot] = {number, blocks, into.chosen};
   }
   report_.pages_read += narrow(rows, kv_heads, into);
   return true;

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -14,9 +15,9 @@
 #include "cairn/base/result.h"
 #include "cairn/base/thread_pool.h"
 #include "cairn/cache/cache_core.h"
-#include "cairn/cache/key_boxes.h"
 #include "cairn/cache/probe_queries.h"
 #include "cairn/cache/query_moments.h"
+#include "cairn/cache/read_scores.h"
 #include "cairn/policy/policy.h"
 
 namespace cairn {
@@ -86,23 +87,32 @@ class TokenPolicy {
 
   // Whether queries of a table's layers may read less than all.
   bool selects(std::size_t table) const { return spec_.reads_less() && prompt_ended() && tables_[table].touched; }
-  // Narrows what the one row of `rows` reads; false: it reads all. `into` must live as long as `rows`. kOutOfBudget
-  // when there is no room for boxes of its blocks.
-  Result<bool> select(std::size_t table, AttendRows& rows, const AttendLayer& how, CacheCore& core, ThreadPool& pool,
-                      ReadSelection& into);
+  // Narrows what the one row of `rows`, at this slot of the sequence, reads; false: it reads all. `into` must live as
+  // long as `rows`. kOutOfBudget when there is no room for boxes of its blocks.
+  Result<bool> select(std::size_t table, std::size_t slot, AttendRows& rows, const AttendLayer& how, CacheCore& core,
+                      ThreadPool& pool, ReadSelection& into);
+  // A pass is over: choices that layers shared in it are of no use any more.
+  void end_pass() { shared_choices_.clear(); }
 
   struct Table {
     bool touched = false;  // no window, and a policy may do something here
     ProbeQueries probes;
     QueryMoments moments;
-    KeyBoxes boxes;
+    ReadScores boxes;
+    bool chooses = true;  // for itself, and for the next table too if that does not
   };
   std::vector<Table>& tables() { return tables_; }
   std::size_t box_bytes() const;
 
  private:
-  void score_blocks(const Table& table, const AttendRows& rows, const AttendLayer& how, std::uint32_t kv_head,
-                    std::span<float> scores) const;
+  // What a row chose at one table, for the next one.
+  struct SharedChoice {
+    std::size_t table = 0, blocks = 0;
+    std::vector<std::vector<std::uint32_t>> chosen;  // ReadSelection::chosen
+  };
+
+  Status choose(std::size_t table, AttendRows& rows, const AttendLayer& how, CacheCore& core, ThreadPool& pool,
+                ReadSelection& into);
 
   PolicySpec spec_;
   PolicyReport report_;
@@ -111,6 +121,7 @@ class TokenPolicy {
   bool lost_ = false;
   std::vector<Table> tables_;  // as CacheCore::tables
   std::vector<std::shared_ptr<Reservation>> box_room_;
+  std::map<std::size_t, SharedChoice> shared_choices_;  // by slot, of the pass in progress
 };
 
 }  // namespace cairn::cache

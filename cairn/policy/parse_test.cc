@@ -26,6 +26,8 @@ void expect_same(const PolicySpec& a, const PolicySpec& b) {
   EXPECT_EQ(a.scorer, b.scorer);
   EXPECT_EQ(a.reader, b.reader);
   EXPECT_EQ(a.keep, b.keep);
+  EXPECT_EQ(a.mass, b.mass);
+  EXPECT_EQ(a.layer_pairs, b.layer_pairs);
   EXPECT_EQ(a.budget, b.budget);
   EXPECT_EQ(a.per_head, b.per_head);
   EXPECT_EQ(a.sinks, b.sinks);
@@ -67,8 +69,8 @@ TEST(ParsePolicy, ScorersAndReadersHaveNamesOfTheirOwnAndAreUsed) {
     EXPECT_TRUE(names.insert(reader.name).second);
     EXPECT_TRUE(used.contains(reader.name)) << reader.name;
     EXPECT_EQ(find_reader(reader.name).value(), &reader);
-    EXPECT_EQ(reader.boxes, reader.fold != nullptr);
-    EXPECT_LE(reader.boxes + reader.exact + reader.random, 1);
+    EXPECT_EQ(reader.by == ReadBy::kBounds, reader.fold != nullptr);
+    EXPECT_LE(reader.clusters, reader.by == ReadBy::kBounds);
   }
 }
 
@@ -97,6 +99,16 @@ TEST(ParsePolicy, LeavesOutWhatTheRowSaysAnyway) {
   EXPECT_EQ(parsed("quest+keep=1.25e-1").text, "quest+keep=0.125");
   EXPECT_EQ(parsed("decode-evict+region=decode+every=128").text, "decode-evict");
   EXPECT_EQ(parsed("streamingllm+recent-share=-0").text, "streamingllm");
+}
+
+TEST(ParsePolicy, ReadingHasPartsOfItsOwn) {
+  const PolicySpec spec = parsed("quest+layers=pairs+mass=0.9+keep=0.5");
+  EXPECT_EQ(spec.keep, 0.5);
+  EXPECT_EQ(spec.mass, 0.9);
+  EXPECT_TRUE(spec.layer_pairs);
+  EXPECT_EQ(spec.text, "quest+keep=0.5+mass=0.9+layers=pairs");
+  EXPECT_TRUE(parsed("mpcache").layer_pairs);
+  EXPECT_EQ(parsed("mpcache+layers=own+mass=1").text, "mpcache+layers=own");
 }
 
 TEST(ParsePolicy, AWindowThatIsKeptIsKeptAtEveryLength) {
@@ -137,6 +149,8 @@ std::string random_text(SeededRandom& random) {
   std::vector<std::string> parts = {
       "keep=" + std::to_string(random.unit()),
       "keep=0." + std::to_string(random.next()),
+      "mass=0." + std::to_string(random.next()),
+      "layers=" + any_of<std::string>(random, {"own", "pairs"}),
       "budget=" + any_of<std::string>(random, {"uniform", "pyramid", "prefix", "ada", "entropy"}),
       "heads=" + any_of<std::string>(random, {"own", "shared"}),
       "sinks=" + number(0, 9, 1),
@@ -214,9 +228,13 @@ TEST(ParsePolicy, RefusesWithOneLine) {
       {"snapkv++keep=1", invalid, "token policy 'snapkv': '' is no part; write +PART=VALUE"},
       {"snapkv+kept=1", invalid, "token policy 'snapkv' has no part 'kept'; it has: " + parts},
       {"snapkv+=1", invalid, "token policy 'snapkv' has no part ''; it has: " + parts},
-      {"quest+budget=ada", invalid, "token policy 'quest' has no part 'budget'; it has: keep"},
-      {"oracle+window=8", invalid, "token policy 'oracle' has no part 'window'; it has: keep"},
-      {"quest+scorer=mass", invalid, "token policy 'quest' has no part 'scorer'; it has: keep"},
+      {"quest+budget=ada", invalid, "token policy 'quest' has no part 'budget'; it has: keep, mass, layers"},
+      {"oracle+window=8", invalid, "token policy 'oracle' has no part 'window'; it has: keep, mass, layers"},
+      {"quest+scorer=mass", invalid, "token policy 'quest' has no part 'scorer'; it has: keep, mass, layers"},
+      {"recent+mass=0.5", invalid, "token policy 'recent' has no part 'mass'; it has: keep"},
+      {"keydiff+layers=pairs", invalid, "token policy 'keydiff' has no part 'layers'; it has: " + blind},
+      {"quest+mass=0", invalid, "token policy 'quest': 'mass' is a number above 0 and at most 1, not '0'"},
+      {"quest+layers=2", invalid, "token policy 'quest': 'layers' is own or pairs, not '2'"},
       {"full+keep=0.5", invalid, "token policy 'full' has no part 'keep'; it has: none"},
       {"knorm+window=8", invalid,
        "token policy 'knorm' with the scorer 'knorm' has no part 'window'; it has: " + blind},

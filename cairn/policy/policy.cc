@@ -42,6 +42,15 @@ std::string text_of(double number) {  // the shortest that reads back as the sam
   return {text, std::to_chars(text, text + sizeof text, number).ptr};
 }
 
+// Above 0, at most 1.
+template <double PolicySpec::*kField>
+bool set_share(PolicySpec& spec, std::string_view value) {
+  const auto share = number_of(value);
+  if (!share || !(*share > 0 && *share <= 1)) return false;
+  spec.*kField = *share;
+  return true;
+}
+
 template <double PolicySpec::*kField>
 std::string get_share(const PolicySpec& spec) {
   return text_of(spec.*kField);
@@ -84,14 +93,13 @@ bool set_budget(PolicySpec& spec, std::string_view value) {
 // In the order of the canonical text. The scorer is set before all others, since they depend on it.
 constexpr Part kParts[] = {
     {"scorer", "", nullptr, nullptr},
-    {"keep", "a number above 0 and at most 1",
+    {"keep", "a number above 0 and at most 1", set_share<&PolicySpec::keep>, get_share<&PolicySpec::keep>},
+    {"mass", "a number above 0 and at most 1", set_share<&PolicySpec::mass>, get_share<&PolicySpec::mass>},
+    {"layers", "own or pairs",
      [](PolicySpec& spec, std::string_view value) {
-       const auto share = number_of(value);
-       if (!share || !(*share > 0 && *share <= 1)) return false;
-       spec.keep = *share;
-       return true;
+       return set_flag<&PolicySpec::layer_pairs>(spec, value, "own", "pairs");
      },
-     get_share<&PolicySpec::keep>},
+     [](const PolicySpec& spec) { return std::string(spec.layer_pairs ? "pairs" : "own"); }},
     {"budget", "uniform, pyramid, prefix, ada or entropy", set_budget,
      [](const PolicySpec& spec) { return std::string(budget_name(spec.budget)); }},
     {"heads", "own or shared",
@@ -145,8 +153,9 @@ bool wants_window(const PolicySpec& spec) {
 
 bool has_part(const NamedPolicy& row, const PolicySpec& spec, const Part& part) {
   if (row.parts.keep == 1) return false;  // it keeps everything
-  if (spec.reads_less()) return part.name == "keep";
-  return part.name != "window" || wants_window(spec);
+  const bool of_reading = part.name == "mass" || part.name == "layers";
+  if (spec.reads_less()) return part.name == "keep" || (of_reading && spec.reader->scores());
+  return !of_reading && (part.name != "window" || wants_window(spec));
 }
 
 std::string quoted(std::string_view text) {

@@ -33,6 +33,8 @@ struct PolicySpec {
   // stay, tokens that went before among all. With prompt_stays it is the share of the decoded tokens. 1 changes
   // nothing.
   double keep = 0.25;
+  double mass = 1;  // of reading: it ends where this share of the scores is reached; (0, 1]. 1: by `keep` alone
+  bool layer_pairs = false;  // of reading: the second of two layers reads what the first chose
   BudgetRule budget = BudgetRule::kUniform;
   bool per_head = true;       // KV heads of a layer choose for themselves, or all together by their mean score
   std::uint32_t sinks = 4;    // first positions that always stay
@@ -64,7 +66,10 @@ struct NamedPolicy {
 // Every policy of this build, in the order of docs/policies.md.
 std::span<const NamedPolicy> policy_table();
 
-// "NAME[+part=value]...". Read selection has one part, keep. Retention has
+// "NAME[+part=value]...". Read selection has keep, and where a score decides
+//   mass          above 0, at most 1
+//   layers        own, pairs
+// Retention has
 //   keep          above 0, at most 1
 //   budget        uniform, pyramid, prefix, ada, entropy
 //   heads         own, shared

@@ -8,8 +8,13 @@ std::span<const NamedPolicy> policy_table() {
   static const NamedPolicy table[] = {
       // Read selection.
       {"quest", "", "quest", {}, "Tang 2024, arXiv 2406.10774", "reads the pages that could match the query best"},
-      // Stage 2 of the paper at one level: its stage 1 is mpcache-static, and pairs of layers do not share a choice.
-      {"mpcache", "", "linear", {}, "Zeng 2025, arXiv 2501.06807", "as quest, by a linear score instead of a bound"},
+      // Stage 2 of the paper: its stage 1 is mpcache-static.
+      {"mpcache",
+       "",
+       "linear",
+       {.layer_pairs = true},
+       "Zeng 2025, arXiv 2501.06807",
+       "as quest, by a linear score at two levels, one choice for two layers"},
       {"oracle", "", "exact", {}, "", "reads the pages with most attention; looks at every key, so it saves nothing"},
       {"recent", "", "recent", {}, "Xiao 2023, arXiv 2309.17453", "reads the first page and the newest ones"},
       {"random-read", "", "random", {}, "", "reads random pages: the control of read selection"},

@@ -113,15 +113,43 @@ void choose_best(std::size_t blocks, std::size_t count, const RankOf& rank_of_bl
   chosen.resize(written);
 }
 
+// What a block has of the scores as amounts.
+double amount_of(const ReadChoice& choice, std::size_t block) {
+  double sum = 0;
+  for (const float unit : choice.scores.subspan(block * choice.units_per_block, choice.units_per_block)) {
+    if (unit > 0 && std::isfinite(unit)) sum += static_cast<double>(unit);
+  }
+  return sum;
+}
+
+// The sink block and the best others until `mass` of all amounts is reached, one other at least.
+void cut_to_mass(double mass, const ReadChoice& choice, std::vector<std::uint32_t>& chosen) {
+  double all = 0;
+  for (std::size_t b = 0; b < choice.blocks; ++b) all += amount_of(choice, b);
+  std::ranges::sort(chosen.begin() + 1, chosen.end(), [&](std::uint32_t a, std::uint32_t b) {
+    const std::uint32_t first = best_rank<0>(choice, a), second = best_rank<0>(choice, b);
+    return first != second ? first > second : a < b;
+  });
+  double held = amount_of(choice, 0);
+  std::size_t count = 1;
+  while (count < chosen.size() && (count == 1 || held < mass * all)) held += amount_of(choice, chosen[count++]);
+  chosen.resize(count);
+  std::ranges::sort(chosen);
+}
+
 }  // namespace
 
 std::span<const Reader> reader_table() {
   static const Reader table[] = {
-      {.name = "quest", .paper = "Tang 2024, arXiv 2406.10774", .boxes = true, .fold = fold_bound},
-      {.name = "linear", .paper = "Zeng 2025, arXiv 2501.06807", .boxes = true, .fold = fold_linear},
-      {.name = "exact", .paper = "", .exact = true},
+      {.name = "quest", .paper = "Tang 2024, arXiv 2406.10774", .by = ReadBy::kBounds, .fold = fold_bound},
+      {.name = "linear",
+       .paper = "Zeng 2025, arXiv 2501.06807",
+       .by = ReadBy::kBounds,
+       .fold = fold_linear,
+       .clusters = true},
+      {.name = "exact", .paper = "", .by = ReadBy::kKeys},
       {.name = "recent", .paper = "Xiao 2023, arXiv 2309.17453"},
-      {.name = "random", .paper = "", .random = true},
+      {.name = "random", .paper = "", .by = ReadBy::kRandom},
   };
   return table;
 }
@@ -143,10 +171,10 @@ void choose_blocks(const PolicySpec& policy, const ReadChoice& choice, std::vect
   CAIRN_DCHECK(selects(policy, choice.blocks, choice.open_blocks));
   const Reader& reader = *policy.reader;
   const std::size_t others = read_blocks(policy, choice.blocks, choice.open_blocks) - 1;
-  if (reader.random) {
+  if (reader.by == ReadBy::kRandom) {
     choose_best(
         choice.blocks, others, [&](std::size_t b) { return random_rank(choice.seed, b); }, chosen);
-  } else if (reader.boxes || reader.exact) {
+  } else if (reader.scores()) {
     CAIRN_DCHECK(choice.scores.size() == choice.blocks * choice.units_per_block);
     constexpr std::uint32_t kBoxes = kBlockTokens / kBoxTokens;
     if (choice.units_per_block == kBoxes) {
@@ -156,11 +184,31 @@ void choose_blocks(const PolicySpec& policy, const ReadChoice& choice, std::vect
       choose_best(
           choice.blocks, others, [&](std::size_t b) { return best_rank<0>(choice, b); }, chosen);
     }
+    if (policy.mass < 1) cut_to_mass(policy.mass, choice, chosen);
   } else {
     chosen.assign(1, 0);
     for (std::size_t b = choice.blocks - others; b < choice.blocks; ++b) {
       chosen.push_back(static_cast<std::uint32_t>(b));
     }
+  }
+}
+
+void leave_best_clusters(double share, std::span<const float> clusters, std::span<float> units) {
+  CAIRN_DCHECK(!clusters.empty() && units.size() % clusters.size() == 0);
+  const auto wanted = static_cast<std::size_t>(std::ceil(share * static_cast<double>(clusters.size())));
+  const std::size_t count = std::max<std::size_t>(wanted, 2);
+  if (count >= clusters.size()) return;
+  std::vector<std::uint32_t> best;
+  choose_best(
+      clusters.size(), count - 1, [&](std::size_t c) { return rank_of(clusters[c]); }, best);
+  const std::size_t per_cluster = units.size() / clusters.size();
+  auto next = best.begin();
+  for (std::size_t c = 0; c < clusters.size(); ++c) {
+    if (next != best.end() && *next == c) {
+      ++next;
+      continue;
+    }
+    std::ranges::fill(units.subspan(c * per_cluster, per_cluster), -std::numeric_limits<float>::infinity());
   }
 }
 

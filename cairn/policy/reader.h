@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Read selection: which pages a query reads at one layer. Nothing goes: the next query may read others. Pages are
-// judged by the boxes of their keys, channel-wise bounds over every kBoxTokens tokens, or by what a reader does without
-// them.
+// judged by the boxes of their keys, what is known of every kBoxTokens tokens together, by their keys one by one, or by
+// their place.
 #pragma once
 
 #include <cstddef>
@@ -17,20 +17,30 @@ namespace cairn {
 
 // Tokens of a box: the page of the Quest paper.
 inline constexpr std::uint32_t kBoxTokens = 16;
+// Tokens of a cluster: the first of MPCache's two levels.
+inline constexpr std::uint32_t kClusterTokens = 32;
+
+// What a reader goes by.
+enum class ReadBy : std::uint8_t {
+  kPlace,   // reads the newest
+  kRandom,  // a hash: the control
+  kBounds,  // the greatest and the least keys of each box, by channel
+  kMeans,   // the mean key of each box
+  kKeys,    // every key, by the attention that a page would get: the upper bound of all readers, no saving
+};
 
 // Immutable, lives for ever.
 struct Reader {
   std::string_view name;
   std::string_view paper;
-  // Whether it scores boxes. Then a box's score is the product of `folded` with its greatest and least keys; otherwise
-  // `exact` or position alone decides.
-  bool boxes = false;
-  // By the attention that a page would get, which reads every key: the upper bound of all readers, no saving.
-  bool exact = false;
-  // By a hash: the control. Readers without any of the three read the newest.
-  bool random = false;
-  // folded is [2 * head_dim]: what meets the greatest keys, then what meets the least. q is [head_dim].
+  ReadBy by = ReadBy::kPlace;
+  // kBounds: folded is [2 * head_dim], what meets the greatest keys, then what meets the least. q is [head_dim].
   void (*fold)(const float* q, std::uint32_t head_dim, float* folded) = nullptr;
+  // kBounds: boxes of kClusterTokens compete first, and only those within the best of them go on (leave_best_clusters).
+  bool clusters = false;
+
+  bool boxes() const { return by == ReadBy::kBounds || by == ReadBy::kMeans; }
+  bool scores() const { return boxes() || by == ReadBy::kKeys; }
 };
 
 std::span<const Reader> reader_table();
@@ -41,7 +51,7 @@ Result<const Reader*> find_reader(std::string_view name);
 // What is known of the units that one KV head could read: those of whole blocks, oldest first. Units are boxes, or
 // blocks for readers without boxes.
 struct ReadChoice {
-  std::span<const float> scores;  // by unit; -infinity for what cannot be read. Ignored by `recent` and `random`
+  std::span<const float> scores;  // by unit; -infinity for what cannot be read. Ignored by readers without
   std::uint32_t units_per_block = 1;
   std::size_t blocks = 0;       // scores.size() is units_per_block times as many, where there are scores
   std::size_t open_blocks = 0;  // read in any case, after these: they count against the budget
@@ -53,7 +63,13 @@ bool selects(const PolicySpec& policy, std::size_t blocks, std::size_t open_bloc
 
 // The numbers of the blocks to read, ascending: the best `keep` of all, the sink block and at least one other included;
 // equal scores go to the older one. A block has the score of its best unit, and what has only -infinity or NaN is not
-// read, save the sink block. Allocates nothing where `chosen` has room for all blocks. Requires: selects().
+// read, save the sink block. Where PolicySpec::mass is below 1, only the best of these until they hold this share of
+// all scores, which are amounts then. Allocates nothing where `chosen` has room for all blocks. Requires: selects().
 void choose_blocks(const PolicySpec& policy, const ReadChoice& choice, std::vector<std::uint32_t>& chosen);
+
+// The first of two levels, by `share` of the clusters' scores (rounded up; the first cluster and one other are always
+// among them; equal scores go to the older): units of the others get -infinity. Requires: units.size() is a multiple of
+// clusters.size(), and there is a cluster.
+void leave_best_clusters(double share, std::span<const float> clusters, std::span<float> units);
 
 }  // namespace cairn

@@ -117,6 +117,67 @@ TEST(ChooseBlocks, RecentReadsTheFirstAndTheNewest) {
   EXPECT_EQ(chosen, (std::vector<std::uint32_t>{0, 13, 14, 15}));
 }
 
+// Blocks by their best unit until they hold the share of all amounts; what is no amount counts for nothing.
+TEST(ChooseBlocks, EndsAtTheMass) {
+  SeededRandom random(2, "mass");
+  std::size_t cut = 0;
+  for (int round = 0; round < 2000; ++round) {
+    const std::size_t blocks = 4 + random.below(40);
+    PolicySpec policy = policy_of("quest", 0.3 + 0.5 * random.unit());
+    const std::size_t count = expected_count(policy.keep, blocks, 0);
+    if (count >= blocks) continue;
+    policy.mass = random.unit() + 1e-9;
+    std::vector<float> scores(blocks * 2);
+    for (float& score : scores) {
+      score = static_cast<float>(std::round(random.unit() * 8) / 8);
+      if (random.below(12) == 0) score = -kInfinity;
+    }
+    const ReadChoice choice{scores, 2, blocks, 0, 0};
+    std::vector<std::uint32_t> order = plainly_chosen(choice, count), chosen;
+    const auto best = [&](std::uint32_t b) { return std::max(scores[2 * b], scores[2 * b + 1]); };
+    const auto amount = [&](std::uint32_t b) {
+      return std::max(0.0, double{scores[2 * b]}) + std::max(0.0, double{scores[2 * b + 1]});
+    };
+    double all = 0, held = amount(0);
+    for (std::uint32_t b = 0; b < blocks; ++b) all += amount(b);
+    std::stable_sort(order.begin() + 1, order.end(),
+                     [&](std::uint32_t a, std::uint32_t b) { return best(a) > best(b); });
+    std::vector<std::uint32_t> expected = {0};
+    for (std::size_t i = 1; i < order.size() && (i == 1 || held < policy.mass * all); ++i) {
+      held += amount(order[i]);
+      expected.push_back(order[i]);
+    }
+    cut += expected.size() < order.size() ? 1 : 0;
+    std::ranges::sort(expected);
+    choose_blocks(policy, choice, chosen);
+    ASSERT_EQ(chosen, expected) << "round " << round;
+  }
+  EXPECT_GT(cut, 500u);
+}
+
+TEST(LeaveBestClusters, LeavesTheirUnitsAlone) {
+  const std::vector<float> clusters = {0, 5, 7, 5, 1};
+  const auto left = [&](double share) {
+    std::vector<float> units(10);
+    std::iota(units.begin(), units.end(), 1.0f);
+    leave_best_clusters(share, clusters, units);
+    std::vector<std::size_t> found;
+    for (std::size_t c = 0; c < 5; ++c) {
+      const bool both =
+          units[2 * c] == static_cast<float>(2 * c + 1) && units[2 * c + 1] == static_cast<float>(2 * c + 2);
+      const bool none = units[2 * c] == -kInfinity && units[2 * c + 1] == -kInfinity;
+      EXPECT_NE(both, none) << c;
+      if (both) found.push_back(c);
+    }
+    return found;
+  };
+  using Clusters = std::vector<std::size_t>;
+  EXPECT_EQ(left(0.01), (Clusters{0, 2}));    // the first, and one other at least
+  EXPECT_EQ(left(0.5), (Clusters{0, 1, 2}));  // three of five; of equal ones the older
+  EXPECT_EQ(left(0.7), (Clusters{0, 1, 2, 3}));
+  EXPECT_EQ(left(1), (Clusters{0, 1, 2, 3, 4}));
+}
+
 TEST(ChooseBlocks, RandomIsEvenAndRepeats) {
   const PolicySpec policy = policy_of("random-read", 0.25);
   std::vector<std::uint32_t> chosen, again;

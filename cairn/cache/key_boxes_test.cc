@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+// Boxes of keys and what readers make of them, against plain doubles of the keys.
+#include "cairn/cache/key_boxes.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cairn/base/random.h"
+#include "cairn/cache/read_scores.h"
+#include "cairn/codec/codec.h"
+#include "cairn/testing/codec_pages.h"
+
+namespace cairn::cache {
+namespace {
+
+constexpr PageShape kShape = {2, 16, 0};
+constexpr std::uint32_t kHeads = 4, kGroup = 2, kDim = 16;
+constexpr std::size_t kBlocks = 9, kTokens = kBlocks * kBlockTokens;
+
+// Pages of raw f32 keys, so that nothing is rounded before boxes are.
+struct Pages {
+  PageFormat format{find_codec("raw_f32").value(), kShape};
+  std::vector<PageMemory> bytes;
+  std::vector<std::int32_t> positions;
+  std::vector<PageView> views;
+  std::vector<double> keys;  // [kv_heads, kTokens, kDim]
+
+  explicit Pages(std::uint64_t seed) : positions(kTokens), keys(2 * kTokens * kDim) {
+    SeededRandom random(seed, "boxes");
+    std::iota(positions.begin(), positions.end(), 0);
+    bytes.resize(kBlocks, PageMemory(format.codec->page_bytes(format)));
+    for (std::size_t t = 0; t < kTokens; ++t) {
+      std::vector<float> row(2 * kDim);
+      for (std::size_t i = 0; i < row.size(); ++i) {
+        row[i] = static_cast<float>(random.unit() * 2 - 1);
+        keys[(i / kDim * kTokens + t) * kDim + i % kDim] = double{row[i]};
+      }
+      format.codec->store_token(format, bytes[t / kBlockTokens].data(), t % kBlockTokens, row.data());
+    }
+    for (std::size_t b = 0; b < kBlocks; ++b) {
+      views.push_back({.keys = bytes[b].data(),
+                       .key_format = &format,
+                       .positions = positions.data() + b * kBlockTokens,
+                       .count = kBlockTokens,
+                       .min_position = static_cast<std::int32_t>(b * kBlockTokens),
+                       .max_position = static_cast<std::int32_t>((b + 1) * kBlockTokens - 1)});
+    }
+  }
+  double key(std::size_t head, std::size_t token, std::size_t c) const {
+    return keys[(head * kTokens + token) * kDim + c];
+  }
+};
+
+std::vector<float> some_queries(std::uint64_t seed) {
+  SeededRandom random(seed, "queries");
+  std::vector<float> q(kHeads * kDim);
+  for (float& value : q) value = static_cast<float>(random.unit() * 4 - 2);
+  return q;
+}
+
+// The sum over the query heads of a KV head of their softmax over units that score as `product` says.
+template <class Product>
+std::vector<double> softmax_sums(std::size_t units, const Product& product) {
+  std::vector<double> sums(units);
+  for (std::uint32_t g = 0; g < kGroup; ++g) {
+    std::vector<double> weights(units);
+    double sum = 0;
+    for (std::size_t u = 0; u < units; ++u) sum += weights[u] = std::exp(product(g, u));
+    for (std::size_t u = 0; u < units; ++u) sums[u] += weights[u] / sum;
+  }
+  return sums;
+}
+
+// By the greatest and least keys of each `tokens`, alpha of the former.
+std::vector<double> linear_scores(const Pages& pages, const std::vector<float>& q, std::size_t head,
+                                  std::size_t tokens) {
+  return softmax_sums(kTokens / tokens, [&](std::size_t g, std::size_t u) {
+    double sum = 0;
+    for (std::size_t c = 0; c < kDim; ++c) {
+      double low = 1e9, high = -1e9;
+      for (std::size_t t = u * tokens; t < (u + 1) * tokens; ++t) {
+        low = std::min(low, pages.key(head, t, c));
+        high = std::max(high, pages.key(head, t, c));
+      }
+      sum += double{q[(head * kGroup + g) * kDim + c]} * (0.6 * high + 0.4 * low);
+    }
+    return sum;
+  });
+}
+
+std::vector<float> scored(const std::string& text, const Pages& pages, const std::vector<float>& q,
+                          std::uint32_t head) {
+  ThreadPool pool(2);
+  const PolicySpec policy = parse_policy(text).value();
+  ReadScores reader(policy.reader, kShape);
+  EXPECT_EQ(reader.bytes(), 0u);
+  const std::size_t growth = reader.growth(kBlocks);
+  reader.cover(pages.views, kBlocks, pool);
+  EXPECT_EQ(reader.bytes(), growth);
+  const std::int32_t position = kTokens;
+  std::vector<float> scores(kBlocks * reader.units_per_block());
+  reader.score(
+      policy,
+      {.q = q.data(), .positions = &position, .rows = 1, .pages = pages.views, .more_pages = {}, .out = nullptr},
+      {.shape = kShape, .heads = kHeads}, head, scores);
+  return scores;
+}
+
+TEST(ReadScores, MpcacheLeavesTheChildrenOfTheBestClusters) {
+  const Pages pages(1);
+  const std::vector<float> q = some_queries(1);
+  for (std::uint32_t head = 0; head < 2; ++head) {
+    const std::vector<double> boxes = linear_scores(pages, q, head, 16), clusters = linear_scores(pages, q, head, 32);
+    std::vector<std::size_t> order(clusters.size() - 1);
+    std::iota(order.begin(), order.end(), std::size_t{1});
+    std::ranges::sort(order, [&](std::size_t a, std::size_t b) { return clusters[a] > clusters[b]; });
+    for (const auto& [text, count] : {std::pair("mpcache", std::size_t{9}), {"mpcache+keep=0.75", 14}}) {
+      std::vector<bool> stays(clusters.size());
+      stays[0] = true;
+      for (std::size_t i = 0; i + 1 < count; ++i) stays[order[i]] = true;  // half of 18 clusters, or three quarters
+      const std::vector<float> scores = scored(text, pages, q, head);
+      ASSERT_EQ(scores.size(), boxes.size());
+      for (std::size_t u = 0; u < boxes.size(); ++u) {
+        if (stays[u / 2]) {
+          EXPECT_NEAR(double{scores[u]}, boxes[u], 0.01 * boxes[u]) << u;
+        } else {
+          EXPECT_EQ(scores[u], -std::numeric_limits<float>::infinity()) << u;
+        }
+      }
+    }
+  }
+}
+
+TEST(KeyBoxes, HoldBoundsOrMeansOfTheirTokens) {
+  ThreadPool pool(1);
+  const Pages pages(2);
+  for (const std::uint32_t tokens : {16u, 32u}) {
+    KeyBoxes bounds(kShape, {.tokens = tokens}), means(kShape, {.tokens = tokens, .means = true});
+    for (KeyBoxes* boxes : {&bounds, &means}) {
+      boxes->cover(pages.views, 5, pool);
+      boxes->cover(pages.views, kBlocks, pool);
+      ASSERT_EQ(boxes->blocks(), kBlocks);
+    }
+    const std::size_t count = kTokens / tokens;
+    std::vector<float> one(kDim), folded(2 * kDim), got(count), low(count), high(count);
+    for (std::uint32_t head = 0; head < 2; ++head) {
+      for (std::size_t c = 0; c < kDim; ++c) {
+        std::ranges::fill(one, 0.0f);
+        std::ranges::fill(folded, 0.0f);
+        one[c] = folded[c] = 1;
+        means.scores(head, one.data(), 1, got);
+        bounds.scores(head, folded.data(), 1, high);
+        std::swap(folded[c], folded[kDim + c]);
+        bounds.scores(head, folded.data(), 1, low);
+        for (std::size_t u = 0; u < count; ++u) {
+          double mean = 0, least = 1e9, greatest = -1e9;
+          for (std::size_t t = u * tokens; t < (u + 1) * tokens; ++t) {
+            const double key = pages.key(head, t, c);
+            mean += key / tokens;
+            least = std::min(least, key);
+            greatest = std::max(greatest, key);
+          }
+          ASSERT_NEAR(double{got[u]}, mean, 1e-3);
+          ASSERT_LE(double{low[u]}, least);
+          ASSERT_NEAR(double{low[u]}, least, 2e-3);
+          ASSERT_GE(double{high[u]}, greatest);
+          ASSERT_NEAR(double{high[u]}, greatest, 2e-3);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace cairn::cache

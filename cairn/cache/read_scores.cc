@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/cache/read_scores.h"
+
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "cairn/codec/codec.h"
+#include "cairn/kernels/kernels.h"
+
+namespace cairn::cache {
+namespace {
+
+// MPCache's ratio at the first level; a larger budget leaves more.
+constexpr double kClusterShare = 0.5;
+
+// The query heads of one KV head, in the basis of the keys.
+struct GroupQueries {
+  std::vector<float> q;  // [count, dim]
+  std::uint32_t count, dim;
+};
+
+GroupQueries queries_of(const AttendRows& rows, const AttendLayer& how, std::uint32_t kv_head) {
+  const std::uint32_t group = how.heads / how.shape.kv_heads, dim = how.shape.head_dim;
+  const float* first = rows.q + std::size_t{kv_head} * group * dim;
+  GroupQueries queries{{first, first + std::size_t{group} * dim}, group, dim};
+  if (how.basis.hadamard_keys) hadamard_heads(queries.q, dim);
+  return queries;
+}
+
+// Scores of different query heads are not on one scale; their softmax is. `all` is [heads, units], used up.
+void add_softmax(std::span<float> all, std::uint32_t heads, std::span<float> scores) {
+  const std::size_t units = all.size() / heads, per_score = units / scores.size();
+  std::ranges::fill(scores, 0.0f);
+  for (std::uint32_t g = 0; g < heads; ++g) {
+    float* row = all.data() + g * units;
+    kernels().softmax(row, units);
+    for (std::size_t u = 0; u < units; ++u) scores[u / per_score] += row[u];
+  }
+}
+
+void score_boxes(const Reader& reader, const KeyBoxes& boxes, std::uint32_t kv_head, const GroupQueries& queries,
+                 std::span<float> scores) {
+  std::vector<float> all(queries.count * scores.size());
+  if (reader.fold == nullptr) {
+    boxes.scores(kv_head, queries.q.data(), queries.count, all);
+  } else {
+    const std::size_t dim = queries.dim;
+    std::vector<float> folded(std::size_t{queries.count} * 2 * dim);
+    for (std::uint32_t g = 0; g < queries.count; ++g) {
+      reader.fold(queries.q.data() + g * dim, queries.dim, folded.data() + g * 2 * dim);
+    }
+    boxes.scores(kv_head, folded.data(), queries.count, all);
+  }
+  add_softmax(all, queries.count, scores);
+}
+
+// By every key of the pages that a query head sees.
+void score_keys(const AttendRows& rows, const AttendLayer& how, std::uint32_t kv_head, const GroupQueries& queries,
+                std::span<float> scores) {
+  const std::size_t blocks = rows.pages.size(), units = blocks * kBlockTokens;
+  std::vector<float> all(queries.count * units), page_scores(std::size_t{queries.count} * kBlockTokens);
+  for (std::size_t b = 0; b < blocks; ++b) {
+    const PageView& page = rows.pages[b];
+    page.key_format->codec->scores(*page.key_format, page.keys, kv_head, queries.q.data(), queries.count, {},
+                                   page_scores.data());
+    const std::uint64_t visible = visible_slots(page, *rows.positions, how.window, kv_head);
+    for (std::size_t i = 0; i < page_scores.size(); ++i) {
+      const std::size_t t = i % kBlockTokens;
+      all[i / kBlockTokens * units + b * kBlockTokens + t] =
+          (visible >> t & 1) != 0 ? page_scores[i] : -std::numeric_limits<float>::infinity();
+    }
+  }
+  add_softmax(all, queries.count, scores);
+}
+
+}  // namespace
+
+ReadScores::ReadScores(const Reader* reader, PageShape shape) : reader_(reader) {
+  if (reader == nullptr || !reader->boxes()) return;
+  boxes_.emplace(shape, BoxKind{.means = reader->by == ReadBy::kMeans});
+  if (reader->clusters) clusters_.emplace(shape, BoxKind{.tokens = kClusterTokens});
+}
+
+std::uint32_t ReadScores::units_per_block() const {
+  if (reader_ == nullptr || !reader_->scores()) return 0;
+  return boxes_ ? boxes_->per_block() : 1;
+}
+
+std::size_t ReadScores::bytes() const {
+  return (boxes_ ? boxes_->bytes() : 0) + (clusters_ ? clusters_->bytes() : 0);
+}
+
+std::size_t ReadScores::growth(std::size_t blocks) const {
+  return (boxes_ ? boxes_->growth(blocks) : 0) + (clusters_ ? clusters_->growth(blocks) : 0);
+}
+
+void ReadScores::cover(std::span<const PageView> pages, std::size_t blocks, ThreadPool& pool) {
+  if (boxes_) boxes_->cover(pages, blocks, pool);
+  if (clusters_) clusters_->cover(pages, blocks, pool);
+}
+
+void ReadScores::shrink(std::size_t blocks) {
+  if (boxes_) boxes_->shrink(blocks);
+  if (clusters_) clusters_->shrink(blocks);
+}
+
+void ReadScores::score(const PolicySpec& policy, const AttendRows& rows, const AttendLayer& how, std::uint32_t kv_head,
+                       std::span<float> scores) const {
+  const GroupQueries queries = queries_of(rows, how, kv_head);
+  if (!boxes_) return score_keys(rows, how, kv_head, queries, scores);
+  score_boxes(*reader_, *boxes_, kv_head, queries, scores);
+  if (!clusters_) return;
+  std::vector<float> of_clusters(rows.pages.size() * clusters_->per_block());
+  score_boxes(*reader_, *clusters_, kv_head, queries, of_clusters);
+  leave_best_clusters(std::max(kClusterShare, policy.keep), of_clusters, scores);
+}
+
+}  // namespace cairn::cache

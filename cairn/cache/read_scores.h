@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a query thinks of the blocks that it could read at one table, by what its policy's reader goes by.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "cairn/attention/attend.h"
+#include "cairn/base/thread_pool.h"
+#include "cairn/cache/key_boxes.h"
+#include "cairn/policy/reader.h"
+
+namespace cairn::cache {
+
+// Boxes of one table, as far as the reader scores them. A value; thread-compatible.
+class ReadScores {
+ public:
+  // For retention, `reader` is null and nothing is kept.
+  ReadScores(const Reader* reader, PageShape shape);
+
+  // How many scores a block has; 0: none.
+  std::uint32_t units_per_block() const;
+  std::size_t bytes() const;
+  std::size_t growth(std::size_t blocks) const;  // KeyBoxes
+  void cover(std::span<const PageView> pages, std::size_t blocks, ThreadPool& pool);
+  void shrink(std::size_t blocks);
+
+  // One score for each unit of rows.pages: what all query heads of the KV head think of it, the sum of their softmax
+  // over what they score. Where a reader leaves some out, these have -infinity. Thread-safe. Requires: cover() of these
+  // pages; units_per_block() > 0; one row; `scores` has a place for each unit.
+  void score(const PolicySpec& policy, const AttendRows& rows, const AttendLayer& how, std::uint32_t kv_head,
+             std::span<float> scores) const;
+
+ private:
+  const Reader* reader_;
+  std::optional<KeyBoxes> boxes_, clusters_;
+};
+
+}  // namespace cairn::cache
