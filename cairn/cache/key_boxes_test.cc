@@ -12,58 +12,20 @@
 #include <utility>
 #include <vector>
 
-#include "cairn/base/random.h"
 #include "cairn/cache/read_scores.h"
-#include "cairn/codec/codec.h"
-#include "cairn/testing/codec_pages.h"
+#include "cairn/testing/key_pages.h"
 
 namespace cairn::cache {
 namespace {
 
-constexpr PageShape kShape = {2, 16, 0};
-constexpr std::uint32_t kHeads = 4, kGroup = 2, kDim = 16;
-constexpr std::size_t kBlocks = 9, kTokens = kBlocks * kBlockTokens;
-
-// Pages of raw f32 keys, so that nothing is rounded before boxes are.
-struct Pages {
-  PageFormat format{find_codec("raw_f32").value(), kShape};
-  std::vector<PageMemory> bytes;
-  std::vector<std::int32_t> positions;
-  std::vector<PageView> views;
-  std::vector<double> keys;  // [kv_heads, kTokens, kDim]
-
-  explicit Pages(std::uint64_t seed) : positions(kTokens), keys(2 * kTokens * kDim) {
-    SeededRandom random(seed, "boxes");
-    std::iota(positions.begin(), positions.end(), 0);
-    bytes.resize(kBlocks, PageMemory(format.codec->page_bytes(format)));
-    for (std::size_t t = 0; t < kTokens; ++t) {
-      std::vector<float> row(2 * kDim);
-      for (std::size_t i = 0; i < row.size(); ++i) {
-        row[i] = static_cast<float>(random.unit() * 2 - 1);
-        keys[(i / kDim * kTokens + t) * kDim + i % kDim] = double{row[i]};
-      }
-      format.codec->store_token(format, bytes[t / kBlockTokens].data(), t % kBlockTokens, row.data());
-    }
-    for (std::size_t b = 0; b < kBlocks; ++b) {
-      views.push_back({.keys = bytes[b].data(),
-                       .key_format = &format,
-                       .positions = positions.data() + b * kBlockTokens,
-                       .count = kBlockTokens,
-                       .min_position = static_cast<std::int32_t>(b * kBlockTokens),
-                       .max_position = static_cast<std::int32_t>((b + 1) * kBlockTokens - 1)});
-    }
-  }
-  double key(std::size_t head, std::size_t token, std::size_t c) const {
-    return keys[(head * kTokens + token) * kDim + c];
-  }
-};
-
-std::vector<float> some_queries(std::uint64_t seed) {
-  SeededRandom random(seed, "queries");
-  std::vector<float> q(kHeads * kDim);
-  for (float& value : q) value = static_cast<float>(random.unit() * 4 - 2);
-  return q;
-}
+using testing::key_pages::kBlocks;
+using testing::key_pages::kDim;
+using testing::key_pages::kGroup;
+using testing::key_pages::kHeads;
+using testing::key_pages::kShape;
+using testing::key_pages::kTokens;
+using testing::key_pages::Pages;
+using testing::key_pages::some_queries;
 
 // The sum over the query heads of a KV head of their softmax over units that score as `product` says.
 template <class Product>
@@ -136,6 +98,89 @@ TEST(ReadScores, MpcacheLeavesTheChildrenOfTheBestClusters) {
       }
     }
   }
+}
+
+double product(const Pages& pages, const std::vector<double>& q, std::size_t head, std::size_t token) {
+  double sum = 0;
+  for (std::size_t c = 0; c < kDim; ++c) sum += q[c] * pages.key(head, token, c);
+  return sum;
+}
+
+// The attention of each block, of those that `reads` says, under queries as `query(g)` gives them.
+template <class Query, class Reads>
+std::vector<double> block_attention(const Pages& pages, std::size_t head, const Query& query, const Reads& reads) {
+  const std::vector<double> tokens = softmax_sums(kTokens, [&](std::size_t g, std::size_t t) {
+    return reads(t / kBlockTokens) ? product(pages, query(g), head, t) : -1e9;
+  });
+  std::vector<double> blocks(kBlocks);
+  for (std::size_t t = 0; t < kTokens; ++t) blocks[t / kBlockTokens] += tokens[t];
+  return blocks;
+}
+
+TEST(ReadScores, SparfLooksWithAQuarterOfTheChannels) {
+  const Pages pages(3);
+  const std::vector<float> q = some_queries(3);
+  for (std::uint32_t head = 0; head < 2; ++head) {
+    const auto value = [&](std::size_t g, std::size_t c) { return double{q[(head * kGroup + g) * kDim + c]}; };
+    std::vector<std::size_t> order(kDim);
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    const auto magnitude = [&](std::size_t c) { return std::abs(value(0, c)) + std::abs(value(1, c)); };
+    std::ranges::sort(order, [&](std::size_t a, std::size_t b) { return magnitude(a) > magnitude(b); });
+    const auto query = [&](std::size_t g) {
+      double all = 0, left = 0;
+      for (std::size_t i = 0; i < kDim; ++i) {
+        all += std::abs(value(g, order[i]));
+        if (i < 4) left += std::abs(value(g, order[i]));
+      }
+      std::vector<double> some(kDim);
+      for (std::size_t i = 0; i < 4; ++i) some[order[i]] = value(g, order[i]) / std::sqrt(left / all);
+      return some;
+    };
+    const std::vector<double> expected = block_attention(pages, head, query, [](std::size_t) { return true; });
+    const std::vector<float> scores = scored("sparf", pages, q, head);
+    for (std::size_t b = 0; b < kBlocks; ++b) EXPECT_NEAR(double{scores[b]}, expected[b], 1e-4) << b;
+  }
+}
+
+TEST(ReadScores, DoublePLooksAtTheKeysOfBlocksWithTheMass) {
+  const Pages pages(4);
+  std::vector<float> q = some_queries(4);
+  for (float& value : q) value *= 4;
+  std::size_t left_out = 0;
+  for (std::uint32_t head = 0; head < 2; ++head) {
+    const auto query = [&](std::size_t g) {
+      const float* own = q.data() + (head * kGroup + g) * kDim;
+      return std::vector<double>(own, own + kDim);
+    };
+    const std::vector<double> boxes = softmax_sums(kTokens / 16, [&](std::size_t g, std::size_t u) {
+      double sum = 0;
+      for (std::size_t t = u * 16; t < u * 16 + 16; ++t) sum += product(pages, query(g), head, t) / 16;
+      return sum;
+    });
+    std::vector<std::size_t> order(boxes.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::ranges::sort(order, [&](std::size_t a, std::size_t b) { return boxes[a] > boxes[b]; });
+    std::vector<bool> reads(kBlocks);
+    reads[0] = true;
+    double held = 0;
+    for (std::size_t i = 0; i < order.size() && held < 0.5 * kGroup; ++i) {
+      reads[order[i] / 4] = true;
+      held += boxes[order[i]];
+    }
+    const std::vector<double> expected =
+        block_attention(pages, head, query, [&](std::size_t block) { return reads[block]; });
+    const std::vector<float> scores = scored("double-p+mass=0.5", pages, q, head);
+    ASSERT_EQ(scores.size(), kBlocks);
+    for (std::size_t b = 0; b < kBlocks; ++b) {
+      left_out += reads[b] ? 0 : 1;
+      if (reads[b]) {
+        EXPECT_NEAR(double{scores[b]}, expected[b], 1e-3) << b;
+      } else {
+        EXPECT_EQ(scores[b], -std::numeric_limits<float>::infinity()) << b;
+      }
+    }
+  }
+  EXPECT_GT(left_out, 2u);
 }
 
 TEST(KeyBoxes, HoldBoundsOrMeansOfTheirTokens) {

@@ -184,9 +184,9 @@ Result<std::vector<std::size_t>> PassRunner::check_slots(const PassRows& rows) {
                                              state.policy->spec().text + "' has packed its block");
   }
   if (first_new != slots.begin() && state.policy &&
-      state.policy->counted_from(static_cast<std::int32_t>(slots.front()))) {
+      (state.policy->counted_from(static_cast<std::int32_t>(slots.front())) || state.policy->remembers_queries())) {
     return fail(ErrorCode::kUnsupported, "token " + std::to_string(slots.front()) + " cannot be rewritten: policy '" +
-                                             state.policy->spec().text + "' has counted its attention");
+                                             state.policy->spec().text + "' remembers its query");
   }
   for (auto slot = slots.begin(); slot != first_new; ++slot) {
     for (const cache::LayerTable& table : state.tables) {

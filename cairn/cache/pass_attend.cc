@@ -85,7 +85,9 @@ bool PassRunner::counts_mass(std::uint32_t layer) const {
 bool PassRunner::is_observed(std::uint32_t layer) const {
   return std::ranges::any_of(parts_, [=](const Part& part) {
     const cache::SequenceState& state = part.state();
-    return state.policy && state.policy->observes(state.core->table_of[layer]);
+    if (!state.policy) return false;
+    const std::size_t table = state.core->table_of[layer];
+    return state.policy->observes(table) || state.policy->remembers(table);
   });
 }
 
@@ -162,13 +164,14 @@ Status PassRunner::attend_at_once(const PassQueries& queries, const AttendLayer&
     cache::SequenceState& state = part.state();
     const std::size_t table = state.core->table_of[queries.layer];
     while (!order.empty()) {
-      const std::size_t slot = slots_[queries.rows[order.front()]];
+      const cache::AskingRow row = {queries.layer, table, slots_[queries.rows[order.front()]]};
       AttendRows& run = attend_rows_.emplace_back(next_run(part, queries, order, how));
       attend_parts_.push_back(&part);
       order = order.subspan(run.rows);
+      if (state.policy && state.policy->remembers(table)) state.policy->remember(queries.layer, run, how);
       if (!state.policy || !state.policy->selects(table)) continue;
       if (selections == reads_.size()) reads_.emplace_back();
-      CAIRN_TRY(const bool less, state.policy->select(table, slot, run, how, *state.core, pool_, reads_[selections]));
+      CAIRN_TRY(const bool less, state.policy->select(row, run, how, *state.core, pool_, reads_[selections]));
       if (!less) continue;
       ++selections;
       state.intact = false;

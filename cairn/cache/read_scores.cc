@@ -7,10 +7,13 @@
 
 #include "cairn/codec/codec.h"
 #include "cairn/kernels/kernels.h"
+#include "cairn/policy/query_forms.h"
 
 namespace cairn::cache {
 namespace {
 
+// SparQ's r of 32 for heads of 128 channels.
+constexpr std::uint32_t kChannelShare = 4;
 // MPCache's ratio at the first level; a larger budget leaves more.
 constexpr double kClusterShare = 0.5;
 
@@ -55,23 +58,35 @@ void score_boxes(const Reader& reader, const KeyBoxes& boxes, std::uint32_t kv_h
   add_softmax(all, queries.count, scores);
 }
 
-// By every key of the pages that a query head sees.
+// By every key that the query sees, of pages whose score is not -infinity before: to these nothing happens.
 void score_keys(const AttendRows& rows, const AttendLayer& how, std::uint32_t kv_head, const GroupQueries& queries,
                 std::span<float> scores) {
+  constexpr float kNone = -std::numeric_limits<float>::infinity();
   const std::size_t blocks = rows.pages.size(), units = blocks * kBlockTokens;
-  std::vector<float> all(queries.count * units), page_scores(std::size_t{queries.count} * kBlockTokens);
+  std::vector<float> all(queries.count * units, kNone), page_scores(std::size_t{queries.count} * kBlockTokens);
   for (std::size_t b = 0; b < blocks; ++b) {
+    if (scores[b] == kNone) continue;
     const PageView& page = rows.pages[b];
     page.key_format->codec->scores(*page.key_format, page.keys, kv_head, queries.q.data(), queries.count, {},
                                    page_scores.data());
     const std::uint64_t visible = visible_slots(page, *rows.positions, how.window, kv_head);
     for (std::size_t i = 0; i < page_scores.size(); ++i) {
       const std::size_t t = i % kBlockTokens;
-      all[i / kBlockTokens * units + b * kBlockTokens + t] =
-          (visible >> t & 1) != 0 ? page_scores[i] : -std::numeric_limits<float>::infinity();
+      if ((visible >> t & 1) != 0) all[i / kBlockTokens * units + b * kBlockTokens + t] = page_scores[i];
     }
   }
-  add_softmax(all, queries.count, scores);
+  std::vector<float> sums(blocks);
+  add_softmax(all, queries.count, sums);
+  for (std::size_t b = 0; b < blocks; ++b) scores[b] = scores[b] == kNone ? kNone : sums[b];
+}
+
+// -infinity for blocks none of whose boxes went on, 0 for the others and for the first one, which is read anyway.
+void leave_blocks_of(std::span<const float> boxes, std::span<float> blocks) {
+  const std::size_t per_block = boxes.size() / blocks.size();
+  for (std::size_t b = 0; b < blocks.size(); ++b) {
+    const float best = std::ranges::max(boxes.subspan(b * per_block, per_block));
+    blocks[b] = b == 0 ? 0.0f : std::min(best, 0.0f);
+  }
 }
 
 }  // namespace
@@ -84,7 +99,7 @@ ReadScores::ReadScores(const Reader* reader, PageShape shape) : reader_(reader) 
 
 std::uint32_t ReadScores::units_per_block() const {
   if (reader_ == nullptr || !reader_->scores()) return 0;
-  return boxes_ ? boxes_->per_block() : 1;
+  return boxes_ && !reader_->refines ? boxes_->per_block() : 1;
 }
 
 std::size_t ReadScores::bytes() const {
@@ -107,8 +122,21 @@ void ReadScores::shrink(std::size_t blocks) {
 
 void ReadScores::score(const PolicySpec& policy, const AttendRows& rows, const AttendLayer& how, std::uint32_t kv_head,
                        std::span<float> scores) const {
-  const GroupQueries queries = queries_of(rows, how, kv_head);
-  if (!boxes_) return score_keys(rows, how, kv_head, queries, scores);
+  GroupQueries queries = queries_of(rows, how, kv_head);
+  if (!boxes_) {
+    if (reader_->channels) {
+      leave_top_channels(queries.q, queries.dim, (queries.dim + kChannelShare - 1) / kChannelShare);
+    }
+    std::ranges::fill(scores, 0.0f);
+    return score_keys(rows, how, kv_head, queries, scores);
+  }
+  if (reader_->refines) {
+    std::vector<float> of_boxes(rows.pages.size() * boxes_->per_block());
+    score_boxes(*reader_, *boxes_, kv_head, queries, of_boxes);
+    leave_mass(policy.mass, of_boxes);
+    leave_blocks_of(of_boxes, scores);
+    return score_keys(rows, how, kv_head, queries, scores);
+  }
   score_boxes(*reader_, *boxes_, kv_head, queries, scores);
   if (!clusters_) return;
   std::vector<float> of_clusters(rows.pages.size() * clusters_->per_block());

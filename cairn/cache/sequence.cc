@@ -84,7 +84,7 @@ Status Sequence::trim(std::size_t tokens) {
     if (state.policy && state.policy->counted_from(static_cast<std::int32_t>(tokens))) {
       return fail(ErrorCode::kInvalidArgument, "cannot keep " + std::to_string(tokens) + " tokens: policy '" +
                                                    state.policy->spec().text +
-                                                   "' has counted the attention of later ones");
+                                                   "' remembers queries, and cannot go back so far");
     }
   }
   const auto is_gone = [=](const cache::LayerTable& table) { return table.find(tokens - 1) == table.blocks(); };

@@ -4,17 +4,20 @@
 #include <algorithm>
 #include <utility>
 
+#include "cairn/policy/query_forms.h"
 #include "cairn/policy/reader.h"
 #include "cairn/policy/scorer.h"
 
 namespace cairn {
 
 std::size_t reusable_tokens(const PolicySpec& policy, std::size_t prompt_tokens) {
+  const std::size_t before_window = prompt_tokens - std::min<std::size_t>(prompt_tokens, policy.window);
+  if (policy.reads_less() && policy.reader->window) return before_window;
   if (policy.scorer == nullptr) return prompt_tokens;
   if (policy.scorer->needs.queries) return 0;
   switch (policy.scorer->needs.probes) {
     case Probes::kNone: return prompt_tokens;
-    case Probes::kLast: return prompt_tokens - std::min<std::size_t>(prompt_tokens, policy.window);
+    case Probes::kLast: return before_window;
     case Probes::kTenth:
     case Probes::kAll: return 0;
   }
@@ -50,6 +53,18 @@ std::size_t narrow(AttendRows& rows, std::uint32_t kv_heads, ReadSelection& into
   return count + rows.more_pages.size() * kv_heads;
 }
 
+// For each query head, what its queries of the window become: [heads, head_dim].
+std::vector<float> probes_of(const std::vector<const float*>& window, const AttendLayer& how) {
+  const std::size_t dim = how.shape.head_dim;
+  std::vector<float> probes(how.heads * dim);
+  for (std::size_t head = 0; head < how.heads; ++head) {
+    std::vector<const float*> own(window);
+    for (const float*& q : own) q += head * dim;
+    probe_query(own, how.shape.head_dim, probes.data() + head * dim);
+  }
+  return probes;
+}
+
 }  // namespace
 
 Status TokenPolicy::check(const PolicySpec& spec, std::span<const LayerForms> tables) {
@@ -70,7 +85,7 @@ Status TokenPolicy::check(const PolicySpec& spec, std::span<const LayerForms> ta
   return touched ? Status{} : refuse("every layer of this model has a window, and keeps only what that reaches");
 }
 
-TokenPolicy::TokenPolicy(const PolicySpec& spec, const CacheCore& core) : spec_(spec) {
+TokenPolicy::TokenPolicy(const PolicySpec& spec, const CacheCore& core) : spec_(spec), recent_queries_(spec.window) {
   report_.policy = spec.text;
   const Probes probes = spec.scorer != nullptr ? spec.scorer->needs.probes : Probes::kNone;
   const MassRule rule = spec.scorer != nullptr ? spec.scorer->needs.mass : MassRule::kSum;
@@ -104,12 +119,14 @@ void TokenPolicy::end_prompt(std::size_t tokens) {
 }
 
 bool TokenPolicy::counted_from(std::int32_t position) const {
+  if (recent_queries_.lacks_before(position)) return true;
   return std::ranges::any_of(tables_, [=](const Table& table) {
     return table.probes.counted_from(position) || table.moments.counted_from(position);
   });
 }
 
 void TokenPolicy::forget_from(std::int32_t position, std::size_t block) {
+  recent_queries_.forget_from(position);
   for (Table& table : tables_) {
     table.probes.forget_from(position);
     table.boxes.shrink(block);
@@ -118,8 +135,14 @@ void TokenPolicy::forget_from(std::int32_t position, std::size_t block) {
 
 void TokenPolicy::roll_back(std::int32_t position, std::size_t block) {
   lost_ = lost_ || counted_from(position);
+  recent_queries_.roll_back();
+  shared_choices_.clear();
   forget_from(position, block);
-  end_pass();
+}
+
+void TokenPolicy::end_pass() {
+  recent_queries_.commit();
+  shared_choices_.clear();
 }
 
 std::size_t TokenPolicy::box_bytes() const {
@@ -128,9 +151,15 @@ std::size_t TokenPolicy::box_bytes() const {
   return bytes;
 }
 
-Status TokenPolicy::choose(std::size_t number, AttendRows& rows, const AttendLayer& how, CacheCore& core,
+Status TokenPolicy::choose(const AskingRow& row, const AttendRows& rows, const AttendLayer& how, CacheCore& core,
                            ThreadPool& pool, ReadSelection& into) {
-  Table& table = tables_[number];
+  Table& table = tables_[row.table];
+  AttendRows asking = rows;
+  std::vector<float> probes;
+  if (remembers(row.table)) {
+    probes = probes_of(recent_queries_.window(row.layer), how);
+    asking.q = probes.data();
+  }
   const std::size_t blocks = rows.pages.size();
   const std::uint32_t kv_heads = how.shape.kv_heads, units_per_block = table.boxes.units_per_block();
   if (const std::size_t bytes = table.boxes.growth(blocks); bytes > 0) {
@@ -143,7 +172,7 @@ Status TokenPolicy::choose(std::size_t number, AttendRows& rows, const AttendLay
   into.scores.resize(units * kv_heads);
   into.chosen.resize(choices);
   const auto choose_for = [&](std::size_t h) {
-    const std::uint64_t place = (number << 8 | h) << 32 | static_cast<std::uint32_t>(*rows.positions);
+    const std::uint64_t place = (row.table << 8 | h) << 32 | static_cast<std::uint32_t>(*rows.positions);
     choose_blocks(spec_,
                   {.scores = std::span(into.scores).subspan(h * units, units),
                    .units_per_block = std::max(units_per_block, 1u),
@@ -154,7 +183,7 @@ Status TokenPolicy::choose(std::size_t number, AttendRows& rows, const AttendLay
   };
   pool.run(kv_heads, [&](std::size_t h, unsigned) {
     const std::span own = std::span(into.scores).subspan(h * units, units);
-    if (units > 0) table.boxes.score(spec_, rows, how, static_cast<std::uint32_t>(h), own);
+    if (units > 0) table.boxes.score(spec_, asking, how, static_cast<std::uint32_t>(h), own);
     if (spec_.per_head) choose_for(h);
   });
   if (!spec_.per_head) {
@@ -164,14 +193,14 @@ Status TokenPolicy::choose(std::size_t number, AttendRows& rows, const AttendLay
   return {};
 }
 
-Result<bool> TokenPolicy::select(std::size_t number, std::size_t slot, AttendRows& rows, const AttendLayer& how,
-                                 CacheCore& core, ThreadPool& pool, ReadSelection& into) {
+Result<bool> TokenPolicy::select(const AskingRow& row, AttendRows& rows, const AttendLayer& how, CacheCore& core,
+                                 ThreadPool& pool, ReadSelection& into) {
   const std::size_t blocks = rows.pages.size(), open = rows.more_pages.size();
   const std::uint32_t kv_heads = how.shape.kv_heads;
   report_.pages_offered += (blocks + open) * kv_heads;
-  const auto known = shared_choices_.find(slot);
-  const bool is_known = !tables_[number].chooses && known != shared_choices_.end() &&
-                        known->second.table + 1 == number && known->second.blocks == blocks;
+  const auto known = shared_choices_.find(row.slot);
+  const bool is_known = !tables_[row.table].chooses && known != shared_choices_.end() &&
+                        known->second.table + 1 == row.table && known->second.blocks == blocks;
   if (!cairn::selects(spec_, blocks, open)) {
     report_.pages_read += (blocks + open) * kv_heads;
     if (known != shared_choices_.end()) shared_choices_.erase(known);
@@ -180,8 +209,8 @@ Result<bool> TokenPolicy::select(std::size_t number, std::size_t slot, AttendRow
   if (is_known) {
     into.chosen = known->second.chosen;
   } else {
-    CAIRN_TRY_VOID(choose(number, rows, how, core, pool, into));
-    if (spec_.layer_pairs) shared_choices_[slot] = {number, blocks, into.chosen};
+    CAIRN_TRY_VOID(choose(row, rows, how, core, pool, into));
+    if (spec_.layer_pairs) shared_choices_[row.slot] = {row.table, blocks, into.chosen};
   }
   report_.pages_read += narrow(rows, kv_heads, into);
   return true;

@@ -18,7 +18,9 @@
 #include "cairn/cache/probe_queries.h"
 #include "cairn/cache/query_moments.h"
 #include "cairn/cache/read_scores.h"
+#include "cairn/cache/recent_queries.h"
 #include "cairn/policy/policy.h"
+#include "cairn/policy/reader.h"
 
 namespace cairn {
 
@@ -53,6 +55,13 @@ struct ReadSelection {
   std::vector<std::vector<std::uint32_t>> chosen;  // by KV head
 };
 
+// Whose query is asked what it reads, and where.
+struct AskingRow {
+  std::uint32_t layer = 0;
+  std::size_t table = 0;  // of the layer
+  std::size_t slot = 0;   // of the sequence
+};
+
 // A value; thread-compatible.
 class TokenPolicy {
  public:
@@ -77,7 +86,7 @@ class TokenPolicy {
   bool observes(std::size_t table) const;
   void observe(std::size_t table, std::uint32_t layer, const AttendRows& rows, const AttendLayer& how,
                ThreadPool& pool);
-  // Whether it counted the attention of rows from this position on: then they cannot go.
+  // Whether it counted the attention of rows from this position on, or lacks queries before it: then they cannot go.
   bool counted_from(std::int32_t position) const;
   // Rows from this position on are gone, and blocks from this number on have changed.
   void forget_from(std::int32_t position, std::size_t block);
@@ -87,12 +96,18 @@ class TokenPolicy {
 
   // Whether queries of a table's layers may read less than all.
   bool selects(std::size_t table) const { return spec_.reads_less() && prompt_ended() && tables_[table].touched; }
-  // Narrows what the one row of `rows`, at this slot of the sequence, reads; false: it reads all. `into` must live as
-  // long as `rows`. kOutOfBudget when there is no room for boxes of its blocks.
-  Result<bool> select(std::size_t table, std::size_t slot, AttendRows& rows, const AttendLayer& how, CacheCore& core,
-                      ThreadPool& pool, ReadSelection& into);
-  // A pass is over: choices that layers shared in it are of no use any more.
-  void end_pass() { shared_choices_.clear(); }
+  // Narrows what the one row of `rows` reads; false: it reads all. `into` must live as long as `rows`. kOutOfBudget
+  // when there is no room for boxes of its blocks. Requires: remember(), where it remembers().
+  Result<bool> select(const AskingRow& row, AttendRows& rows, const AttendLayer& how, CacheCore& core, ThreadPool& pool,
+                      ReadSelection& into);
+  // Whether every query of a table's layers must be shown to remember(), in the order of their positions.
+  bool remembers(std::size_t table) const { return remembers_queries() && tables_[table].touched; }
+  bool remembers_queries() const { return spec_.reads_less() && spec_.reader->window; }
+  void remember(std::uint32_t layer, const AttendRows& rows, const AttendLayer& how) {
+    recent_queries_.observe(layer, rows, how.heads, how.shape.head_dim);
+  }
+  // A pass is over, and its rows are the sequence's.
+  void end_pass();
 
   struct Table {
     bool touched = false;  // no window, and a policy may do something here
@@ -111,7 +126,7 @@ class TokenPolicy {
     std::vector<std::vector<std::uint32_t>> chosen;  // ReadSelection::chosen
   };
 
-  Status choose(std::size_t table, AttendRows& rows, const AttendLayer& how, CacheCore& core, ThreadPool& pool,
+  Status choose(const AskingRow& row, const AttendRows& rows, const AttendLayer& how, CacheCore& core, ThreadPool& pool,
                 ReadSelection& into);
 
   PolicySpec spec_;
@@ -121,6 +136,7 @@ class TokenPolicy {
   bool lost_ = false;
   std::vector<Table> tables_;  // as CacheCore::tables
   std::vector<std::shared_ptr<Reservation>> box_room_;
+  RecentQueries recent_queries_;
   std::map<std::size_t, SharedChoice> shared_choices_;  // by slot, of the pass in progress
 };
 

@@ -51,7 +51,7 @@ TEST(ParsePolicy, EveryRowIsItsOwnName) {
     EXPECT_EQ(spec.reads_less(), spec.reader != nullptr);
     EXPECT_FALSE(row.summary.empty());
     EXPECT_TRUE(row.parts.name.empty() && row.parts.text.empty());
-    const bool window = spec.scorer != nullptr && spec.scorer->needs.probes == Probes::kLast;
+    const bool window = spec.reads_less() ? spec.reader->window : spec.scorer->needs.probes == Probes::kLast;
     EXPECT_EQ(spec.window > 0, window) << row.name;
   }
 }
@@ -71,6 +71,8 @@ TEST(ParsePolicy, ScorersAndReadersHaveNamesOfTheirOwnAndAreUsed) {
     EXPECT_EQ(find_reader(reader.name).value(), &reader);
     EXPECT_EQ(reader.by == ReadBy::kBounds, reader.fold != nullptr);
     EXPECT_LE(reader.clusters, reader.by == ReadBy::kBounds);
+    EXPECT_LE(reader.channels, reader.by == ReadBy::kKeys);
+    EXPECT_LE(reader.refines, reader.by == ReadBy::kMeans);
   }
 }
 
@@ -108,6 +110,9 @@ TEST(ParsePolicy, ReadingHasPartsOfItsOwn) {
   EXPECT_TRUE(spec.layer_pairs);
   EXPECT_EQ(spec.text, "quest+keep=0.5+mass=0.9+layers=pairs");
   EXPECT_TRUE(parsed("mpcache").layer_pairs);
+  EXPECT_EQ(parsed("actqkv+window=8").window, 8u);
+  EXPECT_EQ(parsed("actqkv+window=8").recent, 0u);
+  EXPECT_EQ(parsed("double-p+mass=0.95").text, "double-p");
   EXPECT_EQ(parsed("mpcache+layers=own+mass=1").text, "mpcache+layers=own");
 }
 
@@ -209,7 +214,8 @@ struct Refused {
 TEST(ParsePolicy, RefusesWithOneLine) {
   const auto invalid = ErrorCode::kInvalidArgument;
   const std::string policies =
-      "quest, mpcache, oracle, recent, random-read, streamingllm, snapkv, pyramidkv, adakv, prefixkv, windowkv, tova, "
+      "quest, mpcache, actqkv, sparf, double-p, oracle, recent, random-read, streamingllm, snapkv, pyramidkv, adakv, "
+      "prefixkv, windowkv, tova, "
       "keydiff, knorm, lagkv, expected, observed, zip-salience, mpcache-static, h2o, decode-evict, random, full";
   const std::string parts =
       "scorer, keep, budget, heads, sinks, recent, recent-share, window, pool, unit, every, region";

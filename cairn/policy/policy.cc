@@ -148,13 +148,17 @@ constexpr Part kParts[] = {
 };
 
 bool wants_window(const PolicySpec& spec) {
+  if (spec.reads_less()) return spec.reader->window;
   return spec.scorer != nullptr && spec.scorer->needs.probes == Probes::kLast;
 }
 
 bool has_part(const NamedPolicy& row, const PolicySpec& spec, const Part& part) {
   if (row.parts.keep == 1) return false;  // it keeps everything
   const bool of_reading = part.name == "mass" || part.name == "layers";
-  if (spec.reads_less()) return part.name == "keep" || (of_reading && spec.reader->scores());
+  if (spec.reads_less()) {
+    return part.name == "keep" || (of_reading && spec.reader->scores()) ||
+           (part.name == "window" && spec.reader->window);
+  }
   return !of_reading && (part.name != "window" || wants_window(spec));
 }
 

@@ -40,7 +40,8 @@ struct PolicySpec {
   std::uint32_t sinks = 4;    // first positions that always stay
   std::uint32_t recent = 0;   // last positions that always stay
   double recent_share = 0;    // share of the budget that goes to the last positions, before any score; [0, 1]
-  std::uint32_t window = 0;   // last queries of the prompt that are probes, where the scorer looks at these
+  std::uint32_t window = 0;   // last queries of the prompt that are probes, where the scorer looks at these; or last
+                              // queries of the sequence that a reader asks with
   std::uint32_t pool = 1;     // scores become the mean over this many neighbours, an odd number up to 31
   std::uint32_t unit = 1;     // neighbouring tokens that stay or go together: 1, 8, 16, 32 or 64
   std::uint32_t every = 0;    // retention again after so many decoded tokens, whole blocks; 0: once, as the prompt ends
@@ -69,6 +70,7 @@ std::span<const NamedPolicy> policy_table();
 // "NAME[+part=value]...". Read selection has keep, and where a score decides
 //   mass          above 0, at most 1
 //   layers        own, pairs
+//   window        1 to 1024, where the reader asks with the last queries
 // Retention has
 //   keep          above 0, at most 1
 //   budget        uniform, pyramid, prefix, ada, entropy

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <numeric>
 #include <string>
 
 #include "cairn/base/check.h"
@@ -147,6 +148,12 @@ std::span<const Reader> reader_table() {
        .by = ReadBy::kBounds,
        .fold = fold_linear,
        .clusters = true},
+      {.name = "probe", .paper = "after Xiao 2025, arXiv 2502.13542", .by = ReadBy::kMeans, .window = true},
+      {.name = "channels",
+       .paper = "Pan 2024, arXiv 2409.04992; Ribar 2023, arXiv 2312.04985",
+       .by = ReadBy::kKeys,
+       .channels = true},
+      {.name = "double-p", .paper = "after Double-P, 2026", .by = ReadBy::kMeans, .refines = true},
       {.name = "exact", .paper = "", .by = ReadBy::kKeys},
       {.name = "recent", .paper = "Xiao 2023, arXiv 2309.17453"},
       {.name = "random", .paper = "", .by = ReadBy::kRandom},
@@ -209,6 +216,19 @@ void leave_best_clusters(double share, std::span<const float> clusters, std::spa
       continue;
     }
     std::ranges::fill(units.subspan(c * per_cluster, per_cluster), -std::numeric_limits<float>::infinity());
+  }
+}
+
+void leave_mass(double mass, std::span<float> units) {
+  std::vector<std::uint32_t> order(units.size());
+  std::iota(order.begin(), order.end(), 0u);
+  std::ranges::stable_sort(order, [&](std::uint32_t a, std::uint32_t b) { return units[a] > units[b]; });
+  double all = 0, held = 0;
+  for (const float unit : units) all += static_cast<double>(std::max(unit, 0.0f));
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    float& unit = units[order[i]];
+    if (i > 0 && held >= mass * all) unit = -std::numeric_limits<float>::infinity();
+    held += static_cast<double>(std::max(unit, 0.0f));
   }
 }
 

@@ -38,6 +38,13 @@ struct Reader {
   void (*fold)(const float* q, std::uint32_t head_dim, float* folded) = nullptr;
   // kBounds: boxes of kClusterTokens compete first, and only those within the best of them go on (leave_best_clusters).
   bool clusters = false;
+  // The query stands for the last PolicySpec::window of them: it is their probe (probe_query(), query_forms.h).
+  bool window = false;
+  // kKeys: by a quarter of the channels alone, those of greatest magnitude in the query (leave_top_channels()).
+  bool channels = false;
+  // kMeans: blocks with the fewest boxes that hold PolicySpec::mass of the scores go on (leave_mass()), and get the
+  // attention of their keys as a score.
+  bool refines = false;
 
   bool boxes() const { return by == ReadBy::kBounds || by == ReadBy::kMeans; }
   bool scores() const { return boxes() || by == ReadBy::kKeys; }
@@ -71,5 +78,9 @@ void choose_blocks(const PolicySpec& policy, const ReadChoice& choice, std::vect
 // among them; equal scores go to the older): units of the others get -infinity. Requires: units.size() is a multiple of
 // clusters.size(), and there is a cluster.
 void leave_best_clusters(double share, std::span<const float> clusters, std::span<float> units);
+
+// The first of two levels, by amounts: the greatest stay until they hold `mass` of all, one at least; equal ones by
+// their number. The others become -infinity. Requires: no NaN.
+void leave_mass(double mass, std::span<float> units);
 
 }  // namespace cairn

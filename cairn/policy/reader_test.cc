@@ -178,6 +178,20 @@ TEST(LeaveBestClusters, LeavesTheirUnitsAlone) {
   EXPECT_EQ(left(1), (Clusters{0, 1, 2, 3, 4}));
 }
 
+TEST(LeaveMass, LeavesTheFewestThatHoldIt) {
+  const auto left = [](double mass, std::vector<float> units) {
+    leave_mass(mass, units);
+    return units;
+  };
+  const std::vector<float> units = {1, 4, 2, 2, 1};
+  EXPECT_EQ(left(0.3, units), (std::vector<float>{-kInfinity, 4, -kInfinity, -kInfinity, -kInfinity}));
+  EXPECT_EQ(left(0.6, units), (std::vector<float>{-kInfinity, 4, 2, -kInfinity, -kInfinity}));
+  EXPECT_EQ(left(0.61, units), (std::vector<float>{-kInfinity, 4, 2, 2, -kInfinity}));
+  EXPECT_EQ(left(0.85, units), (std::vector<float>{1, 4, 2, 2, -kInfinity}));
+  EXPECT_EQ(left(1, units), units);
+  EXPECT_EQ(left(1e-9, {0, 0}), (std::vector<float>{0, -kInfinity}));
+}
+
 TEST(ChooseBlocks, RandomIsEvenAndRepeats) {
   const PolicySpec policy = policy_of("random-read", 0.25);
   std::vector<std::uint32_t> chosen, again;
@@ -246,7 +260,8 @@ TEST(Readers, AnUnknownOneIsRefusedWithTheList) {
   const auto reader = find_reader("best");
   ASSERT_FALSE(reader.has_value());
   EXPECT_EQ(reader.error().code, ErrorCode::kUnsupported);
-  EXPECT_EQ(reader.error().message, "no reader 'best'; there are: quest, linear, exact, recent, random");
+  EXPECT_EQ(reader.error().message,
+            "no reader 'best'; there are: quest, linear, probe, channels, double-p, exact, recent, random");
 }
 
 }  // namespace
