@@ -2,9 +2,12 @@
 #include "cairn/cache/read_scores.h"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
+#include <ranges>
 #include <vector>
 
+#include "cairn/base/aligned_buffer.h"
 #include "cairn/codec/codec.h"
 #include "cairn/kernels/kernels.h"
 #include "cairn/policy/query_forms.h"
@@ -58,17 +61,57 @@ void score_boxes(const Reader& reader, const KeyBoxes& boxes, std::uint32_t kv_h
   add_softmax(all, queries.count, scores);
 }
 
+// Scores pages by all channels, or by those that some query has. Raw keys lie by channel: of these the others are not
+// read. For codes there is nothing to leave out.
+class PageScores {
+ public:
+  PageScores(const GroupQueries& queries, bool some_channels) : queries_(queries) {
+    for (std::uint32_t c = 0; some_channels && c < queries.dim; ++c) {
+      const auto has = [&](std::uint32_t g) { return queries.q[g * queries.dim + c] != 0; };
+      if (std::ranges::any_of(std::views::iota(0u, queries.count), has)) channels_.push_back(c);
+    }
+    for (std::uint32_t g = 0; g < queries.count; ++g) {
+      for (const std::uint32_t c : channels_) gathered_.push_back(queries.q[g * queries.dim + c]);
+    }
+  }
+
+  // scores [heads, kBlockTokens].
+  void of(const PageView& page, std::uint32_t kv_head, float* scores) {
+    const PageFormat& format = *page.key_format;
+    const bool by_channel = format.codec->store_token != nullptr;
+    if (channels_.empty() || !by_channel) {
+      return format.codec->scores(format, page.keys, kv_head, queries_.q.data(), queries_.count, {}, scores);
+    }
+    const PrefetchHint head = format.codec->head_part(format, page.keys, kv_head);
+    const std::size_t row = head.bytes / queries_.dim;
+    std::byte* to = keys_.ensure(channels_.size() * row);
+    for (const std::uint32_t c : channels_) {
+      std::memcpy(to, static_cast<const std::byte*>(head.data) + c * row, row);
+      to += row;
+    }
+    PageFormat some = format;
+    some.shape = {.kv_heads = 1, .head_dim = static_cast<std::uint32_t>(channels_.size())};
+    format.codec->scores(some, keys_.data(), 0, gathered_.data(), queries_.count, {}, scores);
+  }
+
+ private:
+  const GroupQueries& queries_;
+  std::vector<std::uint32_t> channels_;  // empty: all
+  std::vector<float> gathered_;          // [heads, channels]
+  Scratch<std::byte> keys_;
+};
+
 // By every key that the query sees, of pages whose score is not -infinity before: to these nothing happens.
 void score_keys(const AttendRows& rows, const AttendLayer& how, std::uint32_t kv_head, const GroupQueries& queries,
-                std::span<float> scores) {
+                bool some_channels, std::span<float> scores) {
   constexpr float kNone = -std::numeric_limits<float>::infinity();
   const std::size_t blocks = rows.pages.size(), units = blocks * kBlockTokens;
   std::vector<float> all(queries.count * units, kNone), page_scores(std::size_t{queries.count} * kBlockTokens);
+  PageScores by_page(queries, some_channels);
   for (std::size_t b = 0; b < blocks; ++b) {
     if (scores[b] == kNone) continue;
     const PageView& page = rows.pages[b];
-    page.key_format->codec->scores(*page.key_format, page.keys, kv_head, queries.q.data(), queries.count, {},
-                                   page_scores.data());
+    by_page.of(page, kv_head, page_scores.data());
     const std::uint64_t visible = visible_slots(page, *rows.positions, how.window, kv_head);
     for (std::size_t i = 0; i < page_scores.size(); ++i) {
       const std::size_t t = i % kBlockTokens;
@@ -128,14 +171,14 @@ void ReadScores::score(const PolicySpec& policy, const AttendRows& rows, const A
       leave_top_channels(queries.q, queries.dim, (queries.dim + kChannelShare - 1) / kChannelShare);
     }
     std::ranges::fill(scores, 0.0f);
-    return score_keys(rows, how, kv_head, queries, scores);
+    return score_keys(rows, how, kv_head, queries, reader_->channels, scores);
   }
   if (reader_->refines) {
     std::vector<float> of_boxes(rows.pages.size() * boxes_->per_block());
     score_boxes(*reader_, *boxes_, kv_head, queries, of_boxes);
     leave_mass(policy.mass, of_boxes);
     leave_blocks_of(of_boxes, scores);
-    return score_keys(rows, how, kv_head, queries, scores);
+    return score_keys(rows, how, kv_head, queries, false, scores);
   }
   score_boxes(*reader_, *boxes_, kv_head, queries, scores);
   if (!clusters_) return;
