@@ -19,7 +19,10 @@ constexpr std::string_view kControls[] = {"random", "random-read", "full"};
 
 BoardFamily family_of(const PolicySpec& policy) {
   if (std::ranges::find(kControls, policy.name) != std::end(kControls)) return BoardFamily::kControl;
-  if (policy.reads_less()) return policy.reader->exact ? BoardFamily::kBound : BoardFamily::kReadSelection;
+  const auto reads_all_keys = [](const Reader& reader) { return reader.by == ReadBy::kKeys && !reader.channels; };
+  if (policy.reads_less()) {
+    return reads_all_keys(*policy.reader) ? BoardFamily::kBound : BoardFamily::kReadSelection;
+  }
   return policy.every > 0 ? BoardFamily::kRunningRetention : BoardFamily::kRetention;
 }
 
