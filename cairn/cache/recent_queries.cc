@@ -35,7 +35,6 @@ std::vector<const float*> RecentQueries::window(std::uint32_t layer) const {
 
 void RecentQueries::commit() {
   for (auto& [layer, own] : layers_) {
-    if (own.fresh_let_go) own.kept.clear();
     own.let_go = own.let_go || own.fresh_let_go;
     for (Query& query : own.fresh) own.kept.push_back(std::move(query));
     own.fresh.clear();
