@@ -56,6 +56,13 @@ Status Sequence::set_policy(const PolicySpec& policy) {
   return {};
 }
 
+PolicyReport Sequence::policy_report() const {
+  if (!state_->policy) return {};
+  PolicyReport report = state_->policy->report();
+  report.box_bytes = state_->policy->box_bytes();
+  return report;
+}
+
 std::size_t Sequence::rows_until_retention(std::size_t wanted) const {
   const auto& policy = state_->policy;
   if (!policy || !policy->prompt_ended() || policy->spec().every == 0) return wanted;

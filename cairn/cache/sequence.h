@@ -72,7 +72,7 @@ class Sequence {
   // How many of `wanted` more tokens may share a pass: those up to where the policy may keep less again.
   std::size_t rows_until_retention(std::size_t wanted) const;
   // What it did so far; empty without a policy.
-  PolicyReport policy_report() const { return state_->policy ? state_->policy->report() : PolicyReport{}; }
+  PolicyReport policy_report() const;
 
   // To look at: the pages of a layer, or of the layer whose keys and values it reads, in order; every page but the last
   // is full. During a pass its rows are among them.

@@ -33,6 +33,7 @@ struct PolicyReport {
   std::uint64_t pages_offered = 0;  // that queries could have read: each counts once for every KV head
   std::uint64_t pages_read = 0;     // of these
   std::uint64_t put_off = 0;        // retentions that found no room for survivors and were put off
+  std::size_t box_bytes = 0;        // held beside the pages to choose among them; each choice reads them all
 
   double read_fraction() const {
     return pages_offered == 0 ? 1.0 : static_cast<double>(pages_read) / static_cast<double>(pages_offered);

@@ -92,16 +92,23 @@ GroupCounts total_where(const std::map<GroupKey, GroupCounts>& groups,
 
 BoardRow board_row(const BoardEntry& entry, std::span<const AnsweredCell> mine, std::span<const AnsweredCell> exact) {
   BoardRow row{.entry = &entry, .cost = mean_cost(mine), .read_fraction = 0, .groups = summarise_cells(mine, exact)};
+  double box_bytes = 0, box_bytes_per_token = 0;
   for (const AnsweredCell& answered : mine) {
     const SessionOutcome& outcome = answered.outcome;
     row.read_fraction += outcome.read_fraction;
-    row.bytes_read += outcome.read_fraction * outcome.cost.bytes_held;
+    row.bytes_read += outcome.read_fraction * outcome.cost.bytes_held + outcome.box_bytes;
+    box_bytes += outcome.box_bytes;
+    if (outcome.cost.bytes_held > 0) {
+      box_bytes_per_token += outcome.box_bytes * outcome.cost.bytes_per_token / outcome.cost.bytes_held;
+    }
     row.decode.seconds += outcome.decode.seconds;
     row.decode.tokens += outcome.decode.tokens;
   }
   const auto sessions = static_cast<double>(std::max<std::size_t>(mine.size(), 1));
   row.read_fraction /= sessions;
   row.bytes_read /= sessions;
+  row.cost.bytes_held += box_bytes / sessions;
+  row.cost.bytes_per_token += box_bytes_per_token / sessions;
   return row;
 }
 

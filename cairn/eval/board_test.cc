@@ -109,6 +109,7 @@ AnsweredCell board_answer(std::size_t entry, std::uint32_t index, std::vector<bo
   AnsweredCell answer{.cell = {entry, "S1", 512, index}, .columns = {}, .depths = {}, .outcome = {}};
   answer.outcome.cost = {.bytes_per_token = bytes / 512, .bits_per_value = 16, .bytes_held = bytes, .kept = 0.5};
   answer.outcome.read_fraction = read_fraction;
+  answer.outcome.box_bytes = entry == 1 ? 10 : 0;
   answer.outcome.decode = {.seconds = 0.5, .tokens = 10 * (entry + 1)};
   for (const auto& [mode, right] :
        {std::pair(Mode::kMultiTurn, multi_turn), std::pair(Mode::kMultiRequest, multi_request)}) {
@@ -142,10 +143,11 @@ TEST_F(Boards, RowsAreTheCountsOfTheirOutcomes) {
   ASSERT_EQ(rows.size(), 3u);
   const BoardRow& row = rows[1];
   EXPECT_EQ(row.entry->recipe.text, "raw_f16+policy=keydiff/keep=0.5");
-  EXPECT_EQ(row.cost.bytes_held, 550);
+  EXPECT_EQ(row.cost.bytes_held, 550 + 10);
+  EXPECT_DOUBLE_EQ(row.cost.bytes_per_token, 560.0 / 512);
   EXPECT_EQ(row.cost.kept, 0.5);
   EXPECT_EQ(row.read_fraction, 0.75);
-  EXPECT_EQ(row.bytes_read, (500 + 600 * 0.5) / 2);
+  EXPECT_EQ(row.bytes_read, (500 + 600 * 0.5) / 2 + 10);
   EXPECT_EQ(row.tokens_per_second().value(), 40);
   const GroupCounts turns = row.total(Mode::kMultiTurn);
   EXPECT_EQ(turns.items, 4u);
@@ -190,7 +192,7 @@ TEST_F(Boards, JsonHoldsALineForEachRow) {
 
 TEST_F(Boards, TablesHoldTheRowsAndPagesKeepTextsText) {
   const std::string text = board_markdown(head, rows);
-  EXPECT_THAT(text, HasSubstr("| `raw_f16+policy=keydiff/keep=0.5` | 0.5 | 1 | 0.550 | 0.500 | 0.750 | 400 | 40.0 | "
+  EXPECT_THAT(text, HasSubstr("| `raw_f16+policy=keydiff/keep=0.5` | 0.5 | 1 | 0.560 | 0.500 | 0.750 | 410 | 40.0 | "
                               "1/3, 33.3 % [6, 79] | 2/3, 66.7 % [21, 94] | 1/1, 100.0 % [21, 100] | 3, 2 | HRS |"));
   EXPECT_THAT(text, HasSubstr("- a line\n"));
   const std::string page = board_page(head, rows);

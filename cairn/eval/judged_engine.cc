@@ -10,7 +10,9 @@
 #include <string>
 #include <utility>
 
+#include "cairn/base/check.h"
 #include "cairn/base/random.h"
+#include "cairn/cache/token_policy.h"
 #include "cairn/codec/plan.h"
 #include "cairn/policy/policy.h"
 
@@ -160,7 +162,7 @@ void DamageTap::change(std::uint32_t layer, std::int32_t, float* k, float* v) co
 }
 
 Result<std::unique_ptr<JudgedEngine>> JudgedEngine::make(const Engine& family, const EvalRecipe& recipe,
-                                                         EngineOptions options) {
+                                                         EngineOptions options, bool keep_contexts) {
   const ModelConfig& config = family.config();
   if (recipe.zero_heads > config.kv_heads) {
     return fail(ErrorCode::kInvalidArgument,
@@ -173,11 +175,35 @@ Result<std::unique_ptr<JudgedEngine>> JudgedEngine::make(const Engine& family, c
   options.codec = recipe.codec;
   options.plan = recipe.plan;
   options.tap = judged->tap_.get();
-  options.policy = recipe.policy;
-  options.reuse = false;
+  options.policy.clear();  // each sequence gets it, so that recipes can share a cache
+  options.reuse = keep_contexts && recipe.shares_contexts();
   CAIRN_TRY(judged->engine_, family.sibling(options));
   judged->logits_.resize(config.vocab);
+  CAIRN_TRY_VOID(judged->take_policy(recipe.policy));
   return judged;
+}
+
+Status JudgedEngine::take_policy(const std::string& text) {
+  std::optional<PolicySpec> policy;
+  if (!text.empty()) {
+    CAIRN_TRY(policy, parse_policy(text));
+    CAIRN_TRY_VOID(KvCache::check_policy(engine_->cache().options(), *policy));
+  }
+  policy_ = std::move(policy);
+  return {};
+}
+
+Result<bool> JudgedEngine::switch_to(const EvalRecipe& recipe) {
+  if (recipe.codec != recipe_.codec || !recipe.shares_contexts() || !recipe_.shares_contexts()) return false;
+  CAIRN_TRY_VOID(take_policy(recipe.policy));
+  recipe_ = recipe;
+  return true;
+}
+
+Sequence JudgedEngine::open(std::span<const TokenId> prompt) {
+  Sequence sequence = engine_->cache().open(policy_ ? prompt.first(reusable_tokens(*policy_, prompt.size())) : prompt);
+  if (policy_) CAIRN_CHECK(sequence.set_policy(*policy_));  // take_policy() has looked at it
+  return sequence;
 }
 
 Status JudgedEngine::forward(std::span<const ForwardRows> batch) {

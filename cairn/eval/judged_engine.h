@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,10 +20,12 @@
 #include "cairn/codec/plan.h"
 #include "cairn/engine/engine.h"
 #include "cairn/engine/forward.h"
+#include "cairn/policy/policy.h"
 
 namespace cairn {
 
-// A value. The parts besides the codec and the policy are simulated: they change what attention reads, not what is held.
+// A value. The parts besides the codec and the policy are simulated: they change what attention reads, not what is
+// held.
 struct EvalRecipe {
   std::string text;                         // as parse_recipe writes it, one text for one meaning
   std::string codec = "raw_f16";            // with the parts of its plan, see make_plan()
@@ -35,6 +38,9 @@ struct EvalRecipe {
   std::string policy{};                     // of every sequence, see parse_policy(); empty: none
 
   bool changes_rows() const { return value_bits != 0 || shift != 0 || zero_heads != 0; }
+  // Whether it may go on from a context that another recipe of the same cache has computed: a policy may, up to the
+  // first query that it looks at; nothing that simulates may.
+  bool shares_contexts() const { return plan == nullptr && !changes_rows() && drop == 0 && evict == 0; }
 };
 
 // "PLAN[+PART=AMOUNT]...[+policy=NAME[/part=value]...]", PLAN as make_plan() takes it; a plan file is not read yet.
@@ -70,16 +76,23 @@ struct CacheCost {
 // Thread-compatible; shares weights and threads with the engine it was made from, so one of them may compute at a time.
 class JudgedEngine {
  public:
-  // `options` gives budget and context; codec, tap and reuse come from the recipe. Errors: those of Engine::sibling,
-  // kInvalidArgument when the recipe asks for more KV heads than there are.
+  // `options` gives budget and context; codec, policy and tap come from the recipe. `keep_contexts`: open() may find
+  // what sequences before it have computed, where recipe.shares_contexts(). Errors: those of Engine::sibling,
+  // kInvalidArgument when the recipe asks for more KV heads than there are, kUnsupported when layers or codecs cannot
+  // follow its policy.
   static Result<std::unique_ptr<JudgedEngine>> make(const Engine& family, const EvalRecipe& recipe,
-                                                    EngineOptions options);
+                                                    EngineOptions options, bool keep_contexts = false);
+
+  // Another recipe from here on, on the same cache and what it has kept. False, and nothing changes, unless it differs
+  // in the policy alone and both share contexts. Errors: kUnsupported as above.
+  Result<bool> switch_to(const EvalRecipe& recipe);
 
   const EvalRecipe& recipe() const { return recipe_; }
   Engine& engine() { return *engine_; }
 
-  // Empty, without reuse of earlier sequences: each must pay for its own blocks.
-  Sequence open() { return engine_->open({}); }
+  // With the recipe's policy. Empty, or with the longest part of `prompt` that the cache has kept: what is held and
+  // answered then is the same, as a hit changes no bit.
+  Sequence open(std::span<const TokenId> prompt = {});
 
   // Engine::forward; then blocks that became full lose what the recipe drops.
   Status forward(std::span<const ForwardRows> batch);
@@ -99,8 +112,10 @@ class JudgedEngine {
  private:
   explicit JudgedEngine(EvalRecipe recipe) : recipe_(std::move(recipe)) {}
   Status hide_share(Sequence& sequence, std::size_t first, std::size_t end, double share);
+  Status take_policy(const std::string& text);
 
   EvalRecipe recipe_;
+  std::optional<PolicySpec> policy_;
   std::unique_ptr<DamageTap> tap_;  // before the engine, which points to it
   std::unique_ptr<Engine> engine_;
   std::vector<float> logits_;

@@ -150,9 +150,10 @@ Result<SessionOutcome> run_session(JudgedEngine& judged, const EvalSession& sess
   CAIRN_TRY(const SessionTokens tokens, tokens_of(tokenizer, session, control.with_context));
   const std::vector<TurnTokens>& turns = tokens.turns;
   SessionOutcome outcome;
-  Sequence context = judged.open();
+  Sequence context = judged.open(tokens.context);
   if (!tokens.context.empty()) {
-    CAIRN_TRY(const auto logits, judged.extend(context, tokens.context, control.cancel));
+    const auto missing = std::span(tokens.context).subspan(context.size());
+    CAIRN_TRY(const auto logits, judged.extend(context, missing, control.cancel));
     static_cast<void>(logits);
     CAIRN_TRY_VOID(judged.finish_context(context, control.pin_instruction ? tokens.pinned : std::size_t{0}));
     if (control.with_context) outcome.cost = judged.cost(context);
@@ -177,6 +178,7 @@ Result<SessionOutcome> run_session(JudgedEngine& judged, const EvalSession& sess
   const PagesRead before = pages_read(pending);
   CAIRN_TRY(outcome.decode, answer_all(judged, pending, control.cancel));
   outcome.read_fraction = read_since(before, pending);
+  outcome.box_bytes = static_cast<double>(pending.front().sequence.policy_report().box_bytes);
   for (std::size_t i = 0; i < pending.size(); ++i) {
     const std::size_t t = turn_of(i);
     TurnOutcome& turn = outcome.turns.emplace_back(outcome_of(session.turns[t], turns[t], pending[i]));

@@ -1,56 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cairn/eval/suite_run.h"
 
-#include <sys/file.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
-#include <cstring>
-#include <filesystem>
 #include <iterator>
 #include <map>
 #include <mutex>
 #include <optional>
 #include <set>
-#include <string_view>
+#include <string>
 #include <thread>
 #include <tuple>
 #include <utility>
 
 namespace cairn::eval {
 namespace {
-
-std::string read_all(std::FILE* file) {
-  std::string text;
-  char buffer[65536];
-  std::rewind(file);
-  while (const std::size_t count = std::fread(buffer, 1, sizeof buffer, file)) text.append(buffer, count);
-  return text;
-}
-
-bool is_share(double value) {
-  return value >= 0 && value <= 1;
-}
-
-// A journal may have been edited: each turn once in each mode, in order, and no figure that run_session cannot give.
-bool is_whole(const AnsweredCell& answered) {
-  const std::size_t turns = answered.columns.size();
-  const CacheCost& cost = answered.outcome.cost;
-  if (turns == 0 || answered.outcome.turns.size() != kModes.size() * turns) return false;
-  const DecodeTime& decode = answered.outcome.decode;
-  if (!(cost.bytes_per_token >= 0 && cost.bytes_per_token < 1e12 && cost.bits_per_value >= 0)) return false;
-  if (!(cost.bytes_held >= 0 && cost.bytes_held < 1e18 && is_share(cost.kept))) return false;
-  if (!(is_share(answered.outcome.read_fraction) && decode.seconds >= 0 && decode.seconds < 1e9)) return false;
-  if (std::ranges::any_of(answered.depths, [](std::uint32_t depth) { return depth > kUnknownDepth; })) return false;
-  for (std::size_t i = 0; i < answered.outcome.turns.size(); ++i) {
-    const TurnOutcome& turn = answered.outcome.turns[i];
-    if (turn.mode != kModes[i / turns] || turn.turn != i % turns) return false;
-    if (!is_share(turn.score)) return false;
-  }
-  return true;
-}
 
 // Sessions that are tried of each task and context: where all of these can be made, the others can too.
 constexpr std::uint32_t kTriedSessions = 8;
@@ -84,6 +48,13 @@ class SuiteRunner {
   }
 
  private:
+  // Declared so that the judged engine goes before the one it was made from.
+  struct Worker {
+    std::unique_ptr<Engine> engine{};
+    std::unique_ptr<JudgedEngine> judged{};
+    const Cell* last = nullptr;
+  };
+
   // The longer the context, the longer it takes.
   double weight(std::size_t cell) const { return plan_.cells[cell].context; }
 
@@ -99,13 +70,33 @@ class SuiteRunner {
       ++done_;
       done_weight_ += weight(i);
     }
+    sort_by_context();
+  }
+
+  // Recipes that can share a cache answer a session one after the other, so that its context is computed once. Others
+  // are answered in report order.
+  void sort_by_context() {
+    std::map<std::string, std::size_t> first;  // of a cache, its first contender
+    std::vector<std::size_t> members(plan_.contenders.size());
+    for (std::size_t c = 0; c < plan_.contenders.size(); ++c) {
+      const Contender& contender = plan_.contenders[c];
+      const bool can = contender.recipe.shares_contexts() && contender.control == Control::kNone;
+      cache_of_.push_back(can ? first.emplace(contender.recipe.codec, c).first->second : c);
+      ++members[cache_of_[c]];
+    }
+    for (const std::size_t cache : cache_of_) shares_.push_back(members[cache] > 1);
+    std::ranges::stable_sort(open_, {}, [this](std::size_t i) {
+      const auto& [contender, task, context, index] = plan_.cells[i];
+      return shares_[contender] ? std::tuple(cache_of_[contender], task, context, index)
+                                : std::tuple(contender, std::string(), 0u, 0u);
+    });
   }
 
   void work(std::unique_ptr<Engine> engine) {
-    std::unique_ptr<JudgedEngine> judged;
+    Worker worker{.engine = std::move(engine)};
     for (std::size_t next; !stop_ && (next = next_.fetch_add(1)) < open_.size();) {
       const std::size_t index = open_[next];
-      Result<AnsweredCell> answered = answer(plan_.cells[index], engine, judged);
+      Result<AnsweredCell> answered = answer(plan_.cells[index], worker);
       const std::scoped_lock lock(mutex_);
       Status kept = {};
       if (answered && journal_ != nullptr) {
@@ -123,26 +114,41 @@ class SuiteRunner {
     }
   }
 
-  Result<AnsweredCell> answer(const Cell& cell, std::unique_ptr<Engine>& engine,
-                              std::unique_ptr<JudgedEngine>& judged) {
+  // A shared cache is made anew for each session: what it keeps of others would only take room.
+  Status make_ready(const Cell& cell, Worker& worker) const {
+    const EvalRecipe& recipe = plan_.contenders[cell.contender].recipe;
+    const bool shares = shares_[cell.contender];
+    const Cell* last = std::exchange(worker.last, &cell);
+    if (last != nullptr && shares) {
+      const bool same_session = last->task == cell.task && last->context == cell.context && last->index == cell.index;
+      if (!same_session) worker.judged.reset();
+    }
+    if (worker.judged != nullptr) {
+      if (worker.judged->recipe().text == recipe.text) return {};
+      CAIRN_TRY(const bool switched, worker.judged->switch_to(recipe));
+      if (switched) return {};
+      worker.judged.reset();
+    }
+    const EngineOptions options = {.kv_budget_bytes = control_.kv_budget_bytes,
+                                   .context = std::max(cell.context, worker.engine->context())};
+    CAIRN_TRY(worker.judged, JudgedEngine::make(*worker.engine, recipe, options, /*keep_contexts=*/shares));
+    return {};
+  }
+
+  Result<AnsweredCell> answer(const Cell& cell, Worker& worker) {
     const Contender& contender = plan_.contenders[cell.contender];
-    if (engine == nullptr) {
-      CAIRN_TRY(engine, control_.load());
+    if (worker.engine == nullptr) {
+      CAIRN_TRY(worker.engine, control_.load());
     }
-    if (judged == nullptr || judged->recipe().text != contender.recipe.text) {
-      judged.reset();
-      CAIRN_TRY(judged, JudgedEngine::make(*engine, contender.recipe,
-                                           {.kv_budget_bytes = control_.kv_budget_bytes,
-                                            .context = std::max(cell.context, engine->context())}));
-    }
+    CAIRN_TRY_VOID(make_ready(cell, worker));
     std::optional<EvalSession> session;
     if (const auto data = plan_.data.find(cell.task); data != plan_.data.end()) {
       session = data->second.at(cell.index);
     } else {
-      CAIRN_TRY(session, session_of(cell, contender.control, plan_.settings, engine->tokenizer()));
+      CAIRN_TRY(session, session_of(cell, contender.control, plan_.settings, worker.engine->tokenizer()));
     }
     AnsweredCell answered{.cell = cell, .columns = {}, .depths = {}, .outcome = {}};
-    CAIRN_TRY(answered.outcome, run_session(*judged, *session,
+    CAIRN_TRY(answered.outcome, run_session(*worker.judged, *session,
                                             {.with_context = contender.control != Control::kNoContext,
                                              .pin_instruction = contender.control == Control::kInstructionPinned,
                                              .cancel = control_.cancel}));
@@ -156,7 +162,9 @@ class SuiteRunner {
   const SuiteRunSettings& plan_;
   const SuiteRunControl& control_;
   SuiteJournal* journal_;
-  std::vector<std::size_t> open_;  // cells to answer
+  std::vector<std::size_t> cache_of_;  // by contender: the first that can share its cache
+  std::vector<bool> shares_;           // by contender: whether there is another
+  std::vector<std::size_t> open_;      // cells to answer, in the order in which they are handed out
   std::atomic<std::size_t> next_{0};
   std::atomic<bool> stop_{false};
 
@@ -218,140 +226,6 @@ Status check_contenders(const SuiteRunSettings& plan, std::uint64_t kv_budget_by
                                              " bytes of keys and values; raise --kv-budget");
   }
   return {};
-}
-
-Result<std::unique_ptr<SuiteJournal>> SuiteJournal::open(const std::string& path, const Json& head) {
-  std::unique_ptr<SuiteJournal> journal(new SuiteJournal());
-  journal->path_ = path;
-  std::error_code error;
-  const auto status = std::filesystem::status(path, error);
-  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
-    return fail(ErrorCode::kIo, "cannot write '" + path + "': it is no regular file");
-  }
-  journal->file_ = std::fopen(path.c_str(), "a+");
-  if (journal->file_ == nullptr) {
-    return fail(ErrorCode::kIo, "cannot write '" + path + "': " + std::strerror(errno));
-  }
-  if (flock(fileno(journal->file_), LOCK_EX | LOCK_NB) != 0) {
-    return fail(ErrorCode::kIo, "another run is writing '" + path + "'; wait for it or choose another --out");
-  }
-  const std::string text = read_all(journal->file_);
-  CAIRN_TRY_VOID(journal->read(text, head));
-  if (journal->good_bytes_ < text.size() &&
-      ftruncate(fileno(journal->file_), static_cast<off_t>(journal->good_bytes_)) != 0) {
-    return fail(ErrorCode::kIo, "cannot cut the broken end off '" + path + "': " + std::strerror(errno));
-  }
-  if (journal->good_bytes_ == 0) CAIRN_TRY_VOID(journal->write_line(head));
-  return journal;
-}
-
-SuiteJournal::~SuiteJournal() {
-  if (file_ != nullptr) std::fclose(file_);
-}
-
-Status SuiteJournal::read(const std::string& text, const Json& head) {
-  for (std::size_t end; (end = text.find('\n', good_bytes_)) != text.npos; good_bytes_ = end + 1) {
-    const std::optional<Json> parsed = parse_json(std::string_view(text).substr(good_bytes_, end - good_bytes_));
-    const Json line = parsed.value_or(Json());
-    if (good_bytes_ == 0) {
-      if (!line.is_object() || !line.contains("format") || line.at("format") != head.at("format")) {
-        return fail(ErrorCode::kCorrupt, "'" + path_ + "' is no journal of this command; choose another --out");
-      }
-      for (const auto& [key, value] : head.items()) {
-        if (line.contains(key) && line.at(key) == value) continue;
-        return fail(ErrorCode::kInvalidArgument,
-                    "'" + path_ + "' belongs to another run: " + key + " differs; choose another --out or remove it");
-      }
-      continue;
-    }
-    if (!line.is_object() || !line.contains("key") || !line.at("key").is_string() || !line.contains("value")) {
-      ++broken_lines_;
-      continue;
-    }
-    done_[line.at("key").get<std::string>()] = line.at("value");
-  }
-  // A run that was killed in its first line has left the beginning of its head; nothing else may be cut off.
-  if (good_bytes_ == 0 && !json_line(head).starts_with(text)) {
-    return fail(ErrorCode::kCorrupt, "'" + path_ + "' is no journal of this command; choose another --out");
-  }
-  if (good_bytes_ < text.size()) ++broken_lines_;
-  return {};
-}
-
-const Json* SuiteJournal::find(const std::string& key) const {
-  const auto found = done_.find(key);
-  return found == done_.end() ? nullptr : &found->second;
-}
-
-Status SuiteJournal::append(const std::string& key, Json value) {
-  CAIRN_TRY_VOID(write_line({{"key", key}, {"value", value}}));
-  done_[key] = std::move(value);
-  return {};
-}
-
-Status SuiteJournal::write_line(const Json& line) {
-  const std::string text = json_line(line);
-  if (std::fwrite(text.data(), 1, text.size(), file_) != text.size() || std::fflush(file_) != 0) {
-    return fail(ErrorCode::kIo, "cannot write '" + path_ + "': " + std::strerror(errno));
-  }
-  return {};
-}
-
-std::string cell_key(const SuiteRunSettings& plan, const Cell& cell) {
-  return contender_label(plan.contenders[cell.contender]) + "|" + cell.task + "|" + std::to_string(cell.context) + "|" +
-         std::to_string(cell.index);
-}
-
-Json answered_json(const AnsweredCell& answered) {
-  Json turns = Json::array();
-  for (const TurnOutcome& turn : answered.outcome.turns) {
-    turns.push_back({{"mode", mode_name(turn.mode)},
-                     {"turn", turn.turn},
-                     {"column", answered.columns[turn.turn]},
-                     {"depth", answered.depths[turn.turn]},
-                     {"score", turn.score},
-                     {"correct", turn.correct},
-                     {"obeyed", turn.obeyed},
-                     {"tokens", turn.answer_tokens},
-                     {"cap", turn.hit_cap},
-                     {"answer", turn.answer}});
-  }
-  const SessionOutcome& outcome = answered.outcome;
-  return {{"bytes_per_token", outcome.cost.bytes_per_token}, {"bits_per_value", outcome.cost.bits_per_value},
-          {"bytes_held", outcome.cost.bytes_held},           {"kept", outcome.cost.kept},
-          {"read_fraction", outcome.read_fraction},          {"decode_seconds", outcome.decode.seconds},
-          {"decode_tokens", outcome.decode.tokens},          {"turns", std::move(turns)}};
-}
-
-std::optional<AnsweredCell> answered_from_json(const Json& json, const Cell& cell) {
-  try {
-    AnsweredCell answered{.cell = cell, .columns = {}, .depths = {}, .outcome = {}};
-    answered.outcome.cost = {json.at("bytes_per_token"), json.at("bits_per_value"), json.at("bytes_held"),
-                             json.at("kept")};
-    answered.outcome.read_fraction = json.at("read_fraction");
-    answered.outcome.decode = {json.at("decode_seconds"), json.at("decode_tokens")};
-    for (const Json& turn : json.at("turns")) {
-      TurnOutcome& outcome = answered.outcome.turns.emplace_back();
-      const auto mode = turn.at("mode").get<std::string>();
-      const auto known = std::ranges::find(kModes, mode, mode_name);
-      if (known == kModes.end()) return std::nullopt;
-      outcome.mode = *known;
-      outcome.turn = turn.at("turn");
-      outcome.score = turn.at("score");
-      outcome.correct = turn.at("correct");
-      outcome.obeyed = turn.at("obeyed");
-      outcome.answer_tokens = turn.at("tokens");
-      outcome.hit_cap = turn.at("cap");
-      outcome.answer = turn.at("answer");
-      if (outcome.mode != kModes.front()) continue;
-      if (outcome.turn != answered.columns.size()) return std::nullopt;
-      answered.columns.push_back(turn.at("column"));
-      answered.depths.push_back(turn.at("depth"));
-    }
-    return is_whole(answered) ? std::optional(std::move(answered)) : std::nullopt;
-  } catch (const Json::exception&) {
-    return std::nullopt;
-  }
 }
 
 Result<std::vector<AnsweredCell>> run_suite(const SuiteRunSettings& plan, const SuiteRunControl& control,

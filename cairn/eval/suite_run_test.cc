@@ -69,6 +69,37 @@ TEST(SuiteRun, WorkersAndJournalsChangeNoAnswer) {
   EXPECT_THAT(shares, ::testing::ElementsAre(1.0));  // only what was missing is asked
 }
 
+// What a policy, or a budget, finds in the cache of another changes no answer and no figure but times.
+TEST(SuiteRun, ContextsThatRecipesShareChangeNothing) {
+  SuiteRunSettings plan;
+  plan.settings = {.tasks = {"S1"}, .contexts = {320}, .sessions = 2, .turns = 2, .seed = 3};
+  for (const char* recipe :
+       {"raw_f16", "raw_f16+policy=keydiff/keep=0.5", "raw_f16+policy=snapkv/keep=0.5", "raw_f16+policy=snapkv",
+        "raw_f16+policy=h2o", "raw_f16+policy=quest", "tok4", "tok4+policy=tova/keep=0.5", "tok4+policy=quest",
+        "raw_f16+evict=0.5", "tok4+prefill=exact", "tok4+prefill=exact+policy=knorm", "tok4+recent=1+policy=quest"}) {
+    plan.contenders.push_back({*parse_recipe(recipe), Control::kNone, 0});
+  }
+  plan.cells = cells_of(plan.contenders, plan.settings);
+  const auto shared = run_suite(plan, control(), engine(), nullptr).value();
+  ASSERT_EQ(shared.size(), plan.cells.size());
+  const auto without_times = [](AnsweredCell answered) {
+    answered.outcome.decode.seconds = 0;
+    return json_line(answered_json(answered));
+  };
+  for (std::size_t c = 0; c < plan.contenders.size(); ++c) {
+    SuiteRunSettings alone = plan;
+    std::erase_if(alone.cells, [c](const Cell& cell) { return cell.contender != c; });
+    for (const Cell& cell : alone.cells) {  // one session at a time: nothing was kept before
+      SuiteRunSettings one = alone;
+      one.cells = {cell};
+      const auto answer = run_suite(one, control(), engine(), nullptr).value();
+      const auto found = std::ranges::find(shared, cell, &AnsweredCell::cell);
+      ASSERT_NE(found, shared.end());
+      EXPECT_EQ(without_times(answer[0]), without_times(*found)) << plan.contenders[c].recipe.text;
+    }
+  }
+}
+
 TEST(SuiteRun, AWorkerWithoutAnEngineEndsTheRun) {
   SuiteRunControl broken = control(2);
   broken.load = [] { return Result<std::unique_ptr<Engine>>(fail(ErrorCode::kIo, "gone")); };

@@ -34,6 +34,7 @@ AnsweredCell answered(const Cell& cell, std::array<std::array<bool, kTurns>, 2> 
   AnsweredCell answer{.cell = cell, .columns = {"", ""}, .depths = {3, kUnknownDepth}, .outcome = {}};
   answer.outcome.cost = {.bytes_per_token = bytes, .bits_per_value = 16, .bytes_held = 512 * bytes, .kept = 0.5};
   answer.outcome.read_fraction = 0.25;
+  answer.outcome.box_bytes = 77;
   answer.outcome.decode = {.seconds = 1.5, .tokens = 7};
   for (std::size_t mode = 0; mode < 2; ++mode) {
     for (std::uint32_t turn = 0; turn < kTurns; ++turn) {
@@ -118,6 +119,7 @@ TEST(SuiteJson, AnswersSurviveTheRoundTrip) {
   EXPECT_EQ(after->outcome.cost.bytes_held, 51200);
   EXPECT_EQ(after->outcome.cost.kept, 0.5);
   EXPECT_EQ(after->outcome.read_fraction, 0.25);
+  EXPECT_EQ(after->outcome.box_bytes, 77);
   EXPECT_EQ(after->outcome.decode.seconds, 1.5);
   EXPECT_EQ(after->outcome.decode.tokens, 7u);
 }

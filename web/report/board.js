@@ -12,10 +12,10 @@ const kibText = bytes => sizeText(Math.round(bytes / 102.4) / 10);
 const PLOTS = [
   {id: 'held', title: 'Bytes held against retained answers', cost: row => row.bytes_held / 1024, across: 'KiB held for a context (logarithmic)',
    text: row => `${kibText(row.bytes_held)} KiB held`,
-   caption: 'What the pages of a finished context hold, open tail and rounding included.'},
+   caption: 'What the pages of a finished context hold, open tail and rounding included, and boxes of keys that choose among them.'},
   {id: 'read', title: 'Bytes read per decode step against retained answers', cost: row => row.bytes_read / 1024,
    across: 'KiB read by a decode step (logarithmic)', text: row => `${kibText(row.bytes_read)} KiB read per step`,
-   caption: 'What is held, times the share of the pages that queries after the context read.'},
+   caption: 'What the pages hold, times the share of them that queries after the context read, and all boxes of keys.'},
   {id: 'speed', title: 'Tokens per second against retained answers', cost: row => row.speed, more: true,
    across: 'Answer tokens per second (logarithmic)', text: row => `${row.speed.toFixed(1)} tokens per second`,
    caption: 'A busy figure: several answers to a pass, several sessions at once. It compares rows of this run and nothing else.'}];
@@ -70,7 +70,7 @@ class Board {
     const families = FAMILIES.filter(family => !isControlFamily(family) && drawn.some(({row}) => row.family === family));
     const figure = scatterFigure(`plot-${plot.id}`, plot.title, `${plot.caption} 95 % intervals are drawn for the front.`,
       drawn.map(one => pointOf(one, plot)), true,
-      {title: plot.across, more: plot.more, crowded: true, legend: families.map(family => [hueOfFamily(family), family])});
+      {title: plot.across, more: plot.more, crowded: true, controls: 'control or bound', legend: families.map(family => [hueOfFamily(family), family])});
     slot.replaceChildren(figure.element);
     figure.live();
   }

@@ -24,7 +24,8 @@ class Scatter {
   // points: [{name, text, bytes, y: {value, low, high}, control}]; `share` says whether y is a share, of which more is better,
   // or a divergence, of which less is. A point that holds no bytes has no place on a logarithmic axis: it is a level.
   // Those of `front` are on the Pareto front, by rising cost. `across` says what `bytes` are: {title, more: whether more of
-  // them is better, crowded: whether there are too many points to give all of them a name, a whisker and a place of their own}.
+  // them is better, crowded: whether there are too many points to give all of them a name, a whisker and a place of their own,
+  // legend: entries before the usual ones, controls: what it calls those}.
   constructor(points, front, share, across, plot, width) {
     const height = Math.round(Math.min(430, Math.max(390, width * 0.62)));
     Object.assign(this, {share, across, plot, points, best: front, left: share ? 56 : 72, right: width - RIGHT, bottom: height - FOOT});
@@ -168,7 +169,7 @@ export function scatterFigure(id, title, caption, points, share, across = BYTES)
   const better = `better: ${share ? 'up' : 'down'} and ${across.more ? 'right' : 'left'}`;
   const legend = [...(across.legend ?? []), ['front', `on the Pareto front: nothing is ${across.more ? 'faster' : 'smaller'} and better`],
                   beaten && !across.legend && ['beaten', 'beaten by another recipe'],
-                  points.some(point => point.control) && ['control', 'control'],
+                  points.some(point => point.control) && ['control', across.controls ?? 'control'],
                   ['', better]].filter(Boolean);
   return new Figure({
     id, title, caption, legend, draw: (plot, width) => new Scatter(points, front, share, across, plot, width).draw(),
