@@ -156,6 +156,29 @@ TEST(SessionRun, SaysWhatAPolicyKeptAndRead) {
   EXPECT_GT(exact.decode.seconds, 0);
 }
 
+TEST(SessionRun, RecipesOfOneCacheFindWhatOthersComputed) {
+  const auto engine = tiny(1024);
+  const auto judged =
+      JudgedEngine::make(*engine, *parse_recipe("raw_f16"), {.kv_budget_bytes = 32 << 20}, true).value();
+  std::vector<TokenId> prompt;
+  for (int i = 0; i < 300; ++i) prompt.push_back(5 + i * i % 30);
+  const auto found = [&](const char* recipe) {
+    EXPECT_TRUE(judged->switch_to(*parse_recipe(recipe)).value()) << recipe;
+    return judged->open(prompt).size();
+  };
+  Sequence first = judged->open(prompt);
+  EXPECT_EQ(first.size(), 0u);
+  ASSERT_TRUE(judged->extend(first, prompt));
+  EXPECT_EQ(found("raw_f16+policy=quest"), 256u);
+  EXPECT_EQ(found("raw_f16+policy=keydiff"), 256u);
+  EXPECT_EQ(found("raw_f16+policy=snapkv"), 192u);  // its probes are the last 64 queries
+  EXPECT_EQ(found("raw_f16+policy=h2o"), 0u);       // and here all of them
+  for (const char* other : {"tok4", "raw_f16+evict=0.5", "raw_f16+shift=1+policy=quest"}) {
+    EXPECT_FALSE(judged->switch_to(*parse_recipe(other)).value()) << other;
+  }
+  EXPECT_EQ(judged->recipe().text, "raw_f16+policy=h2o");
+}
+
 TEST(SessionRun, RefusesWhatDoesNotFitOrHasNoOptions) {
   const auto engine = tiny();
   const auto judged = judge(*engine, "raw_f16");
