@@ -91,7 +91,8 @@ std::string answer_figures(const Generated& answer) {
   return "prompt " + std::to_string(answer.prompt_tokens) + " tokens, reused " + std::to_string(answer.reused_tokens) +
          ", first token " + format_number(answer.first_token_s, 3) + " s, " + std::to_string(answer.ids.size()) +
          " tokens at " + format_number(answer.decode_rate(), 1) + " per second, KV " +
-         format_bytes(static_cast<double>(answer.kv_bytes));
+         format_bytes(static_cast<double>(answer.kv_bytes)) +
+         (answer.policy.policy.empty() ? "" : "; policy " + policy_text(answer.policy));
 }
 
 // Where the answer was cut, people at a terminal are told why.
@@ -222,7 +223,7 @@ Result<std::vector<TokenId>> prompt_tokens(const Tokenizer& tokenizer, const Cha
 }
 
 Json answer_json(const Generated& answer, std::uint64_t seed) {
-  return {{"text", answer.text},
+  Json json = {{"text", answer.text},
           {"stop", stop_reason_name(answer.stop)},
           {"prompt_tokens", answer.prompt_tokens},
           {"reused_tokens", answer.reused_tokens},
@@ -232,6 +233,14 @@ Json answer_json(const Generated& answer, std::uint64_t seed) {
           {"tokens_per_s", answer.decode_rate()},
           {"kv_bytes", answer.kv_bytes},
           {"seed", seed}};
+  const PolicyFigures& policy = answer.policy;
+  if (!policy.policy.empty()) {
+    json["policy"] = {{"name", policy.policy},
+                      {"kept", policy.kept},
+                      {"kv_bytes_freed", policy.bytes_freed},
+                      {"read", policy.read}};
+  }
+  return json;
 }
 
 Status answer_prompt(Engine& engine, const RunOptions& options, const std::vector<TokenId>& tokens) {

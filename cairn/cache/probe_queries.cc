@@ -18,7 +18,7 @@ bool is_chosen(std::int32_t position) {
 }  // namespace
 
 bool ProbeQueries::counts_at_once(std::int32_t position) const {
-  return which_ == Probes::kAll || (which_ == Probes::kTenth && is_chosen(position));
+  return counts_all() || (which_ == Probes::kTenth && is_chosen(position));
 }
 
 void ProbeQueries::observe(std::uint32_t layer, const AttendRows& rows, const AttendLayer& how, ThreadPool& pool) {
@@ -34,7 +34,7 @@ void ProbeQueries::observe(std::uint32_t layer, const AttendRows& rows, const At
     part.rows = count;
     return part;
   };
-  if (which_ == Probes::kAll) return count(rows, how, pages, pool);
+  if (counts_all()) return count(rows, how, pages, pool);
   for (std::uint32_t r = 0; r < rows.rows; ++r) {
     if (counts_at_once(rows.positions[r])) {
       count(row_at(r, 1), how, pages, pool);
@@ -86,8 +86,11 @@ void ProbeQueries::count_page(const AttendRows& rows, const AttendLayer& how, co
     attention_weights(rows, page, how, h, weights.data());
     for (std::size_t i = 0; i < weights.size(); ++i) {
       const std::size_t t = i % kBlockTokens;
+      float& of_token = mass[h * kBlockTokens + t];
       if (rule_ == MassRule::kSum) {
-        mass[h * kBlockTokens + t] += weights[i];
+        of_token += weights[i];
+      } else if (rule_ == MassRule::kGreatest) {
+        of_token = std::max(of_token, weights[i]);
       } else {
         means[i / kBlockTokens / group * kBlockTokens + t] += weights[i] / static_cast<float>(how.heads);
       }
@@ -98,6 +101,14 @@ void ProbeQueries::count_page(const AttendRows& rows, const AttendLayer& how, co
       float& greatest = mass[h * kBlockTokens + i % kBlockTokens];
       greatest = std::max(greatest, means[i]);
     }
+  }
+}
+
+void ProbeQueries::absorb(const ProbeQueries& other) {
+  mass_.resize(std::max(mass_.size(), other.mass_.size()));
+  for (std::size_t p = 0; p < other.mass_.size(); ++p) {
+    mass_[p].resize(other.mass_[p].size());
+    for (std::size_t i = 0; i < mass_[p].size(); ++i) mass_[p][i] = std::max(mass_[p][i], other.mass_[p][i]);
   }
 }
 
@@ -119,16 +130,18 @@ void ProbeQueries::read(std::uint32_t kv_heads, std::span<const PageView> pages,
                         std::vector<std::uint32_t>& seen_by) const {
   const std::size_t slots = pages.size() * kBlockTokens;
   mass.assign(kv_heads * slots, 0.0f);
-  seen_by.assign(slots, 0);
+  seen_by.assign(kv_heads * slots, 0);
   std::vector<std::int32_t> sorted = counted_;
   std::ranges::sort(sorted);
-  for (std::size_t p = 0; p < pages.size(); ++p) {
-    for (std::uint32_t h = 0; h < kv_heads && p < mass_.size(); ++h) {
-      std::copy_n(mass_[p].data() + h * kBlockTokens, kBlockTokens, mass.data() + h * slots + p * kBlockTokens);
-    }
-    for (std::uint32_t t = 0; t < pages[p].count; ++t) {
-      const auto first = std::ranges::lower_bound(sorted, pages[p].positions[t]);
-      seen_by[p * kBlockTokens + t] = static_cast<std::uint32_t>(sorted.end() - first);
+  for (std::uint32_t h = 0; h < kv_heads; ++h) {
+    for (std::size_t p = 0; p < pages.size(); ++p) {
+      const std::size_t at = h * slots + p * kBlockTokens;
+      if (p < mass_.size()) std::copy_n(mass_[p].data() + h * kBlockTokens, kBlockTokens, mass.data() + at);
+      const std::int32_t* positions = pages[p].positions + std::size_t{h} * pages[p].head_stride;
+      for (std::uint32_t t = 0; t < pages[p].count; ++t) {
+        const auto first = std::ranges::lower_bound(sorted, positions[t]);
+        seen_by[at + t] = static_cast<std::uint32_t>(sorted.end() - first);
+      }
     }
   }
 }

@@ -34,7 +34,13 @@ class ProbeQueries {
   // Queries from this position on were not computed after all, or are gone. Requires: !counted_from().
   void forget_from(std::int32_t position);
 
-  // [kv_heads, slots] of the first `blocks` pages, into `mass`; how many probes saw each slot, into `seen_by`.
+  // Whether rows are counted as they come; under kReplay they are only while a replay is.
+  bool counts_all() const { return which_ == Probes::kAll || replaying_; }
+  void begin_replay() { replaying_ = true; }
+  // What another one counted of the same pages joins this. Requires: MassRule::kGreatest.
+  void absorb(const ProbeQueries& other);
+
+  // [kv_heads, slots] of these pages, into `mass`; how many probes could see each slot, into `seen_by`.
   void read(std::uint32_t kv_heads, std::span<const PageView> pages, std::vector<float>& mass,
             std::vector<std::uint32_t>& seen_by) const;
   std::uint32_t probes() const { return static_cast<std::uint32_t>(counted_.size()); }
@@ -59,6 +65,7 @@ class ProbeQueries {
   Probes which_;
   MassRule rule_;
   std::uint32_t window_;
+  bool replaying_ = false;
   std::map<std::uint32_t, Waiting> waiting_;  // by layer
   std::vector<std::int32_t> counted_;         // positions of probes, once for each layer that reads the table
   std::vector<std::vector<float>> mass_;      // by page, [kv_heads, kBlockTokens]

@@ -26,12 +26,21 @@ struct GroupQueries {
   std::uint32_t count, dim;
 };
 
-GroupQueries queries_of(const AttendRows& rows, const AttendLayer& how, std::uint32_t kv_head) {
+GroupQueries queries_of(const AttendRows& rows, const AttendLayer& how, std::uint32_t kv_head, bool hadamard) {
   const std::uint32_t group = how.heads / how.shape.kv_heads, dim = how.shape.head_dim;
   const float* first = rows.q + std::size_t{kv_head} * group * dim;
   GroupQueries queries{{first, first + std::size_t{group} * dim}, group, dim};
-  if (how.basis.hadamard_keys) hadamard_heads(queries.q, dim);
+  if (hadamard) hadamard_heads(queries.q, dim);
   return queries;
+}
+
+// `all` is [heads, units].
+void take_greatest(std::span<const float> all, std::span<float> scores) {
+  std::ranges::copy(all.first(scores.size()), scores.begin());
+  for (std::size_t i = scores.size(); i < all.size(); ++i) {
+    float& score = scores[i % scores.size()];
+    score = std::max(score, all[i]);
+  }
 }
 
 // Scores of different query heads are not on one scale; their softmax is. `all` is [heads, units], used up.
@@ -58,6 +67,7 @@ void score_boxes(const Reader& reader, const KeyBoxes& boxes, std::uint32_t kv_h
     }
     boxes.scores(kv_head, folded.data(), queries.count, all);
   }
+  if (reader.greatest) return take_greatest(all, scores);
   add_softmax(all, queries.count, scores);
 }
 
@@ -65,7 +75,9 @@ void score_boxes(const Reader& reader, const KeyBoxes& boxes, std::uint32_t kv_h
 // read. For codes there is nothing to leave out.
 class PageScores {
  public:
-  PageScores(const GroupQueries& queries, bool some_channels) : queries_(queries) {
+  // `sketches` may be null: then by the pages themselves.
+  PageScores(const GroupQueries& queries, bool some_channels, const KeySketches* sketches)
+      : queries_(queries), sketches_(sketches) {
     for (std::uint32_t c = 0; some_channels && c < queries.dim; ++c) {
       const auto has = [&](std::uint32_t g) { return queries.q[g * queries.dim + c] != 0; };
       if (std::ranges::any_of(std::views::iota(0u, queries.count), has)) channels_.push_back(c);
@@ -76,7 +88,16 @@ class PageScores {
   }
 
   // scores [heads, kBlockTokens].
-  void of(const PageView& page, std::uint32_t kv_head, float* scores) {
+  void of(const PageView& page, std::size_t block, std::uint32_t kv_head, float* scores) {
+    if (sketches_ != nullptr) {
+      const PageFormat& format = sketches_->format();
+      PrefetchHint next;
+      if (block + 1 < sketches_->blocks()) {
+        next = format.codec->head_part(format, sketches_->page(block + 1), kv_head);
+      }
+      return format.codec->scores(format, sketches_->page(block), kv_head, queries_.q.data(), queries_.count, next,
+                                  scores);
+    }
     const PageFormat& format = *page.key_format;
     const bool by_channel = format.codec->store_token != nullptr;
     if (channels_.empty() || !by_channel) {
@@ -96,6 +117,7 @@ class PageScores {
 
  private:
   const GroupQueries& queries_;
+  const KeySketches* sketches_;
   std::vector<std::uint32_t> channels_;  // empty: all
   std::vector<float> gathered_;          // [heads, channels]
   Scratch<std::byte> keys_;
@@ -103,15 +125,15 @@ class PageScores {
 
 // By every key that the query sees, of pages whose score is not -infinity before: to these nothing happens.
 void score_keys(const AttendRows& rows, const AttendLayer& how, std::uint32_t kv_head, const GroupQueries& queries,
-                bool some_channels, std::span<float> scores) {
+                bool some_channels, const KeySketches* sketches, std::span<float> scores) {
   constexpr float kNone = -std::numeric_limits<float>::infinity();
   const std::size_t blocks = rows.pages.size(), units = blocks * kBlockTokens;
   std::vector<float> all(queries.count * units, kNone), page_scores(std::size_t{queries.count} * kBlockTokens);
-  PageScores by_page(queries, some_channels);
+  PageScores by_page(queries, some_channels, sketches);
   for (std::size_t b = 0; b < blocks; ++b) {
     if (scores[b] == kNone) continue;
     const PageView& page = rows.pages[b];
-    by_page.of(page, kv_head, page_scores.data());
+    by_page.of(page, b, kv_head, page_scores.data());
     const std::uint64_t visible = visible_slots(page, *rows.positions, how.window, kv_head);
     for (std::size_t i = 0; i < page_scores.size(); ++i) {
       const std::size_t t = i % kBlockTokens;
@@ -135,6 +157,7 @@ void leave_blocks_of(std::span<const float> boxes, std::span<float> blocks) {
 }  // namespace
 
 ReadScores::ReadScores(const Reader* reader, PageShape shape) : reader_(reader) {
+  if (reader != nullptr && reader->by == ReadBy::kSketch) sketches_.emplace(**find_codec(reader->sketch), shape);
   if (reader == nullptr || !reader->boxes()) return;
   boxes_.emplace(shape, BoxKind{.means = reader->by == ReadBy::kMeans});
   if (reader->clusters) clusters_.emplace(shape, BoxKind{.tokens = kClusterTokens});
@@ -146,39 +169,43 @@ std::uint32_t ReadScores::units_per_block() const {
 }
 
 std::size_t ReadScores::bytes() const {
-  return (boxes_ ? boxes_->bytes() : 0) + (clusters_ ? clusters_->bytes() : 0);
+  return (boxes_ ? boxes_->bytes() : 0) + (clusters_ ? clusters_->bytes() : 0) + (sketches_ ? sketches_->bytes() : 0);
 }
 
 std::size_t ReadScores::growth(std::size_t blocks) const {
-  return (boxes_ ? boxes_->growth(blocks) : 0) + (clusters_ ? clusters_->growth(blocks) : 0);
+  return (boxes_ ? boxes_->growth(blocks) : 0) + (clusters_ ? clusters_->growth(blocks) : 0) +
+         (sketches_ ? sketches_->growth(blocks) : 0);
 }
 
 void ReadScores::cover(std::span<const PageView> pages, std::size_t blocks, ThreadPool& pool) {
   if (boxes_) boxes_->cover(pages, blocks, pool);
   if (clusters_) clusters_->cover(pages, blocks, pool);
+  if (sketches_) sketches_->cover(pages, blocks, pool);
 }
 
 void ReadScores::shrink(std::size_t blocks) {
   if (boxes_) boxes_->shrink(blocks);
   if (clusters_) clusters_->shrink(blocks);
+  if (sketches_) sketches_->shrink(blocks);
 }
 
 void ReadScores::score(const PolicySpec& policy, const AttendRows& rows, const AttendLayer& how, std::uint32_t kv_head,
                        std::span<float> scores) const {
-  GroupQueries queries = queries_of(rows, how, kv_head);
+  const bool hadamard = sketches_ ? sketches_->format().codec->hadamard : how.basis.hadamard_keys;
+  GroupQueries queries = queries_of(rows, how, kv_head, hadamard);
   if (!boxes_) {
     if (reader_->channels) {
       leave_top_channels(queries.q, queries.dim, (queries.dim + kChannelShare - 1) / kChannelShare);
     }
     std::ranges::fill(scores, 0.0f);
-    return score_keys(rows, how, kv_head, queries, reader_->channels, scores);
+    return score_keys(rows, how, kv_head, queries, reader_->channels, sketches_ ? &*sketches_ : nullptr, scores);
   }
   if (reader_->refines) {
     std::vector<float> of_boxes(rows.pages.size() * boxes_->per_block());
     score_boxes(*reader_, *boxes_, kv_head, queries, of_boxes);
     leave_mass(policy.mass, of_boxes);
     leave_blocks_of(of_boxes, scores);
-    return score_keys(rows, how, kv_head, queries, false, scores);
+    return score_keys(rows, how, kv_head, queries, false, nullptr, scores);
   }
   score_boxes(*reader_, *boxes_, kv_head, queries, scores);
   if (!clusters_) return;

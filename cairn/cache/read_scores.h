@@ -10,11 +10,12 @@
 #include "cairn/attention/attend.h"
 #include "cairn/base/thread_pool.h"
 #include "cairn/cache/key_boxes.h"
+#include "cairn/cache/key_sketches.h"
 #include "cairn/policy/reader.h"
 
 namespace cairn::cache {
 
-// Boxes of one table, as far as the reader scores them. A value; thread-compatible.
+// Boxes or sketches of one table, as far as the reader scores them. A value; thread-compatible.
 class ReadScores {
  public:
   // For retention, `reader` is null and nothing is kept.
@@ -36,6 +37,7 @@ class ReadScores {
  private:
   const Reader* reader_;
   std::optional<KeyBoxes> boxes_, clusters_;
+  std::optional<KeySketches> sketches_;
 };
 
 }  // namespace cairn::cache

@@ -201,11 +201,13 @@ Status end_prompt(SequenceState& state, ThreadPool& pool) {
 }
 
 Status retain_if_due(SequenceState& state, ThreadPool& pool) {
-  if (!state.policy || !state.policy->prompt_ended() || state.policy->spec().every == 0) return {};
-  const std::size_t decoded = state.tokens.size() - state.policy->prompt_tokens();
-  // Full blocks alone are packed, so the first block border after it is due will do.
-  if (state.tokens.size() % kBlockTokens != 0 || decoded / state.policy->spec().every == 0) return {};
-  if (decoded - state.policy->retained_at() < state.policy->spec().every) return {};
+  if (!state.policy) return {};
+  const PolicySpec& spec = state.policy->spec();
+  const std::size_t size = state.tokens.size();
+  if (!state.policy->prompt_ended()) return spec.chunk != 0 && size % spec.chunk == 0 ? retain(state, pool) : Status{};
+  // Full blocks alone are packed, so it waits for the first block border after it is due.
+  const std::size_t decoded = size - state.policy->prompt_tokens();
+  if (spec.every == 0 || size % kBlockTokens != 0 || decoded - state.policy->retained_at() < spec.every) return {};
   CAIRN_TRY_VOID(retain(state, pool));
   state.policy->set_retained_at(decoded);
   return {};

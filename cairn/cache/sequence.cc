@@ -63,10 +63,20 @@ PolicyReport Sequence::policy_report() const {
   return report;
 }
 
+Sequence Sequence::replay_fork() const {
+  Sequence twin = fork();
+  twin.state_->policy->begin_replay();
+  twin.state_->intact = false;  // nobody else will ask for what it computes
+  return twin;
+}
+
 std::size_t Sequence::rows_until_retention(std::size_t wanted) const {
   const auto& policy = state_->policy;
-  if (!policy || !policy->prompt_ended() || policy->spec().every == 0) return wanted;
-  return std::min(wanted, kBlockTokens - size() % kBlockTokens);
+  if (!policy) return wanted;
+  // Once the prompt has ended the next block border may be where it acts.
+  const std::size_t chunk = policy->spec().chunk, every = policy->spec().every;
+  const std::size_t step = !policy->prompt_ended() ? chunk : every == 0 ? 0 : kBlockTokens;
+  return step == 0 ? wanted : std::min(wanted, step - size() % step);
 }
 
 const AttentionMass* Sequence::mass(std::uint32_t layer, std::size_t token) const {

@@ -69,6 +69,11 @@ class Sequence {
   // first finish_prefill(); until then queries read all they see. kInvalidArgument during a pass, or once tokens were
   // computed; kUnsupported where this cache's layers or codecs cannot follow the policy.
   Status set_policy(const PolicySpec& policy);
+  // Whether its policy goes by the queries of a model that repeats the prompt: replay_fork() is a sequence to repeat it
+  // on, and absorb_replay() takes what the policy saw there. To be done before finish_prefill().
+  bool wants_replay() const { return state_->policy && state_->policy->wants_replay(); }
+  Sequence replay_fork() const;
+  void absorb_replay(const Sequence& twin) { state_->policy->absorb_replay(*twin.state_->policy); }
   // How many of `wanted` more tokens may share a pass: those up to where the policy may keep less again.
   std::size_t rows_until_retention(std::size_t wanted) const;
   // What it did so far; empty without a policy.

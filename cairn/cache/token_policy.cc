@@ -11,12 +11,15 @@
 namespace cairn {
 
 std::size_t reusable_tokens(const PolicySpec& policy, std::size_t prompt_tokens) {
-  const std::size_t before_window = prompt_tokens - std::min<std::size_t>(prompt_tokens, policy.window);
+  // What follows the first chunk is computed over what is left of it.
+  const std::size_t most = policy.chunk == 0 ? prompt_tokens : std::min<std::size_t>(prompt_tokens, policy.chunk);
+  const std::size_t before_window = most - std::min<std::size_t>(most, policy.window);
   if (policy.reads_less() && policy.reader->window) return before_window;
   if (policy.scorer == nullptr) return prompt_tokens;
   if (policy.scorer->needs.queries) return 0;
   switch (policy.scorer->needs.probes) {
-    case Probes::kNone: return prompt_tokens;
+    case Probes::kNone:
+    case Probes::kReplay: return most;
     case Probes::kLast: return before_window;
     case Probes::kTenth:
     case Probes::kAll: return 0;
@@ -78,6 +81,9 @@ Status TokenPolicy::check(const PolicySpec& spec, std::span<const LayerForms> ta
       return refuse("codec '" + std::string(forms.keys.closed.codec->name) +
                     "' goes by the attention of every token; take a codec that does not");
     }
+    if (spec.reads_less() && spec.reader->by == ReadBy::kSketch) {
+      CAIRN_TRY_VOID(check_shape(**find_codec(spec.reader->sketch), forms.spec.shape));
+    }
     if (spec.scorer != nullptr && spec.scorer->needs.values && !forms.values.exists()) {
       return refuse("it goes by values, which lie in the keys of this model");
     }
@@ -103,13 +109,27 @@ TokenPolicy::TokenPolicy(const PolicySpec& spec, const CacheCore& core) : spec_(
 }
 
 bool TokenPolicy::observes(std::size_t table) const {
-  return tables_[table].touched && spec_.sees_queries() && (!prompt_ended() || spec_.every != 0);
+  if (!tables_[table].touched || spec_.scorer == nullptr) return false;
+  if (spec_.scorer->needs.probes == Probes::kReplay) return tables_[table].probes.counts_all();
+  return spec_.sees_queries() && (!prompt_ended() || spec_.every != 0);
 }
 
 void TokenPolicy::observe(std::size_t table, std::uint32_t layer, const AttendRows& rows, const AttendLayer& how,
                           ThreadPool& pool) {
   if (spec_.scorer->needs.queries) tables_[table].moments.observe(layer, rows, how, pool);
   tables_[table].probes.observe(layer, rows, how, pool);
+}
+
+bool TokenPolicy::wants_replay() const {
+  return !prompt_ended() && spec_.scorer != nullptr && spec_.scorer->needs.probes == Probes::kReplay && spec_.keep < 1;
+}
+
+void TokenPolicy::begin_replay() {
+  for (Table& table : tables_) table.probes.begin_replay();
+}
+
+void TokenPolicy::absorb_replay(const TokenPolicy& twin) {
+  for (std::size_t t = 0; t < tables_.size(); ++t) tables_[t].probes.absorb(twin.tables_[t].probes);
 }
 
 void TokenPolicy::end_prompt(std::size_t tokens) {

@@ -87,6 +87,11 @@ class TokenPolicy {
   bool observes(std::size_t table) const;
   void observe(std::size_t table, std::uint32_t layer, const AttendRows& rows, const AttendLayer& how,
                ThreadPool& pool);
+  // Sequence::wants_replay() and what follows.
+  bool wants_replay() const;
+  void begin_replay();
+  void absorb_replay(const TokenPolicy& twin);
+
   // Whether it counted the attention of rows from this position on, or lacks queries before it: then they cannot go.
   bool counted_from(std::int32_t position) const;
   // Rows from this position on are gone, and blocks from this number on have changed.

@@ -9,6 +9,7 @@
 #include "cairn/base/check.h"
 #include "cairn/base/clock.h"
 #include "cairn/block/shape.h"
+#include "cairn/engine/replay.h"
 #include "cairn/kernels/kernels.h"
 
 namespace cairn {
@@ -139,6 +140,11 @@ Status Engine::check_budget(std::size_t tokens) const {
                                            std::to_string(budget) + "; raise it or shorten the prompt");
 }
 
+Status Engine::finish_prompt(Sequence& sequence) {
+  CAIRN_TRY_VOID(replay_prompt(*this, sequence));
+  return sequence.finish_prefill(*pool_);
+}
+
 // Chunk by chunk, while a store may still be loading some of it.
 Result<std::span<const float>> Engine::prefill(Sequence& sequence, std::span<const TokenId> tokens,
                                                const PrefillControl& control) {
@@ -171,7 +177,7 @@ Result<std::span<const float>> Engine::prefill(Sequence& sequence, std::span<con
     if (connector_ != nullptr && count >= kBlockTokens) connector_->observe_prefill(count, seconds_since(start));
     if (control.on_progress) control.on_progress(sequence.size() - base, tokens.size());
   }
-  CAIRN_TRY_VOID(sequence.finish_prefill(*pool_));
+  CAIRN_TRY_VOID(finish_prompt(sequence));
   return std::span<const float>(logits_);
 }
 

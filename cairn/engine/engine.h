@@ -92,6 +92,10 @@ class Engine {
   Result<std::span<const float>> prefill(Sequence& sequence, std::span<const TokenId> tokens,
                                          const PrefillControl& control = {});
 
+  // The prompt of this sequence ends here, for a plan with exact prefill and for its policy; prefill() does it itself.
+  // Errors: those of Sequence::finish_prefill and replay_prompt.
+  Status finish_prompt(Sequence& sequence);
+
   // One more token of one sequence.
   Result<std::span<const float>> decode(Sequence& sequence, TokenId token) { return prefill(sequence, {&token, 1}); }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <utility>
 
 #include "cairn/base/clock.h"
@@ -93,6 +94,29 @@ std::string GenerationState::finish() {
   return rest += matcher_.finish();
 }
 
+PolicyFigures policy_figures(const Sequence& sequence) {
+  const PolicyReport report = sequence.policy_report();
+  const double before = static_cast<double>(report.tokens_before), kept = static_cast<double>(report.tokens_kept);
+  return {.policy = report.policy,
+          .kept = report.tokens_before == 0 ? 1.0 : kept / before,
+          .bytes_freed = report.bytes_freed,
+          .read = report.read_fraction()};
+}
+
+std::string policy_text(const PolicyFigures& figures) {
+  if (figures.policy.empty()) return {};
+  char text[160];
+  if (figures.read < 1) {
+    std::snprintf(text, sizeof text, " read %.1f %% of the pages", 100 * figures.read);
+  } else if (figures.bytes_freed > 0) {
+    std::snprintf(text, sizeof text, " kept %.1f %% of the tokens and freed %.1f MiB", 100 * figures.kept,
+                  static_cast<double>(figures.bytes_freed) / (1 << 20));
+  } else {
+    return figures.policy + " left all as it was";
+  }
+  return figures.policy + text;
+}
+
 Result<Generated> generate(Engine& engine, Sequence& sequence, std::span<const TokenId> tokens, Sampler& sampler,
                            const GenerationOptions& options, const GenerationHooks& hooks) {
   const GenerateClock::time_point start = GenerateClock::now();
@@ -131,6 +155,7 @@ Result<Generated> generate(Engine& engine, Sequence& sequence, std::span<const T
   if (std::string rest = state.finish(); !rest.empty()) CAIRN_TRY_VOID(report({.text = std::move(rest)}));
   out.ids = state.ids();
   out.kv_bytes = sequence.bytes_held();
+  out.policy = policy_figures(sequence);
   return out;
 }
 

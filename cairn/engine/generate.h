@@ -82,6 +82,9 @@ struct GenerationHooks {
   std::function<Status(const GenerationStep&)> on_step{};
 };
 
+// What a sequence's policy has done by now.
+PolicyFigures policy_figures(const Sequence& sequence);
+
 // `tokens` is the whole text so far; the first sequence.size() of them are in the sequence already. The sampler counts
 // the answer's tokens; the caller has shown it the prompt's, if they matter. The last token of the answer is not
 // computed. A cancelled answer is no error: what was drawn by then counts.

@@ -234,7 +234,7 @@ Result<std::span<const float>> JudgedEngine::extend(Sequence& sequence, std::spa
 }
 
 Status JudgedEngine::finish_context(Sequence& sequence, std::size_t pinned) {
-  CAIRN_TRY_VOID(sequence.finish_prefill(engine_->pool()));
+  CAIRN_TRY_VOID(engine_->finish_prompt(sequence));
   const std::size_t spared = std::max<std::size_t>(pinned, 1);  // models park attention on the first token
   return hide_share(sequence, std::min(spared, sequence.size()), sequence.size(), recipe_.evict);
 }

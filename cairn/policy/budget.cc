@@ -108,9 +108,8 @@ double spread_of(const PolicySpec& policy, const Candidates& candidates) {
   return std::exp(entropy);
 }
 
-// Ada-KV: the layer's best tokens, whichever head's they are, decide four fifths.
-Counts ada_budgets(const PolicySpec& policy, const std::vector<Candidates>& lists) {
-  constexpr double kEven = 0.2;
+// The best tokens of these lists, whichever they are of, decide all but a share that is given out evenly.
+Counts rival_budgets(const PolicySpec& policy, const std::vector<Candidates>& lists, double even) {
   struct Rival {
     Unit unit;
     std::size_t list;
@@ -130,15 +129,17 @@ Counts ada_budgets(const PolicySpec& policy, const std::vector<Candidates>& list
   });
   std::vector<double> wanted;
   for (const Candidates& list : lists) {
-    wanted.push_back(static_cast<double>(list.held()) + kEven * static_cast<double>(list.base - list.held()));
+    wanted.push_back(static_cast<double>(list.held()) + even * static_cast<double>(list.base - list.held()));
   }
   for (const Rival& rival : rivals) {
     const std::size_t won = std::min<std::size_t>(rival.unit.count, free);
-    wanted[rival.list] += (1 - kEven) * static_cast<double>(won);
+    wanted[rival.list] += (1 - even) * static_cast<double>(won);
     free -= won;
   }
   return apportion(wanted, low, high, total);
 }
+
+constexpr double kAdaEven = 0.2;  // as Ada-KV has it
 
 Layer look_at(const PolicySpec& policy, const LayerScores& scores) {
   Layer layer;
@@ -156,8 +157,21 @@ Layer look_at(const PolicySpec& policy, const LayerScores& scores) {
   }
   for (double& share : layer.shares) share /= static_cast<double>(lists);
   layer.spread /= static_cast<double>(std::max<std::size_t>(lists, 1));
-  if (policy.budget == BudgetRule::kAda && lists > 0) layer.lists = ada_budgets(policy, all);
+  if (policy.budget == BudgetRule::kAda && lists > 0) layer.lists = rival_budgets(policy, all, kAdaEven);
   return layer;
+}
+
+void set_global_budgets(const PolicySpec& policy, std::span<const LayerScores> layers, std::vector<Layer>& looked) {
+  std::vector<Candidates> all;
+  for (const LayerScores& scores : layers) {
+    const std::size_t lists = retention::lists_of(policy, scores);
+    for (std::size_t list = 0; list < lists; ++list) all.push_back(retention::gather(policy, scores, list));
+  }
+  const Counts budgets = rival_budgets(policy, all, 0);
+  auto next = budgets.begin();
+  for (Layer& layer : looked) {
+    for (std::size_t& list : layer.lists) list = *next++;
+  }
 }
 
 // What each list of a layer keeps, where the layers decide among each other.
@@ -232,6 +246,7 @@ std::vector<Counts> budgets_of(const PolicySpec& policy, std::span<const LayerSc
   switch (policy.budget) {
     case BudgetRule::kUniform:
     case BudgetRule::kAda: break;
+    case BudgetRule::kGlobal: set_global_budgets(policy, layers, looked); break;
     case BudgetRule::kPyramid: by_layer = pyramid_budgets(looked); break;
     case BudgetRule::kPrefix: by_layer = prefix_budgets(looked); break;
     case BudgetRule::kEntropy: by_layer = entropy_budgets(looked); break;

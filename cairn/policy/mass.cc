@@ -20,7 +20,7 @@ void score_as_given(const LayerEvidence& evidence, const PolicySpec&, std::span<
 // The mean over the probes that could see the token: a plain sum favours early tokens, which more queries see.
 void score_by_seen(const LayerEvidence& evidence, const PolicySpec&, std::span<float> scores) {
   for (std::size_t i = 0; i < scores.size(); ++i) {
-    const std::uint32_t seen = evidence.seen_by[i % evidence.slots];
+    const std::uint32_t seen = evidence.seen_by[i];
     scores[i] = seen == 0 ? 0.0f : evidence.mass[i] / static_cast<float>(seen);
   }
 }
@@ -33,6 +33,10 @@ std::span<const Scorer> mass_scorers() {
       {"peak",
        {.probes = Probes::kLast, .mass = MassRule::kHeadMean},
        "Oren 2024, arXiv 2401.06104 (one query); Zeng 2025, arXiv 2501.06807",
+       score_as_given},
+      {"replay",
+       {.probes = Probes::kReplay, .mass = MassRule::kGreatest},
+       "Kim 2025, arXiv 2505.23416",
        score_as_given},
       {"sum", {.probes = Probes::kAll}, "Zhang 2023, arXiv 2306.14048", score_as_given},
       {"observed", {.probes = Probes::kAll}, "", score_by_seen},

@@ -214,18 +214,21 @@ struct Refused {
 TEST(ParsePolicy, RefusesWithOneLine) {
   const auto invalid = ErrorCode::kInvalidArgument;
   const std::string policies =
-      "quest, mpcache, actqkv, sparf, double-p, oracle, recent, random-read, streamingllm, snapkv, pyramidkv, adakv, "
-      "prefixkv, windowkv, tova, "
+      "quest, mpcache, actqkv, sparf, double-p, sketch, oracle, recent, random-read, streamingllm, snapkv, pyramidkv, "
+      "adakv, "
+      "prefixkv, windowkv, tova, kvzip, "
       "keydiff, knorm, lagkv, expected, observed, zip-salience, mpcache-static, h2o, decode-evict, random, full";
   const std::string parts =
-      "scorer, keep, budget, heads, sinks, recent, recent-share, window, pool, unit, every, region";
-  const std::string blind = "scorer, keep, budget, heads, sinks, recent, recent-share, pool, unit, every, region";
+      "scorer, keep, budget, heads, sinks, recent, recent-share, window, pool, unit, chunk, every, region";
+  const std::string blind =
+      "scorer, keep, budget, heads, sinks, recent, recent-share, pool, unit, chunk, every, region";
   const Refused cases[] = {
       {"", ErrorCode::kUnsupported, "no token policy ''; there are: " + policies},
       {"snap", ErrorCode::kUnsupported, "no token policy 'snap'; there are: " + policies},
       {"Quest+keep=1", ErrorCode::kUnsupported, "no token policy 'Quest'; there are: " + policies},
       {"snapkv+scorer=best", ErrorCode::kUnsupported,
-       "no scorer 'best'; there are: recency, random, knorm, keydiff, lagkv, expected, mass, peak, sum, observed, "
+       "no scorer 'best'; there are: recency, random, knorm, keydiff, lagkv, expected, mass, peak, replay, sum, "
+       "observed, "
        "salience"},
       {"snapkv+quest", invalid, "two token policies at once, 'snapkv' and 'quest': choose one"},
       {"quest+keep=0.5+quest", invalid, "two token policies at once, 'quest' and 'quest': choose one"},
@@ -274,7 +277,7 @@ TEST(ParsePolicy, RefusesValues) {
   };
   const Values cases[] = {
       {"keep", "a number above 0 and at most 1", {"0", "-0.5", "1.01", "nan", "inf", "", "0.5x", "half", " 1", "1e"}},
-      {"budget", "uniform, pyramid, prefix, ada or entropy", {"", "even", "Ada", "uniform,ada"}},
+      {"budget", "uniform, pyramid, prefix, ada, entropy or global", {"", "even", "Ada", "uniform,ada"}},
       {"heads", "own or shared", {"", "all", "2"}},
       {"sinks", "a whole number from 0 to 1048576", {"", "-1", "1.5", "1048577", "1e300", "nan"}},
       {"recent", "a whole number from 0 to 1048576", {"", "-1", "0.5"}},

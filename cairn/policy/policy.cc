@@ -17,11 +17,9 @@ namespace {
 constexpr std::uint32_t kDefaultWindow = 64;  // where a row that has none gets a scorer that wants one
 constexpr double kMaxTokens = 1048576;
 
-constexpr std::pair<BudgetRule, std::string_view> kBudgets[] = {{BudgetRule::kUniform, "uniform"},
-                                                                {BudgetRule::kPyramid, "pyramid"},
-                                                                {BudgetRule::kPrefix, "prefix"},
-                                                                {BudgetRule::kAda, "ada"},
-                                                                {BudgetRule::kEntropy, "entropy"}};
+constexpr std::pair<BudgetRule, std::string_view> kBudgets[] = {
+    {BudgetRule::kUniform, "uniform"}, {BudgetRule::kPyramid, "pyramid"}, {BudgetRule::kPrefix, "prefix"},
+    {BudgetRule::kAda, "ada"},         {BudgetRule::kEntropy, "entropy"}, {BudgetRule::kGlobal, "global"}};
 
 struct Part {
   std::string_view name;
@@ -100,7 +98,7 @@ constexpr Part kParts[] = {
        return set_flag<&PolicySpec::layer_pairs>(spec, value, "own", "pairs");
      },
      [](const PolicySpec& spec) { return std::string(spec.layer_pairs ? "pairs" : "own"); }},
-    {"budget", "uniform, pyramid, prefix, ada or entropy", set_budget,
+    {"budget", "uniform, pyramid, prefix, ada, entropy or global", set_budget,
      [](const PolicySpec& spec) { return std::string(budget_name(spec.budget)); }},
     {"heads", "own or shared",
      [](PolicySpec& spec, std::string_view value) {
@@ -135,6 +133,11 @@ constexpr Part kParts[] = {
        return std::ranges::count(kUnits, value) == 1 && set_count<&PolicySpec::unit>(spec, value, 1, 64);
      },
      get_count<&PolicySpec::unit>},
+    {"chunk", "a multiple of 64 from 0 to 1048576",
+     [](PolicySpec& spec, std::string_view value) {
+       return set_count<&PolicySpec::chunk>(spec, value, 0, kMaxTokens, 64);
+     },
+     get_count<&PolicySpec::chunk>},
     {"every", "a multiple of 64 from 0 to 1048576",
      [](PolicySpec& spec, std::string_view value) {
        return set_count<&PolicySpec::every>(spec, value, 0, kMaxTokens, 64);
@@ -224,6 +227,10 @@ Status check_whole(const PolicySpec& spec) {
     return refuse("token policy ", quoted(spec.name),
                   ": region=decode needs every=N with a multiple of 64 above 0, since nothing is decoded as the prompt "
                   "ends");
+  }
+  if (spec.chunk != 0 && (spec.prompt_stays || spec.scorer->needs.probes == Probes::kReplay)) {
+    return refuse("token policy ", quoted(spec.name), ": chunk needs a policy that can judge the beginning of a prompt",
+                  spec.prompt_stays ? ", and this one keeps prompts whole" : ", and this one reads all of it again");
   }
   if (spec.budget == BudgetRule::kAda && !spec.per_head) {
     return refuse("token policy ", quoted(spec.name),

@@ -20,7 +20,7 @@ struct Scorer;  // scorer.h
 struct Reader;  // reader.h
 
 // How many tokens each layer and KV head keeps of what the policy keeps in all (budgets_of, retention.h).
-enum class BudgetRule : std::uint8_t { kUniform, kPyramid, kPrefix, kAda, kEntropy };
+enum class BudgetRule : std::uint8_t { kUniform, kPyramid, kPrefix, kAda, kEntropy, kGlobal };
 
 // One policy with all of its parts. Exactly one of `scorer` (retention: tokens go for good, and their memory comes
 // back) and `reader` (read selection: nothing goes, a query reads less) is set.
@@ -44,6 +44,7 @@ struct PolicySpec {
                               // queries of the sequence that a reader asks with
   std::uint32_t pool = 1;     // scores become the mean over this many neighbours, an odd number up to 31
   std::uint32_t unit = 1;     // neighbouring tokens that stay or go together: 1, 8, 16, 32 or 64
+  std::uint32_t chunk = 0;    // retention also while a prompt is computed, after so many tokens; 0: only at its end
   std::uint32_t every = 0;    // retention again after so many decoded tokens, whole blocks; 0: once, as the prompt ends
   bool prompt_stays = false;  // only decoded tokens go
 

@@ -142,7 +142,11 @@ void cut_to_mass(double mass, const ReadChoice& choice, std::vector<std::uint32_
 
 std::span<const Reader> reader_table() {
   static const Reader table[] = {
-      {.name = "quest", .paper = "Tang 2024, arXiv 2406.10774", .by = ReadBy::kBounds, .fold = fold_bound},
+      {.name = "quest",
+       .paper = "Tang 2024, arXiv 2406.10774",
+       .by = ReadBy::kBounds,
+       .fold = fold_bound,
+       .greatest = true},
       {.name = "linear",
        .paper = "Zeng 2025, arXiv 2501.06807",
        .by = ReadBy::kBounds,
@@ -154,6 +158,7 @@ std::span<const Reader> reader_table() {
        .by = ReadBy::kKeys,
        .channels = true},
       {.name = "double-p", .paper = "after Double-P, 2026", .by = ReadBy::kMeans, .refines = true},
+      {.name = "sketch", .paper = "", .by = ReadBy::kSketch, .sketch = "kivi2-g64"},
       {.name = "exact", .paper = "", .by = ReadBy::kKeys},
       {.name = "recent", .paper = "Xiao 2023, arXiv 2309.17453"},
       {.name = "random", .paper = "", .by = ReadBy::kRandom},

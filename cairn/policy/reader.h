@@ -26,6 +26,7 @@ enum class ReadBy : std::uint8_t {
   kRandom,  // a hash: the control
   kBounds,  // the greatest and the least keys of each box, by channel
   kMeans,   // the mean key of each box
+  kSketch,  // every key, in the few bits of a codec, by the attention that a page would get
   kKeys,    // every key, by the attention that a page would get: the upper bound of all readers, no saving
 };
 
@@ -36,6 +37,9 @@ struct Reader {
   ReadBy by = ReadBy::kPlace;
   // kBounds: folded is [2 * head_dim], what meets the greatest keys, then what meets the least. q is [head_dim].
   void (*fold)(const float* q, std::uint32_t head_dim, float* folded) = nullptr;
+  // kBounds: a KV head takes the greatest score of its query heads, not the sum of their softmax. A bound lies so far
+  // above what attention would say that the exponential would be zero for most boxes.
+  bool greatest = false;
   // kBounds: boxes of kClusterTokens compete first, and only those within the best of them go on (leave_best_clusters).
   bool clusters = false;
   // The query stands for the last PolicySpec::window of them: it is their probe (probe_query(), query_forms.h).
@@ -46,8 +50,11 @@ struct Reader {
   // attention of their keys as a score.
   bool refines = false;
 
+  // kSketch: by its name.
+  std::string_view sketch{};
+
   bool boxes() const { return by == ReadBy::kBounds || by == ReadBy::kMeans; }
-  bool scores() const { return boxes() || by == ReadBy::kKeys; }
+  bool scores() const { return boxes() || by == ReadBy::kSketch || by == ReadBy::kKeys; }
 };
 
 std::span<const Reader> reader_table();

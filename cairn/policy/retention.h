@@ -55,6 +55,8 @@ struct RetentionPlan {
 //   ada      between the KV heads of a layer: a fifth evenly, the rest by how many of the layer's best tokens a head
 //   has
 //            (Ada-KV)
+//   global   the best tokens of all layers and heads stay, wherever they are (KVzip): for scores that mean the same
+//            everywhere, such as attention
 // For prefix and entropy a head whose least score is below zero has it subtracted from all.
 std::vector<std::vector<std::size_t>> budgets_of(const PolicySpec& policy, std::span<const LayerScores> layers);
 

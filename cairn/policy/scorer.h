@@ -22,12 +22,14 @@ enum class Probes : std::uint8_t {
   kLast,   // the last PolicySpec::window
   kTenth,  // the last twentieth, and as many of the earlier ones, chosen by their position's hash (ZipCache)
   kAll,
+  kReplay,  // those of a model that is told to repeat the prompt, and does: computed for this alone
 };
 
 // How the softmax weights that probes give a token become one number of a KV head.
 enum class MassRule : std::uint8_t {
   kSum,       // over probes and the query heads of the KV head
   kHeadMean,  // mean over all query heads of the layer, the greatest over the probes; the same for every KV head
+  kGreatest,  // over probes and the query heads of the KV head
 };
 
 struct ScorerNeeds {
@@ -57,7 +59,7 @@ struct LayerEvidence {
   const float* keys = nullptr;              // [kv_heads, slots, head_dim], rotated, as they are stored; if asked
   const float* values = nullptr;            // [kv_heads, slots, value_dim]; if asked
   const float* mass = nullptr;              // [kv_heads, slots], see MassRule; if asked
-  const std::uint32_t* seen_by = nullptr;   // [slots]: how many probes could see it; if mass is asked
+  const std::uint32_t* seen_by = nullptr;   // [kv_heads, slots]: how many probes could see it; as mass
   std::uint32_t probes = 0;                 // how many there were
   const QueryGaussians* queries = nullptr;  // if asked
   std::uint64_t seed = 0;                   // a hash of the sequence's tokens

@@ -38,7 +38,8 @@ struct Facts {
     fill(keys, shape.kv_heads * slots * shape.head_dim, -1);
     fill(values, shape.kv_heads * slots * shape.value_dim(), -1);
     fill(mass, shape.kv_heads * slots, 0);
-    for (std::size_t i = 0; i < slots; ++i) seen_by.push_back(static_cast<std::uint32_t>(random.below(8)));
+    for (std::size_t i = 0; i < slots * shape.kv_heads; ++i)
+      seen_by.push_back(static_cast<std::uint32_t>(random.below(8)));
     queries.per_kv_head = 1;
     queries.mean.resize(shape.kv_heads * shape.head_dim, 0.5);
     queries.covariance.resize(queries.mean.size() * shape.head_dim, 0.25);
@@ -182,7 +183,7 @@ TEST(Scorers, ObservedAndSalienceDivideByWhoCouldSee) {
   const Facts facts = some_facts(9);
   for (const char* name : {"observed", "salience"}) {
     expect_scores(facts, facts.score(name), 1e-6, [&](std::size_t i) {
-      const double seen = facts.seen_by[i % facts.slots];
+      const double seen = facts.seen_by[i];
       return seen == 0 ? 0 : double{facts.mass[i]} / seen;
     });
   }

@@ -20,6 +20,7 @@
 #include "cairn/block/block_key.h"
 #include "cairn/cache/kv_cache.h"
 #include "cairn/engine/model_config.h"
+#include "cairn/generation.h"
 #include "cairn/store/store.h"
 #include "cairn/text/sampler.h"
 #include "cairn/text/tokenizer.h"
@@ -76,6 +77,7 @@ struct GenerationUsage {
   std::size_t known_tokens = 0;   // in memory; where this is more than `cached`, a window's pages were gone
   std::size_t completion_tokens = 0;
   std::size_t preempted = 0;  // how often it had to make room
+  PolicyFigures policy{};     // of the sequence as it ended
 };
 
 struct GenerationResult {

@@ -174,7 +174,7 @@ Status ServeLoop::Impl::pass(std::span<const BatchStep::Rows> rows) {
 std::size_t ServeLoop::Impl::rows_of(const ActiveRequest& request, std::size_t planned) const {
   if (!engine_policy()) return planned;
   const std::size_t held = request.sequence->size(), prompt = request.usage.prompt_tokens;
-  return held < prompt ? std::min(planned, prompt - held) : request.sequence->rows_until_retention(planned);
+  return request.sequence->rows_until_retention(held < prompt ? std::min(planned, prompt - held) : planned);
 }
 
 // Of the requests whose prompts are complete, those that had no room to keep less.
@@ -184,7 +184,7 @@ std::vector<std::pair<RequestId, Error>> ServeLoop::Impl::end_prompts(std::span<
   for (const BatchStep::Rows& part : rows) {
     ActiveRequest& request = active.at(part.id);
     if (request.sequence->size() != request.usage.prompt_tokens) continue;
-    if (const Status ended = request.sequence->finish_prefill(engine->pool()); !ended) {
+    if (const Status ended = tenants[request.tenant].engine->finish_prompt(*request.sequence); !ended) {
       failed.emplace_back(part.id, ended.error());
     }
   }

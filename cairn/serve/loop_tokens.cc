@@ -104,6 +104,7 @@ void ServeLoop::Impl::take_token(RequestId id, Result<TokenId> token) {
 void ServeLoop::Impl::finish(RequestId id, FinishReason reason, std::string error) {
   ActiveRequest& request = active.at(id);
   if (reason == FinishReason::kStop || reason == FinishReason::kLength) request.writer.finish();
+  if (request.sequence) request.usage.policy = policy_figures(*request.sequence);
   request.usage.completion_tokens = request.generated();
   request.timing.total_s = seconds_between(request.arrived, ServeClock::now());
   const std::shared_ptr<Generation> generation = request.generation;

@@ -39,6 +39,16 @@ enum class StopReason : std::uint8_t {
 };
 std::string_view stop_reason_name(StopReason reason);  // "end", "string", "length", "context", "interrupted"
 
+// What a token policy did to one sequence (docs/policies.md).
+struct PolicyFigures {
+  std::string policy{};         // as it is written in full; empty: there was none
+  double kept = 1;              // share of the tokens that it found when it last kept less, over layers and KV heads
+  std::size_t bytes_freed = 0;  // of keys and values
+  double read = 1;              // share of the pages that queries after the prompt read
+};
+// "keydiff+keep=0.5 kept 50 % of the tokens and freed 26.7 MiB"; empty without a policy.
+std::string policy_text(const PolicyFigures& figures);
+
 struct Generated {
   std::vector<TokenId> ids{};  // without an end-of-generation token; with the tokens of a stop string
   std::string text{};
@@ -46,6 +56,7 @@ struct Generated {
   std::size_t prompt_tokens = 0;
   std::size_t reused_tokens = 0;
   std::size_t kv_bytes = 0;  // that the sequence holds at the end
+  PolicyFigures policy{};
   double first_token_s = 0;  // from the call to the first token
   double decode_s = 0;       // of all tokens after the first
 

@@ -150,6 +150,7 @@ std::optional<ApiError> sum_up(Exchange& exchange, RunEnd end) {
       record.usage.stored_tokens += result.usage.stored_tokens;
     }
     if (index == 0) {
+      record.usage.policy = result.usage.policy;
       record.timing = result.timing;
       record.reason = finish_name(result.reason);
     }

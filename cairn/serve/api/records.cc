@@ -56,6 +56,7 @@ std::string explanation(const RequestRecord& record) {
             "was short.";
   }
   if (usage.preempted > 0) text += " It made room for others " + std::to_string(usage.preempted) + " times.";
+  if (!usage.policy.policy.empty()) text += " Policy " + policy_text(usage.policy) + ".";
   if (record.client_gone) text += " The client went away.";
   return text;
 }
@@ -64,6 +65,12 @@ OrderedJson record_json(const RequestRecord& record) {
   const GenerationTiming& timing = record.timing;
   OrderedJson usage = usage_json(record.usage);
   usage["preempted"] = record.usage.preempted;
+  if (const PolicyFigures& policy = record.usage.policy; !policy.policy.empty()) {
+    usage["policy"] = {{"name", policy.policy},
+                       {"kept", policy.kept},
+                       {"kv_bytes_freed", policy.bytes_freed},
+                       {"read", policy.read}};
+  }
   return {{"id", record.id},
           {"request_id", record.request_id},
           {"endpoint", record.endpoint},

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// A model reads its prompt again, told to repeat it, so that a token policy sees which keys that takes ("KVzip:
+// Query-Agnostic KV Cache Compression with Context Reconstruction", Kim et al. 2025, arXiv 2505.23416). It costs about
+// as much as the prompt did, and a second product of all these queries with all keys.
+#pragma once
+
+#include "cairn/base/result.h"
+#include "cairn/cache/sequence.h"
+
+namespace cairn {
+
+class Engine;
+
+// Tokens of the prompt that are repeated at a time.
+inline constexpr std::size_t kReplayTokens = 2048;
+
+// Nothing happens unless sequence.wants_replay(). The sequence's tokens do not change. Errors: kTooLong where the
+// context has no room for the prompt and a part of it again, those of Engine::forward.
+Status replay_prompt(Engine& engine, Sequence& sequence);
+
+}  // namespace cairn
