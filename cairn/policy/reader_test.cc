@@ -261,7 +261,7 @@ TEST(Readers, AnUnknownOneIsRefusedWithTheList) {
   ASSERT_FALSE(reader.has_value());
   EXPECT_EQ(reader.error().code, ErrorCode::kUnsupported);
   EXPECT_EQ(reader.error().message,
-            "no reader 'best'; there are: quest, linear, probe, channels, double-p, exact, recent, random");
+            "no reader 'best'; there are: quest, linear, probe, channels, double-p, sketch, exact, recent, random");
 }
 
 }  // namespace
