@@ -162,7 +162,9 @@ Status ServeLoop::Impl::pass(std::span<const BatchStep::Rows> rows) {
     }
   }
   const auto failed = end_prompts(rows);
-  take_tokens(rows);
+  std::vector<BatchStep::Rows> left(rows.begin(), rows.end());
+  std::erase_if(left, [&](const BatchStep::Rows& part) { return !has_sequence(part.id); });  // made room just now
+  take_tokens(left);
   for (const auto& [id, error] : failed) {
     if (has_sequence(id)) finish(id, FinishReason::kError, error.message);
   }
@@ -177,15 +179,21 @@ std::size_t ServeLoop::Impl::rows_of(const ActiveRequest& request, std::size_t p
   return request.sequence->rows_until_retention(held < prompt ? std::min(planned, prompt - held) : planned);
 }
 
-// Of the requests whose prompts are complete, those that had no room to keep less.
+// Of the requests whose prompts are complete, those that had no room for what their policy does then, though all that
+// are newer made room.
 std::vector<std::pair<RequestId, Error>> ServeLoop::Impl::end_prompts(std::span<const BatchStep::Rows> rows) {
   std::vector<std::pair<RequestId, Error>> failed;
   if (!engine_policy()) return failed;
   for (const BatchStep::Rows& part : rows) {
     ActiveRequest& request = active.at(part.id);
-    if (request.sequence->size() != request.usage.prompt_tokens) continue;
-    if (const Status ended = tenants[request.tenant].engine->finish_prompt(*request.sequence); !ended) {
-      failed.emplace_back(part.id, ended.error());
+    while (request.sequence && request.sequence->size() == request.usage.prompt_tokens) {
+      const Status ended = tenants[request.tenant].engine->finish_prompt(*request.sequence);
+      if (ended) break;
+      if (ended.error().code != ErrorCode::kOutOfBudget || scheduler->running(request.tenant) < 2) {
+        failed.emplace_back(part.id, ended.error());
+        break;
+      }
+      preempt(scheduler->preempt_newest(request.tenant));  // perhaps this one: then it is computed again later
     }
   }
   return failed;

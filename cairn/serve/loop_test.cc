@@ -18,10 +18,13 @@ namespace {
 
 constexpr std::chrono::seconds kLong(60);
 
-EngineOptions engine_options(const std::string& codec) {
+// Of a codec, or of one and a token policy, as "tok4 quest".
+EngineOptions engine_options(const std::string& kind) {
+  const std::size_t blank = kind.find(' ');
   EngineOptions options;
   options.threads = 2;
-  options.codec = codec;
+  options.codec = kind.substr(0, blank);
+  if (blank != kind.npos) options.policy = kind.substr(blank + 1);
   options.kv_budget_bytes = std::size_t{64} << 20;
   return options;
 }
@@ -76,6 +79,30 @@ class Loop : public ::testing::TestWithParam<std::string> {
     }
     return ids;
   }
+  // More than fit at once, so that some make room and go on later.
+  void expect_same_bits_when_preempted() {
+    LoopOptions options;
+    const auto engine = load_tiny(model_, engine_options(GetParam()));
+    options.kv_budget_bytes = (*engine)->cache().bytes_for(1100);
+    const auto served = loop(options);
+    std::vector<GenerateRequest> requests;
+    std::vector<std::shared_ptr<Generation>> running;
+    for (std::uint64_t i = 0; i < 4; ++i) {
+      requests.push_back(request(random_prompt(20 + i, 100), 500, 0.8f, i));
+      running.push_back(*served->submit(requests.back()));
+    }
+    std::size_t preempted = 0;
+    for (std::size_t i = 0; i < requests.size(); ++i) {
+      const Answer answer = collect(*running[i]);
+      EXPECT_EQ(answer.result.reason, FinishReason::kLength) << answer.result.error;
+      EXPECT_EQ(answer.ids, alone(requests[i])) << i;
+      preempted += answer.result.usage.preempted;
+    }
+    EXPECT_GT(preempted, 0u);
+    const LoopState state = served->state();
+    EXPECT_EQ(state.preempted, preempted);
+    EXPECT_LE(state.tenants[0].cache.high_water, options.kv_budget_bytes);
+  }
   std::vector<std::byte> model_ = long_context_model();
   std::shared_ptr<Store> store_;
 };
@@ -105,27 +132,13 @@ TEST_P(Loop, ManyAtOnceGetWhatEachWouldGetAlone) {
 }
 
 TEST_P(Loop, PreemptedAnswersGoOnWithTheSameBits) {
-  LoopOptions options;
-  const auto engine = load_tiny(model_, engine_options(GetParam()));
-  options.kv_budget_bytes = (*engine)->cache().bytes_for(1100);
-  const auto served = loop(options);
-  std::vector<GenerateRequest> requests;
-  std::vector<std::shared_ptr<Generation>> running;
-  for (std::uint64_t i = 0; i < 4; ++i) {
-    requests.push_back(request(random_prompt(20 + i, 100), 500, 0.8f, i));
-    running.push_back(*served->submit(requests.back()));
-  }
-  std::size_t preempted = 0;
-  for (std::size_t i = 0; i < requests.size(); ++i) {
-    const Answer answer = collect(*running[i]);
-    EXPECT_EQ(answer.result.reason, FinishReason::kLength) << answer.result.error;
-    EXPECT_EQ(answer.ids, alone(requests[i])) << i;
-    preempted += answer.result.usage.preempted;
-  }
-  EXPECT_GT(preempted, 0u);
-  const LoopState state = served->state();
-  EXPECT_EQ(state.preempted, preempted);
-  EXPECT_LE(state.tenants[0].cache.high_water, options.kv_budget_bytes);
+  expect_same_bits_when_preempted();
+}
+
+// A policy acts where the prompt ends, and h2o at block borders after it, also when an answer is computed again.
+class LoopWithPolicy : public Loop {};
+TEST_P(LoopWithPolicy, PreemptedAnswersGoOnWithTheSameBits) {
+  expect_same_bits_when_preempted();
 }
 
 TEST_P(Loop, CancelledRequestsLeaveTheOthersAlone) {
@@ -387,6 +400,9 @@ std::string test_name(const ::testing::TestParamInfo<std::string>& codec) {
   return name;
 }
 
+INSTANTIATE_TEST_SUITE_P(Policies, LoopWithPolicy,
+                         ::testing::Values("raw_f16 keydiff+keep=0.5", "tok4 quest", "raw_f16 h2o+keep=0.5",
+                                           "raw_f16 snapkv+keep=0.5+chunk=64", "tok4 kvzip+keep=0.5"));
 INSTANTIATE_TEST_SUITE_P(Codecs, Loop, ::testing::Values("raw_f16", "tok4", "zip", "tok4+sinks=1"), test_name);
 
 }  // namespace
