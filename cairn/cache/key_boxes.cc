@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 
+#include "cairn/base/check.h"
 #include "cairn/base/half.h"
 #include "cairn/codec/codec.h"
 #include "cairn/kernels/kernels.h"
@@ -80,9 +81,10 @@ void KeyBoxes::shrink(std::size_t blocks) {
 }
 
 void KeyBoxes::scores(std::uint32_t kv_head, const float* folded, std::uint32_t rows, std::span<float> scores) const {
-  const std::size_t boxes = blocks_ * per_block();
+  const std::size_t boxes = scores.size() / rows;
+  CAIRN_CHECK(boxes <= blocks_ * per_block());
   std::vector<float> sheet_scores(std::size_t{rows} * kBlockTokens);
-  for (std::size_t s = 0; s < sheets_.size(); ++s) {
+  for (std::size_t s = 0; s * kBlockTokens < boxes; ++s) {
     kernels().scores[static_cast<std::size_t>(Element::kF16)](
         sheets_[s]->data() + std::size_t{kv_head} * depth() * kBlockTokens, depth(), folded, rows, {},
         sheet_scores.data());

@@ -43,8 +43,9 @@ class KeyBoxes {
   // Keeps the first `blocks`.
   void shrink(std::size_t blocks);
 
-  // scores [rows, blocks() * per_block()] = the product of folded [rows, 2 * head_dim] with each box under one KV head,
-  // in the basis of the codec; where boxes hold means, of the query itself, [rows, head_dim]. Thread-safe.
+  // scores [rows, boxes] = the product of folded [rows, 2 * head_dim] with each of the first boxes under one KV head,
+  // in the basis of the codec; where boxes hold means, of the query itself, [rows, head_dim]. Thread-safe. Requires: no
+  // more boxes than blocks() * per_block().
   void scores(std::uint32_t kv_head, const float* folded, std::uint32_t rows, std::span<float> scores) const;
 
  private:

@@ -64,7 +64,7 @@ std::vector<float> scored(const std::string& text, const Pages& pages, const std
   ReadScores reader(policy.reader, kShape);
   EXPECT_EQ(reader.bytes(), 0u);
   const std::size_t growth = reader.growth(kBlocks);
-  reader.cover(pages.views, kBlocks, pool);
+  reader.cover(pages.views, kBlocks, {}, pool);
   EXPECT_EQ(reader.bytes(), growth);
   const std::int32_t position = kTokens;
   std::vector<float> scores(kBlocks * reader.units_per_block());

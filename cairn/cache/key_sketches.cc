@@ -12,7 +12,7 @@ std::size_t KeySketches::growth(std::size_t blocks) const {
   return blocks > this->blocks() ? (blocks - this->blocks()) * page_bytes_ : 0;
 }
 
-void KeySketches::cover(std::span<const PageView> pages, std::size_t blocks, ThreadPool& pool) {
+void KeySketches::cover(std::span<const PageView> pages, std::size_t blocks, bool hadamard, ThreadPool& pool) {
   const std::size_t first = this->blocks(), width = format_.shape.values_per_token();
   if (blocks <= first) return;
   const PageFormat open = open_format(format_);
@@ -21,7 +21,7 @@ void KeySketches::cover(std::span<const PageView> pages, std::size_t blocks, Thr
     const PageView& page = pages[first + i];
     std::vector<float> keys(kBlockTokens * width);
     page.key_format->codec->decode(*page.key_format, page.keys, kBlockTokens, keys.data());
-    if (page.key_format->codec->hadamard != format_.codec->hadamard) hadamard_heads(keys, format_.shape.head_dim);
+    if (hadamard != format_.codec->hadamard) hadamard_heads(keys, format_.shape.head_dim);
     Scratch<std::byte> raw;
     raw.ensure(open.codec->page_bytes(open));
     for (std::uint32_t t = 0; t < kBlockTokens; ++t) {

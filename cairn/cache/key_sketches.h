@@ -26,8 +26,9 @@ class KeySketches {
   // What covering so many blocks takes beyond bytes().
   std::size_t growth(std::size_t blocks) const;
 
-  // Adds the sketches of the table's pages from blocks() to `blocks`, of what they decode to. Requires: these are full.
-  void cover(std::span<const PageView> pages, std::size_t blocks, ThreadPool& pool);
+  // Adds the sketches of the table's pages from blocks() to `blocks`, of what they decode to; `hadamard` says whether
+  // the keys of this layer, encoded or not, lie in that basis. Requires: these are full.
+  void cover(std::span<const PageView> pages, std::size_t blocks, bool hadamard, ThreadPool& pool);
   // Keeps the first `blocks`.
   void shrink(std::size_t blocks);
 

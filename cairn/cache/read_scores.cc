@@ -177,10 +177,10 @@ std::size_t ReadScores::growth(std::size_t blocks) const {
          (sketches_ ? sketches_->growth(blocks) : 0);
 }
 
-void ReadScores::cover(std::span<const PageView> pages, std::size_t blocks, ThreadPool& pool) {
+void ReadScores::cover(std::span<const PageView> pages, std::size_t blocks, const LayerBasis& basis, ThreadPool& pool) {
   if (boxes_) boxes_->cover(pages, blocks, pool);
   if (clusters_) clusters_->cover(pages, blocks, pool);
-  if (sketches_) sketches_->cover(pages, blocks, pool);
+  if (sketches_) sketches_->cover(pages, blocks, basis.hadamard_keys, pool);
 }
 
 void ReadScores::shrink(std::size_t blocks) {

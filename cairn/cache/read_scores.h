@@ -25,7 +25,7 @@ class ReadScores {
   std::uint32_t units_per_block() const;
   std::size_t bytes() const;
   std::size_t growth(std::size_t blocks) const;  // KeyBoxes
-  void cover(std::span<const PageView> pages, std::size_t blocks, ThreadPool& pool);
+  void cover(std::span<const PageView> pages, std::size_t blocks, const LayerBasis& basis, ThreadPool& pool);
   void shrink(std::size_t blocks);
 
   // One score for each unit of rows.pages: what all query heads of the KV head think of it, the sum of their softmax

@@ -206,6 +206,27 @@ INSTANTIATE_TEST_SUITE_P(Table, EveryPolicy, ::testing::ValuesIn(names()), [](co
   return text;
 });
 
+// Boxes that were made for more blocks than a query sees now: blocks before the tail that stay as they were computed,
+// and a cut.
+TEST(PolicyTest, ReadersAfterACut) {
+  for (const char* policy : {"quest", "mpcache", "sketch", "double-p"}) {
+    const auto engine = make_engine({.codec = "kivi4-g32+recent=2", .policy = policy});
+    const auto prompt = text(900);
+    Sequence straight = engine->open(prompt), cut = engine->open(prompt);
+    answer(*engine, straight, prompt, 0);
+    answer(*engine, cut, prompt, 0);
+    auto longer = prompt;
+    for (const TokenId id : text(40, 3)) longer.push_back(id);
+    auto other = prompt;
+    for (const TokenId id : text(300, 7)) other.push_back(id);
+    answer(*engine, cut, other, 0);
+    ASSERT_TRUE(cut.trim(1088)) << policy;  // the last blocks are open still
+    ASSERT_TRUE(cut.trim(1030)) << policy;
+    const auto logits = engine->decode(cut, 5);
+    EXPECT_TRUE(logits) << policy;
+  }
+}
+
 TEST(PolicyTest, WhatACacheCannotFollowIsRefused) {
   TinyModel tiny;
   tiny.type = TinyModel::kQ8_0;
