@@ -233,6 +233,14 @@ std::size_t LayerTable::find(std::size_t token) const {
   return token - entries_[block].first_token < views_[block].count ? block : blocks();
 }
 
+std::size_t LayerTable::unclosed(std::size_t first, std::size_t end) const {
+  std::size_t count = 0;
+  for (std::size_t block = lower_bound(first); block < blocks() && entries_[block].number() < end; ++block) {
+    count += entries_[block].closed ? 0 : 1;
+  }
+  return count;
+}
+
 std::size_t LayerTable::lower_bound(std::size_t number) const {
   const auto found = std::ranges::lower_bound(entries_, number * kBlockTokens, {}, &Entry::first_token);
   return static_cast<std::size_t>(found - entries_.begin());

@@ -93,6 +93,8 @@ class LayerTable {
 
   // Which block holds the sequence's token, or blocks() when it was dropped or is not there yet.
   std::size_t find(std::size_t token) const;
+  // How many blocks with numbers in [first, end) are not closed.
+  std::size_t unclosed(std::size_t first, std::size_t end) const;
   // The first block whose number is not below `number`.
   std::size_t lower_bound(std::size_t number) const;
 

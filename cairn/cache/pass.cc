@@ -33,8 +33,7 @@ std::size_t growth_bytes(const cache::SequenceState& state, std::size_t num_toke
     bytes += table.forms().open_bytes() * (tail == 0 ? blocks : blocks - (table.owns_tail() ? 1 : 0));
     if (first_due >= end_due || !table.forms().encodes()) continue;
     const std::size_t old_end = std::clamp(held, first_due, end_due);
-    const std::size_t old = table.lower_bound(old_end) - table.lower_bound(first_due);
-    bytes += table.forms().encoding_bytes() * (old + end_due - old_end);
+    bytes += table.forms().encoding_bytes() * (table.unclosed(first_due, old_end) + end_due - old_end);
   }
   return bytes;
 }

@@ -46,15 +46,16 @@ void ProbeQueries::observe(std::uint32_t layer, const AttendRows& rows, const At
     waiting.queries.emplace_back(rows.q + r * width, rows.q + (r + 1) * width);
     waiting.softmax.emplace_back(rows.softmax + r * state, rows.softmax + (r + 1) * state);
     waiting.positions.push_back(rows.positions[r]);
-    if (waiting.positions.size() <= window_) continue;
-    waiting.queries.pop_front();
-    waiting.softmax.pop_front();
-    waiting.positions.pop_front();
+    if (waiting.positions.size() > window_) waiting.pop();
   }
 }
 
 void ProbeQueries::count_last(std::span<const PageView> pages, ThreadPool& pool) {
   for (auto& [layer, waiting] : std::exchange(waiting_, {})) {
+    if (waiting.positions.empty()) continue;
+    const std::size_t tokens = static_cast<std::size_t>(waiting.positions.back()) + 1;
+    const std::size_t last = which_ == Probes::kTenth ? std::max<std::size_t>(tokens / 20, 1) : window_;
+    while (waiting.positions.size() > last) waiting.pop();
     std::vector<float> q, softmax;
     for (const std::vector<float>& row : waiting.queries) q.insert(q.end(), row.begin(), row.end());
     for (const std::vector<float>& row : waiting.softmax) softmax.insert(softmax.end(), row.begin(), row.end());

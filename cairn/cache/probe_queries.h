@@ -17,11 +17,15 @@
 
 namespace cairn::cache {
 
+// Under Probes::kTenth no more of the last queries than this are probes, however long the prompt.
+inline constexpr std::uint32_t kMaxTwentieth = 256;
+
 // A value; thread-compatible. Pages are counted from the sequence's first.
 class ProbeQueries {
  public:
   // `window`: how many of the last queries are probes, where `which` says so.
-  ProbeQueries(Probes which, MassRule rule, std::uint32_t window) : which_(which), rule_(rule), window_(window) {}
+  ProbeQueries(Probes which, MassRule rule, std::uint32_t window)
+      : which_(which), rule_(rule), window_(which == Probes::kTenth ? kMaxTwentieth : window) {}
 
   // Of a layer that reads this table: its rows of one sequence and all that they saw, after attention, rows.softmax
   // included. Requires: no window, so that rows.skipped is 0.
@@ -56,6 +60,12 @@ class ProbeQueries {
     std::deque<std::vector<float>> queries;  // [heads, head_dim] each
     std::deque<std::vector<float>> softmax;  // [heads, 2]
     std::deque<std::int32_t> positions;
+
+    void pop() {  // the oldest
+      queries.pop_front();
+      softmax.pop_front();
+      positions.pop_front();
+    }
   };
 
   bool counts_at_once(std::int32_t position) const;

@@ -38,7 +38,10 @@ std::vector<std::int32_t> positions_of(std::span<const PageView> pages, std::uin
 }
 
 // What the pages of one slot decode to, [kv_heads, slots, head_dim], in the basis of the model.
-std::vector<float> rows_of(std::span<const PageView> pages, PageShape shape, PageSlot slot, ThreadPool& pool) {
+std::vector<float> rows_of(const LayerTable& table, PageSlot slot, ThreadPool& pool) {
+  const std::span<const PageView> pages = table.views();
+  const PageShape shape = table.forms().spec.shape;
+  const bool hadamard = table.forms().of(slot).closed.codec->hadamard;  // open pages lie in its basis too
   const std::size_t slots = pages.size() * kBlockTokens, dim = shape.head_dim, width = shape.values_per_token();
   std::vector<float> rows(slots * width, 0.0f);
   pool.run(pages.size(), [&](std::size_t p, unsigned) {
@@ -47,7 +50,7 @@ std::vector<float> rows_of(std::span<const PageView> pages, PageShape shape, Pag
     const PageFormat& format = keys ? *page.key_format : *page.value_format;
     std::vector<float> tokens(page.count * width);
     format.codec->decode(format, keys ? page.keys : page.values, page.count, tokens.data());
-    if (format.codec->hadamard) hadamard_heads(tokens, shape.head_dim);
+    if (hadamard) hadamard_heads(tokens, shape.head_dim);
     for (std::uint32_t t = 0; t < page.count; ++t) {
       for (std::uint32_t h = 0; h < shape.kv_heads; ++h) {
         std::copy_n(tokens.data() + t * width + h * dim, dim, rows.data() + (h * slots + p * kBlockTokens + t) * dim);
@@ -73,8 +76,8 @@ LayerScores scores_of(SequenceState& state, std::size_t number, std::uint32_t la
   const std::span<const PageView> pages = table.views();
   Evidence own;
   own.positions = positions_of(pages, shape.kv_heads);
-  if (needs.keys) own.keys = rows_of(pages, shape, PageSlot::kKeys, pool);
-  if (needs.values) own.values = rows_of(pages, shape, PageSlot::kValues, pool);
+  if (needs.keys) own.keys = rows_of(table, PageSlot::kKeys, pool);
+  if (needs.values) own.values = rows_of(table, PageSlot::kValues, pool);
   ProbeQueries& probes = policy.tables()[number].probes;
   if (needs.probes != Probes::kNone) {
     probes.count_last(pages, pool);
@@ -154,9 +157,7 @@ Status pack_table(SequenceState& state, std::size_t number, const LayerKeep& kee
   state.policy->tables()[number].probes.pack(rest.heads, scores.kv_heads, first, end, count);
   state.policy->report().bytes_freed += before - std::min(before, bytes_of(table));
   state.intact = false;
-  const std::size_t full = state.tokens.size() / kBlockTokens;
-  state.packed_tokens = full * kBlockTokens;
-  state.closed_blocks = std::max(state.closed_blocks, full);
+  state.packed_tokens = state.tokens.size() / kBlockTokens * kBlockTokens;
   return {};
 }
 

@@ -122,7 +122,11 @@ Status Sequence::trim(std::size_t tokens) {
   state.closed_blocks = std::min(state.closed_blocks, tokens / kBlockTokens);
   state.reused = std::min(state.reused, tokens);
   if (state.policy && tokens < state.policy->prompt_tokens()) state.policy->end_prompt(0);
-  if (state.policy) state.policy->forget_from(static_cast<std::int32_t>(tokens), tokens / kBlockTokens);
+  if (state.policy) {
+    state.policy->forget_from(static_cast<std::int32_t>(tokens), tokens / kBlockTokens);
+    const std::size_t decoded = tokens - std::min(tokens, state.policy->prompt_tokens());
+    state.policy->set_retained_at(std::min(state.policy->retained_at(), decoded));
+  }
   if (tokens == 0) {
     state.intact = true;
     state.packed_tokens = 0;

@@ -123,7 +123,7 @@ Status SequenceState::encode_prefill(ThreadPool& pool) {
   const std::size_t first = std::max<std::size_t>(closed_blocks, core->options.plan.sink_blocks);
   std::size_t bytes = 0;
   for (const LayerTable& table : tables) {
-    if (first < end) bytes += (table.lower_bound(end) - table.lower_bound(first)) * table.forms().encoding_bytes();
+    if (first < end) bytes += table.unclosed(first, end) * table.forms().encoding_bytes();
   }
   Result<Reservation> room = core->make_room(bytes);
   if (!room) {

@@ -101,6 +101,10 @@ TokenPolicy::TokenPolicy(const PolicySpec& spec, const CacheCore& core) : spec_(
                        .moments = QueryMoments(forms.spec.rope, spec.sinks),
                        .boxes = ReadScores(spec.reader, forms.spec.shape)});
   }
+  // A layer with a window may read the table of one without: its window says what it needs.
+  for (std::size_t l = 0; l < core.options.layers.size(); ++l) {
+    if (core.options.layers[l].window != 0) tables_[core.table_of[l]].touched = false;
+  }
   if (!spec.layer_pairs) return;
   for (std::size_t t = 1; t < tables_.size(); ++t) {
     const bool alike = core.tables[t].spec.shape.kv_heads == core.tables[t - 1].spec.shape.kv_heads;
@@ -134,6 +138,7 @@ void TokenPolicy::absorb_replay(const TokenPolicy& twin) {
 
 void TokenPolicy::end_prompt(std::size_t tokens) {
   prompt_tokens_ = tokens;
+  retained_at_ = 0;
   if (spec_.every != 0) return;
   for (Table& table : tables_) table.moments.let_go();
 }
@@ -182,11 +187,13 @@ Status TokenPolicy::choose(const AskingRow& row, const AttendRows& rows, const A
   }
   const std::size_t blocks = rows.pages.size();
   const std::uint32_t kv_heads = how.shape.kv_heads, units_per_block = table.boxes.units_per_block();
-  if (const std::size_t bytes = table.boxes.growth(blocks); bytes > 0) {
+  if (const std::size_t growth = table.boxes.growth(blocks); growth > 0 && box_bytes() + growth > reserved_) {
+    const std::size_t bytes = box_bytes() + growth - reserved_;
     CAIRN_TRY(Reservation room, core.make_room(bytes));
     box_room_.push_back(std::make_shared<Reservation>(std::move(room)));
+    reserved_ += bytes;
   }
-  table.boxes.cover(rows.pages, blocks, pool);
+  table.boxes.cover(rows.pages, blocks, how.basis, pool);
   const std::size_t units = blocks * units_per_block;
   const std::uint32_t choices = spec_.per_head ? kv_heads : 1;
   into.scores.resize(units * kv_heads);

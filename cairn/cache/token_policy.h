@@ -142,6 +142,7 @@ class TokenPolicy {
   bool lost_ = false;
   std::vector<Table> tables_;  // as CacheCore::tables
   std::vector<std::shared_ptr<Reservation>> box_room_;
+  std::size_t reserved_ = 0;  // by these; what a cut lets go of is used again
   RecentQueries recent_queries_;
   std::map<std::size_t, SharedChoice> shared_choices_;  // by slot, of the pass in progress
 };

@@ -163,7 +163,9 @@ Status ServeLoop::Impl::pass(std::span<const BatchStep::Rows> rows) {
   }
   const auto failed = end_prompts(rows);
   std::vector<BatchStep::Rows> left(rows.begin(), rows.end());
-  std::erase_if(left, [&](const BatchStep::Rows& part) { return !has_sequence(part.id); });  // made room just now
+  std::erase_if(left, [&](const BatchStep::Rows& part) {  // made room just now, or go no further
+    return !has_sequence(part.id) || std::ranges::count(failed, part.id, &std::pair<RequestId, Error>::first) > 0;
+  });
   take_tokens(left);
   for (const auto& [id, error] : failed) {
     if (has_sequence(id)) finish(id, FinishReason::kError, error.message);
