@@ -163,7 +163,6 @@ void Store::serve_by_part(PrefixLoad& load) {
   for (const LoadedBlock& block : blocks) load.deliver(block);
   const std::size_t sound = blocks.empty() ? 0 : read_parts(load, open, blocks);
   blocks.resize(sound);
-  blocks_loaded_.fetch_add(sound, std::memory_order_relaxed);
   promote(blocks);
 }
 
@@ -187,6 +186,8 @@ std::size_t Store::read_parts(PrefixLoad& load, std::span<OpenReads> open, std::
       load.count(bytes);
       rates_[reads.tier].observe(static_cast<double>(bytes), seconds_since(start));
     }
+    // Before the last of them are handed out: what somebody has got is counted.
+    if (end == parts) blocks_loaded_.fetch_add(sound, std::memory_order_relaxed);
     load.deliver_parts(end, sound);
     next = end;
   }
