@@ -35,7 +35,7 @@ class KeyBoxes {
 
   std::size_t blocks() const { return blocks_; }
   std::size_t bytes() const { return sheets_.size() * sheet_bytes(); }
-  // What covering so many blocks takes beyond bytes().
+  // The bytes that cover() of this many blocks adds to bytes().
   std::size_t growth(std::size_t blocks) const;
 
   // Adds the boxes of the table's pages from blocks() to `blocks`, as they are stored now. Requires: these are full.

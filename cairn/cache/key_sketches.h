@@ -23,7 +23,7 @@ class KeySketches {
 
   std::size_t blocks() const { return sketches_.size(); }
   std::size_t bytes() const { return blocks() * page_bytes_; }
-  // What covering so many blocks takes beyond bytes().
+  // The bytes that cover() of this many blocks adds to bytes().
   std::size_t growth(std::size_t blocks) const;
 
   // Adds the sketches of the table's pages from blocks() to `blocks`, of what they decode to; `hadamard` says whether

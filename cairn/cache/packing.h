@@ -13,7 +13,7 @@
 
 namespace cairn::cache {
 
-// The blocks that so many survivors of each KV head fill; the last may be partly empty.
+// How many blocks the survivors fill: as many as the KV head with most of them needs. The last may be partly empty.
 std::size_t packed_blocks(const LayerKeep& keep);
 
 // Of the budget, for the new pages of a table; the first `sink_blocks` stay in their open form, as do all if `raw`.

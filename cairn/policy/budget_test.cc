@@ -131,7 +131,7 @@ TEST(PyramidBudgets, NeverRise) {
   }
 }
 
-// The share of its score that a head keeps with so many of its tokens: the sinks, then the best.
+// The share of its score that a head keeps with a given number of its tokens: the sinks, then the best.
 double kept_share(const LayerScores& layer, std::size_t head, std::size_t budget) {
   std::vector<double> scores(layer.scores.begin() + static_cast<std::ptrdiff_t>(head * layer.slots),
                              layer.scores.begin() + static_cast<std::ptrdiff_t>((head + 1) * layer.slots));

@@ -44,8 +44,8 @@ struct PolicySpec {
                               // queries of the sequence that a reader asks with
   std::uint32_t pool = 1;     // scores become the mean over this many neighbours, an odd number up to 31
   std::uint32_t unit = 1;     // neighbouring tokens that stay or go together: 1, 8, 16, 32 or 64
-  std::uint32_t chunk = 0;    // retention also while a prompt is computed, after so many tokens; 0: only at its end
-  std::uint32_t every = 0;    // retention again after so many decoded tokens, whole blocks; 0: once, as the prompt ends
+  std::uint32_t chunk = 0;    // retention each time that many more tokens of a prompt are computed; 0: only at its end
+  std::uint32_t every = 0;    // retention again each time that many more tokens are decoded, whole blocks; 0: never
   bool prompt_stays = false;  // only decoded tokens go
 
   bool reads_less() const { return reader != nullptr; }

@@ -47,7 +47,8 @@ std::uint32_t rank_of(float score) {
 
 constexpr std::uint32_t kUnreadable = 0x007fffff;  // the rank of -infinity
 
-// Of a block with so many units; 0: as the choice says. A NaN is never greater, so it is passed over.
+// The rank of a block's best unit. A block has kUnits of them, or as many as the choice says if that is 0. NaN is
+// never greater, so it is passed over.
 template <std::uint32_t kUnits>
 std::uint32_t best_rank(const ReadChoice& choice, std::size_t block) {
   const std::uint32_t count = kUnits == 0 ? choice.units_per_block : kUnits;

@@ -72,7 +72,7 @@ struct ReadChoice {
   std::uint64_t seed = 0;       // for the random control: of the sequence, the layer and the position
 };
 
-// Whether a query that could read so many blocks reads fewer: if not, attention is that of no policy, bit by bit.
+// Whether a query that could read these blocks reads fewer. If not, attention has the bits of no policy.
 bool selects(const PolicySpec& policy, std::size_t blocks, std::size_t open_blocks);
 
 // The numbers of the blocks to read, ascending: the best `keep` of all, the sink block and at least one other included;

@@ -186,7 +186,7 @@ std::size_t Store::read_parts(PrefixLoad& load, std::span<OpenReads> open, std::
       load.count(bytes);
       rates_[reads.tier].observe(static_cast<double>(bytes), seconds_since(start));
     }
-    // Before the last of them are handed out: what somebody has got is counted.
+    // Counted before the last parts are delivered, so that a caller who has its blocks also sees them in the stats.
     if (end == parts) blocks_loaded_.fetch_add(sound, std::memory_order_relaxed);
     load.deliver_parts(end, sound);
     next = end;
