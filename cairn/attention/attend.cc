@@ -102,7 +102,7 @@ struct Stretch {
 Stretch next_stretch(const AttendRows& rows, const WorkItem& item, Stretch from, std::size_t end,
                      std::uint32_t kv_heads) {
   for (; from.page < end; ++from.page, from.first = 0) {
-    const auto reads = [&](std::uint32_t head) { return rows.reads_page(from.page, item.first_head + head, kv_heads); };
+    const auto reads = [&](std::uint32_t head) { return rows.boxes_of(from.page, item.first_head + head, kv_heads) != 0; };
     while (from.first < item.head_count && !reads(from.first)) ++from.first;
     if (from.first == item.head_count) continue;
     from.end = from.first + 1;
@@ -167,7 +167,8 @@ void Attention::attend_item(const WorkItem& item, unsigned thread) {
       if (page.min_position > newest || page.max_position < oldest) continue;
       for (std::uint32_t r = 0; r < rows; r += group) {
         const std::uint32_t head = item.first_head + r / head_rows;
-        std::fill_n(tile.masks + r, group, visible_slots(page, positions[r % head_rows / group], layer_.window, head));
+        const std::uint64_t visible = visible_slots(page, positions[r % head_rows / group], layer_.window, head);
+        std::fill_n(tile.masks + r, group, visible & slots_of_boxes(pages.boxes_of(p, head, kv_heads)));
       }
       // As many heads at a time as read the page side by side.
       for (Stretch now = next_stretch(pages, item, {p, 0, 0}, end, kv_heads); now.page == p;) {

@@ -74,6 +74,15 @@ inline std::uint64_t visible_slots(const PageView& page, std::int32_t position, 
   return mask;
 }
 
+// The slots of boxes, a bit for each of them.
+inline std::uint64_t slots_of_boxes(std::uint8_t boxes) {
+  std::uint64_t slots = 0;
+  for (std::uint32_t b = 0; b < kBlockBoxes; ++b) {
+    if ((boxes >> b & 1) != 0) slots |= ((1ull << kBoxTokens) - 1) << b * kBoxTokens;
+  }
+  return slots;
+}
+
 // What a query sees: first blocks as they are stored, then those that it sees as they were computed.
 struct SeenPages {
   std::size_t skipped = 0;  // blocks before these that it does not see
@@ -94,8 +103,9 @@ struct AttendRows {
   // the scores.
   float* softmax = nullptr;
   std::size_t skipped = 0;  // pages before these, which no row sees
-  // If not null: whether the rows under a KV head read a page, [pages and more_pages, kv_heads]; a page that they do
-  // not read is neither loaded nor counted. At least one page that a row sees must be read under each head.
+  // If not null: which boxes of a page the rows under a KV head read, bit b for tokens [b, b + 1) * kBoxTokens, [pages
+  // and more_pages, kv_heads]. Tokens that they do not read are not counted, and of pages without a box to read nothing
+  // is loaded. At least one token that a row sees must be read under each head.
   const std::uint8_t* reads = nullptr;
 
   // Pages are numbered from the sequence's first: these have the numbers [skipped, end_page()).
@@ -104,8 +114,8 @@ struct AttendRows {
     const std::size_t p = number - skipped;
     return p < pages.size() ? pages[p] : more_pages[p - pages.size()];
   }
-  bool reads_page(std::size_t number, std::uint32_t kv_head, std::uint32_t kv_heads) const {
-    return reads == nullptr || reads[(number - skipped) * kv_heads + kv_head] != 0;
+  std::uint8_t boxes_of(std::size_t number, std::uint32_t kv_head, std::uint32_t kv_heads) const {
+    return reads == nullptr ? kAllBoxes : reads[(number - skipped) * kv_heads + kv_head];
   }
 };
 

@@ -14,6 +14,11 @@ namespace cairn {
 // Tokens of a block: the unit of identity, sharing, encoding and transfer.
 inline constexpr std::uint32_t kBlockTokens = 64;
 
+// Tokens of a box: the least that a query reads of a block, or leaves unread. The page of the Quest paper.
+inline constexpr std::uint32_t kBoxTokens = 16;
+inline constexpr std::uint32_t kBlockBoxes = kBlockTokens / kBoxTokens;
+inline constexpr std::uint8_t kAllBoxes = (1u << kBlockBoxes) - 1;  // of a block, a bit for each
+
 // What a page of a layer holds; keys and values have different layouts (see codec.h). Part of stored records: a name
 // keeps its number.
 enum class PageSlot : std::uint8_t { kKeys = 0, kValues = 1 };

@@ -123,35 +123,31 @@ class PageScores {
   Scratch<std::byte> keys_;
 };
 
-// By every key that the query sees, of pages whose score is not -infinity before: to these nothing happens.
+// By every key that the query sees, of boxes whose score is not -infinity before: these keep it.
 void score_keys(const AttendRows& rows, const AttendLayer& how, std::uint32_t kv_head, const GroupQueries& queries,
                 bool some_channels, const KeySketches* sketches, std::span<float> scores) {
   constexpr float kNone = -std::numeric_limits<float>::infinity();
-  const std::size_t blocks = rows.pages.size(), units = blocks * kBlockTokens;
-  std::vector<float> all(queries.count * units, kNone), page_scores(std::size_t{queries.count} * kBlockTokens);
+  const std::size_t blocks = rows.pages.size(), tokens = blocks * kBlockTokens;
+  std::vector<float> all(queries.count * tokens, kNone), page_scores(std::size_t{queries.count} * kBlockTokens);
   PageScores by_page(queries, some_channels, sketches);
   for (std::size_t b = 0; b < blocks; ++b) {
-    if (scores[b] == kNone) continue;
+    std::uint8_t boxes = 0;
+    for (std::uint32_t i = 0; i < kBlockBoxes; ++i) {
+      boxes |= static_cast<std::uint8_t>((scores[b * kBlockBoxes + i] == kNone ? 0u : 1u) << i);
+    }
+    if (boxes == 0) continue;
     const PageView& page = rows.pages[b];
     by_page.of(page, b, kv_head, page_scores.data());
-    const std::uint64_t visible = visible_slots(page, *rows.positions, how.window, kv_head);
+    const std::uint64_t visible =
+        visible_slots(page, *rows.positions, how.window, kv_head) & slots_of_boxes(boxes);
     for (std::size_t i = 0; i < page_scores.size(); ++i) {
       const std::size_t t = i % kBlockTokens;
-      if ((visible >> t & 1) != 0) all[i / kBlockTokens * units + b * kBlockTokens + t] = page_scores[i];
+      if ((visible >> t & 1) != 0) all[i / kBlockTokens * tokens + b * kBlockTokens + t] = page_scores[i];
     }
   }
-  std::vector<float> sums(blocks);
+  std::vector<float> sums(scores.size());
   add_softmax(all, queries.count, sums);
-  for (std::size_t b = 0; b < blocks; ++b) scores[b] = scores[b] == kNone ? kNone : sums[b];
-}
-
-// -infinity for blocks none of whose boxes went on, 0 for the others and for the first one, which is read anyway.
-void leave_blocks_of(std::span<const float> boxes, std::span<float> blocks) {
-  const std::size_t per_block = boxes.size() / blocks.size();
-  for (std::size_t b = 0; b < blocks.size(); ++b) {
-    const float best = std::ranges::max(boxes.subspan(b * per_block, per_block));
-    blocks[b] = b == 0 ? 0.0f : std::min(best, 0.0f);
-  }
+  for (std::size_t b = 0; b < scores.size(); ++b) scores[b] = scores[b] == kNone ? kNone : sums[b];
 }
 
 }  // namespace
@@ -163,9 +159,8 @@ ReadScores::ReadScores(const Reader* reader, PageShape shape) : reader_(reader) 
   if (reader->clusters) clusters_.emplace(shape, BoxKind{.tokens = kClusterTokens});
 }
 
-std::uint32_t ReadScores::units_per_block() const {
-  if (reader_ == nullptr || !reader_->scores()) return 0;
-  return boxes_ && !reader_->refines ? boxes_->per_block() : 1;
+bool ReadScores::scores() const {
+  return reader_ != nullptr && reader_->scores();
 }
 
 std::size_t ReadScores::bytes() const {
@@ -201,10 +196,9 @@ void ReadScores::score(const PolicySpec& policy, const AttendRows& rows, const A
     return score_keys(rows, how, kv_head, queries, reader_->channels, sketches_ ? &*sketches_ : nullptr, scores);
   }
   if (reader_->refines) {
-    std::vector<float> of_boxes(rows.pages.size() * boxes_->per_block());
-    score_boxes(*reader_, *boxes_, kv_head, queries, of_boxes);
-    leave_mass(policy.mass, of_boxes);
-    leave_blocks_of(of_boxes, scores);
+    score_boxes(*reader_, *boxes_, kv_head, queries, scores);
+    leave_mass(policy.mass, scores);
+    scores.front() = std::max(scores.front(), 0.0f);  // it is read anyway
     return score_keys(rows, how, kv_head, queries, false, nullptr, scores);
   }
   score_boxes(*reader_, *boxes_, kv_head, queries, scores);

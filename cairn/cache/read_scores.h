@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a query thinks of the blocks that it could read at one table, by what its policy's reader goes by.
+// What a query thinks of the boxes that it could read at one table, by what its policy's reader goes by.
 #pragma once
 
 #include <cstddef>
@@ -21,16 +21,16 @@ class ReadScores {
   // For retention, `reader` is null and nothing is kept.
   ReadScores(const Reader* reader, PageShape shape);
 
-  // How many scores a block has; 0: none.
-  std::uint32_t units_per_block() const;
+  // Whether boxes get scores.
+  bool scores() const;
   std::size_t bytes() const;
   std::size_t growth(std::size_t blocks) const;  // KeyBoxes
   void cover(std::span<const PageView> pages, std::size_t blocks, const LayerBasis& basis, ThreadPool& pool);
   void shrink(std::size_t blocks);
 
-  // One score for each unit of rows.pages: what all query heads of the KV head think of it, the sum of their softmax
+  // One score for each box of rows.pages: what all query heads of the KV head think of it, the sum of their softmax
   // over what they score. Where a reader leaves some out, these have -infinity. Thread-safe. Requires: cover() of these
-  // pages; units_per_block() > 0; one row; `scores` has a place for each unit.
+  // pages; scores(); one row; `scores` has a place for each box.
   void score(const PolicySpec& policy, const AttendRows& rows, const AttendLayer& how, std::uint32_t kv_head,
              std::span<float> scores) const;
 

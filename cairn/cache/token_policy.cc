@@ -32,28 +32,30 @@ std::size_t reusable_tokens(const PolicySpec& policy, std::size_t prompt_tokens)
 namespace cairn::cache {
 namespace {
 
-// The pages that some KV head reads, in order, and the open ones; which head reads which. Gives how many it is over all
-// heads.
+// The pages that some KV head reads, in order, and the open ones; which head reads what of them. Gives how many boxes it
+// is over all heads.
 std::size_t narrow(AttendRows& rows, std::uint32_t kv_heads, ReadSelection& into) {
-  std::vector<std::uint8_t> by_page(rows.pages.size() * kv_heads, 0);
+  into.by_page.assign(rows.pages.size() * kv_heads, 0);
+  std::size_t count = rows.more_pages.size() * kBlockBoxes * kv_heads;
   for (std::uint32_t h = 0; h < kv_heads; ++h) {
-    for (const std::uint32_t block : into.chosen[into.chosen.size() == 1 ? 0 : h]) by_page[block * kv_heads + h] = 1;
+    const std::vector<std::uint32_t>& chosen = into.chosen[into.chosen.size() == 1 ? 0 : h];
+    count += chosen.size();
+    for (const std::uint32_t box : chosen) {
+      into.by_page[box / kBlockBoxes * kv_heads + h] |= static_cast<std::uint8_t>(1u << box % kBlockBoxes);
+    }
   }
   into.pages.clear();
   into.reads.clear();
-  std::size_t count = 0;
   for (std::size_t b = 0; b < rows.pages.size(); ++b) {
-    const std::span heads = std::span(by_page).subspan(b * kv_heads, kv_heads);
-    const auto reading = static_cast<std::size_t>(std::ranges::count(heads, 1));
-    if (reading == 0) continue;
-    count += reading;
+    const std::span heads = std::span(into.by_page).subspan(b * kv_heads, kv_heads);
+    if (std::ranges::all_of(heads, [](std::uint8_t boxes) { return boxes == 0; })) continue;
     into.pages.push_back(rows.pages[b]);
     into.reads.insert(into.reads.end(), heads.begin(), heads.end());
   }
-  into.reads.insert(into.reads.end(), rows.more_pages.size() * kv_heads, 1);
+  into.reads.insert(into.reads.end(), rows.more_pages.size() * kv_heads, kAllBoxes);
   rows.pages = into.pages;
   rows.reads = into.reads.data();
-  return count + rows.more_pages.size() * kv_heads;
+  return count;
 }
 
 // For each query head, what its queries of the window become: [heads, head_dim].
@@ -186,7 +188,7 @@ Status TokenPolicy::choose(const AskingRow& row, const AttendRows& rows, const A
     asking.q = probes.data();
   }
   const std::size_t blocks = rows.pages.size();
-  const std::uint32_t kv_heads = how.shape.kv_heads, units_per_block = table.boxes.units_per_block();
+  const std::uint32_t kv_heads = how.shape.kv_heads;
   if (const std::size_t growth = table.boxes.growth(blocks); growth > 0 && box_bytes() + growth > reserved_) {
     const std::size_t bytes = box_bytes() + growth - reserved_;
     CAIRN_TRY(Reservation room, core.make_room(bytes));
@@ -194,27 +196,26 @@ Status TokenPolicy::choose(const AskingRow& row, const AttendRows& rows, const A
     reserved_ += bytes;
   }
   table.boxes.cover(rows.pages, blocks, how.basis, pool);
-  const std::size_t units = blocks * units_per_block;
+  const std::size_t boxes = blocks * kBlockBoxes, scores = table.boxes.scores() ? boxes : 0;
   const std::uint32_t choices = spec_.per_head ? kv_heads : 1;
-  into.scores.resize(units * kv_heads);
+  into.scores.resize(scores * kv_heads);
   into.chosen.resize(choices);
   const auto choose_for = [&](std::size_t h) {
     const std::uint64_t place = (row.table << 8 | h) << 32 | static_cast<std::uint32_t>(*rows.positions);
-    choose_blocks(spec_,
-                  {.scores = std::span(into.scores).subspan(h * units, units),
-                   .units_per_block = std::max(units_per_block, 1u),
-                   .blocks = blocks,
-                   .open_blocks = rows.more_pages.size(),
-                   .seed = place},
-                  into.chosen[h]);
+    choose_boxes(spec_,
+                 {.scores = std::span(into.scores).subspan(h * scores, scores),
+                  .boxes = boxes,
+                  .open_boxes = rows.more_pages.size() * kBlockBoxes,
+                  .seed = place},
+                 into.chosen[h]);
   };
   pool.run(kv_heads, [&](std::size_t h, unsigned) {
-    const std::span own = std::span(into.scores).subspan(h * units, units);
-    if (units > 0) table.boxes.score(spec_, asking, how, static_cast<std::uint32_t>(h), own);
+    const std::span own = std::span(into.scores).subspan(h * scores, scores);
+    if (scores > 0) table.boxes.score(spec_, asking, how, static_cast<std::uint32_t>(h), own);
     if (spec_.per_head) choose_for(h);
   });
   if (!spec_.per_head) {
-    for (std::size_t i = units; i < into.scores.size(); ++i) into.scores[i % units] += into.scores[i];
+    for (std::size_t i = scores; i < into.scores.size(); ++i) into.scores[i % scores] += into.scores[i];
     choose_for(0);
   }
   return {};
@@ -222,14 +223,14 @@ Status TokenPolicy::choose(const AskingRow& row, const AttendRows& rows, const A
 
 Result<bool> TokenPolicy::select(const AskingRow& row, AttendRows& rows, const AttendLayer& how, CacheCore& core,
                                  ThreadPool& pool, ReadSelection& into) {
-  const std::size_t blocks = rows.pages.size(), open = rows.more_pages.size();
+  const std::size_t boxes = rows.pages.size() * kBlockBoxes, open = rows.more_pages.size() * kBlockBoxes;
   const std::uint32_t kv_heads = how.shape.kv_heads;
-  report_.pages_offered += (blocks + open) * kv_heads;
+  report_.boxes_offered += (boxes + open) * kv_heads;
   const auto known = shared_choices_.find(row.slot);
   const bool is_known = !tables_[row.table].chooses && known != shared_choices_.end() &&
-                        known->second.table + 1 == row.table && known->second.blocks == blocks;
-  if (!cairn::selects(spec_, blocks, open)) {
-    report_.pages_read += (blocks + open) * kv_heads;
+                        known->second.table + 1 == row.table && known->second.boxes == boxes;
+  if (!cairn::selects(spec_, boxes, open)) {
+    report_.boxes_read += (boxes + open) * kv_heads;
     if (known != shared_choices_.end()) shared_choices_.erase(known);
     return false;
   }
@@ -237,9 +238,9 @@ Result<bool> TokenPolicy::select(const AskingRow& row, AttendRows& rows, const A
     into.chosen = known->second.chosen;
   } else {
     CAIRN_TRY_VOID(choose(row, rows, how, core, pool, into));
-    if (spec_.layer_pairs) shared_choices_[row.slot] = {row.table, blocks, into.chosen};
+    if (spec_.layer_pairs) shared_choices_[row.slot] = {row.table, boxes, into.chosen};
   }
-  report_.pages_read += narrow(rows, kv_heads, into);
+  report_.boxes_read += narrow(rows, kv_heads, into);
   return true;
 }
 

@@ -30,13 +30,13 @@ struct PolicyReport {
   std::size_t tokens_before = 0;    // over all layers that it may touch and their KV heads, at the last retention
   std::size_t tokens_kept = 0;      // of these
   std::size_t bytes_freed = 0;      // of the sequence's pages, by all retentions
-  std::uint64_t pages_offered = 0;  // that queries could have read: each counts once for every KV head
-  std::uint64_t pages_read = 0;     // of these
+  std::uint64_t boxes_offered = 0;  // that queries could have read: each counts once for every KV head
+  std::uint64_t boxes_read = 0;     // of these
   std::uint64_t put_off = 0;        // retentions that found no room for survivors and were put off
   std::size_t box_bytes = 0;        // held beside the pages to choose among them; each choice reads them all
 
   double read_fraction() const {
-    return pages_offered == 0 ? 1.0 : static_cast<double>(pages_read) / static_cast<double>(pages_offered);
+    return boxes_offered == 0 ? 1.0 : static_cast<double>(boxes_read) / static_cast<double>(boxes_offered);
   }
 };
 
@@ -51,7 +51,8 @@ namespace cairn::cache {
 // Whose pages a query reads instead of all. Memory that is used again from layer to layer.
 struct ReadSelection {
   std::vector<PageView> pages;
-  std::vector<std::uint8_t> reads;  // AttendRows::reads
+  std::vector<std::uint8_t> reads;    // AttendRows::reads
+  std::vector<std::uint8_t> by_page;  // the same of all pages
   std::vector<float> scores;
   std::vector<std::vector<std::uint32_t>> chosen;  // by KV head
 };
@@ -128,7 +129,7 @@ class TokenPolicy {
  private:
   // What a row chose at one table, for the next one.
   struct SharedChoice {
-    std::size_t table = 0, blocks = 0;
+    std::size_t table = 0, boxes = 0;
     std::vector<std::vector<std::uint32_t>> chosen;  // ReadSelection::chosen
   };
 

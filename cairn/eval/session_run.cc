@@ -65,23 +65,23 @@ bool advance(RunningAnswer& answer) {
   return true;
 }
 
-struct PagesRead {
+struct BoxesRead {
   std::uint64_t read = 0, offered = 0;
 };
 
-PagesRead pages_read(std::span<const PendingAnswer> pending) {
-  PagesRead sum;
+BoxesRead boxes_read(std::span<const PendingAnswer> pending) {
+  BoxesRead sum;
   for (const PendingAnswer& each : pending) {
     const PolicyReport report = each.sequence.policy_report();
-    sum.read += report.pages_read;
-    sum.offered += report.pages_offered;
+    sum.read += report.boxes_read;
+    sum.offered += report.boxes_offered;
   }
   return sum;
 }
 
 // Forks go on counting from where they were forked.
-double read_since(const PagesRead& before, std::span<const PendingAnswer> pending) {
-  const PagesRead after = pages_read(pending);
+double read_since(const BoxesRead& before, std::span<const PendingAnswer> pending) {
+  const BoxesRead after = boxes_read(pending);
   if (after.offered == before.offered) return 1;
   return static_cast<double>(after.read - before.read) / static_cast<double>(after.offered - before.offered);
 }
@@ -175,7 +175,7 @@ Result<SessionOutcome> run_session(JudgedEngine& judged, const EvalSession& sess
     const Turn& turn = session.turns[turn_of(i)];
     pending[i].max_tokens = turn.metric == Metric::kChoice ? 0 : turn.max_tokens;
   }
-  const PagesRead before = pages_read(pending);
+  const BoxesRead before = boxes_read(pending);
   CAIRN_TRY(outcome.decode, answer_all(judged, pending, control.cancel));
   outcome.read_fraction = read_since(before, pending);
   outcome.box_bytes = static_cast<double>(pending.front().sequence.policy_report().box_bytes);

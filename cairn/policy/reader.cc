@@ -33,10 +33,10 @@ void fold_linear(const float* q, std::uint32_t head_dim, float* folded) {
   }
 }
 
-// Whole blocks to read, the sink block among them; may be more than there are.
-std::size_t read_blocks(const PolicySpec& policy, std::size_t blocks, std::size_t open_blocks) {
-  const auto budget = static_cast<std::size_t>(std::llround(policy.keep * static_cast<double>(blocks + open_blocks)));
-  return std::max<std::size_t>(2, budget - std::min(budget, open_blocks));
+// Boxes of whole blocks to read, the sink box among them; may be more than there are.
+std::size_t read_boxes(const PolicySpec& policy, std::size_t boxes, std::size_t open_boxes) {
+  const auto budget = static_cast<std::size_t>(std::llround(policy.keep * static_cast<double>(boxes + open_boxes)));
+  return std::max<std::size_t>(2, budget - std::min(budget, open_boxes));
 }
 
 // Numbers in the order of the scores: of negative ones all bits turn, of others the sign. Both zeros are equal.
@@ -47,20 +47,14 @@ std::uint32_t rank_of(float score) {
 
 constexpr std::uint32_t kUnreadable = 0x007fffff;  // the rank of -infinity
 
-// The rank of a block's best unit. A block has kUnits of them, or as many as the choice says if that is 0. NaN is
-// never greater, so it is passed over.
-template <std::uint32_t kUnits>
-std::uint32_t best_rank(const ReadChoice& choice, std::size_t block) {
-  const std::uint32_t count = kUnits == 0 ? choice.units_per_block : kUnits;
-  const float* units = choice.scores.data() + block * count;
-  float best = -std::numeric_limits<float>::infinity();
-  for (std::uint32_t u = 0; u < count; ++u) best = units[u] > best ? units[u] : best;
-  return rank_of(best);
+// NaN is never greater than what can be read.
+std::uint32_t rank_of_box(float score) {
+  return score > -std::numeric_limits<float>::infinity() ? rank_of(score) : kUnreadable;
 }
 
 // Never kUnreadable.
-std::uint32_t random_rank(std::uint64_t seed, std::size_t block) {
-  return static_cast<std::uint32_t>(SeededRandom(seed ^ block).next() >> 32) | 0x80000000u;
+std::uint32_t random_rank(std::uint64_t seed, std::size_t box) {
+  return static_cast<std::uint32_t>(SeededRandom(seed ^ box).next() >> 32) | 0x80000000u;
 }
 
 // The least rank of the `count` greatest, and how many of these have it.
@@ -93,19 +87,19 @@ Bar bar_of(std::span<std::uint32_t> ranks, std::size_t count) {
   return {*least, count - static_cast<std::size_t>(better)};
 }
 
-// The sink block and the `count` of greatest rank among the others, which are more. `chosen` holds ranks until the bar
-// is known: blocks come out in order, and without memory of their own.
+// The sink box and the `count` of greatest rank among the others, which are more. `chosen` holds ranks until the bar is
+// known: boxes come out in order, and without memory of their own.
 template <class RankOf>
-void choose_best(std::size_t blocks, std::size_t count, const RankOf& rank_of_block,
+void choose_best(std::size_t boxes, std::size_t count, const RankOf& rank_of_number,
                  std::vector<std::uint32_t>& chosen) {
-  chosen.resize(blocks - 1);
-  for (std::size_t b = 1; b < blocks; ++b) chosen[b - 1] = rank_of_block(b);
+  chosen.resize(boxes - 1);
+  for (std::size_t b = 1; b < boxes; ++b) chosen[b - 1] = rank_of_number(b);
   Bar bar = bar_of(chosen, count);
   if (bar.rank == kUnreadable) bar.ties = 0;
   std::size_t written = 0;
   chosen[written++] = 0;
-  for (std::size_t b = 1; b < blocks; ++b) {
-    const std::uint32_t rank = rank_of_block(b);
+  for (std::size_t b = 1; b < boxes; ++b) {
+    const std::uint32_t rank = rank_of_number(b);
     const bool tie = rank == bar.rank && bar.ties > 0;
     bar.ties -= tie ? 1 : 0;
     if (written == chosen.size()) break;  // all that are read have been written
@@ -115,26 +109,21 @@ void choose_best(std::size_t blocks, std::size_t count, const RankOf& rank_of_bl
   chosen.resize(written);
 }
 
-// What a block has of the scores as amounts.
-double amount_of(const ReadChoice& choice, std::size_t block) {
-  double sum = 0;
-  for (const float unit : choice.scores.subspan(block * choice.units_per_block, choice.units_per_block)) {
-    if (unit > 0 && std::isfinite(unit)) sum += static_cast<double>(unit);
-  }
-  return sum;
+// What a score counts as an amount.
+double amount_of(float score) {
+  return score > 0 && std::isfinite(score) ? static_cast<double>(score) : 0;
 }
 
-// The sink block and the best others until `mass` of all amounts is reached, one other at least.
-void cut_to_mass(double mass, const ReadChoice& choice, std::vector<std::uint32_t>& chosen) {
+// The sink box and the best others until `mass` of all amounts is reached, one other at least.
+void cut_to_mass(double mass, std::span<const float> scores, std::vector<std::uint32_t>& chosen) {
   double all = 0;
-  for (std::size_t b = 0; b < choice.blocks; ++b) all += amount_of(choice, b);
+  for (const float score : scores) all += amount_of(score);
   std::ranges::sort(chosen.begin() + 1, chosen.end(), [&](std::uint32_t a, std::uint32_t b) {
-    const std::uint32_t first = best_rank<0>(choice, a), second = best_rank<0>(choice, b);
-    return first != second ? first > second : a < b;
+    return scores[a] != scores[b] ? scores[a] > scores[b] : a < b;
   });
-  double held = amount_of(choice, 0);
+  double held = amount_of(scores.front());
   std::size_t count = 1;
-  while (count < chosen.size() && (count == 1 || held < mass * all)) held += amount_of(choice, chosen[count++]);
+  while (count < chosen.size() && (count == 1 || held < mass * all)) held += amount_of(scores[chosen[count++]]);
   chosen.resize(count);
   std::ranges::sort(chosen);
 }
@@ -176,65 +165,60 @@ Result<const Reader*> find_reader(std::string_view name) {
   return fail(ErrorCode::kUnsupported, "no reader '" + std::string(name) + "'; there are: " + known);
 }
 
-bool selects(const PolicySpec& policy, std::size_t blocks, std::size_t open_blocks) {
-  return policy.reads_less() && read_blocks(policy, blocks, open_blocks) < blocks;
+bool selects(const PolicySpec& policy, std::size_t boxes, std::size_t open_boxes) {
+  return policy.reads_less() && read_boxes(policy, boxes, open_boxes) < boxes;
 }
 
-void choose_blocks(const PolicySpec& policy, const ReadChoice& choice, std::vector<std::uint32_t>& chosen) {
-  CAIRN_DCHECK(selects(policy, choice.blocks, choice.open_blocks));
+void choose_boxes(const PolicySpec& policy, const ReadChoice& choice, std::vector<std::uint32_t>& chosen) {
+  CAIRN_DCHECK(selects(policy, choice.boxes, choice.open_boxes));
   const Reader& reader = *policy.reader;
-  const std::size_t others = read_blocks(policy, choice.blocks, choice.open_blocks) - 1;
+  const std::size_t others = read_boxes(policy, choice.boxes, choice.open_boxes) - 1;
   if (reader.by == ReadBy::kRandom) {
     choose_best(
-        choice.blocks, others, [&](std::size_t b) { return random_rank(choice.seed, b); }, chosen);
+        choice.boxes, others, [&](std::size_t b) { return random_rank(choice.seed, b); }, chosen);
   } else if (reader.scores()) {
-    CAIRN_DCHECK(choice.scores.size() == choice.blocks * choice.units_per_block);
-    constexpr std::uint32_t kBoxes = kBlockTokens / kBoxTokens;
-    if (choice.units_per_block == kBoxes) {
-      choose_best(
-          choice.blocks, others, [&](std::size_t b) { return best_rank<kBoxes>(choice, b); }, chosen);
-    } else {
-      choose_best(
-          choice.blocks, others, [&](std::size_t b) { return best_rank<0>(choice, b); }, chosen);
-    }
-    if (policy.mass < 1) cut_to_mass(policy.mass, choice, chosen);
+    CAIRN_DCHECK(choice.scores.size() == choice.boxes);
+    choose_best(
+        choice.boxes, others, [&](std::size_t b) { return rank_of_box(choice.scores[b]); }, chosen);
+    if (policy.mass < 1) cut_to_mass(policy.mass, choice.scores, chosen);
   } else {
     chosen.assign(1, 0);
-    for (std::size_t b = choice.blocks - others; b < choice.blocks; ++b) {
-      chosen.push_back(static_cast<std::uint32_t>(b));
-    }
+    for (std::size_t b = choice.boxes - others; b < choice.boxes; ++b) chosen.push_back(static_cast<std::uint32_t>(b));
   }
 }
 
-void leave_best_clusters(double share, std::span<const float> clusters, std::span<float> units) {
-  CAIRN_DCHECK(!clusters.empty() && units.size() % clusters.size() == 0);
+void leave_best_clusters(double share, std::span<const float> clusters, std::span<float> boxes) {
+  CAIRN_DCHECK(!clusters.empty() && boxes.size() % clusters.size() == 0);
   const auto wanted = static_cast<std::size_t>(std::ceil(share * static_cast<double>(clusters.size())));
   const std::size_t count = std::max<std::size_t>(wanted, 2);
   if (count >= clusters.size()) return;
   std::vector<std::uint32_t> best;
   choose_best(
       clusters.size(), count - 1, [&](std::size_t c) { return rank_of(clusters[c]); }, best);
-  const std::size_t per_cluster = units.size() / clusters.size();
+  const std::size_t per_cluster = boxes.size() / clusters.size();
   auto next = best.begin();
   for (std::size_t c = 0; c < clusters.size(); ++c) {
     if (next != best.end() && *next == c) {
       ++next;
       continue;
     }
-    std::ranges::fill(units.subspan(c * per_cluster, per_cluster), -std::numeric_limits<float>::infinity());
+    std::ranges::fill(boxes.subspan(c * per_cluster, per_cluster), -std::numeric_limits<float>::infinity());
   }
 }
 
-void leave_mass(double mass, std::span<float> units) {
-  std::vector<std::uint32_t> order(units.size());
+void leave_mass(double mass, std::span<float> boxes) {
+  constexpr float kNone = -std::numeric_limits<float>::infinity();
+  std::ranges::replace_if(boxes, [](float box) { return std::isnan(box); }, kNone);
+  std::vector<std::uint32_t> order(boxes.size());
   std::iota(order.begin(), order.end(), 0u);
-  std::ranges::stable_sort(order, [&](std::uint32_t a, std::uint32_t b) { return units[a] > units[b]; });
+  std::ranges::stable_sort(order, [&](std::uint32_t a, std::uint32_t b) { return boxes[a] > boxes[b]; });
   double all = 0, held = 0;
-  for (const float unit : units) all += static_cast<double>(std::max(unit, 0.0f));
+  for (const float box : boxes) all += amount_of(box);
   for (std::size_t i = 0; i < order.size(); ++i) {
-    float& unit = units[order[i]];
-    if (i > 0 && held >= mass * all) unit = -std::numeric_limits<float>::infinity();
-    held += static_cast<double>(std::max(unit, 0.0f));
+    float& box = boxes[order[i]];
+    const double amount = amount_of(box);
+    if (i > 0 && held >= mass * all) box = kNone;
+    held += amount;
   }
 }
 

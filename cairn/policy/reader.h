@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Read selection: which pages a query reads at one layer. Nothing goes: the next query may read others. Pages are
-// judged by the boxes of their keys, what is known of every kBoxTokens tokens together, by their keys one by one, or by
-// their place.
+// Read selection: which boxes of kBoxTokens tokens a query reads at one layer. Nothing goes: the next query may read
+// others. Boxes are judged by what is known of their keys together, by their keys one by one, or by their place.
 #pragma once
 
 #include <cstddef>
@@ -15,8 +14,6 @@
 
 namespace cairn {
 
-// Tokens of a box: the page of the Quest paper.
-inline constexpr std::uint32_t kBoxTokens = 16;
 // Tokens of a cluster: the first of MPCache's two levels.
 inline constexpr std::uint32_t kClusterTokens = 32;
 
@@ -26,8 +23,8 @@ enum class ReadBy : std::uint8_t {
   kRandom,  // a hash: the control
   kBounds,  // the greatest and the least keys of each box, by channel
   kMeans,   // the mean key of each box
-  kSketch,  // every key, in the few bits of a codec, by the attention that a page would get
-  kKeys,    // every key, by the attention that a page would get: the upper bound of all readers, no saving
+  kSketch,  // every key, in the few bits of a codec, by the attention that a box would get
+  kKeys,    // every key, by the attention that a box would get: the upper bound of all readers, no saving
 };
 
 // Immutable, lives for ever.
@@ -46,8 +43,8 @@ struct Reader {
   bool window = false;
   // kKeys: by a quarter of the channels alone, those of greatest magnitude in the query (leave_top_channels()).
   bool channels = false;
-  // kMeans: blocks with the fewest boxes that hold PolicySpec::mass of the scores go on (leave_mass()), and get the
-  // attention of their keys as a score.
+  // kMeans: the fewest boxes that hold PolicySpec::mass of the scores go on (leave_mass()), and get the attention of
+  // their keys as a score.
   bool refines = false;
 
   // kSketch: by its name.
@@ -62,32 +59,30 @@ std::span<const Reader> reader_table();
 // kUnsupported, with the list, when there is none.
 Result<const Reader*> find_reader(std::string_view name);
 
-// What is known of the units that one KV head could read: those of whole blocks, oldest first. Units are boxes, or
-// blocks for readers without boxes.
+// What is known of the boxes that one KV head could read: those of whole blocks, oldest first.
 struct ReadChoice {
-  std::span<const float> scores;  // by unit; -infinity for what cannot be read. Ignored by readers without
-  std::uint32_t units_per_block = 1;
-  std::size_t blocks = 0;       // scores.size() is units_per_block times as many, where there are scores
-  std::size_t open_blocks = 0;  // read in any case, after these: they count against the budget
-  std::uint64_t seed = 0;       // for the random control: of the sequence, the layer and the position
+  std::span<const float> scores;  // by box; -infinity for what cannot be read. Ignored by readers without
+  std::size_t boxes = 0;
+  std::size_t open_boxes = 0;  // read in any case, after these: they count against the budget
+  std::uint64_t seed = 0;      // for the random control: of the sequence, the layer and the position
 };
 
-// Whether a query that could read these blocks reads fewer. If not, attention has the bits of no policy.
-bool selects(const PolicySpec& policy, std::size_t blocks, std::size_t open_blocks);
+// Whether a query that could read these boxes reads fewer. If not, attention has the bits of no policy.
+bool selects(const PolicySpec& policy, std::size_t boxes, std::size_t open_boxes);
 
-// The numbers of the blocks to read, ascending: the best `keep` of all, the sink block and at least one other included;
-// equal scores go to the older one. A block has the score of its best unit, and what has only -infinity or NaN is not
-// read, save the sink block. Where PolicySpec::mass is below 1, only the best of these until they hold this share of
-// all scores, which are amounts then. Allocates nothing where `chosen` has room for all blocks. Requires: selects().
-void choose_blocks(const PolicySpec& policy, const ReadChoice& choice, std::vector<std::uint32_t>& chosen);
+// The numbers of the boxes to read, ascending: the best `keep` of all, the sink box and at least one other included;
+// equal scores go to the older one. What has -infinity or NaN is not read, save the sink box. Where PolicySpec::mass is
+// below 1, only the best of these until they hold this share of all scores, which are amounts then. Allocates nothing
+// where `chosen` has room for all boxes. Requires: selects().
+void choose_boxes(const PolicySpec& policy, const ReadChoice& choice, std::vector<std::uint32_t>& chosen);
 
 // The first of two levels, by `share` of the clusters' scores (rounded up; the first cluster and one other are always
-// among them; equal scores go to the older): units of the others get -infinity. Requires: units.size() is a multiple of
+// among them; equal scores go to the older): boxes of the others get -infinity. Requires: boxes.size() is a multiple of
 // clusters.size(), and there is a cluster.
-void leave_best_clusters(double share, std::span<const float> clusters, std::span<float> units);
+void leave_best_clusters(double share, std::span<const float> clusters, std::span<float> boxes);
 
 // The first of two levels, by amounts: the greatest stay until they hold `mass` of all, one at least; equal ones by
-// their number. The others become -infinity. Requires: no NaN.
-void leave_mass(double mass, std::span<float> units);
+// their number. The others become -infinity, and so does NaN.
+void leave_mass(double mass, std::span<float> boxes);
 
 }  // namespace cairn
