@@ -27,6 +27,8 @@ using testing::key_pages::kTokens;
 using testing::key_pages::Pages;
 using testing::key_pages::some_queries;
 
+constexpr std::size_t kBoxes = kTokens / kBoxTokens;
+
 // The sum over the query heads of a KV head of their softmax over units that score as `product` says.
 template <class Product>
 std::vector<double> softmax_sums(std::size_t units, const Product& product) {
@@ -67,7 +69,8 @@ std::vector<float> scored(const std::string& text, const Pages& pages, const std
   reader.cover(pages.views, kBlocks, {}, pool);
   EXPECT_EQ(reader.bytes(), growth);
   const std::int32_t position = kTokens;
-  std::vector<float> scores(kBlocks * reader.units_per_block());
+  EXPECT_TRUE(reader.scores());
+  std::vector<float> scores(kBoxes);
   reader.score(
       policy,
       {.q = q.data(), .positions = &position, .rows = 1, .pages = pages.views, .more_pages = {}, .out = nullptr},
@@ -106,15 +109,15 @@ double product(const Pages& pages, const std::vector<double>& q, std::size_t hea
   return sum;
 }
 
-// The attention of each block, of those that `reads` says, under queries as `query(g)` gives them.
+// The attention of each box, of those that `reads` says, under queries as `query(g)` gives them.
 template <class Query, class Reads>
-std::vector<double> block_attention(const Pages& pages, std::size_t head, const Query& query, const Reads& reads) {
+std::vector<double> box_attention(const Pages& pages, std::size_t head, const Query& query, const Reads& reads) {
   const std::vector<double> tokens = softmax_sums(kTokens, [&](std::size_t g, std::size_t t) {
-    return reads(t / kBlockTokens) ? product(pages, query(g), head, t) : -1e9;
+    return reads(t / kBoxTokens) ? product(pages, query(g), head, t) : -1e9;
   });
-  std::vector<double> blocks(kBlocks);
-  for (std::size_t t = 0; t < kTokens; ++t) blocks[t / kBlockTokens] += tokens[t];
-  return blocks;
+  std::vector<double> boxes(kBoxes);
+  for (std::size_t t = 0; t < kTokens; ++t) boxes[t / kBoxTokens] += tokens[t];
+  return boxes;
 }
 
 TEST(ReadScores, SparfLooksWithAQuarterOfTheChannels) {
@@ -136,13 +139,13 @@ TEST(ReadScores, SparfLooksWithAQuarterOfTheChannels) {
       for (std::size_t i = 0; i < 4; ++i) some[order[i]] = value(g, order[i]) / std::sqrt(left / all);
       return some;
     };
-    const std::vector<double> expected = block_attention(pages, head, query, [](std::size_t) { return true; });
+    const std::vector<double> expected = box_attention(pages, head, query, [](std::size_t) { return true; });
     const std::vector<float> scores = scored("sparf", pages, q, head);
-    for (std::size_t b = 0; b < kBlocks; ++b) EXPECT_NEAR(double{scores[b]}, expected[b], 1e-4) << b;
+    for (std::size_t b = 0; b < kBoxes; ++b) EXPECT_NEAR(double{scores[b]}, expected[b], 1e-4) << b;
   }
 }
 
-TEST(ReadScores, DoublePLooksAtTheKeysOfBlocksWithTheMass) {
+TEST(ReadScores, DoublePLooksAtTheKeysOfBoxesWithTheMass) {
   const Pages pages(4);
   std::vector<float> q = some_queries(4);
   for (float& value : q) value *= 4;
@@ -160,18 +163,16 @@ TEST(ReadScores, DoublePLooksAtTheKeysOfBlocksWithTheMass) {
     std::vector<std::size_t> order(boxes.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
     std::ranges::sort(order, [&](std::size_t a, std::size_t b) { return boxes[a] > boxes[b]; });
-    std::vector<bool> reads(kBlocks);
+    std::vector<bool> reads(kBoxes);
     reads[0] = true;
     double held = 0;
     for (std::size_t i = 0; i < order.size() && held < 0.5 * kGroup; ++i) {
-      reads[order[i] / 4] = true;
+      reads[order[i]] = true;
       held += boxes[order[i]];
     }
-    const std::vector<double> expected =
-        block_attention(pages, head, query, [&](std::size_t block) { return reads[block]; });
+    const std::vector<double> expected = box_attention(pages, head, query, [&](std::size_t box) { return reads[box]; });
     const std::vector<float> scores = scored("double-p+mass=0.5", pages, q, head);
-    ASSERT_EQ(scores.size(), kBlocks);
-    for (std::size_t b = 0; b < kBlocks; ++b) {
+    for (std::size_t b = 0; b < kBoxes; ++b) {
       left_out += reads[b] ? 0 : 1;
       if (reads[b]) {
         EXPECT_NEAR(double{scores[b]}, expected[b], 1e-3) << b;

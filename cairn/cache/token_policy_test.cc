@@ -38,7 +38,7 @@ class ReadingTest : public ::testing::Test {
     made.end_prompt(kTokens);
     return made;
   }
-  // What is read, twice the number of its block and one more under the second head.
+  // What is read: twice the number of each box, and one more under the second head.
   std::vector<std::size_t> read(TokenPolicy& policy, std::uint32_t layer, std::size_t slot, std::uint64_t seed) {
     const std::vector<float> q = some_queries(seed);
     const std::int32_t position = kTokens;
@@ -54,9 +54,11 @@ class ReadingTest : public ::testing::Test {
     EXPECT_TRUE(policy.select({layer, layer, slot}, rows, how, *core_, pool_, into).value());
     std::vector<std::size_t> found;
     for (std::size_t p = 0; p < rows.pages.size(); ++p) {
-      const auto number = static_cast<std::size_t>(rows.pages[p].min_position) / kBlockTokens;
+      const auto first = static_cast<std::size_t>(rows.pages[p].min_position) / kBoxTokens;
       for (std::uint32_t h = 0; h < 2; ++h) {
-        if (rows.reads[p * 2 + h] != 0) found.push_back(2 * number + h);
+        for (std::uint32_t b = 0; b < kBlockBoxes; ++b) {
+          if ((rows.reads[p * 2 + h] >> b & 1) != 0) found.push_back(2 * (first + b) + h);
+        }
       }
     }
     return found;
@@ -78,7 +80,8 @@ TEST_F(ReadingTest, TheSecondOfAPairReadsWhatTheFirstChose) {
   EXPECT_EQ(read(pairs, 1, kTokens, 3), first);
   EXPECT_EQ(read(pairs, 1, kTokens + 1, 4), second);
   EXPECT_EQ(read(pairs, 2, kTokens, 5), read(own, 2, kTokens, 5));  // it has no partner
-  EXPECT_EQ(pairs.report().pages_offered, 5 * 2 * kBlocks);
+  EXPECT_EQ(pairs.report().boxes_offered, 5 * 2 * kBlocks * kBlockBoxes);
+  EXPECT_EQ(pairs.report().boxes_read, 5 * 2 * 14u);  // two fifths of 36
 }
 
 TEST_F(ReadingTest, AChoiceEndsWithItsPass) {

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <cstring>
 #include <deque>
+#include <functional>
 #include <numeric>
 #include <span>
 #include <utility>
@@ -81,9 +82,10 @@ inline std::vector<std::int32_t> first_positions(std::size_t count) {
   return all;
 }
 
-// Softmax attention in doubles, masked by position.
+// Softmax attention in doubles, masked by position, over the tokens that `reads` says of a KV head, or over all.
 inline std::vector<double> exact_attention(const AttendedKeys& keys, const AttendLayer& layer,
-                                           const std::vector<float>& q, const std::vector<std::int32_t>& positions) {
+                                           const std::vector<float>& q, const std::vector<std::int32_t>& positions,
+                                           const std::function<bool(std::size_t, std::size_t)>& reads = {}) {
   const std::uint32_t dim = keys.shape.head_dim, heads = layer.heads, group = heads / keys.shape.kv_heads;
   const double cap = layer.score_cap;
   std::vector<double> out(q.size());
@@ -94,6 +96,7 @@ inline std::vector<double> exact_attention(const AttendedKeys& keys, const Atten
       std::vector<double> sum(dim);
       for (std::size_t t = 0; t < keys.positions.size(); ++t) {
         if (keys.positions[t] > positions[row]) continue;
+        if (reads && !reads(h / group, t)) continue;
         if (layer.window != 0 && positions[row] - keys.positions[t] >= std::int64_t{layer.window}) continue;
         const std::size_t at = (t * keys.shape.kv_heads + h / group) * dim;
         double score = 0;
