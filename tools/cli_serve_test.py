@@ -11,7 +11,7 @@ import threading
 import time
 import unittest
 
-from cli_test import BINARY, INTERRUPTED, MODEL, NOT_FOUND, USAGE, CommandLine, cairn
+from cli_test import BINARY, INTERRUPTED, MODEL, NOT_FOUND, UNSUPPORTED, USAGE, CommandLine, cairn
 
 KEY = "a-long-enough-key-of-alice"
 LONG = "The code of river is 5931. " * 12
@@ -154,6 +154,27 @@ class Serving(Server):
         self.assert_error(USAGE, "bad.json: 'messages' must be a list", "serve", MODEL, "--public-prefix",
                           self.file("bad.json", b'{"messages": 3}'))
 
+    def test_a_request_may_ask_for_a_policy_where_the_server_lets_it(self):
+        self.start(MODEL, "--policy", "keydiff+keep=0.5", "--request-policies", "quest,full")
+        self.assertIn("policy keydiff+keep=0.5, requests may ask for quest, full", self.line)
+        for asked, name in (({}, "keydiff+keep=0.5"), ({"cairn": {"policy": "quest+keep=0.1"}}, "quest+keep=0.1"),
+                            ({"cairn": {"policy": "none"}}, None)):
+            status, answer = self.complete(n=2, **asked)
+            self.assertEqual(status, 200, answer)
+            _, record = self.ask("GET", "/api/requests/" + answer["id"])
+            self.assertEqual(record["usage"].get("policy", {}).get("name"), name)
+            self.assertEqual(f"Policy {name}" in record["explanation"], name is not None)
+        for asked, words in (("snapkv", "'snapkv' may not be asked for here"), ("quets", "no token policy 'quets'"),
+                             ("quest+full", "two token policies at once")):
+            status, answer = self.complete(cairn={"policy": asked})
+            self.assertEqual((status, answer["error"]["param"]), (400, "cairn.policy"))
+            self.assertIn(words, answer["error"]["message"])
+        self.end()
+        self.start(MODEL)
+        status, answer = self.complete(cairn={"policy": "quest"})
+        self.assertEqual(status, 400)
+        self.assertIn("--request-policies", answer["error"]["message"])
+
     def test_a_store_outlives_the_server(self):
         store = self.folder / "kv"
         self.start(MODEL, "--store", store)
@@ -249,6 +270,11 @@ temp = 0.5
         self.assert_error(USAGE, "keys:1", "serve", MODEL, "--api-keys", self.file("keys", b"alice sk-open"))
         self.assert_error(USAGE, "16 characters", "serve", "--hash-key", stdin=b"short\n")
         self.assert_error(USAGE, "+recent", "serve", MODEL, "--codec", "tok4+recent=1")
+        self.assert_error(USAGE, "'all' stands alone", "serve", MODEL, "--request-policies", "all,quest")
+        self.assert_error(USAGE, "'quest' instead of 'quest+keep=0.5'", "serve", MODEL, "--request-policies",
+                          "quest+keep=0.5")
+        self.assert_error(UNSUPPORTED, "no token policy 'quets'", "serve", MODEL, "--request-policies", "quets")
+        self.assert_error(UNSUPPORTED, "codec 'zip'", "serve", MODEL, "--codec", "zip", "--request-policies", "quest")
 
 
 if __name__ == "__main__":

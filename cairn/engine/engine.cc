@@ -36,6 +36,20 @@ Result<KvCacheOptions> cache_options(const ModelConfig& config, const Digest* mo
                         .eviction = options.eviction};
 }
 
+// What of a prompt may come from the prefix index.
+std::span<const TokenId> reusable(std::span<const TokenId> prompt, const std::optional<PolicySpec>& policy) {
+  return policy ? prompt.first(reusable_tokens(*policy, prompt.size())) : prompt;
+}
+
+std::span<const Digest> first_keys(std::span<const Digest> keys, std::span<const TokenId> tokens) {
+  return keys.first(std::min(keys.size(), tokens.size() / kBlockTokens));
+}
+
+Sequence with_policy(Sequence sequence, const std::optional<PolicySpec>& policy) {
+  if (policy) CAIRN_CHECK(sequence.set_policy(*policy));
+  return sequence;
+}
+
 // Between looks at how fast blocks come.
 constexpr std::chrono::milliseconds kLook(50);
 
@@ -107,17 +121,16 @@ Status Engine::open_cache(const EngineOptions& options) {
   return {};
 }
 
-std::span<const TokenId> Engine::reusable(std::span<const TokenId> prompt) const {
-  return policy_ ? prompt.first(reusable_tokens(*policy_, prompt.size())) : prompt;
+Sequence Engine::open(std::span<const TokenId> prompt, std::span<const Digest> keys,
+                      const std::optional<PolicySpec>& policy) {
+  const std::span<const TokenId> tokens = reusable(prompt, policy);
+  return with_policy(cache_->open(tokens, first_keys(keys, tokens)), policy);
 }
 
-std::span<const Digest> Engine::reusable(std::span<const TokenId> prompt, std::span<const Digest> keys) const {
-  return keys.first(std::min(keys.size(), reusable(prompt).size() / kBlockTokens));
-}
-
-Sequence Engine::with_policy(Sequence sequence) const {
-  if (policy_) CAIRN_CHECK(sequence.set_policy(*policy_));  // open_cache() has looked at it
-  return sequence;
+Sequence Engine::open_while_loading(std::span<const TokenId> prompt, std::span<const Digest> keys,
+                                    const std::optional<PolicySpec>& policy) {
+  const std::span<const TokenId> tokens = reusable(prompt, policy);
+  return with_policy(cache_->open_while_loading(tokens, first_keys(keys, tokens)), policy);
 }
 
 Status Engine::check_context(std::size_t tokens) const {

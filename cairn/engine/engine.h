@@ -76,14 +76,20 @@ class Engine {
   // A sequence that holds the longest cached prefix of `prompt`, at most all but its last token, and has the engine's
   // policy, which may want to see the queries of the last tokens. `keys` as for KvCache::open.
   Sequence open(std::span<const TokenId> prompt, std::span<const Digest> keys = {}) {
-    return with_policy(cache_->open(reusable(prompt), reusable(prompt, keys)));
+    return open(prompt, keys, policy_);
   }
 
   // The same without waiting for blocks that a store has: prefill of the rest of the prompt takes them as they come, so
   // that the sequence grows by more than it computes. For what was reused see Sequence::reused_tokens() afterwards.
   Sequence open_while_loading(std::span<const TokenId> prompt, std::span<const Digest> keys = {}) {
-    return with_policy(cache_->open_while_loading(reusable(prompt), reusable(prompt, keys)));
+    return open_while_loading(prompt, keys, policy_);
   }
+
+  // Both with a policy that is this sequence's alone, or with none, whatever the engine's is. Requires: the cache's
+  // layers and codecs can follow it (KvCache::check_policy).
+  Sequence open(std::span<const TokenId> prompt, std::span<const Digest> keys, const std::optional<PolicySpec>& policy);
+  Sequence open_while_loading(std::span<const TokenId> prompt, std::span<const Digest> keys,
+                              const std::optional<PolicySpec>& policy);
 
   // Computes `tokens` at the end of the sequence, in chunks; returns the logits of the last one, valid until the next
   // call. Errors: kInvalidArgument (no tokens, ids outside the vocabulary), kTooLong (the context would be exceeded;
@@ -106,10 +112,6 @@ class Engine {
  private:
   Engine() = default;
   Status open_cache(const EngineOptions& options);
-  // What of a prompt may come from the prefix index.
-  std::span<const TokenId> reusable(std::span<const TokenId> prompt) const;
-  std::span<const Digest> reusable(std::span<const TokenId> prompt, std::span<const Digest> keys) const;
-  Sequence with_policy(Sequence sequence) const;
   Status check_context(std::size_t tokens) const;
   Status check_budget(std::size_t tokens) const;
 

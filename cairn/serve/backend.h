@@ -21,6 +21,7 @@
 #include "cairn/cache/kv_cache.h"
 #include "cairn/engine/model_config.h"
 #include "cairn/generation.h"
+#include "cairn/policy/policy.h"
 #include "cairn/store/store.h"
 #include "cairn/text/sampler.h"
 #include "cairn/text/tokenizer.h"
@@ -40,6 +41,8 @@ struct GenerateRequest {
   bool ignore_eos = false;
   std::optional<std::uint32_t> logprobs{};  // of each token, and of this many of the likeliest
   bool chat = false;                        // plain text continues the prompt; an answer begins anew
+  bool own_policy = false;                  // `policy` instead of the server's; if that is empty, none
+  std::optional<PolicySpec> policy{};
 };
 
 struct TokenLogprob {
@@ -171,7 +174,8 @@ class GenerateBackend {
  public:
   virtual ~GenerateBackend() = default;
 
-  // Queues a request. Errors: kInvalidArgument (no tokens, sampling out of range, unknown tenant), kTooLong (prompt and
+  // Queues a request. Errors: kInvalidArgument (no tokens, sampling out of range, unknown tenant, a policy that the
+  // model or the codec cannot follow), kTooLong (prompt and
   // max_tokens exceed the context), kOutOfBudget (it could never fit the tenant's KV budget), kBusy (too many wait, or
   // draining).
   virtual Result<std::shared_ptr<Generation>> submit(GenerateRequest request) = 0;

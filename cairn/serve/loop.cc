@@ -71,7 +71,8 @@ Result<HeldPrefixes> hold_prefixes(Engine& engine, std::span<const std::vector<T
   }
   for (const auto& [tokens, keys] : whole) {
     if (tokens.empty()) continue;
-    Sequence sequence = engine.open(tokens, keys);
+    // Exact whatever the engine's policy: each request's own acts on what it makes of them.
+    Sequence sequence = engine.open(tokens, keys, std::nullopt);
     CAIRN_TRY_VOID(engine.prefill(sequence, tokens.subspan(sequence.size())));
     held.sequences.push_back(std::move(sequence));
   }
@@ -147,6 +148,11 @@ Result<std::shared_ptr<Generation>> ServeLoop::submit(GenerateRequest request) {
     }
   }
   CAIRN_TRY(Sampler sampler, Sampler::make(request.sampler));
+  if (request.policy) {
+    if (const Status able = KvCache::check_policy(tenant.engine->cache().options(), *request.policy); !able) {
+      return fail(ErrorCode::kInvalidArgument, able.error().message);
+    }
+  }
   if (prompt + std::max<std::size_t>(1, request.max_tokens) > context) {
     return fail(ErrorCode::kTooLong, "the context holds " + std::to_string(context) + " tokens, but the prompt has " +
                                          std::to_string(prompt) + " and " + std::to_string(request.max_tokens) +

@@ -53,6 +53,7 @@ struct ActiveRequest {
   AnswerWriter writer;
   std::size_t tenant = 0;
   std::vector<TokenId> tokens{};       // prompt and answer
+  std::optional<PolicySpec> policy{};  // its own or the server's
   std::optional<Sequence> sequence{};  // while it runs
   std::vector<float> logits{};
   GenerationUsage usage{};
@@ -129,7 +130,6 @@ struct ServeLoop::Impl {
   bool may_compute(RequestId id, ActiveRequest& request, bool alone);
   void compute(std::vector<BatchStep::Rows> rows);
   Status pass(std::span<const BatchStep::Rows> rows);
-  bool engine_policy() const { return !options.engine.policy.empty(); }
   std::size_t rows_of(const ActiveRequest& request, std::size_t planned) const;
   std::vector<std::pair<RequestId, Error>> end_prompts(std::span<const BatchStep::Rows> rows);
   void recover(std::span<const BatchStep::Rows> rows, const Error& error);

@@ -62,6 +62,7 @@ void ServeLoop::Impl::take_inbox() {
     ActiveRequest& taken_on = entry->second;
     taken_on.tenant = submitted.request.tenant;
     taken_on.tokens = request.prompt;
+    taken_on.policy = request.own_policy ? request.policy : tenants[taken_on.tenant].engine->policy();
     taken_on.usage.prompt_tokens = request.prompt.size();
     taken_on.arrived = begun + std::chrono::duration_cast<ServeClock::duration>(
                                    std::chrono::duration<double>(submitted.request.arrival_s));
@@ -93,8 +94,8 @@ void ServeLoop::Impl::open(RequestId id) {
   ActiveRequest& request = active.at(id);
   const std::vector<Digest>& keys = request.generation->request().keys;
   // Under a policy what follows the prompt was computed with less than all it could see: no blocks of others will do.
-  const std::span<const TokenId> known = engine_policy() ? request.prompt() : std::span<const TokenId>(request.tokens);
-  request.sequence.emplace(tenants[request.tenant].engine->open_while_loading(known, keys));
+  const std::span<const TokenId> known = request.policy ? request.prompt() : std::span<const TokenId>(request.tokens);
+  request.sequence.emplace(tenants[request.tenant].engine->open_while_loading(known, keys, request.policy));
   scheduler->opened(id, request.sequence->size());
   request.logits.resize(engine->config().vocab);
   request.reopened = ServeClock::now();
@@ -176,7 +177,7 @@ Status ServeLoop::Impl::pass(std::span<const BatchStep::Rows> rows) {
 // A policy acts where the prompt ends, and perhaps again at block borders after it: passes end there, also when a
 // preempted answer is computed again.
 std::size_t ServeLoop::Impl::rows_of(const ActiveRequest& request, std::size_t planned) const {
-  if (!engine_policy()) return planned;
+  if (!request.policy) return planned;
   const std::size_t held = request.sequence->size(), prompt = request.usage.prompt_tokens;
   return request.sequence->rows_until_retention(held < prompt ? std::min(planned, prompt - held) : planned);
 }
@@ -185,10 +186,9 @@ std::size_t ServeLoop::Impl::rows_of(const ActiveRequest& request, std::size_t p
 // are newer made room.
 std::vector<std::pair<RequestId, Error>> ServeLoop::Impl::end_prompts(std::span<const BatchStep::Rows> rows) {
   std::vector<std::pair<RequestId, Error>> failed;
-  if (!engine_policy()) return failed;
   for (const BatchStep::Rows& part : rows) {
     ActiveRequest& request = active.at(part.id);
-    while (request.sequence && request.sequence->size() == request.usage.prompt_tokens) {
+    while (request.policy && request.sequence && request.sequence->size() == request.usage.prompt_tokens) {
       const Status ended = tenants[request.tenant].engine->finish_prompt(*request.sequence);
       if (ended) break;
       if (ended.error().code != ErrorCode::kOutOfBudget || scheduler->running(request.tenant) < 2) {

@@ -6,106 +6,15 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cctype>
 #include <thread>
 
 #include "cairn/store/ram_tier.h"
-#include "cairn/testing/tiny_engine.h"
-#include "cairn/testing/tiny_model.h"
+#include "cairn/testing/loop_case.h"
 
 namespace cairn {
 namespace {
 
-constexpr std::chrono::seconds kLong(60);
-
-// Of a codec, or of one and a token policy, as "tok4 quest".
-EngineOptions engine_options(const std::string& kind) {
-  const std::size_t blank = kind.find(' ');
-  EngineOptions options;
-  options.threads = 2;
-  options.codec = kind.substr(0, blank);
-  if (blank != kind.npos) options.policy = kind.substr(blank + 1);
-  options.kv_budget_bytes = std::size_t{64} << 20;
-  return options;
-}
-
-struct Answer {
-  std::vector<TokenId> ids;
-  std::string text;
-  GenerationResult result;
-};
-
-Answer collect(Generation& generation) {
-  Answer answer;
-  GeneratedPiece piece;
-  Generation::Event event;
-  while ((event = generation.next(piece, deadline_in(kLong))) == Generation::Event::kPiece) {
-    if (piece.has_token) answer.ids.push_back(piece.id);
-    answer.text += piece.text;
-  }
-  EXPECT_EQ(event, Generation::Event::kFinished);
-  if (event == Generation::Event::kFinished) answer.result = generation.result();
-  return answer;
-}
-
-class Loop : public ::testing::TestWithParam<std::string> {
- protected:
-  std::unique_ptr<ServeLoop> loop(LoopOptions options = {}) const {
-    options.engine = engine_options(GetParam());
-    options.engine.store = store_;
-    auto made = ServeLoop::create(*load_tiny(model_, engine_options(GetParam())), std::move(options));
-    EXPECT_TRUE(made) << (made ? "" : made.error().message);
-    return *std::move(made);
-  }
-  static GenerateRequest request(std::vector<TokenId> prompt, std::size_t tokens, float temperature = 0,
-                                 std::uint64_t seed = 0) {
-    GenerateRequest request{.prompt = std::move(prompt), .max_tokens = tokens, .ignore_eos = true};
-    request.sampler.temperature = temperature;
-    request.sampler.seed = seed;
-    return request;
-  }
-  // What one user gets from a fresh engine, token by token.
-  std::vector<TokenId> alone(const GenerateRequest& request) const {
-    const auto engine = *load_tiny(model_, engine_options(GetParam()));
-    Sampler sampler = *Sampler::make(request.sampler);
-    for (const TokenId id : request.prompt) sampler.accept(id);
-    Sequence sequence = engine->open(request.prompt);
-    auto logits = engine->prefill(sequence, request.prompt);
-    std::vector<TokenId> ids;
-    while (logits && ids.size() < request.max_tokens) {
-      ids.push_back(*sampler.sample(*logits));
-      sampler.accept(ids.back());
-      logits = engine->decode(sequence, ids.back());
-    }
-    return ids;
-  }
-  // More than fit at once, so that some make room and go on later.
-  void expect_same_bits_when_preempted() {
-    LoopOptions options;
-    const auto engine = load_tiny(model_, engine_options(GetParam()));
-    options.kv_budget_bytes = (*engine)->cache().bytes_for(1100);
-    const auto served = loop(options);
-    std::vector<GenerateRequest> requests;
-    std::vector<std::shared_ptr<Generation>> running;
-    for (std::uint64_t i = 0; i < 4; ++i) {
-      requests.push_back(request(random_prompt(20 + i, 100), 500, 0.8f, i));
-      running.push_back(*served->submit(requests.back()));
-    }
-    std::size_t preempted = 0;
-    for (std::size_t i = 0; i < requests.size(); ++i) {
-      const Answer answer = collect(*running[i]);
-      EXPECT_EQ(answer.result.reason, FinishReason::kLength) << answer.result.error;
-      EXPECT_EQ(answer.ids, alone(requests[i])) << i;
-      preempted += answer.result.usage.preempted;
-    }
-    EXPECT_GT(preempted, 0u);
-    const LoopState state = served->state();
-    EXPECT_EQ(state.preempted, preempted);
-    EXPECT_LE(state.tenants[0].cache.high_water, options.kv_budget_bytes);
-  }
-  std::vector<std::byte> model_ = long_context_model();
-  std::shared_ptr<Store> store_;
-};
+class Loop : public LoopCase {};
 
 TEST_P(Loop, ManyAtOnceGetWhatEachWouldGetAlone) {
   const auto served = loop();
@@ -132,13 +41,7 @@ TEST_P(Loop, ManyAtOnceGetWhatEachWouldGetAlone) {
 }
 
 TEST_P(Loop, PreemptedAnswersGoOnWithTheSameBits) {
-  expect_same_bits_when_preempted();
-}
-
-// A policy acts where the prompt ends, and h2o at block borders after it, also when an answer is computed again.
-class LoopWithPolicy : public Loop {};
-TEST_P(LoopWithPolicy, PreemptedAnswersGoOnWithTheSameBits) {
-  expect_same_bits_when_preempted();
+  expect_same_bits_when_preempted({});
 }
 
 TEST_P(Loop, CancelledRequestsLeaveTheOthersAlone) {
@@ -393,17 +296,7 @@ TEST_P(Loop, StopStringsAndLogprobs) {
   EXPECT_EQ(stopped.result.reason, FinishReason::kStop);
 }
 
-std::string test_name(const ::testing::TestParamInfo<std::string>& codec) {
-  std::string name = codec.param;
-  std::ranges::replace_if(
-      name, [](char letter) { return std::isalnum(letter) == 0; }, '_');
-  return name;
-}
-
-INSTANTIATE_TEST_SUITE_P(Policies, LoopWithPolicy,
-                         ::testing::Values("raw_f16 keydiff+keep=0.5", "tok4 quest", "raw_f16 h2o+keep=0.5",
-                                           "raw_f16 snapkv+keep=0.5+chunk=64", "tok4 kvzip+keep=0.5"));
-INSTANTIATE_TEST_SUITE_P(Codecs, Loop, ::testing::Values("raw_f16", "tok4", "zip", "tok4+sinks=1"), test_name);
+INSTANTIATE_TEST_SUITE_P(Codecs, Loop, ::testing::Values("raw_f16", "tok4", "zip", "tok4+sinks=1"), loop_case_name);
 
 }  // namespace
 }  // namespace cairn

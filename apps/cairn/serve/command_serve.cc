@@ -111,6 +111,7 @@ Result<std::unique_ptr<ServeLoop>> start_loop(const ServeOptions& options, const
   CAIRN_TRY(std::unique_ptr<Engine> engine, load_engine(weights, /*reuse=*/false));
   model.tokenizer = &engine->tokenizer();
   model.context = engine->context();
+  CAIRN_TRY_VOID(options.policies.check(engine->cache().options()));
   CAIRN_TRY(loop.public_prefixes, api::read_public_prefixes(options.public_prefixes, model));
   CAIRN_TRY(std::unique_ptr<ServeLoop> started, ServeLoop::create(std::move(engine), std::move(loop)));
   if (const Store* store = started->store(); store != nullptr) {
@@ -145,6 +146,8 @@ std::string start_line(const ServeOptions& options, const ServeLoop& loop, const
   line += keys ? ", keys of " + std::to_string(tenants) + (tenants == 1 ? " tenant" : " tenants") : ", no keys";
   if (!keys && !http::is_loopback(options.http.host)) line += " (anybody who reaches this port may use it)";
   if (options.metrics_open) line += ", open metrics";
+  if (!options.model.policy.empty()) line += ", policy " + options.model.policy;
+  if (const std::string asked = options.policies.text(); asked != "none") line += ", requests may ask for " + asked;
   return line;
 }
 
@@ -166,6 +169,7 @@ Status serve(ServeOptions& options) {
   api::Model model{.chat_template = std::move(chat),
                    .chat_kwargs = std::move(chat_kwargs),
                    .name = options.served_name,
+                   .policies = options.policies,
                    .sampler = options.sampler};
   CAIRN_TRY(const std::unique_ptr<ServeLoop> loop, start_loop(options, keys, model));
   CAIRN_TRY(const bool doubled_bos, probe_writes_bos_twice(*model.tokenizer, model.chat_template, model.chat_kwargs));

@@ -108,6 +108,12 @@ void add_generation_options(CLI::App& command, ServeOptions& options) {
   command.add_option("--top-k", options.sampler.top_k, "Likewise; 0: all")->capture_default_str()->group(group);
   command.add_option("--top-p", options.sampler.top_p, "Likewise; 1: all")->capture_default_str()->group(group);
   command.add_option("--min-p", options.sampler.min_p, "Likewise; 0: none")->capture_default_str()->group(group);
+  command
+      .add_option("--request-policies", options.request_policies,
+                  "Token policies that a request may ask for instead of --policy: none, all, or names; full is none at "
+                  "all [none]")
+      ->delimiter(',')
+      ->group(group);
 }
 
 Status apply_entry(CLI::App& command, const ConfigEntry& entry, const std::string& path) {
@@ -168,6 +174,7 @@ Status check_serve_options(ServeOptions& options) {
     return wrong("--tls-cert and --tls-key go together");
   }
   if (const auto sampler = Sampler::make(options.sampler); !sampler) return std::unexpected(sampler.error());
+  CAIRN_TRY(options.policies, RequestPolicies::parse(options.request_policies));
   if (options.served_name.empty()) options.served_name = std::filesystem::path(options.model.model).stem().string();
   options.http.max_body_bytes = options.max_body;
   options.http.threads =

@@ -13,6 +13,7 @@
 #include "cairn/serve/api/api.h"
 #include "cairn/serve/http/server.h"
 #include "cairn/serve/loop.h"
+#include "cairn/serve/request_policies.h"
 
 namespace cairn::cli {
 
@@ -38,6 +39,8 @@ struct ServeOptions {
   std::string chat_template;  // empty: from the file
   std::string chat_kwargs;    // JSON; a request's own names go before
   SamplerOptions sampler = api::Model().sampler;
+  std::vector<std::string> request_policies;  // names, or none or all
+  RequestPolicies policies;                   // what check_serve_options() makes of them
   LoopOptions loop;
   double patience_s = 5;
 };

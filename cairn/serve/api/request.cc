@@ -239,6 +239,9 @@ Result<std::vector<std::vector<TokenId>>> parse_public_prefix(std::string_view b
   };
   ApiResult<CompletionRequest> request = parse();
   if (!request) return fail(ErrorCode::kInvalidArgument, name + ": " + request.error().message);
+  if (request->each.own_policy) {
+    return fail(ErrorCode::kInvalidArgument, name + ": a public prefix is kept whole; leave 'cairn.policy' out");
+  }
   for (const std::vector<TokenId>& prompt : request->prompts) {
     if (prompt.size() >= kBlockTokens) continue;
     return fail(ErrorCode::kInvalidArgument, name + ": a prefix of " + std::to_string(prompt.size()) +

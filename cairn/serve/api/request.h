@@ -11,6 +11,7 @@
 
 #include "cairn/serve/api/json.h"
 #include "cairn/serve/backend.h"
+#include "cairn/serve/request_policies.h"
 #include "cairn/text/chat_template.h"
 #include "cairn/text/tokenizer.h"
 
@@ -33,6 +34,7 @@ struct Model {
   ChatTemplate chat_template = ChatFamily::kPlain;
   jinja::Dict chat_kwargs{};  // names for the template where a request's chat_template_kwargs does not set them
   std::string name;           // as clients ask for it
+  RequestPolicies policies{};
   // Where a request says nothing. Those of OpenAI: draw from the model's own distribution.
   SamplerOptions sampler{.temperature = 1.0F, .top_k = 0, .top_p = 1.0F, .min_p = 0.0F};
 };

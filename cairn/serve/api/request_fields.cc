@@ -3,6 +3,7 @@
 #include <cmath>
 #include <span>
 
+#include "cairn/base/utf8.h"
 #include "cairn/serve/api/request.h"
 
 namespace cairn::api {
@@ -148,6 +149,28 @@ ApiResult<void> read_stream(const Fields& fields, CompletionRequest& request) {
   return {};
 }
 
+// What this server alone knows. A name that it does not know is refused: it was meant to change something.
+ApiResult<void> read_cairn(const Fields& fields, const Model& model, GenerateRequest& each) {
+  constexpr std::size_t kLongestPolicy = 200;  // bytes, since errors repeat it
+  const Json* value = fields.find("cairn");
+  if (value == nullptr) return {};
+  if (!value->is_object()) return bad_field("cairn", "must be an object");
+  const Fields own(*value, "cairn.");
+  for (const auto& [name, unused] : value->items()) {
+    if (name != "policy") return bad_field(own.path(printable_start(name, 40)), "is not known; there is 'policy'");
+  }
+  CAIRN_TRY(const auto asked, own.text("policy"));
+  if (!asked) return {};
+  if (asked->size() > kLongestPolicy) {
+    return bad_field("cairn.policy", "has more than " + std::to_string(kLongestPolicy) + " bytes");
+  }
+  auto policy = model.policies.choose(*asked);
+  if (!policy) return bad_field("cairn.policy", "cannot be had: " + policy.error().message);
+  each.own_policy = true;
+  each.policy = *std::move(policy);
+  return {};
+}
+
 }  // namespace
 
 ApiResult<void> check_model(const Fields& fields, const Model& model) {
@@ -191,7 +214,7 @@ ApiResult<void> read_common_fields(const Fields& fields, const Model& model, Com
   request.choices = static_cast<std::size_t>(choices.value_or(1));
   CAIRN_TRY(const auto ignore_eos, fields.flag("ignore_eos"));
   request.each.ignore_eos = ignore_eos.value_or(false);
-  return {};
+  return read_cairn(fields, model, request.each);
 }
 
 ApiResult<std::vector<TokenId>> read_token_ids(const Json& array, const std::string& path, const Tokenizer& tokenizer) {

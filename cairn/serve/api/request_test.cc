@@ -83,6 +83,10 @@ constexpr Bad kBadInBoth[] = {
     {"samplers", R"("samplers":"kp")"},
     {"n_predict", R"("n_predict":3)"},
     {"ignore_eos", R"("ignore_eos":1)"},
+    {"cairn", R"("cairn":"quest")"},
+    {"cairn.polcy", R"("cairn":{"polcy":"quest"})"},
+    {"cairn.policy", R"("cairn":{"policy":["quest"]})"},
+    {"cairn.policy", R"("cairn":{"policy":"quest"})"},  // nothing is allowed
 };
 
 TEST_F(ApiRequestTest, WhatIsWrongIsNamed) {
