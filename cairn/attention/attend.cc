@@ -78,8 +78,8 @@ void copy_state(const SoftmaxState& from, const SoftmaxState& to, std::uint32_t 
   std::copy_n(from.acc, std::size_t{rows} * value_dim, to.acc);
 }
 
-PrefetchHint head_part(const PageFormat& format, const std::byte* page, std::uint32_t kv_head) {
-  return format.codec->head_part(format, page, kv_head);
+PrefetchHint head_part(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, std::uint8_t boxes) {
+  return format.codec->head_part(format, page, kv_head, boxes);
 }
 
 // A split's result as it is kept between the two passes: [rows] max, [rows] sum, [rows, value_dim] acc.
@@ -102,7 +102,9 @@ struct Stretch {
 Stretch next_stretch(const AttendRows& rows, const WorkItem& item, Stretch from, std::size_t end,
                      std::uint32_t kv_heads) {
   for (; from.page < end; ++from.page, from.first = 0) {
-    const auto reads = [&](std::uint32_t head) { return rows.boxes_of(from.page, item.first_head + head, kv_heads) != 0; };
+    const auto reads = [&](std::uint32_t head) {
+      return rows.boxes_of(from.page, item.first_head + head, kv_heads) != 0;
+    };
     while (from.first < item.head_count && !reads(from.first)) ++from.first;
     if (from.first == item.head_count) continue;
     from.end = from.first + 1;
@@ -174,8 +176,11 @@ void Attention::attend_item(const WorkItem& item, unsigned thread) {
       for (Stretch now = next_stretch(pages, item, {p, 0, 0}, end, kv_heads); now.page == p;) {
         const Stretch then = next_stretch(pages, item, {p, now.end, 0}, end, kv_heads);
         PrefetchHint next;
-        if (then.page < end)
-          next = head_part(*pages.page(then.page).key_format, pages.page(then.page).keys, item.first_head + then.first);
+        if (then.page < end) {
+          const PageView& read = pages.page(then.page);
+          const std::uint32_t head = item.first_head + then.first;
+          next = head_part(*read.key_format, read.keys, head, pages.boxes_of(then.page, head, kv_heads));
+        }
         attend_heads({&page, item.first_head + now.first, now.end - now.first, now.first * head_rows, head_rows, next},
                      tile);
         now = then;
@@ -198,21 +203,28 @@ void Attention::attend_heads(const PageHeads& what, const Tile& tile) const {
   const std::uint32_t head_rows = what.head_rows, rows = head_rows * what.count;
   float* scores = tile.scores + std::size_t{what.first_row} * kBlockTokens;
   float* correction = tile.correction + what.first_row;
+  // Of each head, what some row sees: the rest of the page is not read.
+  const auto boxes_of = [&](std::uint32_t h) {
+    std::uint64_t slots = 0;
+    for (std::uint32_t r = 0; r < head_rows; ++r) slots |= tile.masks[what.first_row + h * head_rows + r];
+    return boxes_of_slots(slots);
+  };
   for (std::uint32_t h = 0; h < what.count; ++h) {
     const std::size_t first = std::size_t{h} * head_rows;
-    const PrefetchHint next = h + 1 < what.count ? head_part(keys, page.keys, what.kv_head + h + 1)
-                                                 : head_part(values, page.values, what.kv_head);
+    const PrefetchHint next = h + 1 < what.count ? head_part(keys, page.keys, what.kv_head + h + 1, boxes_of(h + 1))
+                                                 : head_part(values, page.values, what.kv_head, boxes_of(0));
     keys.codec->scores(keys, page.keys, what.kv_head + h, tile.q + (what.first_row + first) * layer_.shape.head_dim,
-                       head_rows, next, scores + first * kBlockTokens);
+                       head_rows, boxes_of(h), next, scores + first * kBlockTokens);
   }
   if (layer_.score_cap != 0.0f) kernels().soft_cap(scores, std::size_t{rows} * kBlockTokens, layer_.score_cap);
   kernels().softmax_block(scores, tile.masks + what.first_row, rows, tile.part.max + what.first_row,
                           tile.part.sum + what.first_row, correction);
   for (std::uint32_t h = 0; h < what.count; ++h) {
     const std::size_t first = std::size_t{h} * head_rows;
-    const PrefetchHint next = h + 1 < what.count ? head_part(values, page.values, what.kv_head + h + 1) : what.next;
+    const PrefetchHint next =
+        h + 1 < what.count ? head_part(values, page.values, what.kv_head + h + 1, boxes_of(h + 1)) : what.next;
     values.codec->accumulate(values, page.values, what.kv_head + h, scores + first * kBlockTokens, correction + first,
-                             head_rows, page.count, next,
+                             head_rows, page.count, boxes_of(h), next,
                              tile.part.acc + (what.first_row + first) * layer_.shape.value_dim());
   }
 }

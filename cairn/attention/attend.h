@@ -74,13 +74,20 @@ inline std::uint64_t visible_slots(const PageView& page, std::int32_t position, 
   return mask;
 }
 
-// The slots of boxes, a bit for each of them.
+// The slots of boxes, a bit for each, and the boxes that have some of the slots.
 inline std::uint64_t slots_of_boxes(std::uint8_t boxes) {
   std::uint64_t slots = 0;
   for (std::uint32_t b = 0; b < kBlockBoxes; ++b) {
     if ((boxes >> b & 1) != 0) slots |= ((1ull << kBoxTokens) - 1) << b * kBoxTokens;
   }
   return slots;
+}
+inline std::uint8_t boxes_of_slots(std::uint64_t slots) {
+  std::uint32_t boxes = 0;
+  for (std::uint32_t b = 0; b < kBlockBoxes; ++b) {
+    boxes |= std::uint32_t{(slots >> b * kBoxTokens & ((1ull << kBoxTokens) - 1)) != 0} << b;
+  }
+  return static_cast<std::uint8_t>(boxes);
 }
 
 // What a query sees: first blocks as they are stored, then those that it sees as they were computed.
@@ -104,8 +111,8 @@ struct AttendRows {
   float* softmax = nullptr;
   std::size_t skipped = 0;  // pages before these, which no row sees
   // If not null: which boxes of a page the rows under a KV head read, bit b for tokens [b, b + 1) * kBoxTokens, [pages
-  // and more_pages, kv_heads]. Tokens that they do not read are not counted, and of pages without a box to read nothing
-  // is loaded. At least one token that a row sees must be read under each head.
+  // and more_pages, kv_heads]. Tokens that they do not read are neither loaded nor counted. At least one token that a
+  // row sees must be read under each head.
   const std::uint8_t* reads = nullptr;
 
   // Pages are numbered from the sequence's first: these have the numbers [skipped, end_page()).

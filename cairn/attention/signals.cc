@@ -24,7 +24,7 @@ void attention_weights(const AttendRows& rows, const PageView& page, const Atten
     }
   }
   if (layer.basis.hadamard_keys) hadamard_heads(q, dim);
-  page.key_format->codec->scores(*page.key_format, page.keys, kv_head, q.data(), count, {}, weights);
+  page.key_format->codec->scores(*page.key_format, page.keys, kv_head, q.data(), count, kAllBoxes, {}, weights);
   if (layer.score_cap != 0.0f) kernels().soft_cap(weights, std::size_t{count} * kBlockTokens, layer.score_cap);
   // The greatest score is in `max` already, so that this step only takes the exponentials.
   kernels().softmax_block(weights, masks.data(), count, max.data(), sum.data(), correction.data());

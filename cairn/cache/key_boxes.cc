@@ -86,7 +86,7 @@ void KeyBoxes::scores(std::uint32_t kv_head, const float* folded, std::uint32_t 
   std::vector<float> sheet_scores(std::size_t{rows} * kBlockTokens);
   for (std::size_t s = 0; s * kBlockTokens < boxes; ++s) {
     kernels().scores[static_cast<std::size_t>(Element::kF16)](
-        sheets_[s]->data() + std::size_t{kv_head} * depth() * kBlockTokens, depth(), folded, rows, {},
+        sheets_[s]->data() + std::size_t{kv_head} * depth() * kBlockTokens, depth(), folded, rows, kAllBoxes, {},
         sheet_scores.data());
     const std::size_t first = s * kBlockTokens, count = std::min<std::size_t>(kBlockTokens, boxes - first);
     for (std::uint32_t r = 0; r < rows; ++r) {

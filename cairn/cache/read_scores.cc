@@ -22,16 +22,14 @@ constexpr double kClusterShare = 0.5;
 
 // The query heads of one KV head, in the basis of the keys.
 struct GroupQueries {
-  std::vector<float> q;  // [count, dim]
+  std::span<const float> q;  // [count, dim]
   std::uint32_t count, dim;
 };
 
-GroupQueries queries_of(const AttendRows& rows, const AttendLayer& how, std::uint32_t kv_head, bool hadamard) {
-  const std::uint32_t group = how.heads / how.shape.kv_heads, dim = how.shape.head_dim;
-  const float* first = rows.q + std::size_t{kv_head} * group * dim;
-  GroupQueries queries{{first, first + std::size_t{group} * dim}, group, dim};
-  if (hadamard) hadamard_heads(queries.q, dim);
-  return queries;
+GroupQueries group_of(std::span<const float> q, const AttendLayer& how, std::size_t kv_head) {
+  const std::uint32_t count = how.heads / how.shape.kv_heads;
+  const std::size_t values = std::size_t{count} * how.shape.head_dim;
+  return {q.subspan(kv_head * values, values), count, how.shape.head_dim};
 }
 
 // `all` is [heads, units].
@@ -43,14 +41,17 @@ void take_greatest(std::span<const float> all, std::span<float> scores) {
   }
 }
 
-// Scores of different query heads are not on one scale; their softmax is. `all` is [heads, units], used up.
-void add_softmax(std::span<float> all, std::uint32_t heads, std::span<float> scores) {
-  const std::size_t units = all.size() / heads, per_score = units / scores.size();
-  std::ranges::fill(scores, 0.0f);
-  for (std::uint32_t g = 0; g < heads; ++g) {
-    float* row = all.data() + g * units;
-    kernels().softmax(row, units);
-    for (std::size_t u = 0; u < units; ++u) scores[u / per_score] += row[u];
+// Scores of different query heads are not on one scale; their softmax is. What all of them score -infinity keeps that.
+// `all` is [heads, boxes], used up.
+void add_softmax(std::span<float> all, std::span<float> scores) {
+  constexpr float kNone = -std::numeric_limits<float>::infinity();
+  std::ranges::fill(scores, kNone);
+  take_greatest(all, scores);
+  for (float& score : scores) score = score > kNone ? 0.0f : kNone;
+  for (std::size_t first = 0; first < all.size(); first += scores.size()) {
+    const std::span row = all.subspan(first, scores.size());
+    kernels().softmax(row.data(), row.size());
+    kernels().add(scores.data(), row.data(), row.size());
   }
 }
 
@@ -68,7 +69,7 @@ void score_boxes(const Reader& reader, const KeyBoxes& boxes, std::uint32_t kv_h
     boxes.scores(kv_head, folded.data(), queries.count, all);
   }
   if (reader.greatest) return take_greatest(all, scores);
-  add_softmax(all, queries.count, scores);
+  add_softmax(all, scores);
 }
 
 // Scores pages by all channels, or by those that some query has. Raw keys lie by channel: of these the others are not
@@ -88,22 +89,22 @@ class PageScores {
   }
 
   // scores [heads, kBlockTokens].
-  void of(const PageView& page, std::size_t block, std::uint32_t kv_head, float* scores) {
+  void of(const PageView& page, std::size_t block, std::uint32_t kv_head, std::uint8_t boxes, float* scores) {
     if (sketches_ != nullptr) {
       const PageFormat& format = sketches_->format();
       PrefetchHint next;
       if (block + 1 < sketches_->blocks()) {
-        next = format.codec->head_part(format, sketches_->page(block + 1), kv_head);
+        next = format.codec->head_part(format, sketches_->page(block + 1), kv_head, kAllBoxes);
       }
-      return format.codec->scores(format, sketches_->page(block), kv_head, queries_.q.data(), queries_.count, next,
-                                  scores);
+      return format.codec->scores(format, sketches_->page(block), kv_head, queries_.q.data(), queries_.count, boxes,
+                                  next, scores);
     }
     const PageFormat& format = *page.key_format;
     const bool by_channel = format.codec->store_token != nullptr;
     if (channels_.empty() || !by_channel) {
-      return format.codec->scores(format, page.keys, kv_head, queries_.q.data(), queries_.count, {}, scores);
+      return format.codec->scores(format, page.keys, kv_head, queries_.q.data(), queries_.count, boxes, {}, scores);
     }
-    const PrefetchHint head = format.codec->head_part(format, page.keys, kv_head);
+    const PrefetchHint head = format.codec->head_part(format, page.keys, kv_head, kAllBoxes);
     const std::size_t row = head.bytes / queries_.dim;
     std::byte* to = keys_.ensure(channels_.size() * row);
     for (const std::uint32_t c : channels_) {
@@ -112,7 +113,7 @@ class PageScores {
     }
     PageFormat some = format;
     some.shape = {.kv_heads = 1, .head_dim = static_cast<std::uint32_t>(channels_.size())};
-    format.codec->scores(some, keys_.data(), 0, gathered_.data(), queries_.count, {}, scores);
+    format.codec->scores(some, keys_.data(), 0, gathered_.data(), queries_.count, boxes, {}, scores);
   }
 
  private:
@@ -123,31 +124,29 @@ class PageScores {
   Scratch<std::byte> keys_;
 };
 
-// By every key that the query sees, of boxes whose score is not -infinity before: these keep it.
-void score_keys(const AttendRows& rows, const AttendLayer& how, std::uint32_t kv_head, const GroupQueries& queries,
-                bool some_channels, const KeySketches* sketches, std::span<float> scores) {
-  constexpr float kNone = -std::numeric_limits<float>::infinity();
-  const std::size_t blocks = rows.pages.size(), tokens = blocks * kBlockTokens;
-  std::vector<float> all(queries.count * tokens, kNone), page_scores(std::size_t{queries.count} * kBlockTokens);
-  PageScores by_page(queries, some_channels, sketches);
-  for (std::size_t b = 0; b < blocks; ++b) {
-    std::uint8_t boxes = 0;
+// Blocks whose keys one thread scores at a time.
+constexpr std::size_t kBlocksAtOnce = 8;
+
+// Of one KV head in blocks [first, last): the greatest score of a key that the query sees in each box, by query head,
+// `tops` [heads, boxes of all blocks]. Boxes whose score is -infinity before are not looked at.
+void top_keys(const AttendRows& rows, const AttendLayer& how, std::uint32_t kv_head, std::size_t first,
+              std::size_t last, PageScores& by_page, std::span<const float> scores, std::span<float> tops) {
+  const std::size_t boxes = scores.size(), heads = tops.size() / boxes;
+  std::vector<float> of_page(heads * kBlockTokens), of_boxes(heads * kBlockBoxes);
+  for (std::size_t b = first; b < last; ++b) {
+    std::uint32_t wanted = 0;
     for (std::uint32_t i = 0; i < kBlockBoxes; ++i) {
-      boxes |= static_cast<std::uint8_t>((scores[b * kBlockBoxes + i] == kNone ? 0u : 1u) << i);
+      wanted |= std::uint32_t{scores[b * kBlockBoxes + i] > -std::numeric_limits<float>::infinity()} << i;
     }
-    if (boxes == 0) continue;
-    const PageView& page = rows.pages[b];
-    by_page.of(page, b, kv_head, page_scores.data());
-    const std::uint64_t visible =
-        visible_slots(page, *rows.positions, how.window, kv_head) & slots_of_boxes(boxes);
-    for (std::size_t i = 0; i < page_scores.size(); ++i) {
-      const std::size_t t = i % kBlockTokens;
-      if ((visible >> t & 1) != 0) all[i / kBlockTokens * tokens + b * kBlockTokens + t] = page_scores[i];
+    const std::uint64_t visible = visible_slots(rows.pages[b], *rows.positions, how.window, kv_head) &
+                                  slots_of_boxes(static_cast<std::uint8_t>(wanted));
+    if (visible != 0) by_page.of(rows.pages[b], b, kv_head, boxes_of_slots(visible), of_page.data());
+    kernels().box_tops(of_page.data(), visible, static_cast<std::uint32_t>(heads), of_boxes.data());
+    for (std::size_t g = 0; g < heads; ++g) {
+      std::ranges::copy(std::span(of_boxes).subspan(g * kBlockBoxes, kBlockBoxes),
+                        tops.subspan(g * boxes + b * kBlockBoxes).begin());
     }
   }
-  std::vector<float> sums(scores.size());
-  add_softmax(all, queries.count, sums);
-  for (std::size_t b = 0; b < scores.size(); ++b) scores[b] = scores[b] == kNone ? kNone : sums[b];
 }
 
 }  // namespace
@@ -184,28 +183,53 @@ void ReadScores::shrink(std::size_t blocks) {
   if (sketches_) sketches_->shrink(blocks);
 }
 
-void ReadScores::score(const PolicySpec& policy, const AttendRows& rows, const AttendLayer& how, std::uint32_t kv_head,
-                       std::span<float> scores) const {
+void ReadScores::score(const PolicySpec& policy, const AttendRows& rows, const AttendLayer& how, ThreadPool& pool,
+                       ReadScratch& scratch, std::span<float> scores) const {
+  const std::uint32_t kv_heads = how.shape.kv_heads, dim = how.shape.head_dim;
+  const std::size_t boxes = scores.size() / kv_heads;
   const bool hadamard = sketches_ ? sketches_->format().codec->hadamard : how.basis.hadamard_keys;
-  GroupQueries queries = queries_of(rows, how, kv_head, hadamard);
+  scratch.q.assign(rows.q, rows.q + std::size_t{how.heads} * dim);
+  if (hadamard) hadamard_heads(scratch.q, dim);
   if (!boxes_) {
-    if (reader_->channels) {
-      leave_top_channels(queries.q, queries.dim, (queries.dim + kChannelShare - 1) / kChannelShare);
-    }
     std::ranges::fill(scores, 0.0f);
-    return score_keys(rows, how, kv_head, queries, reader_->channels, sketches_ ? &*sketches_ : nullptr, scores);
+  } else {
+    pool.run(kv_heads, [&](std::size_t h, unsigned) {
+      const GroupQueries queries = group_of(scratch.q, how, h);
+      const auto kv_head = static_cast<std::uint32_t>(h);
+      const std::span own = scores.subspan(h * boxes, boxes);
+      score_boxes(*reader_, *boxes_, kv_head, queries, own);
+      if (reader_->refines) {
+        leave_mass(policy.mass, own);
+        own.front() = std::max(own.front(), 0.0f);  // it is read anyway
+      }
+      if (!clusters_) return;
+      std::vector<float> of_clusters(boxes / boxes_->per_block() * clusters_->per_block());
+      score_boxes(*reader_, *clusters_, kv_head, queries, of_clusters);
+      leave_best_clusters(std::max(kClusterShare, policy.keep), of_clusters, own);
+    });
+    if (!reader_->refines) return;
   }
-  if (reader_->refines) {
-    score_boxes(*reader_, *boxes_, kv_head, queries, scores);
-    leave_mass(policy.mass, scores);
-    scores.front() = std::max(scores.front(), 0.0f);  // it is read anyway
-    return score_keys(rows, how, kv_head, queries, false, nullptr, scores);
+  scratch.tops.resize(how.heads * boxes);
+  const std::size_t blocks = rows.pages.size(), parts = (blocks + kBlocksAtOnce - 1) / kBlocksAtOnce;
+  const std::size_t group_tops = scratch.tops.size() / kv_heads;
+  if (reader_->channels) {
+    pool.run(kv_heads, [&](std::size_t h, unsigned) {
+      const std::size_t values = scratch.q.size() / kv_heads;
+      leave_top_channels(std::span(scratch.q).subspan(h * values, values), dim,
+                         (dim + kChannelShare - 1) / kChannelShare);
+    });
   }
-  score_boxes(*reader_, *boxes_, kv_head, queries, scores);
-  if (!clusters_) return;
-  std::vector<float> of_clusters(rows.pages.size() * clusters_->per_block());
-  score_boxes(*reader_, *clusters_, kv_head, queries, of_clusters);
-  leave_best_clusters(std::max(kClusterShare, policy.keep), of_clusters, scores);
+  pool.run(kv_heads * parts, [&](std::size_t i, unsigned) {
+    const std::size_t h = i / parts, first = i % parts * kBlocksAtOnce;
+    const GroupQueries queries = group_of(scratch.q, how, h);
+    PageScores by_page(queries, reader_->channels, sketches_ ? &*sketches_ : nullptr);
+    top_keys(rows, how, static_cast<std::uint32_t>(h), first, std::min(first + kBlocksAtOnce, blocks), by_page,
+             scores.subspan(h * boxes, boxes), std::span(scratch.tops).subspan(h * group_tops, group_tops));
+  });
+  pool.run(kv_heads, [&](std::size_t h, unsigned) {
+    const std::span own = scores.subspan(h * boxes, boxes);
+    add_softmax(std::span(scratch.tops).subspan(h * group_tops, group_tops), own);
+  });
 }
 
 }  // namespace cairn::cache

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "cairn/attention/attend.h"
 #include "cairn/base/thread_pool.h"
@@ -14,6 +15,12 @@
 #include "cairn/policy/reader.h"
 
 namespace cairn::cache {
+
+// Memory that is used again from layer to layer.
+struct ReadScratch {
+  std::vector<float> q;     // of all heads, in the basis of the keys
+  std::vector<float> tops;  // [heads, boxes]
+};
 
 // Boxes or sketches of one table, as far as the reader scores them. A value; thread-compatible.
 class ReadScores {
@@ -28,11 +35,11 @@ class ReadScores {
   void cover(std::span<const PageView> pages, std::size_t blocks, const LayerBasis& basis, ThreadPool& pool);
   void shrink(std::size_t blocks);
 
-  // One score for each box of rows.pages: what all query heads of the KV head think of it, the sum of their softmax
-  // over what they score. Where a reader leaves some out, these have -infinity. Thread-safe. Requires: cover() of these
-  // pages; scores(); one row; `scores` has a place for each box.
-  void score(const PolicySpec& policy, const AttendRows& rows, const AttendLayer& how, std::uint32_t kv_head,
-             std::span<float> scores) const;
+  // scores [kv_heads, boxes of rows.pages]: what all query heads of a KV head think of a box together, the sum of their
+  // softmax over the boxes. Readers that go by keys score a box by its strongest token. Where a reader leaves some out,
+  // these have -infinity. Requires: cover() of these pages; scores(); one row.
+  void score(const PolicySpec& policy, const AttendRows& rows, const AttendLayer& how, ThreadPool& pool,
+             ReadScratch& scratch, std::span<float> scores) const;
 
  private:
   const Reader* reader_;

@@ -32,8 +32,8 @@ std::size_t reusable_tokens(const PolicySpec& policy, std::size_t prompt_tokens)
 namespace cairn::cache {
 namespace {
 
-// The pages that some KV head reads, in order, and the open ones; which head reads what of them. Gives how many boxes it
-// is over all heads.
+// The pages that some KV head reads, in order, and the open ones; which head reads what of them. Gives how many boxes
+// it is over all heads.
 std::size_t narrow(AttendRows& rows, std::uint32_t kv_heads, ReadSelection& into) {
   into.by_page.assign(rows.pages.size() * kv_heads, 0);
   std::size_t count = rows.more_pages.size() * kBlockBoxes * kv_heads;
@@ -209,12 +209,10 @@ Status TokenPolicy::choose(const AskingRow& row, const AttendRows& rows, const A
                   .seed = place},
                  into.chosen[h]);
   };
-  pool.run(kv_heads, [&](std::size_t h, unsigned) {
-    const std::span own = std::span(into.scores).subspan(h * scores, scores);
-    if (scores > 0) table.boxes.score(spec_, asking, how, static_cast<std::uint32_t>(h), own);
-    if (spec_.per_head) choose_for(h);
-  });
-  if (!spec_.per_head) {
+  if (scores > 0) table.boxes.score(spec_, asking, how, pool, into.scratch, into.scores);
+  if (spec_.per_head) {
+    pool.run(kv_heads, [&](std::size_t h, unsigned) { choose_for(h); });
+  } else {
     for (std::size_t i = scores; i < into.scores.size(); ++i) into.scores[i % scores] += into.scores[i];
     choose_for(0);
   }

@@ -54,6 +54,7 @@ struct ReadSelection {
   std::vector<std::uint8_t> reads;    // AttendRows::reads
   std::vector<std::uint8_t> by_page;  // the same of all pages
   std::vector<float> scores;
+  ReadScratch scratch;
   std::vector<std::vector<std::uint32_t>> chosen;  // by KV head
 };
 

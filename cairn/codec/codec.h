@@ -85,19 +85,21 @@ struct Codec {
   void (*decode)(const PageFormat& format, const std::byte* page, std::uint32_t count, float* out);
 
   // scores[r, t] = sum over d of q[r, d] * K[d, t] for one head of a key page; q is [rows, head_dim] with the softmax
-  // scale folded in, scores is [rows, kBlockTokens]. `next` is what the caller reads afterwards.
+  // scale folded in, scores is [rows, kBlockTokens]. Of tokens outside of `boxes` (a bit for each) a codec need not
+  // read anything, and what stands at their scores is not to be looked at. `next` is what the caller reads afterwards.
   void (*scores)(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* q,
-                 std::uint32_t rows, PrefetchHint next, float* scores);
+                 std::uint32_t rows, std::uint8_t boxes, PrefetchHint next, float* scores);
 
   // acc[r, d] = acc[r, d] * correction[r] + sum over t < count of p[r, t] * V[t, d], tokens in order; p is
-  // [rows, kBlockTokens] with zeros beyond count, acc is [rows, head_dim]. Pages of codecs without store_token are
-  // full. On a key page, of a shape whose values lie in the keys, V[t] is what key t begins with, and acc is
-  // [rows, value_dim()].
+  // [rows, kBlockTokens] with zeros beyond count and outside of `boxes`, acc is [rows, head_dim]. Pages of codecs
+  // without store_token are full. On a key page, of a shape whose values lie in the keys, V[t] is what key t begins
+  // with, and acc is [rows, value_dim()].
   void (*accumulate)(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* p,
-                     const float* correction, std::uint32_t rows, std::uint32_t count, PrefetchHint next, float* acc);
+                     const float* correction, std::uint32_t rows, std::uint32_t count, std::uint8_t boxes,
+                     PrefetchHint next, float* acc);
 
-  // The part of a page that scores and accumulate read for one head.
-  PrefetchHint (*head_part)(const PageFormat& format, const std::byte* page, std::uint32_t kv_head);
+  // The part of a page that scores and accumulate read for one head of these boxes.
+  PrefetchHint (*head_part)(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, std::uint8_t boxes);
 };
 
 // Every codec of this build, by ascending id.

@@ -80,9 +80,18 @@ constexpr Codec head_codec(std::uint32_t id, std::string_view name) {
           .scores = Scheme::scores,
           .accumulate = Scheme::accumulate,
           .head_part =
-              [](const PageFormat& format, const std::byte* page, std::uint32_t kv_head) {
+              [](const PageFormat& format, const std::byte* page, std::uint32_t kv_head,
+                 [[maybe_unused]] std::uint8_t boxes) {
                 const std::size_t head_bytes = typename Scheme::Layout(format).bytes;
-                return PrefetchHint{page + kv_head * head_bytes, head_bytes};
+                PrefetchHint part{page + kv_head * head_bytes, head_bytes};
+                // A head begins with its codes. Where these lie in the order of the tokens, boxes can be told apart.
+                if constexpr (requires { Scheme::kBits; }) {
+                  part.boxes = boxes;
+                  part.box_bytes = format.slot == PageSlot::kKeys
+                                       ? code_bytes(kBoxTokens, format.shape.head_dim, Scheme::kBits)
+                                       : code_bytes(kCodeLanes, kBoxTokens, Scheme::kBits);
+                }
+                return part;
               }};
 }
 

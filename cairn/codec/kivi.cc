@@ -2,6 +2,7 @@
 // KIVI (Liu et al., ICML 2024): keys per channel in groups of tokens, values per token in groups of channels, with a
 // float zero point, the least value of the group.
 #include <algorithm>
+#include <utility>
 
 #include "cairn/base/half.h"
 #include "cairn/codec/head_quantizer.h"
@@ -112,24 +113,31 @@ struct Kivi {
   }
 
   static void scores(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* q,
-                     std::uint32_t rows, PrefetchHint next, float* out) {
+                     std::uint32_t rows, std::uint8_t boxes, PrefetchHint next, float* out) {
     const Layout layout(format);
     const std::uint32_t dim = format.shape.head_dim;
     page += kv_head * layout.bytes;
     alignas(64) float scale[kMaxChannels], zero[kMaxChannels];
+    constexpr std::uint32_t kGroupBoxes = kGroup / kBoxTokens;
     for (std::uint32_t g = 0; g < kTokenGroups; ++g) {
+      const auto own = static_cast<std::uint8_t>(boxes >> g * kGroupBoxes & ((1u << kGroupBoxes) - 1));
+      if (own == 0) continue;
       kernels().widen_f16(halves(page + layout.scales) + g * dim, dim, scale);
       kernels().widen_f16(halves(page + layout.zeros) + g * dim, dim, zero);
       // Counted from the middle, codes are half as large, and so is what rounding the query costs.
       for (std::uint32_t d = 0; d < dim; ++d) zero[d] += scale[d] * (kMaxCode / 2.0f);
-      const CodeKeys keys = {
-          .codes = key_codes(dim, layout, page, g), .twice_middle = kMaxCode, .channel_scale = scale, .offset = zero};
-      kernels().code_scores(keys, q, rows, g == 0 ? next : PrefetchHint{}, out + g * kGroup);
+      const CodeKeys keys = {.codes = key_codes(dim, layout, page, g),
+                             .twice_middle = kMaxCode,
+                             .channel_scale = scale,
+                             .offset = zero,
+                             .boxes = own};
+      kernels().code_scores(keys, q, rows, std::exchange(next, PrefetchHint{}), out + g * kGroup);
     }
   }
 
   static void accumulate(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* p,
-                         const float* correction, std::uint32_t rows, std::uint32_t, PrefetchHint next, float* acc) {
+                         const float* correction, std::uint32_t rows, std::uint32_t, std::uint8_t boxes,
+                         PrefetchHint next, float* acc) {
     const Layout layout(format);
     const std::uint32_t dim = format.shape.head_dim;
     page += kv_head * layout.bytes;
@@ -142,7 +150,8 @@ struct Kivi {
                                .twice_middle = 0,
                                .group = kGroup,
                                .token_scale = scale,
-                               .token_offset = zero};
+                               .token_offset = zero,
+                               .boxes = boxes};
     kernels().code_accumulate(values, p, correction, rows, next, acc);
   }
 

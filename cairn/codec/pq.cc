@@ -186,7 +186,7 @@ struct Pq {
   }
 
   static void scores(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* q,
-                     std::uint32_t rows, PrefetchHint next, float* out) {
+                     std::uint32_t rows, std::uint8_t boxes, PrefetchHint next, float* out) {
     const Layout layout(format);
     const std::uint32_t dim = format.shape.head_dim;
     const PqTable table = pq_table(Form::kForm, dim, kv_head, format.codebook);
@@ -199,12 +199,14 @@ struct Pq {
                            .channel_scale = table.scale,
                            .offset = table.mean,
                            .token_scale = gains,
-                           .token_scale_stride = 0};
+                           .token_scale_stride = 0,
+                           .boxes = boxes};
     kernels().code_scores(keys, q, rows, next, out);
   }
 
   static void accumulate(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* p,
-                         const float* correction, std::uint32_t rows, std::uint32_t, PrefetchHint next, float* acc) {
+                         const float* correction, std::uint32_t rows, std::uint32_t, std::uint8_t boxes,
+                         PrefetchHint next, float* acc) {
     const Layout layout(format);
     const std::uint32_t dim = format.shape.head_dim;
     const PqTable table = pq_table(Form::kForm, dim, kv_head, format.codebook);
@@ -217,7 +219,8 @@ struct Pq {
                                .group = (dim + 15) / 16 * 16,
                                .token_scale = gains,
                                .token_offset = nullptr,
-                               .channel_scale = table.scale};
+                               .channel_scale = table.scale,
+                               .boxes = boxes};
     kernels().code_accumulate(values, p, correction, rows, next, acc);
     for (std::uint32_t r = 0; r < rows; ++r)
       add_means(table.mean, dim, p + r * kBlockTokens, acc + r * std::size_t{dim});

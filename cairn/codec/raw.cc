@@ -14,7 +14,7 @@ namespace cairn {
 namespace codecs {
 namespace {
 
-static_assert(kPageTokens == kBlockTokens);
+static_assert(kPageTokens == kBlockTokens && kPageBoxTokens == kBoxTokens);
 
 template <Element E>
 struct Raw {
@@ -60,23 +60,23 @@ struct Raw {
   }
 
   static void scores(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* q,
-                     std::uint32_t rows, PrefetchHint next, float* out) {
+                     std::uint32_t rows, std::uint8_t boxes, PrefetchHint next, float* out) {
     const PageShape shape = format.shape;
-    kernels().scores[kElement](page + kv_head * head_bytes(shape), shape.head_dim, q, rows, next, out);
+    kernels().scores[kElement](page + kv_head * head_bytes(shape), shape.head_dim, q, rows, boxes, next, out);
   }
 
   static void accumulate(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* p,
-                         const float* correction, std::uint32_t rows, std::uint32_t count, PrefetchHint next,
-                         float* acc) {
+                         const float* correction, std::uint32_t rows, std::uint32_t count, std::uint8_t boxes,
+                         PrefetchHint next, float* acc) {
     const PageShape shape = format.shape;
     page += kv_head * head_bytes(shape);
     if (format.slot == PageSlot::kValues) {
-      kernels().accumulate[kElement](page, shape.head_dim, p, correction, rows, count, next, acc);
+      kernels().accumulate[kElement](page, shape.head_dim, p, correction, rows, count, boxes, next, acc);
       return;
     }
     alignas(64) Stored values[kMaxChannels * kBlockTokens];
     turn_over(reinterpret_cast<const Stored*>(page), shape.value_dim(), count, values);
-    kernels().accumulate[kElement](values, shape.value_dim(), p, correction, rows, count, next, acc);
+    kernels().accumulate[kElement](values, shape.value_dim(), p, correction, rows, count, boxes, next, acc);
   }
 
   // Of keys [channels, kBlockTokens] the values [count, channels], as a page of values would hold them; by small
@@ -99,9 +99,12 @@ struct Raw {
     }
   }
 
-  static PrefetchHint head_part(const PageFormat& format, const std::byte* page, std::uint32_t kv_head) {
+  static PrefetchHint head_part(const PageFormat& format, const std::byte* page, std::uint32_t kv_head,
+                                std::uint8_t boxes) {
     const PageShape shape = format.shape;
-    return {page + kv_head * head_bytes(shape), head_bytes(shape)};
+    const std::size_t box_bytes = std::size_t{kBoxTokens} * kBytes;  // of a channel of keys
+    return {page + kv_head * head_bytes(shape), head_bytes(shape), boxes,
+            format.slot == PageSlot::kKeys ? box_bytes : box_bytes * shape.head_dim};
   }
 
   static float widen(Stored stored) {

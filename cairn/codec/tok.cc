@@ -104,7 +104,7 @@ struct Tok {
   }
 
   static void scores(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* q,
-                     std::uint32_t rows, PrefetchHint next, float* out) {
+                     std::uint32_t rows, std::uint8_t boxes, PrefetchHint next, float* out) {
     const Layout layout(format);
     const std::uint32_t dim = format.shape.head_dim;
     page += kv_head * layout.bytes;
@@ -116,12 +116,14 @@ struct Tok {
                            .channel_scale = nullptr,
                            .offset = kMean ? means : nullptr,
                            .token_scale = scales,
-                           .token_scale_stride = kBlockTokens};
+                           .token_scale_stride = kBlockTokens,
+                           .boxes = boxes};
     kernels().code_scores(keys, q, rows, next, out);
   }
 
   static void accumulate(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* p,
-                         const float* correction, std::uint32_t rows, std::uint32_t, PrefetchHint next, float* acc) {
+                         const float* correction, std::uint32_t rows, std::uint32_t, std::uint8_t boxes,
+                         PrefetchHint next, float* acc) {
     const Layout layout(format);
     const std::uint32_t dim = format.shape.head_dim;
     page += kv_head * layout.bytes;
@@ -132,7 +134,8 @@ struct Tok {
                                .group = kGroup,
                                .token_scale = scales,
                                .token_offset = nullptr,
-                               .channel_scale = nullptr};
+                               .channel_scale = nullptr,
+                               .boxes = boxes};
     kernels().code_accumulate(values, p, correction, rows, next, acc);
   }
 

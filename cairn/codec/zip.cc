@@ -176,7 +176,7 @@ struct Zip {
   }
 
   static void scores(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* q,
-                     std::uint32_t rows, PrefetchHint next, float* out) {
+                     std::uint32_t rows, std::uint8_t, PrefetchHint next, float* out) {
     const Layout layout(format);
     const std::uint32_t dim = format.shape.head_dim;
     page += kv_head * layout.bytes;
@@ -206,7 +206,8 @@ struct Zip {
   }
 
   static void accumulate(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* p,
-                         const float* correction, std::uint32_t rows, std::uint32_t, PrefetchHint next, float* acc) {
+                         const float* correction, std::uint32_t rows, std::uint32_t, std::uint8_t, PrefetchHint next,
+                         float* acc) {
     const Layout layout(format);
     const std::uint32_t dim = format.shape.head_dim;
     page += kv_head * layout.bytes;

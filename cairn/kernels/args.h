@@ -18,6 +18,10 @@ inline constexpr std::uint32_t kTileRows = 12;
 
 // Tokens of a page. Kernels know no blocks, so the number stands here too; codec.h checks that the two agree.
 inline constexpr std::uint32_t kPageTokens = 64;
+// Its boxes, of 16 tokens each: bit b of a set of them is for the tokens [b, b + 1) * kPageBoxTokens.
+inline constexpr std::uint32_t kPageBoxTokens = 16;
+inline constexpr std::uint32_t kPageBoxes = kPageTokens / kPageBoxTokens;
+inline constexpr std::uint8_t kWholePage = (1u << kPageBoxes) - 1;
 
 // A weight matrix [rows, cols] in panel layout (panel.h). `data` is 64-byte aligned.
 struct PanelMatrix {
@@ -64,6 +68,10 @@ struct DenseArgs {
 struct PrefetchHint {
   const void* data = nullptr;
   std::size_t bytes = 0;
+  // Which boxes are read, and how many bytes of each lie side by side: byte i belongs to box i / box_bytes, counted
+  // round and round.
+  std::uint8_t boxes = kWholePage;
+  std::size_t box_bytes = 0;
 };
 
 // Running softmax of some query rows over part of the keys: sum over t of exp(s - max) and of exp(s - max) * V.

@@ -10,6 +10,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "cairn/kernels/args.h"
+
 namespace cairn {
 
 // Values of a code matrix side by side in one 64-byte vector: 16 lanes, 4 deep.
@@ -53,6 +55,7 @@ struct CodeKeys {
   const float* offset = nullptr;         // [depth]
   const float* token_scale = nullptr;    // [segments, lanes], or [lanes] when token_scale_stride is 0
   std::uint32_t token_scale_stride = 0;  // floats from one segment's scales to the next
+  std::uint8_t boxes = kWholePage;       // of the lanes: others are not read
 };
 
 // Values of one head: V[t, d] = channel_scale[d] * (token_scale[d / group, t] * (level(code) - twice_middle / 2)
@@ -64,6 +67,7 @@ struct CodeValues {
   const float* token_scale = nullptr;    // [groups, depth], not negative, finite
   const float* token_offset = nullptr;   // [groups, depth], or null
   const float* channel_scale = nullptr;  // [lanes], or null
+  std::uint8_t boxes = kWholePage;       // of the tokens: the codes of others are not read
 };
 
 }  // namespace cairn

@@ -49,6 +49,30 @@ inline float sum_lanes(const float* lanes) {
   return (four[0] + four[2]) + (four[1] + four[3]);
 }
 
+// The greatest of 16 lanes. Requires: no NaN.
+inline float max_lane(const float* lanes) {
+  float eight[8], four[4], two[2];
+  for (int i = 0; i < 8; ++i) eight[i] = lanes[i] > lanes[i + 8] ? lanes[i] : lanes[i + 8];
+  for (int i = 0; i < 4; ++i) four[i] = eight[i] > eight[i + 4] ? eight[i] : eight[i + 4];
+  for (int i = 0; i < 2; ++i) two[i] = four[i] > four[i + 2] ? four[i] : four[i + 2];
+  return two[0] > two[1] ? two[0] : two[1];
+}
+
+void box_tops(const float* scores, std::uint64_t mask, std::uint32_t rows, float* tops) {
+  constexpr float kNone = -__builtin_inff();
+  for (std::uint32_t b = 0; b < kPageBoxes; ++b) {
+    const auto seen = static_cast<std::int32_t>(mask >> b * kPageBoxTokens & 0xffff);
+    for (std::uint32_t r = 0; r < rows; ++r) {
+      const float* box = scores + r * kPageTokens + b * kPageBoxTokens;
+      alignas(64) float lanes[kPageBoxTokens];
+      for (std::uint32_t l = 0; l < kPageBoxTokens; ++l) {
+        lanes[l] = (seen >> l & 1) != 0 && box[l] > kNone ? box[l] : kNone;
+      }
+      tops[r * kPageBoxes + b] = max_lane(lanes);
+    }
+  }
+}
+
 void rms_norm(const float* x, const float* weight, float eps, std::size_t count, float* y) {
   alignas(64) float lanes[kSumLanes] = {};
   std::size_t i = 0;

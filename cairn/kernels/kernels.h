@@ -19,11 +19,13 @@ enum class Element : std::uint8_t { kF16 = 0, kBF16 = 1, kF32 = 2 };
 inline constexpr std::size_t kElements = 3;
 
 // Raw pages of one KV head; see codec.h for layouts and meanings. `elements` keys are [head_dim, 64], values
-// [64, head_dim]. head_dim is a multiple of 8.
+// [64, head_dim]. head_dim is a multiple of 8. Tokens outside of `boxes` are not read: their scores stay what they
+// were, and their weights count for nothing.
 using ScoresFn = void (*)(const void* keys, std::uint32_t head_dim, const float* q, std::uint32_t rows,
-                          PrefetchHint next, float* scores);
+                          std::uint8_t boxes, PrefetchHint next, float* scores);
 using AccumulateFn = void (*)(const void* values, std::uint32_t head_dim, const float* p, const float* correction,
-                              std::uint32_t rows, std::uint32_t count, PrefetchHint next, float* acc);
+                              std::uint32_t rows, std::uint32_t count, std::uint8_t boxes, PrefetchHint next,
+                              float* acc);
 
 // Immutable, lives for ever. All functions are pure, allocate nothing and may run concurrently on distinct outputs.
 struct Kernels {
@@ -41,14 +43,19 @@ struct Kernels {
   // set. Updates state.max and state.sum and gives the factor that earlier accumulators must be scaled by.
   void (*softmax_block)(float* scores, const std::uint64_t* masks, std::uint32_t rows, float* max, float* sum,
                         float* correction);
+  // tops[r, b] = the greatest of scores [rows, 64] in box b of row r, of tokens whose bit of `mask` is set; -infinity
+  // where there is none. Not-a-number counts as -infinity.
+  void (*box_tops)(const float* scores, std::uint64_t mask, std::uint32_t rows, float* tops);
   // state a = merge(a, b), both over head_dim channels.
   void (*merge)(SoftmaxState a, SoftmaxState b, std::uint32_t rows, std::uint32_t head_dim);
 
-  // out[r, t] = sum over d of q[r, d] * K[t, d] for `rows` query rows [rows, depth] and all lanes of `keys`; out has a
-  // stride of 64. Each row is folded with the channel scales and rounded to signed bytes, one scale per kQuerySegment.
+  // out[r, t] = sum over d of q[r, d] * K[t, d] for `rows` query rows [rows, depth] and the lanes of `keys` in its
+  // boxes; out has a stride of 64. Each row is folded with the channel scales and rounded to signed bytes, one scale
+  // per kQuerySegment.
   void (*code_scores)(const CodeKeys& keys, const float* q, std::uint32_t rows, PrefetchHint next, float* out);
-  // acc[r, d] = acc[r, d] * correction[r] + sum over t < depth of p[r, t] * V[t, d]; p is not negative and has a stride
-  // of 64, acc is [rows, lanes]. Each row is folded with the token scales and rounded to 15 bits, one scale per group.
+  // acc[r, d] = acc[r, d] * correction[r] + sum over t < depth of p[r, t] * V[t, d]; p is not negative, zero outside of
+  // the boxes of `values`, and has a stride of 64; acc is [rows, lanes]. Each row is folded with the token scales and
+  // rounded to 15 bits, one scale per group.
   void (*code_accumulate)(const CodeValues& values, const float* p, const float* correction, std::uint32_t rows,
                           PrefetchHint next, float* acc);
 

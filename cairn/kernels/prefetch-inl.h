@@ -12,17 +12,32 @@ namespace {
 class Prefetcher {
  public:
   Prefetcher(PrefetchHint next, std::uint32_t steps)
-      : at_(static_cast<const char*>(next.data)), end_(at_ + next.bytes), per_step_((next.bytes + steps - 1) / steps) {}
+      : at_(static_cast<const char*>(next.data)), end_(at_ + next.bytes), per_step_((next.bytes + steps - 1) / steps) {
+    if (next.boxes != kWholePage) some_ = next;
+  }
 
   void step() {
-    for (const char* until = at_ + per_step_; at_ < until && at_ < end_; at_ += kLine) _mm_prefetch(at_, _MM_HINT_T0);
+    for (const char* until = at_ + per_step_; at_ < until && at_ < end_; at_ += kLine) {
+      if (some_.bytes == 0 || is_read(at_)) _mm_prefetch(at_, _MM_HINT_T0);
+    }
   }
 
  private:
   static constexpr std::size_t kLine = 64;
+
+  // Whether a box that is read has some of the line.
+  bool is_read(const char* line) const {
+    const auto first = static_cast<std::size_t>(line - static_cast<const char*>(some_.data));
+    for (std::size_t i = first; i < first + kLine; i += some_.box_bytes) {
+      if ((some_.boxes >> (i / some_.box_bytes) % kPageBoxes & 1) != 0) return true;
+    }
+    return false;
+  }
+
   const char* at_;
   const char* end_;
   std::size_t per_step_;
+  PrefetchHint some_{};  // where not all is read
 };
 
 }  // namespace

@@ -208,7 +208,8 @@ void leave_best_clusters(double share, std::span<const float> clusters, std::spa
 
 void leave_mass(double mass, std::span<float> boxes) {
   constexpr float kNone = -std::numeric_limits<float>::infinity();
-  std::ranges::replace_if(boxes, [](float box) { return std::isnan(box); }, kNone);
+  std::ranges::replace_if(
+      boxes, [](float box) { return std::isnan(box); }, kNone);
   std::vector<std::uint32_t> order(boxes.size());
   std::iota(order.begin(), order.end(), 0u);
   std::ranges::stable_sort(order, [&](std::uint32_t a, std::uint32_t b) { return boxes[a] > boxes[b]; });

@@ -182,12 +182,11 @@ inline __m256i broadcast_pair(const std::int16_t* p) {
   return _mm256_set1_epi32(pair);
 }
 
-// The products of a block of 16 lanes, as two halves, with R rows over quads [first, last).
+// Adds the products of a block of 16 lanes, as two halves, with R rows over quads [first, last).
 template <std::uint32_t R, class Row>
 inline void dot_quads(const std::uint8_t* block, const Row (&rows)[R], std::uint32_t first, std::uint32_t last,
                       __m256i (&dots)[R][2]) {
   const __m256i even = _mm256_set1_epi16(0xff);
-  for (auto& halves : dots) halves[0] = halves[1] = _mm256_setzero_si256();
   for (std::uint32_t j = first; j < last; ++j) {
     const __m256i codes[2] = {load_bytes(block + j * 64), load_bytes(block + j * 64 + 32)};
     __m256i a[2], b[2];
@@ -215,13 +214,14 @@ void score_rows(const CodeKeys& keys, const ByteCodes& codes, const float* q, Pr
   QueryWords rows[R];
   for (std::uint32_t r = 0; r < R; ++r) query_words(keys, q + std::size_t{r} * keys.codes.depth, rows[r]);
   for (std::uint32_t t = 0; t < keys.codes.lanes; t += kCodeLanes) {
+    if ((keys.boxes >> t / kPageBoxTokens & 1) == 0) continue;
     const std::uint8_t* block = codes.bytes + std::size_t{t} * codes.quads * 4;
     for (std::uint32_t r = 0; r < R; ++r) {
       for (int h = 0; h < 2; ++h) _mm256_storeu_ps(out + r * kPageTokens + t + h * 8, _mm256_set1_ps(rows[r].base));
     }
     for (std::uint32_t s = 0; s * kSegmentQuads < codes.quads; ++s) {
       next.step();
-      __m256i dots[R][2];
+      __m256i dots[R][2] = {};
       dot_quads(block, rows, s * kSegmentQuads, smaller((s + 1) * kSegmentQuads, codes.quads), dots);
       for (int h = 0; h < 2; ++h) {
         const std::size_t scales_at = std::size_t{s} * keys.token_scale_stride + t + h * 8;
@@ -259,8 +259,13 @@ void accumulate_code_rows(const CodeValues& values, const ByteCodes& codes, cons
     if (first % values.group == 0) {
       for (std::uint32_t r = 0; r < R; ++r) weight_words(values, first / values.group, p + r * kPageTokens, rows[r]);
     }
-    __m256i dots[R][2];
-    dot_quads(codes.bytes + std::size_t{first} * codes.quads * 4, rows, 0, values.codes.depth / kCodeQuad, dots);
+    __m256i dots[R][2] = {};
+    constexpr std::uint32_t kBoxQuads = kPageBoxTokens / kCodeQuad;
+    const std::uint32_t quads = values.codes.depth / kCodeQuad;
+    for (std::uint32_t quad = 0; quad < quads; quad += kBoxQuads) {
+      if ((values.boxes >> quad / kBoxQuads & 1) == 0) continue;
+      dot_quads(codes.bytes + std::size_t{first} * codes.quads * 4, rows, quad, smaller(quads, quad + kBoxQuads), dots);
+    }
     for (std::uint32_t d = first; d < smaller(lanes, first + kCodeLanes); d += 8) {
       for (std::uint32_t r = 0; r < R; ++r) {
         __m256 x = _mm256_fmadd_ps(twice_and_bias(dots[r][(d - first) / 8], rows[r].bias),

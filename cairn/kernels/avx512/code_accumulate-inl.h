@@ -121,6 +121,7 @@ template <class C, std::uint32_t R, std::uint32_t B>
   }
   for (std::uint32_t v = 0; v < vectors; ++v) {
     next.step();
+    if ((values.boxes >> v * C::kDepths / kPageBoxTokens & 1) == 0) continue;
     __m512i packed[B];
 #pragma GCC unroll 2
     for (std::uint32_t b = 0; b < B; ++b) packed[b] = _mm512_loadu_si512(at + (std::size_t{b} * vectors + v) * 64);

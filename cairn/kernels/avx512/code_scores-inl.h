@@ -207,12 +207,22 @@ void score_rows(const CodeKeys& keys, const float* q, Prefetcher& next, float* o
   RoundedQueries queries;
   round_queries<R>(keys, q, queries);
   const std::uint32_t blocks = keys.codes.lanes / kCodeLanes;
-  std::uint32_t block = 0;
-  if constexpr (R <= 2) {
-    for (; block + 4 <= blocks; block += 4) score_blocks<C, R, 4>(keys, queries, block, next, out);
+  const auto are_read = [&](std::uint32_t block, std::uint32_t count) {
+    const std::uint32_t all = (1u << count) - 1;
+    return (keys.boxes >> block & all) == all;
+  };
+  for (std::uint32_t block = 0; block < blocks;) {
+    if (R <= 2 && block + 4 <= blocks && are_read(block, 4)) {
+      score_blocks<C, R, R <= 2 ? 4 : 1>(keys, queries, block, next, out);
+      block += 4;
+    } else if (block + 2 <= blocks && are_read(block, 2)) {
+      score_blocks<C, R, 2>(keys, queries, block, next, out);
+      block += 2;
+    } else {
+      if (are_read(block, 1)) score_blocks<C, R, 1>(keys, queries, block, next, out);
+      ++block;
+    }
   }
-  for (; block + 2 <= blocks; block += 2) score_blocks<C, R, 2>(keys, queries, block, next, out);
-  if (block < blocks) score_blocks<C, R, 1>(keys, queries, block, next, out);
 }
 
 template <class C>

@@ -86,44 +86,77 @@ inline __m512 load8(const F32*, const float* p) {
   return _mm512_castps256_ps512(_mm256_loadu_ps(p));
 }
 
-template <class E, std::uint32_t R>
-void scores_rows(const typename E::Type* k, std::uint32_t head_dim, const float* q, Prefetcher& next, float* out) {
-  __m512 sums[R][4];
+// Boxes as a kernel walks them: the first token of each.
+struct BoxList {
+  std::uint32_t count = 0;
+  std::uint32_t first[kPageBoxes] = {};
+
+  explicit BoxList(std::uint8_t boxes) {
+    for (std::uint32_t b = 0; b < kPageBoxes; ++b) {
+      if ((boxes >> b & 1) != 0) first[count++] = b * kPageBoxTokens;
+    }
+  }
+};
+
+// B boxes, from their first tokens on, for R rows.
+template <class E, std::uint32_t R, std::uint32_t B>
+void scores_boxes(const typename E::Type* k, const std::uint32_t* first, std::uint32_t head_dim, const float* q,
+                  Prefetcher& next, float* out) {
+  __m512 sums[R][B];
+  std::uint32_t at[B];
+#pragma GCC unroll 4
+  for (std::uint32_t b = 0; b < B; ++b) at[b] = B == kPageBoxes ? b * kPageBoxTokens : first[b];
 #pragma GCC unroll 4
   for (std::uint32_t r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) sums[r][v] = _mm512_setzero_ps();
+    for (std::uint32_t b = 0; b < B; ++b) sums[r][b] = _mm512_setzero_ps();
   }
   for (std::uint32_t d = 0; d < head_dim; ++d) {
     next.step();
-    __m512 keys[4];
+    __m512 keys[B];
 #pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) keys[v] = load16(static_cast<const E*>(nullptr), k + d * kPageTokens + v * 16);
+    for (std::uint32_t b = 0; b < B; ++b) keys[b] = load16(static_cast<const E*>(nullptr), k + d * kPageTokens + at[b]);
 #pragma GCC unroll 4
     for (std::uint32_t r = 0; r < R; ++r) {
       const __m512 query = _mm512_set1_ps(q[r * head_dim + d]);
 #pragma GCC unroll 4
-      for (int v = 0; v < 4; ++v) sums[r][v] = _mm512_fmadd_ps(keys[v], query, sums[r][v]);
+      for (std::uint32_t b = 0; b < B; ++b) sums[r][b] = _mm512_fmadd_ps(keys[b], query, sums[r][b]);
     }
   }
 #pragma GCC unroll 4
   for (std::uint32_t r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) _mm512_storeu_ps(out + r * kPageTokens + v * 16, sums[r][v]);
+    for (std::uint32_t b = 0; b < B; ++b) _mm512_storeu_ps(out + r * kPageTokens + at[b], sums[r][b]);
+  }
+}
+
+template <class E, std::uint32_t R>
+void scores_rows(const typename E::Type* k, const BoxList& boxes, std::uint32_t head_dim, const float* q,
+                 Prefetcher& next, float* out) {
+  switch (boxes.count) {
+    case 4: return scores_boxes<E, R, 4>(k, boxes.first, head_dim, q, next, out);
+    case 3: return scores_boxes<E, R, 3>(k, boxes.first, head_dim, q, next, out);
+    case 2: return scores_boxes<E, R, 2>(k, boxes.first, head_dim, q, next, out);
+    case 1: return scores_boxes<E, R, 1>(k, boxes.first, head_dim, q, next, out);
+    default: return;
   }
 }
 
 template <class E>
-void scores(const void* keys, std::uint32_t head_dim, const float* q, std::uint32_t rows, PrefetchHint next,
-            float* out) {
+void scores(const void* keys, std::uint32_t head_dim, const float* q, std::uint32_t rows, std::uint8_t boxes,
+            PrefetchHint next, float* out) {
   const auto* k = static_cast<const typename E::Type*>(keys);
+  const BoxList list(boxes);
   Prefetcher prefetcher(next, head_dim);
+  const auto visit = [&]<std::uint32_t R>(std::uint32_t r) {
+    scores_rows<E, R>(k, list, head_dim, q + r * head_dim, prefetcher, out + r * kPageTokens);
+  };
   std::uint32_t r = 0;
-  for (; r + 4 <= rows; r += 4) scores_rows<E, 4>(k, head_dim, q + r * head_dim, prefetcher, out + r * kPageTokens);
+  for (; r + 4 <= rows; r += 4) visit.template operator()<4>(r);
   switch (rows - r) {
-    case 3: return scores_rows<E, 3>(k, head_dim, q + r * head_dim, prefetcher, out + r * kPageTokens);
-    case 2: return scores_rows<E, 2>(k, head_dim, q + r * head_dim, prefetcher, out + r * kPageTokens);
-    case 1: return scores_rows<E, 1>(k, head_dim, q + r * head_dim, prefetcher, out + r * kPageTokens);
+    case 3: return visit.template operator()<3>(r);
+    case 2: return visit.template operator()<2>(r);
+    case 1: return visit.template operator()<1>(r);
     default: return;
   }
 }
@@ -131,7 +164,7 @@ void scores(const void* keys, std::uint32_t head_dim, const float* q, std::uint3
 // V vectors of 16 channels (or one of 8 when Half) for R rows.
 template <class E, std::uint32_t R, std::uint32_t V, bool Half>
 void accumulate_rows(const typename E::Type* values, std::uint32_t head_dim, const float* p, const float* correction,
-                     std::uint32_t count, Prefetcher& next, float* acc) {
+                     std::uint32_t count, const BoxList& boxes, Prefetcher& next, float* acc) {
   constexpr const E* kTag = nullptr;
   const __mmask16 lanes = Half ? 0x00ff : 0xffff;
   __m512 sums[R][V];
@@ -143,18 +176,21 @@ void accumulate_rows(const typename E::Type* values, std::uint32_t head_dim, con
           _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes, acc + r * head_dim + v * 16), _mm512_set1_ps(correction[r]));
     }
   }
-  for (std::uint32_t t = 0; t < count; ++t) {
-    next.step();
-    __m512 channels[V];
+  for (std::uint32_t b = 0; b < boxes.count; ++b) {
+    const std::uint32_t end = count < boxes.first[b] + kPageBoxTokens ? count : boxes.first[b] + kPageBoxTokens;
+    for (std::uint32_t t = boxes.first[b]; t < end; ++t) {
+      next.step();
+      __m512 channels[V];
 #pragma GCC unroll 4
-    for (std::uint32_t v = 0; v < V; ++v) {
-      channels[v] = Half ? load8(kTag, values + t * head_dim) : load16(kTag, values + t * head_dim + v * 16);
-    }
+      for (std::uint32_t v = 0; v < V; ++v) {
+        channels[v] = Half ? load8(kTag, values + t * head_dim) : load16(kTag, values + t * head_dim + v * 16);
+      }
 #pragma GCC unroll 4
-    for (std::uint32_t r = 0; r < R; ++r) {
-      const __m512 weight = _mm512_set1_ps(p[r * kPageTokens + t]);
+      for (std::uint32_t r = 0; r < R; ++r) {
+        const __m512 weight = _mm512_set1_ps(p[r * kPageTokens + t]);
 #pragma GCC unroll 4
-      for (std::uint32_t v = 0; v < V; ++v) sums[r][v] = _mm512_fmadd_ps(channels[v], weight, sums[r][v]);
+        for (std::uint32_t v = 0; v < V; ++v) sums[r][v] = _mm512_fmadd_ps(channels[v], weight, sums[r][v]);
+      }
     }
   }
 #pragma GCC unroll 4
@@ -166,28 +202,33 @@ void accumulate_rows(const typename E::Type* values, std::uint32_t head_dim, con
 
 template <class E, std::uint32_t R>
 void accumulate_channels(const typename E::Type* values, std::uint32_t head_dim, const float* p,
-                         const float* correction, std::uint32_t count, Prefetcher& next, float* acc) {
+                         const float* correction, std::uint32_t count, const BoxList& boxes, Prefetcher& next,
+                         float* acc) {
   std::uint32_t d = 0;
   for (; d + 64 <= head_dim; d += 64) {
-    accumulate_rows<E, R, 4, false>(values + d, head_dim, p, correction, count, next, acc + d);
+    accumulate_rows<E, R, 4, false>(values + d, head_dim, p, correction, count, boxes, next, acc + d);
   }
   for (; d + 16 <= head_dim; d += 16) {
-    accumulate_rows<E, R, 1, false>(values + d, head_dim, p, correction, count, next, acc + d);
+    accumulate_rows<E, R, 1, false>(values + d, head_dim, p, correction, count, boxes, next, acc + d);
   }
-  if (d < head_dim) accumulate_rows<E, R, 1, true>(values + d, head_dim, p, correction, count, next, acc + d);
+  if (d < head_dim) accumulate_rows<E, R, 1, true>(values + d, head_dim, p, correction, count, boxes, next, acc + d);
 }
 
 template <class E>
 void accumulate(const void* values, std::uint32_t head_dim, const float* p, const float* correction, std::uint32_t rows,
-                std::uint32_t count, PrefetchHint next, float* acc) {
-  Prefetcher prefetcher(next, count * ((head_dim + 63) / 64));
+                std::uint32_t count, std::uint8_t boxes, PrefetchHint next, float* acc) {
+  const BoxList list(boxes);
+  const std::uint32_t tokens = list.count == kPageBoxes ? count : list.count * kPageBoxTokens;
+  Prefetcher prefetcher(next, tokens * ((head_dim + 63) / 64));
   const auto* v = static_cast<const typename E::Type*>(values);
   std::uint32_t r = 0;
   for (; r + 4 <= rows; r += 4) {
-    accumulate_channels<E, 4>(v, head_dim, p + r * kPageTokens, correction + r, count, prefetcher, acc + r * head_dim);
+    accumulate_channels<E, 4>(v, head_dim, p + r * kPageTokens, correction + r, count, list, prefetcher,
+                              acc + r * head_dim);
   }
   for (; r < rows; ++r) {
-    accumulate_channels<E, 1>(v, head_dim, p + r * kPageTokens, correction + r, count, prefetcher, acc + r * head_dim);
+    accumulate_channels<E, 1>(v, head_dim, p + r * kPageTokens, correction + r, count, list, prefetcher,
+                              acc + r * head_dim);
   }
 }
 

@@ -129,11 +129,17 @@ void quantise_tile(const float* x, std::size_t x_stride, ActivationTiles out, st
   }
 }
 
+inline bool is_in(std::uint8_t boxes, std::uint32_t token) {
+  return (boxes >> token / kPageBoxTokens & 1) != 0;
+}
+
 template <class E>
-void scores(const void* keys, std::uint32_t head_dim, const float* q, std::uint32_t rows, PrefetchHint, float* out) {
+void scores(const void* keys, std::uint32_t head_dim, const float* q, std::uint32_t rows, std::uint8_t boxes,
+            PrefetchHint, float* out) {
   const auto* k = static_cast<const typename E::Type*>(keys);
   for (std::uint32_t r = 0; r < rows; ++r) {
     for (std::uint32_t t = 0; t < kPageTokens; ++t) {
+      if (!is_in(boxes, t)) continue;
       float sum = 0.0f;
       for (std::uint32_t d = 0; d < head_dim; ++d)
         sum = fused(E::load(k[d * kPageTokens + t]), q[r * head_dim + d], sum);
@@ -144,12 +150,14 @@ void scores(const void* keys, std::uint32_t head_dim, const float* q, std::uint3
 
 template <class E>
 void accumulate(const void* values, std::uint32_t head_dim, const float* p, const float* correction, std::uint32_t rows,
-                std::uint32_t count, PrefetchHint, float* acc) {
+                std::uint32_t count, std::uint8_t boxes, PrefetchHint, float* acc) {
   const auto* v = static_cast<const typename E::Type*>(values);
   for (std::uint32_t r = 0; r < rows; ++r) {
     for (std::uint32_t d = 0; d < head_dim; ++d) {
       float sum = acc[r * head_dim + d] * correction[r];
-      for (std::uint32_t t = 0; t < count; ++t) sum = fused(E::load(v[t * head_dim + d]), p[r * kPageTokens + t], sum);
+      for (std::uint32_t t = 0; t < count; ++t) {
+        if (is_in(boxes, t)) sum = fused(E::load(v[t * head_dim + d]), p[r * kPageTokens + t], sum);
+      }
       acc[r * head_dim + d] = sum;
     }
   }
@@ -176,6 +184,7 @@ void code_scores(const CodeKeys& keys, const float* q, std::uint32_t rows, Prefe
   for (std::uint32_t r = 0; r < rows; ++r) {
     round_query(keys, q + std::size_t{r} * m.depth, query);
     for (std::uint32_t t = 0; t < m.lanes; ++t) {
+      if (!is_in(keys.boxes, t)) continue;
       float total = query.base;
       for (std::uint32_t s = 0; s * kQuerySegment < m.depth; ++s) {
         std::int32_t dot = 0;
@@ -200,7 +209,9 @@ void code_accumulate(const CodeValues& values, const float* p, const float* corr
       round_weights(values, group, p + r * kPageTokens, weights);
       for (std::uint32_t d = group * values.group; d < m.lanes && d < (group + 1) * values.group; ++d) {
         std::int32_t dot = 0;
-        for (std::uint32_t t = 0; t < m.depth; ++t) dot += level_at(m, d, code_at(m, d, t)) * weights.codes[t];
+        for (std::uint32_t t = 0; t < m.depth; ++t) {
+          if (is_in(values.boxes, t)) dot += level_at(m, d, code_at(m, d, t)) * weights.codes[t];
+        }
         float x = fused(static_cast<float>(2 * dot + weights.bias), weights.half_scale, weights.zero_term);
         if (values.channel_scale != nullptr) x *= values.channel_scale[d];
         float& sum = acc[std::size_t{r} * m.lanes + d];
