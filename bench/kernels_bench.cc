@@ -104,7 +104,7 @@ struct PageOfHead {
 void scores(benchmark::State& state, const Kernels& set, std::size_t element) {
   PageOfHead head(set, element, static_cast<std::uint32_t>(state.range(0)));
   for (auto _ : state) {
-    set.scores[element](head.page.data(), kHeadDim, head.q.data(), head.rows, {}, head.scores.data());
+    set.scores[element](head.page.data(), kHeadDim, head.q.data(), head.rows, kWholePage, {}, head.scores.data());
     benchmark::ClobberMemory();
   }
   report(state, static_cast<double>(head.bytes), head.operations());
@@ -114,8 +114,8 @@ void accumulate(benchmark::State& state, const Kernels& set, std::size_t element
   PageOfHead head(set, element, static_cast<std::uint32_t>(state.range(0)));
   float* correction = head.state.data();  // zero: sums do not grow from one iteration to the next
   for (auto _ : state) {
-    set.accumulate[element](head.page.data(), kHeadDim, head.weights.data(), correction, head.rows, kPageTokens, {},
-                            head.acc.data());
+    set.accumulate[element](head.page.data(), kHeadDim, head.weights.data(), correction, head.rows, kPageTokens,
+                            kWholePage, {}, head.acc.data());
     benchmark::ClobberMemory();
   }
   report(state, static_cast<double>(head.bytes), head.operations());

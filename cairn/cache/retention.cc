@@ -195,7 +195,9 @@ Status retain(SequenceState& state, ThreadPool& pool) {
 }  // namespace
 
 Status end_prompt(SequenceState& state, ThreadPool& pool) {
-  if (!state.policy || state.policy->prompt_ended() || state.tokens.empty()) return {};
+  if (!state.policy) return {};
+  state.policy->leave_prompt();
+  if (state.policy->prompt_ended() || state.tokens.empty()) return {};
   if (!state.policy->spec().reads_less() && !state.policy->spec().prompt_stays) CAIRN_TRY_VOID(retain(state, pool));
   state.policy->end_prompt(state.tokens.size());
   return {};

@@ -78,8 +78,11 @@ class TokenPolicy {
   PolicyReport& report() { return report_; }
   const PolicyReport& report() const { return report_; }
 
+  // Of the first prompt; later ones begin and end too, and change nothing but what their queries read.
   bool prompt_ended() const { return prompt_tokens_ > 0; }
   std::size_t prompt_tokens() const { return prompt_tokens_; }
+  void begin_prompt() { in_prompt_ = true; }
+  void leave_prompt() { in_prompt_ = false; }
   void end_prompt(std::size_t tokens);
   // Of the decoded tokens, how many there were when it last kept less.
   std::size_t retained_at() const { return retained_at_; }
@@ -103,7 +106,9 @@ class TokenPolicy {
   bool is_lost() const { return lost_; }
 
   // Whether queries of a table's layers may read less than all.
-  bool selects(std::size_t table) const { return spec_.reads_less() && prompt_ended() && tables_[table].touched; }
+  bool selects(std::size_t table) const {
+    return spec_.reads_less() && prompt_ended() && !in_prompt_ && tables_[table].touched;
+  }
   // Narrows what the one row of `rows` reads; false: it reads all. `into` must live as long as `rows`. kOutOfBudget
   // when there is no room for boxes of its blocks. Requires: remember(), where it remembers().
   Result<bool> select(const AskingRow& row, AttendRows& rows, const AttendLayer& how, CacheCore& core, ThreadPool& pool,
@@ -140,6 +145,7 @@ class TokenPolicy {
   PolicySpec spec_;
   PolicyReport report_;
   std::size_t prompt_tokens_ = 0;  // 0: it has not ended
+  bool in_prompt_ = false;
   std::size_t retained_at_ = 0;
   bool lost_ = false;
   std::vector<Table> tables_;  // as CacheCore::tables

@@ -79,7 +79,7 @@ TEST_P(CodecConformance, PagesFitTheirAlignment) {
       EXPECT_EQ(bytes % 64, 0u);
       for (std::uint32_t h = 0; h < shape.kv_heads; ++h) {
         const PageMemory page(bytes);
-        const PrefetchHint part = GetParam()->head_part(page_format, page.data(), h);
+        const PrefetchHint part = GetParam()->head_part(page_format, page.data(), h, kAllBoxes);
         const auto* begin = static_cast<const std::byte*>(part.data);
         EXPECT_GE(begin, page.data());
         EXPECT_LE(begin + part.bytes, page.data() + bytes);
@@ -127,9 +127,9 @@ TEST_P(CodecConformance, AttendingEqualsDecodingThenAttending) {
     for (std::uint32_t head = 0; head < shape.kv_heads; head += std::max(1u, shape.kv_heads - 1)) {
       std::vector<float> scores(rows * kBlockTokens), acc = random_floats(rows * shape.head_dim, 4);
       const auto before = acc;
-      GetParam()->scores(key_format, keys.data(), head, q.data(), rows, {}, scores.data());
-      GetParam()->accumulate(value_format, values.data(), head, p.data(), correction.data(), rows, tokens, {},
-                             acc.data());
+      GetParam()->scores(key_format, keys.data(), head, q.data(), rows, kAllBoxes, {}, scores.data());
+      GetParam()->accumulate(value_format, values.data(), head, p.data(), correction.data(), rows, tokens, kAllBoxes,
+                             {}, acc.data());
       const auto at = [&](const std::vector<float>& x, std::uint32_t t, std::uint32_t d) {
         return static_cast<double>(x[(t * shape.kv_heads + head) * shape.head_dim + d]);
       };
@@ -152,6 +152,34 @@ TEST_P(CodecConformance, AttendingEqualsDecodingThenAttending) {
         }
       }
     }
+  }
+}
+
+// What is read of a page decides what is loaded, and no bit of what comes of it.
+TEST_P(CodecConformance, SomeBoxesGiveTheBitsOfTheWholePage) {
+  const PageShape shape{2, 64};
+  const std::uint32_t tokens = kBlockTokens, rows = 5;
+  const auto stored = random_floats(tokens * shape.values_per_token(), 1);
+  const PageFormat key_format = format(shape, PageSlot::kKeys), value_format = format(shape, PageSlot::kValues);
+  const PageMemory keys = make_page(key_format, stored, tokens), values = make_page(value_format, stored, tokens);
+  const auto q = random_floats(rows * shape.head_dim, 2), weights = random_floats(rows * kBlockTokens, 3);
+  const std::vector<float> correction(rows, 0.5f), start = random_floats(rows * shape.head_dim, 4);
+  std::vector<float> whole(rows * kBlockTokens);
+  GetParam()->scores(key_format, keys.data(), 1, q.data(), rows, kAllBoxes, {}, whole.data());
+  for (std::uint32_t boxes = 0; boxes <= kAllBoxes; ++boxes) {
+    const auto some = static_cast<std::uint8_t>(boxes);
+    std::vector<float> scores(rows * kBlockTokens), p(rows * kBlockTokens), acc = start, expected = start;
+    GetParam()->scores(key_format, keys.data(), 1, q.data(), rows, some, {}, scores.data());
+    for (std::size_t i = 0; i < p.size(); ++i) {
+      if ((boxes >> i % kBlockTokens / kBoxTokens & 1) == 0) continue;
+      ASSERT_EQ(scores[i], whole[i]) << boxes << " " << i;
+      p[i] = std::fabs(weights[i]);
+    }
+    for (auto* to : {&acc, &expected}) {
+      GetParam()->accumulate(value_format, values.data(), 1, p.data(), correction.data(), rows, tokens,
+                             to == &acc ? some : kAllBoxes, {}, to->data());
+    }
+    ASSERT_EQ(acc, expected) << boxes;
   }
 }
 
@@ -204,9 +232,11 @@ TEST_P(CodecConformance, AnyBytesAreAPage) {
       decoded(page_format, page, 64);
       const std::vector<float> q(4 * shape.head_dim, 1.0f), p(4 * kBlockTokens, 0.5f), correction(4, 1.0f);
       std::vector<float> scores(4 * kBlockTokens), acc(4 * shape.head_dim);
-      if (slot == PageSlot::kKeys) GetParam()->scores(page_format, page.data(), 1, q.data(), 4, {}, scores.data());
+      if (slot == PageSlot::kKeys)
+        GetParam()->scores(page_format, page.data(), 1, q.data(), 4, kAllBoxes, {}, scores.data());
       if (slot == PageSlot::kValues) {
-        GetParam()->accumulate(page_format, page.data(), 1, p.data(), correction.data(), 4, 64, {}, acc.data());
+        GetParam()->accumulate(page_format, page.data(), 1, p.data(), correction.data(), 4, 64, kAllBoxes, {},
+                               acc.data());
       }
     }
   }

@@ -55,9 +55,9 @@ TEST_P(Pq, AnyBytesAreATable) {
       std::vector<float> out(rows.size()), q(24, 1.0f), scores(64), p(64, 0.5f), acc(24);
       codec().decode(format, page.data(), 64, out.data());
       const float correction = 1.0f;
-      if (slot == PageSlot::kKeys) codec().scores(format, page.data(), 1, q.data(), 1, {}, scores.data());
+      if (slot == PageSlot::kKeys) codec().scores(format, page.data(), 1, q.data(), 1, kAllBoxes, {}, scores.data());
       if (slot == PageSlot::kValues) {
-        codec().accumulate(format, page.data(), 1, p.data(), &correction, 1, 64, {}, acc.data());
+        codec().accumulate(format, page.data(), 1, p.data(), &correction, 1, 64, kAllBoxes, {}, acc.data());
       }
     }
   }

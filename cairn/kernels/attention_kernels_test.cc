@@ -33,20 +33,23 @@ TEST(AttentionKernels, EverySetReturnsTheBitsOfTheScalarOne) {
     for (const std::uint32_t head_dim : {8u, 24u, 64u, 80u, 128u}) {
       const auto page = page_of(element, random_floats(head_dim * kPageTokens, head_dim));
       for (const std::uint32_t rows : {1u, 2u, 3u, 4u, 7u, 20u}) {
+        const auto boxes = static_cast<std::uint8_t>(rows == 20 ? kWholePage : (rows * 5 + head_dim) % 16);
         const auto q = random_floats(rows * head_dim, rows);
         const auto p = random_floats(rows * kPageTokens, rows + 1);
         const auto correction = random_floats(rows, rows + 2);
         const auto start = random_floats(rows * head_dim, rows + 3);
-        std::vector<float> expected_scores(rows * kPageTokens), expected_acc = start;
+        const float untouched = -77;
+        std::vector<float> expected_scores(rows * kPageTokens, untouched), expected_acc = start;
         const Kernels& scalar = *find_kernels("scalar");
-        scalar.scores[e](page.data(), head_dim, q.data(), rows, {}, expected_scores.data());
-        scalar.accumulate[e](page.data(), head_dim, p.data(), correction.data(), rows, 61, {}, expected_acc.data());
+        scalar.scores[e](page.data(), head_dim, q.data(), rows, boxes, {}, expected_scores.data());
+        scalar.accumulate[e](page.data(), head_dim, p.data(), correction.data(), rows, 61, boxes, {},
+                             expected_acc.data());
         for (const Kernels* set : available_kernels()) {
-          std::vector<float> got(rows * kPageTokens), acc = start;
-          set->scores[e](page.data(), head_dim, q.data(), rows, {page.data(), page.size()}, got.data());
+          std::vector<float> got(rows * kPageTokens, untouched), acc = start;
+          const PrefetchHint next{page.data(), page.size(), boxes, 2 * kPageBoxTokens};
+          set->scores[e](page.data(), head_dim, q.data(), rows, boxes, next, got.data());
           expect_same(got, expected_scores, *set);
-          set->accumulate[e](page.data(), head_dim, p.data(), correction.data(), rows, 61, {page.data(), page.size()},
-                             acc.data());
+          set->accumulate[e](page.data(), head_dim, p.data(), correction.data(), rows, 61, boxes, next, acc.data());
           expect_same(acc, expected_acc, *set);
         }
       }
@@ -83,6 +86,27 @@ TEST(AttentionKernels, SoftmaxBlockAgreesAcrossSetsAndWithDoubles) {
         total += weight;
       }
       EXPECT_NEAR(sum[r], total, 1e-5 * (1 + total));
+    }
+  }
+}
+
+TEST(AttentionKernels, BoxTopsAreTheGreatestThatIsSeen) {
+  const float inf = std::numeric_limits<float>::infinity();
+  constexpr std::uint32_t kRows = 3;
+  auto scores = random_floats(kRows * kPageTokens, 5, 4.0f);
+  for (std::size_t i = 0; i < scores.size(); i += 7) scores[i] = std::nanf("");
+  for (const std::uint64_t mask : {~0ull, 0ull, 1ull, 0x8000000000000001ull, 0x5555'0000'ffff'0100ull}) {
+    for (const Kernels* set : available_kernels()) {
+      std::vector<float> tops(kRows * kPageBoxes);
+      set->box_tops(scores.data(), mask, kRows, tops.data());
+      for (std::uint32_t i = 0; i < tops.size(); ++i) {
+        float best = -inf;
+        for (std::uint32_t t = i % kPageBoxes * kPageBoxTokens; t < (i % kPageBoxes + 1) * kPageBoxTokens; ++t) {
+          const float score = scores[i / kPageBoxes * kPageTokens + t];
+          if ((mask >> t & 1) != 0 && !std::isnan(score)) best = std::max(best, score);
+        }
+        EXPECT_EQ(tops[i], best) << set->name << " " << i;
+      }
     }
   }
 }

@@ -191,9 +191,11 @@ std::vector<float> sums_of(const Kernels& set, const CodeValues& values, const s
 }
 
 TEST(CodeScores, EverySetReturnsTheBitsOfTheScalarOne) {
+  std::uint32_t boxes = 0;
   for (const KeyCase& c : key_cases()) {
-    const TestKeys keys(c);
+    TestKeys keys(c);
     for (const std::uint32_t rows : kRows) {
+      keys.keys.boxes = static_cast<std::uint8_t>(++boxes % 16);
       const auto q = random_floats(std::size_t{rows} * c.head_dim, rows);
       const auto expected = scores_of(*find_kernels("scalar"), keys.keys, q, rows);
       for (const Kernels* set : available_kernels())
@@ -204,10 +206,15 @@ TEST(CodeScores, EverySetReturnsTheBitsOfTheScalarOne) {
 }
 
 TEST(CodeAccumulate, EverySetReturnsTheBitsOfTheScalarOne) {
+  std::uint32_t boxes = 0;
   for (const ValueCase& c : value_cases()) {
-    const TestValues values(c);
+    TestValues values(c);
     for (const std::uint32_t rows : kRows) {
-      const auto p = weight_rows(rows);
+      values.values.boxes = static_cast<std::uint8_t>(++boxes % 16);
+      auto p = weight_rows(rows);
+      for (std::size_t i = 0; i < p.size(); ++i) {
+        if ((values.values.boxes >> i % kPageTokens / kPageBoxTokens & 1) == 0) p[i] = 0;
+      }
       const auto expected = sums_of(*find_kernels("scalar"), values.values, p, rows);
       for (const Kernels* set : available_kernels())
         ASSERT_TRUE(same_bits(sums_of(*set, values.values, p, rows), expected))
