@@ -12,7 +12,9 @@ namespace {
 class Prefetcher {
  public:
   Prefetcher(PrefetchHint next, std::uint32_t steps)
-      : at_(static_cast<const char*>(next.data)), end_(at_ + next.bytes), per_step_((next.bytes + steps - 1) / steps) {
+      : at_(static_cast<const char*>(next.data)),
+        end_(at_ + next.bytes),
+        per_step_(steps == 0 ? 0 : (next.bytes + steps - 1) / steps) {
     if (next.boxes != kWholePage) some_ = next;
   }
 
