@@ -41,11 +41,6 @@ bool Sequence::end_load(ThreadPool& pool) {
   return true;
 }
 
-void Sequence::begin_prefill() {
-  state_->prefilling = state_->core->options.plan.exact_prefill;
-  if (state_->policy) state_->policy->begin_prompt();
-}
-
 Status Sequence::finish_prefill(ThreadPool& pool) {
   if (state_->in_pass) return fail(ErrorCode::kInvalidArgument, "commit the pass on this sequence before encoding");
   CAIRN_TRY_VOID(cache::end_prompt(*state_, pool));

@@ -59,15 +59,19 @@ class Sequence {
   // Says whether a load was on its way; then size() may have shrunk.
   bool end_load(ThreadPool& pool);
 
-  // A prompt, the first or a later one, from here to finish_prefill. Under a plan with exact prefill nothing is encoded
-  // until then, and queries see the tokens since then as they were computed. Under a policy the queries of a prompt
-  // read all they see, and the first finish_prefill is where it keeps less. Otherwise both do nothing. Errors:
+  // Under a plan with exact prefill: until finish_prefill nothing is encoded, and queries see the tokens since then as
+  // they were computed. The first finish_prefill also ends the prompt for a policy. Otherwise both do nothing. Errors:
   // kInvalidArgument during a pass, kOutOfBudget; blocks stay as they are, save those of layers that were packed.
-  void begin_prefill();
+  void begin_prefill() { state_->prefilling = state_->core->options.plan.exact_prefill; }
   Status finish_prefill(ThreadPool& pool);
 
-  // Which tokens this sequence keeps and its queries read from now on (docs/policies.md). The first prompt ends with
-  // the first finish_prefill(), whether it was begun or not. kInvalidArgument during a pass, or once tokens were
+  // A prompt after the first one: until finish_prefill() its queries read all they see, whatever the policy.
+  void begin_prompt() {
+    if (state_->policy) state_->policy->begin_prompt();
+  }
+
+  // Which tokens this sequence keeps and its queries read from now on (docs/policies.md). The first prompt ends with the
+  // first finish_prefill(); until then queries read all they see. kInvalidArgument during a pass, or once tokens were
   // computed; kUnsupported where this cache's layers or codecs cannot follow the policy.
   Status set_policy(const PolicySpec& policy);
   // Whether its policy goes by the queries of a model that repeats the prompt: replay_fork() is a sequence to repeat it

@@ -158,8 +158,14 @@ Status Engine::finish_prompt(Sequence& sequence) {
   return sequence.finish_prefill(*pool_);
 }
 
-// Chunk by chunk, while a store may still be loading some of it.
 Result<std::span<const float>> Engine::prefill(Sequence& sequence, std::span<const TokenId> tokens,
+                                               const PrefillControl& control) {
+  sequence.begin_prompt();
+  return compute(sequence, tokens, control);
+}
+
+// Chunk by chunk, while a store may still be loading some of it.
+Result<std::span<const float>> Engine::compute(Sequence& sequence, std::span<const TokenId> tokens,
                                                const PrefillControl& control) {
   if (tokens.empty()) return fail(ErrorCode::kInvalidArgument, "there are no tokens to compute");
   const std::size_t base = sequence.size(), end = base + tokens.size();

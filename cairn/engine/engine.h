@@ -102,8 +102,10 @@ class Engine {
   // Errors: those of Sequence::finish_prefill and replay_prompt.
   Status finish_prompt(Sequence& sequence);
 
-  // One more token of one sequence.
-  Result<std::span<const float>> decode(Sequence& sequence, TokenId token) { return prefill(sequence, {&token, 1}); }
+  // One more token of one sequence, no prompt: under a policy its queries may read less. Errors: those of prefill.
+  Result<std::span<const float>> decode(Sequence& sequence, TokenId token) {
+    return compute(sequence, {&token, 1}, {});
+  }
 
   // Any mixture of sequences and tokens in one pass, at most Forward::kMaxRows tokens. Errors: those of Forward::run,
   // and kTooLong when a sequence would exceed the context.
@@ -114,6 +116,8 @@ class Engine {
   Status open_cache(const EngineOptions& options);
   Status check_context(std::size_t tokens) const;
   Status check_budget(std::size_t tokens) const;
+  Result<std::span<const float>> compute(Sequence& sequence, std::span<const TokenId> tokens,
+                                         const PrefillControl& control);
 
   std::shared_ptr<ThreadPool> pool_;
   std::shared_ptr<const Tokenizer> tokenizer_;

@@ -220,7 +220,7 @@ Status JudgedEngine::forward(std::span<const ForwardRows> batch) {
 
 Result<std::span<const float>> JudgedEngine::extend(Sequence& sequence, std::span<const TokenId> tokens,
                                                     const std::atomic<bool>* cancel) {
-  begin_prompt(sequence);
+  sequence.begin_prompt();
   while (!tokens.empty()) {
     if (cancel != nullptr && cancel->load(std::memory_order_relaxed)) {
       return fail(ErrorCode::kCancelled, "stopped with " + std::to_string(tokens.size()) + " tokens to go");
@@ -232,14 +232,6 @@ Result<std::span<const float>> JudgedEngine::extend(Sequence& sequence, std::spa
     tokens = tokens.subspan(count);
   }
   return std::span<const float>(logits_);
-}
-
-void JudgedEngine::begin_prompt(Sequence& sequence) const {
-  if (policy_) sequence.begin_prefill();
-}
-
-Status JudgedEngine::finish_prompt(Sequence& sequence) {
-  return policy_ ? engine_->finish_prompt(sequence) : Status{};
 }
 
 Status JudgedEngine::finish_context(Sequence& sequence, std::size_t pinned) {

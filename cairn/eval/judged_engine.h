@@ -97,14 +97,9 @@ class JudgedEngine {
   // Engine::forward; then blocks that became full lose what the recipe drops.
   Status forward(std::span<const ForwardRows> batch);
 
-  // Between these two, what is computed is a prompt: without a policy nothing differs, with one its queries read all
-  // they see. Errors: those of Engine::finish_prompt.
-  void begin_prompt(Sequence& sequence) const;
-  Status finish_prompt(Sequence& sequence);
-
   // Computes `tokens`, cut at block borders, so that each block attends to what is left of the blocks before it.
-  // The logits of the last token, valid until the next call. Requires: tokens not empty. Errors: those of forward;
-  // kCancelled, checked between blocks.
+  // They are a prompt, which finish_context() ends. The logits of the last token, valid until the next call. Requires:
+  // tokens not empty. Errors: those of forward; kCancelled, checked between blocks.
   Result<std::span<const float>> extend(Sequence& sequence, std::span<const TokenId> tokens,
                                         const std::atomic<bool>* cancel = nullptr);
 

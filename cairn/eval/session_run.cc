@@ -22,7 +22,7 @@ Status check(const std::atomic<bool>* cancel) {
 // Cut at block borders, like every prefill of a judged cache.
 Status compute_prompts(JudgedEngine& judged, std::span<PendingAnswer> pending, const std::atomic<bool>* cancel) {
   std::vector<std::size_t> done(pending.size());
-  for (PendingAnswer& each : pending) judged.begin_prompt(each.sequence);
+  for (PendingAnswer& each : pending) each.sequence.begin_prompt();
   for (;;) {
     CAIRN_TRY_VOID(check(cancel));
     std::vector<ForwardRows> batch;
@@ -42,7 +42,7 @@ Status compute_prompts(JudgedEngine& judged, std::span<PendingAnswer> pending, c
     if (batch.empty()) break;
     CAIRN_TRY_VOID(judged.forward(batch));
   }
-  for (PendingAnswer& each : pending) CAIRN_TRY_VOID(judged.finish_prompt(each.sequence));
+  for (PendingAnswer& each : pending) CAIRN_TRY_VOID(judged.engine().finish_prompt(each.sequence));
   return {};
 }
 
