@@ -70,12 +70,13 @@ std::vector<float> scored(const std::string& text, const Pages& pages, const std
   EXPECT_EQ(reader.bytes(), growth);
   const std::int32_t position = kTokens;
   EXPECT_TRUE(reader.scores());
-  std::vector<float> scores(kBoxes);
-  reader.score(
-      policy,
-      {.q = q.data(), .positions = &position, .rows = 1, .pages = pages.views, .more_pages = {}, .out = nullptr},
-      {.shape = kShape, .heads = kHeads}, head, scores);
-  return scores;
+  const AttendRows rows = {
+      .q = q.data(), .positions = &position, .rows = 1, .pages = pages.views, .more_pages = {}, .out = nullptr};
+  ReadScratch scratch;
+  std::vector<float> scores(kShape.kv_heads * kBoxes);
+  reader.score(policy, rows, {.shape = kShape, .heads = kHeads}, pool, scratch, scores);
+  const auto own = scores.begin() + static_cast<std::ptrdiff_t>(head * kBoxes);
+  return {own, own + kBoxes};
 }
 
 TEST(ReadScores, MpcacheLeavesTheChildrenOfTheBestClusters) {
@@ -109,15 +110,17 @@ double product(const Pages& pages, const std::vector<double>& q, std::size_t hea
   return sum;
 }
 
-// The attention of each box, of those that `reads` says, under queries as `query(g)` gives them.
+// Of each box that `reads` says: the softmax of its strongest token among those of all these boxes, under queries as
+// `query(g)` gives them, summed over the query heads.
 template <class Query, class Reads>
 std::vector<double> box_attention(const Pages& pages, std::size_t head, const Query& query, const Reads& reads) {
-  const std::vector<double> tokens = softmax_sums(kTokens, [&](std::size_t g, std::size_t t) {
-    return reads(t / kBoxTokens) ? product(pages, query(g), head, t) : -1e9;
+  return softmax_sums(kBoxes, [&](std::size_t g, std::size_t box) {
+    double top = -1e9;
+    for (std::size_t t = box * kBoxTokens; reads(box) && t < (box + 1) * kBoxTokens; ++t) {
+      top = std::max(top, product(pages, query(g), head, t));
+    }
+    return top;
   });
-  std::vector<double> boxes(kBoxes);
-  for (std::size_t t = 0; t < kTokens; ++t) boxes[t / kBoxTokens] += tokens[t];
-  return boxes;
 }
 
 TEST(ReadScores, SparfLooksWithAQuarterOfTheChannels) {

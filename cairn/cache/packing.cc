@@ -34,6 +34,18 @@ void decode_all(const LayerTable& table, PageSlot slot, std::size_t first, std::
   });
 }
 
+// Whether what an open block holds could be encoded.
+bool fits_code(const LayerTable& table, std::size_t block) {
+  return std::ranges::all_of(table.forms().slots(), [&](PageSlot slot) {
+    const PageForms& forms = table.forms().of(slot);
+    const PageRef& page = table.entry(block).page(slot);
+    if (!forms.encodes() || page.form() != kOpenForm) return true;
+    std::vector<float> rows(kBlockTokens * forms.open.shape.values_per_token());
+    forms.open.codec->decode(forms.open, page.data(), kBlockTokens, rows.data());
+    return fits_f16(rows);
+  });
+}
+
 void write_page(const PageForms& forms, const LayerKeep& keep, std::size_t number, const float* rows,
                 const PageRef& page) {
   const PageShape shape = forms.open.shape;
@@ -65,9 +77,9 @@ std::size_t packing_bytes(const LayerForms& forms, std::size_t blocks, std::size
   return open * forms.open_bytes() + (blocks - open) * forms.closed_bytes();
 }
 
-bool holds_unencodable(const LayerTable& table, std::size_t first, std::size_t end) {
+bool holds_unencodable(const LayerTable& table, std::size_t first, std::size_t end, std::size_t sink_blocks) {
   for (std::size_t b = first; b < end; ++b) {
-    if (table.entry(b).unencodable) return true;
+    if (b < sink_blocks && table.forms().encodes() ? !fits_code(table, b) : table.entry(b).unencodable) return true;
   }
   return false;
 }
@@ -76,7 +88,7 @@ void pack(LayerTable& table, const LayerKeep& keep, std::size_t first, std::size
           Reservation& room, ThreadPool& pool) {
   const LayerForms& forms = table.forms();
   const std::size_t count = packed_blocks(keep);
-  const bool unencodable = holds_unencodable(table, first, end);
+  const bool unencodable = holds_unencodable(table, first, end, sink_blocks);
   std::vector<LayerTable::Entry> packed(count);
   for (std::size_t b = 0; b < count; ++b) {
     packed[b].first_token = (first + b) * kBlockTokens;

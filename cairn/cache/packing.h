@@ -19,8 +19,9 @@ std::size_t packed_blocks(const LayerKeep& keep);
 // Of the budget, for the new pages of a table; the first `sink_blocks` stay in their open form, as do all if `raw`.
 std::size_t packing_bytes(const LayerForms& forms, std::size_t blocks, std::size_t sink_blocks, bool raw);
 
-// Whether these entries of a table hold something that its codec cannot encode: then nothing is encoded.
-bool holds_unencodable(const LayerTable& table, std::size_t first, std::size_t end);
+// Whether these entries of a table hold something that its codec cannot encode: then nothing is encoded. Of the first
+// `sink_blocks` it looks at what they hold, since one that was found in the prefix index does not say.
+bool holds_unencodable(const LayerTable& table, std::size_t first, std::size_t end, std::size_t sink_blocks);
 
 // Packs the entries [first, end), which must be full ones; the others stay. `keep` counts slots from the first entry's.
 // Pages are decoded, and where the layer encodes, encoded again. Requires: packing_bytes() in `room`; a codec that

@@ -150,7 +150,7 @@ Status pack_table(SequenceState& state, std::size_t number, const LayerKeep& kee
   const LayerKeep rest = keep_from(keep, scores.fixed_before);
   const std::size_t count = packed_blocks(rest);
   const std::size_t bytes =
-      packing_bytes(table.forms(), count, sinks - std::min(sinks, first), holds_unencodable(table, first, end));
+      packing_bytes(table.forms(), count, sinks - std::min(sinks, first), holds_unencodable(table, first, end, sinks));
   CAIRN_TRY(Reservation room, state.core->make_room(bytes));
   const std::size_t before = bytes_of(table);
   pack(table, rest, first, end, sinks, room, pool);

@@ -37,6 +37,7 @@ SequenceState::SequenceState(std::shared_ptr<CacheCore> cache_core)
 
 void SequenceState::append_block(const Digest& key, const BlockPages& pages, std::span<const TokenId> block_tokens) {
   const std::size_t first_token = tokens.size();
+  const bool is_sink = first_token / kBlockTokens < core->options.plan.sink_blocks;
   const auto positions = std::make_shared<PositionBlock>();
   for (std::uint32_t t = 0; t < kBlockTokens; ++t) (*positions)[t] = static_cast<std::int32_t>(first_token + t);
   for (std::size_t t = 0; t < tables.size(); ++t) {
@@ -50,7 +51,7 @@ void SequenceState::append_block(const Digest& key, const BlockPages& pages, std
                       .values = values,
                       .positions = positions,
                       .first_token = first_token,
-                      .unencodable = kept_raw(tables[t].forms(), keys, values)},
+                      .unencodable = !is_sink && kept_raw(tables[t].forms(), keys, values)},
                      kBlockTokens);
   }
   block_keys.push_back(key);

@@ -153,15 +153,15 @@ TEST_P(EveryPolicy, CostsWhatItSays) {
 }
 
 // A prefix that others share stays what it is, and a hit changes nothing.
-TEST_P(EveryPolicy, SharesPrefixes) {
-  const auto with = make_engine({.policy = GetParam(), .reuse = true});
-  const auto plain = make_engine({});
+void share_prefix(const std::string& codec, const std::string& policy) {
+  const auto with = make_engine({.codec = codec, .policy = policy, .reuse = true});
+  const auto plain = make_engine({.codec = codec});
   const auto prompt = text(660);
   Sequence cold = with->open(prompt);
   const auto expected = answer(*with, cold, prompt, 80);
   // A second one starts from the blocks that the first one published, as far as its policy lets it.
   Sequence hit = with->open(prompt);
-  const auto spec = parse_policy(GetParam());
+  const auto spec = parse_policy(policy);
   EXPECT_EQ(hit.size(), std::min<std::size_t>(640, reusable_tokens(*spec, 660) / 64 * 64));
   EXPECT_TRUE(same_bits(answer(*with, hit, prompt, 80), expected));
   // And those blocks are still the exact ones: a longer prompt's first logits are those of no policy.
@@ -172,6 +172,10 @@ TEST_P(EveryPolicy, SharesPrefixes) {
   ASSERT_TRUE(logits);
   const Logits got(logits->begin(), logits->end());
   EXPECT_TRUE(same_bits({got}, answer(*plain, exact, longer, 0)));
+}
+
+TEST_P(EveryPolicy, SharesPrefixes) {
+  for (const char* codec : {"raw_f16", "tok4+sinks=1"}) share_prefix(codec, GetParam());
 }
 
 // Forks go their own ways; what was packed cannot be trimmed into, the rest can.
