@@ -2,40 +2,122 @@
 #include "cairn/cache/key_sketches.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "cairn/base/half.h"
+#include "cairn/codec/codec.h"
+#include "cairn/kernels/kernels.h"
 
 namespace cairn::cache {
+namespace {
 
-KeySketches::KeySketches(const Codec& codec, PageShape shape)
-    : format_{.codec = &codec, .shape = shape, .slot = PageSlot::kKeys}, page_bytes_(codec.page_bytes(format_)) {}
+// Half a step over the deviation of the values: the best for four even levels of a normal distribution.
+constexpr float kHalfStep = 0.4979f;
+
+}  // namespace
+
+void SketchQueries::round(std::span<const float> q, std::uint32_t dim) {
+  const std::size_t heads = q.size() / dim, padded = std::size_t{sketch_vectors(dim)} * kSketchChannels;
+  queries_.resize(heads);
+  codes_.assign(heads * padded, 0);
+  for (std::size_t h = 0; h < heads; ++h) {
+    const float* from = q.data() + h * dim;
+    std::int8_t* to = codes_.data() + h * padded;
+    float largest = 0;
+    for (std::uint32_t d = 0; d < dim; ++d) largest = std::max(largest, std::fabs(from[d]));
+    const float inverse = largest > 0 && std::isfinite(largest) ? 127.0f / largest : 0.0f;
+    std::int32_t sum = 0;
+    for (std::uint32_t d = 0; d < dim; ++d) {
+      const float value = from[d] * inverse;
+      to[d] = static_cast<std::int8_t>(value + (value < 0 ? -0.5f : 0.5f));
+      sum += to[d];
+    }
+    queries_[h] = {.q = from, .codes = to, .scale = inverse > 0 ? largest / 127.0f : 0.0f, .sum = sum};
+  }
+}
 
 std::size_t KeySketches::growth(std::size_t blocks) const {
-  return blocks > this->blocks() ? (blocks - this->blocks()) * page_bytes_ : 0;
+  const std::size_t sheets = (blocks + kSheetBlocks - 1) / kSheetBlocks;
+  return sheets > sheets_.size() ? (sheets - sheets_.size()) * sheet_bytes() : 0;
 }
 
 void KeySketches::cover(std::span<const PageView> pages, std::size_t blocks, bool hadamard, ThreadPool& pool) {
-  const std::size_t first = this->blocks(), width = format_.shape.values_per_token();
-  if (blocks <= first) return;
-  const PageFormat open = open_format(format_);
-  sketches_.resize(blocks);
-  pool.run(blocks - first, [&](std::size_t i, unsigned) {
-    const PageView& page = pages[first + i];
-    std::vector<float> keys(kBlockTokens * width);
-    page.key_format->codec->decode(*page.key_format, page.keys, kBlockTokens, keys.data());
-    if (hadamard != format_.codec->hadamard) hadamard_heads(keys, format_.shape.head_dim);
-    Scratch<std::byte> raw;
-    raw.ensure(open.codec->page_bytes(open));
-    for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
-      open.codec->store_token(open, raw.data(), t, keys.data() + t * width);
-    }
-    const auto sketch = std::make_shared<Scratch<std::byte>>();
-    sketch->ensure(page_bytes_);
-    format_.codec->encode(format_, {raw.data(), nullptr}, sketch->data());
-    sketches_[first + i] = sketch;
+  if (blocks <= blocks_) return;
+  if (!sheets_.empty() && sheets_.back().use_count() > 1 && blocks_ % kSheetBlocks != 0) {
+    const auto own = std::make_shared<Scratch<std::byte>>();
+    std::memcpy(own->ensure(sheet_bytes()), sheets_.back()->data(), sheet_bytes());
+    sheets_.back() = own;
+  }
+  while (sheets_.size() * kSheetBlocks < blocks) {
+    std::memset(sheets_.emplace_back(std::make_shared<Scratch<std::byte>>())->ensure(sheet_bytes()), 0, sheet_bytes());
+  }
+  // Sheet by sheet: the first block of each says what the others are counted from.
+  const std::size_t first = blocks_ / kSheetBlocks;
+  pool.run(sheets_.size() - first, [&](std::size_t i, unsigned) {
+    const std::size_t from = std::max(blocks_, (first + i) * kSheetBlocks);
+    for (std::size_t b = from; b < std::min(blocks, (first + i + 1) * kSheetBlocks); ++b) write(pages[b], b, hadamard);
   });
+  blocks_ = blocks;
+}
+
+void KeySketches::write(const PageView& page, std::size_t block, bool hadamard) const {
+  const std::size_t dim = shape_.head_dim, width = shape_.values_per_token(), vectors = sketch_vectors(shape_.head_dim);
+  std::vector<float> keys(kBlockTokens * width);
+  page.key_format->codec->decode(*page.key_format, page.keys, kBlockTokens, keys.data());
+  if (!hadamard) hadamard_heads(keys, shape_.head_dim);
+  for (std::uint32_t h = 0; h < shape_.kv_heads; ++h) {
+    std::byte* head = sheets_[block / kSheetBlocks]->data() + h * head_bytes();
+    auto* codes = reinterpret_cast<std::uint8_t*>(head);
+    auto* scales = reinterpret_cast<std::uint16_t*>(head + code_bytes());
+    auto* middle = reinterpret_cast<float*>(head + code_bytes() + scale_bytes());
+    if (block % kSheetBlocks == 0) {
+      for (std::size_t d = 0; d < dim; ++d) {
+        float sum = 0;
+        for (std::uint32_t t = 0; t < kBlockTokens; ++t) sum += keys[t * width + h * dim + d];
+        middle[d] = sum / kBlockTokens;
+      }
+    }
+    for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
+      float* key = keys.data() + t * width + h * dim;
+      float squares = 0;
+      for (std::size_t d = 0; d < dim; ++d) {
+        key[d] -= middle[d];
+        squares += key[d] * key[d];
+      }
+      const std::size_t box = block % kSheetBlocks * kBlockBoxes + t / kBoxTokens, slot = t % kBoxTokens;
+      std::uint16_t& scale = scales[slot * kSketchBoxes + box];
+      scale = f32_to_f16(kHalfStep * std::sqrt(squares / static_cast<float>(dim)));
+      const float step = 2 * f16_to_f32(scale), inverse = step > 0 ? 1 / step : 0.0f;
+      const auto code = [&](std::size_t d) {
+        if (d >= dim) return 0u;
+        return static_cast<std::uint32_t>(std::clamp(std::floor(key[d] * inverse) + 2, 0.0f, 3.0f));
+      };
+      for (std::size_t byte = 0; byte < vectors * 4; ++byte) {
+        const std::size_t vector = byte / 4, channel = vector * kSketchChannels + byte % 4;
+        codes[(slot * vectors + vector) * 64 + box * 4 + byte % 4] = static_cast<std::uint8_t>(
+            code(channel) | code(channel + 4) << 2 | code(channel + 8) << 4 | code(channel + 12) << 6);
+      }
+    }
+  }
 }
 
 void KeySketches::shrink(std::size_t blocks) {
-  if (blocks < this->blocks()) sketches_.resize(blocks);
+  if (blocks >= blocks_) return;
+  blocks_ = blocks;
+  sheets_.resize((blocks + kSheetBlocks - 1) / kSheetBlocks);
+}
+
+void KeySketches::tops(std::uint32_t kv_head, std::size_t sheet, const SketchQuery* queries, std::uint32_t rows,
+                       float* tops) const {
+  const std::byte* head = sheets_[sheet]->data() + kv_head * head_bytes();
+  const SketchSheet what = {.codes = reinterpret_cast<const std::uint8_t*>(head),
+                            .scales = reinterpret_cast<const std::uint16_t*>(head + code_bytes()),
+                            .middle = reinterpret_cast<const float*>(head + code_bytes() + scale_bytes()),
+                            .depth = shape_.head_dim};
+  PrefetchHint next;
+  if (sheet + 1 < sheets_.size()) next = {sheets_[sheet + 1]->data() + kv_head * head_bytes(), head_bytes()};
+  kernels().sketch_tops(what, queries, rows, next, tops);
 }
 
 }  // namespace cairn::cache

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Copies of a table's keys in few bits, for the full blocks alone: enough to tell which pages a query would attend to,
-// at a fraction of the bytes. A sketch is a page of a codec, and is scored as such.
+// Copies of a table's keys in two bits a channel, for the full blocks alone: enough to tell which boxes a query would
+// look at, for 18 bytes where an f16 key of 64 channels has 128. Keys are counted from the middle of their neighbours,
+// turned by a Hadamard transform, so that no channel stands out, and rounded to four levels with a scale for each
+// token.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <vector>
@@ -11,18 +14,32 @@
 #include "cairn/attention/attend.h"
 #include "cairn/base/aligned_buffer.h"
 #include "cairn/base/thread_pool.h"
-#include "cairn/codec/codec.h"
+#include "cairn/kernels/sketches.h"
 
 namespace cairn::cache {
 
-// A value: copies share the sketches. Thread-compatible.
+// The queries of one row as sketches meet them, in the basis of codecs with `hadamard`. Memory that is used again.
+class SketchQueries {
+ public:
+  // q is [heads, dim], and must live as long as it is asked with.
+  void round(std::span<const float> q, std::uint32_t dim);
+  const SketchQuery* of_head(std::size_t head) const { return queries_.data() + head; }
+
+ private:
+  std::vector<SketchQuery> queries_;
+  std::vector<std::int8_t> codes_;
+};
+
+// A value: copies share what is complete. Thread-compatible. What a sketch is follows from the keys of its own four
+// blocks, so it does not matter when it was made.
 class KeySketches {
  public:
-  // Requires: a codec that encodes without signals and codebooks, and holds this shape.
-  KeySketches(const Codec& codec, PageShape shape);
+  static constexpr std::uint32_t kSheetBlocks = kSketchBoxes / kBlockBoxes;
 
-  std::size_t blocks() const { return sketches_.size(); }
-  std::size_t bytes() const { return blocks() * page_bytes_; }
+  explicit KeySketches(PageShape shape) : shape_(shape) {}
+
+  std::size_t blocks() const { return blocks_; }
+  std::size_t bytes() const { return sheets_.size() * sheet_bytes(); }
   // The bytes that cover() of this many blocks adds to bytes().
   std::size_t growth(std::size_t blocks) const;
 
@@ -32,14 +49,25 @@ class KeySketches {
   // Keeps the first `blocks`.
   void shrink(std::size_t blocks);
 
-  // As a key page, in the basis of format().codec.
-  const PageFormat& format() const { return format_; }
-  const std::byte* page(std::size_t block) const { return sketches_[block]->data(); }
+  // tops [rows, kSketchBoxes]: the greatest score that a key of each box of a sheet gets from each of `rows` queries
+  // under one KV head. Of the last sheet, only the boxes of blocks() are to be looked at. Thread-safe.
+  void tops(std::uint32_t kv_head, std::size_t sheet, const SketchQuery* queries, std::uint32_t rows,
+            float* tops) const;
 
  private:
-  PageFormat format_;
-  std::size_t page_bytes_;
-  std::vector<std::shared_ptr<Scratch<std::byte>>> sketches_;
+  using Sheet = std::shared_ptr<Scratch<std::byte>>;  // [kv_heads, head_bytes()]
+
+  std::size_t code_bytes() const { return std::size_t{kBoxTokens} * sketch_vectors(shape_.head_dim) * 64; }
+  std::size_t scale_bytes() const { return std::size_t{kBoxTokens} * kSketchBoxes * sizeof(std::uint16_t); }
+  std::size_t head_bytes() const {
+    return code_bytes() + scale_bytes() + (shape_.head_dim * sizeof(float) + 63) / 64 * 64;
+  }
+  std::size_t sheet_bytes() const { return shape_.kv_heads * head_bytes(); }
+  void write(const PageView& page, std::size_t block, bool hadamard) const;
+
+  PageShape shape_;
+  std::size_t blocks_ = 0;
+  std::vector<Sheet> sheets_;
 };
 
 }  // namespace cairn::cache

@@ -76,9 +76,7 @@ void score_boxes(const Reader& reader, const KeyBoxes& boxes, std::uint32_t kv_h
 // read. For codes there is nothing to leave out.
 class PageScores {
  public:
-  // `sketches` may be null: then by the pages themselves.
-  PageScores(const GroupQueries& queries, bool some_channels, const KeySketches* sketches)
-      : queries_(queries), sketches_(sketches) {
+  PageScores(const GroupQueries& queries, bool some_channels) : queries_(queries) {
     for (std::uint32_t c = 0; some_channels && c < queries.dim; ++c) {
       const auto has = [&](std::uint32_t g) { return queries.q[g * queries.dim + c] != 0; };
       if (std::ranges::any_of(std::views::iota(0u, queries.count), has)) channels_.push_back(c);
@@ -89,16 +87,7 @@ class PageScores {
   }
 
   // scores [heads, kBlockTokens].
-  void of(const PageView& page, std::size_t block, std::uint32_t kv_head, std::uint8_t boxes, float* scores) {
-    if (sketches_ != nullptr) {
-      const PageFormat& format = sketches_->format();
-      PrefetchHint next;
-      if (block + 1 < sketches_->blocks()) {
-        next = format.codec->head_part(format, sketches_->page(block + 1), kv_head, kAllBoxes);
-      }
-      return format.codec->scores(format, sketches_->page(block), kv_head, queries_.q.data(), queries_.count, boxes,
-                                  next, scores);
-    }
+  void of(const PageView& page, std::uint32_t kv_head, std::uint8_t boxes, float* scores) {
     const PageFormat& format = *page.key_format;
     const bool by_channel = format.codec->store_token != nullptr;
     if (channels_.empty() || !by_channel) {
@@ -118,7 +107,6 @@ class PageScores {
 
  private:
   const GroupQueries& queries_;
-  const KeySketches* sketches_;
   std::vector<std::uint32_t> channels_;  // empty: all
   std::vector<float> gathered_;          // [heads, channels]
   Scratch<std::byte> keys_;
@@ -126,6 +114,7 @@ class PageScores {
 
 // Blocks whose keys one thread scores at a time.
 constexpr std::size_t kBlocksAtOnce = 8;
+static_assert(kBlocksAtOnce % KeySketches::kSheetBlocks == 0);
 
 // Of one KV head in blocks [first, last): the greatest score of a key that the query sees in each box, by query head,
 // `tops` [heads, boxes of all blocks]. Boxes whose score is -infinity before are not looked at.
@@ -140,7 +129,7 @@ void top_keys(const AttendRows& rows, const AttendLayer& how, std::uint32_t kv_h
     }
     const std::uint64_t visible = visible_slots(rows.pages[b], *rows.positions, how.window, kv_head) &
                                   slots_of_boxes(static_cast<std::uint8_t>(wanted));
-    if (visible != 0) by_page.of(rows.pages[b], b, kv_head, boxes_of_slots(visible), of_page.data());
+    if (visible != 0) by_page.of(rows.pages[b], kv_head, boxes_of_slots(visible), of_page.data());
     kernels().box_tops(of_page.data(), visible, static_cast<std::uint32_t>(heads), of_boxes.data());
     for (std::size_t g = 0; g < heads; ++g) {
       std::ranges::copy(std::span(of_boxes).subspan(g * kBlockBoxes, kBlockBoxes),
@@ -149,10 +138,25 @@ void top_keys(const AttendRows& rows, const AttendLayer& how, std::uint32_t kv_h
   }
 }
 
+// The same by sketches. Tokens that are hidden count here.
+void top_sketches(const KeySketches& sketches, const SketchQueries& queries, std::uint32_t kv_head, std::size_t first,
+                  std::size_t last, std::size_t boxes, std::span<float> tops) {
+  const std::size_t heads = tops.size() / boxes;
+  std::vector<float> of_sheet(heads * kSketchBoxes);
+  for (std::size_t b = first; b < last; b += KeySketches::kSheetBlocks) {
+    sketches.tops(kv_head, b / KeySketches::kSheetBlocks, queries.of_head(kv_head * heads),
+                  static_cast<std::uint32_t>(heads), of_sheet.data());
+    const std::size_t at = b * kBlockBoxes, count = std::min<std::size_t>(kSketchBoxes, boxes - at);
+    for (std::size_t g = 0; g < heads; ++g) {
+      std::copy_n(of_sheet.data() + g * kSketchBoxes, count, tops.data() + g * boxes + at);
+    }
+  }
+}
+
 }  // namespace
 
 ReadScores::ReadScores(const Reader* reader, PageShape shape) : reader_(reader) {
-  if (reader != nullptr && reader->by == ReadBy::kSketch) sketches_.emplace(**find_codec(reader->sketch), shape);
+  if (reader != nullptr && reader->by == ReadBy::kSketch) sketches_.emplace(shape);
   if (reader == nullptr || !reader->boxes()) return;
   boxes_.emplace(shape, BoxKind{.means = reader->by == ReadBy::kMeans});
   if (reader->clusters) clusters_.emplace(shape, BoxKind{.tokens = kClusterTokens});
@@ -187,9 +191,9 @@ void ReadScores::score(const PolicySpec& policy, const AttendRows& rows, const A
                        ReadScratch& scratch, std::span<float> scores) const {
   const std::uint32_t kv_heads = how.shape.kv_heads, dim = how.shape.head_dim;
   const std::size_t boxes = scores.size() / kv_heads;
-  const bool hadamard = sketches_ ? sketches_->format().codec->hadamard : how.basis.hadamard_keys;
   scratch.q.assign(rows.q, rows.q + std::size_t{how.heads} * dim);
-  if (hadamard) hadamard_heads(scratch.q, dim);
+  if (sketches_ || how.basis.hadamard_keys) hadamard_heads(scratch.q, dim);
+  if (sketches_) scratch.sketch_queries.round(scratch.q, dim);
   if (!boxes_) {
     std::ranges::fill(scores, 0.0f);
   } else {
@@ -221,10 +225,13 @@ void ReadScores::score(const PolicySpec& policy, const AttendRows& rows, const A
   }
   pool.run(kv_heads * parts, [&](std::size_t i, unsigned) {
     const std::size_t h = i / parts, first = i % parts * kBlocksAtOnce;
+    const std::size_t last = std::min(first + kBlocksAtOnce, blocks);
+    const auto kv_head = static_cast<std::uint32_t>(h);
+    const std::span tops = std::span(scratch.tops).subspan(h * group_tops, group_tops);
+    if (sketches_) return top_sketches(*sketches_, scratch.sketch_queries, kv_head, first, last, boxes, tops);
     const GroupQueries queries = group_of(scratch.q, how, h);
-    PageScores by_page(queries, reader_->channels, sketches_ ? &*sketches_ : nullptr);
-    top_keys(rows, how, static_cast<std::uint32_t>(h), first, std::min(first + kBlocksAtOnce, blocks), by_page,
-             scores.subspan(h * boxes, boxes), std::span(scratch.tops).subspan(h * group_tops, group_tops));
+    PageScores by_page(queries, reader_->channels);
+    top_keys(rows, how, kv_head, first, last, by_page, scores.subspan(h * boxes, boxes), tops);
   });
   pool.run(kv_heads, [&](std::size_t h, unsigned) {
     const std::span own = scores.subspan(h * boxes, boxes);

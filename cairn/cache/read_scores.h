@@ -20,6 +20,7 @@ namespace cairn::cache {
 struct ReadScratch {
   std::vector<float> q;     // of all heads, in the basis of the keys
   std::vector<float> tops;  // [heads, boxes]
+  SketchQueries sketch_queries;
 };
 
 // Boxes or sketches of one table, as far as the reader scores them. A value; thread-compatible.

@@ -70,9 +70,9 @@ class Sequence {
     if (state_->policy) state_->policy->begin_prompt();
   }
 
-  // Which tokens this sequence keeps and its queries read from now on (docs/policies.md). The first prompt ends with the
-  // first finish_prefill(); until then queries read all they see. kInvalidArgument during a pass, or once tokens were
-  // computed; kUnsupported where this cache's layers or codecs cannot follow the policy.
+  // Which tokens this sequence keeps and its queries read from now on (docs/policies.md). The first prompt ends with
+  // the first finish_prefill(); until then queries read all they see. kInvalidArgument during a pass, or once tokens
+  // were computed; kUnsupported where this cache's layers or codecs cannot follow the policy.
   Status set_policy(const PolicySpec& policy);
   // Whether its policy goes by the queries of a model that repeats the prompt: replay_fork() is a sequence to repeat it
   // on, and absorb_replay() takes what the policy saw there. To be done before finish_prefill().

@@ -83,9 +83,6 @@ Status TokenPolicy::check(const PolicySpec& spec, std::span<const LayerForms> ta
       return refuse("codec '" + std::string(forms.keys.closed.codec->name) +
                     "' goes by the attention of every token; take a codec that does not");
     }
-    if (spec.reads_less() && spec.reader->by == ReadBy::kSketch) {
-      CAIRN_TRY_VOID(check_shape(**find_codec(spec.reader->sketch), forms.spec.shape));
-    }
     if (spec.scorer != nullptr && spec.scorer->needs.values && !forms.values.exists()) {
       return refuse("it goes by values, which lie in the keys of this model");
     }

@@ -20,6 +20,7 @@ constexpr Kernels kernel_table(std::string_view name) {
       .accumulate = {accumulate<F16>, accumulate<BF16>, accumulate<F32>},
       .softmax_block = softmax_block,
       .box_tops = box_tops,
+      .sketch_tops = sketch_tops,
       .merge = merge_states,
       .code_scores = code_scores,
       .code_accumulate = code_accumulate,

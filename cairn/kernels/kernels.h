@@ -11,6 +11,7 @@
 
 #include "cairn/kernels/args.h"
 #include "cairn/kernels/codes.h"
+#include "cairn/kernels/sketches.h"
 
 namespace cairn {
 
@@ -46,6 +47,9 @@ struct Kernels {
   // tops[r, b] = the greatest of scores [rows, 64] in box b of row r, of tokens whose bit of `mask` is set; -infinity
   // where there is none. Not-a-number counts as -infinity.
   void (*box_tops)(const float* scores, std::uint64_t mask, std::uint32_t rows, float* tops);
+  // tops[r, b] = the greatest score of row r with a key of box b of the sheet: [rows, kSketchBoxes].
+  void (*sketch_tops)(const SketchSheet& sheet, const SketchQuery* queries, std::uint32_t rows, PrefetchHint next,
+                      float* tops);
   // state a = merge(a, b), both over head_dim channels.
   void (*merge)(SoftmaxState a, SoftmaxState b, std::uint32_t rows, std::uint32_t head_dim);
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cairn/kernels/elementwise-inl.h"
+#include "cairn/kernels/sketches-inl.h"
 
 namespace cairn {
 namespace {
@@ -94,6 +95,36 @@ void nearest_points(const float* x, const float* y, std::uint32_t cols, const fl
     for (std::uint32_t c = 0; c < some; ++c) {
       nearest[first + c] = static_cast<std::uint8_t>(best[c]);
       distance[first + c] = least[c];
+    }
+  }
+}
+
+// Integers are exact, and floats have one order.
+void sketch_tops(const SketchSheet& sheet, const SketchQuery* queries, std::uint32_t rows, PrefetchHint, float* tops) {
+  const std::uint32_t vectors = sketch_vectors(sheet.depth);
+  for (std::uint32_t r = 0; r < rows; ++r) {
+    float best[kSketchBoxes];
+    for (float& top : best) top = -__builtin_inff();
+    const std::uint8_t* at = sheet.codes;
+    for (std::uint32_t t = 0; t < kPageBoxTokens; ++t) {
+      std::int32_t dots[kSketchBoxes] = {};
+      for (std::uint32_t v = 0; v < vectors; ++v, at += 64) {
+        const std::int8_t* q = queries[r].codes + v * kSketchChannels;
+        for (std::uint32_t b = 0; b < kSketchBoxes; ++b) {
+          for (std::uint32_t d = 0; d < kSketchChannels; ++d) {
+            dots[b] += (at[b * 4 + d % 4] >> d / 4 * 2 & 3) * q[d];
+          }
+        }
+      }
+      for (std::uint32_t b = 0; b < kSketchBoxes; ++b) {
+        const float score =
+            static_cast<float>(2 * dots[b] - 3 * queries[r].sum) * f16_to_f32(sheet.scales[t * kSketchBoxes + b]);
+        best[b] = score > best[b] ? score : best[b];
+      }
+    }
+    const float base = middle_score(sheet, queries[r]);
+    for (std::uint32_t b = 0; b < kSketchBoxes; ++b) {
+      tops[r * kSketchBoxes + b] = fused(best[b], queries[r].scale, base);
     }
   }
 }

@@ -34,7 +34,7 @@ std::span<const NamedPolicy> policy_table() {
        {.mass = 0.95},
        "after Double-P, 2026",
        "reads as many pages as hold most of the attention: by mean keys first, then by keys"},
-      {"sketch", "", "sketch", {}, "", "reads the pages with most attention, by a copy of the keys in two bits"},
+      {"sketch", "", "sketch", {}, "", "reads what gets most attention, by a copy of the keys in two bits"},
       {"oracle", "", "exact", {}, "", "reads the pages with most attention; looks at every key, so it saves nothing"},
       {"recent", "", "recent", {}, "Xiao 2023, arXiv 2309.17453", "reads the first page and the newest ones"},
       {"random-read", "", "random", {}, "", "reads random pages: the control of read selection"},

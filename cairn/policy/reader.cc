@@ -148,7 +148,7 @@ std::span<const Reader> reader_table() {
        .by = ReadBy::kKeys,
        .channels = true},
       {.name = "double-p", .paper = "after Double-P, 2026", .by = ReadBy::kMeans, .refines = true},
-      {.name = "sketch", .paper = "", .by = ReadBy::kSketch, .sketch = "kivi2-g64"},
+      {.name = "sketch", .paper = "", .by = ReadBy::kSketch},
       {.name = "exact", .paper = "", .by = ReadBy::kKeys},
       {.name = "recent", .paper = "Xiao 2023, arXiv 2309.17453"},
       {.name = "random", .paper = "", .by = ReadBy::kRandom},

@@ -23,7 +23,7 @@ enum class ReadBy : std::uint8_t {
   kRandom,  // a hash: the control
   kBounds,  // the greatest and the least keys of each box, by channel
   kMeans,   // the mean key of each box
-  kSketch,  // every key, in the few bits of a codec, by the attention that a box would get
+  kSketch,  // every key, in two bits a channel, by the attention that a box would get
   kKeys,    // every key, by the attention that a box would get: the upper bound of all readers, no saving
 };
 
@@ -46,9 +46,6 @@ struct Reader {
   // kMeans: the fewest boxes that hold PolicySpec::mass of the scores go on (leave_mass()), and get the attention of
   // their keys as a score.
   bool refines = false;
-
-  // kSketch: by its name.
-  std::string_view sketch{};
 
   bool boxes() const { return by == ReadBy::kBounds || by == ReadBy::kMeans; }
   bool scores() const { return boxes() || by == ReadBy::kSketch || by == ReadBy::kKeys; }
