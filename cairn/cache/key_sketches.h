@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copies of a table's keys in two bits a channel, for the full blocks alone: enough to tell which boxes a query would
-// look at, for 18 bytes where an f16 key of 64 channels has 128. Keys are counted from the middle of their neighbours,
+// look at, for 19 bytes where an f16 key of 64 channels has 128. Keys are counted from the middle of their neighbours,
 // turned by a Hadamard transform, so that no channel stands out, and rounded to four levels with a scale for each
 // token.
 #pragma once
