@@ -189,39 +189,43 @@ void ReadScores::shrink(std::size_t blocks) {
 
 void ReadScores::score(const PolicySpec& policy, const AttendRows& rows, const AttendLayer& how, ThreadPool& pool,
                        ReadScratch& scratch, std::span<float> scores) const {
+  scratch.q.assign(rows.q, rows.q + std::size_t{how.heads} * how.shape.head_dim);
+  if (sketches_ || how.basis.hadamard_keys) hadamard_heads(scratch.q, how.shape.head_dim);
+  std::ranges::fill(scores, 0.0f);
+  if (boxes_) by_boxes(policy, how, pool, scratch, scores);
+  if (!boxes_ || reader_->refines) by_keys(rows, how, pool, scratch, scores);
+}
+
+void ReadScores::by_boxes(const PolicySpec& policy, const AttendLayer& how, ThreadPool& pool,
+                          const ReadScratch& scratch, std::span<float> scores) const {
+  const std::size_t boxes = scores.size() / how.shape.kv_heads;
+  pool.run(how.shape.kv_heads, [&](std::size_t h, unsigned) {
+    const GroupQueries queries = group_of(scratch.q, how, h);
+    const auto kv_head = static_cast<std::uint32_t>(h);
+    const std::span own = scores.subspan(h * boxes, boxes);
+    score_boxes(*reader_, *boxes_, kv_head, queries, own);
+    if (reader_->refines) {
+      leave_mass(policy.mass, own);
+      own.front() = std::max(own.front(), 0.0f);  // it is read anyway
+    }
+    if (!clusters_) return;
+    std::vector<float> of_clusters(boxes / boxes_->per_block() * clusters_->per_block());
+    score_boxes(*reader_, *clusters_, kv_head, queries, of_clusters);
+    leave_best_clusters(std::max(kClusterShare, policy.keep), of_clusters, own);
+  });
+}
+
+void ReadScores::by_keys(const AttendRows& rows, const AttendLayer& how, ThreadPool& pool, ReadScratch& scratch,
+                         std::span<float> scores) const {
   const std::uint32_t kv_heads = how.shape.kv_heads, dim = how.shape.head_dim;
-  const std::size_t boxes = scores.size() / kv_heads;
-  scratch.q.assign(rows.q, rows.q + std::size_t{how.heads} * dim);
-  if (sketches_ || how.basis.hadamard_keys) hadamard_heads(scratch.q, dim);
-  if (sketches_) scratch.sketch_queries.round(scratch.q, dim);
-  if (!boxes_) {
-    std::ranges::fill(scores, 0.0f);
-  } else {
-    pool.run(kv_heads, [&](std::size_t h, unsigned) {
-      const GroupQueries queries = group_of(scratch.q, how, h);
-      const auto kv_head = static_cast<std::uint32_t>(h);
-      const std::span own = scores.subspan(h * boxes, boxes);
-      score_boxes(*reader_, *boxes_, kv_head, queries, own);
-      if (reader_->refines) {
-        leave_mass(policy.mass, own);
-        own.front() = std::max(own.front(), 0.0f);  // it is read anyway
-      }
-      if (!clusters_) return;
-      std::vector<float> of_clusters(boxes / boxes_->per_block() * clusters_->per_block());
-      score_boxes(*reader_, *clusters_, kv_head, queries, of_clusters);
-      leave_best_clusters(std::max(kClusterShare, policy.keep), of_clusters, own);
-    });
-    if (!reader_->refines) return;
-  }
+  const std::size_t boxes = scores.size() / kv_heads, blocks = rows.pages.size();
+  const std::size_t parts = (blocks + kBlocksAtOnce - 1) / kBlocksAtOnce;
   scratch.tops.resize(how.heads * boxes);
-  const std::size_t blocks = rows.pages.size(), parts = (blocks + kBlocksAtOnce - 1) / kBlocksAtOnce;
-  const std::size_t group_tops = scratch.tops.size() / kv_heads;
-  if (reader_->channels) {
-    pool.run(kv_heads, [&](std::size_t h, unsigned) {
-      const std::size_t values = scratch.q.size() / kv_heads;
-      leave_top_channels(std::span(scratch.q).subspan(h * values, values), dim,
-                         (dim + kChannelShare - 1) / kChannelShare);
-    });
+  const std::size_t group_tops = scratch.tops.size() / kv_heads, group_values = scratch.q.size() / kv_heads;
+  if (sketches_) scratch.sketch_queries.round(scratch.q, dim);
+  for (std::size_t h = 0; reader_->channels && h < kv_heads; ++h) {
+    leave_top_channels(std::span(scratch.q).subspan(h * group_values, group_values), dim,
+                       (dim + kChannelShare - 1) / kChannelShare);
   }
   pool.run(kv_heads * parts, [&](std::size_t i, unsigned) {
     const std::size_t h = i / parts, first = i % parts * kBlocksAtOnce;

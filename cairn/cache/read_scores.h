@@ -43,6 +43,12 @@ class ReadScores {
              ReadScratch& scratch, std::span<float> scores) const;
 
  private:
+  void by_boxes(const PolicySpec& policy, const AttendLayer& how, ThreadPool& pool, const ReadScratch& scratch,
+                std::span<float> scores) const;
+  // Boxes that have -infinity keep it.
+  void by_keys(const AttendRows& rows, const AttendLayer& how, ThreadPool& pool, ReadScratch& scratch,
+               std::span<float> scores) const;
+
   const Reader* reader_;
   std::optional<KeyBoxes> boxes_, clusters_;
   std::optional<KeySketches> sketches_;

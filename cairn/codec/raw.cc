@@ -14,7 +14,7 @@ namespace cairn {
 namespace codecs {
 namespace {
 
-static_assert(kPageTokens == kBlockTokens && kPageBoxTokens == kBoxTokens);
+static_assert(kPageTokens == kBlockTokens && kPageBoxTokens == kBoxTokens && kWholePage == kAllBoxes);
 
 template <Element E>
 struct Raw {
