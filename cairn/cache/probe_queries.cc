@@ -43,23 +43,44 @@ void ProbeQueries::observe(std::uint32_t layer, const AttendRows& rows, const At
     Waiting& waiting = waiting_[layer];
     waiting.how = how;
     waiting.how.sinks = {};  // they are in the softmax state, and not ours to keep
-    waiting.queries.emplace_back(rows.q + r * width, rows.q + (r + 1) * width);
-    waiting.softmax.emplace_back(rows.softmax + r * state, rows.softmax + (r + 1) * state);
-    waiting.positions.push_back(rows.positions[r]);
-    if (waiting.positions.size() > window_) waiting.pop();
+    // Earlier ones came from the index, and their queries with them did not.
+    const bool first = waiting.kept.empty() && waiting.fresh.empty() && counted_.empty();
+    if (first && rows.positions[r] > 0) waiting.let_go = true;
+    waiting.fresh.push_back({rows.positions[r],
+                             {rows.q + r * width, rows.q + (r + 1) * width},
+                             {rows.softmax + r * state, rows.softmax + (r + 1) * state}});
+    if (waiting.fresh.size() <= max_kept()) continue;
+    waiting.fresh.pop_front();
+    waiting.fresh_let_go = true;
   }
+}
+
+void ProbeQueries::commit() {
+  for (auto& [layer, waiting] : waiting_) {
+    waiting.let_go = waiting.let_go || waiting.fresh_let_go;
+    for (Query& query : waiting.fresh) waiting.kept.push_back(std::move(query));
+    waiting.fresh.clear();
+    waiting.fresh_let_go = false;
+    for (; waiting.kept.size() > max_kept(); waiting.let_go = true) waiting.kept.pop_front();
+  }
+}
+
+std::size_t ProbeQueries::last_of(std::size_t tokens) const {
+  return which_ == Probes::kTenth ? std::min<std::size_t>(std::max<std::size_t>(tokens / 20, 1), window_) : window_;
 }
 
 void ProbeQueries::count_last(std::span<const PageView> pages, ThreadPool& pool) {
   for (auto& [layer, waiting] : std::exchange(waiting_, {})) {
-    if (waiting.positions.empty()) continue;
-    const std::size_t tokens = static_cast<std::size_t>(waiting.positions.back()) + 1;
-    const std::size_t last = which_ == Probes::kTenth ? std::max<std::size_t>(tokens / 20, 1) : window_;
-    while (waiting.positions.size() > last) waiting.pop();
+    if (waiting.kept.empty()) continue;
+    const std::size_t last = last_of(static_cast<std::size_t>(waiting.kept.back().position) + 1);
+    while (waiting.kept.size() > last) waiting.kept.pop_front();
     std::vector<float> q, softmax;
-    for (const std::vector<float>& row : waiting.queries) q.insert(q.end(), row.begin(), row.end());
-    for (const std::vector<float>& row : waiting.softmax) softmax.insert(softmax.end(), row.begin(), row.end());
-    const std::vector<std::int32_t> positions(waiting.positions.begin(), waiting.positions.end());
+    std::vector<std::int32_t> positions;
+    for (const Query& query : waiting.kept) {
+      q.insert(q.end(), query.q.begin(), query.q.end());
+      softmax.insert(softmax.end(), query.softmax.begin(), query.softmax.end());
+      positions.push_back(query.position);
+    }
     count({.q = q.data(),
            .positions = positions.data(),
            .rows = static_cast<std::uint32_t>(positions.size()),
@@ -117,13 +138,20 @@ bool ProbeQueries::counted_from(std::int32_t position) const {
   return std::ranges::any_of(counted_, [=](std::int32_t counted) { return counted >= position; });
 }
 
+bool ProbeQueries::lacks_before(std::int32_t position) const {
+  return std::ranges::any_of(waiting_, [&](const auto& each) {
+    const auto is_left = [=](const Query& query) { return query.position < position; };
+    const auto left = static_cast<std::size_t>(std::ranges::count_if(each.second.kept, is_left));
+    return each.second.let_go && left < last_of(static_cast<std::size_t>(std::max(position, 0)));
+  });
+}
+
 void ProbeQueries::forget_from(std::int32_t position) {
   for (auto& [layer, waiting] : waiting_) {
-    while (!waiting.positions.empty() && waiting.positions.back() >= position) {
-      waiting.queries.pop_back();
-      waiting.softmax.pop_back();
-      waiting.positions.pop_back();
+    for (std::deque<Query>* queries : {&waiting.kept, &waiting.fresh}) {
+      std::erase_if(*queries, [=](const Query& query) { return query.position >= position; });
     }
+    if (waiting.fresh.empty()) waiting.fresh_let_go = false;
   }
 }
 

@@ -20,7 +20,8 @@ namespace cairn::cache {
 // Under Probes::kTenth no more of the last queries than this are probes, however long the prompt.
 inline constexpr std::uint32_t kMaxTwentieth = 256;
 
-// A value; thread-compatible. Pages are counted from the sequence's first.
+// A value; thread-compatible. Pages are counted from the sequence's first. Of Probes::kLast it keeps twice the window,
+// so that a sequence can be cut a little.
 class ProbeQueries {
  public:
   // `window`: how many of the last queries are probes, where `which` says so.
@@ -33,14 +34,24 @@ class ProbeQueries {
   // Counts the last queries, over all pages of the table. They are let go.
   void count_last(std::span<const PageView> pages, ThreadPool& pool);
 
+  // The pass is over: its rows are the sequence's.
+  void commit();
+
   // Whether a query at this position or later was counted, which cannot be taken back.
   bool counted_from(std::int32_t position) const;
+  // Whether some of the last ones before this position were let go.
+  bool lacks_before(std::int32_t position) const;
   // Queries from this position on were not computed after all, or are gone. Requires: !counted_from().
   void forget_from(std::int32_t position);
 
   // Whether rows are counted as they come; under kReplay they are only while a replay is.
   bool counts_all() const { return which_ == Probes::kAll || replaying_; }
-  void begin_replay() { replaying_ = true; }
+  void begin_replay() {
+    replaying_ = true;
+    forget_replays();
+  }
+  // What replays of a prompt have said so far: another one begins.
+  void forget_replays() { mass_.clear(); }
   // What another one counted of the same pages joins this. Requires: MassRule::kGreatest.
   void absorb(const ProbeQueries& other);
 
@@ -54,21 +65,23 @@ class ProbeQueries {
             std::size_t end, std::size_t packed);
 
  private:
-  // Rows of one layer that may turn out to be among the last.
+  struct Query {
+    std::int32_t position;
+    std::vector<float> q;        // [heads, head_dim]
+    std::vector<float> softmax;  // [heads, 2]
+  };
+  // Queries of one layer that may turn out to be among the last.
   struct Waiting {
     AttendLayer how;
-    std::deque<std::vector<float>> queries;  // [heads, head_dim] each
-    std::deque<std::vector<float>> softmax;  // [heads, 2]
-    std::deque<std::int32_t> positions;
-
-    void pop() {  // the oldest
-      queries.pop_front();
-      softmax.pop_front();
-      positions.pop_front();
-    }
+    std::deque<Query> kept, fresh;  // of the sequence, and of the pass in progress
+    bool let_go = false;            // of some that were the sequence's
+    bool fresh_let_go = false;      // of some of the pass
   };
 
   bool counts_at_once(std::int32_t position) const;
+  std::size_t max_kept() const { return which_ == Probes::kTenth ? window_ : 2 * std::size_t{window_}; }
+  // How many of the last queries are probes in a prompt of so many tokens.
+  std::size_t last_of(std::size_t tokens) const;
   void count(const AttendRows& rows, const AttendLayer& how, std::span<const PageView> pages, ThreadPool& pool);
   void count_page(const AttendRows& rows, const AttendLayer& how, const PageView& page, float* mass) const;
 

@@ -46,6 +46,12 @@ void QueryMoments::observe(std::uint32_t layer, const AttendRows& rows, const At
   });
 }
 
+std::size_t QueryMoments::bytes() const {
+  std::size_t values = 0;
+  for (const auto& [layer, sums] : of_layer_) values += sums.values.size() + sums.products.size();
+  return values * sizeof(double);
+}
+
 QueryGaussians QueryMoments::read(PageShape shape) const {
   const std::size_t dim = shape.head_dim, triangle = dim * (dim + 1) / 2;
   QueryGaussians all;

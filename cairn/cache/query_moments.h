@@ -30,6 +30,8 @@ class QueryMoments {
   // The sums go; what was counted is remembered.
   void let_go() { of_layer_.clear(); }
 
+  std::size_t bytes() const;
+
   QueryGaussians read(PageShape shape) const;
 
  private:

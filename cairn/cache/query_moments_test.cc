@@ -108,5 +108,18 @@ TEST(QueryMoments, KnowWhatTheyCounted) {
   EXPECT_FALSE(moments.counted_from(9));
 }
 
+// Values and the triangle of products of each query head, in doubles.
+TEST(QueryMoments, CountTheirBytes) {
+  ThreadPool pool(1);
+  const RopeSpec rope = {.dims = 8};
+  const Rows rows = some_rows(rope, 5);
+  QueryMoments moments(rope, kSinks);
+  EXPECT_EQ(moments.bytes(), 0u);
+  observe(moments, 0, rows, 0, kRows, pool);
+  EXPECT_EQ(moments.bytes(), kHeads * (kDim + 3) * kDim / 2 * sizeof(double));
+  moments.let_go();
+  EXPECT_EQ(moments.bytes(), 0u);
+}
+
 }  // namespace
 }  // namespace cairn::cache

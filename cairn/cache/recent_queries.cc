@@ -33,6 +33,16 @@ std::vector<const float*> RecentQueries::window(std::uint32_t layer) const {
   return found;
 }
 
+std::size_t RecentQueries::bytes() const {
+  std::size_t bytes = 0;
+  for (const auto& [layer, own] : layers_) {
+    for (const std::deque<Query>* queries : {&own.kept, &own.fresh}) {
+      for (const Query& query : *queries) bytes += query.q.size() * sizeof(float);
+    }
+  }
+  return bytes;
+}
+
 void RecentQueries::commit() {
   for (auto& [layer, own] : layers_) {
     own.let_go = own.let_go || own.fresh_let_go;

@@ -23,6 +23,8 @@ class RecentQueries {
   // where the sequence has fewer. Valid until the next observe().
   std::vector<const float*> window(std::uint32_t layer) const;
 
+  std::size_t bytes() const;
+
   // The pass is over: its rows are the sequence's, or were never there.
   void commit();
   void roll_back();

@@ -91,5 +91,16 @@ TEST(RecentQueries, KnowThatAPrefixHasNone) {
   EXPECT_FALSE(queries.lacks_before(68));
 }
 
+TEST(RecentQueries, CountTheirBytes) {
+  RecentQueries queries(kWindow);
+  observe(queries, 0, 0, 3);
+  EXPECT_EQ(queries.bytes(), 3 * 2 * sizeof(float));
+  queries.roll_back();
+  EXPECT_EQ(queries.bytes(), 0u);
+  for (const std::uint32_t layer : {0u, 3u}) observe(queries, layer, 0, 40);
+  queries.commit();
+  EXPECT_EQ(queries.bytes(), 2 * 2 * kWindow * 2 * sizeof(float));  // of each layer twice the window
+}
+
 }  // namespace
 }  // namespace cairn::cache

@@ -60,7 +60,12 @@ PolicyReport Sequence::policy_report() const {
   if (!state_->policy) return {};
   PolicyReport report = state_->policy->report();
   report.box_bytes = state_->policy->box_bytes();
+  report.query_bytes = state_->policy->query_bytes();
   return report;
+}
+
+void Sequence::forget_replays() {
+  for (cache::TokenPolicy::Table& table : state_->policy->tables()) table.probes.forget_replays();
 }
 
 Sequence Sequence::replay_fork() const {
@@ -209,7 +214,7 @@ Status Sequence::hide(std::span<const std::size_t> tokens) {
 }
 
 std::size_t Sequence::bytes_held() const {
-  std::size_t bytes = state_->policy ? state_->policy->box_bytes() : 0;
+  std::size_t bytes = state_->policy ? state_->policy->box_bytes() + state_->policy->query_bytes() : 0;
   for (const cache::LayerTable& table : state_->tables) {
     for (std::size_t b = 0; b < table.blocks(); ++b) {
       for (const PageSlot slot : table.forms().slots()) bytes += table.entry(b).page(slot).bytes();

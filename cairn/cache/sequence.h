@@ -77,6 +77,7 @@ class Sequence {
   // Whether its policy goes by the queries of a model that repeats the prompt: replay_fork() is a sequence to repeat it
   // on, and absorb_replay() takes what the policy saw there. To be done before finish_prefill().
   bool wants_replay() const { return state_->policy && state_->policy->wants_replay(); }
+  void forget_replays();  // before the first of them: the sequence may have been cut since others
   Sequence replay_fork() const;
   void absorb_replay(const Sequence& twin) { state_->policy->absorb_replay(*twin.state_->policy); }
   // How many of `wanted` more tokens may share a pass: those up to where the policy may keep less again.
@@ -107,7 +108,8 @@ class Sequence {
   // nothing. Like drop_block it ends publishing. kInvalidArgument when there is no such token, or during a pass;
   // nothing changes then.
   Status hide(std::span<const std::size_t> tokens);
-  // As they count against the budget, pages that others hold too included.
+  // Pages as they count against the budget, those that others hold too included, and what a policy holds beside them
+  // (PolicyReport::box_bytes, query_bytes).
   std::size_t bytes_held() const;
   // Whether every layer shows every token as it was computed: only then are new blocks published.
   bool intact() const { return state_->intact; }

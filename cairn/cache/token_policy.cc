@@ -144,9 +144,8 @@ void TokenPolicy::end_prompt(std::size_t tokens) {
 
 bool TokenPolicy::counted_from(std::int32_t position) const {
   if (recent_queries_.lacks_before(position)) return true;
-  return std::ranges::any_of(tables_, [=](const Table& table) {
-    return table.probes.counted_from(position) || table.moments.counted_from(position);
-  });
+  return std::ranges::any_of(
+      tables_, [=](const Table& table) { return table.counted_from(position) || table.probes.lacks_before(position); });
 }
 
 void TokenPolicy::forget_from(std::int32_t position, std::size_t block) {
@@ -158,7 +157,7 @@ void TokenPolicy::forget_from(std::int32_t position, std::size_t block) {
 }
 
 void TokenPolicy::roll_back(std::int32_t position, std::size_t block) {
-  lost_ = lost_ || counted_from(position);
+  lost_ = lost_ || std::ranges::any_of(tables_, [=](const Table& table) { return table.counted_from(position); });
   recent_queries_.roll_back();
   shared_choices_.clear();
   forget_from(position, block);
@@ -166,12 +165,19 @@ void TokenPolicy::roll_back(std::int32_t position, std::size_t block) {
 
 void TokenPolicy::end_pass() {
   recent_queries_.commit();
+  for (Table& table : tables_) table.probes.commit();
   shared_choices_.clear();
 }
 
 std::size_t TokenPolicy::box_bytes() const {
   std::size_t bytes = 0;
   for (const Table& table : tables_) bytes += table.boxes.bytes();
+  return bytes;
+}
+
+std::size_t TokenPolicy::query_bytes() const {
+  std::size_t bytes = recent_queries_.bytes();
+  for (const Table& table : tables_) bytes += table.moments.bytes();
   return bytes;
 }
 

@@ -34,6 +34,7 @@ struct PolicyReport {
   std::uint64_t boxes_read = 0;     // of these
   std::uint64_t put_off = 0;        // retentions that found no room for survivors and were put off
   std::size_t box_bytes = 0;        // held beside the pages to choose among them; each choice reads them all
+  std::size_t query_bytes = 0;      // held of queries, their sums or the last of them; outside the budget
 
   double read_fraction() const {
     return boxes_offered == 0 ? 1.0 : static_cast<double>(boxes_read) / static_cast<double>(boxes_offered);
@@ -128,9 +129,14 @@ class TokenPolicy {
     QueryMoments moments;
     ReadScores boxes;
     bool chooses = true;  // for itself, and for the next table too if that does not
+
+    bool counted_from(std::int32_t position) const {
+      return probes.counted_from(position) || moments.counted_from(position);
+    }
   };
   std::vector<Table>& tables() { return tables_; }
   std::size_t box_bytes() const;
+  std::size_t query_bytes() const;
 
  private:
   // What a row chose at one table, for the next one.

@@ -26,6 +26,7 @@ std::vector<TokenId> request(const Engine& engine, std::span<const TokenId> befo
 
 Status replay_prompt(Engine& engine, Sequence& sequence) {
   if (!sequence.wants_replay()) return {};
+  sequence.forget_replays();
   const std::vector<TokenId> prompt(sequence.tokens().begin(), sequence.tokens().end());
   for (std::size_t first = 0; first < prompt.size();) {
     std::vector<TokenId> told = request(engine, std::span(prompt).first(first));

@@ -105,6 +105,8 @@ class PolicyWorld {
     std::vector<TokenId> text;
     bool plain = false, hit = false;
     std::size_t ended_at = 0;  // of the prompt
+    bool straight = true;      // no step was taken back
+    bool prompt = true;        // all of it is a prompt that has not ended
   };
   const PolicySpec* policy_of(const Live& live) const { return live.plain ? nullptr : &*engine_->policy(); }
   bool keeps_all(const Live& live) const {
@@ -115,7 +117,8 @@ class PolicyWorld {
   void check(const Live& live) const {
     const Sequence& sequence = live.sequence;
     ASSERT_TRUE(std::ranges::equal(sequence.tokens(), live.text));
-    std::size_t held = sequence.policy_report().box_bytes;
+    const PolicyReport report = sequence.policy_report();
+    std::size_t held = report.box_bytes + report.query_bytes;
     pages_.each_page(sequence, [&](const PageView&, const PageFormat& format, const std::byte*) {
       held += PagePool::occupied_bytes(format.codec->page_bytes(format));
     });
@@ -177,11 +180,14 @@ class PolicyWorld {
       case Act::kCancel: return cancel(live_[step.who], step.text);
       case Act::kFork: {
         const Live& live = live_[step.who];
-        live_.push_back({live.sequence.fork(), live.text, live.plain, live.hit, live.ended_at});
+        live_.push_back(
+            {live.sequence.fork(), live.text, live.plain, live.hit, live.ended_at, live.straight, live.prompt});
         return {};
       }
       case Act::kTrim: return trim(live_[step.who], step.size);
-      case Act::kRollBack: return roll_back(live_[step.who].sequence, step.size, step.layers);
+      case Act::kRollBack:
+        live_[step.who].straight = false;
+        return roll_back(live_[step.who].sequence, step.size, step.layers);
       case Act::kDrop: live_.erase(live_.begin() + static_cast<std::ptrdiff_t>(step.who)); return {};
       case Act::kForget: engine_->cache().clear(); return {};
     }
@@ -194,7 +200,7 @@ class PolicyWorld {
     const bool hit = sequence.size() > 0;
     const std::vector<TokenId> own(sequence.tokens().begin(), sequence.tokens().end());
     EXPECT_TRUE(std::ranges::equal(own, std::span(step.text).first(own.size())));
-    live_.push_back({std::move(sequence), own, step.plain, hit, 0});
+    live_.push_back({std::move(sequence), own, step.plain, hit});
     return {};
   }
 
@@ -233,6 +239,8 @@ class PolicyWorld {
         return {std::move(ended).error()};
       }
       check_moved(before, live.sequence);
+      if (prompt && !live.straight && live.prompt) check_straight(live, outcome);
+      live.prompt = false;
       end_prompt(live);
       return outcome;
     }
@@ -273,6 +281,8 @@ class PolicyWorld {
       return {std::move(done).error()};
     }
     live.text.resize(size);
+    live.straight = false;
+    if (size == 0) live.prompt = true;
     if (size < live.ended_at) live.ended_at = 0;
     if (size == 0) {
       EXPECT_EQ(live.sequence.bytes_held(), 0u);
@@ -307,6 +317,19 @@ class PolicyWorld {
       }
     }
     return {};
+  }
+
+  // What was taken back has left nothing: a sequence that computed the text at once is the same. Where blocks are
+  // encoded a cut leaves what they decode to.
+  void check_straight(const Live& live, const StepOutcome& outcome) {
+    for (const auto& codecs : engine_->cache().options().plan.layers) {
+      if (codecs.keys->encode != nullptr || codecs.values->encode != nullptr) return;
+    }
+    Sequence other = live.plain ? engine_->cache().open({}) : engine_->open({});
+    const auto logits = engine_->prefill(other, live.text);
+    ASSERT_TRUE(logits) << logits.error().message;
+    EXPECT_TRUE(std::ranges::equal(*logits, outcome.logits)) << "not as if it had been computed at once";
+    EXPECT_EQ(pages_.seen(other).content, pages_.seen(live.sequence).content) << "not as if computed at once";
   }
 
   // As the prompt ended, raw rows moved and stayed what they were, at the positions that they had.
