@@ -84,24 +84,16 @@ std::size_t KvCache::stored_block_bytes(bool encrypted) const {
 }
 
 std::size_t KvCache::bytes_for(std::size_t tokens, std::size_t rows) const {
-  const CodecPlan& plan = core_->options.plan;
-  const std::size_t tail = tokens % kBlockTokens != 0 ? 1 : 0;
   std::size_t bytes = 0;
   for (const cache::LayerForms& layer : core_->tables) {
-    const std::size_t full = std::min(tokens / kBlockTokens, layer.max_blocks() - tail);
-    const std::size_t stay = std::min<std::size_t>(full, std::size_t{plan.sink_blocks} + plan.recent_blocks);
-    const std::size_t open = (plan.exact_prefill ? full : stay) + tail;
-    // A tail that is open takes as much as the block before it did beyond its closed form.
-    const std::size_t in_both_forms = plan.exact_prefill || tail != 0 || full == stay ? 0 : 1;
-    bytes += open * layer.open_bytes();
-    bytes += (full - stay) * (plan.exact_prefill ? layer.encoding_bytes() : layer.closed_bytes());
-    bytes += in_both_forms * (layer.open_bytes() + layer.encoding_bytes() - layer.closed_bytes());
-    const std::size_t behind = tokens / kBlockTokens - full;
-    bytes += std::min(behind, (rows - 1 + kBlockTokens - 1) / kBlockTokens) * layer.open_bytes();
-    // The last block before a window that ends with it is there while the next is encoded.
-    if (behind > 0 && tail != 0 && layer.window % kBlockTokens == 1) bytes += layer.encoding_bytes();
+    bytes += cache::whole_bytes(layer, core_->options.plan, tokens, rows);
   }
   return bytes;
+}
+
+PlannedBytes KvCache::planned_bytes(const PolicySpec* policy, const PlannedGrowth& growth) const {
+  if (policy == nullptr) return {.whole = bytes_for(growth.to, growth.rows)};
+  return cache::planned_bytes(*core_, *policy, growth);
 }
 
 KvCacheStats KvCache::stats() const {

@@ -9,6 +9,7 @@
 #include "cairn/base/result.h"
 #include "cairn/block/block_key.h"
 #include "cairn/cache/cache_core.h"
+#include "cairn/cache/planned_bytes.h"
 #include "cairn/cache/sequence.h"
 #include "cairn/policy/policy.h"
 
@@ -60,6 +61,8 @@ class KvCache {
   // Layers with a window let go of what is behind it after a pass: with passes of `rows` rows they hold more for a
   // while.
   std::size_t bytes_for(std::size_t tokens, std::size_t rows = 1) const;
+  // The same of a part of the way, under a policy, which may let tokens go on it. Null: none.
+  PlannedBytes planned_bytes(const PolicySpec* policy, const PlannedGrowth& growth) const;
   KvCacheStats stats() const;
 
   // How many of the leading keys of a chain are held in memory; not a lookup.

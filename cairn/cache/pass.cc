@@ -113,6 +113,7 @@ Status PassRunner::open_part(const PassRows& rows) {
     return fail(ErrorCode::kInvalidArgument,
                 "a pass computes on this sequence already: commit it or let go of it first");
   }
+  CAIRN_TRY_VOID(cache::retain_if_owed(state, pool_));
   const std::size_t size = state.tokens.size(), count = rows.positions.size();
   if (state.misses(rows.positions)) {
     return fail(ErrorCode::kUnsupported,
@@ -301,8 +302,7 @@ void PassRunner::commit_part(std::size_t number, std::span<const TokenId> tokens
   if (state.policy) state.policy->end_pass();
   state.seal_full_blocks();
   state.release_behind_windows();
-  // Without room for survivors all stay, and the next block border tries again.
-  if (!cache::retain_if_due(state, pool_)) ++state.policy->report().put_off;
+  cache::retain_if_due(state, pool_);
 }
 
 }  // namespace cairn

@@ -42,6 +42,7 @@ enum class PassRemedy : std::uint8_t {
   kPollAgain,  // blocks that it was to read did not come: the sequence has shrunk to those that did
   kFewerRows,  // a shorter pass takes less room
   kMoreRoom,   // one row has no room while other sequences hold theirs
+  kAnew,       // its policy has lost count of what it saw (Sequence::is_lost): another sequence, from the beginning
   kNone,       // nothing
 };
 

@@ -199,20 +199,36 @@ Status end_prompt(SequenceState& state, ThreadPool& pool) {
   state.policy->leave_prompt();
   if (state.policy->prompt_ended() || state.tokens.empty()) return {};
   if (!state.policy->spec().reads_less() && !state.policy->spec().prompt_stays) CAIRN_TRY_VOID(retain(state, pool));
+  state.owes_retention = false;
   state.policy->end_prompt(state.tokens.size());
   return {};
 }
 
-Status retain_if_due(SequenceState& state, ThreadPool& pool) {
-  if (!state.policy) return {};
+void retain_if_due(SequenceState& state, ThreadPool& pool) {
+  if (!state.policy) return;
   const PolicySpec& spec = state.policy->spec();
   const std::size_t size = state.tokens.size();
-  if (!state.policy->prompt_ended()) return spec.chunk != 0 && size % spec.chunk == 0 ? retain(state, pool) : Status{};
+  if (!state.policy->prompt_ended()) {
+    state.owes_retention = spec.chunk != 0 && size % spec.chunk == 0 && !retain(state, pool);
+    return;
+  }
   // Full blocks alone are packed, so it waits for the first block border after it is due.
   const std::size_t decoded = size - state.policy->prompt_tokens();
-  if (spec.every == 0 || size % kBlockTokens != 0 || decoded - state.policy->retained_at() < spec.every) return {};
+  if (spec.every == 0 || size % kBlockTokens != 0 || decoded - state.policy->retained_at() < spec.every) return;
+  if (const Status retained = retain(state, pool); retained) {
+    state.policy->set_retained_at(decoded);
+  } else if (retained.error().code == ErrorCode::kOutOfBudget) {
+    ++state.policy->report().put_off;
+  } else {
+    state.owes_retention = true;
+  }
+}
+
+Status retain_if_owed(SequenceState& state, ThreadPool& pool) {
+  if (!state.owes_retention) return {};
   CAIRN_TRY_VOID(retain(state, pool));
-  state.policy->set_retained_at(decoded);
+  state.owes_retention = false;
+  if (state.policy->prompt_ended()) state.policy->set_retained_at(state.tokens.size() - state.policy->prompt_tokens());
   return {};
 }
 

@@ -13,7 +13,12 @@ namespace cairn::cache {
 // layer beside its old pages; layers before it are packed then, and the others keep all.
 Status end_prompt(SequenceState& state, ThreadPool& pool);
 
-// After new tokens: keeps less again, if it is time.
-Status retain_if_due(SequenceState& state, ThreadPool& pool);
+// After new tokens: keeps less again, if it is time. Where a retention of decoded tokens finds no room for survivors
+// all stay, which its report counts, and the next block border tries again. Any other failure, and one within a prompt,
+// whose later chunks count on the room, is owed.
+void retain_if_due(SequenceState& state, ThreadPool& pool);
+
+// Before new tokens: what is owed. Errors: those of the retention, which stays owed.
+Status retain_if_owed(SequenceState& state, ThreadPool& pool);
 
 }  // namespace cairn::cache

@@ -30,7 +30,8 @@ PassRemedy Sequence::recover(const Error& error, std::size_t rows, ThreadPool& p
     end_load(pool);
     return PassRemedy::kPollAgain;
   }
-  if (error.code != ErrorCode::kOutOfBudget) return PassRemedy::kNone;
+  if (error.code != ErrorCode::kOutOfBudget) return is_lost() ? PassRemedy::kAnew : PassRemedy::kNone;
+  if (state_->owes_retention) return PassRemedy::kMoreRoom;          // which stands before any row
   return rows > 1 ? PassRemedy::kFewerRows : PassRemedy::kMoreRoom;  // all blocks that a pass touches are open in it
 }
 
@@ -126,6 +127,7 @@ Status Sequence::trim(std::size_t tokens) {
   state.tokens.resize(tokens);
   state.closed_blocks = std::min(state.closed_blocks, tokens / kBlockTokens);
   state.reused = std::min(state.reused, tokens);
+  state.owes_retention = false;
   if (state.policy && tokens < state.policy->prompt_tokens()) state.policy->end_prompt(0);
   if (state.policy) {
     state.policy->forget_from(static_cast<std::int32_t>(tokens), tokens / kBlockTokens);

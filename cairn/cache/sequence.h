@@ -82,6 +82,12 @@ class Sequence {
   void absorb_replay(const Sequence& twin) { state_->policy->absorb_replay(*twin.state_->policy); }
   // How many of `wanted` more tokens may share a pass: those up to where the policy may keep less again.
   std::size_t rows_until_retention(std::size_t wanted) const;
+  const PolicySpec* policy() const { return state_->policy ? &state_->policy->spec() : nullptr; }  // null without one
+  // How many tokens the prompt had when it ended for the policy; 0 before, and without one.
+  std::size_t prompt_tokens() const { return state_->policy ? state_->policy->prompt_tokens() : 0; }
+  // Whether a pass that was taken back leaves its policy with counts of rows that are gone: it cannot retain any more,
+  // and the sequence has to be opened and computed anew.
+  bool is_lost() const { return state_->policy && state_->policy->is_lost(); }
   // What it did so far; empty without a policy.
   PolicyReport policy_report() const;
 

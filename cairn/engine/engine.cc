@@ -11,6 +11,7 @@
 #include "cairn/block/shape.h"
 #include "cairn/engine/replay.h"
 #include "cairn/kernels/kernels.h"
+#include "cairn/policy/scorer.h"
 
 namespace cairn {
 namespace {
@@ -144,9 +145,21 @@ Status Engine::forward(std::span<const ForwardRows> batch) {
   return forward_->run(batch);
 }
 
+PlannedBytes Engine::planned_bytes(const PolicySpec* policy, std::size_t prompt, std::size_t from,
+                                   std::size_t to) const {
+  const bool replays =
+      policy != nullptr && policy->scorer != nullptr && policy->scorer->needs.probes == Probes::kReplay;
+  // A part of the prompt, what asks to repeat it, and a copy of the prompt's tail.
+  const std::size_t replayed = replays ? std::min(prompt, kReplayTokens) + 2 * kBlockTokens : 0;
+  return cache_->planned_bytes(
+      policy, {.prompt = prompt, .from = from, .to = to, .rows = Forward::kMaxRows, .replayed = replayed});
+}
+
 // Before minutes are spent on the part that fits.
-Status Engine::check_budget(std::size_t tokens) const {
-  const std::size_t needed = cache_->bytes_for(tokens, Forward::kMaxRows), budget = cache_->options().budget_bytes;
+Status Engine::check_budget(const Sequence& sequence, std::size_t tokens) const {
+  const std::size_t prompt = sequence.prompt_tokens() == 0 ? tokens : sequence.prompt_tokens();
+  const PlannedBytes planned = planned_bytes(sequence.policy(), prompt, sequence.size(), tokens);
+  const std::size_t needed = std::max(planned.whole, planned.packed), budget = cache_->options().budget_bytes;
   if (needed <= budget) return {};
   return fail(ErrorCode::kOutOfBudget, std::to_string(tokens) + " tokens need " + std::to_string(needed) +
                                            " bytes of keys and values, but the KV cache budget is " +
@@ -170,7 +183,7 @@ Result<std::span<const float>> Engine::compute(Sequence& sequence, std::span<con
   if (tokens.empty()) return fail(ErrorCode::kInvalidArgument, "there are no tokens to compute");
   const std::size_t base = sequence.size(), end = base + tokens.size();
   CAIRN_TRY_VOID(check_context(end));
-  CAIRN_TRY_VOID(check_budget(end));
+  CAIRN_TRY_VOID(check_budget(sequence, end));
   sequence.begin_prefill();
   std::size_t max_rows = Forward::kMaxRows;
   while (sequence.size() < end) {

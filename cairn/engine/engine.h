@@ -91,10 +91,14 @@ class Engine {
   Sequence open_while_loading(std::span<const TokenId> prompt, std::span<const Digest> keys,
                               const std::optional<PolicySpec>& policy);
 
+  // What of the KV budget a sequence takes at the worst moment on its way from `from` tokens to `to`, with passes as
+  // long as they may be. Blocks that it shares count too.
+  PlannedBytes planned_bytes(const PolicySpec* policy, std::size_t prompt, std::size_t from, std::size_t to) const;
+
   // Computes `tokens` at the end of the sequence, in chunks; returns the logits of the last one, valid until the next
   // call. Errors: kInvalidArgument (no tokens, ids outside the vocabulary), kTooLong (the context would be exceeded;
-  // nothing was computed), kOutOfBudget (nothing was computed if the budget could never hold the sequence; else, and
-  // with kCancelled, the chunks done so far stay).
+  // nothing was computed), kOutOfBudget (nothing was computed if the budget could never hold the sequence, as its
+  // policy keeps it; else, and with kCancelled, the chunks done so far stay).
   Result<std::span<const float>> prefill(Sequence& sequence, std::span<const TokenId> tokens,
                                          const PrefillControl& control = {});
 
@@ -115,7 +119,7 @@ class Engine {
   Engine() = default;
   Status open_cache(const EngineOptions& options);
   Status check_context(std::size_t tokens) const;
-  Status check_budget(std::size_t tokens) const;
+  Status check_budget(const Sequence& sequence, std::size_t tokens) const;
   Result<std::span<const float>> compute(Sequence& sequence, std::span<const TokenId> tokens,
                                          const PrefillControl& control);
 

@@ -42,11 +42,17 @@ Status replay_prompt(Engine& engine, Sequence& sequence) {
     const auto part = std::span(prompt).subspan(first, count);
     told.insert(told.end(), part.begin(), part.end());
     Sequence twin = sequence.replay_fork();
+    std::size_t max_rows = Forward::kMaxRows;
     for (std::size_t done = 0; done < told.size();) {
-      const std::size_t rows = chunk_rows(twin.size(), told.size() - done, Forward::kMaxRows);
+      const std::size_t rows = chunk_rows(twin.size(), told.size() - done, max_rows);
       const ForwardRows batch[] = {{&twin, std::span(told).subspan(done, rows)}};
-      CAIRN_TRY_VOID(engine.forward(batch));
-      done += rows;
+      if (Status computed = engine.forward(batch); computed) {
+        done += rows;
+      } else if (twin.recover(computed.error(), rows, engine.pool()) == PassRemedy::kFewerRows) {
+        max_rows = rows / 2;
+      } else {
+        return computed;
+      }
     }
     sequence.absorb_replay(twin);
     first += count;

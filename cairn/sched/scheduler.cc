@@ -17,7 +17,7 @@ constexpr std::size_t kMaxSorted = 128;
 }  // namespace
 
 std::size_t Scheduler::bytes_alone(const SchedRequest& request) const {
-  return bytes_beyond(request, request.prompt_tokens + request.max_new, options_.tenants[request.tenant].held);
+  return bytes_beyond(request, 0, request.prompt_tokens + request.max_new, options_.tenants[request.tenant].held);
 }
 
 void Scheduler::submit(SchedRequest request) {
@@ -71,18 +71,22 @@ std::size_t Scheduler::keyed_blocks(const SchedRequest& request, std::size_t tok
 }
 
 // Blocks of the prompt that others have been counted with are not counted again.
-std::size_t Scheduler::bytes_beyond(const SchedRequest& request, std::size_t tokens, const KeySet& counted) const {
+std::size_t Scheduler::bytes_beyond(const SchedRequest& request, std::size_t held, std::size_t tokens,
+                                    const KeySet& counted) const {
   std::size_t shared = 0;
   for (std::size_t b = 0; b < keyed_blocks(request, tokens); ++b) {
     if (counted.contains(request.keys[b])) shared += options_.block_bytes(b);
   }
-  const std::size_t bytes = options_.bytes_for(tokens);
-  return bytes - std::min(bytes, shared);
+  const GrowthBytes bytes =
+      request.growth ? request.growth(held, tokens) : GrowthBytes{.whole = options_.bytes_for(tokens)};
+  return std::max(bytes.whole - std::min(bytes.whole, shared), bytes.packed);
 }
 
-std::size_t Scheduler::count_bytes(const SchedRequest& request, std::size_t tokens, KeySet& counted) const {
-  const std::size_t bytes = bytes_beyond(request, tokens, counted);
-  counted.insert(request.keys.begin(), request.keys.begin() + keyed_blocks(request, tokens));
+std::size_t Scheduler::count_bytes(const Entry& entry, std::size_t tokens, KeySet& counted) const {
+  const SchedRequest& request = entry.request;
+  const std::size_t bytes = bytes_beyond(request, entry.held, tokens, counted);
+  const bool packed = request.growth && request.growth(entry.held, tokens).whole == 0;
+  if (!packed) counted.insert(request.keys.begin(), request.keys.begin() + keyed_blocks(request, tokens));
   return bytes;
 }
 
@@ -129,7 +133,7 @@ void Scheduler::make_room(BatchStep& plan) {
       std::size_t bytes = 0;
       for (const Entry& entry : running_) {
         if (entry.request.tenant != tenant) continue;
-        bytes += count_bytes(entry.request, std::min(entry.known, entry.held + options_.pass_rows), counted);
+        bytes += count_bytes(entry, std::min(entry.known, entry.held + options_.pass_rows), counted);
       }
       if (bytes <= options_.tenants[tenant].kv_bytes) break;
       plan.preempt.push_back(preempt_newest(tenant));
@@ -190,8 +194,7 @@ std::vector<Scheduler::Turn> Scheduler::turns(double now_s, const Cached& cached
     turn.candidates = candidates(turn.tenant, std::max<std::size_t>(1, kMaxSorted / found.size()), now_s, cached);
     turn.counted = options_.tenants[turn.tenant].held;
     for (const Entry& entry : running_) {
-      if (entry.request.tenant == turn.tenant)
-        turn.bytes += count_bytes(entry.request, growth_end(entry), turn.counted);
+      if (entry.request.tenant == turn.tenant) turn.bytes += count_bytes(entry, growth_end(entry), turn.counted);
     }
   }
   return found;
@@ -224,14 +227,14 @@ void Scheduler::try_next(Turn& turn, KeySet& computing, BatchStep& plan) {
     return;
   }
   const std::size_t end = growth_end(*candidate.entry);
-  if (turn.running > 0 && turn.bytes + bytes_beyond(request, end, turn.counted) > tenant.kv_bytes) {
+  if (turn.running > 0 && turn.bytes + bytes_beyond(request, 0, end, turn.counted) > tenant.kv_bytes) {
     if (candidate.first) turn.candidates.clear();  // no other request takes the room that it waits for
     return;
   }
-  turn.bytes += count_bytes(request, end, turn.counted);
+  candidate.entry->held = 0;
+  turn.bytes += count_bytes(*candidate.entry, end, turn.counted);
   plan.start.push_back(request.id);
   for (std::size_t b = candidate.cached_blocks; b < request.keys.size(); ++b) computing.insert(request.keys[b]);
-  candidate.entry->held = 0;
   running_.splice(running_.end(), waiting_[turn.tenant], candidate.entry);
   last_start_[turn.tenant] = ++starts_;
   if (++turn.running >= tenant.max_running) turn.candidates.clear();

@@ -48,13 +48,21 @@ struct SchedulerOptions {
   std::function<std::size_t(std::size_t)> block_bytes{};  // of one full block in it, by its number
 };
 
+// KV bytes of a request at the worst moment of a growth, by whose pages they are.
+struct GrowthBytes {
+  std::size_t whole = 0;   // while its prompt's blocks may be those of others
+  std::size_t packed = 0;  // once a token policy has packed them: then all are its own
+};
+
 struct SchedRequest {
   RequestId id = 0;
   std::size_t tenant = 0;
   std::size_t prompt_tokens = 0;  // at least one
   std::size_t max_new = 0;        // tokens of the answer, at most
   double arrival_s = 0;
-  std::vector<Digest> keys{};  // of the prompt's whole blocks
+  std::vector<Digest> keys{};  // of the prompt's whole blocks, as far as it may share them
+  // Between two numbers of tokens, of a request whose policy lets tokens go; null: options.bytes_for, all of it whole.
+  std::function<GrowthBytes(std::size_t from, std::size_t to)> growth{};
 };
 
 // Thread-compatible.
@@ -116,8 +124,10 @@ class Scheduler {
   };
 
   std::size_t keyed_blocks(const SchedRequest& request, std::size_t tokens) const;
-  std::size_t bytes_beyond(const SchedRequest& request, std::size_t tokens, const KeySet& counted) const;
-  std::size_t count_bytes(const SchedRequest& request, std::size_t tokens, KeySet& counted) const;
+  // On the way from the tokens that it holds.
+  std::size_t bytes_beyond(const SchedRequest& request, std::size_t held, std::size_t tokens,
+                           const KeySet& counted) const;
+  std::size_t count_bytes(const Entry& entry, std::size_t tokens, KeySet& counted) const;
   std::size_t growth_end(const Entry& entry) const;
   void share_rows(BatchStep& plan) const;
   void make_room(BatchStep& plan);

@@ -148,6 +148,7 @@ Result<std::shared_ptr<Generation>> ServeLoop::submit(GenerateRequest request) {
     }
   }
   CAIRN_TRY(Sampler sampler, Sampler::make(request.sampler));
+  const std::optional<PolicySpec> policy = request.own_policy ? request.policy : tenant.engine->policy();
   if (request.policy) {
     if (const Status able = KvCache::check_policy(tenant.engine->cache().options(), *request.policy); !able) {
       return fail(ErrorCode::kInvalidArgument, able.error().message);
@@ -163,7 +164,15 @@ Result<std::shared_ptr<Generation>> ServeLoop::submit(GenerateRequest request) {
                          .prompt_tokens = prompt,
                          .max_new = request.max_tokens != 0 ? request.max_tokens : context - prompt,
                          .arrival_s = impl.now_s(),
-                         .keys = request.keys};
+                         .keys = request.keys,
+                         .growth = {}};
+  if (policy) {
+    scheduled.keys.resize(std::min(scheduled.keys.size(), reusable_tokens(*policy, prompt) / kBlockTokens));
+    scheduled.growth = [&engine = *tenant.engine, policy, prompt](std::size_t from, std::size_t to) {
+      const PlannedBytes planned = engine.planned_bytes(&*policy, prompt, from, to);
+      return GrowthBytes{.whole = planned.whole, .packed = planned.packed};
+    };
+  }
   const Scheduler& scheduler = *impl.scheduler;
   if (request.max_tokens == 0 && !scheduler.could_fit(scheduled)) {  // as many as there is room for
     const std::size_t most = std::exchange(scheduled.max_new, 1);

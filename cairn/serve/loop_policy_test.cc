@@ -82,6 +82,38 @@ TEST_P(RequestPolicy, PublicPrefixesAreForEveryPolicy) {
   }
 }
 
+// Room for a third of the prompt: with chunks it is never there as a whole. Whoever else runs, everybody gets his own
+// bits, and nobody's prompt ends in an error.
+TEST_P(RequestPolicy, LongPromptsThatFitOnlyInChunksAreAdmitted) {
+  LoopOptions options;
+  const auto engine = *load_tiny(model_, engine_options(GetParam()));
+  const PolicySpec chunked = *parse_policy("keydiff+keep=0.1+chunk=128");
+  const PlannedBytes planned = engine->planned_bytes(&chunked, 1900, 0, 1940);
+  options.kv_budget_bytes = std::max(planned.whole, planned.packed);
+  ASSERT_LT(options.kv_budget_bytes, engine->cache().bytes_for(900));
+  const auto served = loop(options);
+  const GenerateRequest prompt = request(random_prompt(1, 1900), 40);
+  for (const char* policy : {"full", "keydiff+keep=0.1", "quest"}) {
+    const auto refused = served->submit(with_policy(prompt, policy));
+    ASSERT_FALSE(refused) << policy;
+    EXPECT_EQ(refused.error().code, ErrorCode::kOutOfBudget);
+  }
+  std::vector<GenerateRequest> requests;
+  for (std::uint64_t i = 0; i < 3; ++i) {
+    requests.push_back(with_policy(request(random_prompt(10 + i, 1900), 40), chunked.text));
+    requests.push_back(with_policy(request(random_prompt(20 + i, 150), 60), "full"));
+    requests.push_back(with_policy(request(random_prompt(30 + i, 200), 60), "snapkv+keep=0.5"));
+  }
+  std::vector<std::shared_ptr<Generation>> running;
+  for (const GenerateRequest& each : requests) running.push_back(*served->submit(each));
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    const Answer answer = collect(*running[i]);
+    EXPECT_EQ(answer.result.reason, FinishReason::kLength) << answer.result.error;
+    EXPECT_EQ(answer.ids, alone(requests[i])) << i;
+  }
+  EXPECT_LE(served->state().tenants[0].cache.high_water, options.kv_budget_bytes);
+}
+
 INSTANTIATE_TEST_SUITE_P(Servers, RequestPolicy,
                          ::testing::Values("raw_f16", "tok4", "raw_f16 h2o+keep=0.5", "tok4 quest+keep=0.2"),
                          loop_case_name);

@@ -95,6 +95,7 @@ void ServeLoop::Impl::open(RequestId id) {
   const std::vector<Digest>& keys = request.generation->request().keys;
   // Under a policy what follows the prompt was computed with less than all it could see: no blocks of others will do.
   const std::span<const TokenId> known = request.policy ? request.prompt() : std::span<const TokenId>(request.tokens);
+  request.sequence.reset();  // first: its pages may be needed
   request.sequence.emplace(tenants[request.tenant].engine->open_while_loading(known, keys, request.policy));
   scheduler->opened(id, request.sequence->size());
   request.logits.resize(engine->config().vocab);
@@ -191,6 +192,10 @@ std::vector<std::pair<RequestId, Error>> ServeLoop::Impl::end_prompts(std::span<
     while (request.policy && request.sequence && request.sequence->size() == request.usage.prompt_tokens) {
       const Status ended = tenants[request.tenant].engine->finish_prompt(*request.sequence);
       if (ended) break;
+      if (request.sequence->is_lost()) {
+        open(part.id);
+        break;
+      }
       if (ended.error().code != ErrorCode::kOutOfBudget || scheduler->running(request.tenant) < 2) {
         failed.emplace_back(part.id, ended.error());
         break;
@@ -212,7 +217,8 @@ void ServeLoop::Impl::recover(std::span<const BatchStep::Rows> rows, const Error
 
 void ServeLoop::Impl::recover_one(BatchStep::Rows rows, const Error& error) {
   ActiveRequest& request = active.at(rows.id);
-  const auto plan_again = [&] {  // the sequence may have shrunk
+  rows.count = rows_of(request, rows.count);  // those that the pass had
+  const auto plan_again = [&] {               // the sequence may have shrunk
     request.usage.stored_tokens = std::min(request.usage.stored_tokens, request.sequence->size());
     scheduler->opened(rows.id, request.sequence->size());
   };
@@ -228,6 +234,7 @@ void ServeLoop::Impl::recover_one(BatchStep::Rows rows, const Error& error) {
       }
       if (request.sequence->end_load(engine->pool())) return plan_again();
       return finish(rows.id, FinishReason::kError, error.message);
+    case PassRemedy::kAnew: return open(rows.id);
     case PassRemedy::kNone: return finish(rows.id, FinishReason::kError, error.message);
   }
   if (const Status status = pass({&rows, 1}); !status) recover_one(rows, status.error());

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/cache/planned_bytes.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "cairn/cache/packing.h"
+#include "cairn/cache/read_scores.h"
+
+namespace cairn::cache {
+namespace {
+
+std::size_t whole_blocks(std::size_t tokens) {
+  return (tokens + kBlockTokens - 1) / kBlockTokens;
+}
+
+// The layers of one cache under one policy.
+class Planner {
+ public:
+  Planner(const CacheCore& core, const PolicySpec& policy, std::size_t rows)
+      : core_(core), policy_(policy), rows_(rows), packs_(packed_tables(core)) {
+    const LayerForms* first = nullptr;
+    for (std::size_t t = 0; t < core.tables.size(); ++t) {
+      if (!packs_[t]) continue;
+      const LayerForms& forms = core.tables[t];
+      if (first == nullptr) first = &forms;
+      alike_ = alike_ && forms.open_bytes() == first->open_bytes() && forms.closed_bytes() == first->closed_bytes();
+      ++packed_layers_;
+    }
+  }
+
+  // Of all layers: those that pack hold what `kept` tokens left there and `since` tokens that came afterwards; others
+  // what they hold of `tokens`.
+  std::size_t bytes(std::size_t kept, std::size_t since, std::size_t tokens) const {
+    std::size_t bytes = 0;
+    for (std::size_t t = 0; t < core_.tables.size(); ++t) {
+      const std::size_t held = packs_[t] ? blocks_after(t, kept) * kBlockTokens + since : tokens;
+      bytes += whole_bytes(core_.tables[t], core_.options.plan, held, rows_);
+    }
+    return bytes;
+  }
+
+  // Of the layer that needs most to pack what stays of `tokens` tokens.
+  std::size_t room(std::size_t tokens) const {
+    std::size_t most = 0;
+    for (std::size_t t = 0; t < core_.tables.size(); ++t) {
+      if (!packs_[t]) continue;
+      const std::size_t blocks = whole_blocks(std::min(tokens, fullest(t, tokens)));
+      most = std::max(most, packing_bytes(core_.tables[t], blocks, core_.options.plan.sink_blocks, /*raw=*/false));
+    }
+    return most;
+  }
+
+  // What a read selection holds beside the pages to choose among them.
+  std::size_t boxes(std::size_t tokens) const {
+    std::size_t bytes = 0;
+    for (std::size_t t = 0; t < core_.tables.size(); ++t) {
+      if (packs_[t]) bytes += ReadScores(policy_.reader, core_.tables[t].spec.shape).growth(tokens / kBlockTokens);
+    }
+    return bytes;
+  }
+
+ private:
+  // As TokenPolicy: layers with a window, and tables that one reads, keep what it reaches.
+  static std::vector<bool> packed_tables(const CacheCore& core) {
+    std::vector<bool> packs(core.tables.size(), true);
+    for (std::size_t l = 0; l < core.options.layers.size(); ++l) {
+      if (core.options.layers[l].window != 0) packs[core.table_of[l]] = false;
+    }
+    return packs;
+  }
+
+  // What `keep` gives a list of tokens, protected ones included.
+  std::size_t base(std::size_t tokens) const {
+    const auto wanted = static_cast<std::size_t>(std::llround(policy_.keep * static_cast<double>(tokens)));
+    const std::size_t stay = std::size_t{policy_.sinks} + policy_.recent + kBlockTokens - 1;  // and an open tail
+    return std::min(std::max(wanted, stay), tokens);
+  }
+
+  // The most that any head of a layer keeps.
+  std::size_t fullest(std::size_t table, std::size_t tokens) const {
+    switch (policy_.budget) {
+      case BudgetRule::kUniform: return base(tokens);
+      case BudgetRule::kAda: return base(tokens) * core_.tables[table].spec.shape.kv_heads;
+      case BudgetRule::kPyramid:
+      case BudgetRule::kPrefix:
+      case BudgetRule::kEntropy: return base(tokens) * packed_layers_;
+      case BudgetRule::kGlobal: break;
+    }
+    return tokens;
+  }
+
+  // Blocks of a layer after a retention, on the mean over layers that share a budget.
+  std::size_t blocks_after(std::size_t table, std::size_t tokens) const {
+    const bool shared = policy_.budget == BudgetRule::kPyramid || policy_.budget == BudgetRule::kPrefix ||
+                        policy_.budget == BudgetRule::kEntropy;
+    const std::size_t most = tokens / kBlockTokens;
+    if (shared && alike_) return std::min(most, whole_blocks(base(tokens)) + 1);  // each layer rounds up
+    return std::min(most, whole_blocks(fullest(table, tokens)));
+  }
+
+  const CacheCore& core_;
+  const PolicySpec& policy_;
+  const std::size_t rows_;
+  const std::vector<bool> packs_;  // by table
+  std::size_t packed_layers_ = 0;
+  bool alike_ = true;
+};
+
+}  // namespace
+
+std::size_t whole_bytes(const LayerForms& layer, const CodecPlan& plan, std::size_t tokens, std::size_t rows) {
+  const std::size_t tail = tokens % kBlockTokens != 0 ? 1 : 0;
+  const std::size_t full = std::min(tokens / kBlockTokens, layer.max_blocks() - tail);
+  const std::size_t stay = std::min<std::size_t>(full, std::size_t{plan.sink_blocks} + plan.recent_blocks);
+  const std::size_t open = (plan.exact_prefill ? full : stay) + tail;
+  // A tail that is open takes as much as the block before it did beyond its closed form.
+  const std::size_t in_both_forms = plan.exact_prefill || tail != 0 || full == stay ? 0 : 1;
+  std::size_t bytes = open * layer.open_bytes();
+  bytes += (full - stay) * (plan.exact_prefill ? layer.encoding_bytes() : layer.closed_bytes());
+  bytes += in_both_forms * (layer.open_bytes() + layer.encoding_bytes() - layer.closed_bytes());
+  const std::size_t behind = tokens / kBlockTokens - full;
+  bytes += std::min(behind, (rows - 1 + kBlockTokens - 1) / kBlockTokens) * layer.open_bytes();
+  // The last block before a window that ends with it is there while the next is encoded.
+  if (behind > 0 && tail != 0 && layer.window % kBlockTokens == 1) bytes += layer.encoding_bytes();
+  return bytes;
+}
+
+PlannedBytes planned_bytes(const CacheCore& core, const PolicySpec& policy, const PlannedGrowth& growth) {
+  const Planner planner(core, policy, growth.rows);
+  const std::size_t to = growth.to, prompt = growth.prompt;
+  PlannedBytes planned;
+  const bool packs = policy.scorer != nullptr && policy.keep < 1 && !policy.prompt_stays;
+  const std::size_t chunk = policy.chunk == 0 ? prompt : policy.chunk;
+  const std::size_t first = packs ? std::min(chunk, prompt) : to + 1;  // where tokens go for the first time
+  if (growth.from < first) {
+    planned.whole = planner.bytes(0, std::min(first, to), std::min(first, to));
+    if (to >= first) {
+      planned.whole += planner.room(first);
+      if (growth.replayed > 0) {
+        const std::size_t all = first + growth.replayed;
+        const std::size_t second_tail = planner.bytes(0, 1, 1);  // beside the prompt's own
+        planned.whole = std::max(planned.whole, planner.bytes(0, all, all) + second_tail);
+      }
+    }
+  }
+  if (policy.reads_less() && to >= prompt) planned.whole += planner.boxes(to);
+  if (to < first) return planned;
+  // What a chunk leaves grows from one to the next, so the last two of those that are still to come say the most.
+  const std::size_t end = std::min(to, prompt);
+  const std::size_t last = (end - 1) / chunk * chunk;
+  for (const std::size_t begin : {last - std::min(last, chunk), last}) {
+    const std::size_t next = std::min(begin + chunk, prompt), reached = std::min(next, to);
+    if (begin < first || growth.from >= next) continue;
+    const std::size_t room = reached == next ? planner.room(next) : 0;
+    planned.packed = std::max(planned.packed, planner.bytes(begin, reached - begin, reached) + room);
+  }
+  if (to >= prompt) {
+    const std::size_t tail_from = prompt / kBlockTokens * kBlockTokens;
+    planned.packed = std::max(planned.packed, planner.bytes(prompt, to - tail_from, to));
+  }
+  return planned;
+}
+
+}  // namespace cairn::cache
