@@ -359,6 +359,14 @@ class Bench(CommandLine):
         self.assertIn("commit", report)
         self.assertIn("cpu", report["machine"])
 
+    def test_the_peak_falls_with_what_a_policy_lets_go_on_the_way(self):
+        def peak(policy):
+            return json.loads(self.output("bench", "-m", MODEL, "--prefill", "1024", "--decode", "0", "--depths", "0",
+                                          "--repeat", "1", "--json", "--policy", policy))["kv_peak_bytes"]
+        full = peak("full")
+        self.assertGreaterEqual(peak("keydiff+keep=0.25"), full)
+        self.assertLess(peak("keydiff+keep=0.25+chunk=64"), full / 2)
+
     def test_paced(self):
         options = ("bench", "-m", MODEL, "--decode", "2", "--codec", "tok4", "--paced", "--depths")
         lines = [json.loads(line) for line in self.output(*options, "70", stdin=b"\n\n").splitlines()]

@@ -65,6 +65,8 @@ Json report_json(Engine& engine, const BenchOptions& options, const std::vector<
                      {"weight_bytes", engine.weight_bytes()},
                      {"kv_bytes_per_token", engine.cache().bytes_per_token()}};
   report["codec"] = options.model.codec;
+  // Of all depths together; repetitions come one after the other.
+  report["kv_peak_bytes"] = engine.cache().stats().high_water;
   report["repeat"] = options.speed.repeat;
   report["prefill"] = Json::array();
   report["decode"] = Json::array();
@@ -108,7 +110,8 @@ void print_text(const Json& report) {
       {"tokens per second", "median", "min", "max", "bytes/token", "of read"}};
   add_rows(rows, "prefill", report.at("prefill"));
   add_rows(rows, "decode", report.at("decode"));
-  std::cout << format_table(rows);
+  std::cout << format_table(rows)
+            << "keys and values at most: " << format_bytes(report.at("kv_peak_bytes").get<double>()) << '\n';
 }
 
 // A line of JSON when the cache is filled, then one for each line of standard input.
