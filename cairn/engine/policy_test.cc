@@ -231,6 +231,25 @@ TEST(PolicyTest, ReadersAfterACut) {
   }
 }
 
+// Blocks of a prompt are raw until it ends: boxes are made of what is stored afterwards.
+TEST(PolicyTest, APromptMakesNoBoxes) {
+  for (const char* codec : {"raw_f16", "kivi4-g64+prefill=exact"}) {
+    const auto engine = make_engine({.codec = codec, .policy = "quest+keep=0.25"});
+    const auto prompt = text(900);
+    Sequence sequence = engine->open(prompt);
+    answer(*engine, sequence, prompt, 0);
+    EXPECT_EQ(sequence.policy_report().box_bytes, 0u) << codec;
+    ASSERT_TRUE(engine->decode(sequence, 5));
+    const PolicyReport decoded = sequence.policy_report();
+    EXPECT_GT(decoded.box_bytes, 0u) << codec;
+    ASSERT_TRUE(engine->prefill(sequence, text(300)));
+    EXPECT_EQ(sequence.policy_report().box_bytes, decoded.box_bytes) << codec;
+    EXPECT_EQ(sequence.policy_report().boxes_read, decoded.boxes_read) << codec;
+    ASSERT_TRUE(engine->decode(sequence, 5));
+    EXPECT_GT(sequence.policy_report().box_bytes, decoded.box_bytes) << codec;
+  }
+}
+
 TEST(PolicyTest, WhatACacheCannotFollowIsRefused) {
   TinyModel tiny;
   tiny.type = TinyModel::kQ8_0;
