@@ -209,6 +209,8 @@ void Attention::attend_heads(const PageHeads& what, const Tile& tile) const {
     for (std::uint32_t r = 0; r < head_rows; ++r) slots |= tile.masks[what.first_row + h * head_rows + r];
     return boxes_of_slots(slots);
   };
+  // Of boxes that are not read there is no score: capping all of them must not find what was never written.
+  if (layer_.score_cap != 0.0f) std::fill_n(scores, std::size_t{rows} * kBlockTokens, 0.0f);
   for (std::uint32_t h = 0; h < what.count; ++h) {
     const std::size_t first = std::size_t{h} * head_rows;
     const PrefetchHint next = h + 1 < what.count ? head_part(keys, page.keys, what.kv_head + h + 1, boxes_of(h + 1))

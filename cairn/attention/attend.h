@@ -111,8 +111,8 @@ struct AttendRows {
   float* softmax = nullptr;
   std::size_t skipped = 0;  // pages before these, which no row sees
   // If not null: which boxes of a page the rows under a KV head read, bit b for tokens [b, b + 1) * kBoxTokens, [pages
-  // and more_pages, kv_heads]. Tokens that they do not read are neither loaded nor counted. At least one token that a
-  // row sees must be read under each head.
+  // and more_pages, kv_heads]. Tokens that they do not read are not counted, and not loaded where the codec can help
+  // it. At least one token that a row sees must be read under each head.
   const std::uint8_t* reads = nullptr;
 
   // Pages are numbered from the sequence's first: these have the numbers [skipped, end_page()).

@@ -14,6 +14,7 @@ namespace {
 
 // Half a step over the deviation of the values: the best for four even levels of a normal distribution.
 constexpr float kHalfStep = 0.4979f;
+constexpr float kMaxScale = 65504.0f;  // the greatest f16
 
 }  // namespace
 
@@ -26,10 +27,11 @@ void SketchQueries::round(std::span<const float> q, std::uint32_t dim) {
     std::int8_t* to = codes_.data() + h * padded;
     float largest = 0;
     for (std::uint32_t d = 0; d < dim; ++d) largest = std::max(largest, std::fabs(from[d]));
-    const float inverse = largest > 0 && std::isfinite(largest) ? 127.0f / largest : 0.0f;
+    const float inverse = std::isnormal(largest) && std::isfinite(127.0f / largest) ? 127.0f / largest : 0.0f;
     std::int32_t sum = 0;
     for (std::uint32_t d = 0; d < dim; ++d) {
       const float value = from[d] * inverse;
+      if (!(std::fabs(value) < 127.4f)) continue;  // no number: it stays zero
       to[d] = static_cast<std::int8_t>(value + (value < 0 ? -0.5f : 0.5f));
       sum += to[d];
     }
@@ -87,11 +89,12 @@ void KeySketches::write(const PageView& page, std::size_t block, bool hadamard) 
       }
       const std::size_t box = block % kSheetBlocks * kBlockBoxes + t / kBoxTokens, slot = t % kBoxTokens;
       std::uint16_t& scale = scales[slot * kSketchBoxes + box];
-      scale = f32_to_f16(kHalfStep * std::sqrt(squares / static_cast<float>(dim)));
+      scale = f32_to_f16(std::min(kHalfStep * std::sqrt(squares / static_cast<float>(dim)), kMaxScale));
       const float step = 2 * f16_to_f32(scale), inverse = step > 0 ? 1 / step : 0.0f;
       const auto code = [&](std::size_t d) {
         if (d >= dim) return 0u;
-        return static_cast<std::uint32_t>(std::clamp(std::floor(key[d] * inverse) + 2, 0.0f, 3.0f));
+        const float level = std::floor(key[d] * inverse) + 2;
+        return level > 0 ? static_cast<std::uint32_t>(std::min(level, 3.0f)) : 0u;  // no number is the least
       };
       for (std::size_t byte = 0; byte < vectors * 4; ++byte) {
         const std::size_t vector = byte / 4, channel = vector * kSketchChannels + byte % 4;

@@ -146,7 +146,7 @@ PlannedBytes planned_bytes(const CacheCore& core, const PolicySpec& policy, cons
     }
   }
   if (policy.reads_less() && to >= prompt) planned.whole += planner.boxes(to);
-  if (to < first) return planned;
+  if (to < first || prompt == 0) return planned;
   // What a chunk leaves grows from one to the next, so the last two of those that are still to come say the most.
   const std::size_t end = std::min(to, prompt);
   const std::size_t last = (end - 1) / chunk * chunk;

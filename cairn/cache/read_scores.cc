@@ -2,6 +2,7 @@
 #include "cairn/cache/read_scores.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <ranges>
@@ -116,6 +117,13 @@ class PageScores {
 constexpr std::size_t kBlocksAtOnce = 8;
 static_assert(kBlocksAtOnce % KeySketches::kSheetBlocks == 0);
 
+// Scores as attention sees them; what is no number is read by nobody.
+void finish_scores(const AttendLayer& how, std::span<float> scores) {
+  if (how.score_cap != 0.0f) kernels().soft_cap(scores.data(), scores.size(), how.score_cap);
+  std::ranges::replace_if(
+      scores, [](float score) { return std::isnan(score); }, -std::numeric_limits<float>::infinity());
+}
+
 // Of one KV head in blocks [first, last): the greatest score of a key that the query sees in each box, by query head,
 // `tops` [heads, boxes of all blocks]. Boxes whose score is -infinity before are not looked at.
 void top_keys(const AttendRows& rows, const AttendLayer& how, std::uint32_t kv_head, std::size_t first,
@@ -130,6 +138,7 @@ void top_keys(const AttendRows& rows, const AttendLayer& how, std::uint32_t kv_h
     const std::uint64_t visible = visible_slots(rows.pages[b], *rows.positions, how.window, kv_head) &
                                   slots_of_boxes(static_cast<std::uint8_t>(wanted));
     if (visible != 0) by_page.of(rows.pages[b], kv_head, boxes_of_slots(visible), of_page.data());
+    if (how.score_cap != 0.0f) finish_scores(how, of_page);
     kernels().box_tops(of_page.data(), visible, static_cast<std::uint32_t>(heads), of_boxes.data());
     for (std::size_t g = 0; g < heads; ++g) {
       std::ranges::copy(std::span(of_boxes).subspan(g * kBlockBoxes, kBlockBoxes),
@@ -139,13 +148,15 @@ void top_keys(const AttendRows& rows, const AttendLayer& how, std::uint32_t kv_h
 }
 
 // The same by sketches. Tokens that are hidden count here.
-void top_sketches(const KeySketches& sketches, const SketchQueries& queries, std::uint32_t kv_head, std::size_t first,
-                  std::size_t last, std::size_t boxes, std::span<float> tops) {
+void top_sketches(const KeySketches& sketches, const SketchQueries& queries, const AttendLayer& how,
+                  std::uint32_t kv_head, std::size_t first, std::size_t last, std::size_t boxes,
+                  std::span<float> tops) {
   const std::size_t heads = tops.size() / boxes;
   std::vector<float> of_sheet(heads * kSketchBoxes);
   for (std::size_t b = first; b < last; b += KeySketches::kSheetBlocks) {
     sketches.tops(kv_head, b / KeySketches::kSheetBlocks, queries.of_head(kv_head * heads),
                   static_cast<std::uint32_t>(heads), of_sheet.data());
+    finish_scores(how, of_sheet);
     const std::size_t at = b * kBlockBoxes, count = std::min<std::size_t>(kSketchBoxes, boxes - at);
     for (std::size_t g = 0; g < heads; ++g) {
       std::copy_n(of_sheet.data() + g * kSketchBoxes, count, tops.data() + g * boxes + at);
@@ -232,7 +243,7 @@ void ReadScores::by_keys(const AttendRows& rows, const AttendLayer& how, ThreadP
     const std::size_t last = std::min(first + kBlocksAtOnce, blocks);
     const auto kv_head = static_cast<std::uint32_t>(h);
     const std::span tops = std::span(scratch.tops).subspan(h * group_tops, group_tops);
-    if (sketches_) return top_sketches(*sketches_, scratch.sketch_queries, kv_head, first, last, boxes, tops);
+    if (sketches_) return top_sketches(*sketches_, scratch.sketch_queries, how, kv_head, first, last, boxes, tops);
     const GroupQueries queries = group_of(scratch.q, how, h);
     PageScores by_page(queries, reader_->channels);
     top_keys(rows, how, kv_head, first, last, by_page, scores.subspan(h * boxes, boxes), tops);

@@ -30,7 +30,11 @@ PassRemedy Sequence::recover(const Error& error, std::size_t rows, ThreadPool& p
     end_load(pool);
     return PassRemedy::kPollAgain;
   }
-  if (error.code != ErrorCode::kOutOfBudget) return is_lost() ? PassRemedy::kAnew : PassRemedy::kNone;
+  // A retention that is owed fails before the model computes anything: where the policy lost count in an earlier pass,
+  // computing anew helps. Any other error would only come again.
+  if (error.code != ErrorCode::kOutOfBudget) {
+    return state_->owes_retention && is_lost() ? PassRemedy::kAnew : PassRemedy::kNone;
+  }
   if (state_->owes_retention) return PassRemedy::kMoreRoom;          // which stands before any row
   return rows > 1 ? PassRemedy::kFewerRows : PassRemedy::kMoreRoom;  // all blocks that a pass touches are open in it
 }
@@ -183,6 +187,10 @@ Status Sequence::drop_block(std::uint32_t layer, std::size_t first_token) {
                 "layer " + std::to_string(layer) + " holds no full block at token " + std::to_string(first_token));
   }
   table->drop(block);
+  if (state_->policy) {
+    const auto number = static_cast<std::size_t>(table - state_->tables.data());
+    state_->policy->tables()[number].boxes.shrink(block);  // those after it have moved
+  }
   state_->intact = false;
   return {};
 }

@@ -84,12 +84,16 @@ constexpr Codec head_codec(std::uint32_t id, std::string_view name) {
                  [[maybe_unused]] std::uint8_t boxes) {
                 const std::size_t head_bytes = typename Scheme::Layout(format).bytes;
                 PrefetchHint part{page + kv_head * head_bytes, head_bytes};
-                // A head begins with its codes. Where these lie in the order of the tokens, boxes can be told apart.
-                if constexpr (requires { Scheme::kBits; }) {
+                // Where codes lie in the order of the tokens, boxes can be told apart.
+                if constexpr (requires { Scheme::kOrderedBits; }) {
+                  const bool keys = format.slot == PageSlot::kKeys;
+                  const std::uint32_t dim = format.shape.head_dim;
                   part.boxes = boxes;
-                  part.box_bytes = format.slot == PageSlot::kKeys
-                                       ? code_bytes(kBoxTokens, format.shape.head_dim, Scheme::kBits)
-                                       : code_bytes(kCodeLanes, kBoxTokens, Scheme::kBits);
+                  part.box_bytes = keys ? code_bytes(kBoxTokens, dim, Scheme::kOrderedBits)
+                                        : code_bytes(kCodeLanes, kBoxTokens, Scheme::kOrderedBits);
+                  part.boxes_from = typename Scheme::Layout(format).codes;
+                  part.boxes_to = part.boxes_from + (keys ? kBlockBoxes * part.box_bytes
+                                                          : code_bytes(dim, kBlockTokens, Scheme::kOrderedBits));
                 }
                 return part;
               }};

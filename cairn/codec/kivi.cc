@@ -33,6 +33,7 @@ struct Affine {
 
 template <std::uint32_t kBits, std::uint32_t kGroup>
 struct Kivi {
+  static constexpr std::uint32_t kOrderedBits = kBits;  // see head_codec()
   static constexpr std::uint32_t kMaxCode = (1u << kBits) - 1;
   static constexpr std::uint32_t kTokenGroups = kBlockTokens / kGroup;  // of keys
 

@@ -27,6 +27,7 @@ void channel_means(const float* x, std::uint32_t channels, float* means) {
 
 template <std::uint32_t kBits, bool kMean, bool kHadamard>
 struct Tok {
+  static constexpr std::uint32_t kOrderedBits = kBits;  // see head_codec()
   static constexpr std::uint32_t kMaxCode = (1u << kBits) - 1;
   static constexpr float kMiddle = kMaxCode / 2.0f;
   // How many scales below the one that reaches the greatest value are tried. At 8 bits clipping never pays.

@@ -107,7 +107,7 @@ std::string policy_text(const PolicyFigures& figures) {
   if (figures.policy.empty()) return {};
   char text[160];
   if (figures.read < 1) {
-    std::snprintf(text, sizeof text, " read %.1f %% of the pages", 100 * figures.read);
+    std::snprintf(text, sizeof text, " read %.1f %% of the boxes of 16 tokens", 100 * figures.read);
   } else if (figures.bytes_freed > 0) {
     std::snprintf(text, sizeof text, " kept %.1f %% of the tokens and freed %.1f MiB", 100 * figures.kept,
                   static_cast<double>(figures.bytes_freed) / (1 << 20));

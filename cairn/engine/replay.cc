@@ -33,7 +33,7 @@ Status replay_prompt(Engine& engine, Sequence& sequence) {
     const std::size_t used = prompt.size() + told.size();
     const std::size_t room = engine.context() > used ? engine.context() - used : 0;
     const std::size_t count = std::min({prompt.size() - first, kReplayTokens, room});
-    if (count == 0) {
+    if (count < std::min(prompt.size() - first, kMinReplayTokens)) {
       return fail(ErrorCode::kTooLong, "policy '" + sequence.policy_report().policy +
                                            "' reads the prompt again after " + std::to_string(used) +
                                            " tokens, and the context ends at " + std::to_string(engine.context()) +

@@ -4,6 +4,9 @@
 // as much as the prompt did, and a second product of all these queries with all keys.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
+
 #include "cairn/base/result.h"
 #include "cairn/cache/sequence.h"
 
@@ -13,6 +16,16 @@ class Engine;
 
 // Tokens of the prompt that are repeated at a time.
 inline constexpr std::size_t kReplayTokens = 2048;
+
+// At the end of the context it is repeated in smaller parts, of so many at least: each part costs a pass over all before
+// it.
+inline constexpr std::size_t kMinReplayTokens = 256;
+
+// What the context must hold beyond a prompt for its replay, the words that ask for it included.
+constexpr std::size_t replay_room(std::size_t prompt_tokens) {
+  constexpr std::size_t kRequestTokens = 64;
+  return std::min(prompt_tokens, kMinReplayTokens) + kRequestTokens;
+}
 
 // Nothing happens unless sequence.wants_replay(). The sequence's tokens do not change. Errors: kTooLong where the
 // context has no room for the prompt and a part of it again, those of Engine::forward.

@@ -69,7 +69,7 @@ std::vector<Contender> contenders_of(const BoardPlan& plan);
 struct BoardRow {
   const BoardEntry* entry = nullptr;
   CacheCost cost;            // of a context after it was finished, with what chooses among its pages
-  double read_fraction = 1;  // of the pages that queries after the context could read
+  double read_fraction = 1;  // of the boxes that decoded queries could read
   double bytes_read = 0;     // by one decode step: pages, as far as they are read, and boxes of keys
   DecodeTime decode{};       // a sum
   std::map<GroupKey, GroupCounts> groups;

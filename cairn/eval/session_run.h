@@ -58,7 +58,7 @@ struct TurnOutcome {
 
 struct SessionOutcome {
   CacheCost cost;            // of the context; zeros without one
-  double read_fraction = 1;  // of the pages that queries after the context could read, those that they read
+  double read_fraction = 1;  // of the boxes that decoded queries could read, those that they read
   double box_bytes = 0;      // held beside the pages once a question was answered; each choice among pages reads them
   DecodeTime decode;         // whoever else was computing then: the only figure here that is not always the same
   std::vector<TurnOutcome> turns;  // multi-turn first, then by turn

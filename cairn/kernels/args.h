@@ -68,10 +68,13 @@ struct DenseArgs {
 struct PrefetchHint {
   const void* data = nullptr;
   std::size_t bytes = 0;
-  // Which boxes are read, and how many bytes of each lie side by side: byte i belongs to box i / box_bytes, counted
-  // round and round.
+  // Which boxes are read, and how many bytes of each lie side by side (0: boxes cannot be told apart): byte boxes_from
+  // + i belongs to box i / box_bytes, counted round and round. Bytes before boxes_from and from boxes_to on are all
+  // read.
   std::uint8_t boxes = kWholePage;
   std::size_t box_bytes = 0;
+  std::size_t boxes_from = 0;
+  std::size_t boxes_to = static_cast<std::size_t>(-1);
 };
 
 // Running softmax of some query rows over part of the keys: sum over t of exp(s - max) and of exp(s - max) * V.

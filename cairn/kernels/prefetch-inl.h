@@ -15,7 +15,7 @@ class Prefetcher {
       : at_(static_cast<const char*>(next.data)),
         end_(at_ + next.bytes),
         per_step_(steps == 0 ? 0 : (next.bytes + steps - 1) / steps) {
-    if (next.boxes != kWholePage) some_ = next;
+    if (next.boxes != kWholePage && next.box_bytes != 0) some_ = next;
   }
 
   void step() {
@@ -29,9 +29,11 @@ class Prefetcher {
 
   // Whether a box that is read has some of the line.
   bool is_read(const char* line) const {
-    const auto first = static_cast<std::size_t>(line - static_cast<const char*>(some_.data));
-    for (std::size_t i = first; i < first + kLine; i += some_.box_bytes) {
-      if ((some_.boxes >> (i / some_.box_bytes) % kPageBoxes & 1) != 0) return true;
+    const auto first = static_cast<std::size_t>(line - static_cast<const char*>(some_.data)), last = first + kLine - 1;
+    if (first < some_.boxes_from || last >= some_.boxes_to) return true;
+    for (std::size_t box = (first - some_.boxes_from) / some_.box_bytes;
+         box * some_.box_bytes <= last - some_.boxes_from; ++box) {
+      if ((some_.boxes >> box % kPageBoxes & 1) != 0) return true;
     }
     return false;
   }

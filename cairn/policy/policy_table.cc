@@ -7,7 +7,7 @@ std::span<const NamedPolicy> policy_table() {
   using enum BudgetRule;
   static const NamedPolicy table[] = {
       // Read selection.
-      {"quest", "", "quest", {}, "Tang 2024, arXiv 2406.10774", "reads the pages that could match the query best"},
+      {"quest", "", "quest", {}, "Tang 2024, arXiv 2406.10774", "reads what could match the query best"},
       // Stage 2 of the paper: its stage 1 is mpcache-static.
       {"mpcache",
        "",
@@ -27,17 +27,17 @@ std::span<const NamedPolicy> policy_table() {
        "channels",
        {},
        "Pan 2024, arXiv 2409.04992; Ribar 2023, arXiv 2312.04985",
-       "reads the pages that a quarter of the query's channels look at"},
+       "reads what a quarter of the query's channels look at"},
       {"double-p",
        "",
        "double-p",
        {.mass = 0.95},
        "after Double-P, 2026",
-       "reads as many pages as hold most of the attention: by mean keys first, then by keys"},
+       "reads as much as holds most of the attention: by mean keys first, then by keys"},
       {"sketch", "", "sketch", {}, "", "reads what gets most attention, by a copy of the keys in two bits"},
-      {"oracle", "", "exact", {}, "", "reads the pages with most attention; looks at every key, so it saves nothing"},
-      {"recent", "", "recent", {}, "Xiao 2023, arXiv 2309.17453", "reads the first page and the newest ones"},
-      {"random-read", "", "random", {}, "", "reads random pages: the control of read selection"},
+      {"oracle", "", "exact", {}, "", "reads what gets most attention; looks at every key, so it saves nothing"},
+      {"recent", "", "recent", {}, "Xiao 2023, arXiv 2309.17453", "reads the first tokens and the newest ones"},
+      {"random-read", "", "random", {}, "", "reads at random: the control of read selection"},
 
       // Retention, once, as the prompt ends.
       {"streamingllm", "recency", "", {}, "Xiao 2023, arXiv 2309.17453", "keeps the first tokens and the newest ones"},

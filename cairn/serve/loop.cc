@@ -8,6 +8,8 @@
 #include <utility>
 
 #include "cairn/block/block_key.h"
+#include "cairn/engine/replay.h"
+#include "cairn/policy/scorer.h"
 #include "cairn/serve/loop_impl.h"
 
 namespace cairn {
@@ -158,6 +160,12 @@ Result<std::shared_ptr<Generation>> ServeLoop::submit(GenerateRequest request) {
     return fail(ErrorCode::kTooLong, "the context holds " + std::to_string(context) + " tokens, but the prompt has " +
                                          std::to_string(prompt) + " and " + std::to_string(request.max_tokens) +
                                          " are asked for");
+  }
+  const bool replays = policy && policy->scorer != nullptr && policy->scorer->needs.probes == Probes::kReplay;
+  if (replays && policy->keep < 1 && prompt + replay_room(prompt) > context) {
+    return fail(ErrorCode::kTooLong, "policy '" + policy->text + "' reads the prompt again, and beside its " +
+                                         std::to_string(prompt) + " tokens the context of " + std::to_string(context) +
+                                         " has no room for that");
   }
   request.keys = block_keys(tenant.engine->cache().options().root, request.prompt, request.keys);
   SchedRequest scheduled{.tenant = found->second,

@@ -42,8 +42,13 @@ Status RequestPolicies::check(const KvCacheOptions& cache) const {
   return {};
 }
 
+// The scorer is most of what a policy costs (a replay computes the prompt twice), so a part may not bring in one that
+// no allowed name has.
 bool RequestPolicies::allows(const PolicySpec& policy) const {
-  return all_ || std::ranges::find(names_, policy.name) != names_.end();
+  if (all_) return true;
+  const auto has_scorer = [&](const std::string& name) { return parse_policy(name)->scorer == policy.scorer; };
+  return std::ranges::find(names_, policy.name) != names_.end() &&
+         (policy.scorer == nullptr || std::ranges::any_of(names_, has_scorer));
 }
 
 Result<std::optional<PolicySpec>> RequestPolicies::choose(std::string_view asked) const {

@@ -243,7 +243,8 @@ void code_scores(const CodeKeys& keys, const float* q, std::uint32_t rows, Prefe
   expand_codes(keys.codes, codes);
   if (keys.codes.levels != nullptr) look_up_keys(keys.codes, codes);
   const std::size_t depth = keys.codes.depth;
-  Prefetcher prefetcher(next, keys.codes.lanes / kCodeLanes * ((keys.codes.depth + kQuerySegment - 1) / kQuerySegment));
+  const auto boxes = static_cast<std::uint32_t>(__builtin_popcount(keys.boxes));
+  Prefetcher prefetcher(next, boxes * ((keys.codes.depth + kQuerySegment - 1) / kQuerySegment));
   std::uint32_t r = 0;
   for (; r + 4 <= rows; r += 4) score_rows<4>(keys, codes, q + r * depth, prefetcher, out + r * kPageTokens);
   for (; r < rows; ++r) score_rows<1>(keys, codes, q + r * depth, prefetcher, out + r * kPageTokens);

@@ -3,6 +3,8 @@
 // of 16 tokens at a time, eight independent sums.
 #pragma once
 
+#include <bit>
+
 #include "cairn/kernels/avx512/code_vectors-inl.h"
 #include "cairn/kernels/code_rows-inl.h"
 #include "cairn/kernels/prefetch-inl.h"
@@ -227,7 +229,9 @@ void score_rows(const CodeKeys& keys, const float* q, Prefetcher& next, float* o
 
 template <class C>
 void score_codes(const CodeKeys& keys, const float* q, std::uint32_t rows, PrefetchHint next, float* out) {
-  Prefetcher prefetcher(next, (keys.codes.depth + kQuerySegment - 1) / kQuerySegment * ((keys.codes.lanes + 31) / 32));
+  // The least number of steps: a pair of boxes takes as many as one.
+  const auto boxes = static_cast<std::uint32_t>(std::popcount(keys.boxes));
+  Prefetcher prefetcher(next, (keys.codes.depth + kQuerySegment - 1) / kQuerySegment * ((boxes + 1) / 2));
   const std::size_t depth = keys.codes.depth;
   std::uint32_t r = 0;
   for (; r + 4 <= rows; r += 4) score_rows<C, 4>(keys, q + r * depth, prefetcher, out + r * kPageTokens);
