@@ -56,7 +56,9 @@ struct PageHeads {
   std::uint32_t count;      // how many
   std::uint32_t first_row;  // of the tile, where the first one's rows begin
   std::uint32_t head_rows;  // of each
-  PrefetchHint next;        // what is read afterwards
+  PrefetchHint next_keys;   // what is read afterwards
+  PrefetchHint next_values;
+  bool selected;  // whether the rows read some boxes only
 };
 
 }  // namespace attention
@@ -175,13 +177,16 @@ void Attention::attend_item(const WorkItem& item, unsigned thread) {
       // As many heads at a time as read the page side by side.
       for (Stretch now = next_stretch(pages, item, {p, 0, 0}, end, kv_heads); now.page == p;) {
         const Stretch then = next_stretch(pages, item, {p, now.end, 0}, end, kv_heads);
-        PrefetchHint next;
+        PrefetchHint next_keys, next_values;
         if (then.page < end) {
           const PageView& read = pages.page(then.page);
           const std::uint32_t head = item.first_head + then.first;
-          next = head_part(*read.key_format, read.keys, head, pages.boxes_of(then.page, head, kv_heads));
+          const std::uint8_t boxes = pages.boxes_of(then.page, head, kv_heads);
+          next_keys = head_part(*read.key_format, read.keys, head, boxes);
+          next_values = head_part(*read.value_format, read.values, head, boxes);
         }
-        attend_heads({&page, item.first_head + now.first, now.end - now.first, now.first * head_rows, head_rows, next},
+        attend_heads({&page, item.first_head + now.first, now.end - now.first, now.first * head_rows, head_rows,
+                      next_keys, next_values, pages.reads != nullptr},
                      tile);
         now = then;
       }
@@ -211,10 +216,14 @@ void Attention::attend_heads(const PageHeads& what, const Tile& tile) const {
   };
   // Of boxes that are not read there is no score: capping all of them must not find what was never written.
   if (layer_.score_cap != 0.0f) std::fill_n(scores, std::size_t{rows} * kBlockTokens, 0.0f);
+  // Of a whole page the values come while its keys are read, and so on. A few boxes are read faster than memory
+  // answers: there all is asked for one page ahead.
+  const bool is_short = what.selected && what.count == 1 && boxes_of(0) != kAllBoxes;
   for (std::uint32_t h = 0; h < what.count; ++h) {
     const std::size_t first = std::size_t{h} * head_rows;
-    const PrefetchHint next = h + 1 < what.count ? head_part(keys, page.keys, what.kv_head + h + 1, boxes_of(h + 1))
-                                                 : head_part(values, page.values, what.kv_head, boxes_of(0));
+    const PrefetchHint next = is_short             ? what.next_keys
+                              : h + 1 < what.count ? head_part(keys, page.keys, what.kv_head + h + 1, boxes_of(h + 1))
+                                                   : head_part(values, page.values, what.kv_head, boxes_of(0));
     keys.codec->scores(keys, page.keys, what.kv_head + h, tile.q + (what.first_row + first) * layer_.shape.head_dim,
                        head_rows, boxes_of(h), next, scores + first * kBlockTokens);
   }
@@ -223,8 +232,9 @@ void Attention::attend_heads(const PageHeads& what, const Tile& tile) const {
                           tile.part.sum + what.first_row, correction);
   for (std::uint32_t h = 0; h < what.count; ++h) {
     const std::size_t first = std::size_t{h} * head_rows;
-    const PrefetchHint next =
-        h + 1 < what.count ? head_part(values, page.values, what.kv_head + h + 1, boxes_of(h + 1)) : what.next;
+    const PrefetchHint next = h + 1 < what.count ? head_part(values, page.values, what.kv_head + h + 1, boxes_of(h + 1))
+                              : is_short         ? what.next_values
+                                                 : what.next_keys;
     values.codec->accumulate(values, page.values, what.kv_head + h, scores + first * kBlockTokens, correction + first,
                              head_rows, page.count, boxes_of(h), next,
                              tile.part.acc + (what.first_row + first) * layer_.shape.value_dim());
