@@ -80,7 +80,7 @@ class ProbeQueries {
 
   bool counts_at_once(std::int32_t position) const;
   std::size_t max_kept() const { return which_ == Probes::kTenth ? window_ : 2 * std::size_t{window_}; }
-  // How many of the last queries are probes in a prompt of so many tokens.
+  // How many of a prompt's last queries are probes, by the prompt's length.
   std::size_t last_of(std::size_t tokens) const;
   void count(const AttendRows& rows, const AttendLayer& how, std::span<const PageView> pages, ThreadPool& pool);
   void count_page(const AttendRows& rows, const AttendLayer& how, const PageView& page, float* mass) const;

@@ -17,8 +17,7 @@ class Engine;
 // Tokens of the prompt that are repeated at a time.
 inline constexpr std::size_t kReplayTokens = 2048;
 
-// At the end of the context it is repeated in smaller parts, of so many at least: each part costs a pass over all before
-// it.
+// Near the end of the context the parts are smaller, but never below this: each part costs a pass over all before it.
 inline constexpr std::size_t kMinReplayTokens = 256;
 
 // What the context must hold beyond a prompt for its replay, the words that ask for it included.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Token policies of a server and of single requests: whoever is computed beside a request, and however often it makes
-// room, it gets what an engine with its policy gives a single user.
+// Token policies of a server and of single requests: a request gets what an engine with its policy gives a single user,
+// also beside other requests and after it was preempted.
 #include <gtest/gtest.h>
 
 #include "cairn/serve/loop.h"
@@ -82,8 +82,8 @@ TEST_P(RequestPolicy, PublicPrefixesAreForEveryPolicy) {
   }
 }
 
-// Room for a third of the prompt: with chunks it is never there as a whole. Whoever else runs, everybody gets his own
-// bits, and nobody's prompt ends in an error.
+// The budget holds a third of the prompt: with chunks the whole prompt is never there at once. Two such requests get the
+// bits that each gets alone, and no prompt ends in an error.
 TEST_P(RequestPolicy, LongPromptsThatFitOnlyInChunksAreAdmitted) {
   LoopOptions options;
   const auto engine = *load_tiny(model_, engine_options(GetParam()));
