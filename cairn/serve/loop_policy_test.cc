@@ -82,8 +82,8 @@ TEST_P(RequestPolicy, PublicPrefixesAreForEveryPolicy) {
   }
 }
 
-// The budget holds less than half of a prompt: with chunks it is never there as a whole. Three such requests and shorter
-// ones beside them get the bits that each gets alone, and no prompt ends in an error.
+// The budget holds less than half of a prompt: with chunks it is never there as a whole. Three such requests and
+// shorter ones beside them get the bits that each gets alone, and no prompt ends in an error.
 TEST_P(RequestPolicy, LongPromptsThatFitOnlyInChunksAreAdmitted) {
   LoopOptions options;
   const auto engine = *load_tiny(model_, engine_options(GetParam()));
