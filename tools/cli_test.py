@@ -367,6 +367,25 @@ class Bench(CommandLine):
         self.assertGreaterEqual(peak("keydiff+keep=0.25"), full)
         self.assertLess(peak("keydiff+keep=0.25+chunk=64"), full / 2)
 
+    def test_policies_take_turns_on_one_fill(self):
+        policies = ["none", "quest+keep=0.125", "keydiff"]
+        report = json.loads(self.output("bench", "-m", MODEL, "--prefill", "16", "--decode", "2", "--depths", "0,640",
+                                        "--repeat", "2", "--json", "--policy", ",".join(policies)))
+        for kind in ("prefill", "decode"):
+            self.assertEqual([(entry["depth"], entry["policy"]) for entry in report[kind]],
+                             [(depth, policy) for depth in (0, 640) for policy in policies])
+            for entry in report[kind]:
+                self.assertGreater(entry["ratio_to_first"], 0)
+                if entry["policy"] == "none":
+                    self.assertEqual(entry["ratio_to_first"], 1)
+        text = self.output("bench", "-m", MODEL, "--prefill", "0", "--decode", "2", "--repeat", "1",
+                           "--policy", "none,quest").decode()
+        self.assertIn("x first", text)
+        self.assertIn("at depth 0, quest", text)
+        self.assert_error(USAGE, "one policy", "bench", "-m", MODEL, "--paced", "--depths", "64", "--policy",
+                          "none,quest")
+        self.assert_error(UNSUPPORTED, "no policy 'best'", "bench", "-m", MODEL, "--policy", "none,best")
+
     def test_paced(self):
         options = ("bench", "-m", MODEL, "--decode", "2", "--codec", "tok4", "--paced", "--depths")
         lines = [json.loads(line) for line in self.output(*options, "70", stdin=b"\n\n").splitlines()]

@@ -5,6 +5,8 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -23,6 +25,7 @@ using Json = nlohmann::ordered_json;
 
 struct BenchOptions {
   ModelOptions model;
+  std::vector<std::string> policies;  // empty: none
   SpeedSettings speed;
   std::vector<std::uint32_t> depths = {0};
   bool json = false;
@@ -42,8 +45,27 @@ SpeedSettings with_bar(SpeedSettings settings, Progress& bar) {
   return settings;
 }
 
-Json spread_json(std::uint32_t depth, std::uint32_t tokens, const Spread& spread) {
-  return {{"depth", depth}, {"tokens", tokens}, {"median", spread.median}, {"min", spread.min}, {"max", spread.max}};
+// What was measured at one depth under one policy; its name is empty where there is none.
+struct Measured {
+  std::string policy;
+  DepthRates rates;
+};
+
+Json spread_json(const Measured& measured, std::uint32_t tokens, const std::vector<double>& rates) {
+  const Spread spread = spread_of(rates);
+  Json entry = {{"depth", measured.rates.depth}, {"tokens", tokens}};
+  if (!measured.policy.empty()) entry["policy"] = measured.policy;
+  entry["median"] = spread.median;
+  entry["min"] = spread.min;
+  entry["max"] = spread.max;
+  return entry;
+}
+
+// Medians of the ratios within a repetition: what all of them met is gone from it.
+double ratio_of(const std::vector<double>& rates, const std::vector<double>& to) {
+  std::vector<double> ratios;
+  for (std::size_t i = 0; i < rates.size(); ++i) ratios.push_back(rates[i] / to[i]);
+  return spread_of(ratios).median;
 }
 
 // What one decode step cannot avoid reading: every weight once, and all keys and values.
@@ -51,7 +73,7 @@ double bytes_per_token(Engine& engine, std::uint32_t depth) {
   return static_cast<double>(engine.weight_bytes()) + static_cast<double>(engine.cache().bytes_of(depth));
 }
 
-Json report_json(Engine& engine, const BenchOptions& options, const std::vector<DepthRates>& depths, double bandwidth) {
+Json report_json(Engine& engine, const BenchOptions& options, const std::vector<Measured>& all, double bandwidth) {
   const capacity::Machine machine = capacity::this_machine();
   Json report = {{"version", CAIRN_VERSION}, {"commit", CAIRN_COMMIT}};
   report["machine"] = {{"cpu", machine.cpu},
@@ -65,21 +87,26 @@ Json report_json(Engine& engine, const BenchOptions& options, const std::vector<
                      {"weight_bytes", engine.weight_bytes()},
                      {"kv_bytes_per_token", engine.cache().bytes_per_token()}};
   report["codec"] = options.model.codec;
-  // Of all depths together; repetitions come one after the other.
+  // Of all depths and policies together; repetitions come one after the other.
   report["kv_peak_bytes"] = engine.cache().stats().high_water;
   report["repeat"] = options.speed.repeat;
   report["prefill"] = Json::array();
   report["decode"] = Json::array();
-  for (const DepthRates& rates : depths) {
+  const bool several = options.policies.size() > 1;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const DepthRates& rates = all[i].rates;
+    const DepthRates& first = all[several ? i - i % options.policies.size() : i].rates;
     if (!rates.prefill.empty()) {
-      report.at("prefill").push_back(spread_json(rates.depth, options.speed.prefill, spread_of(rates.prefill)));
+      Json entry = spread_json(all[i], options.speed.prefill, rates.prefill);
+      if (several) entry["ratio_to_first"] = ratio_of(rates.prefill, first.prefill);
+      report.at("prefill").push_back(std::move(entry));
     }
     if (!rates.decode.empty()) {
-      const Spread spread = spread_of(rates.decode);
-      Json entry = spread_json(rates.depth, options.speed.decode, spread);
+      Json entry = spread_json(all[i], options.speed.decode, rates.decode);
       const double bytes = bytes_per_token(engine, rates.depth);
       entry["bytes_per_token"] = bytes;
-      entry["read_share"] = bandwidth > 0 ? bytes * spread.median / bandwidth : 0;
+      entry["read_share"] = bandwidth > 0 ? bytes * entry.at("median").get<double>() / bandwidth : 0;
+      if (several) entry["ratio_to_first"] = ratio_of(rates.decode, first.decode);
       report.at("decode").push_back(std::move(entry));
     }
   }
@@ -88,12 +115,14 @@ Json report_json(Engine& engine, const BenchOptions& options, const std::vector<
 
 void add_rows(std::vector<std::vector<std::string>>& rows, const std::string& what, const Json& entries) {
   for (const Json& entry : entries) {
-    std::vector<std::string> row = {what + " " + entry.at("tokens").dump() + " at depth " + entry.at("depth").dump()};
+    std::string name = what + " " + entry.at("tokens").dump() + " at depth " + entry.at("depth").dump();
+    if (entry.contains("policy")) name += ", " + entry.at("policy").get<std::string>();
+    std::vector<std::string> row = {name};
     for (const char* key : {"median", "min", "max"}) row.push_back(format_number(entry.at(key), 2));
-    if (entry.contains("bytes_per_token")) {
-      row.push_back(format_bytes(entry.at("bytes_per_token")));
-      row.push_back(format_number(entry.at("read_share").get<double>() * 100, 0) + " %");
-    }
+    const bool reads = entry.contains("bytes_per_token");
+    row.push_back(reads ? format_bytes(entry.at("bytes_per_token")) : "");
+    row.push_back(reads ? format_number(entry.at("read_share").get<double>() * 100, 0) + " %" : "");
+    if (entry.contains("ratio_to_first")) row.push_back(format_number(entry.at("ratio_to_first"), 2));
     rows.push_back(std::move(row));
   }
 }
@@ -108,6 +137,12 @@ void print_text(const Json& report) {
             << "), median of " << report.at("repeat") << "\n\n";
   std::vector<std::vector<std::string>> rows = {
       {"tokens per second", "median", "min", "max", "bytes/token", "of read"}};
+  for (const char* kind : {"prefill", "decode"}) {
+    if (!report.at(kind).empty() && report.at(kind).front().contains("ratio_to_first")) {
+      rows.front().push_back("x first");
+      break;
+    }
+  }
   add_rows(rows, "prefill", report.at("prefill"));
   add_rows(rows, "decode", report.at("decode"));
   std::cout << format_table(rows)
@@ -131,24 +166,56 @@ Status run_paced(Engine& engine, const BenchOptions& options) {
   return {};
 }
 
+// "none" stands for no policy.
+Result<std::vector<std::optional<PolicySpec>>> policies_of(const std::vector<std::string>& names) {
+  std::vector<std::optional<PolicySpec>> policies;
+  for (const std::string& name : names) {
+    if (name == "none") {
+      policies.emplace_back();
+      continue;
+    }
+    CAIRN_TRY(policies.emplace_back(), parse_policy(name));
+  }
+  if (policies.empty()) policies.emplace_back();
+  return policies;
+}
+
+Result<std::vector<Measured>> measure(Engine& engine, const BenchOptions& options,
+                                      std::span<const std::optional<PolicySpec>> policies) {
+  std::vector<Measured> all;
+  for (const std::uint32_t depth : options.depths) {
+    Progress bar(filling(depth));
+    CAIRN_TRY(std::vector<DepthRates> rates, measure_policies(engine, depth, with_bar(options.speed, bar), policies));
+    for (std::size_t p = 0; p < rates.size(); ++p) {
+      const bool named = !options.policies.empty();
+      all.push_back({!named ? "" : policies[p] ? policies[p]->text : "none", std::move(rates[p])});
+    }
+  }
+  return all;
+}
+
 Status run_bench(BenchOptions options) {
   if (options.paced && (options.depths.size() != 1 || options.speed.decode == 0))
     return fail(ErrorCode::kInvalidArgument, "--paced decodes at one depth; give one in --depths");
+  if (options.paced && options.policies.size() > 1)
+    return fail(ErrorCode::kInvalidArgument, "--paced decodes under one policy; give one");
+  CAIRN_TRY(const auto policies, policies_of(options.policies));
+  if (policies.front()) options.model.policy = options.policies.front();
   // Depths beyond the trained context are fine for timing.
   const std::uint32_t deepest = *std::ranges::max_element(options.depths);
   if (options.model.context == 0)
     options.model.context = deepest + std::max(options.speed.prefill, options.speed.decode + 1);
-  CAIRN_TRY(const std::unique_ptr<Engine> engine, load_engine(options.model, /*reuse=*/false));
+  // Several policies fill the cache once.
+  CAIRN_TRY(const std::unique_ptr<Engine> engine, load_engine(options.model, /*reuse=*/policies.size() > 1));
+  for (const std::optional<PolicySpec>& policy : policies) {
+    if (!policy) continue;
+    CAIRN_TRY_VOID(KvCache::check_policy(engine->cache().options(), *policy));
+  }
   if (options.paced) return run_paced(*engine, options);
   double bandwidth = capacity::measure_read_bandwidth(engine->threads());
-  std::vector<DepthRates> depths;
-  for (const std::uint32_t depth : options.depths) {
-    Progress bar(filling(depth));
-    CAIRN_TRY(DepthRates rates, measure_depth(*engine, depth, with_bar(options.speed, bar)));
-    depths.push_back(std::move(rates));
-  }
+  CAIRN_TRY(const std::vector<Measured> all, measure(*engine, options, policies));
   bandwidth = std::max(bandwidth, capacity::measure_read_bandwidth(engine->threads()));
-  const Json report = report_json(*engine, options, depths, bandwidth);
+  const Json report = report_json(*engine, options, all, bandwidth);
   if (options.json) {
     std::cout << report.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
   } else {
@@ -163,7 +230,11 @@ void add_bench_command(CLI::App& app, Status& outcome) {
   CLI::App* command = app.add_subcommand("bench", "Measure prefill and decode speed at depths of the KV cache");
   auto options = std::make_shared<BenchOptions>();
   add_model_options(*command, options->model);
-  add_policy_option(*command, options->model);
+  command
+      ->add_option("--policy", options->policies,
+                   "Which tokens a sequence keeps and its queries read: NAME[+part=value]..., as quest+keep=0.125 "
+                   "(docs/policies.md); several, as none,quest,sketch, take turns on one fill [none]")
+      ->delimiter(',');
   command->add_option("--prefill", options->speed.prefill, "Tokens of a prefill; 0: do not measure it")
       ->check(whole_number(0, 1 << 20))
       ->capture_default_str();

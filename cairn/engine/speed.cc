@@ -43,10 +43,11 @@ Result<double> time_decode(Engine& engine, Sequence sequence, std::span<const To
   return rate_since(start, ids.size() - 1);
 }
 
-Result<Sequence> filled(Engine& engine, std::span<const TokenId> ids, const SpeedSettings& settings) {
-  Sequence sequence = engine.open({});
-  if (!ids.empty()) {
-    CAIRN_TRY(const auto logits, engine.prefill(sequence, ids, {.on_progress = settings.on_fill}));
+Result<Sequence> filled(Engine& engine, std::span<const TokenId> ids, const SpeedSettings& settings,
+                        const std::optional<PolicySpec>& policy) {
+  Sequence sequence = engine.open(ids, {}, policy);
+  if (const auto rest = ids.subspan(sequence.size()); !rest.empty()) {
+    CAIRN_TRY(const auto logits, engine.prefill(sequence, rest, {.on_progress = settings.on_fill}));
     static_cast<void>(logits);
   }
   return sequence;
@@ -62,19 +63,30 @@ Spread spread_of(std::vector<double> values) {
 }
 
 Result<DepthRates> measure_depth(Engine& engine, std::uint32_t depth, const SpeedSettings& settings) {
+  CAIRN_TRY(std::vector<DepthRates> rates, measure_policies(engine, depth, settings, {&engine.policy(), 1}));
+  return std::move(rates.front());
+}
+
+Result<std::vector<DepthRates>> measure_policies(Engine& engine, std::uint32_t depth, const SpeedSettings& settings,
+                                                 std::span<const std::optional<PolicySpec>> policies) {
   const std::vector<TokenId> ids = filler(depth + settings.prefill + settings.decode + 1, engine.config().vocab);
   const std::span<const TokenId> after = std::span(ids).subspan(depth);
-  CAIRN_TRY(Sequence base, filled(engine, std::span(ids).first(depth), settings));
-  DepthRates rates;
-  rates.depth = depth;
+  std::vector<Sequence> bases;
+  for (const std::optional<PolicySpec>& policy : policies) {
+    CAIRN_TRY(Sequence base, filled(engine, std::span(ids).first(depth), settings, policy));
+    bases.push_back(std::move(base));
+  }
+  std::vector<DepthRates> rates(policies.size(), DepthRates{.depth = depth, .prefill = {}, .decode = {}});
   for (std::uint32_t i = 0; i <= settings.repeat; ++i) {
-    if (settings.prefill > 0) {
-      CAIRN_TRY(const double rate, time_prefill(engine, base.fork(), after.first(settings.prefill)));
-      if (i > 0) rates.prefill.push_back(rate);
-    }
-    if (settings.decode > 0) {
-      CAIRN_TRY(const double rate, time_decode(engine, base.fork(), after.first(settings.decode + 1)));
-      if (i > 0) rates.decode.push_back(rate);
+    for (std::size_t p = 0; p < policies.size(); ++p) {
+      if (settings.prefill > 0) {
+        CAIRN_TRY(const double rate, time_prefill(engine, bases[p].fork(), after.first(settings.prefill)));
+        if (i > 0) rates[p].prefill.push_back(rate);
+      }
+      if (settings.decode > 0) {
+        CAIRN_TRY(const double rate, time_decode(engine, bases[p].fork(), after.first(settings.decode + 1)));
+        if (i > 0) rates[p].decode.push_back(rate);
+      }
     }
   }
   return rates;
@@ -82,7 +94,7 @@ Result<DepthRates> measure_depth(Engine& engine, std::uint32_t depth, const Spee
 
 Result<PacedDecode> PacedDecode::prepare(Engine& engine, std::uint32_t depth, const SpeedSettings& settings) {
   const std::vector<TokenId> ids = filler(depth + settings.decode + 1, engine.config().vocab);
-  CAIRN_TRY(Sequence base, filled(engine, std::span(ids).first(depth), settings));
+  CAIRN_TRY(Sequence base, filled(engine, std::span(ids).first(depth), settings, engine.policy()));
   PacedDecode paced(engine, std::move(base));
   paced.after_.assign(ids.begin() + depth, ids.end());
   CAIRN_TRY(const double warm_up, paced.measure());

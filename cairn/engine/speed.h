@@ -6,11 +6,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include "cairn/base/result.h"
 #include "cairn/engine/engine.h"
+#include "cairn/policy/policy.h"
 
 namespace cairn {
 
@@ -37,6 +40,13 @@ struct SpeedSettings {
 // Fills a sequence with `depth` tokens once, then times every repetition on a fork of it. The first, untimed step
 // warms caches and threads. Errors: those of Engine::prefill and Engine::decode.
 Result<DepthRates> measure_depth(Engine& engine, std::uint32_t depth, const SpeedSettings& settings);
+
+// The same under each of these policies (nothing: none) instead of the engine's own, one after the other within a
+// repetition, so that all of them meet the same noise. Where the engine reuses prefixes the tokens before are computed
+// once, and a policy computes those that it must see. Gives as many rates, in this order. Requires: the cache's layers
+// and codecs can follow them (KvCache::check_policy).
+Result<std::vector<DepthRates>> measure_policies(Engine& engine, std::uint32_t depth, const SpeedSettings& settings,
+                                                 std::span<const std::optional<PolicySpec>> policies);
 
 // Decoding at one depth whose repetitions the caller starts: other programs may have their turn in between.
 // Thread-compatible. Refers to the engine, which must outlive it, and holds a sequence of its cache.

@@ -4,7 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <optional>
+#include <vector>
 
+#include "cairn/policy/policy.h"
 #include "cairn/testing/tiny_engine.h"
 #include "cairn/testing/tiny_model.h"
 
@@ -40,6 +43,26 @@ TEST(Speed, OneRateForEachRepetition) {
   EXPECT_EQ(rates->decode.size(), 3u);
   for (const double rate : rates->prefill) EXPECT_GT(rate, 0);
   for (const double rate : rates->decode) EXPECT_GT(rate, 0);
+}
+
+TEST(Speed, PoliciesTakeTurnsOnOneFill) {
+  const auto engine = load_tiny(TinyModel{}.builder().build(), {.threads = 1}).value();
+  std::vector<std::size_t> filled;
+  SpeedSettings settings{.prefill = 8, .decode = 2, .repeat = 2};
+  settings.on_fill = [&](std::size_t done, std::size_t total) {
+    if (done == total) filled.push_back(total);
+  };
+  const std::optional<PolicySpec> policies[] = {std::nullopt, *parse_policy("quest+keep=0.5"),
+                                                *parse_policy("keydiff+keep=0.5")};
+  const auto rates = measure_policies(*engine, 200, settings, policies);
+  ASSERT_TRUE(rates) << rates.error().message;
+  EXPECT_EQ(filled, (std::vector<std::size_t>{200, 8, 8}));  // the others take the full blocks of the first
+  ASSERT_EQ(rates->size(), 3u);
+  for (const DepthRates& each : *rates) {
+    EXPECT_EQ(each.depth, 200u);
+    EXPECT_EQ(each.prefill.size(), 2u);
+    EXPECT_EQ(each.decode.size(), 2u);
+  }
 }
 
 TEST(Speed, WhatIsNotAskedForIsNotMeasured) {
