@@ -384,7 +384,7 @@ class Bench(CommandLine):
         self.assertIn("at depth 0, quest", text)
         self.assert_error(USAGE, "one policy", "bench", "-m", MODEL, "--paced", "--depths", "64", "--policy",
                           "none,quest")
-        self.assert_error(UNSUPPORTED, "no policy 'best'", "bench", "-m", MODEL, "--policy", "none,best")
+        self.assert_error(UNSUPPORTED, "no token policy 'best'", "bench", "-m", MODEL, "--policy", "none,best")
 
     def test_paced(self):
         options = ("bench", "-m", MODEL, "--decode", "2", "--codec", "tok4", "--paced", "--depths")

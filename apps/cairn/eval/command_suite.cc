@@ -15,6 +15,7 @@
 #include "apps/cairn/eval/eval_json.h"
 #include "apps/cairn/eval/session_options.h"
 #include "apps/cairn/eval/suite_runs.h"
+#include "apps/cairn/input.h"
 #include "apps/cairn/model_options.h"
 #include "apps/cairn/terminal.h"
 #include "cairn/base/file.h"
