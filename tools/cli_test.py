@@ -348,6 +348,31 @@ class Chat(CommandLine):
         self.assertEqual(self.exit_status(), 0)
 
 
+class Offload(CommandLine):
+    PROMPT = "Once upon a time there was a dog. " * 60
+    POLICY = "quest+keep=0.25+unread=offload"
+
+    def answer(self, *options):
+        return json.loads(self.output("run", "-m", MODEL, "-p", self.PROMPT, "-n", "20", "--temp", "0", "--json",
+                                      *options))
+
+    def test_a_policy_moves_blocks_out_of_the_budget(self):
+        stays = self.answer("--policy", "quest+keep=0.25")
+        with tempfile.TemporaryDirectory() as folder:
+            for place in ("ram", folder):
+                moves = self.answer("--policy", self.POLICY, "--offload", place, "--offload-size", "64MiB")
+                self.assertEqual(moves["ids"], stays["ids"])
+                self.assertLess(moves["kv_bytes"], stays["kv_bytes"] / 2)
+                self.assertEqual(moves["kv_bytes"] + moves["policy"]["kv_bytes_offloaded"], stays["kv_bytes"])
+            self.assertEqual(os.listdir(folder), [])
+
+    def test_what_cannot_be_is_refused(self):
+        run = ("run", "-m", MODEL, "-p", "x", "--policy", self.POLICY)
+        self.assert_error(UNSUPPORTED, "--offload", *run)
+        self.assert_error(NOT_FOUND, "/not/there", *run, "--offload", "/not/there")
+        self.assert_error(USAGE, "a folder on a local disk", *run, "--offload", "redis://localhost")
+
+
 class Bench(CommandLine):
     def test_json(self):
         report = json.loads(self.output("bench", "-m", MODEL, "--prefill", "64", "--decode", "4", "--depths", "0,128",

@@ -235,6 +235,7 @@ void add_bench_command(CLI::App& app, Status& outcome) {
                    "Which tokens a sequence keeps and its queries read: NAME[+part=value]..., as quest+keep=0.125 "
                    "(docs/policies.md); several, as none,quest,sketch, take turns on one fill [none]")
       ->delimiter(',');
+  add_offload_options(*command, options->model);
   command->add_option("--prefill", options->speed.prefill, "Tokens of a prefill; 0: do not measure it")
       ->check(whole_number(0, 1 << 20))
       ->capture_default_str();

@@ -238,6 +238,7 @@ Json answer_json(const Generated& answer, std::uint64_t seed) {
     json["policy"] = {{"name", policy.policy},
                       {"kept", policy.kept},
                       {"kv_bytes_freed", policy.bytes_freed},
+                      {"kv_bytes_offloaded", policy.bytes_offloaded},
                       {"read", policy.read}};
   }
   return json;

@@ -23,6 +23,7 @@ EngineOptions engine_options(const ModelOptions& options, bool reuse) {
   engine.reuse = reuse;
   engine.eviction = options.cache_eviction;
   engine.tenant = options.tenant;
+  engine.offload = offload_place(options);
   return engine;
 }
 
@@ -69,6 +70,27 @@ void add_policy_option(CLI::App& command, ModelOptions& options) {
   command.add_option("--policy", options.policy,
                      "Which tokens a sequence keeps and its queries read: NAME[+part=value]..., as quest+keep=0.125 or "
                      "keydiff+keep=0.5 (docs/policies.md) [all]");
+  add_offload_options(command, options);
+}
+
+void add_offload_options(CLI::App& command, ModelOptions& options) {
+  command
+      .add_option(
+          "--offload", options.offload_place,
+          "Where blocks lie, beside the KV budget, that policies with +unread=offload move: a folder on a local "
+          "disk, or ram")
+      ->check([](const std::string& place) {
+        const bool url = place.find("://") != std::string::npos;
+        return url ? "a query reads there at every layer: name a folder on a local disk, or ram" : std::string();
+      });
+  command.add_option("--offload-size", options.offload_bytes, "Most bytes that lie there [8GiB]")
+      ->transform(byte_size())
+      ->default_str("8GiB");
+}
+
+OffloadPlace offload_place(const ModelOptions& options) {
+  if (options.offload_place.empty()) return {};
+  return {.folder = options.offload_place == "ram" ? "" : options.offload_place, .bytes = options.offload_bytes};
 }
 
 void add_store_options(CLI::App& command, ModelOptions& options) {

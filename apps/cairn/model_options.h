@@ -22,7 +22,10 @@ struct ModelOptions {
   std::uint64_t kv_budget = std::uint64_t{2} << 30;
   std::string codec = "raw_f16";
   std::string cache_eviction = "lru";
-  std::string policy;  // of commands that call add_policy_option; empty: none
+  // Of commands that call add_policy_option:
+  std::string policy;         // empty: none
+  std::string offload_place;  // "ram" or a folder; empty: there is none
+  std::uint64_t offload_bytes = std::uint64_t{8} << 30;
   // Of commands that call add_store_options:
   StoreConfig store;
   std::string tenant;
@@ -30,7 +33,10 @@ struct ModelOptions {
 
 void add_model_options(CLI::App& command, ModelOptions& options);
 
+// --policy, and --offload with what belongs to it.
 void add_policy_option(CLI::App& command, ModelOptions& options);
+void add_offload_options(CLI::App& command, ModelOptions& options);
+OffloadPlace offload_place(const ModelOptions& options);
 
 // Loads with a progress bar. Errors: those of Engine::load.
 Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, bool reuse = true);

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cairn/block/page_pool.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <limits>
 #include <numeric>
@@ -39,6 +42,20 @@ void unpoison([[maybe_unused]] void* data, [[maybe_unused]] std::size_t bytes) {
 #endif
 }
 
+// A file of the folder without a name.
+Result<int> open_unnamed(const std::string& folder) {
+  int file = open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  if (file < 0 && (errno == EOPNOTSUPP || errno == EISDIR)) {  // not every file system has them
+    std::string path = folder + "/cairn-pages-XXXXXX";
+    file = mkostemp(path.data(), O_CLOEXEC);
+    if (file >= 0) unlink(path.c_str());
+  }
+  if (file >= 0) return file;
+  const bool missing = errno == ENOENT || errno == ENOTDIR;
+  return fail(missing ? ErrorCode::kNotFound : ErrorCode::kIo,
+              "cannot keep pages in the folder '" + folder + "': " + std::strerror(errno));
+}
+
 }  // namespace
 
 void PageRef::release() {
@@ -62,7 +79,19 @@ std::size_t PagePool::occupied_bytes(std::size_t page_bytes) {
 }
 
 Result<std::unique_ptr<PagePool>> PagePool::create(std::size_t budget_bytes, std::span<const std::size_t> page_sizes) {
-  std::unique_ptr<PagePool> pool(new PagePool(budget_bytes));
+  return create(budget_bytes, page_sizes, -1);
+}
+
+Result<std::unique_ptr<PagePool>> PagePool::create_in_file(std::size_t budget_bytes,
+                                                           std::span<const std::size_t> page_sizes,
+                                                           const std::string& folder) {
+  CAIRN_TRY(const int file, open_unnamed(folder));
+  return create(budget_bytes, page_sizes, file);
+}
+
+Result<std::unique_ptr<PagePool>> PagePool::create(std::size_t budget_bytes, std::span<const std::size_t> page_sizes,
+                                                   int file) {
+  std::unique_ptr<PagePool> pool(new PagePool(budget_bytes, file));
   for (std::size_t page_bytes : page_sizes) {
     if (page_bytes == 0) return fail(ErrorCode::kInvalidArgument, "a page size of zero bytes makes no sense");
     if (page_bytes > budget_bytes || occupied_bytes(page_bytes) > budget_bytes) {
@@ -82,19 +111,24 @@ Result<std::unique_ptr<PagePool>> PagePool::create(std::size_t budget_bytes, std
 
 // Address space only: memory comes with the first touch. Two huge pages more than needed let the range start at a
 // multiple of one.
-Status PagePool::map(SizeClass& size_class) const {
+Status PagePool::map(SizeClass& size_class) {
   // One page in every slab may outlive its neighbours, and then the next is taken from another slab.
   const std::size_t slabs = budget_ / size_class.slab_bytes() + 1;
   const bool too_large = budget_ > std::numeric_limits<std::size_t>::max() / 4;
   const std::size_t range = too_large ? budget_ : slabs * size_class.slab_bytes();
   size_class.mapping_bytes = round_up(too_large ? 0 : range, kHugePage) + kHugePage;
-  void* const mapping = too_large ? MAP_FAILED
-                                  : mmap(nullptr, size_class.mapping_bytes, PROT_READ | PROT_WRITE,
-                                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  size_class.file_offset = file_bytes_;
+  const auto file_end = static_cast<off_t>(file_bytes_ + size_class.mapping_bytes);
+  const bool fits = !too_large && (file_ < 0 || ftruncate(file_, file_end) == 0);  // it takes no room before it is used
+  void* const mapping = !fits ? MAP_FAILED
+                              : mmap(nullptr, size_class.mapping_bytes, PROT_READ | PROT_WRITE,
+                                     MAP_NORESERVE | (file_ < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED), file_,
+                                     static_cast<off_t>(size_class.file_offset));
   if (mapping == MAP_FAILED) {
     return fail(ErrorCode::kIo, "the system refuses " + std::to_string(range) +
                                     " bytes of address space for the KV cache: lower its budget");
   }
+  if (file_ >= 0) file_bytes_ += size_class.mapping_bytes;
   size_class.mapping = mapping;
   size_class.next = reinterpret_cast<std::byte*>(round_up(reinterpret_cast<std::uintptr_t>(mapping), kHugePage));
   // Whole huge pages inside the range only, or the last one could hold memory beyond the budget. A kernel without them
@@ -109,6 +143,7 @@ PagePool::~PagePool() {
     unpoison(size_class.mapping, size_class.mapping_bytes);
     munmap(size_class.mapping, size_class.mapping_bytes);
   }
+  if (file_ >= 0) close(file_);
 }
 
 Result<Reservation> PagePool::reserve(std::size_t bytes) {
@@ -121,6 +156,29 @@ Result<Reservation> PagePool::reserve(std::size_t bytes) {
   used_ += bytes;
   high_water_ = std::max(high_water_, used_);
   return Reservation(this, bytes);
+}
+
+Status PagePool::write(const PageRef& page, std::span<const std::byte> bytes) {
+  CAIRN_CHECK(holds(page) && bytes.size() <= page.bytes());
+  if (file_ < 0) {
+    std::memcpy(page.data(), bytes.data(), bytes.size());
+    return {};
+  }
+  std::size_t offset = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    const SizeClass& size_class = class_of(page.bytes());
+    offset =
+        size_class.file_offset + static_cast<std::size_t>(page.data() - static_cast<std::byte*>(size_class.mapping));
+  }
+  while (!bytes.empty()) {
+    const ssize_t done = pwrite(file_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (done < 0 && errno == EINTR) continue;
+    if (done <= 0) return fail(ErrorCode::kIo, std::string("cannot write a page to its file: ") + std::strerror(errno));
+    offset += static_cast<std::size_t>(done);
+    bytes = bytes.subspan(static_cast<std::size_t>(done));
+  }
+  return {};
 }
 
 std::size_t PagePool::bytes_used() const {
@@ -148,7 +206,7 @@ PageRef PagePool::take(std::size_t occupied, std::uint32_t form) {
     slab.free.pop_back();
   }
   unpoison(page->data, page->bytes);
-  if (page->dirty) std::memset(page->data, 0, page->bytes);
+  if (page->dirty && file_ < 0) std::memset(page->data, 0, page->bytes);
   page->dirty = true;
   page->form = form;
   page->references.store(1, std::memory_order_relaxed);
@@ -199,7 +257,7 @@ void PagePool::hand_back_memory(std::size_t bytes) {
       if (!slab.resident || slab.free.size() < size_class.slab_pages) continue;
       std::byte* const data = (*std::ranges::min_element(slab.free, {}, &Page::data))->data;
       // Should the system refuse, the pages are not known to read as zeros and stay dirty.
-      if (madvise(data, slab_bytes, MADV_DONTNEED) == 0) {
+      if (madvise(data, slab_bytes, file_ < 0 ? MADV_DONTNEED : MADV_REMOVE) == 0) {
         for (Page* page : slab.free) page->dirty = false;
       }
       slab.resident = false;

@@ -17,6 +17,7 @@
 #include <memory>
 #include <mutex>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -88,7 +89,8 @@ class Reservation {
 
   std::size_t bytes() const { return bytes_; }
 
-  // A zero-filled page, paid from this reservation. Requires: a declared page size, occupied_bytes(it) <= bytes().
+  // A page, paid from this reservation: zero-filled, or in a pool in a file with any content. Requires: a declared
+  // page size, occupied_bytes(it) <= bytes().
   PageRef take(std::size_t page_bytes, std::uint32_t form = 0);
 
  private:
@@ -111,12 +113,26 @@ class PagePool {
   // budget holds no page of some size, kIo when the system refuses the address space.
   static Result<std::unique_ptr<PagePool>> create(std::size_t budget_bytes, std::span<const std::size_t> page_sizes);
 
+  // The same in a file of `folder` that has no name and is gone with the pool. The system brings pages into memory when
+  // they are read and takes them out when it needs the room, so what they hold is not in memory for good. They are
+  // written by write() alone: a store into a page of a full disk would end the process. A disk that fails while a page
+  // is read ends it with SIGBUS, as with every mapping. Errors: kNotFound, kIo for the folder.
+  static Result<std::unique_ptr<PagePool>> create_in_file(std::size_t budget_bytes,
+                                                          std::span<const std::size_t> page_sizes,
+                                                          const std::string& folder);
+
   ~PagePool();
   PagePool(const PagePool&) = delete;
   PagePool& operator=(const PagePool&) = delete;
 
   // kOutOfBudget, with what is free, when `bytes` more would exceed the budget.
   Result<Reservation> reserve(std::size_t bytes);
+
+  // Fills the beginning of a page of this pool that nobody else reads yet. kIo when the file cannot take it.
+  Status write(const PageRef& page, std::span<const std::byte> bytes);
+
+  // Whether a page is of this pool; false for none.
+  bool holds(const PageRef& page) const { return page.page_ != nullptr && page.page_->pool == this; }
 
   std::size_t budget() const { return budget_; }
   std::size_t bytes_used() const;  // pages alive plus outstanding reservations
@@ -140,8 +156,9 @@ class PagePool {
     std::uint32_t slab_pages = 0;
     void* mapping = nullptr;
     std::size_t mapping_bytes = 0;
-    std::byte* next = nullptr;  // where never-used memory starts
-    std::deque<Page> pages;     // all that were ever cut; their addresses stay
+    std::size_t file_offset = 0;  // of the mapping
+    std::byte* next = nullptr;    // where never-used memory starts
+    std::deque<Page> pages;       // all that were ever cut; their addresses stay
     std::vector<Slab> slabs;
     // Resident slabs with free pages, and those of them with nothing else. May name some that are so no more.
     std::vector<std::uint32_t> open, idle;
@@ -150,8 +167,10 @@ class PagePool {
     std::size_t slab_bytes() const { return bytes * slab_pages; }
   };
 
-  explicit PagePool(std::size_t budget_bytes) : budget_(budget_bytes) {}
-  Status map(SizeClass& size_class) const;
+  PagePool(std::size_t budget_bytes, int file) : budget_(budget_bytes), file_(file) {}
+  static Result<std::unique_ptr<PagePool>> create(std::size_t budget_bytes, std::span<const std::size_t> page_sizes,
+                                                  int file);
+  Status map(SizeClass& size_class);
   PageRef take(std::size_t occupied, std::uint32_t form);
   Slab& open_slab(SizeClass& size_class);
   void put_back(Page* page);
@@ -160,6 +179,8 @@ class PagePool {
   void hand_back_memory(std::size_t bytes);
 
   const std::size_t budget_;
+  const int file_;              // -1: memory
+  std::size_t file_bytes_ = 0;  // set once classes are made
   mutable std::mutex mutex_;
   // Guarded by mutex_.
   std::deque<SizeClass> classes_;

@@ -4,10 +4,14 @@
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstring>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -192,6 +196,80 @@ TEST(PagePool, ThreadsShareOneBudget) {
   for (std::thread& thread : threads) thread.join();
   EXPECT_TRUE(shared.unique());
   EXPECT_EQ(pool->bytes_used(), kPage);
+}
+
+class FilePool : public testing::Test {
+ protected:
+  FilePool() : folder_(testing::TempDir()) {}
+  const std::string folder_;
+};
+
+TEST_F(FilePool, PagesHoldWhatWasWritten) {
+  const std::size_t sizes[] = {kPage, 3 * kUnit};
+  auto pool = PagePool::create_in_file(4 * kPage, sizes, folder_);
+  ASSERT_TRUE(pool) << pool.error().message;
+  auto room = (*pool)->reserve(3 * kPage + 6 * kUnit);
+  ASSERT_TRUE(room);
+  std::vector<PageRef> pages;
+  for (int i = 0; i < 5; ++i) {
+    pages.push_back(room->take(i < 3 ? kPage : 3 * kUnit, static_cast<std::uint32_t>(i)));
+    EXPECT_TRUE((*pool)->write(pages.back(), std::vector<std::byte>(pages.back().bytes(), std::byte(i + 1))));
+  }
+  const auto holds = [](const PageRef& page, int value) {
+    return std::all_of(page.data(), page.data() + page.bytes(), [=](std::byte b) { return b == std::byte(value); });
+  };
+  for (int i = 0; i < 5; ++i) EXPECT_TRUE(holds(pages[static_cast<std::size_t>(i)], i + 1)) << i;
+  pages.erase(pages.begin());
+  auto again = (*pool)->reserve(kPage);
+  pages.push_back(again->take(kPage));
+  EXPECT_TRUE((*pool)->write(pages.back(), std::vector<std::byte>(kPage, std::byte{9})));
+  EXPECT_TRUE(holds(pages.back(), 9));
+  for (int i = 0; i < 4; ++i) EXPECT_TRUE(holds(pages[static_cast<std::size_t>(i)], i + 2)) << i;
+  EXPECT_TRUE((*pool)->holds(pages.front()));
+  EXPECT_FALSE((*pool)->holds(PageRef()));
+  EXPECT_FALSE(make_pool(kPage, {kPage})->holds(pages.front()));
+}
+
+TEST_F(FilePool, LeavesNothingInTheFolder) {
+  const std::string own = folder_ + "/cairn_file_pool";
+  ASSERT_TRUE(mkdir(own.c_str(), 0700) == 0 || errno == EEXIST);
+  {
+    const std::size_t sizes[] = {kPage};
+    auto pool = PagePool::create_in_file(4 * kPage, sizes, own);
+    ASSERT_TRUE(pool);
+    auto room = (*pool)->reserve(kPage);
+    const PageRef page = room->take(kPage);
+    EXPECT_TRUE((*pool)->write(page, std::vector<std::byte>(kPage, std::byte{1})));
+  }
+  EXPECT_EQ(rmdir(own.c_str()), 0);
+}
+
+TEST_F(FilePool, RefusesWhatIsNoFolder) {
+  const std::size_t sizes[] = {kPage};
+  const auto missing = PagePool::create_in_file(kPage, sizes, folder_ + "/not/there");
+  ASSERT_FALSE(missing);
+  EXPECT_EQ(missing.error().code, ErrorCode::kNotFound);
+  EXPECT_NE(missing.error().message.find("/not/there"), std::string::npos);
+  EXPECT_FALSE(PagePool::create_in_file(kPage, sizes, "/dev/null"));
+}
+
+// A budget in pages of two sizes that is used up by one and then by the other: what was handed back is used again.
+TEST_F(FilePool, RoomGoesFromOneSizeToAnother) {
+  const std::size_t sizes[] = {kPage, 2 * kPage};
+  auto pool = PagePool::create_in_file(8 * kPage, sizes, folder_);
+  ASSERT_TRUE(pool);
+  for (int round = 0; round < 6; ++round) {
+    const std::size_t bytes = sizes[round % 2];
+    std::vector<PageRef> pages;
+    auto room = (*pool)->reserve(8 * kPage);
+    ASSERT_TRUE(room);
+    while (room->bytes() >= bytes) {
+      pages.push_back(room->take(bytes));
+      ASSERT_TRUE((*pool)->write(pages.back(), std::vector<std::byte>(bytes, std::byte(pages.size()))));
+    }
+    for (std::size_t i = 0; i < pages.size(); ++i) EXPECT_EQ(pages[i].data()[bytes - 1], std::byte(i + 1));
+    EXPECT_FALSE((*pool)->reserve(kPage));
+  }
 }
 
 }  // namespace

@@ -97,12 +97,14 @@ std::vector<LayerForms> CacheCore::tables_of(const KvCacheOptions& options) {
   return tables;
 }
 
-CacheCore::CacheCore(const KvCacheOptions& cache_options, std::unique_ptr<PagePool> page_pool)
+CacheCore::CacheCore(const KvCacheOptions& cache_options, std::unique_ptr<PagePool> page_pool,
+                     std::unique_ptr<PagePool> offload_pool)
     : options(cache_options),
       tables(tables_of(options)),
       table_of(numbers_of_tables(options.layers)),
       first_parts(first_parts_of(tables)),
-      pool(std::move(page_pool)) {
+      pool(std::move(page_pool)),
+      offload(std::move(offload_pool)) {
   if (options.index_budget_bytes > 0 && options.plan.reusable()) {
     index.emplace(options.index_budget_bytes, *make_chain_policy(options.eviction, options.index_budget_bytes),
                   index_windows(tables));
@@ -148,7 +150,12 @@ Result<std::shared_ptr<CacheCore>> CacheCore::create(const KvCacheOptions& optio
     }
   }
   CAIRN_TRY(auto pool, PagePool::create(options.budget_bytes, page_sizes));
-  return std::make_shared<CacheCore>(options, std::move(pool));
+  std::unique_ptr<PagePool> offload;
+  if (const OffloadPlace& place = options.offload; place.bytes > 0) {
+    CAIRN_TRY(offload, place.folder.empty() ? PagePool::create(place.bytes, page_sizes)
+                                            : PagePool::create_in_file(place.bytes, page_sizes, place.folder));
+  }
+  return std::make_shared<CacheCore>(options, std::move(pool), std::move(offload));
 }
 
 std::size_t LayerForms::max_blocks() const {

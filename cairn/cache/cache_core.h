@@ -22,6 +22,12 @@
 
 namespace cairn {
 
+// Where blocks lie that a policy moves out of the KV budget (PolicySpec::offloads). A value.
+struct OffloadPlace {
+  std::string folder{};   // a file there holds them; empty: memory of its own
+  std::size_t bytes = 0;  // at most; 0: there is no such place
+};
+
 struct KvCacheOptions {
   CodecPlan plan;
   std::vector<LayerSpec> layers;             // as many as the plan has
@@ -30,6 +36,7 @@ struct KvCacheOptions {
   std::size_t index_budget_bytes = 0;        // how much of it finished blocks may hold for reuse; 0 turns reuse off
   std::shared_ptr<KvConnector> connector{};  // to the store where prefixes outlive the cache; needs reuse
   std::string eviction = "lru";              // which finished block goes next, see make_chain_policy()
+  OffloadPlace offload{};
 };
 
 }  // namespace cairn
@@ -82,6 +89,7 @@ struct CacheCore {
   const std::vector<std::uint32_t> table_of;   // by layer: which of the tables it reads
   const std::vector<std::size_t> first_parts;  // of each table in a stored block, and of what would come after the last
   const std::unique_ptr<PagePool> pool;
+  const std::unique_ptr<PagePool> offload;         // null where there is no such place
   std::optional<PrefixIndex> index;                // after the pool: it drops its pages first
   std::atomic<std::uint64_t> blocks_kept_raw = 0;  // not encoded since they held infinities or not-a-numbers
 
@@ -90,10 +98,10 @@ struct CacheCore {
 
   // kInvalidArgument for options that make no sense, kOutOfBudget when not even one block fits.
   static Status check(const KvCacheOptions& options);
-  // The errors of check; kIo when the system refuses the address space.
+  // The errors of check; kIo when the system refuses the address space; those of PagePool::create_in_file.
   static Result<std::shared_ptr<CacheCore>> create(const KvCacheOptions& options);
 
-  CacheCore(const KvCacheOptions& options, std::unique_ptr<PagePool> pool);
+  CacheCore(const KvCacheOptions& options, std::unique_ptr<PagePool> pool, std::unique_ptr<PagePool> offload);
 
   // Reserves, evicting unused blocks from the index if need be. kOutOfBudget when that is not enough.
   Result<Reservation> make_room(std::size_t bytes);

@@ -16,6 +16,10 @@ Result<std::unique_ptr<KvCache>> KvCache::create(const KvCacheOptions& options) 
 }
 
 Status KvCache::check_policy(const KvCacheOptions& options, const PolicySpec& policy) {
+  if (policy.offloads && options.offload.bytes == 0) {
+    return fail(ErrorCode::kUnsupported,
+                "policy '" + policy.text + "': there is nowhere to offload to; name a place (--offload)");
+  }
   return cache::TokenPolicy::check(policy, cache::CacheCore::tables_of(options));
 }
 
@@ -101,6 +105,7 @@ KvCacheStats KvCache::stats() const {
   stats.bytes_used = core_->pool->bytes_used();
   stats.bytes_budget = core_->pool->budget();
   stats.high_water = core_->pool->high_water();
+  if (core_->offload) stats.bytes_offloaded = core_->offload->bytes_used();
   stats.blocks_kept_raw = core_->blocks_kept_raw.load(std::memory_order_relaxed);
   if (core_->index) stats.index = core_->index->stats();
   return stats;

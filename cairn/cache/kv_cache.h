@@ -16,9 +16,10 @@
 namespace cairn {
 
 struct KvCacheStats {
-  std::size_t bytes_used = 0;    // pages of sequences and of the index, each counted once
-  std::size_t bytes_budget = 0;  // never exceeded by bytes_used
-  std::size_t high_water = 0;    // the most bytes_used has been
+  std::size_t bytes_used = 0;       // pages of sequences and of the index, each counted once
+  std::size_t bytes_budget = 0;     // never exceeded by bytes_used
+  std::size_t high_water = 0;       // the most bytes_used has been
+  std::size_t bytes_offloaded = 0;  // at KvCacheOptions::offload, beside the budget
   // Blocks of a layer that were not encoded since they held infinities or not-a-numbers.
   std::uint64_t blocks_kept_raw = 0;
   PrefixIndexStats index;  // zeros while reuse is off

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "cairn/base/check.h"
+#include "cairn/cache/offload.h"
 #include "cairn/cache/retention.h"
 
 namespace cairn {
@@ -303,6 +304,7 @@ void PassRunner::commit_part(std::size_t number, std::span<const TokenId> tokens
   state.seal_full_blocks();
   state.release_behind_windows();
   cache::retain_if_due(state, pool_);
+  cache::offload_blocks(state);
 }
 
 }  // namespace cairn

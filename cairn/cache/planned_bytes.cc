@@ -52,6 +52,19 @@ class Planner {
     return most;
   }
 
+  // Of the last of `tokens` tokens, those that are in memory while the others lie beside the budget: the blocks that a
+  // pass touches, and what finds no room there.
+  std::size_t in_memory(std::size_t tokens) const {
+    if (!policy_.offloads || core_.options.plan.exact_prefill) return tokens;
+    std::size_t block = 0;
+    for (std::size_t t = 0; t < core_.tables.size(); ++t) {
+      if (packs_[t]) block += core_.tables[t].closed_bytes();
+    }
+    const std::size_t recent = (core_.options.plan.recent_blocks + std::size_t{1}) * kBlockTokens;
+    const std::size_t away = core_.offload->budget() / std::max<std::size_t>(block, 1) * kBlockTokens;
+    return std::min(tokens, std::max(tokens - std::min(tokens, away), rows_ + recent));
+  }
+
   // What a read selection holds beside the pages to choose among them.
   std::size_t boxes(std::size_t tokens) const {
     std::size_t bytes = 0;
@@ -135,7 +148,7 @@ PlannedBytes planned_bytes(const CacheCore& core, const PolicySpec& policy, cons
   const std::size_t chunk = policy.chunk == 0 ? prompt : policy.chunk;
   const std::size_t first = packs ? std::min(chunk, prompt) : to + 1;  // where tokens go for the first time
   if (growth.from < first) {
-    planned.whole = planner.bytes(0, std::min(first, to), std::min(first, to));
+    planned.whole = planner.bytes(0, planner.in_memory(std::min(first, to)), std::min(first, to));
     if (to >= first) {
       planned.whole += planner.room(first);
       if (growth.replayed > 0) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cairn/base/check.h"
+#include "cairn/cache/offload.h"
 #include "cairn/cache/retention.h"
 
 namespace cairn {
@@ -66,6 +67,7 @@ PolicyReport Sequence::policy_report() const {
   PolicyReport report = state_->policy->report();
   report.box_bytes = state_->policy->box_bytes();
   report.query_bytes = state_->policy->query_bytes();
+  report.bytes_offloaded = cache::bytes_offloaded(*state_);
   return report;
 }
 
@@ -130,6 +132,7 @@ Status Sequence::trim(std::size_t tokens) {
   state.shrink(tokens);
   state.tokens.resize(tokens);
   state.closed_blocks = std::min(state.closed_blocks, tokens / kBlockTokens);
+  state.offered_blocks = 0;
   state.reused = std::min(state.reused, tokens);
   state.owes_retention = false;
   if (state.policy && tokens < state.policy->prompt_tokens()) state.policy->end_prompt(0);
@@ -153,19 +156,23 @@ Status Sequence::reopen_tail(std::size_t tokens) {
   cache::SequenceState& state = *state_;
   if (tokens % kBlockTokens == 0 || tokens == size()) return {};
   const std::size_t number = tokens / kBlockTokens;
-  std::size_t bytes = 0;
+  std::size_t bytes = 0, away = 0;
   bool changes = false;
   for (const cache::LayerTable& table : state.tables) {
     const cache::LayerTable::Entry& entry = table.entry(table.lower_bound(number));
+    away += cache::bytes_offloaded(state, table, table.lower_bound(number));
     const cache::LayerForms& forms = table.forms();
     for (const PageSlot slot : forms.slots()) {
       if (entry.page(slot).form() == cache::kClosedForm) bytes += PagePool::occupied_bytes(forms.of(slot).open_bytes);
     }
     changes = changes || forms.reads_mass();
   }
-  if (bytes > 0) {
-    CAIRN_TRY(Reservation room, state.core->make_room(bytes));
-    for (cache::LayerTable& table : state.tables) table.reopen(table.lower_bound(number), room);
+  if (bytes + away > 0) {
+    CAIRN_TRY(Reservation room, state.core->make_room(bytes + away));
+    for (cache::LayerTable& table : state.tables) cache::bring_back(state, table, table.lower_bound(number), room);
+    if (bytes > 0) {
+      for (cache::LayerTable& table : state.tables) table.reopen(table.lower_bound(number), room);
+    }
   }
   if (bytes > 0 || changes) state.intact = false;
   for (cache::LayerTable& table : state.tables) {
@@ -230,7 +237,7 @@ std::size_t Sequence::bytes_held() const {
       for (const PageSlot slot : table.forms().slots()) bytes += table.entry(b).page(slot).bytes();
     }
   }
-  return bytes;
+  return bytes - cache::bytes_offloaded(*state_);
 }
 
 Sequence Sequence::fork() const {

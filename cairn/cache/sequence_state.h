@@ -43,6 +43,7 @@ struct SequenceState {
   bool in_pass = false;
   std::optional<TokenPolicy> policy{};  // after the core, whose memory it holds
   bool owes_retention = false;          // one failed that cannot be put off: the next pass begins with it
+  std::size_t offered_blocks = 0;       // closed_blocks when offload_blocks() last tried
   std::size_t packed_tokens = 0;        // slots below are not where their tokens were: a retention packed some layer
 
   LayerTable& table(std::uint32_t layer) { return tables[core->table_of[layer]]; }

@@ -34,7 +34,8 @@ Result<KvCacheOptions> cache_options(const ModelConfig& config, const Digest* mo
                         .budget_bytes = options.kv_budget_bytes,
                         .index_budget_bytes = options.reuse ? options.kv_budget_bytes : 0,
                         .connector = {},
-                        .eviction = options.eviction};
+                        .eviction = options.eviction,
+                        .offload = options.offload};
 }
 
 // What of a prompt may come from the prefix index.

@@ -35,6 +35,7 @@ struct EngineOptions {
   std::string policy{};                                // of every sequence, see parse_policy(); empty: none
   bool reuse = true;                                   // keep prefixes of finished sequences
   std::string eviction = "lru";                        // which of their blocks goes next, see make_chain_policy()
+  OffloadPlace offload{};                              // where policies move what is not read
   const KvTap* tap = nullptr;                          // changes what is cached; must outlive the engine
   SignalListener* listener = nullptr;                  // is told what passes compute; must outlive the engine
   std::string tenant{};                                // prefixes are never shared between tenants

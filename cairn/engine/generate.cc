@@ -100,21 +100,34 @@ PolicyFigures policy_figures(const Sequence& sequence) {
   return {.policy = report.policy,
           .kept = report.tokens_before == 0 ? 1.0 : kept / before,
           .bytes_freed = report.bytes_freed,
+          .bytes_offloaded = report.bytes_offloaded,
+          .not_offloaded = report.not_offloaded,
           .read = report.read_fraction()};
 }
 
 std::string policy_text(const PolicyFigures& figures) {
   if (figures.policy.empty()) return {};
-  char text[160];
+  const auto mebibytes = [](std::size_t bytes) { return static_cast<double>(bytes) / (1 << 20); };
+  char read[80] = "", freed[80] = "", moved[80] = "", stayed[80] = "";
   if (figures.read < 1) {
-    std::snprintf(text, sizeof text, " read %.1f %% of the boxes of 16 tokens", 100 * figures.read);
-  } else if (figures.bytes_freed > 0) {
-    std::snprintf(text, sizeof text, " kept %.1f %% of the tokens and freed %.1f MiB", 100 * figures.kept,
-                  static_cast<double>(figures.bytes_freed) / (1 << 20));
-  } else {
-    return figures.policy + " left all as it was";
+    std::snprintf(read, sizeof read, " read %.1f %% of the boxes of 16 tokens", 100 * figures.read);
   }
-  return figures.policy + text;
+  if (figures.bytes_freed > 0) {
+    std::snprintf(freed, sizeof freed, " kept %.1f %% of the tokens and freed %.1f MiB", 100 * figures.kept,
+                  mebibytes(figures.bytes_freed));
+  }
+  if (figures.bytes_offloaded > 0) {
+    std::snprintf(moved, sizeof moved, " moved %.1f MiB out of the KV budget", mebibytes(figures.bytes_offloaded));
+  }
+  if (figures.not_offloaded > 0) {
+    std::snprintf(stayed, sizeof stayed, " found no room to move blocks to, %llu times",
+                  static_cast<unsigned long long>(figures.not_offloaded));
+  }
+  std::string text;
+  for (const char* part : {read, freed, moved, stayed}) {
+    if (*part != 0) text.append(text.empty() ? "" : ",").append(part);
+  }
+  return figures.policy + (text.empty() ? " left all as it was" : text);
 }
 
 Result<Generated> generate(Engine& engine, Sequence& sequence, std::span<const TokenId> tokens, Sampler& sampler,

@@ -98,6 +98,11 @@ constexpr Part kParts[] = {
        return set_flag<&PolicySpec::layer_pairs>(spec, value, "own", "pairs");
      },
      [](const PolicySpec& spec) { return std::string(spec.layer_pairs ? "pairs" : "own"); }},
+    {"unread", "stay or offload",
+     [](PolicySpec& spec, std::string_view value) {
+       return set_flag<&PolicySpec::offloads>(spec, value, "stay", "offload");
+     },
+     [](const PolicySpec& spec) { return std::string(spec.offloads ? "offload" : "stay"); }},
     {"budget", "uniform, pyramid, prefix, ada, entropy or global", set_budget,
      [](const PolicySpec& spec) { return std::string(budget_name(spec.budget)); }},
     {"heads", "own or shared",
@@ -157,9 +162,9 @@ bool wants_window(const PolicySpec& spec) {
 
 bool has_part(const NamedPolicy& row, const PolicySpec& spec, const Part& part) {
   if (row.parts.keep == 1) return false;  // it keeps everything
-  const bool of_reading = part.name == "mass" || part.name == "layers";
+  const bool of_reading = part.name == "mass" || part.name == "layers" || part.name == "unread";
   if (spec.reads_less()) {
-    return part.name == "keep" || (of_reading && spec.reader->scores()) ||
+    return part.name == "keep" || part.name == "unread" || (of_reading && spec.reader->scores()) ||
            (part.name == "window" && spec.reader->window);
   }
   return !of_reading && (part.name != "window" || wants_window(spec));

@@ -35,6 +35,7 @@ struct PolicySpec {
   double keep = 0.25;
   double mass = 1;  // of reading: it ends where this share of the scores is reached; (0, 1]. 1: by `keep` alone
   bool layer_pairs = false;  // of reading: the second of two layers reads what the first chose
+  bool offloads = false;     // of reading: full blocks leave memory, and are read where they lie
   BudgetRule budget = BudgetRule::kUniform;
   bool per_head = true;       // KV heads of a layer choose for themselves, or all together by their mean score
   std::uint32_t sinks = 4;    // first positions that always stay
@@ -71,6 +72,7 @@ std::span<const NamedPolicy> policy_table();
 // "NAME[+part=value]...". Read selection has keep, and where a score decides
 //   mass          above 0, at most 1
 //   layers        own, pairs
+//   unread        stay, offload
 //   window        1 to 1024, where the reader asks with the last queries
 // Retention has
 //   keep          above 0, at most 1

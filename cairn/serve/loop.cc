@@ -102,6 +102,7 @@ Status ServeLoop::Impl::open_tenants() {
     EngineOptions of_tenant = options.engine;
     of_tenant.kv_budget_bytes = limits.kv_bytes;
     of_tenant.tenant = name;
+    of_tenant.offload.bytes /= options.tenants.size();
     ServeTenant tenant{.name = name, .limits = limits, .engine = {}};
     CAIRN_TRY(tenant.engine, engine->sibling(of_tenant));
     const KvCache& cache = tenant.engine->cache();

@@ -122,7 +122,7 @@ class PolicyWorld {
     pages_.each_page(sequence, [&](const PageView&, const PageFormat& format, const std::byte*) {
       held += PagePool::occupied_bytes(format.codec->page_bytes(format));
     });
-    EXPECT_EQ(sequence.bytes_held(), held);
+    EXPECT_EQ(sequence.bytes_held() + report.bytes_offloaded, held);
     const auto size = static_cast<std::int32_t>(sequence.size());
     for (std::uint32_t l = 0; l < pages_.layers(); ++l) {
       for (std::uint32_t h = 0; h < pages_.spec(l).shape.kv_heads; ++h) {

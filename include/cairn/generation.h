@@ -44,7 +44,9 @@ struct PolicyFigures {
   std::string policy{};         // as it is written in full; empty: there was none
   double kept = 1;              // share of the tokens that it found when it last kept less, over layers and KV heads
   std::size_t bytes_freed = 0;  // of keys and values
-  double read = 1;              // share of the pages that queries after the prompt read
+  std::size_t bytes_offloaded = 0;  // of keys and values, beside the KV budget
+  std::uint64_t not_offloaded = 0;  // times that there was no room for them
+  double read = 1;                  // share of the pages that queries after the prompt read
 };
 // "keydiff+keep=0.5 kept 50 % of the tokens and freed 26.7 MiB"; empty without a policy.
 std::string policy_text(const PolicyFigures& figures);

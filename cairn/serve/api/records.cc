@@ -69,6 +69,7 @@ OrderedJson record_json(const RequestRecord& record) {
     usage["policy"] = {{"name", policy.policy},
                        {"kept", policy.kept},
                        {"kv_bytes_freed", policy.bytes_freed},
+                       {"kv_bytes_offloaded", policy.bytes_offloaded},
                        {"read", policy.read}};
   }
   return {{"id", record.id},
