@@ -88,6 +88,37 @@ TEST_P(CodecConformance, PagesFitTheirAlignment) {
   }
 }
 
+// What a hint calls the bytes of one box are loaded only where that box is read.
+TEST_P(CodecConformance, BytesOfABoxAreOfNoOtherBox) {
+  for (const PageShape shape : kShapes) {
+    const std::size_t width = shape.values_per_token();
+    const auto rows = random_floats(kBlockTokens * width, 7);
+    for (const PageSlot slot : kPageSlots) {
+      const PageFormat page_format = format(shape, slot);
+      const PageMemory page = make_page(page_format, rows, kBlockTokens);
+      const auto before = decoded(page_format, page, kBlockTokens);
+      for (std::uint32_t i = 0; i < shape.kv_heads * kBlockBoxes; ++i) {
+        const std::uint32_t head = i / kBlockBoxes, box = i % kBlockBoxes;
+        const PrefetchHint part = GetParam()->head_part(page_format, page.data(), head, kAllBoxes);
+        if (part.box_bytes == 0) continue;
+        PageMemory changed = page;
+        std::byte* bytes = changed.data() + (static_cast<const std::byte*>(part.data) - page.data());
+        for (std::size_t b = part.boxes_from; b < std::min(part.boxes_to, part.bytes); ++b) {
+          if ((b - part.boxes_from) / part.box_bytes % kBlockBoxes == box) bytes[b] ^= std::byte{0xff};
+        }
+        const auto after = decoded(page_format, changed, kBlockTokens);
+        std::size_t others = 0;
+        for (std::size_t v = 0; v < after.size(); ++v) {
+          const bool own = v / width / kBoxTokens == box && v % width / shape.head_dim == head;
+          others += !own && std::memcmp(&before[v], &after[v], sizeof(float)) != 0 ? 1 : 0;
+        }
+        EXPECT_EQ(others, 0u) << shape.head_dim << ' ' << int(slot) << ", box " << box;
+        EXPECT_NE(after, before);
+      }
+    }
+  }
+}
+
 TEST_P(CodecConformance, DecodeReturnsWhatWasStoredWithinTheBound) {
   for (const PageShape shape : kShapes) {
     for (const std::uint32_t tokens : token_counts()) {

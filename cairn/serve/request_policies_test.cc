@@ -31,6 +31,17 @@ TEST(RequestPoliciesTest, WhatTheOperatorNamesMayBeAskedForWithAnyParts) {
   EXPECT_EQ((*allowing({"all"}).choose("keydiff"))->text, "keydiff");
 }
 
+// A replay computes the prompt twice: who allows a cheap policy does not allow that.
+TEST(RequestPoliciesTest, PartsBringInNoScorerThatIsNotAllowed) {
+  const RequestPolicies cheap = allowing({"keydiff", "quest"}), both = allowing({"keydiff", "kvzip"});
+  EXPECT_EQ((*cheap.choose("keydiff+budget=prefix"))->text, "keydiff+budget=prefix");
+  EXPECT_EQ((*cheap.choose("quest+keep=0.5"))->text, "quest+keep=0.5");
+  EXPECT_NE(refusal(cheap, "keydiff+scorer=replay"), "");
+  EXPECT_NE(refusal(cheap, "keydiff+scorer=knorm"), "");
+  EXPECT_EQ(refusal(both, "keydiff+scorer=replay"), "");
+  EXPECT_EQ(refusal(allowing({"all"}), "keydiff+scorer=replay"), "");
+}
+
 TEST(RequestPoliciesTest, FullAndNoneSwitchAPolicyOffWhereTheyAreAllowed) {
   for (const Names& names : {Names{"full"}, Names{"all"}}) {
     for (const char* asked : {"full", "none"}) {
