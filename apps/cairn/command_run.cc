@@ -239,7 +239,8 @@ Json answer_json(const Generated& answer, std::uint64_t seed) {
                       {"kept", policy.kept},
                       {"kv_bytes_freed", policy.bytes_freed},
                       {"kv_bytes_offloaded", policy.bytes_offloaded},
-                      {"read", policy.read}};
+                      {"read", policy.read},
+                      {"put_off", policy.put_off}};
   }
   return json;
 }

@@ -74,6 +74,12 @@ PageRef Reservation::take(std::size_t page_bytes, std::uint32_t form) {
   return pool_->take(occupied, form);
 }
 
+Reservation Reservation::split(std::size_t bytes) {
+  CAIRN_CHECK(bytes <= bytes_);
+  bytes_ -= bytes;
+  return {pool_, bytes};
+}
+
 std::size_t PagePool::occupied_bytes(std::size_t page_bytes) {
   return round_up(page_bytes, kPageAlignment);
 }

@@ -92,6 +92,8 @@ class Reservation {
   // A page, paid from this reservation: zero-filled, or in a pool in a file with any content. Requires: a declared
   // page size, occupied_bytes(it) <= bytes().
   PageRef take(std::size_t page_bytes, std::uint32_t form = 0);
+  // Some of it, set aside by itself. Requires: no more than bytes().
+  Reservation split(std::size_t bytes);
 
  private:
   friend class PagePool;

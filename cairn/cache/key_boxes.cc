@@ -2,8 +2,8 @@
 #include "cairn/cache/key_boxes.h"
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
+#include <vector>
 
 #include "cairn/base/check.h"
 #include "cairn/base/half.h"
@@ -27,31 +27,18 @@ std::uint16_t round_down(float value) {
 
 }  // namespace
 
-std::size_t KeyBoxes::growth(std::size_t blocks) const {
-  const std::size_t sheets = (blocks + sheet_blocks() - 1) / sheet_blocks();
-  return sheets > sheets_.size() ? (sheets - sheets_.size()) * sheet_bytes() : 0;
-}
-
-void KeyBoxes::cover(std::span<const PageView> pages, std::size_t blocks, ThreadPool& pool) {
-  if (blocks <= blocks_) return;
-  if (!sheets_.empty() && sheets_.back().use_count() > 1 && blocks_ % sheet_blocks() != 0) {
-    const auto own = std::make_shared<Scratch<std::uint16_t>>();
-    std::memcpy(own->ensure(sheet_values()), sheets_.back()->data(), sheet_bytes());
-    sheets_.back() = own;
-  }
-  while (sheets_.size() * sheet_blocks() < blocks) {
-    std::memset(sheets_.emplace_back(std::make_shared<Scratch<std::uint16_t>>())->ensure(sheet_values()), 0,
-                sheet_bytes());
-  }
-  pool.run(blocks - blocks_, [&](std::size_t i, unsigned) { write(pages[blocks_ + i], blocks_ + i); });
-  blocks_ = blocks;
+void KeyBoxes::cover(std::span<const PageView> pages, std::size_t blocks, Reservation& room, ThreadPool& pool) {
+  const std::size_t first = sheets_.blocks();
+  if (blocks <= first) return;
+  sheets_.grow(blocks, room);
+  pool.run(blocks - first, [&](std::size_t i, unsigned) { write(pages[first + i], first + i); });
 }
 
 void KeyBoxes::write(const PageView& page, std::size_t block) const {
   const std::size_t dim = shape_.head_dim, width = shape_.values_per_token();
   std::vector<float> keys(kBlockTokens * width);
   page.key_format->codec->decode(*page.key_format, page.keys, kBlockTokens, keys.data());
-  std::uint16_t* sheet = sheets_[block / sheet_blocks()]->data();
+  std::uint16_t* sheet = values(block / sheet_blocks());
   for (std::uint32_t b = 0; b < per_block(); ++b) {
     const float* first = keys.data() + b * kind_.tokens * width;
     const std::size_t lane = block % sheet_blocks() * per_block() + b;
@@ -74,20 +61,14 @@ void KeyBoxes::write(const PageView& page, std::size_t block) const {
   }
 }
 
-void KeyBoxes::shrink(std::size_t blocks) {
-  if (blocks >= blocks_) return;
-  blocks_ = blocks;
-  sheets_.resize((blocks + sheet_blocks() - 1) / sheet_blocks());
-}
-
 void KeyBoxes::scores(std::uint32_t kv_head, const float* folded, std::uint32_t rows, std::span<float> scores) const {
   const std::size_t boxes = scores.size() / rows;
-  CAIRN_CHECK(boxes <= blocks_ * per_block());
+  CAIRN_CHECK(boxes <= blocks() * per_block());
   std::vector<float> sheet_scores(std::size_t{rows} * kBlockTokens);
   for (std::size_t s = 0; s * kBlockTokens < boxes; ++s) {
-    kernels().scores[static_cast<std::size_t>(Element::kF16)](
-        sheets_[s]->data() + std::size_t{kv_head} * depth() * kBlockTokens, depth(), folded, rows, kAllBoxes, {},
-        sheet_scores.data());
+    kernels().scores[static_cast<std::size_t>(Element::kF16)](values(s) + std::size_t{kv_head} * depth() * kBlockTokens,
+                                                              depth(), folded, rows, kAllBoxes, {},
+                                                              sheet_scores.data());
     const std::size_t first = s * kBlockTokens, count = std::min<std::size_t>(kBlockTokens, boxes - first);
     for (std::uint32_t r = 0; r < rows; ++r) {
       std::copy_n(sheet_scores.data() + std::size_t{r} * kBlockTokens, count, scores.data() + r * boxes + first);

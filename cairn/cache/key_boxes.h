@@ -8,14 +8,12 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
-#include <vector>
 
-#include "cairn/base/aligned_buffer.h"
 #include "cairn/base/thread_pool.h"
 #include "cairn/block/shape.h"
 #include "cairn/cache/layer_table.h"
+#include "cairn/cache/sheets.h"
 #include "cairn/policy/reader.h"
 
 namespace cairn::cache {
@@ -29,19 +27,21 @@ struct BoxKind {
 // A value: copies share what is complete. Thread-compatible.
 class KeyBoxes {
  public:
-  explicit KeyBoxes(PageShape shape, BoxKind kind = {}) : shape_(shape), kind_(kind) {}
+  explicit KeyBoxes(PageShape shape, BoxKind kind = {})
+      : shape_(shape), kind_(kind), sheets_(sheet_values() * sizeof(std::uint16_t), sheet_blocks()) {}
 
   std::uint32_t per_block() const { return kBlockTokens / kind_.tokens; }
 
-  std::size_t blocks() const { return blocks_; }
-  std::size_t bytes() const { return sheets_.size() * sheet_bytes(); }
-  // The bytes that cover() of this many blocks adds to bytes().
-  std::size_t growth(std::size_t blocks) const;
+  std::size_t blocks() const { return sheets_.blocks(); }
+  std::size_t bytes() const { return sheets_.bytes(); }
+  // Of the budget, for cover() of this many blocks.
+  std::size_t growth(std::size_t blocks) const { return sheets_.growth(blocks); }
 
-  // Adds the boxes of the table's pages from blocks() to `blocks`, as they are stored now. Requires: these are full.
-  void cover(std::span<const PageView> pages, std::size_t blocks, ThreadPool& pool);
+  // Adds the boxes of the table's pages from blocks() to `blocks`, as they are stored now. Requires: these are full;
+  // growth(blocks) in `room`.
+  void cover(std::span<const PageView> pages, std::size_t blocks, Reservation& room, ThreadPool& pool);
   // Keeps the first `blocks`.
-  void shrink(std::size_t blocks);
+  void shrink(std::size_t blocks) { sheets_.shrink(blocks); }
 
   // scores [rows, boxes] = the product of folded [rows, 2 * head_dim] with each of the first boxes under one KV head,
   // in the basis of the codec; where boxes hold means, of the query itself, [rows, head_dim]. Thread-safe. Requires: no
@@ -49,18 +49,16 @@ class KeyBoxes {
   void scores(std::uint32_t kv_head, const float* folded, std::uint32_t rows, std::span<float> scores) const;
 
  private:
-  using Sheet = std::shared_ptr<Scratch<std::uint16_t>>;  // [kv_heads, depth(), kBlockTokens] as f16
-
   std::uint32_t depth() const { return shape_.head_dim * (kind_.means ? 1 : 2); }
   std::size_t sheet_blocks() const { return kind_.tokens; }  // whose boxes fill one page-like sheet
   std::size_t sheet_values() const { return std::size_t{shape_.kv_heads} * depth() * kBlockTokens; }
-  std::size_t sheet_bytes() const { return sheet_values() * sizeof(std::uint16_t); }
+  // Of a sheet: [kv_heads, depth(), kBlockTokens] as f16.
+  std::uint16_t* values(std::size_t sheet) const { return reinterpret_cast<std::uint16_t*>(sheets_.data(sheet)); }
   void write(const PageView& page, std::size_t block) const;
 
   PageShape shape_;
   BoxKind kind_;
-  std::size_t blocks_ = 0;
-  std::vector<Sheet> sheets_;
+  Sheets sheets_;
 };
 
 }  // namespace cairn::cache

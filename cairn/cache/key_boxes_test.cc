@@ -59,14 +59,15 @@ std::vector<double> linear_scores(const Pages& pages, const std::vector<float>& 
   });
 }
 
-std::vector<float> scored(const std::string& text, const Pages& pages, const std::vector<float>& q,
-                          std::uint32_t head) {
+std::vector<float> scored(const std::string& text, const Pages& pages, const std::vector<float>& q, std::uint32_t head,
+                          float cap = 0) {
   ThreadPool pool(2);
+  Reservation room = testing::key_pages::room();
   const PolicySpec policy = parse_policy(text).value();
   ReadScores reader(policy.reader, kShape);
   EXPECT_EQ(reader.bytes(), 0u);
   const std::size_t growth = reader.growth(kBlocks);
-  reader.cover(pages.views, kBlocks, {}, pool);
+  reader.cover(pages.views, kBlocks, {}, room, pool);
   EXPECT_EQ(reader.bytes(), growth);
   const std::int32_t position = kTokens;
   EXPECT_TRUE(reader.scores());
@@ -74,7 +75,7 @@ std::vector<float> scored(const std::string& text, const Pages& pages, const std
       .q = q.data(), .positions = &position, .rows = 1, .pages = pages.views, .more_pages = {}, .out = nullptr};
   ReadScratch scratch;
   std::vector<float> scores(kShape.kv_heads * kBoxes);
-  reader.score(policy, rows, {.shape = kShape, .heads = kHeads}, pool, scratch, scores);
+  reader.score(policy, rows, {.shape = kShape, .heads = kHeads, .score_cap = cap}, pool, scratch, scores);
   const auto own = scores.begin() + static_cast<std::ptrdiff_t>(head * kBoxes);
   return {own, own + kBoxes};
 }
@@ -121,6 +122,30 @@ std::vector<double> box_attention(const Pages& pages, std::size_t head, const Qu
     }
     return top;
   });
+}
+
+// Models that cap their scores attend with capped ones.
+TEST(ReadScores, ReadersThatGoByKeysKnowTheCap) {
+  constexpr float kCap = 0.5f;
+  const Pages pages(5);
+  const std::vector<float> q = some_queries(5);
+  for (std::uint32_t head = 0; head < 2; ++head) {
+    const std::vector<double> expected = softmax_sums(kBoxes, [&](std::size_t g, std::size_t box) {
+      const auto first = q.begin() + static_cast<std::ptrdiff_t>((head * kGroup + g) * kDim);
+      double top = -1e9;
+      for (std::size_t t = box * kBoxTokens; t < (box + 1) * kBoxTokens; ++t) {
+        top = std::max(top, product(pages, {first, first + kDim}, head, t));
+      }
+      return kCap * std::tanh(top / kCap);
+    });
+    const std::vector<float> exact = scored("oracle", pages, q, head, kCap);
+    for (std::size_t b = 0; b < kBoxes; ++b) EXPECT_NEAR(double{exact[b]}, expected[b], 1e-3 * expected[b]) << b;
+    // Rounded keys have other scores, which the cap keeps as near to each other.
+    const std::vector<float> sketched = scored("sketch", pages, q, head, kCap);
+    EXPECT_LT(std::ranges::max(sketched), std::exp(2 * kCap) * std::ranges::min(sketched));
+    const std::vector<float> free = scored("sketch", pages, q, head);
+    EXPECT_GT(std::ranges::max(free), std::exp(2 * kCap) * std::ranges::min(free));
+  }
 }
 
 TEST(ReadScores, SparfLooksWithAQuarterOfTheChannels) {
@@ -189,12 +214,13 @@ TEST(ReadScores, DoublePLooksAtTheKeysOfBoxesWithTheMass) {
 
 TEST(KeyBoxes, HoldBoundsOrMeansOfTheirTokens) {
   ThreadPool pool(1);
+  Reservation room = testing::key_pages::room();
   const Pages pages(2);
   for (const std::uint32_t tokens : {16u, 32u}) {
     KeyBoxes bounds(kShape, {.tokens = tokens}), means(kShape, {.tokens = tokens, .means = true});
     for (KeyBoxes* boxes : {&bounds, &means}) {
-      boxes->cover(pages.views, 5, pool);
-      boxes->cover(pages.views, kBlocks, pool);
+      boxes->cover(pages.views, 5, room, pool);
+      boxes->cover(pages.views, kBlocks, room, pool);
       ASSERT_EQ(boxes->blocks(), kBlocks);
     }
     const std::size_t count = kTokens / tokens;

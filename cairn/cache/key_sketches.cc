@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "cairn/base/half.h"
 #include "cairn/codec/codec.h"
@@ -39,28 +38,17 @@ void SketchQueries::round(std::span<const float> q, std::uint32_t dim) {
   }
 }
 
-std::size_t KeySketches::growth(std::size_t blocks) const {
-  const std::size_t sheets = (blocks + kSheetBlocks - 1) / kSheetBlocks;
-  return sheets > sheets_.size() ? (sheets - sheets_.size()) * sheet_bytes() : 0;
-}
-
-void KeySketches::cover(std::span<const PageView> pages, std::size_t blocks, bool hadamard, ThreadPool& pool) {
-  if (blocks <= blocks_) return;
-  if (!sheets_.empty() && sheets_.back().use_count() > 1 && blocks_ % kSheetBlocks != 0) {
-    const auto own = std::make_shared<Scratch<std::byte>>();
-    std::memcpy(own->ensure(sheet_bytes()), sheets_.back()->data(), sheet_bytes());
-    sheets_.back() = own;
-  }
-  while (sheets_.size() * kSheetBlocks < blocks) {
-    std::memset(sheets_.emplace_back(std::make_shared<Scratch<std::byte>>())->ensure(sheet_bytes()), 0, sheet_bytes());
-  }
+void KeySketches::cover(std::span<const PageView> pages, std::size_t blocks, bool hadamard, Reservation& room,
+                        ThreadPool& pool) {
+  const std::size_t covered = sheets_.blocks();
+  if (blocks <= covered) return;
+  sheets_.grow(blocks, room);
   // Sheet by sheet: the first block of each says what the others are counted from.
-  const std::size_t first = blocks_ / kSheetBlocks;
-  pool.run(sheets_.size() - first, [&](std::size_t i, unsigned) {
-    const std::size_t from = std::max(blocks_, (first + i) * kSheetBlocks);
+  const std::size_t first = covered / kSheetBlocks;
+  pool.run(sheets_.count() - first, [&](std::size_t i, unsigned) {
+    const std::size_t from = std::max(covered, (first + i) * kSheetBlocks);
     for (std::size_t b = from; b < std::min(blocks, (first + i + 1) * kSheetBlocks); ++b) write(pages[b], b, hadamard);
   });
-  blocks_ = blocks;
 }
 
 void KeySketches::write(const PageView& page, std::size_t block, bool hadamard) const {
@@ -69,7 +57,7 @@ void KeySketches::write(const PageView& page, std::size_t block, bool hadamard) 
   page.key_format->codec->decode(*page.key_format, page.keys, kBlockTokens, keys.data());
   if (!hadamard) hadamard_heads(keys, shape_.head_dim);
   for (std::uint32_t h = 0; h < shape_.kv_heads; ++h) {
-    std::byte* head = sheets_[block / kSheetBlocks]->data() + h * head_bytes();
+    std::byte* head = sheets_.data(block / kSheetBlocks) + h * head_bytes();
     auto* codes = reinterpret_cast<std::uint8_t*>(head);
     auto* scales = reinterpret_cast<std::uint16_t*>(head + code_bytes());
     auto* middle = reinterpret_cast<float*>(head + code_bytes() + scale_bytes());
@@ -105,21 +93,15 @@ void KeySketches::write(const PageView& page, std::size_t block, bool hadamard) 
   }
 }
 
-void KeySketches::shrink(std::size_t blocks) {
-  if (blocks >= blocks_) return;
-  blocks_ = blocks;
-  sheets_.resize((blocks + kSheetBlocks - 1) / kSheetBlocks);
-}
-
 void KeySketches::tops(std::uint32_t kv_head, std::size_t sheet, const SketchQuery* queries, std::uint32_t rows,
                        float* tops) const {
-  const std::byte* head = sheets_[sheet]->data() + kv_head * head_bytes();
+  const std::byte* head = sheets_.data(sheet) + kv_head * head_bytes();
   const SketchSheet what = {.codes = reinterpret_cast<const std::uint8_t*>(head),
                             .scales = reinterpret_cast<const std::uint16_t*>(head + code_bytes()),
                             .middle = reinterpret_cast<const float*>(head + code_bytes() + scale_bytes()),
                             .depth = shape_.head_dim};
   PrefetchHint next;
-  if (sheet + 1 < sheets_.size()) next = {sheets_[sheet + 1]->data() + kv_head * head_bytes(), head_bytes()};
+  if (sheet + 1 < sheets_.count()) next = {sheets_.data(sheet + 1) + kv_head * head_bytes(), head_bytes()};
   kernels().sketch_tops(what, queries, rows, next, tops);
 }
 

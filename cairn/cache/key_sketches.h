@@ -7,13 +7,12 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <vector>
 
 #include "cairn/attention/attend.h"
-#include "cairn/base/aligned_buffer.h"
 #include "cairn/base/thread_pool.h"
+#include "cairn/cache/sheets.h"
 #include "cairn/kernels/sketches.h"
 
 namespace cairn::cache {
@@ -36,18 +35,18 @@ class KeySketches {
  public:
   static constexpr std::uint32_t kSheetBlocks = kSketchBoxes / kBlockBoxes;
 
-  explicit KeySketches(PageShape shape) : shape_(shape) {}
+  explicit KeySketches(PageShape shape) : shape_(shape), sheets_(shape.kv_heads * head_bytes(), kSheetBlocks) {}
 
-  std::size_t blocks() const { return blocks_; }
-  std::size_t bytes() const { return sheets_.size() * sheet_bytes(); }
-  // The bytes that cover() of this many blocks adds to bytes().
-  std::size_t growth(std::size_t blocks) const;
+  std::size_t blocks() const { return sheets_.blocks(); }
+  std::size_t bytes() const { return sheets_.bytes(); }
+  // Of the budget, for cover() of this many blocks.
+  std::size_t growth(std::size_t blocks) const { return sheets_.growth(blocks); }
 
   // Adds the sketches of the table's pages from blocks() to `blocks`, of what they decode to; `hadamard` says whether
-  // the keys of this layer, encoded or not, lie in that basis. Requires: these are full.
-  void cover(std::span<const PageView> pages, std::size_t blocks, bool hadamard, ThreadPool& pool);
+  // the keys of this layer, encoded or not, lie in that basis. Requires: these are full; growth(blocks) in `room`.
+  void cover(std::span<const PageView> pages, std::size_t blocks, bool hadamard, Reservation& room, ThreadPool& pool);
   // Keeps the first `blocks`.
-  void shrink(std::size_t blocks);
+  void shrink(std::size_t blocks) { sheets_.shrink(blocks); }
 
   // tops [rows, kSketchBoxes]: the greatest score that a key of each box of a sheet gets from each of `rows` queries
   // under one KV head. Of the last sheet, only the boxes of blocks() are to be looked at. Thread-safe.
@@ -55,19 +54,15 @@ class KeySketches {
             float* tops) const;
 
  private:
-  using Sheet = std::shared_ptr<Scratch<std::byte>>;  // [kv_heads, head_bytes()]
-
   std::size_t code_bytes() const { return std::size_t{kBoxTokens} * sketch_vectors(shape_.head_dim) * 64; }
   std::size_t scale_bytes() const { return std::size_t{kBoxTokens} * kSketchBoxes * sizeof(std::uint16_t); }
   std::size_t head_bytes() const {
     return code_bytes() + scale_bytes() + (shape_.head_dim * sizeof(float) + 63) / 64 * 64;
   }
-  std::size_t sheet_bytes() const { return shape_.kv_heads * head_bytes(); }
   void write(const PageView& page, std::size_t block, bool hadamard) const;
 
   PageShape shape_;
-  std::size_t blocks_ = 0;
-  std::vector<Sheet> sheets_;
+  Sheets sheets_;  // [kv_heads, head_bytes()] each
 };
 
 }  // namespace cairn::cache

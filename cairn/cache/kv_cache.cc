@@ -20,7 +20,7 @@ Status KvCache::check_policy(const KvCacheOptions& options, const PolicySpec& po
     return fail(ErrorCode::kUnsupported,
                 "policy '" + policy.text + "': there is nowhere to offload to; name a place (--offload)");
   }
-  return cache::TokenPolicy::check(policy, cache::CacheCore::tables_of(options));
+  return cache::TokenPolicy::check(policy, options);
 }
 
 KvCache::KvCache(std::shared_ptr<cache::CacheCore> core) : core_(std::move(core)) {}

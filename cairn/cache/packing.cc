@@ -2,7 +2,9 @@
 #include "cairn/cache/packing.h"
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
+#include <span>
 #include <utility>
 
 #include "cairn/base/aligned_buffer.h"
@@ -34,16 +36,25 @@ void decode_all(const LayerTable& table, PageSlot slot, std::size_t first, std::
   });
 }
 
-// Whether what an open block holds could be encoded.
-bool fits_code(const LayerTable& table, std::size_t block) {
-  return std::ranges::all_of(table.forms().slots(), [&](PageSlot slot) {
+// Whether none of these rows of an open page was cut down to what the page can hold, which is how it stores infinities
+// and all beyond it; or is no number.
+bool is_within(std::span<const float> rows) {
+  return std::ranges::all_of(rows, [](float value) { return std::fabs(value) < 65504.0f; });
+}
+
+// What an open block holds that could not be encoded: [kBlockTokens, kv_heads] joins `unfit`.
+void find_unfit(const LayerTable& table, std::size_t block, std::span<std::uint8_t> unfit) {
+  for (const PageSlot slot : table.forms().slots()) {
     const PageForms& forms = table.forms().of(slot);
     const PageRef& page = table.entry(block).page(slot);
-    if (!forms.encodes() || page.form() != kOpenForm) return true;
-    std::vector<float> rows(kBlockTokens * forms.open.shape.values_per_token());
+    if (!forms.encodes() || page.form() != kOpenForm) continue;
+    const std::size_t width = forms.open.shape.values_per_token(), dim = forms.open.shape.head_dim;
+    std::vector<float> rows(kBlockTokens * width);
     forms.open.codec->decode(forms.open, page.data(), kBlockTokens, rows.data());
-    return fits_f16(rows);
-  });
+    for (std::size_t i = 0; i < unfit.size(); ++i) {
+      if (!is_within(std::span(rows).subspan(i * dim, dim))) unfit[i] = 1;
+    }
+  }
 }
 
 void write_page(const PageForms& forms, const LayerKeep& keep, std::size_t number, const float* rows,
@@ -72,27 +83,44 @@ std::size_t packed_blocks(const LayerKeep& keep) {
   return (most + kBlockTokens - 1) / kBlockTokens;
 }
 
-std::size_t packing_bytes(const LayerForms& forms, std::size_t blocks, std::size_t sink_blocks, bool raw) {
-  const std::size_t open = raw || !forms.encodes() ? blocks : std::min(blocks, sink_blocks);
-  return open * forms.open_bytes() + (blocks - open) * forms.closed_bytes();
+std::size_t packing_bytes(const LayerForms& forms, std::size_t blocks, std::size_t open_blocks) {
+  return open_blocks * forms.open_bytes() + (blocks - open_blocks) * forms.closed_bytes();
 }
 
-bool holds_unencodable(const LayerTable& table, std::size_t first, std::size_t end, std::size_t sink_blocks) {
+std::vector<bool> open_blocks(const LayerTable& table, const LayerKeep& keep, std::size_t first, std::size_t end,
+                              std::size_t sink_blocks) {
+  const LayerForms& forms = table.forms();
+  std::vector<bool> open(packed_blocks(keep), !forms.encodes());
+  if (!forms.encodes()) return open;
+  const std::size_t kv_heads = forms.spec.shape.kv_heads;
+  std::vector<std::uint8_t> unfit((end - first) * kBlockTokens * kv_heads);
+  bool any = false;
   for (std::size_t b = first; b < end; ++b) {
-    if (b < sink_blocks && table.forms().encodes() ? !fits_code(table, b) : table.entry(b).unencodable) return true;
+    // A sink that was found in the prefix index does not say what it holds.
+    if (b >= sink_blocks && !table.entry(b).unencodable) continue;
+    const std::size_t width = kBlockTokens * kv_heads;
+    const std::span<std::uint8_t> own = std::span(unfit).subspan((b - first) * width, width);
+    find_unfit(table, b, own);
+    any = any || std::ranges::count(own, 1) > 0;
   }
-  return false;
+  for (std::size_t b = 0; b < open.size(); ++b) {
+    open[b] = first + b < sink_blocks;
+    for (std::size_t i = 0; any && !open[b] && i < kBlockTokens * kv_heads; ++i) {
+      const auto head = static_cast<std::uint32_t>(i % kv_heads);
+      open[b] = unfit[source_slot(slots_of(keep, head), b * kBlockTokens + i / kv_heads) * kv_heads + head] != 0;
+    }
+  }
+  return open;
 }
 
-void pack(LayerTable& table, const LayerKeep& keep, std::size_t first, std::size_t end, std::size_t sink_blocks,
+void pack(LayerTable& table, const LayerKeep& keep, std::size_t first, std::size_t end, const std::vector<bool>& open,
           Reservation& room, ThreadPool& pool) {
   const LayerForms& forms = table.forms();
-  const std::size_t count = packed_blocks(keep);
-  const bool unencodable = holds_unencodable(table, first, end, sink_blocks);
+  const std::size_t count = open.size();
   std::vector<LayerTable::Entry> packed(count);
   for (std::size_t b = 0; b < count; ++b) {
     packed[b].first_token = (first + b) * kBlockTokens;
-    packed[b].unencodable = unencodable;
+    packed[b].unencodable = forms.encodes() && open[b];  // it is looked at when it is packed again
     packed[b].closed = true;
   }
   Scratch<float> rows;
@@ -101,9 +129,9 @@ void pack(LayerTable& table, const LayerKeep& keep, std::size_t first, std::size
     decode_all(table, slot, first, end,
                rows.ensure((end - first) * kBlockTokens * page_forms.open.shape.values_per_token()), pool);
     for (std::size_t b = 0; b < count; ++b) {
-      const bool open = unencodable || first + b < sink_blocks || !page_forms.encodes();
+      const bool is_open = open[b] || !page_forms.encodes();
       PageRef& page = slot == PageSlot::kKeys ? packed[b].keys : packed[b].values;
-      page = room.take(open ? page_forms.open_bytes : page_forms.closed_bytes, open ? kOpenForm : kClosedForm);
+      page = room.take(is_open ? page_forms.open_bytes : page_forms.closed_bytes, is_open ? kOpenForm : kClosedForm);
     }
     pool.run(count, [&](std::size_t b, unsigned) {
       write_page(page_forms, keep, b, rows.data(), slot == PageSlot::kKeys ? packed[b].keys : packed[b].values);

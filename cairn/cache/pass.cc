@@ -209,7 +209,10 @@ void PassRunner::rewrite_block(std::size_t number, const PassRows& rows, Reserva
   for (std::size_t i = 0; i < rows.slots.size(); ++i) {
     if (rows.slots[i] / kBlockTokens == number) (*positions)[rows.slots[i] % kBlockTokens] = rows.positions[i];
   }
-  if (state.policy) state.policy->forget_from(static_cast<std::int32_t>(number * kBlockTokens), number);
+  if (state.policy) {
+    state.policy->forget_plan_from(number * kBlockTokens);
+    state.policy->forget_from(static_cast<std::int32_t>(number * kBlockTokens), number);
+  }
   for (std::size_t t = 0; t < state.tables.size(); ++t) {
     cache::LayerTable& table = state.tables[t];
     const std::size_t block = table.find(number * kBlockTokens);

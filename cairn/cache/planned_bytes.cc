@@ -7,6 +7,7 @@
 
 #include "cairn/cache/packing.h"
 #include "cairn/cache/read_scores.h"
+#include "cairn/cache/token_policy.h"
 
 namespace cairn::cache {
 namespace {
@@ -18,8 +19,12 @@ std::size_t whole_blocks(std::size_t tokens) {
 // The layers of one cache under one policy.
 class Planner {
  public:
-  Planner(const CacheCore& core, const PolicySpec& policy, std::size_t rows)
-      : core_(core), policy_(policy), rows_(rows), packs_(packed_tables(core)) {
+  Planner(const CacheCore& core, const PolicySpec& policy, const PlannedGrowth& growth)
+      : core_(core),
+        policy_(policy),
+        rows_(growth.rows),
+        stays_(policy.prompt_stays ? whole_blocks(growth.prompt) * kBlockTokens : 0),
+        packs_(touched_tables(core.options.layers)) {
     const LayerForms* first = nullptr;
     for (std::size_t t = 0; t < core.tables.size(); ++t) {
       if (!packs_[t]) continue;
@@ -46,8 +51,10 @@ class Planner {
     std::size_t most = 0;
     for (std::size_t t = 0; t < core_.tables.size(); ++t) {
       if (!packs_[t]) continue;
-      const std::size_t blocks = whole_blocks(std::min(tokens, fullest(t, tokens)));
-      most = std::max(most, packing_bytes(core_.tables[t], blocks, core_.options.plan.sink_blocks, /*raw=*/false));
+      const std::size_t all = whole_blocks(std::min(tokens, fullest(t, tokens)));
+      const std::size_t blocks = all - std::min(all, stays_ / kBlockTokens);
+      const std::size_t sinks = std::min<std::size_t>(blocks, core_.options.plan.sink_blocks);
+      most = std::max(most, packing_bytes(core_.tables[t], blocks, core_.tables[t].encodes() ? sinks : blocks));
     }
     return most;
   }
@@ -75,20 +82,12 @@ class Planner {
   }
 
  private:
-  // As TokenPolicy: layers with a window, and tables that one reads, keep what it reaches.
-  static std::vector<bool> packed_tables(const CacheCore& core) {
-    std::vector<bool> packs(core.tables.size(), true);
-    for (std::size_t l = 0; l < core.options.layers.size(); ++l) {
-      if (core.options.layers[l].window != 0) packs[core.table_of[l]] = false;
-    }
-    return packs;
-  }
-
   // What `keep` gives a list of tokens, protected ones included.
   std::size_t base(std::size_t tokens) const {
-    const auto wanted = static_cast<std::size_t>(std::llround(policy_.keep * static_cast<double>(tokens)));
+    const std::size_t goes = tokens - std::min(tokens, stays_);
+    const auto wanted = static_cast<std::size_t>(std::llround(policy_.keep * static_cast<double>(goes)));
     const std::size_t stay = std::size_t{policy_.sinks} + policy_.recent + kBlockTokens - 1;  // and an open tail
-    return std::min(std::max(wanted, stay), tokens);
+    return std::min(stays_ + std::max(wanted, stay), tokens);
   }
 
   // The most that any head of a layer keeps.
@@ -116,10 +115,27 @@ class Planner {
   const CacheCore& core_;
   const PolicySpec& policy_;
   const std::size_t rows_;
+  const std::size_t stays_;        // first tokens that no retention looks at
   const std::vector<bool> packs_;  // by table
   std::size_t packed_layers_ = 0;
   bool alike_ = true;
 };
+
+// While tokens are decoded: what the last retention left, and what came since. Retentions that are put off for lack of
+// room leave more, until a pass finds none either.
+std::size_t answer_bytes(const Planner& planner, const PolicySpec& policy, const PlannedGrowth& growth) {
+  const std::size_t to = growth.to, prompt = growth.prompt;
+  const std::size_t since_prompt = to - prompt / kBlockTokens * kBlockTokens;
+  const std::size_t first = whole_blocks(prompt + policy.every) * kBlockTokens;
+  if (policy.every == 0 || policy.keep == 1 || to < first) return planner.bytes(prompt, since_prompt, to);
+  // What stays grows from one to the next, so the last one says the most.
+  const std::size_t last = first + (to - first) / policy.every * policy.every;
+  const std::size_t afterwards = planner.bytes(last, to - last, to);
+  if (growth.from >= last) return afterwards;
+  const std::size_t before = last == first ? planner.bytes(prompt, first - prompt / kBlockTokens * kBlockTokens, last)
+                                           : planner.bytes(last - policy.every, policy.every, last);
+  return std::max(afterwards, before + planner.room(last));
+}
 
 }  // namespace
 
@@ -141,14 +157,17 @@ std::size_t whole_bytes(const LayerForms& layer, const CodecPlan& plan, std::siz
 }
 
 PlannedBytes planned_bytes(const CacheCore& core, const PolicySpec& policy, const PlannedGrowth& growth) {
-  const Planner planner(core, policy, growth.rows);
+  const Planner planner(core, policy, growth);
   const std::size_t to = growth.to, prompt = growth.prompt;
   PlannedBytes planned;
-  const bool packs = policy.scorer != nullptr && policy.keep < 1 && !policy.prompt_stays;
+  const bool packs = policy.scorer != nullptr && policy.keep < 1 && !policy.prompt_stays && prompt > 0;
   const std::size_t chunk = policy.chunk == 0 ? prompt : policy.chunk;
   const std::size_t first = packs ? std::min(chunk, prompt) : to + 1;  // where tokens go for the first time
   if (growth.from < first) {
-    planned.whole = planner.bytes(0, planner.in_memory(std::min(first, to)), std::min(first, to));
+    const std::size_t reached = std::min(first, to);
+    const bool thins = policy.prompt_stays && to >= prompt;
+    planned.whole =
+        thins ? answer_bytes(planner, policy, growth) : planner.bytes(0, planner.in_memory(reached), reached);
     if (to >= first) {
       planned.whole += planner.room(first);
       if (growth.replayed > 0) {
@@ -159,7 +178,7 @@ PlannedBytes planned_bytes(const CacheCore& core, const PolicySpec& policy, cons
     }
   }
   if (policy.reads_less() && to >= prompt) planned.whole += planner.boxes(to);
-  if (to < first || prompt == 0) return planned;
+  if (to < first) return planned;
   // What a chunk leaves grows from one to the next, so the last two of those that are still to come say the most.
   const std::size_t end = std::min(to, prompt);
   const std::size_t last = (end - 1) / chunk * chunk;
@@ -169,10 +188,7 @@ PlannedBytes planned_bytes(const CacheCore& core, const PolicySpec& policy, cons
     const std::size_t room = reached == next ? planner.room(next) : 0;
     planned.packed = std::max(planned.packed, planner.bytes(begin, reached - begin, reached) + room);
   }
-  if (to >= prompt) {
-    const std::size_t tail_from = prompt / kBlockTokens * kBlockTokens;
-    planned.packed = std::max(planned.packed, planner.bytes(prompt, to - tail_from, to));
-  }
+  if (to >= prompt) planned.packed = std::max(planned.packed, answer_bytes(planner, policy, growth));
   return planned;
 }
 

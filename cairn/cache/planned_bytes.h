@@ -34,8 +34,8 @@ std::size_t whole_bytes(const LayerForms& layer, const CodecPlan& plan, std::siz
 
 // Under a read selection: all of it, and what it chooses by. Under a retention: tokens of a prompt go at each of its
 // chunks and at its end, layers pack what stays one after the other, and each needs room for that beside its old pages.
-// An upper bound: what is decoded counts as if it stayed, and rules that give heads different budgets as if the fullest
-// head had all that they may give it.
+// An upper bound: rules that give heads different budgets count as if the fullest head had all that they may give it.
+// Retentions of an answer are counted on, though they are put off where another sequence has taken their room.
 PlannedBytes planned_bytes(const CacheCore& core, const PolicySpec& policy, const PlannedGrowth& growth);
 
 }  // namespace cairn::cache

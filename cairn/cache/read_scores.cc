@@ -186,10 +186,11 @@ std::size_t ReadScores::growth(std::size_t blocks) const {
          (sketches_ ? sketches_->growth(blocks) : 0);
 }
 
-void ReadScores::cover(std::span<const PageView> pages, std::size_t blocks, const LayerBasis& basis, ThreadPool& pool) {
-  if (boxes_) boxes_->cover(pages, blocks, pool);
-  if (clusters_) clusters_->cover(pages, blocks, pool);
-  if (sketches_) sketches_->cover(pages, blocks, basis.hadamard_keys, pool);
+void ReadScores::cover(std::span<const PageView> pages, std::size_t blocks, const LayerBasis& basis, Reservation& room,
+                       ThreadPool& pool) {
+  if (boxes_) boxes_->cover(pages, blocks, room, pool);
+  if (clusters_) clusters_->cover(pages, blocks, room, pool);
+  if (sketches_) sketches_->cover(pages, blocks, basis.hadamard_keys, room, pool);
 }
 
 void ReadScores::shrink(std::size_t blocks) {

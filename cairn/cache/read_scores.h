@@ -33,7 +33,8 @@ class ReadScores {
   bool scores() const;
   std::size_t bytes() const;
   std::size_t growth(std::size_t blocks) const;  // KeyBoxes
-  void cover(std::span<const PageView> pages, std::size_t blocks, const LayerBasis& basis, ThreadPool& pool);
+  void cover(std::span<const PageView> pages, std::size_t blocks, const LayerBasis& basis, Reservation& room,
+             ThreadPool& pool);
   void shrink(std::size_t blocks);
 
   // scores [kv_heads, boxes of rows.pages]: what all query heads of a KV head think of a box together, the sum of their

@@ -2,6 +2,7 @@
 #include "cairn/cache/retention.h"
 
 #include <algorithm>
+#include <deque>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -142,26 +143,29 @@ bool keeps_all(const LayerKeep& keep, const LayerScores& scores, PolicyReport& r
   return all;
 }
 
-Status pack_table(SequenceState& state, std::size_t number, const LayerKeep& keep, const LayerScores& scores,
-                  ThreadPool& pool) {
-  LayerTable& table = state.tables[number];
-  const std::size_t first = scores.fixed_before / kBlockTokens, end = scores.fixed_from / kBlockTokens;
-  const std::size_t sinks = state.core->options.plan.sink_blocks;
-  const LayerKeep rest = keep_from(keep, scores.fixed_before);
-  const std::size_t count = packed_blocks(rest);
-  const std::size_t bytes =
-      packing_bytes(table.forms(), count, sinks - std::min(sinks, first), holds_unencodable(table, first, end, sinks));
-  CAIRN_TRY(Reservation room, state.core->make_room(bytes));
+Status pack_table(SequenceState& state, const PlannedPack& planned, ThreadPool& pool) {
+  LayerTable& table = state.tables[planned.table];
+  const auto& [number, keep, first, end] = planned;
+  const std::vector<bool> open = open_blocks(table, keep, first, end, state.core->options.plan.sink_blocks);
+  const auto open_count = static_cast<std::size_t>(std::ranges::count(open, true));
+  CAIRN_TRY(Reservation room, state.core->make_room(packing_bytes(table.forms(), open.size(), open_count)));
   const std::size_t before = bytes_of(table);
-  pack(table, rest, first, end, sinks, room, pool);
-  state.policy->tables()[number].probes.pack(rest.heads, scores.kv_heads, first, end, count);
+  pack(table, keep, first, end, open, room, pool);
+  state.policy->tables()[number].probes.pack(keep.heads, table.forms().spec.shape.kv_heads, first, end, open.size());
   state.policy->report().bytes_freed += before - std::min(before, bytes_of(table));
   state.intact = false;
-  state.packed_tokens = state.tokens.size() / kBlockTokens * kBlockTokens;
+  state.packed_tokens = state.policy->planned_tokens();
   return {};
 }
 
-Status retain(SequenceState& state, ThreadPool& pool) {
+// What is left of a plan.
+Status carry_out(SequenceState& state, ThreadPool& pool) {
+  std::deque<PlannedPack>& planned = state.policy->planned();
+  for (; !planned.empty(); planned.pop_front()) CAIRN_TRY_VOID(pack_table(state, planned.front(), pool));
+  return {};
+}
+
+Status plan(SequenceState& state, ThreadPool& pool) {
   TokenPolicy& policy = *state.policy;
   if (policy.is_lost()) {
     return fail(ErrorCode::kUnsupported, "policy '" + policy.spec().text +
@@ -187,9 +191,22 @@ Status retain(SequenceState& state, ThreadPool& pool) {
   policy.report().tokens_before = policy.report().tokens_kept = 0;
   for (std::size_t l = 0; l < numbers.size(); ++l) {
     if (keeps_all(plan.layers[l], layers[l], policy.report())) continue;
-    CAIRN_TRY_VOID(pack_table(state, numbers[l], plan.layers[l], layers[l], pool));
+    policy.planned().push_back({.table = numbers[l],
+                                .keep = keep_from(plan.layers[l], layers[l].fixed_before),
+                                .first = layers[l].fixed_before / kBlockTokens,
+                                .end = layers[l].fixed_from / kBlockTokens});
   }
+  policy.set_planned_at(state.tokens.size());
   return {};
+}
+
+// One retention at most for each size of the sequence, however often it is tried: a second plan would go by what the
+// first one left.
+Status retain(SequenceState& state, ThreadPool& pool) {
+  CAIRN_TRY_VOID(carry_out(state, pool));
+  if (state.policy->is_planned_at(state.tokens.size())) return {};
+  CAIRN_TRY_VOID(plan(state, pool));
+  return carry_out(state, pool);
 }
 
 }  // namespace
@@ -213,11 +230,12 @@ void retain_if_due(SequenceState& state, ThreadPool& pool) {
     return;
   }
   // Full blocks alone are packed, so it waits for the first block border after it is due.
-  const std::size_t decoded = size - state.policy->prompt_tokens();
-  if (spec.every == 0 || size % kBlockTokens != 0 || decoded - state.policy->retained_at() < spec.every) return;
-  if (const Status retained = retain(state, pool); retained) {
-    state.policy->set_retained_at(decoded);
-  } else if (retained.error().code == ErrorCode::kOutOfBudget) {
+  if (spec.every == 0 || size % kBlockTokens != 0) return;
+  const bool due = state.policy->decoded_since_plan(size) >= spec.every;
+  if (!due && state.policy->planned().empty()) return;
+  const Status retained = due ? retain(state, pool) : carry_out(state, pool);
+  if (retained) return;
+  if (retained.error().code == ErrorCode::kOutOfBudget) {
     ++state.policy->report().put_off;
   } else {
     state.owes_retention = true;
@@ -228,7 +246,6 @@ Status retain_if_owed(SequenceState& state, ThreadPool& pool) {
   if (!state.owes_retention) return {};
   CAIRN_TRY_VOID(retain(state, pool));
   state.owes_retention = false;
-  if (state.policy->prompt_ended()) state.policy->set_retained_at(state.tokens.size() - state.policy->prompt_tokens());
   return {};
 }
 

@@ -24,6 +24,8 @@ TEST_F(RunningRetention, WhatIsNoLackOfRoomEndsTheSequence) {
   EXPECT_FALSE(sequence.is_lost());
   compute(sequence, following(40, 20), /*wrong=*/false, /*commits=*/false);
   EXPECT_TRUE(sequence.is_lost());
+  // Whatever else goes wrong by then would go wrong again.
+  EXPECT_EQ(sequence.recover({ErrorCode::kUnsupported, "rows so far back"}, 1, pool_), PassRemedy::kNone);
   compute(sequence, following(40, 88));  // up to a block border, where it is due
   EXPECT_EQ(sequence.size(), 128u);
   EXPECT_EQ(sequence.policy_report().put_off, 0u) << "there was room";
@@ -41,6 +43,25 @@ TEST_F(RunningRetention, WhatIsNoLackOfRoomEndsTheSequence) {
   ASSERT_TRUE(sequence.trim(0));
   EXPECT_FALSE(sequence.is_lost());
   compute(sequence, following(0, 40));
+}
+
+// What is known of the keys of blocks after one that is dropped moves with them.
+TEST_F(RunningRetention, BoxesFollowBlocksThatMove) {
+  const auto cache = make_cache(layers_);
+  for (const char* policy : {"quest+keep=0.3", "sketch+keep=0.3", "double-p+keep=0.3"}) {
+    Sequence before = cache->open({}), after = cache->open({});
+    for (Sequence* sequence : {&before, &after}) {
+      ASSERT_TRUE(sequence->set_policy(parse_policy(policy).value()));
+      compute(*sequence, following(0, 960));
+      ASSERT_TRUE(sequence->finish_prefill(pool_));
+    }
+    ASSERT_TRUE(before.drop_block(0, 128));
+    compute(before, following(960, 1));
+    compute(after, following(960, 1));  // which makes boxes
+    EXPECT_GT(after.policy_report().box_bytes, 0u);
+    ASSERT_TRUE(after.drop_block(0, 128));
+    expect_same(compute(after, following(961, 1)), compute(before, following(961, 1)));
+  }
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include "cairn/cache/sequence.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <string>
 #include <utility>
@@ -54,11 +55,12 @@ Status Sequence::finish_prefill(ThreadPool& pool) {
 }
 
 Status Sequence::set_policy(const PolicySpec& policy) {
-  if (state_->in_pass || size() != reused_tokens()) {
+  if (state_->in_pass || size() != reused_tokens() || state_->packed_tokens != 0) {
     return fail(ErrorCode::kInvalidArgument, "a sequence gets its policy before its first token is computed");
   }
-  CAIRN_TRY_VOID(cache::TokenPolicy::check(policy, state_->core->tables));
+  CAIRN_TRY_VOID(cache::TokenPolicy::check(policy, state_->core->options));
   state_->policy.emplace(policy, *state_->core);
+  state_->owes_retention = false;
   return {};
 }
 
@@ -71,10 +73,6 @@ PolicyReport Sequence::policy_report() const {
   return report;
 }
 
-void Sequence::forget_replays() {
-  for (cache::TokenPolicy::Table& table : state_->policy->tables()) table.probes.forget_replays();
-}
-
 Sequence Sequence::replay_fork() const {
   Sequence twin = fork();
   twin.state_->policy->begin_replay();
@@ -85,10 +83,8 @@ Sequence Sequence::replay_fork() const {
 std::size_t Sequence::rows_until_retention(std::size_t wanted) const {
   const auto& policy = state_->policy;
   if (!policy) return wanted;
-  // Once the prompt has ended the next block border may be where it acts.
-  const std::size_t chunk = policy->spec().chunk, every = policy->spec().every;
-  const std::size_t step = !policy->prompt_ended() ? chunk : every == 0 ? 0 : kBlockTokens;
-  return step == 0 ? wanted : std::min(wanted, step - size() % step);
+  const std::size_t prompt = policy->prompt_ended() ? policy->prompt_tokens() : std::numeric_limits<std::size_t>::max();
+  return tokens_until_action(policy->spec(), prompt, size(), wanted);
 }
 
 const AttentionMass* Sequence::mass(std::uint32_t layer, std::size_t token) const {
@@ -129,18 +125,14 @@ Status Sequence::trim(std::size_t tokens) {
   }
   drop_load();
   CAIRN_TRY_VOID(reopen_tail(tokens));
+  const std::size_t old_size = size();
   state.shrink(tokens);
   state.tokens.resize(tokens);
   state.closed_blocks = std::min(state.closed_blocks, tokens / kBlockTokens);
   state.offered_blocks = 0;
   state.reused = std::min(state.reused, tokens);
-  state.owes_retention = false;
-  if (state.policy && tokens < state.policy->prompt_tokens()) state.policy->end_prompt(0);
-  if (state.policy) {
-    state.policy->forget_from(static_cast<std::int32_t>(tokens), tokens / kBlockTokens);
-    const std::size_t decoded = tokens - std::min(tokens, state.policy->prompt_tokens());
-    state.policy->set_retained_at(std::min(state.policy->retained_at(), decoded));
-  }
+  if (tokens < old_size) state.owes_retention = false;
+  if (state.policy) state.policy->trim(tokens);
   if (tokens == 0) {
     state.intact = true;
     state.packed_tokens = 0;
@@ -195,6 +187,7 @@ Status Sequence::drop_block(std::uint32_t layer, std::size_t first_token) {
   }
   table->drop(block);
   if (state_->policy) {
+    state_->policy->forget_plan_from(first_token);
     const auto number = static_cast<std::size_t>(table - state_->tables.data());
     state_->policy->tables()[number].boxes.shrink(block);  // those after it have moved
   }

@@ -71,17 +71,25 @@ class Sequence {
   }
 
   // Which tokens this sequence keeps and its queries read from now on (docs/policies.md). The first prompt ends with
-  // the first finish_prefill(); until then queries read all they see. kInvalidArgument during a pass, or once tokens
-  // were computed; kUnsupported where this cache's layers or codecs cannot follow the policy.
+  // the first finish_prefill(); until then queries read all they see. What an earlier one knew is forgotten.
+  // kInvalidArgument during a pass, or once tokens were computed or packed; kUnsupported where this cache's layers or
+  // codecs cannot follow the policy.
   Status set_policy(const PolicySpec& policy);
   // Whether its policy goes by the queries of a model that repeats the prompt: replay_fork() is a sequence to repeat it
   // on, and absorb_replay() takes what the policy saw there. To be done before finish_prefill().
-  bool wants_replay() const { return state_->policy && state_->policy->wants_replay(); }
-  void forget_replays();  // before the first of them: the sequence may have been cut since others
+  bool wants_replay() const { return state_->policy && state_->policy->wants_replay(size()); }
+  // Before the first of them: how many of its tokens were repeated by replays that have been absorbed. The next one
+  // goes on there. Those of other tokens, from before it grew or was cut, are forgotten.
+  std::size_t begin_replays() { return state_->policy->begin_replays(size()); }
   Sequence replay_fork() const;
-  void absorb_replay(const Sequence& twin) { state_->policy->absorb_replay(*twin.state_->policy); }
+  // After it the first `repeated` tokens have been repeated.
+  void absorb_replay(const Sequence& twin, std::size_t repeated) {
+    state_->policy->absorb_replay(*twin.state_->policy, size(), repeated);
+  }
   // How many of `wanted` more tokens may share a pass: those up to where the policy may keep less again.
   std::size_t rows_until_retention(std::size_t wanted) const;
+  // Whether a retention failed that does not wait: the next pass begins with it.
+  bool owes_retention() const { return state_->owes_retention; }
   const PolicySpec* policy() const { return state_->policy ? &state_->policy->spec() : nullptr; }  // null without one
   // How many tokens the prompt had when it ended for the policy; 0 before, and without one.
   std::size_t prompt_tokens() const { return state_->policy ? state_->policy->prompt_tokens() : 0; }

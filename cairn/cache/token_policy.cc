@@ -27,6 +27,15 @@ std::size_t reusable_tokens(const PolicySpec& policy, std::size_t prompt_tokens)
   return 0;
 }
 
+std::size_t tokens_until_action(const PolicySpec& policy, std::size_t prompt_tokens, std::size_t held,
+                                std::size_t wanted) {
+  const bool in_prompt = held < prompt_tokens;
+  if (in_prompt) wanted = std::min(wanted, prompt_tokens - held);
+  // Once the prompt has ended the next block border may be where it acts.
+  const std::size_t step = in_prompt ? policy.chunk : policy.every == 0 ? 0 : kBlockTokens;
+  return step == 0 ? wanted : std::min(wanted, step - held % step);
+}
+
 }  // namespace cairn
 
 namespace cairn::cache {
@@ -72,13 +81,23 @@ std::vector<float> probes_of(const std::vector<const float*>& window, const Atte
 
 }  // namespace
 
-Status TokenPolicy::check(const PolicySpec& spec, std::span<const LayerForms> tables) {
+std::vector<bool> touched_tables(std::span<const LayerSpec> layers) {
+  std::vector<bool> touched;
+  std::vector<std::size_t> table_of;
+  for (std::size_t l = 0; l < layers.size(); ++l) {
+    const bool owns = layers[l].kv_map == l;
+    table_of.push_back(owns ? touched.size() : table_of[layers[l].kv_map]);
+    if (owns) touched.push_back(true);
+    if (layers[l].window != 0) touched[table_of[l]] = false;
+  }
+  return touched;
+}
+
+Status TokenPolicy::check(const PolicySpec& spec, const KvCacheOptions& options) {
   const auto refuse = [&](const std::string& why) {
     return fail(ErrorCode::kUnsupported, "policy '" + spec.text + "': " + why);
   };
-  bool touched = false;
-  for (const LayerForms& forms : tables) {
-    touched = touched || forms.window == 0;
+  for (const LayerForms& forms : CacheCore::tables_of(options)) {
     if (forms.reads_mass()) {
       return refuse("codec '" + std::string(forms.keys.closed.codec->name) +
                     "' goes by the attention of every token; take a codec that does not");
@@ -87,22 +106,21 @@ Status TokenPolicy::check(const PolicySpec& spec, std::span<const LayerForms> ta
       return refuse("it goes by values, which lie in the keys of this model");
     }
   }
-  return touched ? Status{} : refuse("every layer of this model has a window, and keeps only what that reaches");
+  const std::vector<bool> touched = touched_tables(options.layers);
+  if (std::ranges::find(touched, true) != touched.end()) return {};
+  return refuse("every layer of this model has a window, and keeps only what that reaches");
 }
 
 TokenPolicy::TokenPolicy(const PolicySpec& spec, const CacheCore& core) : spec_(spec), recent_queries_(spec.window) {
   report_.policy = spec.text;
   const Probes probes = spec.scorer != nullptr ? spec.scorer->needs.probes : Probes::kNone;
   const MassRule rule = spec.scorer != nullptr ? spec.scorer->needs.mass : MassRule::kSum;
+  const std::vector<bool> touched = touched_tables(core.options.layers);
   for (const LayerForms& forms : core.tables) {
-    tables_.push_back({.touched = forms.window == 0,
+    tables_.push_back({.touched = touched[tables_.size()],
                        .probes = ProbeQueries(probes, rule, spec.window),
                        .moments = QueryMoments(forms.spec.rope, spec.sinks),
                        .boxes = ReadScores(spec.reader, forms.spec.shape)});
-  }
-  // A layer with a window may read the table of one without: its window says what it needs.
-  for (std::size_t l = 0; l < core.options.layers.size(); ++l) {
-    if (core.options.layers[l].window != 0) tables_[core.table_of[l]].touched = false;
   }
   if (!spec.layer_pairs) return;
   for (std::size_t t = 1; t < tables_.size(); ++t) {
@@ -123,21 +141,30 @@ void TokenPolicy::observe(std::size_t table, std::uint32_t layer, const AttendRo
   tables_[table].probes.observe(layer, rows, how, pool);
 }
 
-bool TokenPolicy::wants_replay() const {
-  return !prompt_ended() && spec_.scorer != nullptr && spec_.scorer->needs.probes == Probes::kReplay && spec_.keep < 1;
+bool TokenPolicy::wants_replay(std::size_t tokens) const {
+  return !prompt_ended() && !is_planned_at(tokens) && spec_.scorer != nullptr &&
+         spec_.scorer->needs.probes == Probes::kReplay && spec_.keep < 1;
+}
+
+std::size_t TokenPolicy::begin_replays(std::size_t tokens) {
+  if (replayed_of_ == tokens) return replayed_;
+  for (Table& table : tables_) table.probes.forget_replays();
+  replayed_of_ = tokens;
+  return replayed_ = 0;
 }
 
 void TokenPolicy::begin_replay() {
   for (Table& table : tables_) table.probes.begin_replay();
 }
 
-void TokenPolicy::absorb_replay(const TokenPolicy& twin) {
+void TokenPolicy::absorb_replay(const TokenPolicy& twin, std::size_t tokens, std::size_t repeated) {
+  replayed_of_ = tokens;
+  replayed_ = repeated;
   for (std::size_t t = 0; t < tables_.size(); ++t) tables_[t].probes.absorb(twin.tables_[t].probes);
 }
 
 void TokenPolicy::end_prompt(std::size_t tokens) {
   prompt_tokens_ = tokens;
-  retained_at_ = 0;
   if (spec_.every != 0) return;
   for (Table& table : tables_) table.moments.let_go();
 }
@@ -148,8 +175,22 @@ bool TokenPolicy::counted_from(std::int32_t position) const {
       tables_, [=](const Table& table) { return table.counted_from(position) || table.probes.lacks_before(position); });
 }
 
+void TokenPolicy::forget_plan_from(std::size_t token) {
+  if (token >= planned_tokens_) return;
+  planned_.clear();
+  planned_at_ = planned_tokens_ = 0;
+}
+
+void TokenPolicy::trim(std::size_t tokens) {
+  if (tokens < prompt_tokens_) end_prompt(0);
+  forget_plan_from(tokens);
+  if (tokens < planned_at_) planned_at_ = 0;  // what is left of the plan stays, but at this size none was made
+  forget_from(static_cast<std::int32_t>(tokens), tokens / kBlockTokens);
+}
+
 void TokenPolicy::forget_from(std::int32_t position, std::size_t block) {
   recent_queries_.forget_from(position);
+  if (static_cast<std::size_t>(position) < replayed_of_) replayed_ = replayed_of_ = 0;
   for (Table& table : tables_) {
     table.probes.forget_from(position);
     table.boxes.shrink(block);
@@ -192,13 +233,11 @@ Status TokenPolicy::choose(const AskingRow& row, const AttendRows& rows, const A
   }
   const std::size_t blocks = rows.pages.size();
   const std::uint32_t kv_heads = how.shape.kv_heads;
-  if (const std::size_t growth = table.boxes.growth(blocks); growth > 0 && box_bytes() + growth > reserved_) {
-    const std::size_t bytes = box_bytes() + growth - reserved_;
-    CAIRN_TRY(Reservation room, core.make_room(bytes));
-    box_room_.push_back(std::make_shared<Reservation>(std::move(room)));
-    reserved_ += bytes;
+  Reservation room;
+  if (const std::size_t growth = table.boxes.growth(blocks); growth > 0) {
+    CAIRN_TRY(room, core.make_room(growth));
   }
-  table.boxes.cover(rows.pages, blocks, how.basis, pool);
+  table.boxes.cover(rows.pages, blocks, how.basis, room, pool);
   const std::size_t boxes = blocks * kBlockBoxes, scores = table.boxes.scores() ? boxes : 0;
   const std::uint32_t choices = spec_.per_head ? kv_heads : 1;
   into.scores.resize(scores * kv_heads);

@@ -3,10 +3,11 @@
 // (docs/policies.md). Decisions are those of the policy module; this collects what they go by and carries them out.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <map>
-#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -21,6 +22,7 @@
 #include "cairn/cache/recent_queries.h"
 #include "cairn/policy/policy.h"
 #include "cairn/policy/reader.h"
+#include "cairn/policy/retention.h"
 
 namespace cairn {
 
@@ -47,6 +49,11 @@ struct PolicyReport {
 // at their queries.
 std::size_t reusable_tokens(const PolicySpec& policy, std::size_t prompt_tokens);
 
+// How many of the `wanted` tokens that follow `held` ones may share a pass: those up to where the policy acts next, the
+// end of the prompt among others.
+std::size_t tokens_until_action(const PolicySpec& policy, std::size_t prompt_tokens, std::size_t held,
+                                std::size_t wanted);
+
 }  // namespace cairn
 
 namespace cairn::cache {
@@ -68,11 +75,22 @@ struct AskingRow {
   std::size_t slot = 0;   // of the sequence
 };
 
+// What one table keeps of a retention that is planned.
+struct PlannedPack {
+  std::size_t table = 0;
+  LayerKeep keep{};                // by slots, counted from the first of these:
+  std::size_t first = 0, end = 0;  // entries of the table
+};
+
+// By table: whether a policy may do something there. A layer with a window may read the table of one without: its
+// window says what it needs.
+std::vector<bool> touched_tables(std::span<const LayerSpec> layers);
+
 // A value; thread-compatible.
 class TokenPolicy {
  public:
-  // kUnsupported where the layers or codecs of this cache cannot follow it.
-  static Status check(const PolicySpec& spec, std::span<const LayerForms> tables);
+  // kUnsupported where the layers or codecs of such a cache cannot follow it.
+  static Status check(const PolicySpec& spec, const KvCacheOptions& options);
 
   // Requires: check().
   TokenPolicy(const PolicySpec& spec, const CacheCore& core);
@@ -87,21 +105,36 @@ class TokenPolicy {
   void begin_prompt() { in_prompt_ = true; }
   void leave_prompt() { in_prompt_ = false; }
   void end_prompt(std::size_t tokens);
-  // Of the decoded tokens, how many there were when it last kept less.
-  std::size_t retained_at() const { return retained_at_; }
-  void set_retained_at(std::size_t decoded) { retained_at_ = decoded; }
+
+  // What is left to do of a retention: a layer that found no room is packed later by the same plan. Slots of full
+  // blocks alone are in it, so tokens that come meanwhile change nothing.
+  std::deque<PlannedPack>& planned() { return planned_; }
+  // At this size of the sequence a plan was made, all of which is in planned() or done.
+  void set_planned_at(std::size_t tokens) {
+    planned_at_ = tokens;
+    planned_tokens_ = tokens / kBlockTokens * kBlockTokens;
+  }
+  bool is_planned_at(std::size_t tokens) const { return planned_at_ == tokens; }
+  std::size_t planned_tokens() const { return planned_tokens_; }  // of the full blocks that the last plan was about
+  // How many of these tokens were decoded after the last plan.
+  std::size_t decoded_since_plan(std::size_t tokens) const { return tokens - std::max(planned_at_, prompt_tokens_); }
+  // Blocks from the one of this token on are not what they were, or are gone: a plan of them is no longer true.
+  void forget_plan_from(std::size_t token);
 
   // Whether the queries of a table's layers must be shown to observe().
   bool observes(std::size_t table) const;
   void observe(std::size_t table, std::uint32_t layer, const AttendRows& rows, const AttendLayer& how,
                ThreadPool& pool);
-  // Sequence::wants_replay() and what follows.
-  bool wants_replay() const;
+  // Sequence::wants_replay() and what follows, of a sequence of so many tokens.
+  bool wants_replay(std::size_t tokens) const;
+  std::size_t begin_replays(std::size_t tokens);
   void begin_replay();
-  void absorb_replay(const TokenPolicy& twin);
+  void absorb_replay(const TokenPolicy& twin, std::size_t tokens, std::size_t repeated);
 
   // Whether it counted the attention of rows from this position on, or lacks queries before it: then they cannot go.
   bool counted_from(std::int32_t position) const;
+  // The sequence was cut to so many tokens. Requires: !counted_from() of this position.
+  void trim(std::size_t tokens);
   // Rows from this position on are gone, and blocks from this number on have changed.
   void forget_from(std::int32_t position, std::size_t block);
   // The same for a pass that did not happen. What it counted cannot be taken back: then is_lost().
@@ -154,11 +187,11 @@ class TokenPolicy {
   PolicyReport report_;
   std::size_t prompt_tokens_ = 0;  // 0: it has not ended
   bool in_prompt_ = false;
-  std::size_t retained_at_ = 0;
+  std::deque<PlannedPack> planned_;
+  std::size_t planned_at_ = 0, planned_tokens_ = 0;  // 0: no plan was made, or it is no longer true
+  std::size_t replayed_ = 0, replayed_of_ = 0;       // tokens that replays have repeated, of so many
   bool lost_ = false;
   std::vector<Table> tables_;  // as CacheCore::tables
-  std::vector<std::shared_ptr<Reservation>> box_room_;
-  std::size_t reserved_ = 0;  // by these; what a cut lets go of is used again
   RecentQueries recent_queries_;
   std::map<std::size_t, SharedChoice> shared_choices_;  // by slot, of the pass in progress
 };

@@ -122,5 +122,39 @@ TEST_F(ReadingTest, ActqkvAsksWithItsWindow) {
   EXPECT_EQ(read(again, 0, kTokens, 20), expected);
 }
 
+// What replays of a prompt have shown stays while the prompt does.
+TEST_F(ReadingTest, ReplaysGoOnWhereTheyStopped) {
+  TokenPolicy policy(parse_policy("kvzip").value(), *core_), twin = policy;
+  twin.begin_replay();
+  const auto repeat = [&] {
+    EXPECT_EQ(policy.begin_replays(500), 0u);
+    policy.absorb_replay(twin, 500, 256);
+    EXPECT_EQ(policy.begin_replays(500), 256u);
+  };
+  repeat();
+  policy.roll_back(500, 7);
+  EXPECT_EQ(policy.begin_replays(500), 256u) << "nothing of the prompt is gone";
+  policy.trim(499);
+  repeat();
+  EXPECT_EQ(policy.begin_replays(564), 0u) << "it goes on, and is another prompt now";
+  repeat();
+  EXPECT_TRUE(policy.wants_replay(500));
+  policy.set_planned_at(500);
+  EXPECT_FALSE(policy.wants_replay(500)) << "what stays is decided";
+  EXPECT_TRUE(policy.wants_replay(564));
+}
+
+TEST(TouchedTables, AreThoseThatNoLayerReadsThroughAWindow) {
+  std::vector<LayerSpec> layers = like_layers(6, kShape);
+  layers[1].window = 64;
+  layers[2].kv_map = 0;
+  layers[3].kv_map = 1;
+  layers[5].kv_map = 4;
+  layers[5].window = 64;
+  EXPECT_EQ(touched_tables(layers), std::vector<bool>({true, false, false}));
+  layers[5].window = 0;
+  EXPECT_EQ(touched_tables(layers), std::vector<bool>({true, false, true}));
+}
+
 }  // namespace
 }  // namespace cairn::cache

@@ -102,13 +102,14 @@ PolicyFigures policy_figures(const Sequence& sequence) {
           .bytes_freed = report.bytes_freed,
           .bytes_offloaded = report.bytes_offloaded,
           .not_offloaded = report.not_offloaded,
-          .read = report.read_fraction()};
+          .read = report.read_fraction(),
+          .put_off = report.put_off};
 }
 
 std::string policy_text(const PolicyFigures& figures) {
   if (figures.policy.empty()) return {};
   const auto mebibytes = [](std::size_t bytes) { return static_cast<double>(bytes) / (1 << 20); };
-  char read[80] = "", freed[80] = "", moved[80] = "", stayed[80] = "";
+  char read[80] = "", freed[80] = "", moved[80] = "", stayed[80] = "", waited[80] = "";
   if (figures.read < 1) {
     std::snprintf(read, sizeof read, " read %.1f %% of the boxes of 16 tokens", 100 * figures.read);
   }
@@ -123,8 +124,12 @@ std::string policy_text(const PolicyFigures& figures) {
     std::snprintf(stayed, sizeof stayed, " found no room to move blocks to, %llu times",
                   static_cast<unsigned long long>(figures.not_offloaded));
   }
+  if (figures.put_off > 0) {
+    std::snprintf(waited, sizeof waited, " found no room to keep less, %llu times",
+                  static_cast<unsigned long long>(figures.put_off));
+  }
   std::string text;
-  for (const char* part : {read, freed, moved, stayed}) {
+  for (const char* part : {read, freed, moved, stayed, waited}) {
     if (*part != 0) text.append(text.empty() ? "" : ",").append(part);
   }
   return figures.policy + (text.empty() ? " left all as it was" : text);

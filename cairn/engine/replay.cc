@@ -26,9 +26,8 @@ std::vector<TokenId> request(const Engine& engine, std::span<const TokenId> befo
 
 Status replay_prompt(Engine& engine, Sequence& sequence) {
   if (!sequence.wants_replay()) return {};
-  sequence.forget_replays();
   const std::vector<TokenId> prompt(sequence.tokens().begin(), sequence.tokens().end());
-  for (std::size_t first = 0; first < prompt.size();) {
+  for (std::size_t first = sequence.begin_replays(); first < prompt.size();) {
     std::vector<TokenId> told = request(engine, std::span(prompt).first(first));
     const std::size_t used = prompt.size() + told.size();
     const std::size_t room = engine.context() > used ? engine.context() - used : 0;
@@ -54,8 +53,8 @@ Status replay_prompt(Engine& engine, Sequence& sequence) {
         return computed;
       }
     }
-    sequence.absorb_replay(twin);
     first += count;
+    sequence.absorb_replay(twin, first);
   }
   return {};
 }

@@ -26,7 +26,8 @@ constexpr std::size_t replay_room(std::size_t prompt_tokens) {
   return std::min(prompt_tokens, kMinReplayTokens) + kRequestTokens;
 }
 
-// Nothing happens unless sequence.wants_replay(). The sequence's tokens do not change. Errors: kTooLong where the
+// Nothing happens unless sequence.wants_replay(). The sequence's tokens do not change. What it saw by an error stays
+// with the sequence: called again, it goes on with the next part. Errors: kTooLong where the
 // context has no room for the prompt and a part of it again, those of Engine::forward.
 Status replay_prompt(Engine& engine, Sequence& sequence);
 

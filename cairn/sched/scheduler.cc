@@ -17,7 +17,8 @@ constexpr std::size_t kMaxSorted = 128;
 }  // namespace
 
 std::size_t Scheduler::bytes_alone(const SchedRequest& request) const {
-  return bytes_beyond(request, 0, request.prompt_tokens + request.max_new, options_.tenants[request.tenant].held);
+  const Demand demand = demand_of(request, 0, request.prompt_tokens + request.max_new);
+  return no_bytes(request.tenant).with(demand.growth, demand.keys);
 }
 
 void Scheduler::submit(SchedRequest request) {
@@ -52,15 +53,18 @@ std::size_t Scheduler::waiting() const {
 
 void Scheduler::opened(RequestId id, std::size_t held) {
   for (Entry& entry : running_) {
-    if (entry.request.id == id) entry.held = held;
+    if (entry.request.id != id) continue;
+    entry.held = held;
+    entry.owes = false;
   }
 }
 
-void Scheduler::advanced(RequestId id, std::size_t held, std::size_t known) {
+void Scheduler::advanced(RequestId id, std::size_t held, std::size_t known, bool owes) {
   for (Entry& entry : running_) {
     if (entry.request.id != id) continue;
     entry.held = held;
     entry.known = known;
+    entry.owes = owes;
   }
 }
 
@@ -70,24 +74,16 @@ std::size_t Scheduler::keyed_blocks(const SchedRequest& request, std::size_t tok
   return std::min({request.keys.size(), tokens / kBlockTokens, (request.prompt_tokens - 1) / kBlockTokens});
 }
 
-// Blocks of the prompt that others have been counted with are not counted again.
-std::size_t Scheduler::bytes_beyond(const SchedRequest& request, std::size_t held, std::size_t tokens,
-                                    const KeySet& counted) const {
-  std::size_t shared = 0;
-  for (std::size_t b = 0; b < keyed_blocks(request, tokens); ++b) {
-    if (counted.contains(request.keys[b])) shared += options_.block_bytes(b);
-  }
-  const GrowthBytes bytes =
-      request.growth ? request.growth(held, tokens) : GrowthBytes{.whole = options_.bytes_for(tokens)};
-  return std::max(bytes.whole - std::min(bytes.whole, shared), bytes.packed);
+Scheduler::Demand Scheduler::demand_of(const SchedRequest& request, std::size_t from, std::size_t tokens) const {
+  const GrowthBytes growth =
+      request.growth ? request.growth(from, tokens) : GrowthBytes{.whole = options_.bytes_for(tokens)};
+  // Once it is packed nothing of it is shared.
+  return {growth, std::span(request.keys).first(growth.whole == 0 ? 0 : keyed_blocks(request, tokens))};
 }
 
-std::size_t Scheduler::count_bytes(const Entry& entry, std::size_t tokens, KeySet& counted) const {
-  const SchedRequest& request = entry.request;
-  const std::size_t bytes = bytes_beyond(request, entry.held, tokens, counted);
-  const bool packed = request.growth && request.growth(entry.held, tokens).whole == 0;
-  if (!packed) counted.insert(request.keys.begin(), request.keys.begin() + keyed_blocks(request, tokens));
-  return bytes;
+std::size_t Scheduler::pass_tokens(const Entry& entry, std::size_t most) const {
+  const auto& limit = entry.request.pass_tokens;
+  return limit ? limit(entry.held, most) : most;
 }
 
 std::size_t Scheduler::growth_end(const Entry& entry) const {
@@ -104,6 +100,7 @@ BatchStep Scheduler::plan(double now_s, const Cached& cached) {
 
 void Scheduler::preempt(Entries::iterator entry) {
   entry->held = 0;
+  entry->owes = false;
   entry->preempted = true;
   // Among the preempted, the one that arrived first is resumed first.
   Entries& waiting = waiting_[entry->request.tenant];
@@ -129,13 +126,14 @@ RequestId Scheduler::preempt_newest(std::size_t tenant) {
 void Scheduler::make_room(BatchStep& plan) {
   for (std::size_t tenant = 0; tenant < options_.tenants.size(); ++tenant) {
     while (running(tenant) > 1) {
-      KeySet counted = options_.tenants[tenant].held;
-      std::size_t bytes = 0;
+      SharedBytes bytes = no_bytes(tenant);
       for (const Entry& entry : running_) {
         if (entry.request.tenant != tenant) continue;
-        bytes += count_bytes(entry, std::min(entry.known, entry.held + options_.pass_rows), counted);
+        const std::size_t rows = pass_tokens(entry, std::min(entry.wanted(), options_.pass_rows));
+        const Demand demand = demand_of(entry.request, settled(entry), entry.held + rows);
+        bytes.add(demand.growth, demand.keys);
       }
-      if (bytes <= options_.tenants[tenant].kv_bytes) break;
+      if (bytes.total() <= options_.tenants[tenant].kv_bytes) break;
       plan.preempt.push_back(preempt_newest(tenant));
     }
   }
@@ -151,7 +149,7 @@ void Scheduler::share_rows(BatchStep& plan) const {
   if (!plan.rows.empty()) left = std::min(left, options_.prefill_rows);
   for (const Entry& entry : running_) {
     if (entry.wanted() <= 1 || left == 0) continue;
-    const std::size_t count = chunk_rows(entry.held, entry.wanted(), left);
+    const std::size_t count = pass_tokens(entry, chunk_rows(entry.held, entry.wanted(), left));
     plan.rows.push_back({entry.request.id, count});
     left -= count;
   }
@@ -188,13 +186,16 @@ std::vector<Scheduler::Turn> Scheduler::turns(double now_s, const Cached& cached
   for (std::size_t tenant = 0; tenant < options_.tenants.size(); ++tenant) {
     if (waiting_[tenant].empty() || short_.contains(tenant)) continue;
     const std::size_t running = this->running(tenant);
-    if (running < options_.tenants[tenant].max_running) found.push_back({.tenant = tenant, .running = running});
+    if (running < options_.tenants[tenant].max_running) {
+      found.push_back({.tenant = tenant, .running = running, .bytes = no_bytes(tenant)});
+    }
   }
   for (Turn& turn : found) {
     turn.candidates = candidates(turn.tenant, std::max<std::size_t>(1, kMaxSorted / found.size()), now_s, cached);
-    turn.counted = options_.tenants[turn.tenant].held;
     for (const Entry& entry : running_) {
-      if (entry.request.tenant == turn.tenant) turn.bytes += count_bytes(entry, growth_end(entry), turn.counted);
+      if (entry.request.tenant != turn.tenant) continue;
+      const Demand demand = demand_of(entry.request, settled(entry), growth_end(entry));
+      turn.bytes.add(demand.growth, demand.keys);
     }
   }
   return found;
@@ -226,13 +227,13 @@ void Scheduler::try_next(Turn& turn, KeySet& computing, BatchStep& plan) {
   if (candidate.cached_blocks < request.keys.size() && computing.contains(request.keys[candidate.cached_blocks])) {
     return;
   }
-  const std::size_t end = growth_end(*candidate.entry);
-  if (turn.running > 0 && turn.bytes + bytes_beyond(request, 0, end, turn.counted) > tenant.kv_bytes) {
+  const Demand demand = demand_of(request, 0, growth_end(*candidate.entry));
+  if (turn.running > 0 && turn.bytes.with(demand.growth, demand.keys) > tenant.kv_bytes) {
     if (candidate.first) turn.candidates.clear();  // no other request takes the room that it waits for
     return;
   }
   candidate.entry->held = 0;
-  turn.bytes += count_bytes(*candidate.entry, end, turn.counted);
+  turn.bytes.add(demand.growth, demand.keys);
   plan.start.push_back(request.id);
   for (std::size_t b = candidate.cached_blocks; b < request.keys.size(); ++b) computing.insert(request.keys[b]);
   running_.splice(running_.end(), waiting_[turn.tenant], candidate.entry);

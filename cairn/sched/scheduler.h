@@ -10,11 +10,13 @@
 #include <cstdint>
 #include <functional>
 #include <list>
+#include <span>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
 #include "cairn/base/hash.h"
+#include "cairn/sched/shared_bytes.h"
 
 namespace cairn {
 
@@ -37,7 +39,7 @@ struct SchedulerOptions {
   std::size_t prefill_rows = 64;    // of a pass that also decodes
   double patience_s = 5;            // after which a request goes before all of its tenant that arrived later
   std::size_t growth_tokens = 256;  // of an answer that admission counts on; what comes after may cost a preemption
-  using KeySet = std::unordered_set<Digest, DigestHash>;
+  using KeySet = SharedBytes::KeySet;
   struct Tenant {
     std::size_t kv_bytes = 0;  // for requests; what `held` takes comes on top
     std::size_t max_running = SIZE_MAX;
@@ -46,12 +48,6 @@ struct SchedulerOptions {
   std::vector<Tenant> tenants{};                          // SchedRequest::tenant is an index
   std::function<std::size_t(std::size_t)> bytes_for{};    // KV bytes of a sequence, by its tokens
   std::function<std::size_t(std::size_t)> block_bytes{};  // of one full block in it, by its number
-};
-
-// KV bytes of a request at the worst moment of a growth, by whose pages they are.
-struct GrowthBytes {
-  std::size_t whole = 0;   // while its prompt's blocks may be those of others
-  std::size_t packed = 0;  // once a token policy has packed them: then all are its own
 };
 
 struct SchedRequest {
@@ -63,6 +59,8 @@ struct SchedRequest {
   std::vector<Digest> keys{};  // of the prompt's whole blocks, as far as it may share them
   // Between two numbers of tokens, of a request whose policy lets tokens go; null: options.bytes_for, all of it whole.
   std::function<GrowthBytes(std::size_t from, std::size_t to)> growth{};
+  // How many of the `wanted` tokens after `held` ones may share a pass; null: all.
+  std::function<std::size_t(std::size_t held, std::size_t wanted)> pass_tokens{};
 };
 
 // Thread-compatible.
@@ -86,10 +84,10 @@ class Scheduler {
 
   BatchStep plan(double now_s, const Cached& cached);
 
-  // After a start: how many tokens the sequence holds. After a pass: that, and how many tokens the request has by now,
-  // prompt and answer. Requires: running; held < known.
+  // After a start: how many tokens the sequence holds. After a pass: that, how many tokens the request has by now,
+  // prompt and answer, and whether its policy still owes what it does at so many. Requires: running; held < known.
   void opened(RequestId id, std::size_t held);
-  void advanced(RequestId id, std::size_t held, std::size_t known);
+  void advanced(RequestId id, std::size_t held, std::size_t known, bool owes = false);
   // Memory was short after all: the newest running request of the tenant goes back to wait, and nothing of the tenant
   // starts before one of the others has ended. Returns it; 0 when none runs.
   RequestId preempt_newest(std::size_t tenant);
@@ -104,6 +102,7 @@ class Scheduler {
     SchedRequest request;
     std::size_t held = 0;    // tokens in its sequence
     std::size_t known = 0;   // tokens that it has
+    bool owes = false;       // what its policy does at `held` is still to come
     bool preempted = false;  // has run before
     std::size_t wanted() const { return known - held; }
   };
@@ -118,16 +117,20 @@ class Scheduler {
   // A tenant in which something may start in this step.
   struct Turn {
     std::size_t tenant = 0, running = 0;
-    std::size_t bytes = 0;                // that the running ones will need
-    KeySet counted{};                     // the blocks in it, and those that are held anyway
+    SharedBytes bytes;                    // that the running ones will need
     std::vector<Candidate> candidates{};  // the next one last
   };
 
   std::size_t keyed_blocks(const SchedRequest& request, std::size_t tokens) const;
-  // On the way from the tokens that it holds.
-  std::size_t bytes_beyond(const SchedRequest& request, std::size_t held, std::size_t tokens,
-                           const KeySet& counted) const;
-  std::size_t count_bytes(const Entry& entry, std::size_t tokens, KeySet& counted) const;
+  // What a request takes on its way from some tokens to more, and the keys of its blocks among that.
+  struct Demand {
+    GrowthBytes growth;
+    std::span<const Digest> keys;
+  };
+  Demand demand_of(const SchedRequest& request, std::size_t from, std::size_t tokens) const;
+  static std::size_t settled(const Entry& entry) { return entry.held - (entry.owes ? 1 : 0); }
+  std::size_t pass_tokens(const Entry& entry, std::size_t most) const;
+  SharedBytes no_bytes(std::size_t tenant) const { return {options_.tenants[tenant].held, options_.block_bytes}; }
   std::size_t growth_end(const Entry& entry) const;
   void share_rows(BatchStep& plan) const;
   void make_room(BatchStep& plan);

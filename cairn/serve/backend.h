@@ -174,10 +174,9 @@ class GenerateBackend {
  public:
   virtual ~GenerateBackend() = default;
 
-  // Queues a request. Errors: kInvalidArgument (no tokens, sampling out of range, unknown tenant, a policy that the
-  // model or the codec cannot follow), kTooLong (prompt and
-  // max_tokens exceed the context), kOutOfBudget (it could never fit the tenant's KV budget), kBusy (too many wait, or
-  // draining).
+  // Queues a request. Errors: kInvalidArgument (no tokens, sampling out of range, unknown tenant), kUnsupported (its
+  // policy is one that the model or the codec cannot follow), kTooLong (prompt and max_tokens exceed the context),
+  // kOutOfBudget (it could never fit the tenant's KV budget), kBusy (too many wait, or draining).
   virtual Result<std::shared_ptr<Generation>> submit(GenerateRequest request) = 0;
   // How many requests of a tenant may be submitted at once when no others wait.
   virtual std::size_t max_at_once(const std::string& tenant) const = 0;

@@ -153,9 +153,7 @@ Result<std::shared_ptr<Generation>> ServeLoop::submit(GenerateRequest request) {
   CAIRN_TRY(Sampler sampler, Sampler::make(request.sampler));
   const std::optional<PolicySpec> policy = request.own_policy ? request.policy : tenant.engine->policy();
   if (request.policy) {
-    if (const Status able = KvCache::check_policy(tenant.engine->cache().options(), *request.policy); !able) {
-      return fail(ErrorCode::kInvalidArgument, able.error().message);
-    }
+    CAIRN_TRY_VOID(KvCache::check_policy(tenant.engine->cache().options(), *request.policy));
   }
   if (prompt + std::max<std::size_t>(1, request.max_tokens) > context) {
     return fail(ErrorCode::kTooLong, "the context holds " + std::to_string(context) + " tokens, but the prompt has " +
@@ -174,12 +172,16 @@ Result<std::shared_ptr<Generation>> ServeLoop::submit(GenerateRequest request) {
                          .max_new = request.max_tokens != 0 ? request.max_tokens : context - prompt,
                          .arrival_s = impl.now_s(),
                          .keys = request.keys,
-                         .growth = {}};
+                         .growth = {},
+                         .pass_tokens = {}};
   if (policy) {
     scheduled.keys.resize(std::min(scheduled.keys.size(), reusable_tokens(*policy, prompt) / kBlockTokens));
     scheduled.growth = [&engine = *tenant.engine, policy, prompt](std::size_t from, std::size_t to) {
       const PlannedBytes planned = engine.planned_bytes(&*policy, prompt, from, to);
       return GrowthBytes{.whole = planned.whole, .packed = planned.packed};
+    };
+    scheduled.pass_tokens = [policy, prompt](std::size_t held, std::size_t wanted) {
+      return tokens_until_action(*policy, prompt, held, wanted);
     };
   }
   const Scheduler& scheduler = *impl.scheduler;

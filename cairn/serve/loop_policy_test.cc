@@ -118,12 +118,24 @@ INSTANTIATE_TEST_SUITE_P(Servers, RequestPolicy,
                          ::testing::Values("raw_f16", "tok4", "raw_f16 h2o+keep=0.5", "tok4 quest+keep=0.2"),
                          loop_case_name);
 
+// A prompt that fits, but not a part of it again.
+TEST_P(RequestPolicy, APromptWhoseReplayTheContextHasNoRoomForIsRefused) {
+  const auto served = loop();
+  const std::size_t context = served->context();
+  const GenerateRequest longest = request(random_prompt(8, context - 100), 10);
+  const auto refused = served->submit(with_policy(longest, "kvzip"));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kTooLong);
+  EXPECT_NE(refused.error().message.find("reads the prompt again"), std::string::npos) << refused.error().message;
+  EXPECT_TRUE(served->submit(with_policy(longest, "kvzip+keep=1")));
+}
+
 class PolicyOfZip : public LoopCase {};
 
 TEST_P(PolicyOfZip, WhatTheCodecCannotFollowIsRefused) {
   const auto refused = loop()->submit(with_policy(request(random_prompt(1, 100), 2), "quest"));
   ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(refused.error().code, ErrorCode::kUnsupported);
   EXPECT_NE(refused.error().message.find("policy 'quest': codec 'zip'"), std::string::npos) << refused.error().message;
 }
 

@@ -179,8 +179,7 @@ Status ServeLoop::Impl::pass(std::span<const BatchStep::Rows> rows) {
 // preempted answer is computed again.
 std::size_t ServeLoop::Impl::rows_of(const ActiveRequest& request, std::size_t planned) const {
   if (!request.policy) return planned;
-  const std::size_t held = request.sequence->size(), prompt = request.usage.prompt_tokens;
-  return request.sequence->rows_until_retention(held < prompt ? std::min(planned, prompt - held) : planned);
+  return tokens_until_action(*request.policy, request.usage.prompt_tokens, request.sequence->size(), planned);
 }
 
 // Of the requests whose prompts are complete, those that had no room for what their policy does then, though all that

@@ -60,7 +60,7 @@ void ServeLoop::Impl::take_tokens(std::span<const BatchStep::Rows> rows) {
     if (request.sequence->size() == request.tokens.size()) {
       drawing.push_back(part.id);
     } else {
-      scheduler->advanced(part.id, request.sequence->size(), request.tokens.size());
+      scheduler->advanced(part.id, request.sequence->size(), request.tokens.size(), request.sequence->owes_retention());
     }
   }
   std::vector<Result<TokenId>> tokens(drawing.size(), TokenId{0});
@@ -98,7 +98,7 @@ void ServeLoop::Impl::take_token(RequestId id, Result<TokenId> token) {
     ++tenants[request.tenant].counts.generated_tokens;
   }
   if (ended) return finish(id, ended == StopReason::kLength ? FinishReason::kLength : FinishReason::kStop);
-  scheduler->advanced(id, request.sequence->size(), request.tokens.size());
+  scheduler->advanced(id, request.sequence->size(), request.tokens.size(), request.sequence->owes_retention());
 }
 
 void ServeLoop::Impl::finish(RequestId id, FinishReason reason, std::string error) {

@@ -4,11 +4,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <numeric>
 #include <vector>
 
 #include "cairn/attention/attend.h"
 #include "cairn/base/random.h"
+#include "cairn/block/page_pool.h"
 #include "cairn/codec/codec.h"
 #include "cairn/testing/codec_pages.h"
 
@@ -51,6 +53,13 @@ struct Pages {
     return keys[(head * kTokens + token) * kDim + c];
   }
 };
+
+// Of a budget that has enough.
+inline Reservation room() {
+  static const std::unique_ptr<PagePool> pool =
+      PagePool::create(std::size_t{64} << 20, std::vector<std::size_t>{64}).value();
+  return pool->reserve(std::size_t{1} << 20).value();
+}
 
 inline std::vector<float> some_queries(std::uint64_t seed) {
   SeededRandom random(seed, "queries");

@@ -164,7 +164,7 @@ class PolicyWorld {
       EXPECT_EQ(stats.bytes_used, used);
     }
     if (live_.size() == 1) {
-      EXPECT_GE(stats.bytes_used, used + boxes);
+      EXPECT_EQ(stats.bytes_used, used + boxes);
     }
     if (live_.empty()) {
       EXPECT_EQ(stats.bytes_used, 0u);

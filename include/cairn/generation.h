@@ -47,8 +47,10 @@ struct PolicyFigures {
   std::size_t bytes_offloaded = 0;  // of keys and values, beside the KV budget
   std::uint64_t not_offloaded = 0;  // times that there was no room for them
   double read = 1;                  // share of the pages that queries after the prompt read
+  std::uint64_t put_off = 0;        // times that there was no room to keep less of an answer, which was tried later
 };
-// "keydiff+keep=0.5 kept 50 % of the tokens and freed 26.7 MiB"; empty without a policy.
+// "h2o+keep=0.5 kept 50.0 % of the tokens and freed 26.7 MiB, found no room to keep less, 2 times"; empty without a
+// policy.
 std::string policy_text(const PolicyFigures& figures);
 
 struct Generated {

@@ -175,6 +175,17 @@ TEST_F(ApiServerTest, ErrorsOfTheBackendHaveTheirStatus) {
   EXPECT_EQ(post("/v1/completions", R"({"prompt":[3],"n":2})").json["error"]["type"], "server_error");
 }
 
+// Which of the policies that are allowed a cache can follow the backend finds out.
+TEST_F(ApiServerTest, APolicyThatCannotBeFollowedIsNamed) {
+  server_.start();
+  server_.backend.refusal = Error{ErrorCode::kUnsupported, "policy 'quest': codec 'zip' goes by attention"};
+  const Got reply = post("/v1/completions", R"({"prompt":"t3"})");
+  EXPECT_EQ(reply.status, 400);
+  EXPECT_EQ(reply.json["error"]["type"], "invalid_request_error");
+  EXPECT_EQ(reply.json["error"]["param"], "cairn.policy");
+  EXPECT_THAT(reply.json["error"]["message"].get<std::string>(), HasSubstr("codec 'zip'"));
+}
+
 TEST_F(ApiServerTest, MoreAnswersThanMayWaitAreRefusedForGood) {
   server_.backend.max_waiting = 3;
   server_.start();

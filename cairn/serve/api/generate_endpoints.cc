@@ -267,8 +267,12 @@ http::Reply generate(Context& context, Call& call, ApiResult<CompletionRequest> 
   record.choices = exchange->request.prompts.size() * exchange->request.choices;
   if (exchange->request.doubled_bos) record.note = kPromptDoublesBos;
   if (const Status submitted = submit_all(*exchange); !submitted) {
-    call.record.error = submitted.error().message;
-    return error_reply(api_error(submitted.error(), context.backend.draining()));
+    ApiError error = api_error(submitted.error(), context.backend.draining());
+    if (submitted.error().code == ErrorCode::kUnsupported) {  // GenerateBackend::submit
+      error = bad_field("cairn.policy", "cannot be had: " + error.message).error();
+    }
+    call.record.error = error.message;
+    return error_reply(error);
   }
   record.generated = true;
   if (!exchange->request.stream) {

@@ -70,7 +70,8 @@ OrderedJson record_json(const RequestRecord& record) {
                        {"kept", policy.kept},
                        {"kv_bytes_freed", policy.bytes_freed},
                        {"kv_bytes_offloaded", policy.bytes_offloaded},
-                       {"read", policy.read}};
+                       {"read", policy.read},
+                       {"put_off", policy.put_off}};
   }
   return {{"id", record.id},
           {"request_id", record.request_id},

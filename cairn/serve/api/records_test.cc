@@ -39,6 +39,19 @@ TEST(RequestRecord, ExplainsWhereTheTimeWent) {
       "loaded for 20 ms, computed the prompt in 300 ms; the first token came after 350 ms, the end after 1.50 s.");
 }
 
+TEST(RequestRecord, SaysWhatThePolicyDid) {
+  RequestRecord record = record_of("a", "");
+  record.usage.policy = {.policy = "h2o+keep=0.5", .kept = 0.5, .bytes_freed = 1 << 20, .put_off = 2};
+  EXPECT_THAT(explanation(record),
+              HasSubstr(" Policy h2o+keep=0.5 kept 50.0 % of the tokens and freed 1.0 MiB, found no "
+                        "room to keep less, 2 times."));
+  const OrderedJson policy = record_json(record)["usage"]["policy"];
+  EXPECT_EQ(policy["put_off"], 2);
+  EXPECT_EQ(policy["kv_bytes_freed"], 1 << 20);
+  record.usage.policy = {.policy = "h2o+keep=0.5", .put_off = 3};
+  EXPECT_THAT(explanation(record), HasSubstr(" Policy h2o+keep=0.5 found no room to keep less, 3 times."));
+}
+
 TEST(RecentRequests, KeepTheLastOnesOfEachTenant) {
   RecentRequests recent(3);
   for (const char* id : {"a", "b", "c", "d"}) recent.add(record_of(id, id[0] == 'c' ? "bob" : "alice"));
