@@ -72,15 +72,17 @@ Status PrefixStore::flush(std::chrono::milliseconds timeout) const {
 }
 
 Result<Model> Model::load(const std::string& path, const ModelOptions& options) {
-  CAIRN_TRY(auto engine, Engine::load(path, {.threads = options.threads,
-                                             .kv_budget_bytes = options.kv_budget_bytes,
-                                             .context = options.context,
-                                             .codec = options.codec,
-                                             .reuse = options.reuse,
-                                             .eviction = options.eviction,
-                                             .tenant = options.tenant,
-                                             .store = options.store ? options.store->store_ : nullptr,
-                                             .on_load = options.on_load}));
+  EngineOptions own;
+  own.threads = options.threads;
+  own.kv_budget_bytes = options.kv_budget_bytes;
+  own.context = options.context;
+  own.codec = options.codec;
+  own.reuse = options.reuse;
+  own.eviction = options.eviction;
+  own.tenant = options.tenant;
+  if (options.store) own.store = options.store->store_;
+  own.on_load = options.on_load;
+  CAIRN_TRY(auto engine, Engine::load(path, own));
   return Model(std::make_shared<State>(State{.engine = std::move(engine), .chat_template = chat_template_of(path)}));
 }
 
