@@ -35,6 +35,7 @@ add_test(NAME readme_example COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/
 add_test(NAME command_line COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/cli_test.py)
 add_test(NAME command_line_usage COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/cli_usage_test.py)
 add_test(NAME command_line_chat COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/cli_chat_test.py)
+add_test(NAME command_line_tune COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/cli_tune_test.py)
 add_test(NAME command_line_plan COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/cli_plan_test.py)
 add_test(NAME command_line_store COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/cli_store_test.py)
 add_test(NAME command_line_store_compress COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/cli_store_compress_test.py)

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -35,7 +36,10 @@ struct KvCacheOptions {
   std::size_t budget_bytes = 0;              // of all pages, those of the index included
   std::size_t index_budget_bytes = 0;        // how much of it finished blocks may hold for reuse; 0 turns reuse off
   std::shared_ptr<KvConnector> connector{};  // to the store where prefixes outlive the cache; needs reuse
-  std::string eviction = "lru";              // which finished block goes next, see make_chain_policy()
+  // Whether a token is punctuation and nothing else, for policies that go by it; empty: nobody knows. Called from any
+  // thread.
+  std::function<bool(TokenId)> is_punctuation{};
+  std::string eviction = "lru";  // which finished block goes next, see make_chain_policy()
   OffloadPlace offload{};
 };
 

@@ -92,11 +92,13 @@ class Planner {
 
   // The most that any head of a layer keeps.
   std::size_t fullest(std::size_t table, std::size_t tokens) const {
+    if (policy_.profile != nullptr) return base(tokens) * packed_layers_;
     switch (policy_.budget) {
       case BudgetRule::kUniform: return base(tokens);
       case BudgetRule::kAda: return base(tokens) * core_.tables[table].spec.shape.kv_heads;
       case BudgetRule::kPyramid:
       case BudgetRule::kPrefix:
+      case BudgetRule::kSlope:
       case BudgetRule::kEntropy: return base(tokens) * packed_layers_;
       case BudgetRule::kGlobal: break;
     }
@@ -105,8 +107,8 @@ class Planner {
 
   // Blocks of a layer after a retention, on the mean over layers that share a budget.
   std::size_t blocks_after(std::size_t table, std::size_t tokens) const {
-    const bool shared = policy_.budget == BudgetRule::kPyramid || policy_.budget == BudgetRule::kPrefix ||
-                        policy_.budget == BudgetRule::kEntropy;
+    const bool by_layer = policy_.profile != nullptr || policy_.budget != BudgetRule::kGlobal;
+    const bool shared = by_layer && policy_.moves_between_layers();
     const std::size_t most = tokens / kBlockTokens;
     if (shared && alike_) return std::min(most, whole_blocks(base(tokens)) + 1);  // each layer rounds up
     return std::min(most, whole_blocks(fullest(table, tokens)));

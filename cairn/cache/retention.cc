@@ -10,6 +10,7 @@
 #include "cairn/cache/packing.h"
 #include "cairn/cache/token_policy.h"
 #include "cairn/codec/codec.h"
+#include "cairn/policy/aging.h"
 #include "cairn/policy/retention.h"
 #include "cairn/policy/scorer.h"
 
@@ -68,8 +69,23 @@ std::uint64_t hash_of(std::span<const TokenId> tokens) {
                          });
 }
 
-LayerScores scores_of(SequenceState& state, std::size_t number, std::uint32_t layer, std::uint32_t layers,
-                      std::uint64_t seed, ThreadPool& pool) {
+// By position: whether the token is punctuation. Empty where the policy does not ask.
+std::vector<std::uint8_t> punctuation_of(const SequenceState& state) {
+  std::vector<std::uint8_t> marks;
+  if (state.policy->spec().punctuation == 1) return marks;
+  for (const TokenId id : state.tokens) marks.push_back(state.core->options.is_punctuation(id) ? 1 : 0);
+  return marks;
+}
+
+// What all layers of a sequence are scored by.
+struct Whole {
+  std::uint32_t layers = 0;
+  std::vector<std::uint8_t> punctuation;
+  std::uint64_t seed = 0;
+};
+
+LayerScores scores_of(SequenceState& state, std::size_t number, std::uint32_t layer, const Whole& whole,
+                      ThreadPool& pool) {
   TokenPolicy& policy = *state.policy;
   const LayerTable& table = state.tables[number];
   const PageShape shape = table.forms().spec.shape;
@@ -87,7 +103,7 @@ LayerScores scores_of(SequenceState& state, std::size_t number, std::uint32_t la
   const QueryGaussians queries = needs.queries ? policy.tables()[number].moments.read(shape) : QueryGaussians{};
   const auto pointer = [](const auto& vector) { return vector.empty() ? nullptr : vector.data(); };
   return score_layer({.layer = layer,
-                      .layers = layers,
+                      .layers = whole.layers,
                       .shape = shape,
                       .slots = pages.size() * kBlockTokens,
                       .positions = own.positions.data(),
@@ -97,8 +113,20 @@ LayerScores scores_of(SequenceState& state, std::size_t number, std::uint32_t la
                       .seen_by = pointer(own.seen_by),
                       .probes = probes.probes(),
                       .queries = needs.queries ? &queries : nullptr,
-                      .seed = seed},
+                      .punctuation = whole.punctuation,
+                      .seed = whole.seed},
                      policy.spec());
+}
+
+// Its tokens, all with the same score.
+LayerScores held_layer(const SequenceState& state, std::size_t number) {
+  const LayerTable& table = state.tables[number];
+  LayerScores layer;
+  layer.kv_heads = table.forms().spec.shape.kv_heads;
+  layer.positions = positions_of(table.views(), layer.kv_heads);
+  layer.slots = layer.fixed_from = layer.positions.size() / layer.kv_heads;
+  layer.scores.assign(layer.positions.size(), 0.0f);
+  return layer;
 }
 
 std::size_t full_blocks(const LayerTable& table) {
@@ -132,14 +160,17 @@ LayerKeep keep_from(const LayerKeep& keep, std::size_t first) {
 // Whether all of it stays. Counts what does.
 bool keeps_all(const LayerKeep& keep, const LayerScores& scores, PolicyReport& report) {
   bool all = true;
+  PolicyReport::LayerKept& layer = report.layers.emplace_back();
   for (std::size_t h = 0; h < scores.kv_heads; ++h) {
     const std::size_t held = tokens_before(scores, h, scores.fixed_from);
     const std::size_t tail = tokens_before(scores, h, scores.slots) - held;
     const std::size_t kept = keep.heads[keep.shared() ? 0 : h].size();
-    report.tokens_before += held + tail;
-    report.tokens_kept += kept + tail;
+    layer.before += held + tail;
+    layer.kept += kept + tail;
     all = all && kept == held;
   }
+  report.tokens_before += layer.before;
+  report.tokens_kept += layer.kept;
   return all;
 }
 
@@ -165,6 +196,40 @@ Status carry_out(SequenceState& state, ThreadPool& pool) {
   return {};
 }
 
+std::vector<LayerScores> scored_layers(SequenceState& state, std::span<const std::size_t> numbers, ThreadPool& pool) {
+  const Whole whole = {.layers = static_cast<std::uint32_t>(numbers.size()),
+                       .punctuation = punctuation_of(state),
+                       .seed = hash_of(state.tokens)};
+  std::vector<LayerScores> layers;
+  std::size_t leader = 0;
+  for (std::uint32_t l = 0; l < numbers.size(); ++l) {
+    if (state.policy->tables()[numbers[l]].follows) {
+      LayerScores held = held_layer(state, numbers[l]);
+      layers.push_back(follow_scores(layers[leader], std::move(held.positions), held.kv_heads));
+    } else {
+      leader = l;
+      layers.push_back(scores_of(state, numbers[l], l, whole, pool));
+    }
+  }
+  return layers;
+}
+
+std::vector<LayerScores> held_layers(const SequenceState& state, std::span<const std::size_t> numbers) {
+  std::vector<LayerScores> layers;
+  for (const std::size_t number : numbers) layers.push_back(held_layer(state, number));
+  return layers;
+}
+
+RetentionPlan plan_by_age(TokenPolicy& policy, std::span<const std::size_t> numbers,
+                          std::span<const LayerScores> layers) {
+  RetentionPlan plan;
+  for (std::size_t l = 0; l < numbers.size(); ++l) {
+    plan.layers.push_back(
+        keep_by_age(policy.spec(), layers[l], policy.tables()[numbers[l]].prompt_kept, policy.prompt_tokens()));
+  }
+  return plan;
+}
+
 Status plan(SequenceState& state, ThreadPool& pool) {
   TokenPolicy& policy = *state.policy;
   if (policy.is_lost()) {
@@ -172,22 +237,22 @@ Status plan(SequenceState& state, ThreadPool& pool) {
                                              "' counts the attention of every query, and one of this sequence's passes "
                                              "was taken back: compute the prompt anew");
   }
-  const std::uint64_t seed = hash_of(state.tokens);
   std::vector<std::size_t> numbers;
   for (std::size_t t = 0; t < state.tables.size(); ++t) {
     if (policy.tables()[t].touched) numbers.push_back(t);
   }
-  std::vector<LayerScores> layers;
-  for (std::uint32_t l = 0; l < numbers.size(); ++l) {
-    LayerScores scores = scores_of(state, numbers[l], l, static_cast<std::uint32_t>(numbers.size()), seed, pool);
+  const bool by_age = policy.prompt_ended() && policy.spec().ages();
+  std::vector<LayerScores> layers = by_age ? held_layers(state, numbers) : scored_layers(state, numbers, pool);
+  for (std::size_t l = 0; l < numbers.size(); ++l) {
+    LayerScores& scores = layers[l];
     scores.fixed_from = full_blocks(state.tables[numbers[l]]) * kBlockTokens;
     if (policy.spec().prompt_stays) {
       scores.fixed_before =
           std::min(scores.fixed_from, (policy.prompt_tokens() + kBlockTokens - 1) / kBlockTokens * kBlockTokens);
     }
-    layers.push_back(std::move(scores));
   }
-  const RetentionPlan plan = plan_retention(policy.spec(), layers);
+  const RetentionPlan plan = by_age ? plan_by_age(policy, numbers, layers) : plan_retention(policy.spec(), layers);
+  policy.report().layers.clear();
   policy.report().tokens_before = policy.report().tokens_kept = 0;
   for (std::size_t l = 0; l < numbers.size(); ++l) {
     if (keeps_all(plan.layers[l], layers[l], policy.report())) continue;
@@ -217,6 +282,12 @@ Status end_prompt(SequenceState& state, ThreadPool& pool) {
   if (state.policy->prompt_ended() || state.tokens.empty()) return {};
   if (!state.policy->spec().reads_less() && !state.policy->spec().prompt_stays) CAIRN_TRY_VOID(retain(state, pool));
   state.owes_retention = false;
+  if (state.policy->spec().ages()) {
+    for (std::size_t t = 0; t < state.tables.size(); ++t) {
+      TokenPolicy::Table& table = state.policy->tables()[t];
+      if (table.touched) table.prompt_kept = prompt_kept(held_layer(state, t));
+    }
+  }
   state.policy->end_prompt(state.tokens.size());
   return {};
 }

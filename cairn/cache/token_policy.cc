@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "cairn/policy/budget_profile.h"
 #include "cairn/policy/query_forms.h"
 #include "cairn/policy/reader.h"
 #include "cairn/policy/scorer.h"
@@ -106,7 +107,11 @@ Status TokenPolicy::check(const PolicySpec& spec, const KvCacheOptions& options)
       return refuse("it goes by values, which lie in the keys of this model");
     }
   }
+  if (spec.punctuation < 1 && options.is_punctuation == nullptr) {
+    return refuse("it goes by punctuation, and nobody says which tokens are that");
+  }
   const std::vector<bool> touched = touched_tables(options.layers);
+  CAIRN_TRY_VOID(check_profile_layers(spec, static_cast<std::size_t>(std::ranges::count(touched, true))));
   if (std::ranges::find(touched, true) != touched.end()) return {};
   return refuse("every layer of this model has a window, and keeps only what that reaches");
 }
@@ -122,6 +127,7 @@ TokenPolicy::TokenPolicy(const PolicySpec& spec, const CacheCore& core) : spec_(
                        .moments = QueryMoments(forms.spec.rope, spec.sinks),
                        .boxes = ReadScores(spec.reader, forms.spec.shape)});
   }
+  if (spec.group > 1) form_groups(core);
   if (!spec.layer_pairs) return;
   for (std::size_t t = 1; t < tables_.size(); ++t) {
     const bool alike = core.tables[t].spec.shape.kv_heads == core.tables[t - 1].spec.shape.kv_heads;
@@ -129,10 +135,24 @@ TokenPolicy::TokenPolicy(const PolicySpec& spec, const CacheCore& core) : spec_(
   }
 }
 
+// Neighbours among the tables that it touches. KV heads that choose for themselves have none to take after in a layer
+// with another number of them, which begins a group of its own.
+void TokenPolicy::form_groups(const CacheCore& core) {
+  std::size_t members = 0;
+  std::uint32_t kv_heads = 0;
+  for (std::size_t t = 0; t < tables_.size(); ++t) {
+    if (!tables_[t].touched) continue;
+    const std::uint32_t own = core.tables[t].spec.shape.kv_heads;
+    tables_[t].follows = members > 0 && members < spec_.group && (!spec_.per_head || own == kv_heads);
+    members = tables_[t].follows ? members + 1 : 1;
+    kv_heads = own;
+  }
+}
+
 bool TokenPolicy::observes(std::size_t table) const {
-  if (!tables_[table].touched || spec_.scorer == nullptr) return false;
+  if (!tables_[table].touched || tables_[table].follows || spec_.scorer == nullptr) return false;
   if (spec_.scorer->needs.probes == Probes::kReplay) return tables_[table].probes.counts_all();
-  return spec_.sees_queries() && (!prompt_ended() || spec_.every != 0);
+  return spec_.sees_queries() && (!prompt_ended() || (spec_.every != 0 && !spec_.ages()));
 }
 
 void TokenPolicy::observe(std::size_t table, std::uint32_t layer, const AttendRows& rows, const AttendLayer& how,
@@ -165,7 +185,7 @@ void TokenPolicy::absorb_replay(const TokenPolicy& twin, std::size_t tokens, std
 
 void TokenPolicy::end_prompt(std::size_t tokens) {
   prompt_tokens_ = tokens;
-  if (spec_.every != 0) return;
+  if (spec_.every != 0 && !spec_.ages()) return;
   for (Table& table : tables_) table.moments.let_go();
 }
 

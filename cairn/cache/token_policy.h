@@ -20,6 +20,7 @@
 #include "cairn/cache/query_moments.h"
 #include "cairn/cache/read_scores.h"
 #include "cairn/cache/recent_queries.h"
+#include "cairn/policy/aging.h"
 #include "cairn/policy/policy.h"
 #include "cairn/policy/reader.h"
 #include "cairn/policy/retention.h"
@@ -39,6 +40,12 @@ struct PolicyReport {
   std::size_t bytes_offloaded = 0;  // of the sequence's pages, that lie beside the KV budget
   std::size_t box_bytes = 0;        // held beside the pages to choose among them; each choice reads them all
   std::size_t query_bytes = 0;      // held of queries, their sums or the last of them; outside the budget
+
+  // Of the last retention, by layer that it may touch: over its KV heads, the open block included.
+  struct LayerKept {
+    std::size_t before = 0, kept = 0;  // tokens
+  };
+  std::vector<LayerKept> layers{};
 
   double read_fraction() const {
     return boxes_offered == 0 ? 1.0 : static_cast<double>(boxes_read) / static_cast<double>(boxes_offered);
@@ -89,7 +96,8 @@ std::vector<bool> touched_tables(std::span<const LayerSpec> layers);
 // A value; thread-compatible.
 class TokenPolicy {
  public:
-  // kUnsupported where the layers or codecs of such a cache cannot follow it.
+  // kUnsupported where the layers or codecs of such a cache cannot follow it, kInvalidArgument where its profile is for
+  // other layers.
   static Status check(const PolicySpec& spec, const KvCacheOptions& options);
 
   // Requires: check().
@@ -163,7 +171,9 @@ class TokenPolicy {
     ProbeQueries probes;
     QueryMoments moments;
     ReadScores boxes;
-    bool chooses = true;  // for itself, and for the next table too if that does not
+    bool follows = false;  // the scores of the table before serve it too: it is of the same group of layers
+    std::vector<PromptKept> prompt_kept{};  // where tokens age
+    bool chooses = true;                    // for itself, and for the next table too if that does not
 
     bool counted_from(std::int32_t position) const {
       return probes.counted_from(position) || moments.counted_from(position);
@@ -174,6 +184,8 @@ class TokenPolicy {
   std::size_t query_bytes() const;
 
  private:
+  void form_groups(const CacheCore& core);
+
   // What a row chose at one table, for the next one.
   struct SharedChoice {
     std::size_t table = 0, boxes = 0;

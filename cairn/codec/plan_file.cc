@@ -1,257 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cairn/codec/plan_file.h"
 
-// Header-only, so that sanitizers and fuzzers see into the parser, and without exceptions, which do not cross modules.
-#define TOML_HEADER_ONLY 1
-#define TOML_EXCEPTIONS 0
-#define TOML_ENABLE_FORMATTERS 0
-#include <toml++/toml.h>
-
-#include <algorithm>
-#include <cmath>
 #include <utility>
 
+#include "cairn/base/checked_toml.h"
 #include "cairn/base/file.h"
 
 namespace cairn {
 namespace {
 
-std::unexpected<Error> refuse_line(std::size_t line, const std::string& message) {
-  return fail(ErrorCode::kInvalidArgument, "line " + std::to_string(line) + ": " + message);
-}
-
-constexpr bool is_digit(char c) {
-  return c >= '0' && c <= '9';
-}
-constexpr bool is_letter(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
-// Of names and numbers.
-constexpr bool is_bare(char c) {
-  return is_letter(c) || is_digit(c) || std::string_view("_-+.").find(c) != std::string_view::npos;
-}
-// All there is outside of quotes.
-constexpr bool is_syntax(char c) {
-  return is_bare(c) || std::string_view("=,[] \t\r").find(c) != std::string_view::npos;
-}
-
-// What begins like a number in front of `text`. The parser looks for its end beyond brackets and quotes and at what
-// they hold, and takes much for a date.
-Status check_number(std::string_view text, std::size_t line) {
-  std::size_t end = 1;
-  int signs = 0;
-  for (; end < text.size() && is_bare(text[end]); ++end) {
-    if (text[end] != '-' && text[end] != '+') continue;
-    const bool of_exponent = text[end - 1] == 'e' || text[end - 1] == 'E';
-    if (!of_exponent || ++signs > 1) return refuse_line(line, "this is no number; dates and times belong in quotes");
-  }
-  if (end < text.size() && std::string_view("[='\"").find(text[end]) != std::string_view::npos) {
-    return refuse_line(line, "a number must end before anything else begins");
-  }
-  return {};
-}
-
-// One past the closing quote of the text that begins at `begin`, or npos.
-std::size_t end_of_text(std::string_view line, std::size_t begin) {
-  const char quote = line[begin];
-  for (std::size_t i = begin + 1; i < line.size(); ++i) {
-    if (line[i] == quote) return i + 1;
-    if (quote == '"' && line[i] == '\\') ++i;
-  }
-  return std::string_view::npos;
-}
-
-// Line by line before the parser sees anything. Its release in Debian 12 trusts texts too much: tables that are nested
-// by dotted keys and braces as deep as a text is long overflow the stack; brackets without a name, broken times and
-// letters beyond ASCII in a wrong place fail its assertions or are undefined. No plan needs any of these. Without texts
-// over several lines, quotes mean here what they mean to the parser.
-Status check_line(std::string_view line, std::size_t number) {
-  const std::size_t first = line.find_first_not_of(" \t");
-  if (first != std::string_view::npos && line[first] == '[') {
-    if (first + 1 == line.size() || !is_letter(line[first + 1])) {
-      return refuse_line(number, "what begins with '[' must be a table as [found]");
-    }
-  }
-  constexpr int kMaxDots = 16;
-  int dots = 0;
-  for (std::size_t i = 0; i < line.size() && line[i] != '#'; ++i) {
-    const char c = line[i];
-    if (c == '"' || c == '\'') {
-      if (line.substr(i, 3) == std::string(3, c)) {
-        return refuse_line(number, "texts over several lines have no place in a plan");
-      }
-      const std::size_t end = end_of_text(line, i);
-      if (end == std::string_view::npos) return refuse_line(number, "the text in quotes does not end on its line");
-      i = end - 1;
-      continue;
-    }
-    const bool begins = i == 0 || !is_bare(line[i - 1]);
-    if (begins && (is_digit(c) || c == '+' || c == '-')) CAIRN_TRY_VOID(check_number(line.substr(i), number));
-    if (!is_syntax(c)) {
-      const std::string_view letter = line.substr(i, utf8_char_length(line.substr(i)));
-      return refuse_line(number, "'" + printable_start(letter, 1) + "' has no place outside of quotes");
-    }
-    dots += c == '.';
-    if (dots > kMaxDots) return refuse_line(number, "there are too many points outside of quotes");
-  }
-  return {};
-}
-
-// What a parser of TOML must not get to see. kInvalidArgument with the line.
-Status check_plan_lines(std::string_view text) {
-  if (text.size() > kMaxPlanFileBytes) return refuse_line(1, "the text is far too long for a plan");
-  for (std::size_t number = 1; !text.empty(); ++number) {
-    const std::size_t length = std::min(text.find('\n'), text.size());
-    const std::string_view line = text.substr(0, length);
-    for (std::string_view rest = line; !rest.empty(); rest.remove_prefix(utf8_char_length(rest))) {
-      if (utf8_char_length(rest) == 0) return refuse_line(number, "the text is not UTF-8");
-    }
-    CAIRN_TRY_VOID(check_line(line, number));
-    text.remove_prefix(std::min(length + 1, text.size()));
-  }
-  return {};
-}
-
-std::string in_quotes(std::string_view text) {
-  return "'" + printable_start(text, 60) + "'";
-}
-
-std::string_view type_name(const toml::node& node) {
-  switch (node.type()) {
-    case toml::node_type::table: return "a table";
-    case toml::node_type::array: return "a list";
-    case toml::node_type::string: return "text";
-    case toml::node_type::integer: return "a whole number";
-    case toml::node_type::floating_point: return "a number with a point";
-    default: return "true or false";
-  }
-}
-
-std::optional<Digest> digest_of(std::string_view hex) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  Digest digest;
-  if (hex.size() != 2 * digest.bytes.size()) return std::nullopt;
-  for (std::size_t i = 0; i < hex.size(); ++i) {
-    const std::size_t digit = kDigits.find(hex[i]);
-    if (digit == std::string_view::npos) return std::nullopt;
-    digest.bytes[i / 2] = static_cast<std::uint8_t>(digest.bytes[i / 2] << 4 | digit);
-  }
-  return digest;
-}
-
-// Reads keys of a table, each at most once, and knows in the end which of them were not read. Absent keys are empty
-// optionals.
-class Keys {
- public:
-  explicit Keys(const toml::table& table) : table_(table) {}
-
-  const toml::node* find(std::string_view key) {
-    asked_.push_back(key);
-    return table_.get(key);
-  }
-
-  Result<std::optional<std::string>> text(std::string_view key) {
-    const toml::node* node = find(key);
-    if (node == nullptr) return std::nullopt;
-    std::optional<std::string> value = node->value_exact<std::string>();
-    if (!value) return wrong(*node, key, "text in quotes");
-    if (!is_plan_text(*value)) {
-      return refuse_line(line_of(*node), in_quotes(key) + " is too long or has characters that do not print");
-    }
-    return value;
-  }
-
-  // True for `yes`, false for `no` and where there is nothing.
-  Result<bool> either(std::string_view key, std::string_view yes, std::string_view no) {
-    CAIRN_TRY(const std::optional<std::string> value, text(key));
-    if (!value || *value == yes || *value == no) return value == yes;
-    return refuse_line(line_of(*table_.get(key)), in_quotes(key) + " must be " + in_quotes(yes) + " or " +
-                                                      in_quotes(no) + ", not " + in_quotes(*value));
-  }
-
-  Result<std::optional<Digest>> digest(std::string_view key) {
-    CAIRN_TRY(const std::optional<std::string> hex, text(key));
-    if (!hex) return std::nullopt;
-    const std::optional<Digest> digest = digest_of(*hex);
-    if (!digest)
-      return refuse_line(line_of(*table_.get(key)), in_quotes(key) + " must be 64 hexadecimal digits in quotes");
-    return digest;
-  }
-
-  Result<std::optional<double>> number(std::string_view key) {
-    const toml::node* node = find(key);
-    if (node == nullptr) return std::nullopt;
-    if (!node->is_number()) return wrong(*node, key, "a number");
-    const std::optional<double> value = node->value<double>();
-    // An integer beyond 2^53 has no exact value here.
-    if (!value) return refuse_line(line_of(*node), in_quotes(key) + " must be a number that a double can hold");
-    if (!std::isfinite(*value)) return refuse_line(line_of(*node), in_quotes(key) + " must be a finite number");
-    return value;
-  }
-
-  Result<std::optional<std::uint32_t>> count(std::string_view key, std::uint32_t max) {
-    const toml::node* node = find(key);
-    if (node == nullptr) return std::nullopt;
-    const auto value = node->value_exact<std::int64_t>();
-    if (!value) return wrong(*node, key, "a whole number");
-    if (*value < 0 || *value > max) {
-      return refuse_line(line_of(*node),
-                         in_quotes(key) + " must be 0 to " + std::to_string(max) + ", not " + std::to_string(*value));
-    }
-    return static_cast<std::uint32_t>(*value);
-  }
-
-  Result<std::vector<std::string>> codecs(std::string_view key) {
-    const toml::node* node = find(key);
-    if (node == nullptr) return fail(ErrorCode::kInvalidArgument, "the list " + in_quotes(key) + " is missing");
-    const toml::array* list = node->as_array();
-    if (list == nullptr) return wrong(*node, key, "a list of codecs, one for each layer");
-    if (list->empty() || list->size() > kMaxPlanLayers) {
-      return refuse_line(line_of(*node), in_quotes(key) + " has " + std::to_string(list->size()) + " layers; 1 to " +
-                                             std::to_string(kMaxPlanLayers) + " make sense");
-    }
-    std::vector<std::string> names;
-    for (const toml::node& element : *list) {
-      const auto name = element.value_exact<std::string>();
-      if (!name) return wrong(element, key, "a list of names in quotes");
-      if (!is_codec_name(*name))
-        return refuse_line(line_of(element), in_quotes(*name) + " cannot be the name of a codec");
-      names.push_back(*name);
-    }
-    return names;
-  }
-
-  Result<const toml::table*> table(std::string_view key) {
-    const toml::node* node = find(key);
-    if (node == nullptr) return nullptr;
-    if (!node->is_table()) return wrong(*node, key, "a table");
-    return node->as_table();
-  }
-
-  Status no_others() const {
-    for (const auto& [key, node] : table_) {
-      if (std::ranges::find(asked_, key.str()) != asked_.end()) continue;
-      std::string known;
-      for (const std::string_view name : asked_) known += (known.empty() ? "" : ", ") + std::string(name);
-      return refuse_line(key.source().begin.line, "unknown key " + in_quotes(key.str()) + "; choose among: " + known);
-    }
-    return {};
-  }
-
- private:
-  static std::size_t line_of(const toml::node& node) { return node.source().begin.line; }
-
-  static std::unexpected<Error> wrong(const toml::node& node, std::string_view key, std::string_view wanted) {
-    return refuse_line(line_of(node),
-                       in_quotes(key) + " must be " + std::string(wanted) + ", not " + std::string(type_name(node)));
-  }
-
-  const toml::table& table_;
-  std::vector<std::string_view> asked_;
-};
-
-Status read_version(Keys& keys) {
+Status read_version(TomlKeys& keys) {
   CAIRN_TRY(const std::optional<std::uint32_t> version, keys.count("cairn_plan", UINT32_MAX));
   if (!version) {
     return fail(ErrorCode::kInvalidArgument,
@@ -264,18 +22,37 @@ Status read_version(Keys& keys) {
   return {};
 }
 
+Result<std::vector<std::string>> read_codecs(TomlKeys& keys, std::string_view key) {
+  CAIRN_TRY(const toml::array* list, keys.list(key, "a list of codecs, one for each layer"));
+  if (list == nullptr) return fail(ErrorCode::kInvalidArgument, "the list " + quoted_start(key) + " is missing");
+  if (list->empty() || list->size() > kMaxPlanLayers) {
+    return refuse_toml_line(toml_line_of(*list), quoted_start(key) + " has " + std::to_string(list->size()) +
+                                                     " layers; 1 to " + std::to_string(kMaxPlanLayers) + " make sense");
+  }
+  std::vector<std::string> names;
+  for (const toml::node& element : *list) {
+    const auto name = element.value_exact<std::string>();
+    if (!name) return TomlKeys::wrong(element, key, "a list of names in quotes");
+    if (!is_codec_name(*name)) {
+      return refuse_toml_line(toml_line_of(element), quoted_start(*name) + " cannot be the name of a codec");
+    }
+    names.push_back(*name);
+  }
+  return names;
+}
+
 Status read_codebooks(const toml::table& table, PlanFile& plan) {
-  Keys keys(table);
+  TomlKeys keys(table);
   CAIRN_TRY(std::optional<std::string> path, keys.text("file"));
   CAIRN_TRY(const std::optional<Digest> digest, keys.digest("digest"));
   CAIRN_TRY_VOID(keys.no_others());
-  if (!path || path->empty()) return refuse_line(table.source().begin.line, "[codebooks] names no file");
+  if (!path || path->empty()) return refuse_toml_line(toml_line_of(table), "[codebooks] names no file");
   plan.codebooks = {*std::move(path), digest};
   return {};
 }
 
 Status read_found(const toml::table& table, PlanOrigin& found) {
-  Keys keys(table);
+  TomlKeys keys(table);
   const std::pair<std::string_view, std::string PlanOrigin::*> texts[] = {{"method", &PlanOrigin::method},
                                                                           {"calibration", &PlanOrigin::calibration},
                                                                           {"command", &PlanOrigin::command},
@@ -292,7 +69,7 @@ Status read_found(const toml::table& table, PlanOrigin& found) {
 }
 
 Result<PlanFile> read_plan(const toml::table& root) {
-  Keys keys(root);
+  TomlKeys keys(root);
   CAIRN_TRY_VOID(read_version(keys));
   PlanFile plan;
   CAIRN_TRY(plan.model, keys.digest("model"));
@@ -301,8 +78,8 @@ Result<PlanFile> read_plan(const toml::table& root) {
   plan.sink_blocks = sinks.value_or(0);
   plan.recent_blocks = recent.value_or(0);
   CAIRN_TRY(plan.exact_prefill, keys.either("prefill", "exact", "encoded"));
-  CAIRN_TRY(plan.keys, keys.codecs("keys"));
-  CAIRN_TRY(plan.values, keys.codecs("values"));
+  CAIRN_TRY(plan.keys, read_codecs(keys, "keys"));
+  CAIRN_TRY(plan.values, read_codecs(keys, "values"));
   CAIRN_TRY(const toml::table* codebooks, keys.table("codebooks"));
   CAIRN_TRY(const toml::table* found, keys.table("found"));
   CAIRN_TRY_VOID(keys.no_others());
@@ -318,18 +95,12 @@ Result<PlanFile> read_plan(const toml::table& root) {
 }  // namespace
 
 Result<PlanFile> parse_plan_file(std::string_view text) {
-  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
-  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
-  CAIRN_TRY_VOID(check_plan_lines(text));
-  const toml::parse_result parsed = toml::parse(text);
-  if (!parsed) {
-    return refuse_line(parsed.error().source().begin.line, printable_start(parsed.error().description(), 200));
-  }
-  return read_plan(parsed.table());
+  CAIRN_TRY(const toml::table table, parse_checked_toml(text, "a plan"));
+  return read_plan(table);
 }
 
 Result<PlanFile> read_plan_file(const std::string& path) {
-  CAIRN_TRY(const std::vector<std::byte> bytes, read_file(path, kMaxPlanFileBytes));
+  CAIRN_TRY(const std::vector<std::byte> bytes, read_file(path, kMaxTomlBytes));
   Result<PlanFile> plan = parse_plan_file({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   if (!plan) return fail(plan.error().code, "'" + path + "': " + plan.error().message);
   return plan;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 
 #include "cairn/base/file.h"
@@ -26,7 +25,7 @@ Status check_plan(const PlanFile& plan) {
   CAIRN_TRY_VOID(check_names(plan.values));
   if (plan.keys.size() != plan.values.size()) return refuse("keys and values have different numbers of layers");
   if (std::max(plan.sink_blocks, plan.recent_blocks) > kMaxPlanBlocks) return refuse("it keeps too many blocks");
-  if (plan.codebooks && (plan.codebooks->path.empty() || !is_plan_text(plan.codebooks->path))) {
+  if (plan.codebooks && (plan.codebooks->path.empty() || !is_toml_text(plan.codebooks->path))) {
     return refuse("the name of the codebooks is empty, too long or has characters that do not print");
   }
   for (const auto& number :
@@ -34,40 +33,6 @@ Status check_plan(const PlanFile& plan) {
     if (number && !std::isfinite(*number)) return refuse("a figure of how it was found is not a finite number");
   }
   return {};
-}
-
-std::string toml_string(std::string_view text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    out += c;
-  }
-  return out + "\"";
-}
-
-// As parse_plan_file() will accept it, if not quite as it came.
-std::string harmless(std::string_view text) {
-  std::string out;
-  while (!text.empty()) {
-    const std::size_t length = utf8_char_length(text);
-    const std::string_view next = length == 0                ? kReplacementCharacter
-                                  : is_control(text.front()) ? " "
-                                                             : text.substr(0, length);
-    if (out.size() + next.size() > kMaxPlanText) break;
-    out += next;
-    text.remove_prefix(std::max<std::size_t>(length, 1));
-  }
-  return out;
-}
-
-// The shortest that reads back as the same double. TOML's whole numbers end at 2^63, doubles do not, and have no "-0".
-std::string number_text(double value) {
-  if (value == 0) return "0";
-  char buffer[64];
-  const auto end = std::to_chars(buffer, buffer + sizeof buffer, value).ptr;
-  std::string text(buffer, end);
-  if (std::abs(value) >= 1e15 && text.find_first_of(".e") == std::string::npos) text += ".0";
-  return text;
 }
 
 std::string list_text(std::string_view key, const std::vector<std::string>& names) {
@@ -85,10 +50,10 @@ std::string list_text(std::string_view key, const std::vector<std::string>& name
 std::string found_text(const PlanOrigin& found) {
   std::string text;
   const auto add_text = [&](const char* key, const std::string& value) {
-    if (!value.empty()) text += std::string(key) + " = " + toml_string(harmless(value)) + "\n";
+    if (!value.empty()) text += std::string(key) + " = " + toml_string(as_toml_text(value)) + "\n";
   };
   const auto add_number = [&](const char* key, std::optional<double> value, const char* comment) {
-    if (value) text += std::string(key) + " = " + number_text(*value) + "  # " + comment + "\n";
+    if (value) text += std::string(key) + " = " + toml_number(*value) + "  # " + comment + "\n";
   };
   add_text("method", found.method);
   add_number("bytes_per_token", found.bytes_per_token, "K and V of all layers, metadata included");

@@ -11,7 +11,9 @@
 #include "cairn/block/shape.h"
 #include "cairn/engine/replay.h"
 #include "cairn/kernels/kernels.h"
+#include "cairn/policy/budget_profile.h"
 #include "cairn/policy/scorer.h"
+#include "cairn/text/punctuation.h"
 
 namespace cairn {
 namespace {
@@ -20,7 +22,8 @@ namespace {
 constexpr unsigned kMaxThreads = 512;
 
 // `model` is null while the digest of the weights is not known.
-Result<KvCacheOptions> cache_options(const ModelConfig& config, const Digest* model, const EngineOptions& options) {
+Result<KvCacheOptions> cache_options(const ModelConfig& config, const Digest* model, const EngineOptions& options,
+                                     std::shared_ptr<const Tokenizer> tokenizer) {
   std::vector<LayerSpec> layers = model_layers(config);
   CodecPlan plan;
   if (options.plan != nullptr) {
@@ -34,6 +37,8 @@ Result<KvCacheOptions> cache_options(const ModelConfig& config, const Digest* mo
                         .budget_bytes = options.kv_budget_bytes,
                         .index_budget_bytes = options.reuse ? options.kv_budget_bytes : 0,
                         .connector = {},
+                        .is_punctuation = [tokenizer = std::move(tokenizer)](
+                                              TokenId id) { return is_punctuation_text(tokenizer->token_bytes(id)); },
                         .eviction = options.eviction,
                         .offload = options.offload};
 }
@@ -78,7 +83,7 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::string& path, const Engi
                                     std::to_string(options.threads) + " threads; ask for fewer");
   }
   // Before time is spent on the weights, which the root depends on.
-  CAIRN_TRY(const KvCacheOptions early, cache_options(config, nullptr, options));
+  CAIRN_TRY(const KvCacheOptions early, cache_options(config, nullptr, options, engine->tokenizer_));
   CAIRN_TRY_VOID(KvCache::check(early));
   if (!options.policy.empty()) {
     CAIRN_TRY(const PolicySpec policy, parse_policy(options.policy));
@@ -99,7 +104,7 @@ Result<std::unique_ptr<Engine>> Engine::sibling(const EngineOptions& options) co
 }
 
 Status Engine::open_cache(const EngineOptions& options) {
-  CAIRN_TRY(KvCacheOptions cache, cache_options(config(), &weights_->digest(), options));
+  CAIRN_TRY(KvCacheOptions cache, cache_options(config(), &weights_->digest(), options, tokenizer_));
   recipe_ =
       model_recipe(config(), weights_->digest(), tokenizer_->digest(), cache.plan.canonical(), weights_->arithmetic());
   if (options.tap != nullptr) recipe_.codec_plan += " tap=" + options.tap->name();
@@ -115,6 +120,7 @@ Status Engine::open_cache(const EngineOptions& options) {
   if (!options.policy.empty()) {
     CAIRN_TRY(policy_, parse_policy(options.policy));
     CAIRN_TRY_VOID(KvCache::check_policy(cache, *policy_));
+    CAIRN_TRY_VOID(check_profile_model(*policy_, weights_->digest()));
   }
   CAIRN_TRY(cache_, KvCache::create(cache));
   forward_ = std::make_unique<Forward>(*weights_, cache_->options().layers, *pool_, options.tap, options.listener);

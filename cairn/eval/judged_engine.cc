@@ -14,6 +14,7 @@
 #include "cairn/base/random.h"
 #include "cairn/cache/token_policy.h"
 #include "cairn/codec/plan.h"
+#include "cairn/policy/budget_profile.h"
 #include "cairn/policy/policy.h"
 
 namespace cairn {
@@ -54,10 +55,26 @@ std::string known_parts() {
   return known + "policy, and those of plans: sinks, recent, prefill, codebooks";
 }
 
-// Within a recipe a policy has its own parts behind strokes, since plus signs end it.
-std::string with_strokes(std::string_view policy, char from, char to) {
-  std::string text(policy);
-  std::ranges::replace(text, from, to);
+// Within a recipe a policy has its own parts behind strokes, since plus signs end it. The name of a profile ends with
+// ".toml" and keeps its strokes.
+std::string swap_marks(std::string_view policy, char from, char to) {
+  constexpr std::string_view kProfile = "profile=", kEnding = ".toml";
+  std::string text;
+  for (std::size_t at = 0; at < policy.size();) {
+    const std::string_view rest = policy.substr(at);
+    if (!text.empty() && text.back() == to && rest.starts_with(kProfile)) {
+      std::size_t end = rest.find(kEnding);
+      while (end < rest.size() && end + kEnding.size() < rest.size() && rest[end + kEnding.size()] != from) {
+        end = rest.find(kEnding, end + 1);
+      }
+      const std::size_t length = end < rest.size() ? end + kEnding.size() : kProfile.size();
+      text += rest.substr(0, length);
+      at += length;
+      continue;
+    }
+    text += rest.front() == from ? to : rest.front();
+    ++at;
+  }
   return text;
 }
 
@@ -66,7 +83,7 @@ Status set_part(EvalRecipe& recipe, std::string_view text) {
   const std::string_view name = text.substr(0, equals);
   if (name == "policy") {
     CAIRN_TRY(const PolicySpec policy,
-              parse_policy(with_strokes(equals == text.npos ? "" : text.substr(equals + 1), '/', '+')));
+              parse_policy(swap_marks(equals == text.npos ? "" : text.substr(equals + 1), '/', '+')));
     recipe.policy = policy.text;
     return {};
   }
@@ -134,7 +151,7 @@ Result<EvalRecipe> parse_recipe(std::string_view text) {
       return fail(ErrorCode::kInvalidArgument,
                   "recipe '" + std::string(text) + "': a policy does not go with drop or evict, which hide tokens");
     }
-    recipe.text += "+policy=" + with_strokes(recipe.policy, '+', '/');
+    recipe.text += "+policy=" + swap_marks(recipe.policy, '+', '/');
   }
   return recipe;
 }
@@ -188,6 +205,7 @@ Status JudgedEngine::take_policy(const std::string& text) {
   if (!text.empty()) {
     CAIRN_TRY(policy, parse_policy(text));
     CAIRN_TRY_VOID(KvCache::check_policy(engine_->cache().options(), *policy));
+    CAIRN_TRY_VOID(check_profile_model(*policy, engine_->recipe().weights));
   }
   policy_ = std::move(policy);
   return {};

@@ -2,10 +2,13 @@
 #include "cairn/eval/judged_engine.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
+#include <filesystem>
 #include <set>
 
+#include "cairn/policy/budget_profile.h"
 #include "cairn/testing/random.h"
 
 namespace cairn {
@@ -85,6 +88,24 @@ TEST(EvalRecipe, OneTextForOneMeaning) {
   for (const char* text : {"raw_f32", "raw_f16+value-bits=8+shift=5+zero-heads=2+drop=0.125+evict=1"}) {
     EXPECT_EQ(parse_recipe(text)->text, text);
   }
+}
+
+// The name of a profile has strokes, which else stand between the parts of a policy.
+TEST(EvalRecipe, APolicyMayNameAProfile) {
+  const std::string path =
+      (std::filesystem::temp_directory_path() / ("cairn-recipe-" + std::to_string(getpid()) + ".toml")).string();
+  ASSERT_TRUE(write_budget_profile(path, {.keep = 0.5, .shares = {0.5}}));
+  for (const std::string& text : {"raw_f16+policy=tova/profile=" + path, "tok4+policy=snapkv/keep=0.5/profile=" + path,
+                                  "tok4+policy=tova/profile=" + path + "/sinks=0"}) {
+    const auto recipe = parse_recipe(text);
+    ASSERT_TRUE(recipe) << recipe.error().message;
+    EXPECT_EQ(recipe->text, text);
+    EXPECT_NE(recipe->policy.find("+profile=" + path), std::string::npos) << recipe->policy;
+  }
+  EXPECT_FALSE(parse_recipe("raw_f16+policy=tova/profile=/no/such/file.toml"));
+  EXPECT_FALSE(parse_recipe("raw_f16+policy=tova/profile="));
+  EXPECT_FALSE(parse_recipe("raw_f16+policy=tova/profile=x/keep=0.5"));
+  std::filesystem::remove(path);
 }
 
 TEST(EvalRecipe, SaysWhetherRowsChange) {

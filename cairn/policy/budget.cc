@@ -4,8 +4,11 @@
 #include <functional>
 #include <numeric>
 #include <queue>
+#include <span>
 #include <utility>
 
+#include "cairn/base/check.h"
+#include "cairn/policy/budget_profile.h"
 #include "cairn/policy/candidates.h"
 
 namespace cairn {
@@ -64,6 +67,7 @@ Counts apportion(std::vector<double> wanted, const Counts& low, const Counts& hi
 // What rules look at: sums over the lists of a layer. Lists of a layer get the same budget, save by `ada`.
 struct Layer {
   std::size_t low = 0, high = 0, base = 0;  // tokens of a list: at least, at most, by `keep`
+  std::size_t prompt = 0, counted = 0;      // tokens of the sequence: that stay in any case, that `keep` is a share of
   std::vector<double> shares;               // for prefix: the share of their score that lists of low + i tokens keep
   double spread = 0;                        // for entropy: exp(entropy) of what may go
   Counts lists;                             // for ada
@@ -150,6 +154,8 @@ Layer look_at(const PolicySpec& policy, const LayerScores& scores) {
     layer.low = std::max(layer.low, candidates.held());
     layer.high = std::max(layer.high, candidates.occupied);
     layer.base = std::max(layer.base, candidates.base);
+    layer.prompt = std::max(layer.prompt, candidates.prompt);
+    layer.counted = std::max(layer.counted, candidates.tokens - candidates.prompt);
     layer.lists.push_back(candidates.base);
     if (policy.budget == BudgetRule::kPrefix) add_shares(policy, candidates, layer.shares);
     if (policy.budget == BudgetRule::kEntropy) layer.spread += spread_of(policy, candidates);
@@ -236,21 +242,77 @@ Counts entropy_budgets(const std::vector<Layer>& layers) {
   return apportion(wanted, bounds.low, bounds.high, bounds.total);
 }
 
+// The number of each layer's group, from 0.
+Counts groups_of(std::span<const LayerScores> layers) {
+  Counts groups;
+  for (const LayerScores& layer : layers)
+    groups.push_back(groups.empty() ? 0 : groups.back() + (layer.follows ? 0 : 1));
+  return groups;
+}
+
+// An arithmetic fall over the groups. The paper has the last one at 8 / 14 of the mean, for groups of 8.
+Counts slope_budgets(const PolicySpec& policy, const Counts& groups, const std::vector<Layer>& layers) {
+  constexpr double kBeta = 14;
+  const Bounds bounds = bounds_of(layers);
+  const double least = std::min(static_cast<double>(policy.group) / kBeta, 1.0);
+  const auto last = static_cast<double>(groups.back());
+  std::vector<double> wanted;
+  for (std::size_t l = 0; l < layers.size(); ++l) {
+    const double at = last == 0 ? 0.5 : static_cast<double>(groups[l]) / last;
+    wanted.push_back((2 - least - at * 2 * (1 - least)) * static_cast<double>(layers[l].base));
+  }
+  return apportion(wanted, bounds.low, bounds.high, bounds.total);
+}
+
+// What was found before, on the scale of `keep`.
+Counts profile_budgets(const BudgetProfile& profile, const std::vector<Layer>& layers) {
+  CAIRN_CHECK(profile.shares.size() == layers.size());
+  const Bounds bounds = bounds_of(layers);
+  std::vector<double> wanted;
+  for (std::size_t l = 0; l < layers.size(); ++l) {
+    wanted.push_back(static_cast<double>(layers[l].prompt) +
+                     profile.shares[l] * static_cast<double>(layers[l].counted));
+  }
+  return apportion(wanted, bounds.low, bounds.high, bounds.total);
+}
+
+// Layers of a group keep the same tokens, so none more than another.
+void level_groups(const Counts& groups, const std::vector<Layer>& layers, Counts& budgets) {
+  for (std::size_t first = 0, end = 0; first < budgets.size(); first = end) {
+    std::size_t sum = 0, low = 0, high = layers[first].high;
+    for (end = first; end < budgets.size() && groups[end] == groups[first]; ++end) {
+      sum += budgets[end];
+      low = std::max(low, layers[end].low);
+      high = std::min(high, layers[end].high);
+    }
+    const std::size_t level = std::min(std::max(sum / (end - first), low), high);
+    std::fill(budgets.begin() + static_cast<std::ptrdiff_t>(first), budgets.begin() + static_cast<std::ptrdiff_t>(end),
+              level);
+  }
+}
+
 }  // namespace
 
 std::vector<Counts> budgets_of(const PolicySpec& policy, std::span<const LayerScores> layers) {
   if (layers.empty()) return {};
   std::vector<Layer> looked;
   for (const LayerScores& layer : layers) looked.push_back(look_at(policy, layer));
+  const Counts groups = groups_of(layers);
   Counts by_layer;
-  switch (policy.budget) {
-    case BudgetRule::kUniform:
-    case BudgetRule::kAda: break;
-    case BudgetRule::kGlobal: set_global_budgets(policy, layers, looked); break;
-    case BudgetRule::kPyramid: by_layer = pyramid_budgets(looked); break;
-    case BudgetRule::kPrefix: by_layer = prefix_budgets(looked); break;
-    case BudgetRule::kEntropy: by_layer = entropy_budgets(looked); break;
+  if (policy.profile != nullptr) {
+    by_layer = profile_budgets(*policy.profile, looked);
+  } else {
+    switch (policy.budget) {
+      case BudgetRule::kUniform:
+      case BudgetRule::kAda: break;
+      case BudgetRule::kGlobal: set_global_budgets(policy, layers, looked); break;
+      case BudgetRule::kPyramid: by_layer = pyramid_budgets(looked); break;
+      case BudgetRule::kPrefix: by_layer = prefix_budgets(looked); break;
+      case BudgetRule::kEntropy: by_layer = entropy_budgets(looked); break;
+      case BudgetRule::kSlope: by_layer = slope_budgets(policy, groups, looked); break;
+    }
   }
+  if (policy.group > 1 && !by_layer.empty()) level_groups(groups, looked, by_layer);
   std::vector<Counts> budgets;
   for (std::size_t l = 0; l < layers.size(); ++l) {
     Counts heads(layers[l].kv_heads);

@@ -37,7 +37,7 @@ std::size_t sum_of(const Budgets& budgets) {
 }
 
 constexpr BudgetRule kRules[] = {BudgetRule::kUniform, BudgetRule::kPyramid, BudgetRule::kPrefix, BudgetRule::kAda,
-                                 BudgetRule::kEntropy};
+                                 BudgetRule::kEntropy, BudgetRule::kGlobal,  BudgetRule::kSlope};
 
 TEST(Budgets, AddUpToWhatKeepSays) {
   SeededRandom random(1, "budget");
@@ -119,6 +119,57 @@ TEST(PyramidBudgets, AreFlatterWhereTheFirstLayersAreFull) {
   const std::vector<LayerScores> layers = random_layers(random, {.layers = 3, .kv_heads = 1, .slots = 104});
   const Budgets budgets = budgets_of(policy_with(BudgetRule::kPyramid, 0.75), layers);  // 78: 74 beyond the sinks
   EXPECT_EQ(budgets, (Budgets{{104}, {78}, {52}}));                                     // 100, 74, 48
+}
+
+// Groups of three among eleven layers: with 14 for the mean, the last keeps 3 of it and the first 25.
+TEST(SlopeBudgets, FallFromGroupToGroup) {
+  SeededRandom random(13, "slope");
+  std::vector<LayerScores> layers = random_layers(random, {.layers = 12, .kv_heads = 2, .slots = 1000});
+  for (std::size_t l = 0; l < 12; ++l) layers[l].follows = l % 3 != 0;
+  PolicySpec policy = policy_with(BudgetRule::kSlope, 0.14);
+  policy.group = 3;
+  policy.sinks = 0;
+  const Budgets budgets = budgets_of(policy, layers);
+  for (std::size_t l = 0; l < 12; ++l) {
+    const double wanted = 140 * (25 - 22 * static_cast<double>(l / 3) / 3) / 14;
+    EXPECT_NEAR(static_cast<double>(budgets[l][0]), wanted, 1) << l;
+    EXPECT_EQ(budgets[l], budgets[l / 3 * 3]) << l;
+  }
+}
+
+TEST(SlopeBudgets, OneGroupIsFlat) {
+  SeededRandom random(14, "slope");
+  std::vector<LayerScores> layers = random_layers(random, {.layers = 5, .kv_heads = 1, .slots = 100});
+  for (std::size_t l = 1; l < 5; ++l) layers[l].follows = true;
+  PolicySpec policy = policy_with(BudgetRule::kSlope, 0.3);
+  policy.group = 8;
+  EXPECT_EQ(budgets_of(policy, layers), Budgets(5, {30}));
+}
+
+// Whatever the rule: layers of a group get the same, and the sum loses less than a token for each layer.
+TEST(GroupBudgets, AreLevel) {
+  SeededRandom random(15, "group");
+  for (int round = 0; round < 200; ++round) {
+    std::vector<LayerScores> layers =
+        random_layers(random, {.layers = 2 + random.below(9), .kv_heads = 1, .slots = 60 + random.below(200)});
+    for (std::size_t l = 1; l < layers.size(); ++l) layers[l].follows = random.below(3) != 0;
+    for (const BudgetRule rule :
+         {BudgetRule::kPyramid, BudgetRule::kPrefix, BudgetRule::kEntropy, BudgetRule::kSlope}) {
+      PolicySpec policy = policy_with(rule, random.unit());
+      policy.group = 64;
+      const Budgets budgets = budgets_of(policy, layers);
+      std::size_t base =
+          layers.size() * static_cast<std::size_t>(std::llround(policy.keep * static_cast<double>(layers[0].slots)));
+      base = std::max(base, layers.size() * 4);
+      for (std::size_t l = 1; l < layers.size(); ++l) {
+        if (layers[l].follows) {
+          ASSERT_EQ(budgets[l], budgets[l - 1]) << budget_name(rule) << ", round " << round;
+        }
+      }
+      ASSERT_LE(sum_of(budgets), base);
+      ASSERT_GT(sum_of(budgets) + layers.size(), base);
+    }
+  }
 }
 
 TEST(PyramidBudgets, NeverRise) {

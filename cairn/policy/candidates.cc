@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
+#include <numeric>
+#include <span>
 
 #include "cairn/policy/scorer.h"
 
@@ -31,6 +34,15 @@ Token token_at(const LayerScores& layer, std::size_t first_head, std::size_t end
   return token;
 }
 
+// The mean of the greater half of these, rounded up.
+double better_half(std::span<const double> scores) {
+  std::vector<double> best(scores.begin(), scores.end());
+  const std::size_t count = (best.size() + 1) / 2;
+  std::ranges::sort(best, std::greater<>());
+  return std::accumulate(best.begin(), best.begin() + static_cast<std::ptrdiff_t>(count), 0.0) /
+         static_cast<double>(count);
+}
+
 }  // namespace
 
 std::size_t lists_of(const PolicySpec& policy, const LayerScores& layer) {
@@ -44,12 +56,11 @@ Candidates gather(const PolicySpec& policy, const LayerScores& layer, std::size_
     found.tokens = std::max(found.tokens, static_cast<std::size_t>(std::int64_t{position} + 1));
   }
   const std::size_t old = found.tokens - std::min<std::size_t>(found.tokens, policy.recent);
-  std::size_t prompt = 0;
   for (std::size_t slot = 0; slot < layer.slots; ++slot) {
     const Token token = token_at(layer, first_head, end_head, slot);
     if (token.position == kNoToken) continue;
     found.least_score = found.occupied++ == 0 ? token.score : std::min(found.least_score, token.score);
-    prompt += slot < layer.fixed_before ? 1 : 0;
+    found.prompt += slot < layer.fixed_before ? 1 : 0;
     const auto position = static_cast<std::size_t>(token.position);
     const bool fixed = slot < layer.fixed_before || slot >= layer.fixed_from;
     if (fixed || position < policy.sinks || position >= old) {
@@ -65,8 +76,9 @@ Candidates gather(const PolicySpec& policy, const LayerScores& layer, std::size_
       found.scores.push_back(token.score);
     }
   }
-  const auto rest = static_cast<double>(found.tokens - std::min(found.tokens, prompt));
-  const auto wanted = prompt + static_cast<std::size_t>(std::llround(policy.keep * rest));
+  found.prompt = std::min(found.prompt, found.tokens);
+  const auto rest = static_cast<double>(found.tokens - found.prompt);
+  const auto wanted = found.prompt + static_cast<std::size_t>(std::llround(policy.keep * rest));
   found.base = std::clamp(wanted, found.held(), found.occupied);
   return found;
 }
@@ -98,7 +110,10 @@ std::vector<Unit> units_of(const PolicySpec& policy, const Candidates& candidate
     units.back().score += candidates.scores[i];
     ++units.back().count;
   }
-  for (Unit& each : units) each.score /= static_cast<double>(each.count);
+  for (Unit& each : units) {
+    each.score = policy.unit_by_best ? better_half(std::span(candidates.scores).subspan(each.first, each.count))
+                                     : each.score / static_cast<double>(each.count);
+  }
   return units;
 }
 

@@ -12,7 +12,7 @@ namespace cairn::retention {
 
 // Neighbouring candidates that stay or go together.
 struct Unit {
-  double score = 0;                    // the mean of theirs
+  double score = 0;                    // the mean of theirs, or of their better half
   std::int32_t position = 0;           // of the oldest
   std::uint32_t first = 0, count = 0;  // among Candidates::slots
 };
@@ -21,6 +21,7 @@ struct Unit {
 struct Candidates {
   std::size_t tokens = 0;            // of the sequence: one more than its last position
   std::size_t occupied = 0;          // slots of the list that hold a token
+  std::size_t prompt = 0;            // of `tokens`, those that stay since only decoded ones go
   std::size_t base = 0;              // what `keep` gives the list: from `held` to `occupied`
   std::size_t tail = 0;              // protected tokens from fixed_from on
   std::vector<std::uint32_t> stay;   // slots of the others that are protected, ascending

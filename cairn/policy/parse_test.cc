@@ -36,7 +36,12 @@ void expect_same(const PolicySpec& a, const PolicySpec& b) {
   EXPECT_EQ(a.window, b.window);
   EXPECT_EQ(a.pool, b.pool);
   EXPECT_EQ(a.unit, b.unit);
+  EXPECT_EQ(a.profile, b.profile);
+  EXPECT_EQ(a.group, b.group);
+  EXPECT_EQ(a.unit_by_best, b.unit_by_best);
+  EXPECT_EQ(a.punctuation, b.punctuation);
   EXPECT_EQ(a.every, b.every);
+  EXPECT_EQ(a.then_by_age, b.then_by_age);
   EXPECT_EQ(a.prompt_stays, b.prompt_stays);
 }
 
@@ -124,6 +129,23 @@ TEST(ParsePolicy, AWindowThatIsKeptIsKeptAtEveryLength) {
   EXPECT_EQ(parsed("mpcache-static+window=32").recent, 0u);
 }
 
+TEST(ParsePolicy, ATaskStandsForParts) {
+  EXPECT_EQ(parsed("windowkv+task=find").text, "windowkv");
+  const PolicySpec gather = parsed("windowkv+task=gather");
+  EXPECT_EQ(gather.text, "windowkv+window=16+unit-by=mean");
+  EXPECT_EQ(gather.recent, 16u);
+  EXPECT_FALSE(gather.unit_by_best);
+  EXPECT_EQ(parsed("windowkv+window=48+task=gather").window, 48u);
+  EXPECT_TRUE(parsed("windowkv+unit-by=best+task=gather").unit_by_best);
+}
+
+TEST(ParsePolicy, WhatHasNoUseThereIsLeftAlone) {
+  EXPECT_FALSE(parsed("prefixkv+every=0").ages());
+  EXPECT_FALSE(parsed("prefixkv+region=decode").ages());
+  EXPECT_TRUE(parsed("prefixkv").ages());
+  EXPECT_EQ(parsed("windowkv+unit=1").text, "windowkv+unit=1");
+}
+
 TEST(ParsePolicy, AnotherScorerBringsItsWindow) {
   EXPECT_EQ(parsed("keydiff+scorer=mass").window, 64u);
   EXPECT_EQ(parsed("keydiff+scorer=mass").text, "keydiff+scorer=mass");
@@ -156,7 +178,12 @@ std::string random_text(SeededRandom& random) {
       "keep=0." + std::to_string(random.next()),
       "mass=0." + std::to_string(random.next()),
       "layers=" + any_of<std::string>(random, {"own", "pairs"}),
-      "budget=" + any_of<std::string>(random, {"uniform", "pyramid", "prefix", "ada", "entropy"}),
+      "budget=" + any_of<std::string>(random, {"uniform", "pyramid", "prefix", "ada", "entropy", "slope"}),
+      "group=" + number(1, 9, 1),
+      "unit-by=" + any_of<std::string>(random, {"mean", "best"}),
+      "task=" + any_of<std::string>(random, {"find", "gather"}),
+      "punctuation=0." + std::to_string(random.next()),
+      "then=" + any_of<std::string>(random, {"score", "age"}),
       "heads=" + any_of<std::string>(random, {"own", "shared"}),
       "sinks=" + number(0, 9, 1),
       "recent=" + number(0, 99, 1),
@@ -219,9 +246,11 @@ TEST(ParsePolicy, RefusesWithOneLine) {
       "prefixkv, windowkv, tova, kvzip, "
       "keydiff, knorm, lagkv, expected, observed, zip-salience, mpcache-static, h2o, decode-evict, random, full";
   const std::string parts =
-      "scorer, keep, budget, heads, sinks, recent, recent-share, window, pool, unit, chunk, every, region";
+      "scorer, keep, budget, profile, group, heads, sinks, recent, recent-share, window, pool, unit, unit-by, "
+      "punctuation, chunk, every, then, region";
   const std::string blind =
-      "scorer, keep, budget, heads, sinks, recent, recent-share, pool, unit, chunk, every, region";
+      "scorer, keep, budget, profile, group, heads, sinks, recent, recent-share, pool, unit, unit-by, "
+      "punctuation, chunk, every, then, region";
   const Refused cases[] = {
       {"", ErrorCode::kUnsupported, "no token policy ''; there are: " + policies},
       {"snap", ErrorCode::kUnsupported, "no token policy 'snap'; there are: " + policies},
@@ -261,6 +290,13 @@ TEST(ParsePolicy, RefusesWithOneLine) {
        "token policy 'adakv': budget=ada divides a layer's budget among its KV heads and needs heads=own"},
       {"tova+budget=ada", invalid,
        "token policy 'tova': budget=ada divides a layer's budget among its KV heads and needs heads=own"},
+      {"windowkv+task=look", invalid, "token policy 'windowkv': 'task' is find or gather, not 'look'"},
+      {"snapkv+unit-by=best", invalid, "token policy 'snapkv': unit-by=best needs a unit of 8 tokens or more"},
+      {"snapkv+then=age", invalid,
+       "token policy 'snapkv': then=age thins out what the prompt left as more is decoded, so it needs every=N with a "
+       "multiple of 64 above 0, and region=all"},
+      {"snapkv+budget=prefix+profile=x.toml", invalid,
+       "token policy 'snapkv': a profile gives the budgets, and so does budget=: choose one"},
   };
   for (const Refused& refused : cases) {
     const Result<PolicySpec> spec = parse_policy(refused.text);
@@ -277,7 +313,7 @@ TEST(ParsePolicy, RefusesValues) {
   };
   const Values cases[] = {
       {"keep", "a number above 0 and at most 1", {"0", "-0.5", "1.01", "nan", "inf", "", "0.5x", "half", " 1", "1e"}},
-      {"budget", "uniform, pyramid, prefix, ada, entropy or global", {"", "even", "Ada", "uniform,ada"}},
+      {"budget", "uniform, pyramid, prefix, ada, entropy, global or slope", {"", "even", "Ada", "uniform,ada"}},
       {"heads", "own or shared", {"", "all", "2"}},
       {"sinks", "a whole number from 0 to 1048576", {"", "-1", "1.5", "1048577", "1e300", "nan"}},
       {"recent", "a whole number from 0 to 1048576", {"", "-1", "0.5"}},
@@ -285,6 +321,11 @@ TEST(ParsePolicy, RefusesValues) {
       {"window", "a whole number from 1 to 1024", {"", "0", "1025", "1.5"}},
       {"pool", "an odd number from 1 to 31", {"", "0", "2", "30", "33", "1.5"}},
       {"unit", "1, 8, 16, 32 or 64", {"", "0", "2", "128", "8.0", "08"}},
+      {"unit-by", "mean or best", {"", "max"}},
+      {"group", "a whole number from 1 to 64", {"", "0", "65", "1.5"}},
+      {"punctuation", "a number from 0 to 1", {"", "-0.1", "1.1", "nan"}},
+      {"then", "score or age", {"", "oldest"}},
+      {"profile", "the name of a file of 'cairn tune budgets', which ends in .toml", {"", "budgets", "a.toml.txt"}},
       {"every", "a multiple of 64 from 0 to 1048576", {"", "1", "63", "65", "100", "-64"}},
       {"region", "all or decode", {"", "prompt"}},
   };

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,11 +17,12 @@
 
 namespace cairn {
 
-struct Scorer;  // scorer.h
-struct Reader;  // reader.h
+struct Scorer;         // scorer.h
+struct Reader;         // reader.h
+struct BudgetProfile;  // budget_profile.h
 
 // How many tokens each layer and KV head keeps of what the policy keeps in all (budgets_of, retention.h).
-enum class BudgetRule : std::uint8_t { kUniform, kPyramid, kPrefix, kAda, kEntropy, kGlobal };
+enum class BudgetRule : std::uint8_t { kUniform, kPyramid, kPrefix, kAda, kEntropy, kGlobal, kSlope };
 
 // One policy with all of its parts. Exactly one of `scorer` (retention: tokens go for good, and their memory comes
 // back) and `reader` (read selection: nothing goes, a query reads less) is set.
@@ -37,6 +39,9 @@ struct PolicySpec {
   bool layer_pairs = false;  // of reading: the second of two layers reads what the first chose
   bool offloads = false;     // of reading: full blocks leave memory, and are read where they lie
   BudgetRule budget = BudgetRule::kUniform;
+  std::shared_ptr<const BudgetProfile> profile = {};  // budgets of layers that were found before, instead of `budget`
+  std::string profile_file = {};                      // where that was read
+  std::uint32_t group = 1;                            // neighbouring layers, of which the first one's scores serve all
   bool per_head = true;       // KV heads of a layer choose for themselves, or all together by their mean score
   std::uint32_t sinks = 4;    // first positions that always stay
   std::uint32_t recent = 0;   // last positions that always stay
@@ -45,15 +50,23 @@ struct PolicySpec {
                               // queries of the sequence that a reader asks with
   std::uint32_t pool = 1;     // scores become the mean over this many neighbours, an odd number up to 31
   std::uint32_t unit = 1;     // neighbouring tokens that stay or go together: 1, 8, 16, 32 or 64
+  bool unit_by_best = false;  // by the mean of its better half, not of all
+  double punctuation = 1;     // how far above the least score of its head a token of punctuation stays; [0, 1]
   std::uint32_t chunk = 0;    // retention each time that many more tokens of a prompt are computed; 0: only at its end
   std::uint32_t every = 0;    // retention again each time that many more tokens are decoded, whole blocks; 0: never
+  bool then_by_age = false;   // after the prompt without scores, the oldest of a recent region first (aging.h)
   bool prompt_stays = false;  // only decoded tokens go
 
   bool reads_less() const { return reader != nullptr; }
+  bool ages() const { return then_by_age && every != 0 && !prompt_stays; }
+  // Whether some layers keep more than others.
+  bool moves_between_layers() const {
+    return profile != nullptr || (budget != BudgetRule::kUniform && budget != BudgetRule::kAda);
+  }
   // Whether a query decides what stays: what a prefix keeps then depends on the tokens after it. Never so for read
   // selection, under which everything stays.
   bool sees_queries() const;
-  bool operator==(const PolicySpec& other) const { return text == other.text; }
+  bool operator==(const PolicySpec& other) const;  // of texts and profiles
 };
 
 // A row of the table of policies.
@@ -76,20 +89,30 @@ std::span<const NamedPolicy> policy_table();
 //   window        1 to 1024, where the reader asks with the last queries
 // Retention has
 //   keep          above 0, at most 1
-//   budget        uniform, pyramid, prefix, ada, entropy
+//   budget        uniform, pyramid, prefix, ada, entropy, global, slope
+//   profile       a file of budget_profile.h, instead of `budget`
+//   group         1 to 64
 //   heads         own, shared
 //   sinks, recent 0 to 1048576
 //   recent-share  0 to 1
 //   window        1 to 1024, where the scorer looks at the last queries; `recent` follows it in rows that keep them
 //   pool          odd, 1 to 31
 //   unit          1, 8, 16, 32, 64
+//   unit-by       mean, best
+//   task          find (unit-by=best, window=32), gather (unit-by=mean, window=16); other parts come after it
+//   punctuation   0 to 1
+//   chunk         0 to 1048576, a multiple of 64
 //   every         0 to 1048576, a multiple of 64
+//   then          score, age (which needs every)
 //   region        all, decode (which needs every)
 //   scorer        of the table of scorers: the same policy by other numbers
 // A row that keeps everything has none. Errors, one line each: kUnsupported (no such policy or scorer, with the list),
 // kInvalidArgument (two policies, a part that this policy has not, that is there twice or that has no such value, or
-// two that contradict each other; the line says what is possible).
-Result<PolicySpec> parse_policy(std::string_view text);
+// two that contradict each other; the line says what is possible), those of read_budget_profile.
+//
+// What strangers ask for may name no file (kRefuse: kInvalidArgument, and none is opened).
+enum class PolicyFiles : std::uint8_t { kRead, kRefuse };
+Result<PolicySpec> parse_policy(std::string_view text, PolicyFiles files = PolicyFiles::kRead);
 
 // "uniform", "pyramid", ...
 std::string_view budget_name(BudgetRule rule);

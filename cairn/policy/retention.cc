@@ -41,6 +41,21 @@ void make_finite(std::span<const std::int32_t> positions, std::span<float> score
   }
 }
 
+// A token of punctuation keeps a share of what it is above the least score of its head.
+void demote_punctuation(const LayerEvidence& evidence, double share, LayerScores& layer) {
+  for (std::size_t head = 0; head < layer.kv_heads; ++head) {
+    float least = std::numeric_limits<float>::infinity();
+    for (std::size_t i = head * layer.slots; i < (head + 1) * layer.slots; ++i) {
+      if (layer.positions[i] != kNoToken) least = std::min(least, layer.scores[i]);
+    }
+    for (std::size_t i = head * layer.slots; i < (head + 1) * layer.slots; ++i) {
+      const auto position = static_cast<std::size_t>(layer.positions[i]);  // beyond all tokens where it is kNoToken
+      if (position >= evidence.punctuation.size() || evidence.punctuation[position] == 0) continue;
+      layer.scores[i] = least + static_cast<float>(share) * (layer.scores[i] - least);
+    }
+  }
+}
+
 // Each slot gets the mean over the heads that hold it.
 void share_scores(LayerScores& layer) {
   for (std::size_t slot = 0; slot < layer.slots; ++slot) {
@@ -118,8 +133,30 @@ LayerScores score_layer(const LayerEvidence& evidence, const PolicySpec& policy)
     make_finite(std::span(layer.positions).subspan(head * layer.slots, layer.slots),
                 std::span(layer.scores).subspan(head * layer.slots, layer.slots));
   }
+  if (policy.punctuation < 1 && !evidence.punctuation.empty()) demote_punctuation(evidence, policy.punctuation, layer);
   if (!policy.per_head) share_scores(layer);
   if (policy.pool > 1) pool_layer(policy, layer);
+  return layer;
+}
+
+LayerScores follow_scores(const LayerScores& leader, std::vector<std::int32_t> positions, std::uint32_t kv_heads) {
+  LayerScores layer;
+  layer.kv_heads = kv_heads;
+  layer.slots = layer.fixed_from = positions.size() / kv_heads;
+  layer.positions = std::move(positions);
+  layer.scores.assign(layer.positions.size(), 0.0f);
+  layer.follows = true;
+  for (std::size_t head = 0; head < kv_heads; ++head) {
+    const std::size_t from = (leader.kv_heads == kv_heads ? head : 0) * leader.slots;
+    std::size_t next = 0;
+    for (std::size_t i = head * layer.slots; i < (head + 1) * layer.slots; ++i) {
+      if (layer.positions[i] == kNoToken) continue;
+      while (next < leader.slots && leader.positions[from + next] < layer.positions[i]) ++next;  // kNoToken is less
+      if (next < leader.slots && leader.positions[from + next] == layer.positions[i]) {
+        layer.scores[i] = leader.scores[from + next];
+      }
+    }
+  }
   return layer;
 }
 

@@ -23,6 +23,7 @@ struct LayerScores {
   std::vector<float> scores;            // [kv_heads, slots]
   std::size_t fixed_from = 0;           // slots from here on stay whatever they score: the open tail
   std::size_t fixed_before = 0;         // slots before this stay too: the prompt, where only decoded tokens go
+  bool follows = false;                 // the scores are those of the layer before: it is of the same group
 };
 
 // What the policy's scorer says, ready for a plan: where it gave a NaN or an infinity the least or the greatest finite
@@ -30,6 +31,10 @@ struct LayerScores {
 // Neighbours are occupied slots of one head; the `recent` last positions stay in any case and are left out of it.
 // `fixed_from` and `fixed_before` say that nothing is fixed. Requires: policy.scorer, and the evidence that it needs.
 LayerScores score_layer(const LayerEvidence& evidence, const PolicySpec& policy);
+
+// Of a layer of the leader's group: the leader's scores at the same positions, those of its first KV head where the
+// layers have different numbers of them. `positions` is [kv_heads, slots].
+LayerScores follow_scores(const LayerScores& leader, std::vector<std::int32_t> positions, std::uint32_t kv_heads);
 
 // What one layer keeps. A value.
 struct LayerKeep {
@@ -57,6 +62,9 @@ struct RetentionPlan {
 //            (Ada-KV)
 //   global   the best tokens of all layers and heads stay, wherever they are (KVzip): for scores that mean the same
 //            everywhere, such as attention
+//   slope    falls linearly from group to group of layers, to PolicySpec::group / 14 of the mean (WindowKV)
+// A profile is the shares of tokens that layers kept elsewhere, times a common factor. Layers of a group get what they
+// would on the mean, so that up to a token for each layer of the sum is left over.
 // For prefix and entropy a head whose least score is below zero has it subtracted from all.
 std::vector<std::vector<std::size_t>> budgets_of(const PolicySpec& policy, std::span<const LayerScores> layers);
 

@@ -196,6 +196,65 @@ TEST(PlanRetention, UnitsGoByTheirMean) {
   EXPECT_EQ(only_list(policy, by_hand(scores)), (Slots{0, 1, 2, 3, 4, 5, 6, 7}));
 }
 
+TEST(PlanRetention, UnitsGoByTheirBetterHalf) {
+  std::vector<float> scores(24, 0.0f);
+  for (std::size_t i = 8; i < 16; ++i) scores[i] = 1;
+  for (std::size_t i = 16; i < 20; ++i) scores[i] = 1.1f;
+  PolicySpec policy = plain(1.0 / 3);
+  policy.unit = 8;
+  EXPECT_EQ(only_list(policy, by_hand(scores)), (Slots{8, 9, 10, 11, 12, 13, 14, 15}));
+  policy.unit_by_best = true;
+  EXPECT_EQ(only_list(policy, by_hand(scores)), (Slots{16, 17, 18, 19, 20, 21, 22, 23}));
+}
+
+// Layers that hold the same tokens keep the same, whatever lies between them; others what they have of it.
+TEST(PlanRetention, LayersOfAGroupTakeTheLeadersTokens) {
+  SeededRandom random(4, "group");
+  const LayerScores leader = testing::random_layer(random, {.kv_heads = 2, .slots = 200, .empty = 0.2});
+  const LayerScores same = follow_scores(leader, leader.positions, 2);
+  EXPECT_TRUE(same.follows);
+  std::vector<std::int32_t> spread, fewer;
+  for (const std::int32_t position : leader.positions) {
+    spread.insert(spread.end(), {position, kNoToken});
+    fewer.push_back(position % 3 == 0 ? kNoToken : position);
+  }
+  const PolicySpec policy = plain(0.3);
+  const LayerScores layers[] = {leader, same, follow_scores(leader, spread, 2), follow_scores(leader, fewer, 2)};
+  const RetentionPlan plan = plan_retention(policy, layers);
+  EXPECT_EQ(plan.layers[1].heads, plan.layers[0].heads);
+  for (std::size_t head = 0; head < 2; ++head) {
+    Slots doubled = plan.layers[0].heads[head];
+    for (std::uint32_t& slot : doubled) slot *= 2;
+    EXPECT_EQ(plan.layers[2].heads[head], doubled);
+    for (const std::uint32_t slot : plan.layers[0].heads[head]) {
+      const bool held = layers[3].positions[head * 200 + slot] != kNoToken;
+      EXPECT_EQ(std::ranges::binary_search(plan.layers[3].heads[head], slot), held) << slot;
+    }
+  }
+}
+
+TEST(PlanRetention, AnotherNumberOfHeadsTakesTheFirstOne) {
+  LayerScores leader = by_hand({1, 5, 2, 4});
+  const LayerScores layer = follow_scores(leader, {0, 1, 2, 3, 0, kNoToken, 2, 3, 0, 1, 2, 3}, 3);
+  EXPECT_EQ(layer.slots, 4u);
+  EXPECT_EQ(layer.scores, (std::vector<float>{1, 5, 2, 4, 1, 0, 2, 4, 1, 5, 2, 4}));
+}
+
+TEST(ScoreLayer, PunctuationIsDemotedTowardsTheLeastScore) {
+  PolicySpec policy = parse_policy("keydiff+punctuation=0.25+scorer=recency").value();
+  const std::vector<std::int32_t> positions = {2, 3, 4, kNoToken, 6};
+  const std::vector<std::uint8_t> marks = {1, 0, 0, 1, 1, 1};  // of positions 0 to 5: the last token is not known
+  LayerEvidence evidence{.shape = {1, 8, 0}, .slots = 5, .positions = positions.data(), .punctuation = marks};
+  const LayerScores demoted = score_layer(evidence, policy);
+  policy.punctuation = 1;
+  const LayerScores plain = score_layer(evidence, policy);
+  const float least = plain.scores[0];
+  EXPECT_EQ(demoted.scores[0], least);
+  EXPECT_EQ(demoted.scores[1], least + 0.25f * (plain.scores[1] - least));
+  EXPECT_EQ(demoted.scores[2], least + 0.25f * (plain.scores[2] - least));
+  EXPECT_EQ(demoted.scores[4], plain.scores[4]);
+}
+
 // The sinks leave four tokens of the first unit, which count as four, and the first unit that does not fit is the last.
 TEST(PlanRetention, CutUnitsAreJudgedByTheirMeanToo) {
   std::vector<float> scores(32, 0.0f);

@@ -55,14 +55,15 @@ struct LayerEvidence {
   std::uint32_t layer = 0, layers = 0;  // its number among those that have keys, and how many there are
   PageShape shape{};
   std::size_t slots = 0;
-  const std::int32_t* positions = nullptr;  // [kv_heads, slots]; kNoToken: empty
-  const float* keys = nullptr;              // [kv_heads, slots, head_dim], rotated, as they are stored; if asked
-  const float* values = nullptr;            // [kv_heads, slots, value_dim]; if asked
-  const float* mass = nullptr;              // [kv_heads, slots], see MassRule; if asked
-  const std::uint32_t* seen_by = nullptr;   // [kv_heads, slots]: how many probes could see it; as mass
-  std::uint32_t probes = 0;                 // how many there were
-  const QueryGaussians* queries = nullptr;  // if asked
-  std::uint64_t seed = 0;                   // a hash of the sequence's tokens
+  const std::int32_t* positions = nullptr;         // [kv_heads, slots]; kNoToken: empty
+  const float* keys = nullptr;                     // [kv_heads, slots, head_dim], rotated, as they are stored; if asked
+  const float* values = nullptr;                   // [kv_heads, slots, value_dim]; if asked
+  const float* mass = nullptr;                     // [kv_heads, slots], see MassRule; if asked
+  const std::uint32_t* seen_by = nullptr;          // [kv_heads, slots]: how many probes could see it; as mass
+  std::uint32_t probes = 0;                        // how many there were
+  const QueryGaussians* queries = nullptr;         // if asked
+  std::span<const std::uint8_t> punctuation = {};  // by position: whether the token is nothing else; if asked
+  std::uint64_t seed = 0;                          // a hash of the sequence's tokens
 };
 
 inline constexpr std::int32_t kNoToken = -1;

@@ -56,7 +56,7 @@ Result<std::optional<PolicySpec>> RequestPolicies::choose(std::string_view asked
     return fail(ErrorCode::kInvalidArgument,
                 "requests may not choose a policy here; the server's option --request-policies lets them");
   }
-  CAIRN_TRY(PolicySpec policy, parse_policy(asked == kNone ? kFull : asked));
+  CAIRN_TRY(PolicySpec policy, parse_policy(asked == kNone ? kFull : asked, PolicyFiles::kRefuse));
   if (!allows(policy)) {
     return fail(ErrorCode::kInvalidArgument, "'" + policy.name +
                                                  "' may not be asked for here; the server's option "

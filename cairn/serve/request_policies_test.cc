@@ -67,6 +67,7 @@ TEST(RequestPoliciesTest, WhatIsWrongIsSaid) {
   EXPECT_NE(refusal(all, "quets").find("no token policy 'quets'; there are: quest"), std::string::npos);
   EXPECT_NE(refusal(all, "quest+keydiff").find("two token policies at once"), std::string::npos);
   EXPECT_NE(refusal(all, "quest+keep=0").find("above 0"), std::string::npos);
+  EXPECT_NE(refusal(all, "keydiff+profile=/etc/x.toml").find("'profile' names a file"), std::string::npos);
   for (const Names& names : {Names{"quets"}, Names{"all", "quest"}, Names{"quest", "none"}, Names{"quest+keep=0.5"}}) {
     EXPECT_FALSE(RequestPolicies::parse(names)) << names[0];
   }

@@ -33,6 +33,7 @@ struct TinyModel {
   std::uint32_t kv_heads = 2;
   std::uint32_t head_dim = 8;
   std::uint32_t vocab = 40;
+  std::uint32_t marks = 0;  // of its pieces, the last: points alone
   std::uint32_t context = 256;
   bool tied_output = false;
   std::uint32_t experts = 0;      // of the architectures that may have some; three of them serve a token
@@ -235,7 +236,8 @@ struct TinyModel {
     std::vector<std::int32_t> types = {2, 3, 3};
     while (tokens.size() < vocab) {
       scores[tokens.size()] = -static_cast<float>(tokens.size());
-      tokens.push_back("t" + std::to_string(tokens.size()));
+      const bool is_mark = tokens.size() + marks >= vocab;
+      tokens.push_back(is_mark ? std::string(vocab - tokens.size(), '.') : "t" + std::to_string(tokens.size()));
       types.push_back(1);
     }
     out.set("tokenizer.ggml.model", "llama").array("tokenizer.ggml.tokens", tokens);

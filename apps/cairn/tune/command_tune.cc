@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// cairn tune: artifacts that fit codecs to a model. Here `cairn tune plan`: a codec for the keys and one for the values
-// of each layer, under a cap.
+// cairn tune: artifacts that fit codecs and policies to a model. Here `cairn tune plan`: a codec for the keys and one
+// for the values of each layer, under a cap.
 #include <CLI/CLI.hpp>
-#include <ctime>
 #include <filesystem>
 #include <iostream>
 #include <memory>
@@ -14,6 +13,7 @@
 #include "apps/cairn/model_options.h"
 #include "apps/cairn/options.h"
 #include "apps/cairn/terminal.h"
+#include "apps/cairn/tune/today.h"
 #include "cairn/codec/plan_file.h"
 #include "cairn/eval/plan_tuning.h"
 
@@ -28,13 +28,6 @@ struct TuneOptions {
   eval::PlanTuning tuning;
   bool json = false;
 };
-
-std::string today() {
-  const std::time_t now = std::time(nullptr);
-  char text[16];
-  std::strftime(text, sizeof text, "%Y-%m-%d", std::gmtime(&now));
-  return text;
-}
 
 std::string command_text(const TuneOptions& options) {
   std::string text = "cairn tune plan -m " + options.model.model + " " + options.text;
@@ -203,9 +196,10 @@ void add_tune_plan_command(CLI::App& tune, Status& outcome) {
 }  // namespace
 
 void add_tune_command(CLI::App& app, Status& outcome) {
-  CLI::App* command = app.add_subcommand("tune", "Fit the codecs of the KV cache to a model");
+  CLI::App* command = app.add_subcommand("tune", "Fit codecs and policies of the KV cache to a model");
   command->require_subcommand(1);
   add_tune_plan_command(*command, outcome);
+  add_tune_budgets_command(*command, outcome);
   add_tune_codebooks_command(*command, outcome);
 }
 

@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""`cairn tune budgets` from outside, and where its profiles go. CAIRN_BINARY names the binary."""
+import json
+import tomllib
+import unittest
+
+from cli_test import DOCUMENT, IO, MODEL, NOT_FOUND, QUESTION, USAGE, CommandLine
+
+
+class Budgets(CommandLine):
+    def setUp(self):
+        super().setUp()
+        self.text = self.file("text.txt", (DOCUMENT * 6).encode())
+        self.profile = self.folder / "budgets.toml"
+
+    def tune(self, *more):
+        return self.output("tune", "budgets", "-m", MODEL, self.text, "-o", self.profile, "--windows", "3", "--context",
+                           "256", *more)
+
+    def test_writes_a_profile_and_says_how_to_use_it(self):
+        said = self.tune().decode()
+        written = tomllib.loads(self.profile.read_text())
+        layers = len(written["shares"])
+        self.assertEqual(written["cairn_budgets"], 1)
+        self.assertEqual(written["found"]["policy"], "prefixkv")
+        self.assertAlmostEqual(sum(written["shares"]) / layers, written["keep"], delta=1e-4)
+        self.assertAlmostEqual(written["keep"], 0.25, delta=0.02)
+        self.assertIn(f"--policy NAME+profile={self.profile}", said)
+        bars = [line for line in said.splitlines() if line.endswith("#")]
+        self.assertEqual(len(bars), layers)
+
+    def test_json_and_other_rules(self):
+        for rule in ("entropy", "pyramid"):
+            report = json.loads(self.tune("--policy", "keydiff", "--budget", rule, "--keep", "0.5", "--json"))
+            self.assertEqual(report["format"], "cairn.tune.budgets.v1")
+            self.assertEqual(report["policy"], f"keydiff+keep=0.5+budget={rule}")
+            self.assertEqual(report["shares"], tomllib.loads(self.profile.read_text())["shares"])
+        self.assertGreater(report["shares"][0], report["shares"][-1])
+
+    def test_a_profile_is_used_everywhere(self):
+        self.tune()
+        policy = f"snapkv+keep=0.5+profile={self.profile}"
+        run = json.loads(self.output("run", MODEL, "-p", DOCUMENT + QUESTION, "-n", "4", "--temp", "0", "--policy", policy,
+                                     "--json"))
+        self.assertIn(policy, json.dumps(run))
+        self.output("bench", MODEL, "--prefill", "300", "--decode", "4", "--repeat", "1", "--policy", policy)
+        recipe = f"raw_f16+policy=snapkv/keep=0.5/profile={self.profile}"
+        done = json.loads(self.output("eval", "ppl", MODEL, self.text, "--recipes", recipe, "--contexts", "128",
+                                      "--windows", "1", "--json"))
+        self.assertIn(recipe, json.dumps(done))
+
+    def test_what_is_wrong_is_said(self):
+        def refuse(status, words, *arguments, text=self.text, output=self.profile):
+            self.assert_error(status, words, "tune", "budgets", MODEL, text, "-o", output, *arguments)
+        refuse(USAGE, "it keeps every token", "--policy", "quest")
+        refuse(USAGE, "'budget' is given twice", "--policy", "prefixkv+budget=entropy", "--budget", "prefix")
+        refuse(USAGE, "--budget", "--budget", "ada")
+        refuse(USAGE, "a profile is named *.toml", output=self.folder / "budgets")
+        refuse(USAGE, "a window", "--context", "100000")
+        refuse(NOT_FOUND, "none.txt", text=self.folder / "none.txt")
+        refuse(IO, "no/such", "--windows", "1", "--context", "64", output="/no/such/folder/x.toml")
+
+    def test_a_profile_of_another_model_is_refused(self):
+        self.tune()
+        text = self.profile.read_text()
+        digest = tomllib.loads(text)["model"]
+        other = self.file("other.toml", text.replace(digest, "0" * 64).encode())
+        ask = ("run", MODEL, "-p", "x", "-n", "1", "--policy")
+        self.assert_error(USAGE, "its profile is for another model", *ask, f"tova+profile={other}")
+        few = self.file("few.toml", b"cairn_budgets = 1\nkeep = 0.5\nshares = [0.5]\n")
+        self.assert_error(USAGE, "its profile is for 1 layers", *ask, f"tova+profile={few}")
+        plan = self.file("plan.toml", b"cairn_plan = 1\nkeys = ['tok4']\nvalues = ['tok4']\n")
+        self.assert_error(USAGE, "this is no profile of budgets", *ask, f"tova+profile={plan}")
+        self.assert_error(NOT_FOUND, "none.toml", *ask, f"tova+profile={self.folder / 'none.toml'}")
+        self.assert_error(USAGE, "ends in .toml", *ask, "tova+profile=budgets")
+
+
+if __name__ == "__main__":
+    unittest.main()
