@@ -23,6 +23,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+const std::string kNoPolicy = "none";
+
 struct BenchOptions {
   ModelOptions model;
   std::vector<std::string> policies;  // empty: none
@@ -103,9 +105,11 @@ Json report_json(Engine& engine, const BenchOptions& options, const std::vector<
     }
     if (!rates.decode.empty()) {
       Json entry = spread_json(all[i], options.speed.decode, rates.decode);
-      const double bytes = bytes_per_token(engine, rates.depth);
-      entry["bytes_per_token"] = bytes;
-      entry["read_share"] = bandwidth > 0 ? bytes * entry.at("median").get<double>() / bandwidth : 0;
+      if (all[i].policy.empty() || all[i].policy == kNoPolicy) {  // others read less, or hold less
+        const double bytes = bytes_per_token(engine, rates.depth);
+        entry["bytes_per_token"] = bytes;
+        entry["read_share"] = bandwidth > 0 ? bytes * entry.at("median").get<double>() / bandwidth : 0;
+      }
       if (several) entry["ratio_to_first"] = ratio_of(rates.decode, first.decode);
       report.at("decode").push_back(std::move(entry));
     }
@@ -166,11 +170,10 @@ Status run_paced(Engine& engine, const BenchOptions& options) {
   return {};
 }
 
-// "none" stands for no policy.
 Result<std::vector<std::optional<PolicySpec>>> policies_of(const std::vector<std::string>& names) {
   std::vector<std::optional<PolicySpec>> policies;
   for (const std::string& name : names) {
-    if (name == "none") {
+    if (name == kNoPolicy) {
       policies.emplace_back();
       continue;
     }
@@ -188,7 +191,7 @@ Result<std::vector<Measured>> measure(Engine& engine, const BenchOptions& option
     CAIRN_TRY(std::vector<DepthRates> rates, measure_policies(engine, depth, with_bar(options.speed, bar), policies));
     for (std::size_t p = 0; p < rates.size(); ++p) {
       const bool named = !options.policies.empty();
-      all.push_back({!named ? "" : policies[p] ? policies[p]->text : "none", std::move(rates[p])});
+      all.push_back({!named ? "" : policies[p] ? policies[p]->text : kNoPolicy, std::move(rates[p])});
     }
   }
   return all;

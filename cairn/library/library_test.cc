@@ -92,6 +92,24 @@ TEST(Library, AStoreOutlivesTheModel) {
   std::filesystem::remove_all(folder);
 }
 
+TEST(Library, APolicyReadsLessAndMovesBlocksOutOfTheBudget) {
+  const auto answer = [](const std::string& policy, const std::string& offload) {
+    const auto model = cairn::Model::load(model_file(), {.policy = policy, .offload = offload, .reuse = false});
+    EXPECT_TRUE(model) << model.error().message;
+    const auto prompt = model->encode(document() + document() + "\nQuestion: What is the code of river?\nAnswer:");
+    return *model->generate(prompt, kGreedy, {.max_tokens = 6, .stop = {"\n"}});
+  };
+  const cairn::Generated stays = answer("sketch+keep=0.5", ""), moves = answer("sketch+keep=0.5+unread=offload", "ram");
+  EXPECT_EQ(stays.policy.policy, "sketch+keep=0.5");
+  EXPECT_LT(stays.policy.read, 1);
+  EXPECT_EQ(moves.ids, stays.ids);
+  EXPECT_GT(moves.policy.bytes_offloaded, 0u);
+  EXPECT_EQ(moves.kv_bytes + moves.policy.bytes_offloaded, stays.kv_bytes);
+  EXPECT_EQ(cairn::Model::load(model_file(), {.policy = "no-such"}).error().code, cairn::ErrorCode::kUnsupported);
+  EXPECT_EQ(cairn::Model::load(model_file(), {.policy = "quest+unread=offload"}).error().code,
+            cairn::ErrorCode::kUnsupported);
+}
+
 TEST(Library, WhatIsWrongIsToldInALine) {
   EXPECT_EQ(cairn::Model::load("/nowhere.gguf").error().code, cairn::ErrorCode::kNotFound);
   EXPECT_EQ(cairn::Model::load(model_file(), {.codec = "no-such"}).error().code, cairn::ErrorCode::kUnsupported);

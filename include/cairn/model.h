@@ -25,11 +25,16 @@ struct ModelOptions {
   std::size_t kv_budget_bytes = std::size_t{2} << 30;  // hard: sessions and reusable prefixes together
   std::uint32_t context = 0;                           // the longest session; 0: what the model was trained for
   std::string codec = "raw_f16";                       // how keys and values are kept, see codec.h
-  bool reuse = true;                                   // keep prefixes of sessions that are gone
-  std::string eviction = "lru";                        // which of them goes first: lru, s3fifo, cost
-  std::string tenant{};                                // prefixes are never shared between tenants
-  std::optional<PrefixStore> store{};                  // where prefixes outlive the process; needs reuse
-  std::function<void(double fraction)> on_load{};      // called while weights load
+  std::string policy{};  // which tokens a session keeps and its queries read, as "sketch+keep=0.125"; empty: all
+  // Where, beside the KV budget, policies with "+unread=offload" move blocks: a folder on a local disk or "ram"; empty:
+  // nowhere. And the most bytes that may lie there.
+  std::string offload{};
+  std::size_t offload_bytes = std::size_t{8} << 30;
+  bool reuse = true;                               // keep prefixes of sessions that are gone
+  std::string eviction = "lru";                    // which of them goes first: lru, s3fifo, cost
+  std::string tenant{};                            // prefixes are never shared between tenants
+  std::optional<PrefixStore> store{};              // where prefixes outlive the process; needs reuse
+  std::function<void(double fraction)> on_load{};  // called while weights load
 };
 
 // Unchanging facts of a model.
@@ -48,8 +53,9 @@ struct EncodeTextOptions {
 // A handle: copies stand for the same model. One thread at a time may use a model and its sessions.
 class Model {
  public:
-  // Errors: kNotFound, kIo, kCorrupt, kUnsupported for the file; kUnsupported and kInvalidArgument for the codec and
-  // the eviction policy; kOutOfBudget when the KV budget holds not even one block.
+  // Errors: kNotFound, kIo, kCorrupt, kUnsupported for the file; kUnsupported and kInvalidArgument for the codec, the
+  // policy and the eviction policy; kNotFound and kIo for the folder of `offload`; kOutOfBudget when the KV budget
+  // holds not even one block.
   static Result<Model> load(const std::string& path, const ModelOptions& options = {});
 
   ModelFacts facts() const;
