@@ -107,7 +107,7 @@ CacheCore::CacheCore(const KvCacheOptions& cache_options, std::unique_ptr<PagePo
       offload(std::move(offload_pool)) {
   if (options.index_budget_bytes > 0 && options.plan.reusable()) {
     index.emplace(options.index_budget_bytes, *make_chain_policy(options.eviction, options.index_budget_bytes),
-                  index_windows(tables));
+                  index_windows(tables), [this](const Digest& key) { shelf.forget(key); });
   }
 }
 
@@ -169,7 +169,7 @@ Result<Reservation> CacheCore::make_room(std::size_t bytes) {
     if (room || !index || bytes > pool->budget()) return room;
     const std::size_t free = pool->budget() - pool->bytes_used();
     // Another thread may have made room, or taken it, since: then try again.
-    if (free < bytes && index->evict(bytes - free) == 0) return room;
+    if (free < bytes && index->evict(bytes - free) == 0 && shelf.forget_unused() == 0) return room;
   }
 }
 

@@ -18,6 +18,7 @@
 #include "cairn/block/layer_spec.h"
 #include "cairn/block/page_pool.h"
 #include "cairn/cache/kv_connector.h"
+#include "cairn/cache/sheet_shelf.h"
 #include "cairn/codec/plan.h"
 #include "cairn/reuse/prefix_index.h"
 
@@ -94,6 +95,7 @@ struct CacheCore {
   const std::vector<std::size_t> first_parts;  // of each table in a stored block, and of what would come after the last
   const std::unique_ptr<PagePool> pool;
   const std::unique_ptr<PagePool> offload;         // null where there is no such place
+  SheetShelf shelf;                                // of blocks in the index; after the pool, before the index
   std::optional<PrefixIndex> index;                // after the pool: it drops its pages first
   std::atomic<std::uint64_t> blocks_kept_raw = 0;  // not encoded since they held infinities or not-a-numbers
 

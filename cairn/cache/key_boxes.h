@@ -42,6 +42,7 @@ class KeyBoxes {
   void cover(std::span<const PageView> pages, std::size_t blocks, Reservation& room, ThreadPool& pool);
   // Keeps the first `blocks`.
   void shrink(std::size_t blocks) { sheets_.shrink(blocks); }
+  Sheets& sheets() { return sheets_; }
 
   // scores [rows, boxes] = the product of folded [rows, 2 * head_dim] with each of the first boxes under one KV head,
   // in the basis of the codec; where boxes hold means, of the query itself, [rows, head_dim]. Thread-safe. Requires: no

@@ -47,6 +47,7 @@ class KeySketches {
   void cover(std::span<const PageView> pages, std::size_t blocks, bool hadamard, Reservation& room, ThreadPool& pool);
   // Keeps the first `blocks`.
   void shrink(std::size_t blocks) { sheets_.shrink(blocks); }
+  Sheets& sheets() { return sheets_; }
 
   // tops [rows, kSketchBoxes]: the greatest score that a key of each box of a sheet gets from each of `rows` queries
   // under one KV head. Of the last sheet, only the boxes of blocks() are to be looked at. Thread-safe.

@@ -164,7 +164,7 @@ Status PassRunner::attend_at_once(const PassQueries& queries, const AttendLayer&
     cache::SequenceState& state = part.state();
     const std::size_t table = state.core->table_of[queries.layer];
     while (!order.empty()) {
-      const cache::AskingRow row = {queries.layer, table, slots_[queries.rows[order.front()]]};
+      const cache::AskingRow row = {queries.layer, table, slots_[queries.rows[order.front()]], state.block_keys};
       AttendRows& run = attend_rows_.emplace_back(next_run(part, queries, order, how));
       attend_parts_.push_back(&part);
       order = order.subspan(run.rows);

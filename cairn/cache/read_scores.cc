@@ -181,6 +181,22 @@ std::size_t ReadScores::bytes() const {
   return (boxes_ ? boxes_->bytes() : 0) + (clusters_ ? clusters_->bytes() : 0) + (sketches_ ? sketches_->bytes() : 0);
 }
 
+std::size_t ReadScores::blocks() const {
+  std::size_t blocks = std::numeric_limits<std::size_t>::max();
+  if (boxes_) blocks = std::min(blocks, boxes_->blocks());
+  if (clusters_) blocks = std::min(blocks, clusters_->blocks());
+  if (sketches_) blocks = std::min(blocks, sketches_->blocks());
+  return blocks;
+}
+
+void ReadScores::take_from_shelf(std::size_t blocks, const ShelfPlace& place) {
+  each_sheets([&](Sheets& sheets, std::uint32_t kind) { cache::take_from_shelf(sheets, blocks, place.of_kind(kind)); });
+}
+
+void ReadScores::put_on_shelf(std::size_t first, const ShelfPlace& place) {
+  each_sheets([&](Sheets& sheets, std::uint32_t kind) { cache::put_on_shelf(sheets, first, place.of_kind(kind)); });
+}
+
 std::size_t ReadScores::growth(std::size_t blocks) const {
   return (boxes_ ? boxes_->growth(blocks) : 0) + (clusters_ ? clusters_->growth(blocks) : 0) +
          (sketches_ ? sketches_->growth(blocks) : 0);

@@ -12,6 +12,7 @@
 #include "cairn/base/thread_pool.h"
 #include "cairn/cache/key_boxes.h"
 #include "cairn/cache/key_sketches.h"
+#include "cairn/cache/sheet_shelf.h"
 #include "cairn/policy/reader.h"
 
 namespace cairn::cache {
@@ -32,7 +33,12 @@ class ReadScores {
   // Whether boxes get scores.
   bool scores() const;
   std::size_t bytes() const;
+  std::size_t blocks() const;                    // that are covered; of a reader that keeps nothing all are
   std::size_t growth(std::size_t blocks) const;  // KeyBoxes
+  // Before growth() and cover(): takes what others have made of the same blocks. After these: offers it to others, from
+  // block `first` on.
+  void take_from_shelf(std::size_t blocks, const ShelfPlace& place);
+  void put_on_shelf(std::size_t first, const ShelfPlace& place);
   void cover(std::span<const PageView> pages, std::size_t blocks, const LayerBasis& basis, Reservation& room,
              ThreadPool& pool);
   void shrink(std::size_t blocks);
@@ -44,6 +50,13 @@ class ReadScores {
              ReadScratch& scratch, std::span<float> scores) const;
 
  private:
+  // In turn, with numbers that tell them apart: of each that this reader keeps.
+  template <class Visit>
+  void each_sheets(const Visit& visit) {
+    if (boxes_) visit(boxes_->sheets(), reader_->by == ReadBy::kMeans ? 1u : 0u);
+    if (clusters_) visit(clusters_->sheets(), 2u);
+    if (sketches_) visit(sketches_->sheets(), 3u);
+  }
   void by_boxes(const PolicySpec& policy, const AttendLayer& how, ThreadPool& pool, const ReadScratch& scratch,
                 std::span<float> scores) const;
   // Boxes that have -infinity keep it.

@@ -2,6 +2,7 @@
 #include "cairn/cache/sheets.h"
 
 #include <cstring>
+#include <utility>
 
 namespace cairn::cache {
 
@@ -15,7 +16,7 @@ std::size_t Sheets::growth(std::size_t blocks) const {
   return (added + (copies_last(blocks) ? 1 : 0)) * sheet_bytes_;
 }
 
-std::shared_ptr<Sheets::Sheet> Sheets::new_sheet(Reservation& room) const {
+std::shared_ptr<Sheet> Sheets::new_sheet(Reservation& room) const {
   auto sheet = std::make_shared<Sheet>();
   sheet->room = room.split(sheet_bytes_);
   sheet->memory.ensure(sheet_bytes_);
@@ -34,6 +35,12 @@ void Sheets::grow(std::size_t blocks, Reservation& room) {
     std::memset(sheets_.back()->memory.data(), 0, sheet_bytes_);
   }
   blocks_ = blocks;
+}
+
+void Sheets::adopt(std::size_t number, std::shared_ptr<Sheet> sheet) {
+  sheets_.resize(number + 1);
+  sheets_[number] = std::move(sheet);
+  blocks_ = (number + 1) * sheet_blocks_;
 }
 
 void Sheets::shrink(std::size_t blocks) {

@@ -12,6 +12,11 @@
 
 namespace cairn::cache {
 
+struct Sheet {
+  Reservation room;
+  Scratch<std::byte> memory;
+};
+
 // A value: copies share their sheets, and a sheet goes back to the budget with the last of them. Blocks that a sheet
 // covers never change, so only one that has room for more is copied before it is written. Thread-compatible.
 class Sheets {
@@ -20,6 +25,7 @@ class Sheets {
 
   std::size_t count() const { return sheets_.size(); }
   std::size_t blocks() const { return blocks_; }
+  std::size_t sheet_blocks() const { return sheet_blocks_; }
   std::size_t bytes() const { return sheets_.size() * sheet_bytes_; }
   // Of the budget, to cover this many blocks: new sheets, and a copy of the last one where others hold it too.
   std::size_t growth(std::size_t blocks) const;
@@ -28,15 +34,14 @@ class Sheets {
   void grow(std::size_t blocks, Reservation& room);
   // Keeps the first `blocks`.
   void shrink(std::size_t blocks);
+  // All blocks of sheet `number` are covered by another one's. Requires: that it is complete; the blocks before it are
+  // covered, and those after it are not.
+  void adopt(std::size_t number, std::shared_ptr<Sheet> sheet);
 
   std::byte* data(std::size_t sheet) const { return sheets_[sheet]->memory.data(); }
+  const std::shared_ptr<Sheet>& sheet(std::size_t number) const { return sheets_[number]; }
 
  private:
-  struct Sheet {
-    Reservation room;
-    Scratch<std::byte> memory;
-  };
-
   std::shared_ptr<Sheet> new_sheet(Reservation& room) const;
   bool copies_last(std::size_t blocks) const;
 

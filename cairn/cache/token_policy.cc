@@ -80,6 +80,18 @@ std::vector<float> probes_of(const std::vector<const float*>& window, const Atte
   return probes;
 }
 
+// Pages beyond the keys, and those that are no longer where their keys say since a block before them was dropped, have
+// no place there.
+ShelfPlace place_on_shelf(const AskingRow& row, std::span<const PageView> pages, CacheCore& core) {
+  if (!core.index) return {};
+  std::size_t known = std::min(row.keys.size(), pages.size());
+  const auto in_place = [&](std::size_t b) {
+    return pages[b].positions[0] == static_cast<std::int64_t>(b * kBlockTokens);
+  };
+  while (known > 0 && !in_place(known - 1)) --known;
+  return {&core.shelf, &*core.index, row.keys.first(known), static_cast<std::uint32_t>(row.table)};
+}
+
 }  // namespace
 
 std::vector<bool> touched_tables(std::span<const LayerSpec> layers) {
@@ -253,11 +265,14 @@ Status TokenPolicy::choose(const AskingRow& row, const AttendRows& rows, const A
   }
   const std::size_t blocks = rows.pages.size();
   const std::uint32_t kv_heads = how.shape.kv_heads;
-  Reservation room;
-  if (const std::size_t growth = table.boxes.growth(blocks); growth > 0) {
-    CAIRN_TRY(room, core.make_room(growth));
+  if (table.boxes.blocks() < blocks) {
+    const ShelfPlace place = place_on_shelf(row, rows.pages, core);
+    table.boxes.take_from_shelf(blocks, place);
+    const std::size_t taken = table.boxes.blocks(), growth = table.boxes.growth(blocks);
+    CAIRN_TRY(Reservation room, core.make_room(growth));
+    table.boxes.cover(rows.pages, blocks, how.basis, room, pool);
+    table.boxes.put_on_shelf(taken, place);
   }
-  table.boxes.cover(rows.pages, blocks, how.basis, room, pool);
   const std::size_t boxes = blocks * kBlockBoxes, scores = table.boxes.scores() ? boxes : 0;
   const std::uint32_t choices = spec_.per_head ? kv_heads : 1;
   into.scores.resize(scores * kv_heads);

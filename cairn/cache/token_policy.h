@@ -78,8 +78,9 @@ struct ReadSelection {
 // Whose query is asked what it reads, and where.
 struct AskingRow {
   std::uint32_t layer = 0;
-  std::size_t table = 0;  // of the layer
-  std::size_t slot = 0;   // of the sequence
+  std::size_t table = 0;           // of the layer
+  std::size_t slot = 0;            // of the sequence
+  std::span<const Digest> keys{};  // of its leading blocks, as far as they are published
 };
 
 // What one table keeps of a retention that is planned.

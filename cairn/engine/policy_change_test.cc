@@ -63,6 +63,41 @@ TEST(PolicyChange, AnotherPolicyKnowsNothingOfTheFirst) {
   }
 }
 
+// Boxes follow from the keys of the prefix, so they are there already for the next one that finds it, and go with it.
+TEST(PolicyChange, ASecondRequestTakesTheBoxesOfTheFirst) {
+  const std::vector<TokenId> prompt = random_prompt(1, 1100);  // 17 blocks
+  for (const char* policy : {"quest+keep=0.2", "sketch+keep=0.2", "mpcache+keep=0.2", "double-p+keep=0.2"}) {
+    SCOPED_TRACE(policy);
+    const auto engine = make_engine();
+    const auto bytes = [&] { return engine->cache().stats().bytes_used; };
+    const auto ask = [&](std::vector<float>& logits, std::size_t& added) {
+      Sequence sequence = engine->open(prompt, {}, parse_policy(policy).value());
+      logits = answer(*engine, sequence, prompt);
+      const std::size_t before = bytes();
+      const std::size_t held = sequence.policy_report().box_bytes;
+      sequence = engine->open({}, {}, std::nullopt);
+      added = before - bytes();  // the open block and the boxes that nobody else holds
+      return held;
+    };
+    {
+      Sequence plain = engine->open(prompt, {}, std::nullopt);
+      ASSERT_TRUE(engine->prefill(plain, prompt));
+    }
+    const std::size_t without = bytes();
+    std::vector<float> first, second;
+    std::size_t of_first = 0, of_second = 0;
+    const std::size_t held = ask(first, of_first);
+    const std::size_t kept = bytes();
+    EXPECT_GT(kept, without) << "what is complete stays beside the blocks";
+    EXPECT_EQ(ask(second, of_second), held);
+    EXPECT_EQ(second, first);
+    EXPECT_EQ(bytes(), kept) << "nothing was made twice";
+    EXPECT_EQ(of_second, of_first);
+    engine->cache().clear();
+    EXPECT_EQ(bytes(), 0u);
+  }
+}
+
 // A prompt that was found as a whole ends without a token of its own: what was packed then stays as it is.
 TEST(PolicyChange, WhatWasPackedKeepsItsPolicy) {
   const std::vector<TokenId> prompt = random_prompt(1, 640);

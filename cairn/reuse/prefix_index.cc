@@ -18,9 +18,11 @@ std::size_t unshared_bytes(const BlockPages& pages) {
 
 }  // namespace
 
-PrefixIndex::PrefixIndex(std::size_t budget_bytes, std::unique_ptr<EvictionPolicy> policy, IndexWindows windows)
+PrefixIndex::PrefixIndex(std::size_t budget_bytes, std::unique_ptr<EvictionPolicy> policy, IndexWindows windows,
+                         std::function<void(const Digest&)> on_drop)
     : budget_(budget_bytes),
       windows_(std::move(windows)),
+      on_drop_(std::move(on_drop)),
       policy_(policy != nullptr ? std::move(policy) : *make_chain_policy("lru", budget_bytes)) {}
 
 bool PrefixIndex::holds(const Node& node, const Digest& parent_key, std::span<const TokenId> tokens) const {
@@ -181,6 +183,7 @@ void PrefixIndex::drop(Node& node) {
   ++stats_.evictions;
   policy_->removed(node.key);
   if (node.parent != nullptr && --node.parent->children == 0) keep_windows_before(*node.parent);
+  if (on_drop_) on_drop_(node.key);
   nodes_.erase(node.key);
 }
 
@@ -233,7 +236,10 @@ std::size_t PrefixIndex::evict_behind_used(std::size_t bytes) {
 void PrefixIndex::clear() {
   const std::lock_guard lock(mutex_);
   stats_.bytes = 0;
-  for (const auto& [key, node] : nodes_) policy_->removed(key);
+  for (const auto& [key, node] : nodes_) {
+    policy_->removed(key);
+    if (on_drop_) on_drop_(key);
+  }
   spare_.clear();
   nodes_.clear();
 }

@@ -93,9 +93,10 @@ struct IndexedBlock {
 // Thread-safe. The pool of the pages must outlive the index.
 class PrefixIndex {
  public:
-  // Which leaf goes next is the policy's to say: one of make_chain_policy(), "lru" without one.
+  // Which leaf goes next is the policy's to say: one of make_chain_policy(), "lru" without one. `on_drop` is told of
+  // each block that goes, while the index is locked: it must not call it.
   explicit PrefixIndex(std::size_t budget_bytes, std::unique_ptr<EvictionPolicy> policy = nullptr,
-                       IndexWindows windows = {});
+                       IndexWindows windows = {}, std::function<void(const Digest& key)> on_drop = {});
   PrefixIndex(const PrefixIndex&) = delete;
   PrefixIndex& operator=(const PrefixIndex&) = delete;
 
@@ -173,6 +174,7 @@ class PrefixIndex {
 
   const std::size_t budget_;
   const IndexWindows windows_;
+  const std::function<void(const Digest&)> on_drop_;
   mutable std::mutex mutex_;
   // Guarded by mutex_.
   std::unordered_map<Digest, Node, DigestHash> nodes_;
