@@ -204,6 +204,7 @@ Status run_bench(BenchOptions options) {
     return fail(ErrorCode::kInvalidArgument, "--paced decodes under one policy; give one");
   CAIRN_TRY(const auto policies, policies_of(options.policies));
   if (policies.front()) options.model.policy = options.policies.front();
+  CAIRN_TRY_VOID(check_offload(options.model, policies));
   // Depths beyond the trained context are fine for timing.
   const std::uint32_t deepest = *std::ranges::max_element(options.depths);
   if (options.model.context == 0)

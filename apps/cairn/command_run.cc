@@ -224,15 +224,15 @@ Result<std::vector<TokenId>> prompt_tokens(const Tokenizer& tokenizer, const Cha
 
 Json answer_json(const Generated& answer, std::uint64_t seed) {
   Json json = {{"text", answer.text},
-          {"stop", stop_reason_name(answer.stop)},
-          {"prompt_tokens", answer.prompt_tokens},
-          {"reused_tokens", answer.reused_tokens},
-          {"generated_tokens", answer.ids.size()},
-          {"ids", answer.ids},
-          {"first_token_s", answer.first_token_s},
-          {"tokens_per_s", answer.decode_rate()},
-          {"kv_bytes", answer.kv_bytes},
-          {"seed", seed}};
+               {"stop", stop_reason_name(answer.stop)},
+               {"prompt_tokens", answer.prompt_tokens},
+               {"reused_tokens", answer.reused_tokens},
+               {"generated_tokens", answer.ids.size()},
+               {"ids", answer.ids},
+               {"first_token_s", answer.first_token_s},
+               {"tokens_per_s", answer.decode_rate()},
+               {"kv_bytes", answer.kv_bytes},
+               {"seed", seed}};
   const PolicyFigures& policy = answer.policy;
   if (!policy.policy.empty()) {
     json["policy"] = {{"name", policy.policy},
@@ -240,7 +240,8 @@ Json answer_json(const Generated& answer, std::uint64_t seed) {
                       {"kv_bytes_freed", policy.bytes_freed},
                       {"kv_bytes_offloaded", policy.bytes_offloaded},
                       {"read", policy.read},
-                      {"put_off", policy.put_off}};
+                      {"put_off", policy.put_off},
+                      {"not_offloaded", policy.not_offloaded}};
   }
   return json;
 }
@@ -283,6 +284,7 @@ Status run(RunOptions& options) {
   CAIRN_TRY(jinja::Dict kwargs, read_chat_kwargs(options.chat_kwargs, chat_template));
   options.generation.continues_text = chat_template.is_plain();
   CAIRN_TRY(const std::unique_ptr<Engine> engine, load_engine(options.model));
+  CAIRN_TRY_VOID(check_offload(options.model, {&engine->policy(), 1}));
   CAIRN_TRY(const bool doubled_bos, probe_writes_bos_twice(engine->tokenizer(), chat_template, kwargs));
   if (doubled_bos) std::cerr << "cairn: " << kDoubledBos << '\n';
   Status status;

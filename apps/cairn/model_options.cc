@@ -2,6 +2,7 @@
 #include "apps/cairn/model_options.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <iostream>
 
 #include "apps/cairn/options.h"
@@ -84,13 +85,22 @@ void add_offload_options(CLI::App& command, ModelOptions& options) {
         return url ? "a query reads there at every layer: name a folder on a local disk, or ram" : std::string();
       });
   command.add_option("--offload-size", options.offload_bytes, "Most bytes that lie there [8GiB]")
+      ->needs("--offload")
       ->transform(byte_size())
+      ->check([](const std::string& bytes) { return bytes == "0" ? "no block fits 0 bytes" : std::string(); })
       ->default_str("8GiB");
 }
 
 OffloadPlace offload_place(const ModelOptions& options) {
   if (options.offload_place.empty()) return {};
   return {.folder = options.offload_place == "ram" ? "" : options.offload_place, .bytes = options.offload_bytes};
+}
+
+Status check_offload(const ModelOptions& options, std::span<const std::optional<PolicySpec>> policies) {
+  const auto moves = [](const std::optional<PolicySpec>& policy) { return policy && policy->offloads; };
+  if (options.offload_place.empty() || std::ranges::any_of(policies, moves)) return {};
+  return fail(ErrorCode::kInvalidArgument,
+              "--offload moves nothing without a policy that says so, as --policy sketch+unread=offload");
 }
 
 void add_store_options(CLI::App& command, ModelOptions& options) {

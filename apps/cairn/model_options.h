@@ -5,12 +5,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 
 #include "apps/cairn/options.h"
 #include "cairn/base/result.h"
 #include "cairn/cache/kv_connector.h"
 #include "cairn/engine/engine.h"
+#include "cairn/policy/policy.h"
 #include "cairn/store/store.h"
 
 namespace cairn::cli {
@@ -37,6 +40,8 @@ void add_model_options(CLI::App& command, ModelOptions& options);
 void add_policy_option(CLI::App& command, ModelOptions& options);
 void add_offload_options(CLI::App& command, ModelOptions& options);
 OffloadPlace offload_place(const ModelOptions& options);
+// kInvalidArgument for a place where none of these policies moves anything.
+Status check_offload(const ModelOptions& options, std::span<const std::optional<PolicySpec>> policies);
 
 // Loads with a progress bar. Errors: those of Engine::load.
 Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, bool reuse = true);

@@ -4,12 +4,14 @@
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <string>
 #include <thread>
@@ -251,6 +253,27 @@ TEST_F(FilePool, RefusesWhatIsNoFolder) {
   EXPECT_EQ(missing.error().code, ErrorCode::kNotFound);
   EXPECT_NE(missing.error().message.find("/not/there"), std::string::npos);
   EXPECT_FALSE(PagePool::create_in_file(kPage, sizes, "/dev/null"));
+}
+
+TEST_F(FilePool, ADiskThatTakesNoMoreIsAnError) {
+  const std::size_t sizes[] = {kPage};
+  auto pool = PagePool::create_in_file(4 * kPage, sizes, folder_);
+  ASSERT_TRUE(pool);
+  auto room = (*pool)->reserve(2 * kPage);
+  const PageRef page = room->take(kPage), other = room->take(kPage);
+  ASSERT_TRUE((*pool)->write(page, std::vector<std::byte>(kPage, std::byte{1})));
+  // Files may not grow, which counts from a page's place in the file.
+  const auto ignored = signal(SIGXFSZ, SIG_IGN);
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const rlimit none = {.rlim_cur = 0, .rlim_max = before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &none), 0);
+  const Status refused = (*pool)->write(other, std::vector<std::byte>(kPage, std::byte{2}));
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+  signal(SIGXFSZ, ignored);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kIo);
+  EXPECT_EQ(page.data()[kPage - 1], std::byte{1});
 }
 
 // A budget in pages of two sizes that is used up by one and then by the other: what was handed back is used again.

@@ -57,6 +57,20 @@ std::size_t least_bytes(const std::vector<LayerForms>& tables) {
   return bytes;
 }
 
+// Null where there is no such place. Errors speak of it, not of the KV budget.
+Result<std::unique_ptr<PagePool>> offload_pool(const OffloadPlace& place, std::span<const std::size_t> page_sizes) {
+  if (place.bytes == 0) return nullptr;
+  auto pool = place.folder.empty() ? PagePool::create(place.bytes, page_sizes)
+                                   : PagePool::create_in_file(place.bytes, page_sizes, place.folder);
+  if (pool || pool.error().code == ErrorCode::kNotFound) return pool;
+  const bool small = pool.error().code == ErrorCode::kOutOfBudget;
+  const std::string where = place.folder.empty() ? "memory" : "'" + place.folder + "'";
+  return fail(
+      pool.error().code,
+      small ? "no block fits the " + std::to_string(place.bytes) + " bytes of --offload-size; give it more"
+            : "cannot offload " + std::to_string(place.bytes) + " bytes to " + where + ": " + pool.error().message);
+}
+
 }  // namespace
 
 PageForms::PageForms(const CodecPlan& plan, std::uint32_t layer, PageSlot slot, PageShape shape)
@@ -150,11 +164,7 @@ Result<std::shared_ptr<CacheCore>> CacheCore::create(const KvCacheOptions& optio
     }
   }
   CAIRN_TRY(auto pool, PagePool::create(options.budget_bytes, page_sizes));
-  std::unique_ptr<PagePool> offload;
-  if (const OffloadPlace& place = options.offload; place.bytes > 0) {
-    CAIRN_TRY(offload, place.folder.empty() ? PagePool::create(place.bytes, page_sizes)
-                                            : PagePool::create_in_file(place.bytes, page_sizes, place.folder));
-  }
+  CAIRN_TRY(auto offload, offload_pool(options.offload, page_sizes));
   return std::make_shared<CacheCore>(options, std::move(pool), std::move(offload));
 }
 

@@ -16,10 +16,6 @@ Result<std::unique_ptr<KvCache>> KvCache::create(const KvCacheOptions& options) 
 }
 
 Status KvCache::check_policy(const KvCacheOptions& options, const PolicySpec& policy) {
-  if (policy.offloads && options.offload.bytes == 0) {
-    return fail(ErrorCode::kUnsupported,
-                "policy '" + policy.text + "': there is nowhere to offload to; name a place (--offload)");
-  }
   return cache::TokenPolicy::check(policy, options);
 }
 

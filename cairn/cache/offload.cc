@@ -2,27 +2,28 @@
 #include "cairn/cache/offload.h"
 
 #include <algorithm>
+#include <string>
 #include <utility>
 #include <vector>
 
 namespace cairn::cache {
 namespace {
 
-// Full blocks that will not change any more and lie in memory. Those that lie elsewhere come first.
+// Full blocks that will not change any more and lie in memory.
 std::vector<std::size_t> blocks_in_memory(const SequenceState& state, const LayerTable& table) {
   std::vector<std::size_t> found;
-  for (std::size_t b = table.lower_bound(state.closed_blocks); b-- > 0;) {
-    if (state.core->offload->holds(table.entry(b).keys)) break;
-    found.push_back(b);
+  const std::size_t end = table.lower_bound(state.closed_blocks);
+  for (std::size_t b = 0; b < end; ++b) {
+    if (!state.core->offload->holds(table.entry(b).keys)) found.push_back(b);
   }
-  std::ranges::reverse(found);
   return found;
 }
 
 Result<PageRef> moved(PagePool& pool, const PageRef& page) {
   if (!page) return PageRef();  // values that lie in the keys
-  CAIRN_TRY(Reservation room, pool.reserve(page.bytes()));
-  PageRef copy = room.take(page.bytes(), page.form());
+  Result<Reservation> room = pool.reserve(page.bytes());
+  if (!room) return fail(ErrorCode::kOutOfBudget, std::to_string(pool.budget()) + " bytes are full");
+  PageRef copy = room->take(page.bytes(), page.form());
   CAIRN_TRY_VOID(pool.write(copy, {page.data(), page.bytes()}));
   return copy;
 }
@@ -39,14 +40,20 @@ Status move_block(PagePool& pool, LayerTable& table, std::size_t block) {
 void offload_blocks(SequenceState& state) {
   if (!state.policy || !state.policy->spec().offloads || state.offered_blocks == state.closed_blocks) return;
   state.offered_blocks = state.closed_blocks;
+  Status all;
   for (std::size_t t = 0; t < state.tables.size(); ++t) {
     if (!state.policy->tables()[t].touched) continue;
+    Status moved;
     for (const std::size_t block : blocks_in_memory(state, state.tables[t])) {
-      if (move_block(*state.core->offload, state.tables[t], block)) continue;
-      ++state.policy->report().not_offloaded;
-      return;
+      moved = move_block(*state.core->offload, state.tables[t], block);
+      if (!moved) break;  // pages of another table may be smaller
     }
+    if (!moved) all = std::move(moved);
   }
+  if (all) return;
+  PolicyReport& report = state.policy->report();
+  ++report.not_offloaded;
+  report.why_not_offloaded = all.error().message;
 }
 
 std::size_t bytes_offloaded(const SequenceState& state, const LayerTable& table, std::size_t block) {

@@ -290,6 +290,7 @@ void PassRunner::commit_part(std::size_t number, std::span<const TokenId> tokens
     if (block.part != number) continue;
     const std::size_t first = block.before.number();
     state.intact = false;
+    state.offered_blocks = 0;
     state.block_keys.resize(std::min(state.block_keys.size(), first));
     state.reused = std::min(state.reused, first * kBlockTokens);
     block.before = {};

@@ -61,6 +61,7 @@ Status Sequence::set_policy(const PolicySpec& policy) {
   CAIRN_TRY_VOID(cache::TokenPolicy::check(policy, state_->core->options));
   state_->policy.emplace(policy, *state_->core);
   state_->owes_retention = false;
+  cache::offload_blocks(*state_);  // those of the prefix index, which a pass that needs room could not evict
   return {};
 }
 

@@ -122,6 +122,9 @@ Status TokenPolicy::check(const PolicySpec& spec, const KvCacheOptions& options)
   if (spec.punctuation < 1 && options.is_punctuation == nullptr) {
     return refuse("it goes by punctuation, and nobody says which tokens are that");
   }
+  if (spec.offloads && options.offload.bytes == 0) {
+    return refuse("there is nowhere to offload to; name a place with --offload");
+  }
   const std::vector<bool> touched = touched_tables(options.layers);
   CAIRN_TRY_VOID(check_profile_layers(spec, static_cast<std::size_t>(std::ranges::count(touched, true))));
   if (std::ranges::find(touched, true) != touched.end()) return {};

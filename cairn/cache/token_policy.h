@@ -36,7 +36,8 @@ struct PolicyReport {
   std::uint64_t boxes_offered = 0;  // that queries could have read: each counts once for every KV head
   std::uint64_t boxes_read = 0;     // of these
   std::uint64_t put_off = 0;        // retentions that found no room for survivors and were put off
-  std::uint64_t not_offloaded = 0;  // times that a block should have left memory and there was no room for it
+  std::uint64_t not_offloaded = 0;  // times that blocks should have left memory and could not
+  std::string why_not_offloaded{};  // the last time
   std::size_t bytes_offloaded = 0;  // of the sequence's pages, that lie beside the KV budget
   std::size_t box_bytes = 0;        // held beside the pages to choose among them; each choice reads them all
   std::size_t query_bytes = 0;      // held of queries, their sums or the last of them; outside the budget

@@ -102,6 +102,7 @@ PolicyFigures policy_figures(const Sequence& sequence) {
           .bytes_freed = report.bytes_freed,
           .bytes_offloaded = report.bytes_offloaded,
           .not_offloaded = report.not_offloaded,
+          .why_not_offloaded = report.why_not_offloaded,
           .read = report.read_fraction(),
           .put_off = report.put_off};
 }
@@ -121,7 +122,7 @@ std::string policy_text(const PolicyFigures& figures) {
     std::snprintf(moved, sizeof moved, " moved %.1f MiB out of the KV budget", mebibytes(figures.bytes_offloaded));
   }
   if (figures.not_offloaded > 0) {
-    std::snprintf(stayed, sizeof stayed, " found no room to move blocks to, %llu times",
+    std::snprintf(stayed, sizeof stayed, " could not move blocks out of it, %llu times",
                   static_cast<unsigned long long>(figures.not_offloaded));
   }
   if (figures.put_off > 0) {
@@ -129,9 +130,10 @@ std::string policy_text(const PolicyFigures& figures) {
                   static_cast<unsigned long long>(figures.put_off));
   }
   std::string text;
-  for (const char* part : {read, freed, moved, stayed, waited}) {
+  for (const char* part : {read, freed, moved, waited, stayed}) {
     if (*part != 0) text.append(text.empty() ? "" : ",").append(part);
   }
+  if (figures.not_offloaded > 0) text += " (" + figures.why_not_offloaded + ")";
   return figures.policy + (text.empty() ? " left all as it was" : text);
 }
 

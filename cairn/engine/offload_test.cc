@@ -157,6 +157,33 @@ TEST(Offload, WhereThePlaceIsFullBlocksStayAndItIsSaid) {
   EXPECT_GT(report.bytes_offloaded, 0u);
   EXPECT_LE(report.bytes_offloaded, setting.place.bytes);
   EXPECT_EQ(other.bytes_held() + report.bytes_offloaded, one.bytes_held());
+  EXPECT_EQ(report.why_not_offloaded, std::to_string(setting.place.bytes) + " bytes are full");
+}
+
+// A place that others fill, and have left again: blocks that stayed move at the next block border.
+TEST(Offload, BlocksThatStayedMoveLater) {
+  const auto plain = make_engine({.policy = without_offload(Setting().policy), .place = {}});
+  Sequence alone = plain->open({});
+  const auto expected = answer(*plain, alone, text(600), 140);
+  Setting setting;
+  setting.place.bytes = alone.bytes_held();
+  const auto moving = make_engine(setting);
+  Sequence second = moving->open({});
+  {
+    Sequence first = moving->open({});
+    answer(*moving, first, text(640, 9), 1);
+    ASSERT_TRUE(moving->prefill(second, text(600)));
+    EXPECT_GT(second.policy_report().not_offloaded, 0u);
+  }
+  const std::size_t before = second.policy_report().bytes_offloaded;
+  std::vector<Logits> rest;
+  for (const TokenId id : text(140, 11)) {
+    const auto next = moving->decode(second, id);
+    ASSERT_TRUE(next);
+    rest.emplace_back(next->begin(), next->end());
+  }
+  expect_same(rest, {expected.begin() + 1, expected.end()}, "in company");
+  EXPECT_GT(second.policy_report().bytes_offloaded, before + alone.bytes_held() / 4);
 }
 
 // What was published stays in memory as long as there is room, and a hit on it moves anew.
@@ -167,8 +194,8 @@ TEST(Offload, PrefixesAreFoundAllTheSame) {
   const auto expected = answer(*moving, first, std::span(prompt).subspan(first.size()), 30);
   Sequence second = moving->open(prompt);
   EXPECT_EQ(second.reused_tokens(), 640u);
+  EXPECT_EQ(second.bytes_held(), 0u);  // they have moved before the first pass
   expect_same(answer(*moving, second, std::span(prompt).subspan(second.size()), 30), expected, "hit");
-  EXPECT_GT(second.policy_report().bytes_offloaded, 0u);
 }
 
 TEST(Offload, NeedsAPlaceAndAPolicyThatReadsLess) {
@@ -178,7 +205,13 @@ TEST(Offload, NeedsAPlaceAndAPolicyThatReadsLess) {
   EXPECT_NE(nowhere.error().message.find("--offload"), std::string::npos);
   EXPECT_EQ(load({.place = {.folder = "/not/there", .bytes = std::size_t{64} << 20}}).error().code,
             ErrorCode::kNotFound);
-  EXPECT_EQ(load({.place = {.folder = "", .bytes = 100}}).error().code, ErrorCode::kOutOfBudget);
+  const auto small = load({.place = {.folder = "", .bytes = 100}});
+  ASSERT_FALSE(small);
+  EXPECT_EQ(small.error().code, ErrorCode::kOutOfBudget);
+  EXPECT_NE(small.error().message.find("--offload-size"), std::string::npos);
+  const auto no_place = make_engine({.policy = "", .place = {}});
+  Sequence sequence = no_place->open({});
+  EXPECT_EQ(sequence.set_policy(*parse_policy("quest+unread=offload")).error().code, ErrorCode::kUnsupported);
   EXPECT_FALSE(parse_policy("keydiff+unread=offload"));
   EXPECT_FALSE(parse_policy("quest+unread=away"));
   EXPECT_EQ(parse_policy("quest+unread=stay")->text, "quest");

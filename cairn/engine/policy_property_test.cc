@@ -57,6 +57,9 @@ std::unique_ptr<PolicyWorld> world(const Setting& setting, unsigned threads, boo
   options.codec = setting.codec;
   options.policy = policy ? setting.policy : "";
   options.reuse = reuse;
+  // In one world it fills up now and then.
+  options.offload = {.folder = reuse ? testing::TempDir() : "",
+                     .bytes = reuse ? std::size_t{64} << 20 : std::size_t{300} << 10};
   auto engine = family(setting.arch, threads).sibling(options);
   if (!engine) return nullptr;
   return std::make_unique<PolicyWorld>(*std::move(engine), !reuse, setting.seed);
@@ -70,6 +73,7 @@ std::string some_policy(SeededRandom& random) {
       {"keep", {"1", "0.75", "0.5", "0.3", "0.2", "0.05", "0.001"}},
       {"mass", {"1", "0.9", "0.5"}},
       {"layers", {"own", "pairs"}},
+      {"unread", {"stay", "offload"}},
       {"scorer",
        {"recency", "random", "knorm", "keydiff", "lagkv", "expected", "mass", "replay", "peak", "sum", "observed",
         "salience"}},
@@ -91,7 +95,7 @@ std::string some_policy(SeededRandom& random) {
       {"region", {"all", "decode"}},
   };
   for (const auto& [name, values] : parts) {
-    const bool often = name == "keep" || name == "layers";
+    const bool often = name == "keep" || name == "layers" || name == "unread";
     if (random.below(often ? 2 : 5) != 0) continue;
     const std::string with = text + "+" + name + "=" + random.pick(values);
     if (parse_policy(with)) text = with;

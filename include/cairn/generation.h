@@ -45,7 +45,8 @@ struct PolicyFigures {
   double kept = 1;              // share of the tokens that it found when it last kept less, over layers and KV heads
   std::size_t bytes_freed = 0;  // of keys and values
   std::size_t bytes_offloaded = 0;  // of keys and values, beside the KV budget
-  std::uint64_t not_offloaded = 0;  // times that there was no room for them
+  std::uint64_t not_offloaded = 0;  // times that they could not be moved there
+  std::string why_not_offloaded{};  // the last time
   double read = 1;                  // share of the pages that queries after the prompt read
   std::uint64_t put_off = 0;        // times that there was no room to keep less of an answer, which was tried later
 };

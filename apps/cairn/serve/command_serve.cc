@@ -112,6 +112,8 @@ Result<std::unique_ptr<ServeLoop>> start_loop(const ServeOptions& options, const
   model.tokenizer = &engine->tokenizer();
   model.context = engine->context();
   CAIRN_TRY_VOID(options.policies.check(engine->cache().options()));
+  // A request may ask for a policy that moves blocks, where it may ask for any.
+  if (options.policies.text() == "none") CAIRN_TRY_VOID(check_offload(options.model, {&engine->policy(), 1}));
   CAIRN_TRY(loop.public_prefixes, api::read_public_prefixes(options.public_prefixes, model));
   CAIRN_TRY(std::unique_ptr<ServeLoop> started, ServeLoop::create(std::move(engine), std::move(loop)));
   if (const Store* store = started->store(); store != nullptr) {

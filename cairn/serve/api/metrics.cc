@@ -78,6 +78,8 @@ void copy_tenant(const TenantState& tenant, Copied& to) {
   to.gauge("tenant_requests_waiting", "Requests of a tenant that wait", static_cast<double>(tenant.waiting), of);
   to.gauge("kv_bytes", "Bytes of keys and values", static_cast<double>(tenant.cache.bytes_used), memory);
   to.gauge("kv_budget_bytes", "The most they may be", static_cast<double>(tenant.kv_budget), memory);
+  to.gauge("kv_offloaded_bytes", "Bytes of keys and values that policies moved out of the budget",
+           static_cast<double>(tenant.cache.bytes_offloaded), of);
   if (tenant.kv_budget > 0) {
     to.gauge("kv_cache_usage_perc", "Share of the budget in use, 1 is all of it",
              static_cast<double>(tenant.cache.bytes_used) / static_cast<double>(tenant.kv_budget), of);

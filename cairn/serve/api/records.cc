@@ -71,7 +71,8 @@ OrderedJson record_json(const RequestRecord& record) {
                        {"kv_bytes_freed", policy.bytes_freed},
                        {"kv_bytes_offloaded", policy.bytes_offloaded},
                        {"read", policy.read},
-                       {"put_off", policy.put_off}};
+                       {"put_off", policy.put_off},
+                       {"not_offloaded", policy.not_offloaded}};
   }
   return {{"id", record.id},
           {"request_id", record.request_id},
