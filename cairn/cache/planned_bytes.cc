@@ -63,13 +63,21 @@ class Planner {
   // pass touches, and what finds no room there.
   std::size_t in_memory(std::size_t tokens) const {
     if (!policy_.offloads || core_.options.plan.exact_prefill) return tokens;
-    std::size_t block = 0;
-    for (std::size_t t = 0; t < core_.tables.size(); ++t) {
-      if (packs_[t]) block += core_.tables[t].closed_bytes();
-    }
     const std::size_t recent = (core_.options.plan.recent_blocks + std::size_t{1}) * kBlockTokens;
-    const std::size_t away = core_.offload->budget() / std::max<std::size_t>(block, 1) * kBlockTokens;
+    const std::size_t place = core_.offload->budget(), sinks = core_.options.plan.sink_blocks;
+    const std::size_t open = std::max<std::size_t>(block_bytes(true), 1);
+    const std::size_t of_sinks = std::min(sinks, place / open);
+    const std::size_t others =
+        of_sinks < sinks ? 0 : (place - sinks * open) / std::max<std::size_t>(block_bytes(false), 1);
+    const std::size_t away = (of_sinks + others) * kBlockTokens;
     return std::min(tokens, std::max(tokens - std::min(tokens, away), rows_ + recent));
+  }
+
+  // What lies beside the budget when so many tokens moved there. Sinks move in their open form.
+  std::size_t beside(std::size_t tokens) const {
+    const std::size_t blocks = tokens / kBlockTokens;
+    const std::size_t sinks = std::min<std::size_t>(blocks, core_.options.plan.sink_blocks);
+    return sinks * block_bytes(true) + (blocks - sinks) * block_bytes(false);
   }
 
   // What a read selection holds beside the pages to choose among them.
@@ -82,6 +90,15 @@ class Planner {
   }
 
  private:
+  // Of the tables that a policy may touch.
+  std::size_t block_bytes(bool open) const {
+    std::size_t bytes = 0;
+    for (std::size_t t = 0; t < core_.tables.size(); ++t) {
+      if (packs_[t]) bytes += open ? core_.tables[t].open_bytes() : core_.tables[t].closed_bytes();
+    }
+    return bytes;
+  }
+
   // What `keep` gives a list of tokens, protected ones included.
   std::size_t base(std::size_t tokens) const {
     const std::size_t goes = tokens - std::min(tokens, stays_);
@@ -170,6 +187,7 @@ PlannedBytes planned_bytes(const CacheCore& core, const PolicySpec& policy, cons
     const bool thins = policy.prompt_stays && to >= prompt;
     planned.whole =
         thins ? answer_bytes(planner, policy, growth) : planner.bytes(0, planner.in_memory(reached), reached);
+    planned.beside = planner.beside(reached - planner.in_memory(reached));
     if (to >= first) {
       planned.whole += planner.room(first);
       if (growth.replayed > 0) {

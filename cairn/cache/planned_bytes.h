@@ -14,6 +14,7 @@ namespace cairn {
 struct PlannedBytes {
   std::size_t whole = 0;   // while all tokens are there: blocks of the prompt may be held by others anyway
   std::size_t packed = 0;  // from the first retention on: all its pages are its own
+  std::size_t beside = 0;  // not of the budget, but of the place that its blocks move to (PolicySpec::offloads)
 };
 
 // A sequence that grows from some tokens to more.

@@ -127,13 +127,16 @@ void Scheduler::make_room(BatchStep& plan) {
   for (std::size_t tenant = 0; tenant < options_.tenants.size(); ++tenant) {
     while (running(tenant) > 1) {
       SharedBytes bytes = no_bytes(tenant);
+      std::size_t beside = 0;
       for (const Entry& entry : running_) {
         if (entry.request.tenant != tenant) continue;
         const std::size_t rows = pass_tokens(entry, std::min(entry.wanted(), options_.pass_rows));
         const Demand demand = demand_of(entry.request, settled(entry), entry.held + rows);
         bytes.add(demand.growth, demand.keys);
+        beside += demand.growth.beside;
       }
-      if (bytes.total() <= options_.tenants[tenant].kv_bytes) break;
+      const SchedulerOptions::Tenant& limits = options_.tenants[tenant];
+      if (bytes.total() <= limits.kv_bytes && beside <= limits.beside_bytes) break;
       plan.preempt.push_back(preempt_newest(tenant));
     }
   }
@@ -196,6 +199,7 @@ std::vector<Scheduler::Turn> Scheduler::turns(double now_s, const Cached& cached
       if (entry.request.tenant != turn.tenant) continue;
       const Demand demand = demand_of(entry.request, settled(entry), growth_end(entry));
       turn.bytes.add(demand.growth, demand.keys);
+      turn.beside += demand.growth.beside;
     }
   }
   return found;
@@ -228,12 +232,14 @@ void Scheduler::try_next(Turn& turn, KeySet& computing, BatchStep& plan) {
     return;
   }
   const Demand demand = demand_of(request, 0, growth_end(*candidate.entry));
-  if (turn.running > 0 && turn.bytes.with(demand.growth, demand.keys) > tenant.kv_bytes) {
+  if (turn.running > 0 && (turn.bytes.with(demand.growth, demand.keys) > tenant.kv_bytes ||
+                           turn.beside + demand.growth.beside > tenant.beside_bytes)) {
     if (candidate.first) turn.candidates.clear();  // no other request takes the room that it waits for
     return;
   }
   candidate.entry->held = 0;
   turn.bytes.add(demand.growth, demand.keys);
+  turn.beside += demand.growth.beside;
   plan.start.push_back(request.id);
   for (std::size_t b = candidate.cached_blocks; b < request.keys.size(); ++b) computing.insert(request.keys[b]);
   running_.splice(running_.end(), waiting_[turn.tenant], candidate.entry);

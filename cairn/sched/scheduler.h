@@ -41,7 +41,8 @@ struct SchedulerOptions {
   std::size_t growth_tokens = 256;  // of an answer that admission counts on; what comes after may cost a preemption
   using KeySet = SharedBytes::KeySet;
   struct Tenant {
-    std::size_t kv_bytes = 0;  // for requests; what `held` takes comes on top
+    std::size_t kv_bytes = 0;      // for requests; what `held` takes comes on top
+    std::size_t beside_bytes = 0;  // of the place that requests may move blocks to
     std::size_t max_running = SIZE_MAX;
     KeySet held{};  // blocks that always stay in memory
   };
@@ -118,6 +119,7 @@ class Scheduler {
   struct Turn {
     std::size_t tenant = 0, running = 0;
     SharedBytes bytes;                    // that the running ones will need
+    std::size_t beside = 0;               // that they will move elsewhere
     std::vector<Candidate> candidates{};  // the next one last
   };
 

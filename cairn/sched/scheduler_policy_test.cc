@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <tuple>
 #include <vector>
 
 #include "cairn/block/shape.h"
@@ -93,6 +94,32 @@ TEST(SchedulerPolicy, WhatIsOwedIsNotDone) {
     scheduler.submit(small);
     EXPECT_EQ(scheduler.plan(0, nothing_cached).start.empty(), owes);
   }
+}
+
+// Most of each prompt moves to a place beside the budget, and of what stays in memory nothing is shared.
+TEST(SchedulerPolicy, BlocksThatMoveElsewhereAreCountedThere) {
+  for (const auto& [blocks, place, both] : {std::tuple(8u, 16u, true), {7u, 16u, false}, {8u, 15u, false}}) {
+    SchedulerOptions options = options_of(blocks);
+    options.tenants[0].beside_bytes = place * kBlockBytes;
+    Scheduler scheduler(options);
+    for (const RequestId id : {1u, 2u}) {
+      SchedRequest moves = plain(id);
+      moves.growth = [](std::size_t, std::size_t to) {
+        return GrowthBytes{.packed = 4 * kBlockBytes, .beside = to >= 640 ? 8 * kBlockBytes : 0};
+      };
+      scheduler.submit(moves);
+    }
+    EXPECT_EQ(started(scheduler), both ? 2u : 1u) << blocks << ' ' << place;
+  }
+  // One alone moves what there is room for.
+  SchedulerOptions options = options_of(4);
+  Scheduler scheduler(options);
+  SchedRequest alone = plain(1);
+  alone.growth = [](std::size_t, std::size_t) {
+    return GrowthBytes{.packed = 4 * kBlockBytes, .beside = 8 * kBlockBytes};
+  };
+  scheduler.submit(alone);
+  EXPECT_EQ(started(scheduler), 1u);
 }
 
 TEST(SchedulerPolicy, WhatAPassDoesNotTakeIsForOthers) {

@@ -18,7 +18,8 @@ namespace cairn {
 // KV bytes of a request at the worst moment of a growth, by whose pages they are.
 struct GrowthBytes {
   std::size_t whole = 0;   // while its prompt's blocks may be those of others
-  std::size_t packed = 0;  // once a token policy has packed them: then all are its own
+  std::size_t packed = 0;  // once a token policy has packed them, or moved them elsewhere: then all are its own
+  std::size_t beside = 0;  // of the place that they move to; SharedBytes does not count it
 };
 
 // A value; thread-compatible.

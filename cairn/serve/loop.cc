@@ -116,6 +116,7 @@ Status ServeLoop::Impl::open_tenants() {
     sched.block_bytes = [&cache](std::size_t number) { return cache.block_bytes(number); };
     CAIRN_TRY(tenant.held, hold_prefixes(*tenant.engine, options.public_prefixes));
     sched.tenants.push_back({.kv_bytes = limits.kv_bytes - tenant.held.bytes,
+                             .beside_bytes = of_tenant.offload.bytes,
                              .max_running = limits.max_running == 0 ? SIZE_MAX : limits.max_running,
                              .held = {tenant.held.keys.begin(), tenant.held.keys.end()}});
     tenant.counts.name = name;
@@ -178,6 +179,8 @@ Result<std::shared_ptr<Generation>> ServeLoop::submit(GenerateRequest request) {
     scheduled.keys.resize(std::min(scheduled.keys.size(), reusable_tokens(*policy, prompt) / kBlockTokens));
     scheduled.growth = [&engine = *tenant.engine, policy, prompt](std::size_t from, std::size_t to) {
       const PlannedBytes planned = engine.planned_bytes(&*policy, prompt, from, to);
+      // What stays in memory of a sequence that moves blocks away is all its own.
+      if (policy->offloads) return GrowthBytes{.packed = planned.whole, .beside = planned.beside};
       return GrowthBytes{.whole = planned.whole, .packed = planned.packed};
     };
     scheduled.pass_tokens = [policy, prompt](std::size_t held, std::size_t wanted) {
