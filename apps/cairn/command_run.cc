@@ -237,6 +237,7 @@ Json answer_json(const Generated& answer, std::uint64_t seed) {
   if (!policy.policy.empty()) {
     json["policy"] = {{"name", policy.policy},
                       {"kept", policy.kept},
+                      {"demoted", policy.demoted},
                       {"kv_bytes_freed", policy.bytes_freed},
                       {"kv_bytes_offloaded", policy.bytes_offloaded},
                       {"read", policy.read},

@@ -98,21 +98,29 @@ Result<std::unique_ptr<PagePool>> PagePool::create_in_file(std::size_t budget_by
 Result<std::unique_ptr<PagePool>> PagePool::create(std::size_t budget_bytes, std::span<const std::size_t> page_sizes,
                                                    int file) {
   std::unique_ptr<PagePool> pool(new PagePool(budget_bytes, file));
-  for (std::size_t page_bytes : page_sizes) {
-    if (page_bytes == 0) return fail(ErrorCode::kInvalidArgument, "a page size of zero bytes makes no sense");
-    if (page_bytes > budget_bytes || occupied_bytes(page_bytes) > budget_bytes) {
-      return fail(ErrorCode::kOutOfBudget, "a budget of " + std::to_string(budget_bytes) + " bytes holds no page of " +
-                                               std::to_string(page_bytes) + " bytes: raise the KV cache budget");
-    }
-    const std::size_t occupied = occupied_bytes(page_bytes);
-    if (std::ranges::find(pool->classes_, occupied, &SizeClass::bytes) != pool->classes_.end()) continue;
-    SizeClass size_class;
-    size_class.bytes = occupied;
-    size_class.slab_pages = static_cast<std::uint32_t>(std::lcm(occupied, kSystemPage) / occupied);
-    CAIRN_TRY_VOID(pool->map(size_class));
-    pool->classes_.push_back(std::move(size_class));
-  }
+  for (const std::size_t page_bytes : page_sizes) CAIRN_TRY_VOID(pool->add_class(page_bytes));
   return pool;
+}
+
+Status PagePool::declare(std::size_t page_bytes) {
+  const std::lock_guard lock(mutex_);
+  return add_class(page_bytes);
+}
+
+Status PagePool::add_class(std::size_t page_bytes) {
+  if (page_bytes == 0) return fail(ErrorCode::kInvalidArgument, "a page size of zero bytes makes no sense");
+  if (page_bytes > budget_ || occupied_bytes(page_bytes) > budget_) {
+    return fail(ErrorCode::kOutOfBudget, "a budget of " + std::to_string(budget_) + " bytes holds no page of " +
+                                             std::to_string(page_bytes) + " bytes: raise the KV cache budget");
+  }
+  const std::size_t occupied = occupied_bytes(page_bytes);
+  if (std::ranges::find(classes_, occupied, &SizeClass::bytes) != classes_.end()) return {};
+  SizeClass size_class;
+  size_class.bytes = occupied;
+  size_class.slab_pages = static_cast<std::uint32_t>(std::lcm(occupied, kSystemPage) / occupied);
+  CAIRN_TRY_VOID(map(size_class));
+  classes_.push_back(std::move(size_class));
+  return {};
 }
 
 // Address space only: memory comes with the first touch. Two huge pages more than needed let the range start at a

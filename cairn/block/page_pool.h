@@ -3,11 +3,12 @@
 // is never exceeded, not even for a moment, and a page that was reserved can always be had. Then the pages of one block
 // by name (BlockPages), as they travel between sequences, the prefix index and stores.
 //
-// Page sizes are declared at creation. Each size has its own range of address space, so pages of one size never
-// fragment the space of another. A range is cut into slabs, the fewest pages that fill whole pages of the system;
-// memory of slabs of one size that hold no page any more is handed back to the system before pages of another size
-// would take resident memory over the budget. So sizes that are multiples of 4096 bytes never do; of other sizes, slabs
-// that are partly in use may hold up to 63 pages more. (Transparent huge pages may round each range up to 2 MiB.)
+// Page sizes are declared before the first page of them is taken. Each size has its own range of address space, so
+// pages of one size never fragment the space of another. A range is cut into slabs, the fewest pages that fill whole
+// pages of the system; memory of slabs of one size that hold no page any more is handed back to the system before pages
+// of another size would take resident memory over the budget. So sizes that are multiples of 4096 bytes never do; of
+// other sizes, slabs that are partly in use may hold up to 63 pages more. (Transparent huge pages may round each range
+// up to 2 MiB.)
 #pragma once
 
 #include <atomic>
@@ -123,6 +124,9 @@ class PagePool {
                                                           std::span<const std::size_t> page_sizes,
                                                           const std::string& folder);
 
+  // A further page size, if it is not one yet. The errors of create(), and nothing has changed.
+  Status declare(std::size_t page_bytes);
+
   ~PagePool();
   PagePool(const PagePool&) = delete;
   PagePool& operator=(const PagePool&) = delete;
@@ -173,6 +177,7 @@ class PagePool {
   static Result<std::unique_ptr<PagePool>> create(std::size_t budget_bytes, std::span<const std::size_t> page_sizes,
                                                   int file);
   Status map(SizeClass& size_class);
+  Status add_class(std::size_t page_bytes);
   PageRef take(std::size_t occupied, std::uint32_t form);
   Slab& open_slab(SizeClass& size_class);
   void put_back(Page* page);

@@ -76,11 +76,18 @@ Result<std::unique_ptr<PagePool>> offload_pool(const OffloadPlace& place, std::s
 PageForms::PageForms(const CodecPlan& plan, std::uint32_t layer, PageSlot slot, PageShape shape)
     : open(open_format(plan.format(layer, slot, shape))), closed(plan.format(layer, slot, shape)) {
   if (std::ranges::find(shape.slots(), slot) == shape.slots().end()) return;
+  for (const Codec& codec : codec_table()) demoted.push_back({.codec = &codec, .shape = shape, .slot = slot});
   open_bytes = open.codec->page_bytes(open);
   closed_bytes = closed.codec->page_bytes(closed);
 }
 
+const PageFormat& PageForms::format(std::uint32_t form) const {
+  if (form >= kDemotedForm) return demoted[form - kDemotedForm];
+  return form == kOpenForm ? open : closed;
+}
+
 std::size_t PageForms::page_bytes(std::uint32_t form) const {
+  if (form >= kDemotedForm) return format(form).codec->page_bytes(format(form));
   return form == kOpenForm ? open_bytes : closed_bytes;
 }
 

@@ -48,17 +48,26 @@ struct KvCacheOptions {
 
 namespace cairn::cache {
 
-// Both forms that a page takes in turn; a slot that the layer does not have takes no bytes in either. Immutable.
+// What PageRef::form says of a page. Forms from kDemotedForm on are those of tokens that a policy demoted: kDemotedForm
+// plus the number of their codec in codec_table().
+inline constexpr std::uint32_t kClosedForm = 0;
+inline constexpr std::uint32_t kOpenForm = 1;
+inline constexpr std::uint32_t kDemotedForm = 2;
+
+// Both forms that a page takes in turn, and those that it may be demoted to; a slot that the layer does not have takes
+// no bytes in any. Immutable.
 struct PageForms {
-  PageFormat open;    // while tokens are added, and for ever if nothing is encoded
-  PageFormat closed;  // afterwards
+  PageFormat open;                  // while tokens are added, and for ever if nothing is encoded
+  PageFormat closed;                // afterwards
+  std::vector<PageFormat> demoted;  // as codec_table(), those included that do not fit (demotion.h)
   std::size_t open_bytes = 0;
   std::size_t closed_bytes = 0;
 
   PageForms(const CodecPlan& plan, std::uint32_t layer, PageSlot slot, PageShape shape);
   bool exists() const { return open_bytes != 0; }
   bool encodes() const { return exists() && closed.codec->encode != nullptr; }
-  std::size_t page_bytes(std::uint32_t form) const;  // of PageRef::form
+  const PageFormat& format(std::uint32_t form) const;  // of PageRef::form; lives as long as this
+  std::size_t page_bytes(std::uint32_t form) const;    // the same
   std::size_t encoding_bytes() const;  // of the budget, for the page that encoding adds; 0 if there is none
 };
 
@@ -82,10 +91,6 @@ struct LayerForms {
 
 // How far a sequence can be trimmed, or its rows computed again, before a window misses what was behind it: positions.
 inline constexpr std::uint32_t kKeptBehind = kBlockTokens;
-
-// What PageRef::form says of a page.
-inline constexpr std::uint32_t kClosedForm = 0;
-inline constexpr std::uint32_t kOpenForm = 1;
 
 // Thread-safe. Held by the cache and by each of its sequences.
 struct CacheCore {

@@ -20,7 +20,7 @@ void set_count(PageView& view, std::uint32_t count, std::uint32_t lists = 1) {
 }
 
 const PageFormat* format_of(const PageForms& forms, const PageRef& page) {
-  return page.form() == kOpenForm ? &forms.open : &forms.closed;
+  return &forms.format(page.form());
 }
 
 struct Job {
@@ -34,7 +34,8 @@ PageRef reopened(const PageForms& forms, const PageRef& page, Reservation& room)
   PageRef open = room.take(forms.open_bytes, kOpenForm);
   const std::size_t width = forms.open.shape.values_per_token();
   std::vector<float> rows(kBlockTokens * width);
-  forms.closed.codec->decode(forms.closed, page.data(), kBlockTokens, rows.data());
+  const PageFormat& format = *format_of(forms, page);
+  format.codec->decode(format, page.data(), kBlockTokens, rows.data());
   for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
     forms.open.codec->store_token(forms.open, open.data(), t, rows.data() + t * width);
   }
@@ -221,7 +222,7 @@ void LayerTable::undo_close(std::size_t block) {
   if (entry.open_values) entry.values = std::exchange(entry.open_values, PageRef());
   // Without its open form an encoded block stays what it is.
   entry.closed =
-      std::ranges::any_of(forms_->slots(), [&](PageSlot slot) { return entry.page(slot).form() == kClosedForm; });
+      std::ranges::any_of(forms_->slots(), [&](PageSlot slot) { return entry.page(slot).form() != kOpenForm; });
   if (!entry.closed) count_anew(entry);
   renew_views(block);
 }
@@ -259,6 +260,7 @@ void LayerTable::replace(std::size_t first, std::size_t end, std::vector<Entry> 
     for (std::size_t h = 0; h < lists; ++h) {
       for (std::size_t t = 0; t < kBlockTokens && b * kBlockTokens + t < heads[h].size(); ++t) {
         const std::uint32_t from = heads[h][b * kBlockTokens + t];
+        if (from == kEmptySlot) continue;
         const PageView& view = views_[first + from / kBlockTokens];
         CAIRN_DCHECK(lists > 1 || view.head_stride == 0);
         (*positions)[h * kBlockTokens + t] = view.positions[h * view.head_stride + from % kBlockTokens];

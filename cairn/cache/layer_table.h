@@ -23,13 +23,15 @@ namespace cairn::cache {
 
 using PositionBlock = std::array<std::int32_t, kBlockTokens>;
 
+inline constexpr std::uint32_t kEmptySlot = 0xffffffffu;  // of a packed block: no token comes there
+
 // Layers may hold different tokens, so each has a table of its own; layers that hold the same tokens share the position
 // blocks. Full position blocks are never written and may be shared between sequences; that of the open tail belongs to
 // one sequence alone. Thread-compatible.
 class LayerTable {
  public:
   struct Entry {
-    PageRef keys;    // in the closed form where PageRef::form says so, else in the open one
+    PageRef keys;    // in the form that PageRef::form says
     PageRef values;  // empty where values lie in the keys
     std::shared_ptr<PositionBlock> positions;
     std::size_t first_token = 0;  // index within the sequence, a multiple of kBlockTokens
@@ -43,6 +45,7 @@ class LayerTable {
     std::shared_ptr<const std::vector<std::int32_t>> head_positions{};
 
     std::size_t number() const { return first_token / kBlockTokens; }
+    bool is_demoted() const { return keys.form() >= kDemotedForm; }
     const PageRef& page(PageSlot slot) const { return slot == PageSlot::kKeys ? keys : values; }
   };
 
@@ -101,7 +104,7 @@ class LayerTable {
   // Lets go of one block, wherever it lies.
   void drop(std::size_t block);
   // Packed blocks in place of [first, end). Slot i of theirs under a KV head holds what slot heads[head][i] of the old
-  // ones held (one list may stand for all heads); slots beyond are empty. Positions are filled in here.
+  // ones held (one list may stand for all heads); kEmptySlot and slots beyond are empty. Positions are filled in here.
   void replace(std::size_t first, std::size_t end, std::vector<Entry> packed,
                std::span<const std::vector<std::uint32_t>> heads);
 

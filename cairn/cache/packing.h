@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Carries out what a retention keeps of one layer: the survivors of its full blocks move to new pages, in the order of
-// their slots, and the old pages lose this reference.
+// their slots, and the old pages lose this reference. Under a policy that demotes, the others follow them in pages of
+// their own.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include "cairn/base/result.h"
@@ -13,21 +15,59 @@
 
 namespace cairn::cache {
 
-// How many blocks the survivors fill: as many as the KV head with most of them needs. The last may be partly empty.
-std::size_t packed_blocks(const LayerKeep& keep);
+// Packed blocks that have one form, side by side. A value.
+struct PackedPart {
+  std::uint32_t form = kClosedForm;  // the layer's own for full blocks, or one of those demoted
+  bool is_moved = false;             // demoted before: their pages stay as they are
+  std::size_t blocks = 0;            // as many as the KV head with most slots needs; the last may be partly empty
+  LayerKeep slots = {};              // which old slots they take over, by KV head
+};
 
-// Of the budget, for the new pages of a table, some of which keep their open form.
+// What becomes of the full blocks [first, end) of a table. Slots count from the first of these blocks. A value.
+struct Packing {
+  std::size_t first = 0, end = 0;
+  std::vector<PackedPart> parts;  // what stays, what was demoted before, what is demoted now
+  // Of the blocks of what stays, those that keep their open form: the first sinks of the table, and those that hold
+  // something that its codec cannot encode.
+  std::vector<bool> open;
+
+  std::size_t blocks() const;
+  // Where each slot of the packed blocks comes from, by KV head or one list for all: [blocks() * kBlockTokens] each,
+  // kEmptySlot where nothing comes.
+  std::vector<std::vector<std::uint32_t>> sources() const;
+};
+
+// Full blocks of a table that a retention packs.
+struct PackedRange {
+  std::size_t first = 0, end = 0;
+  std::size_t sink_blocks = 0;  // of the plan
+};
+
+// `keep` counts slots from the first block's too. Tokens that it does not name are demoted to `demoted_form`, or go
+// where that is kClosedForm; those that were demoted before stay so. Requires: of a plan that demotes, `keep` names no
+// token that was demoted before.
+Packing packing_of(const LayerTable& table, const PackedRange& range, const LayerKeep& keep,
+                   std::uint32_t demoted_form);
+
+// Of the budget, for `blocks` packed blocks in the layer's own form, some of which keep their open form.
 std::size_t packing_bytes(const LayerForms& forms, std::size_t blocks, std::size_t open_blocks);
 
-// Which of the packed blocks keep their open form: the first `sink_blocks` of the table, and those that hold something
-// that its codec cannot encode.
-std::vector<bool> open_blocks(const LayerTable& table, const LayerKeep& keep, std::size_t first, std::size_t end,
-                              std::size_t sink_blocks);
+// Of the budget, for all new pages.
+std::size_t packing_bytes(const LayerForms& forms, const Packing& packing);
 
-// Packs the entries [first, end), which must be full ones; the others stay. `keep` counts slots from the first entry's,
-// `open` is what open_blocks() says of it. Pages are decoded, and where the layer encodes, encoded again. Requires:
-// packing_bytes() in `room`; a codec that encodes without signals.
-void pack(LayerTable& table, const LayerKeep& keep, std::size_t first, std::size_t end, const std::vector<bool>& open,
-          Reservation& room, ThreadPool& pool);
+// Of the budget, what the packed blocks hold now that is not demoted yet: it comes back.
+std::size_t unpacked_bytes(const LayerTable& table, const Packing& packing);
+
+struct UnencodableBlocks {
+  std::size_t count = 0, fresh = 0;  // fresh: that nobody had noticed
+};
+
+// Looks at all open pages, raw ones too, for what no code can stand for, and marks their entries.
+UnencodableBlocks mark_unencodable(LayerTable& table, const Packing& packing, ThreadPool& pool);
+
+// Carries it out; entries outside stay. Pages are decoded, and where the layer encodes, encoded again. Requires:
+// packing_bytes() in `room`; page sizes that are declared; codecs that encode without signals; nothing unencodable
+// where tokens are demoted.
+void pack(LayerTable& table, const Packing& packing, Reservation& room, ThreadPool& pool);
 
 }  // namespace cairn::cache

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <vector>
 
+#include "cairn/cache/demotion.h"
 #include "cairn/cache/packing.h"
 #include "cairn/cache/read_scores.h"
 #include "cairn/cache/token_policy.h"
@@ -24,7 +25,8 @@ class Planner {
         policy_(policy),
         rows_(growth.rows),
         stays_(policy.prompt_stays ? whole_blocks(growth.prompt) * kBlockTokens : 0),
-        packs_(touched_tables(core.options.layers)) {
+        packs_(touched_tables(core.options.layers)),
+        demoted_form_(demoted_form(policy)) {
     const LayerForms* first = nullptr;
     for (std::size_t t = 0; t < core.tables.size(); ++t) {
       if (!packs_[t]) continue;
@@ -41,7 +43,8 @@ class Planner {
     std::size_t bytes = 0;
     for (std::size_t t = 0; t < core_.tables.size(); ++t) {
       const std::size_t held = packs_[t] ? blocks_after(t, kept) * kBlockTokens + since : tokens;
-      bytes += whole_bytes(core_.tables[t], core_.options.plan, held, rows_);
+      const std::size_t own = whole_bytes(core_.tables[t], core_.options.plan, held, rows_);
+      bytes += packs_[t] && kept > 0 ? with_demoted(t, own, kept, tokens) : own;
     }
     return bytes;
   }
@@ -54,7 +57,8 @@ class Planner {
       const std::size_t all = whole_blocks(std::min(tokens, fullest(t, tokens)));
       const std::size_t blocks = all - std::min(all, stays_ / kBlockTokens);
       const std::size_t sinks = std::min<std::size_t>(blocks, core_.options.plan.sink_blocks);
-      most = std::max(most, packing_bytes(core_.tables[t], blocks, core_.tables[t].encodes() ? sinks : blocks));
+      const std::size_t own = packing_bytes(core_.tables[t], blocks, core_.tables[t].encodes() ? sinks : blocks);
+      most = std::max(most, with_demoted(t, own, tokens, tokens));
     }
     return most;
   }
@@ -99,12 +103,34 @@ class Planner {
     return bytes;
   }
 
+  // With what retentions of `kept` tokens have demoted. Nothing is demoted where that saves nothing, so it is never
+  // more than `tokens` take in the layer's own form.
+  std::size_t with_demoted(std::size_t table, std::size_t own, std::size_t kept, std::size_t tokens) const {
+    if (demoted_form_ == kClosedForm) return own;
+    const LayerForms& forms = core_.tables[table];
+    const std::size_t whole = whole_bytes(forms, core_.options.plan, tokens, rows_);
+    const bool uniform = !policy_.moves_between_layers() && policy_.budget == BudgetRule::kUniform;
+    const bool again = policy_.chunk != 0 || policy_.every != 0;
+    // Each time heads that keep unlike numbers may leave pages half empty.
+    if (again && (!uniform || policy_.ages())) return whole;
+    // Uniform budgets are used up, but for a unit. Each retention may leave a page of its own half empty.
+    const auto times_of = [&](std::size_t step) { return step == 0 ? 0 : kept / step; };
+    const std::size_t times = 1 + times_of(policy_.chunk) + times_of(policy_.every);
+    const std::size_t goes = kept - std::min(kept, stays_), stay = wanted(goes);
+    const std::size_t demoted = uniform ? goes - stay + std::min<std::size_t>(stay, policy_.unit) : goes;
+    const std::size_t pages = demoted / kBlockTokens + (policy_.unit == 1 ? 1 : 2) * times;
+    return std::min(whole, own + pages * demoted_bytes(forms, demoted_form_));
+  }
+
+  std::size_t wanted(std::size_t tokens) const {
+    return static_cast<std::size_t>(std::llround(policy_.keep * static_cast<double>(tokens)));
+  }
+
   // What `keep` gives a list of tokens, protected ones included.
   std::size_t base(std::size_t tokens) const {
     const std::size_t goes = tokens - std::min(tokens, stays_);
-    const auto wanted = static_cast<std::size_t>(std::llround(policy_.keep * static_cast<double>(goes)));
     const std::size_t stay = std::size_t{policy_.sinks} + policy_.recent + kBlockTokens - 1;  // and an open tail
-    return std::min(stays_ + std::max(wanted, stay), tokens);
+    return std::min(stays_ + std::max(wanted(goes), stay), tokens);
   }
 
   // The most that any head of a layer keeps.
@@ -136,6 +162,7 @@ class Planner {
   const std::size_t rows_;
   const std::size_t stays_;        // first tokens that no retention looks at
   const std::vector<bool> packs_;  // by table
+  const std::uint32_t demoted_form_;
   std::size_t packed_layers_ = 0;
   bool alike_ = true;
 };

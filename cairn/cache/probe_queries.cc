@@ -6,6 +6,7 @@
 
 #include "cairn/attention/signals.h"
 #include "cairn/base/random.h"
+#include "cairn/cache/layer_table.h"
 
 namespace cairn::cache {
 namespace {
@@ -184,6 +185,7 @@ void ProbeQueries::pack(std::span<const std::vector<std::uint32_t>> heads, std::
   for (std::uint32_t h = 0; h < kv_heads; ++h) {
     const std::vector<std::uint32_t>& slots = heads[heads.size() == 1 ? 0 : h];
     for (std::size_t i = 0; i < slots.size(); ++i) {
+      if (slots[i] == kEmptySlot) continue;
       moved[i / kBlockTokens][h * kBlockTokens + i % kBlockTokens] =
           mass_[first + slots[i] / kBlockTokens][h * kBlockTokens + slots[i] % kBlockTokens];
     }

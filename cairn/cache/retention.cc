@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "cairn/cache/demotion.h"
 #include "cairn/cache/packing.h"
 #include "cairn/cache/token_policy.h"
 #include "cairn/codec/codec.h"
@@ -24,12 +25,16 @@ struct Evidence {
   std::vector<std::uint32_t> seen_by;
 };
 
-// [kv_heads, slots]; kNoToken where a slot is empty or hidden.
-std::vector<std::int32_t> positions_of(std::span<const PageView> pages, std::uint32_t kv_heads) {
+// [kv_heads, slots]; kNoToken where a slot is empty or hidden. What was demoted is no token any more that could stay or
+// go: it counts as if it were gone.
+std::vector<std::int32_t> positions_of(const LayerTable& table) {
+  const std::span<const PageView> pages = table.views();
+  const std::uint32_t kv_heads = table.forms().spec.shape.kv_heads;
   const std::size_t slots = pages.size() * kBlockTokens;
   std::vector<std::int32_t> positions(kv_heads * slots, kNoToken);
   for (std::uint32_t h = 0; h < kv_heads; ++h) {
     for (std::size_t p = 0; p < pages.size(); ++p) {
+      if (table.entry(p).is_demoted()) continue;
       for (std::uint32_t t = 0; t < pages[p].count; ++t) {
         const std::int32_t position = pages[p].positions[std::size_t{h} * pages[p].head_stride + t];
         if (position != kHiddenPosition) positions[h * slots + p * kBlockTokens + t] = position;
@@ -92,7 +97,7 @@ LayerScores scores_of(SequenceState& state, std::size_t number, std::uint32_t la
   const ScorerNeeds& needs = policy.spec().scorer->needs;
   const std::span<const PageView> pages = table.views();
   Evidence own;
-  own.positions = positions_of(pages, shape.kv_heads);
+  own.positions = positions_of(table);
   if (needs.keys) own.keys = rows_of(table, PageSlot::kKeys, pool);
   if (needs.values) own.values = rows_of(table, PageSlot::kValues, pool);
   ProbeQueries& probes = policy.tables()[number].probes;
@@ -123,7 +128,7 @@ LayerScores held_layer(const SequenceState& state, std::size_t number) {
   const LayerTable& table = state.tables[number];
   LayerScores layer;
   layer.kv_heads = table.forms().spec.shape.kv_heads;
-  layer.positions = positions_of(table.views(), layer.kv_heads);
+  layer.positions = positions_of(table);
   layer.slots = layer.fixed_from = layer.positions.size() / layer.kv_heads;
   layer.scores.assign(layer.positions.size(), 0.0f);
   return layer;
@@ -157,32 +162,73 @@ LayerKeep keep_from(const LayerKeep& keep, std::size_t first) {
   return rest;
 }
 
-// Whether all of it stays. Counts what does.
-bool keeps_all(const LayerKeep& keep, const LayerScores& scores, PolicyReport& report) {
+// Tokens that were demoted before, each once for every KV head.
+std::size_t demoted_tokens(const LayerTable& table) {
+  std::size_t count = 0;
+  for (std::size_t b = 0; b < table.blocks(); ++b) {
+    const PageView& view = table.views()[b];
+    for (std::uint32_t h = 0; table.entry(b).is_demoted() && h < table.forms().spec.shape.kv_heads; ++h) {
+      const std::span positions(view.positions + std::size_t{h} * view.head_stride, view.count);
+      count += view.count - static_cast<std::size_t>(std::ranges::count(positions, kHiddenPosition));
+    }
+  }
+  return count;
+}
+
+// Whether all of it stays. Counts what does, and what is demoted instead; `demoted` tokens were before.
+bool keeps_all(const LayerKeep& keep, const LayerScores& scores, const PolicySpec& policy, std::size_t demoted,
+               PolicyReport& report) {
   bool all = true;
   PolicyReport::LayerKept& layer = report.layers.emplace_back();
+  layer.before = demoted;
   for (std::size_t h = 0; h < scores.kv_heads; ++h) {
     const std::size_t held = tokens_before(scores, h, scores.fixed_from);
     const std::size_t tail = tokens_before(scores, h, scores.slots) - held;
     const std::size_t kept = keep.heads[keep.shared() ? 0 : h].size();
     layer.before += held + tail;
     layer.kept += kept + tail;
+    if (!policy.demote.empty()) demoted += held - kept;
     all = all && kept == held;
   }
   report.tokens_before += layer.before;
   report.tokens_kept += layer.kept;
+  report.tokens_demoted += demoted;
   return all;
+}
+
+// Whether demoting what does not stay saves something, and can be done. Otherwise it stays.
+bool can_demote(SequenceState& state, LayerTable& table, const Packing& packing, ThreadPool& pool) {
+  if (packing_bytes(table.forms(), packing) < unpacked_bytes(table, packing)) {
+    const UnencodableBlocks found = mark_unencodable(table, packing, pool);
+    if (found.count == 0) return true;
+    state.core->blocks_kept_raw += found.fresh;
+  }
+  std::size_t stay = 0;
+  for (std::uint32_t h = 0; h < table.forms().spec.shape.kv_heads; ++h) {
+    const LayerKeep& rest = packing.parts.back().slots;
+    stay += rest.heads[rest.shared() ? 0 : h].size();
+  }
+  state.policy->report().tokens_kept += stay;
+  state.policy->report().tokens_demoted -= stay;
+  return false;
 }
 
 Status pack_table(SequenceState& state, const PlannedPack& planned, ThreadPool& pool) {
   LayerTable& table = state.tables[planned.table];
   const auto& [number, keep, first, end] = planned;
-  const std::vector<bool> open = open_blocks(table, keep, first, end, state.core->options.plan.sink_blocks);
-  const auto open_count = static_cast<std::size_t>(std::ranges::count(open, true));
-  CAIRN_TRY(Reservation room, state.core->make_room(packing_bytes(table.forms(), open.size(), open_count)));
+  const std::uint32_t form = demoted_form(state.policy->spec());
+  const Packing packing = packing_of(table, {first, end, state.core->options.plan.sink_blocks}, keep, form);
+  if (form != kClosedForm) {
+    if (!can_demote(state, table, packing, pool)) return {};
+    for (const PageSlot slot : table.forms().slots()) {
+      CAIRN_TRY_VOID(state.core->pool->declare(table.forms().of(slot).page_bytes(form)));
+    }
+  }
+  CAIRN_TRY(Reservation room, state.core->make_room(packing_bytes(table.forms(), packing)));
   const std::size_t before = bytes_of(table);
-  pack(table, keep, first, end, open, room, pool);
-  state.policy->tables()[number].probes.pack(keep.heads, table.forms().spec.shape.kv_heads, first, end, open.size());
+  pack(table, packing, room, pool);
+  state.policy->tables()[number].probes.pack(packing.sources(), table.forms().spec.shape.kv_heads, first, end,
+                                             packing.blocks());
   state.policy->report().bytes_freed += before - std::min(before, bytes_of(table));
   state.intact = false;
   state.packed_tokens = state.policy->planned_tokens();
@@ -253,9 +299,11 @@ Status plan(SequenceState& state, ThreadPool& pool) {
   }
   const RetentionPlan plan = by_age ? plan_by_age(policy, numbers, layers) : plan_retention(policy.spec(), layers);
   policy.report().layers.clear();
-  policy.report().tokens_before = policy.report().tokens_kept = 0;
+  PolicyReport& report = policy.report();
+  report.tokens_before = report.tokens_kept = report.tokens_demoted = 0;
   for (std::size_t l = 0; l < numbers.size(); ++l) {
-    if (keeps_all(plan.layers[l], layers[l], policy.report())) continue;
+    const std::size_t demoted = demoted_tokens(state.tables[numbers[l]]);
+    if (keeps_all(plan.layers[l], layers[l], policy.spec(), demoted, report)) continue;
     policy.planned().push_back({.table = numbers[l],
                                 .keep = keep_from(plan.layers[l], layers[l].fixed_before),
                                 .first = layers[l].fixed_before / kBlockTokens,

@@ -156,7 +156,7 @@ Status Sequence::reopen_tail(std::size_t tokens) {
     away += cache::bytes_offloaded(state, table, table.lower_bound(number));
     const cache::LayerForms& forms = table.forms();
     for (const PageSlot slot : forms.slots()) {
-      if (entry.page(slot).form() == cache::kClosedForm) bytes += PagePool::occupied_bytes(forms.of(slot).open_bytes);
+      if (entry.page(slot).form() != cache::kOpenForm) bytes += PagePool::occupied_bytes(forms.of(slot).open_bytes);
     }
     changes = changes || forms.reads_mass();
   }

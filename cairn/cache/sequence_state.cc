@@ -65,7 +65,11 @@ void SequenceState::shrink(std::size_t num_tokens) {
 
 std::optional<std::int64_t> SequenceState::position_after(std::size_t num_tokens) const {
   for (std::size_t token = num_tokens; token-- > 0;) {
-    const auto holds = [=](const LayerTable& table) { return table.find(token) != table.blocks(); };
+    // Slots of packed blocks are not where their tokens were.
+    const auto holds = [=](const LayerTable& table) {
+      const std::size_t block = table.find(token);
+      return block != table.blocks() && table.entry(block).head_positions == nullptr;
+    };
     const auto table = std::ranges::find_if(tables, holds);
     if (table == tables.end()) return std::nullopt;
     const std::int32_t position = (*table->entry(table->find(token)).positions)[token % kBlockTokens];

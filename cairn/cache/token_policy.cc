@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "cairn/cache/demotion.h"
 #include "cairn/policy/budget_profile.h"
 #include "cairn/policy/query_forms.h"
 #include "cairn/policy/reader.h"
@@ -110,7 +111,8 @@ Status TokenPolicy::check(const PolicySpec& spec, const KvCacheOptions& options)
   const auto refuse = [&](const std::string& why) {
     return fail(ErrorCode::kUnsupported, "policy '" + spec.text + "': " + why);
   };
-  for (const LayerForms& forms : CacheCore::tables_of(options)) {
+  const std::vector<LayerForms> tables = CacheCore::tables_of(options);
+  for (const LayerForms& forms : tables) {
     if (forms.reads_mass()) {
       return refuse("codec '" + std::string(forms.keys.closed.codec->name) +
                     "' goes by the attention of every token; take a codec that does not");
@@ -127,8 +129,16 @@ Status TokenPolicy::check(const PolicySpec& spec, const KvCacheOptions& options)
   }
   const std::vector<bool> touched = touched_tables(options.layers);
   CAIRN_TRY_VOID(check_profile_layers(spec, static_cast<std::size_t>(std::ranges::count(touched, true))));
-  if (std::ranges::find(touched, true) != touched.end()) return {};
-  return refuse("every layer of this model has a window, and keeps only what that reaches");
+  std::vector<LayerForms> thinned;
+  for (std::size_t t = 0; t < tables.size(); ++t) {
+    if (touched[t]) thinned.push_back(tables[t]);
+  }
+  if (thinned.empty()) return refuse("every layer of this model has a window, and keeps only what that reaches");
+  if (spec.demote.empty()) return {};
+  const Result<const Codec*> codec = find_codec(spec.demote);
+  if (!codec) return refuse(codec.error().message);
+  const Status fits = check_demotion(**codec, thinned);
+  return fits ? fits : refuse(fits.error().message);
 }
 
 TokenPolicy::TokenPolicy(const PolicySpec& spec, const CacheCore& core) : spec_(spec), recent_queries_(spec.window) {

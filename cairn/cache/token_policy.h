@@ -31,7 +31,8 @@ namespace cairn {
 struct PolicyReport {
   std::string policy;               // canonical text; empty without one
   std::size_t tokens_before = 0;    // over all layers that it may touch and their KV heads, at the last retention
-  std::size_t tokens_kept = 0;      // of these
+  std::size_t tokens_kept = 0;      // of these, in the layer's own form
+  std::size_t tokens_demoted = 0;   // of these, in fewer bits; the others are gone
   std::size_t bytes_freed = 0;      // of the sequence's pages, by all retentions
   std::uint64_t boxes_offered = 0;  // that queries could have read: each counts once for every KV head
   std::uint64_t boxes_read = 0;     // of these

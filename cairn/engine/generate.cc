@@ -96,9 +96,10 @@ std::string GenerationState::finish() {
 
 PolicyFigures policy_figures(const Sequence& sequence) {
   const PolicyReport report = sequence.policy_report();
-  const double before = static_cast<double>(report.tokens_before), kept = static_cast<double>(report.tokens_kept);
+  const auto before = static_cast<double>(std::max<std::size_t>(report.tokens_before, 1));
   return {.policy = report.policy,
-          .kept = report.tokens_before == 0 ? 1.0 : kept / before,
+          .kept = report.tokens_before == 0 ? 1.0 : static_cast<double>(report.tokens_kept) / before,
+          .demoted = static_cast<double>(report.tokens_demoted) / before,
           .bytes_freed = report.bytes_freed,
           .bytes_offloaded = report.bytes_offloaded,
           .not_offloaded = report.not_offloaded,
@@ -114,7 +115,10 @@ std::string policy_text(const PolicyFigures& figures) {
   if (figures.read < 1) {
     std::snprintf(read, sizeof read, " read %.1f %% of the boxes of 16 tokens", 100 * figures.read);
   }
-  if (figures.bytes_freed > 0) {
+  if (figures.demoted > 0) {
+    std::snprintf(freed, sizeof freed, " kept %.1f %% of the tokens, demoted %.1f %% and freed %.1f MiB",
+                  100 * figures.kept, 100 * figures.demoted, mebibytes(figures.bytes_freed));
+  } else if (figures.bytes_freed > 0) {
     std::snprintf(freed, sizeof freed, " kept %.1f %% of the tokens and freed %.1f MiB", 100 * figures.kept,
                   mebibytes(figures.bytes_freed));
   }

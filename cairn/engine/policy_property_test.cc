@@ -93,6 +93,7 @@ std::string some_policy(SeededRandom& random) {
       {"chunk", {"0", "64", "192", "256"}},
       {"every", {"0", "64", "128"}},
       {"region", {"all", "decode"}},
+      {"demote", {"none", "kivi2-g32", "kivi2-g64", "tok4", "kivi4-g64"}},
   };
   for (const auto& [name, values] : parts) {
     const bool often = name == "keep" || name == "layers" || name == "unread";

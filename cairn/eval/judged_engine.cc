@@ -275,10 +275,11 @@ CacheCost JudgedEngine::cost(const Sequence& sequence) {
   const auto held = static_cast<double>(sequence.bytes_held());
   const PolicyReport policy = sequence.policy_report();
   const bool retained = policy.tokens_before > 0;
+  const auto held_tokens = static_cast<double>(policy.tokens_kept + policy.tokens_demoted);
   return {.bytes_per_token = held / static_cast<double>(sequence.size()),
           .bits_per_value = options.plan.mean_bits(options.layers.front().shape),
           .bytes_held = held,
-          .kept = retained ? static_cast<double>(policy.tokens_kept) / static_cast<double>(policy.tokens_before) : 1};
+          .kept = retained ? held_tokens / static_cast<double>(policy.tokens_before) : 1};
 }
 
 }  // namespace cairn

@@ -70,7 +70,7 @@ struct CacheCost {
   double bytes_per_token = 0;  // all pages of the sequence over its tokens, open tail and rounding included
   double bits_per_value = 0;   // a full page over its values, metadata included
   double bytes_held = 0;       // all pages of the sequence
-  double kept = 1;             // of the tokens that a policy could let go, those that it kept
+  double kept = 1;             // of the tokens that a policy could let go, those that it kept or demoted
 };
 
 // Thread-compatible; shares weights and threads with the engine it was made from, so one of them may compute at a time.

@@ -244,13 +244,14 @@ TEST(ParsePolicy, RefusesWithOneLine) {
       "quest, mpcache, actqkv, sparf, double-p, sketch, oracle, recent, random-read, streamingllm, snapkv, pyramidkv, "
       "adakv, "
       "prefixkv, windowkv, tova, kvzip, "
-      "keydiff, knorm, lagkv, expected, observed, zip-salience, mpcache-static, h2o, decode-evict, random, full";
+      "keydiff, knorm, lagkv, expected, observed, zip-salience, zipcache, mpcache-static, h2o, decode-evict, random, "
+      "full";
   const std::string parts =
       "scorer, keep, budget, profile, group, heads, sinks, recent, recent-share, window, pool, unit, unit-by, "
-      "punctuation, chunk, every, then, region";
+      "punctuation, chunk, every, then, region, demote";
   const std::string blind =
       "scorer, keep, budget, profile, group, heads, sinks, recent, recent-share, pool, unit, unit-by, "
-      "punctuation, chunk, every, then, region";
+      "punctuation, chunk, every, then, region, demote";
   const Refused cases[] = {
       {"", ErrorCode::kUnsupported, "no token policy ''; there are: " + policies},
       {"snap", ErrorCode::kUnsupported, "no token policy 'snap'; there are: " + policies},

@@ -95,6 +95,15 @@ bool set_task(PolicySpec& spec, std::string_view value) {
   return true;
 }
 
+bool set_demote(PolicySpec& spec, std::string_view value) {
+  const auto is_of_name = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+  };
+  if (value.empty() || !std::ranges::all_of(value, is_of_name)) return false;
+  spec.demote = value == "none" ? "" : value;
+  return true;
+}
+
 // In the order of the canonical text, and of setting: the scorer decides what parts there are, a task sets others.
 constexpr Part kParts[] = {
     {"scorer", "", nullptr, nullptr},
@@ -174,6 +183,8 @@ constexpr Part kParts[] = {
        return set_flag<&PolicySpec::prompt_stays>(spec, value, "all", "decode");
      },
      [](const PolicySpec& spec) { return std::string(spec.prompt_stays ? "decode" : "all"); }},
+    {"demote", "none or the name of a codec", set_demote,
+     [](const PolicySpec& spec) { return spec.demote.empty() ? std::string("none") : spec.demote; }},
 };
 
 }  // namespace

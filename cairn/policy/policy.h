@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Token policies: which tokens a sequence keeps, and which of them a query reads (docs/policies.md). A policy is a
-// tuple of parts, written NAME[+part=value]...: what scores a token, how many tokens each layer and head may keep, and
-// in what units they go. Pure decisions on statistics: what computes them, and what carries decisions out, is the
-// cache.
+// tuple of parts, written NAME[+part=value]...: what scores a token, how many tokens each layer and head may keep, in
+// what units they go, and where to. Pure decisions on statistics: what computes them, and what carries decisions out,
+// is the cache.
 //
 // Immutable values, and functions without state that may be called from any thread.
 #pragma once
@@ -24,8 +24,8 @@ struct BudgetProfile;  // budget_profile.h
 // How many tokens each layer and KV head keeps of what the policy keeps in all (budgets_of, retention.h).
 enum class BudgetRule : std::uint8_t { kUniform, kPyramid, kPrefix, kAda, kEntropy, kGlobal, kSlope };
 
-// One policy with all of its parts. Exactly one of `scorer` (retention: tokens go for good, and their memory comes
-// back) and `reader` (read selection: nothing goes, a query reads less) is set.
+// One policy with all of its parts. Exactly one of `scorer` (retention: tokens go for good, or to fewer bits, and their
+// memory comes back) and `reader` (read selection: nothing goes, a query reads less) is set.
 struct PolicySpec {
   std::string name = {};  // of its row in the table
   std::string text = {};  // canonical: the name, then every part that differs from the row's
@@ -56,6 +56,7 @@ struct PolicySpec {
   std::uint32_t every = 0;    // retention again each time that many more tokens are decoded, whole blocks; 0: never
   bool then_by_age = false;   // after the prompt without scores, the oldest of a recent region first (aging.h)
   bool prompt_stays = false;  // only decoded tokens go
+  std::string demote = {};    // the codec whose pages take the tokens that do not stay; empty: they go
 
   bool reads_less() const { return reader != nullptr; }
   bool ages() const { return then_by_age && every != 0 && !prompt_stays; }
@@ -105,6 +106,7 @@ std::span<const NamedPolicy> policy_table();
 //   every         0 to 1048576, a multiple of 64
 //   then          score, age (which needs every)
 //   region        all, decode (which needs every)
+//   demote        none, or the name of a codec; whether there is one that fits the cache is not known here
 //   scorer        of the table of scorers: the same policy by other numbers
 // A row that keeps everything has none. Errors, one line each: kUnsupported (no such policy or scorer, with the list),
 // kInvalidArgument (two policies, a part that this policy has not, that is there twice or that has no such value, or

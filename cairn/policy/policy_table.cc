@@ -94,8 +94,15 @@ std::span<const NamedPolicy> policy_table() {
        "Devoto 2025, arXiv 2510.00636",
        "keeps what queries like those of the prompt will look at"},
       {"observed", "observed", "", {}, "", "keeps what the queries that could see a token gave it on average"},
-      // Saliency alone: the paper keeps what falls behind, in fewer bits.
+      // Saliency alone: zipcache is the paper.
       {"zip-salience", "salience", "", {}, "He 2024, arXiv 2405.14256", "as observed, by a tenth of the queries"},
+      // The paper's shares and bits where the cache's codec has 4. It does so again every 100 tokens, we by `every`.
+      {"zipcache",
+       "salience",
+       "",
+       {.keep = 0.6, .demote = "kivi2-g32"},
+       "He 2024, arXiv 2405.14256",
+       "as zip-salience, but what falls behind goes to 2 bits instead of away"},
       // Stage 1 of the paper with a share to keep in place of its threshold for each data set.
       {"mpcache-static",
        "peak",

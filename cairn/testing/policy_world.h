@@ -115,6 +115,10 @@ class PolicyWorld {
     return policy == nullptr || policy->reads_less() || policy->keep == 1;
   }
 
+  bool demotes(const Live& live) const {
+    return !live.plain && engine_->policy() && !engine_->policy()->demote.empty();
+  }
+
   void check(const Live& live) const {
     const Sequence& sequence = live.sequence;
     ASSERT_TRUE(std::ranges::equal(sequence.tokens(), live.text));
@@ -127,11 +131,17 @@ class PolicyWorld {
     const auto size = static_cast<std::int32_t>(sequence.size());
     for (std::uint32_t l = 0; l < pages_.layers(); ++l) {
       for (std::uint32_t h = 0; h < pages_.spec(l).shape.kv_heads; ++h) {
-        const std::vector<std::int32_t> found = pages_.positions(sequence, l, h);
+        std::vector<std::int32_t> found = pages_.positions(sequence, l, h);
         const auto not_after = std::ranges::adjacent_find(found, std::greater_equal<>());
         EXPECT_EQ(not_after, found.end()) << "layer " << l << ", head " << h;
+        // What was demoted lies between what stays and the tail, in the order of retentions.
+        const std::vector<std::int32_t> demoted = pages_.positions(sequence, l, h, true);
+        EXPECT_TRUE(demoted.empty() || demotes(live)) << "layer " << l << ", head " << h;
+        found.insert(found.end(), demoted.begin(), demoted.end());
+        std::ranges::sort(found);
+        EXPECT_EQ(std::ranges::adjacent_find(found), found.end()) << "a token is there twice";
         const std::int32_t tail = size - size % static_cast<std::int32_t>(kBlockTokens);
-        std::int32_t must = keeps_all(live) ? 0 : tail;  // from here on all positions are there
+        std::int32_t must = keeps_all(live) || demotes(live) ? 0 : tail;  // from here on all positions are there
         if (pages_.spec(l).window != 0) must = std::max(0, size + 1 - static_cast<std::int32_t>(pages_.spec(l).window));
         EXPECT_TRUE(found.empty() || (found.front() >= 0 && found.back() < size));
         const auto first = std::ranges::lower_bound(found, must);
@@ -355,7 +365,7 @@ class PolicyWorld {
     if (keeps_all(live) || policy_of(live)->prompt_stays) return;
     const PolicySpec& policy = *policy_of(live);
     const std::size_t size = live.sequence.size();
-    std::size_t kept = 0, allowed = 0;
+    std::size_t kept = 0, allowed = 0, demoted = 0;
     for (std::uint32_t l = 0; l < pages_.layers(); ++l) {
       if (!pages_.owns(l) || pages_.spec(l).window != 0) continue;
       for (std::uint32_t h = 0; h < pages_.spec(l).shape.kv_heads; ++h) {
@@ -366,11 +376,16 @@ class PolicyWorld {
         };
         const auto stay = static_cast<std::size_t>(std::ranges::count_if(found, is_protected));
         kept += found.size();
+        demoted += pages_.positions(live.sequence, l, h, true).size();
         allowed += std::max(stay, static_cast<std::size_t>(std::llround(policy.keep * static_cast<double>(size))));
       }
     }
-    EXPECT_LE(kept, allowed);
+    // Where demoting would save nothing, nothing is demoted.
+    if (policy.demote.empty()) {
+      EXPECT_LE(kept, allowed);
+    }
     EXPECT_EQ(live.sequence.policy_report().tokens_kept, kept);
+    EXPECT_EQ(live.sequence.policy_report().tokens_demoted, demoted);
   }
 
   std::unique_ptr<Engine> engine_;

@@ -58,16 +58,24 @@ class SequencePages {
     seen.bytes = mixed(seen.bytes, seen.content);
     for (const std::uint64_t number :
          {std::uint64_t{sequence.bytes_held()}, std::uint64_t{sequence.intact()}, std::uint64_t{report.tokens_kept},
-          std::uint64_t{report.bytes_freed}, report.boxes_offered, report.boxes_read, report.put_off}) {
+          std::uint64_t{report.tokens_demoted}, std::uint64_t{report.bytes_freed}, report.boxes_offered,
+          report.boxes_read, report.put_off}) {
       seen.bytes = mixed(seen.bytes, number);
     }
     return seen;
   }
 
-  // Positions of a KV head at a layer, as they lie in its pages.
-  std::vector<std::int32_t> positions(const Sequence& sequence, std::uint32_t layer, std::uint32_t head) const {
+  // Whether a policy demoted what lies in a page.
+  bool is_demoted(const PageView& view, std::uint32_t layer) const {
+    const Codec* const own = options_.plan.layers[layer].keys;
+    return view.key_format->codec != own && view.key_format->codec != &open_codec(*own);
+  }
+  // Positions of a KV head at a layer, as they lie in its pages; of those that were demoted, or of the others.
+  std::vector<std::int32_t> positions(const Sequence& sequence, std::uint32_t layer, std::uint32_t head,
+                                      bool demoted = false) const {
     std::vector<std::int32_t> found;
     for (const PageView& view : sequence.pages(layer)) {
+      if (is_demoted(view, layer) != demoted) continue;
       for (std::uint32_t t = 0; t < view.count; ++t) {
         const std::int32_t position = view.positions[std::size_t{head} * view.head_stride + t];
         if (position != kHiddenPosition) found.push_back(position);
@@ -76,7 +84,7 @@ class SequencePages {
     return found;
   }
 
-  // Keys, then values; nothing where the layer encodes.
+  // Keys, then values, of what is not demoted; nothing where the layer encodes.
   std::map<std::int32_t, std::vector<float>> rows_by_position(const Sequence& sequence, std::uint32_t layer,
                                                               std::uint32_t head) const {
     std::map<std::int32_t, std::vector<float>> found;
@@ -85,6 +93,7 @@ class SequencePages {
     const auto& codecs = options_.plan.layers[layer];
     if (codecs.keys->encode != nullptr || codecs.values->encode != nullptr || !shape.has_value_pages()) return found;
     for (const PageView& view : sequence.pages(layer)) {
+      if (is_demoted(view, layer)) continue;
       const std::vector<float> keys = decoded(view, *view.key_format, view.keys);
       const std::vector<float> values = decoded(view, *view.value_format, view.values);
       for (std::uint32_t t = 0; t < view.count; ++t) {

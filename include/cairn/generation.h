@@ -43,6 +43,7 @@ std::string_view stop_reason_name(StopReason reason);  // "end", "string", "leng
 struct PolicyFigures {
   std::string policy{};         // as it is written in full; empty: there was none
   double kept = 1;              // share of the tokens that it found when it last kept less, over layers and KV heads
+  double demoted = 0;           // of the same, the share that it holds in fewer bits; the rest is gone
   std::size_t bytes_freed = 0;  // of keys and values
   std::size_t bytes_offloaded = 0;  // of keys and values, beside the KV budget
   std::uint64_t not_offloaded = 0;  // times that they could not be moved there
@@ -50,8 +51,8 @@ struct PolicyFigures {
   double read = 1;                  // share of the pages that queries after the prompt read
   std::uint64_t put_off = 0;        // times that there was no room to keep less of an answer, which was tried later
 };
-// "h2o+keep=0.5 kept 50.0 % of the tokens and freed 26.7 MiB, found no room to keep less, 2 times"; empty without a
-// policy.
+// "h2o+keep=0.5 kept 50.0 % of the tokens and freed 26.7 MiB, found no room to keep less, 2 times", with "demoted 50.0
+// %" between where it demotes; empty without a policy.
 std::string policy_text(const PolicyFigures& figures);
 
 struct Generated {

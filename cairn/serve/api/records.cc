@@ -68,6 +68,7 @@ OrderedJson record_json(const RequestRecord& record) {
   if (const PolicyFigures& policy = record.usage.policy; !policy.policy.empty()) {
     usage["policy"] = {{"name", policy.policy},
                        {"kept", policy.kept},
+                       {"demoted", policy.demoted},
                        {"kv_bytes_freed", policy.bytes_freed},
                        {"kv_bytes_offloaded", policy.bytes_offloaded},
                        {"read", policy.read},
