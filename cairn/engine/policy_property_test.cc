@@ -58,7 +58,7 @@ std::unique_ptr<PolicyWorld> world(const Setting& setting, unsigned threads, boo
   options.policy = policy ? setting.policy : "";
   options.reuse = reuse;
   // In one world it fills up now and then.
-  options.offload = {.folder = reuse ? testing::TempDir() : "",
+  options.offload = {.folder = reuse ? ::testing::TempDir() : "",
                      .bytes = reuse ? std::size_t{64} << 20 : std::size_t{300} << 10};
   auto engine = family(setting.arch, threads).sibling(options);
   if (!engine) return nullptr;
