@@ -68,6 +68,8 @@ class Budgets(CommandLine):
         other = self.file("other.toml", text.replace(digest, "0" * 64).encode())
         ask = ("run", MODEL, "-p", "x", "-n", "1", "--policy")
         self.assert_error(USAGE, "its profile is for another model", *ask, f"tova+profile={other}")
+        self.assert_error(USAGE, "its profile is for another model", "bench", MODEL, "--prefill", "8", "--decode", "2",
+                          "--repeat", "1", "--policy", "tova", "--policy", f"tova+profile={other}")
         few = self.file("few.toml", b"cairn_budgets = 1\nkeep = 0.5\nshares = [0.5]\n")
         self.assert_error(USAGE, "its profile is for 1 layers", *ask, f"tova+profile={few}")
         plan = self.file("plan.toml", b"cairn_plan = 1\nkeys = ['tok4']\nvalues = ['tok4']\n")

@@ -213,7 +213,7 @@ Status run_bench(BenchOptions options) {
   CAIRN_TRY(const std::unique_ptr<Engine> engine, load_engine(options.model, /*reuse=*/policies.size() > 1));
   for (const std::optional<PolicySpec>& policy : policies) {
     if (!policy) continue;
-    CAIRN_TRY_VOID(KvCache::check_policy(engine->cache().options(), *policy));
+    CAIRN_TRY_VOID(engine->check_policy(*policy));
   }
   if (options.paced) return run_paced(*engine, options);
   double bandwidth = capacity::measure_read_bandwidth(engine->threads());

@@ -242,6 +242,14 @@ Status carry_out(SequenceState& state, ThreadPool& pool) {
   return {};
 }
 
+std::vector<std::size_t> touched_numbers(const SequenceState& state) {
+  std::vector<std::size_t> numbers;
+  for (std::size_t t = 0; t < state.tables.size(); ++t) {
+    if (state.policy->tables()[t].touched) numbers.push_back(t);
+  }
+  return numbers;
+}
+
 std::vector<LayerScores> scored_layers(SequenceState& state, std::span<const std::size_t> numbers, ThreadPool& pool) {
   const Whole whole = {.layers = static_cast<std::uint32_t>(numbers.size()),
                        .punctuation = punctuation_of(state),
@@ -270,8 +278,7 @@ RetentionPlan plan_by_age(TokenPolicy& policy, std::span<const std::size_t> numb
                           std::span<const LayerScores> layers) {
   RetentionPlan plan;
   for (std::size_t l = 0; l < numbers.size(); ++l) {
-    plan.layers.push_back(
-        keep_by_age(policy.spec(), layers[l], policy.tables()[numbers[l]].prompt_kept, policy.prompt_tokens()));
+    plan.layers.push_back(keep_by_age(policy.spec(), layers[l], policy.tables()[numbers[l]].prompt_kept));
   }
   return plan;
 }
@@ -283,10 +290,7 @@ Status plan(SequenceState& state, ThreadPool& pool) {
                                              "' counts the attention of every query, and one of this sequence's passes "
                                              "was taken back: compute the prompt anew");
   }
-  std::vector<std::size_t> numbers;
-  for (std::size_t t = 0; t < state.tables.size(); ++t) {
-    if (policy.tables()[t].touched) numbers.push_back(t);
-  }
+  const std::vector<std::size_t> numbers = touched_numbers(state);
   const bool by_age = policy.prompt_ended() && policy.spec().ages();
   std::vector<LayerScores> layers = by_age ? held_layers(state, numbers) : scored_layers(state, numbers, pool);
   for (std::size_t l = 0; l < numbers.size(); ++l) {
@@ -331,9 +335,10 @@ Status end_prompt(SequenceState& state, ThreadPool& pool) {
   if (!state.policy->spec().reads_less() && !state.policy->spec().prompt_stays) CAIRN_TRY_VOID(retain(state, pool));
   state.owes_retention = false;
   if (state.policy->spec().ages()) {
-    for (std::size_t t = 0; t < state.tables.size(); ++t) {
-      TokenPolicy::Table& table = state.policy->tables()[t];
-      if (table.touched) table.prompt_kept = prompt_kept(held_layer(state, t));
+    const std::vector<std::size_t> numbers = touched_numbers(state);
+    auto kept = prompt_kept(state.policy->spec(), held_layers(state, numbers), state.tokens.size());
+    for (std::size_t l = 0; l < numbers.size(); ++l) {
+      state.policy->tables()[numbers[l]].prompt_kept = std::move(kept[l]);
     }
   }
   state.policy->end_prompt(state.tokens.size());

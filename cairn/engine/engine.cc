@@ -129,6 +129,11 @@ Status Engine::open_cache(const EngineOptions& options) {
   return {};
 }
 
+Status Engine::check_policy(const PolicySpec& policy) const {
+  CAIRN_TRY_VOID(KvCache::check_policy(cache_->options(), policy));
+  return check_profile_model(policy, weights_->digest());
+}
+
 Sequence Engine::open(std::span<const TokenId> prompt, std::span<const Digest> keys,
                       const std::optional<PolicySpec>& policy) {
   const std::span<const TokenId> tokens = reusable(prompt, policy);

@@ -86,8 +86,12 @@ class Engine {
     return open_while_loading(prompt, keys, policy_);
   }
 
-  // Both with a policy that is this sequence's alone, or with none, whatever the engine's is. Requires: the cache's
-  // layers and codecs can follow it (KvCache::check_policy).
+  // Whether sequences of this engine can have this policy: KvCache::check_policy, and kInvalidArgument where its
+  // profile is for another model.
+  Status check_policy(const PolicySpec& policy) const;
+
+  // Both with a policy that is this sequence's alone, or with none, whatever the engine's is. Requires:
+  // check_policy().
   Sequence open(std::span<const TokenId> prompt, std::span<const Digest> keys, const std::optional<PolicySpec>& policy);
   Sequence open_while_loading(std::span<const TokenId> prompt, std::span<const Digest> keys,
                               const std::optional<PolicySpec>& policy);

@@ -137,7 +137,7 @@ TEST(PolicyPartsTest, PrefixKvKeepsItsSharesWhileItDecodes) {
 }
 
 TEST(PolicyPartsTest, PunctuationGoesFirst) {
-  const auto plain = engine_of("keydiff"), demoting = engine_of("keydiff+punctuation=0");
+  const auto plain = engine_of("keydiff"), discounting = engine_of("keydiff+punctuation=0");
   std::vector<TokenId> marks, words;
   for (TokenId id = 0; id < static_cast<TokenId>((*plain)->config().vocab); ++id) {
     (is_punctuation_text((*plain)->tokenizer().token_bytes(id)) ? marks : words).push_back(id);
@@ -153,7 +153,7 @@ TEST(PolicyPartsTest, PunctuationGoesFirst) {
     return std::ranges::count_if(held, [](std::int32_t position) { return position >= 4 && position % 2 == 0; });
   };
   EXPECT_GT(kept_marks(**plain), 0);
-  EXPECT_EQ(kept_marks(**demoting), 0);
+  EXPECT_EQ(kept_marks(**discounting), 0);
 }
 
 }  // namespace

@@ -37,7 +37,7 @@ struct TunedBudgets {
 
 // A policy's text with budgets that move tokens between layers: its own if they do, else `prefix`. Errors: those of
 // parse_policy, kInvalidArgument for a policy that has no such budgets to find: of reading, one that keeps everything
-// or the prompt, or that has a profile.
+// or the prompt, or that has a profile or a chunk.
 Result<PolicySpec> budget_policy(const std::string& text);
 
 // Windows are spread evenly over `tokens` and begin with the model's begin token, if it has one. Deterministic. Errors:

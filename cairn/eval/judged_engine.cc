@@ -14,7 +14,6 @@
 #include "cairn/base/random.h"
 #include "cairn/cache/token_policy.h"
 #include "cairn/codec/plan.h"
-#include "cairn/policy/budget_profile.h"
 #include "cairn/policy/policy.h"
 
 namespace cairn {
@@ -204,8 +203,7 @@ Status JudgedEngine::take_policy(const std::string& text) {
   std::optional<PolicySpec> policy;
   if (!text.empty()) {
     CAIRN_TRY(policy, parse_policy(text));
-    CAIRN_TRY_VOID(KvCache::check_policy(engine_->cache().options(), *policy));
-    CAIRN_TRY_VOID(check_profile_model(*policy, engine_->recipe().weights));
+    CAIRN_TRY_VOID(engine_->check_policy(*policy));
   }
   policy_ = std::move(policy);
   return {};

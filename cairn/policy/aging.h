@@ -21,16 +21,18 @@ inline constexpr std::size_t kAgingTokens = 25;
 
 // Under one KV head as its prompt had ended. A value.
 struct PromptKept {
-  std::size_t tokens = 0;       // that it held
-  std::int32_t aging_from = 0;  // the position of the first of the last kAgingTokens of them
+  double share = 0;             // of all tokens that it keeps from then on
+  std::int32_t aging_from = 0;  // the position of the first of the last kAgingTokens that it held
 };
 
-// By KV head; `layer` needs its positions alone.
-std::vector<PromptKept> prompt_kept(const LayerScores& layer);
+// By layer and KV head, as a prompt of `prompt_tokens` tokens, more than none, has been thinned out: the share of it
+// that each holds. Where protected tokens alone made that more than PolicySpec::keep on the mean, as after short
+// prompts, shares are so much smaller that the mean is `keep`. Of the layers positions alone are looked at.
+std::vector<std::vector<PromptKept>> prompt_kept(const PolicySpec& policy, std::span<const LayerScores> layers,
+                                                 std::size_t prompt_tokens);
 
-// Each list keeps as large a share of all tokens as it had of the prompt's. Requires: `kept` is of the same layer, with
-// a prompt of `prompt_tokens` tokens, more than none.
-LayerKeep keep_by_age(const PolicySpec& policy, const LayerScores& layer, std::span<const PromptKept> kept,
-                      std::size_t prompt_tokens);
+// Each list keeps its share of all tokens. What the prompt left gives way to the last kAgingTokens tokens, its oldest
+// first, where the share does not hold both. Requires: `kept` is of the same layer.
+LayerKeep keep_by_age(const PolicySpec& policy, const LayerScores& layer, std::span<const PromptKept> kept);
 
 }  // namespace cairn

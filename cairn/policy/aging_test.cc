@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
-#include <set>
+#include <span>
 
 #include "cairn/base/random.h"
 #include "cairn/testing/layer_scores.h"
@@ -43,9 +43,10 @@ TEST(Aging, KeepsWhatOneSlotPerStepWouldKeep) {
     }
     if (left.size() < 4 + kAgingTokens) continue;
     const LayerScores after = holding(left);
-    const std::vector<PromptKept> kept = prompt_kept(after);
-    ASSERT_EQ(kept[0].tokens, left.size());
     PolicySpec policy;
+    policy.keep = static_cast<double>(left.size()) / prompt;
+    const std::vector<PromptKept> kept =
+        prompt_kept(policy, std::span(&after, 1), static_cast<std::size_t>(prompt)).front();
     policy.recent = 1;
     std::vector<std::int32_t> slots = left, ours = left;
     const std::size_t at = left.size() - kAgingTokens;
@@ -58,7 +59,7 @@ TEST(Aging, KeepsWhatOneSlotPerStepWouldKeep) {
       }
       if ((position + 1) % 64 != 0) continue;
       const LayerScores now = holding(ours);
-      ours = kept_positions(now, keep_by_age(policy, now, kept, static_cast<std::size_t>(prompt)));
+      ours = kept_positions(now, keep_by_age(policy, now, kept));
       ASSERT_EQ(ours, slots) << "round " << round << ", after " << position;
     }
   }
@@ -72,21 +73,46 @@ TEST(Aging, ProtectedTokensStay) {
   PolicySpec policy;
   policy.sinks = 6;
   policy.recent = 15;
-  // A prompt of 20 tokens that left 10: all of them age, save the sinks.
-  const PromptKept kept[] = {{.tokens = 10, .aging_from = 0}};
-  const LayerKeep keep = keep_by_age(policy, layer, kept, 100);
-  std::vector<std::int32_t> expected = {0, 1, 2, 3, 4, 5, 85, 86, 87, 88, 89};
+  // A share of 10 of 100 tokens, which protected ones are more than.
+  const PromptKept kept[] = {{.share = 0.1, .aging_from = 0}};
+  const LayerKeep keep = keep_by_age(policy, layer, kept);
+  const std::vector<std::int32_t> expected = {0, 1, 2, 3, 4, 5, 85, 86, 87, 88, 89};
   EXPECT_EQ(kept_positions(layer, keep), expected);
 }
 
-TEST(Aging, HeadsThatKeptEverythingGoOnDoingSo) {
-  SeededRandom random(2, "aging");
-  const LayerScores layer = testing::random_layer(random, {.kv_heads = 3, .slots = 300});
-  const std::vector<PromptKept> kept = {{100, 75}, {50, 25}, {100, 75}};
-  const LayerKeep keep = keep_by_age(PolicySpec{}, layer, kept, 100);
-  EXPECT_EQ(keep.heads[0].size(), 300u);
-  EXPECT_EQ(keep.heads[1].size(), 150u);
-  EXPECT_EQ(keep.heads[2].size(), 300u);
+// A prompt of less than a block keeps everything, and one of little more its tail: from then on it is `keep` again.
+TEST(Aging, ObeysKeepAfterShortPrompts) {
+  for (const std::int32_t prompt : {1, 40, 63, 100}) {
+    std::vector<std::int32_t> held;
+    for (std::int32_t p = prompt == 100 ? 52 : 0; p < prompt; ++p) held.push_back(p);
+    PolicySpec policy;
+    policy.recent = 1;
+    const LayerScores after = holding(held);
+    const auto kept = prompt_kept(policy, std::span(&after, 1), static_cast<std::size_t>(prompt)).front();
+    EXPECT_DOUBLE_EQ(kept[0].share, 0.25);
+    for (std::int32_t size = prompt; size < 1024; ++size) {
+      held.push_back(size);
+      if ((size + 1) % 64 != 0) continue;
+      const LayerScores now = holding(held);
+      held = kept_positions(now, keep_by_age(policy, now, kept));
+      ASSERT_EQ(static_cast<std::int32_t>(held.size()), (size + 1) / 4) << prompt;
+      // The newest are among them, a prompt's last tokens or what came after it.
+      const auto young = static_cast<std::ptrdiff_t>(std::min<std::size_t>(held.size() - 5, kAgingTokens));
+      EXPECT_EQ(*(held.end() - young), size + 1 - static_cast<std::int32_t>(young)) << prompt;
+    }
+  }
+}
+
+// Layers that had more of the prompt have more of what follows; together they keep `keep`.
+TEST(Aging, SharesOfLayersAreKeptInProportion) {
+  std::vector<std::int32_t> all(80), half(40);
+  std::iota(all.begin(), all.end(), 0);
+  std::iota(half.begin(), half.end(), 40);
+  const LayerScores layers[] = {holding(all), holding(half)};
+  const auto kept = prompt_kept(PolicySpec{}, layers, 80);
+  EXPECT_DOUBLE_EQ(kept[0][0].share, 1.0 / 3);
+  EXPECT_DOUBLE_EQ(kept[1][0].share, 0.5 / 3);
+  EXPECT_EQ(kept[1][0].aging_from, 55);
 }
 
 }  // namespace

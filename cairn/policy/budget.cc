@@ -146,6 +146,8 @@ Counts rival_budgets(const PolicySpec& policy, const std::vector<Candidates>& li
 constexpr double kAdaEven = 0.2;  // as Ada-KV has it
 
 Layer look_at(const PolicySpec& policy, const LayerScores& scores) {
+  // A profile says all there is to say.
+  const BudgetRule rule = policy.profile != nullptr ? BudgetRule::kUniform : policy.budget;
   Layer layer;
   std::vector<Candidates> all;
   const std::size_t lists = retention::lists_of(policy, scores);
@@ -157,13 +159,13 @@ Layer look_at(const PolicySpec& policy, const LayerScores& scores) {
     layer.prompt = std::max(layer.prompt, candidates.prompt);
     layer.counted = std::max(layer.counted, candidates.tokens - candidates.prompt);
     layer.lists.push_back(candidates.base);
-    if (policy.budget == BudgetRule::kPrefix) add_shares(policy, candidates, layer.shares);
-    if (policy.budget == BudgetRule::kEntropy) layer.spread += spread_of(policy, candidates);
-    if (policy.budget == BudgetRule::kAda) all.push_back(std::move(candidates));
+    if (rule == BudgetRule::kPrefix) add_shares(policy, candidates, layer.shares);
+    if (rule == BudgetRule::kEntropy) layer.spread += spread_of(policy, candidates);
+    if (rule == BudgetRule::kAda) all.push_back(std::move(candidates));
   }
   for (double& share : layer.shares) share /= static_cast<double>(lists);
   layer.spread /= static_cast<double>(std::max<std::size_t>(lists, 1));
-  if (policy.budget == BudgetRule::kAda && lists > 0) layer.lists = rival_budgets(policy, all, kAdaEven);
+  if (rule == BudgetRule::kAda && lists > 0) layer.lists = rival_budgets(policy, all, kAdaEven);
   return layer;
 }
 

@@ -42,7 +42,7 @@ void make_finite(std::span<const std::int32_t> positions, std::span<float> score
 }
 
 // A token of punctuation keeps a share of what it is above the least score of its head.
-void demote_punctuation(const LayerEvidence& evidence, double share, LayerScores& layer) {
+void discount_punctuation(const LayerEvidence& evidence, double share, LayerScores& layer) {
   for (std::size_t head = 0; head < layer.kv_heads; ++head) {
     float least = std::numeric_limits<float>::infinity();
     for (std::size_t i = head * layer.slots; i < (head + 1) * layer.slots; ++i) {
@@ -133,7 +133,7 @@ LayerScores score_layer(const LayerEvidence& evidence, const PolicySpec& policy)
     make_finite(std::span(layer.positions).subspan(head * layer.slots, layer.slots),
                 std::span(layer.scores).subspan(head * layer.slots, layer.slots));
   }
-  if (policy.punctuation < 1 && !evidence.punctuation.empty()) demote_punctuation(evidence, policy.punctuation, layer);
+  if (policy.punctuation < 1 && !evidence.punctuation.empty()) discount_punctuation(evidence, policy.punctuation, layer);
   if (!policy.per_head) share_scores(layer);
   if (policy.pool > 1) pool_layer(policy, layer);
   return layer;

@@ -240,19 +240,19 @@ TEST(PlanRetention, AnotherNumberOfHeadsTakesTheFirstOne) {
   EXPECT_EQ(layer.scores, (std::vector<float>{1, 5, 2, 4, 1, 0, 2, 4, 1, 5, 2, 4}));
 }
 
-TEST(ScoreLayer, PunctuationIsDemotedTowardsTheLeastScore) {
+TEST(ScoreLayer, PunctuationIsDiscountedTowardsTheLeastScore) {
   PolicySpec policy = parse_policy("keydiff+punctuation=0.25+scorer=recency").value();
   const std::vector<std::int32_t> positions = {2, 3, 4, kNoToken, 6};
   const std::vector<std::uint8_t> marks = {1, 0, 0, 1, 1, 1};  // of positions 0 to 5: the last token is not known
   LayerEvidence evidence{.shape = {1, 8, 0}, .slots = 5, .positions = positions.data(), .punctuation = marks};
-  const LayerScores demoted = score_layer(evidence, policy);
+  const LayerScores discounted = score_layer(evidence, policy);
   policy.punctuation = 1;
   const LayerScores plain = score_layer(evidence, policy);
   const float least = plain.scores[0];
-  EXPECT_EQ(demoted.scores[0], least);
-  EXPECT_EQ(demoted.scores[1], least + 0.25f * (plain.scores[1] - least));
-  EXPECT_EQ(demoted.scores[2], least + 0.25f * (plain.scores[2] - least));
-  EXPECT_EQ(demoted.scores[4], plain.scores[4]);
+  EXPECT_EQ(discounted.scores[0], least);
+  EXPECT_EQ(discounted.scores[1], least + 0.25f * (plain.scores[1] - least));
+  EXPECT_EQ(discounted.scores[2], least + 0.25f * (plain.scores[2] - least));
+  EXPECT_EQ(discounted.scores[4], plain.scores[4]);
 }
 
 // The sinks leave four tokens of the first unit, which count as four, and the first unit that does not fit is the last.

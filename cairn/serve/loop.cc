@@ -154,7 +154,7 @@ Result<std::shared_ptr<Generation>> ServeLoop::submit(GenerateRequest request) {
   CAIRN_TRY(Sampler sampler, Sampler::make(request.sampler));
   const std::optional<PolicySpec> policy = request.own_policy ? request.policy : tenant.engine->policy();
   if (request.policy) {
-    CAIRN_TRY_VOID(KvCache::check_policy(tenant.engine->cache().options(), *request.policy));
+    CAIRN_TRY_VOID(tenant.engine->check_policy(*request.policy));
   }
   if (prompt + std::max<std::size_t>(1, request.max_tokens) > context) {
     return fail(ErrorCode::kTooLong, "the context holds " + std::to_string(context) + " tokens, but the prompt has " +
