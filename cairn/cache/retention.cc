@@ -242,7 +242,7 @@ Status carry_out(SequenceState& state, ThreadPool& pool) {
   return {};
 }
 
-std::vector<std::size_t> touched_numbers(const SequenceState& state) {
+std::vector<std::size_t> touched_numbers(SequenceState& state) {
   std::vector<std::size_t> numbers;
   for (std::size_t t = 0; t < state.tables.size(); ++t) {
     if (state.policy->tables()[t].touched) numbers.push_back(t);
