@@ -185,8 +185,8 @@ Result<Reservation> CacheCore::make_room(std::size_t bytes) {
     // What can never fit must not cost the index its blocks.
     if (room || !index || bytes > pool->budget()) return room;
     const std::size_t free = pool->budget() - pool->bytes_used();
-    // Another thread may have made room, or taken it, since: then try again.
-    if (free < bytes && index->evict(bytes - free) == 0 && shelf.forget_unused() == 0) return room;
+    // Another thread may have made room, or taken it, since: then try again. Sheets go first: they are cheap to make.
+    if (free < bytes && shelf.forget_unused() == 0 && index->evict(bytes - free) == 0) return room;
   }
 }
 

@@ -40,6 +40,7 @@ Result<PolicySpec> budget_policy(const std::string& text) {
   if (policy.keep == 1) return refuse("it keeps every token; give a keep below 1");
   if (policy.prompt_stays) return refuse("it keeps prompts whole");
   if (policy.chunk != 0) return refuse("it thins prompts out on their way; leave chunk out");
+  if (!policy.demote.empty()) return refuse("demoted tokens have no budget; leave demote out, or take 'none'");
   if (policy.profile != nullptr) return refuse("it takes them from a profile");
   if (!policy.moves_between_layers()) return parse_policy(policy.text + "+budget=prefix");
   return policy;

@@ -81,7 +81,8 @@ TEST_F(BudgetTuningTest, WhatHasNoBudgetsIsRefused) {
                                     {"full", "it keeps every token"},
                                     {"keydiff+keep=1", "give a keep below 1"},
                                     {"decode-evict", "keeps prompts whole"},
-                                    {"keydiff+chunk=64", "leave chunk out"}}) {
+                                    {"keydiff+chunk=64", "leave chunk out"},
+                                    {"keydiff+demote=kivi2-g32", "leave demote out"}}) {
     BudgetTuning tuning = tuning_;
     tuning.policy = policy;
     EXPECT_THAT(refusal(tuning), HasSubstr(why)) << policy;

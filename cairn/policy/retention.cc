@@ -133,7 +133,8 @@ LayerScores score_layer(const LayerEvidence& evidence, const PolicySpec& policy)
     make_finite(std::span(layer.positions).subspan(head * layer.slots, layer.slots),
                 std::span(layer.scores).subspan(head * layer.slots, layer.slots));
   }
-  if (policy.punctuation < 1 && !evidence.punctuation.empty()) discount_punctuation(evidence, policy.punctuation, layer);
+  if (policy.punctuation < 1 && !evidence.punctuation.empty())
+    discount_punctuation(evidence, policy.punctuation, layer);
   if (!policy.per_head) share_scores(layer);
   if (policy.pool > 1) pool_layer(policy, layer);
   return layer;
@@ -144,13 +145,18 @@ LayerScores follow_scores(const LayerScores& leader, std::vector<std::int32_t> p
   layer.kv_heads = kv_heads;
   layer.slots = layer.fixed_from = positions.size() / kv_heads;
   layer.positions = std::move(positions);
-  layer.scores.assign(layer.positions.size(), 0.0f);
+  // What the leader has no more, though this layer does, is what it thought least of.
+  const auto least = std::ranges::min_element(leader.scores);
+  layer.scores.assign(layer.positions.size(), least == leader.scores.end() ? 0.0f : *least);
   layer.follows = true;
   for (std::size_t head = 0; head < kv_heads; ++head) {
     const std::size_t from = (leader.kv_heads == kv_heads ? head : 0) * leader.slots;
     std::size_t next = 0;
     for (std::size_t i = head * layer.slots; i < (head + 1) * layer.slots; ++i) {
-      if (layer.positions[i] == kNoToken) continue;
+      if (layer.positions[i] == kNoToken) {
+        layer.scores[i] = 0;
+        continue;
+      }
       while (next < leader.slots && leader.positions[from + next] < layer.positions[i]) ++next;  // kNoToken is less
       if (next < leader.slots && leader.positions[from + next] == layer.positions[i]) {
         layer.scores[i] = leader.scores[from + next];

@@ -240,6 +240,11 @@ TEST(PlanRetention, AnotherNumberOfHeadsTakesTheFirstOne) {
   EXPECT_EQ(layer.scores, (std::vector<float>{1, 5, 2, 4, 1, 0, 2, 4, 1, 5, 2, 4}));
 }
 
+TEST(PlanRetention, WhatTheFirstOfAGroupHasNoMoreIsWorthLeast) {
+  const LayerScores layer = follow_scores(by_hand({-1, -5, -2, -4}), {0, 1, 2, 3, 7, kNoToken}, 1);
+  EXPECT_EQ(layer.scores, (std::vector<float>{-1, -5, -2, -4, -5, 0}));
+}
+
 TEST(ScoreLayer, PunctuationIsDiscountedTowardsTheLeastScore) {
   PolicySpec policy = parse_policy("keydiff+punctuation=0.25+scorer=recency").value();
   const std::vector<std::int32_t> positions = {2, 3, 4, kNoToken, 6};

@@ -14,6 +14,13 @@ namespace {
 // Waiting requests whose cached prefixes are looked up in one step, or one of each tenant where there are more tenants.
 constexpr std::size_t kMaxSorted = 128;
 
+// Whether a tenant has room for so many bytes in memory and so many beside it: what finds no room there stays in
+// memory.
+bool fit(const SchedulerOptions::Tenant& limits, std::size_t in_memory, std::size_t beside) {
+  const std::size_t stays = beside - std::min(beside, limits.beside_bytes);
+  return in_memory <= limits.kv_bytes && stays <= limits.kv_bytes - in_memory;
+}
+
 }  // namespace
 
 std::size_t Scheduler::bytes_alone(const SchedRequest& request) const {
@@ -136,7 +143,7 @@ void Scheduler::make_room(BatchStep& plan) {
         beside += demand.growth.beside;
       }
       const SchedulerOptions::Tenant& limits = options_.tenants[tenant];
-      if (bytes.total() <= limits.kv_bytes && beside <= limits.beside_bytes) break;
+      if (fit(limits, bytes.total(), beside)) break;
       plan.preempt.push_back(preempt_newest(tenant));
     }
   }
@@ -232,8 +239,8 @@ void Scheduler::try_next(Turn& turn, KeySet& computing, BatchStep& plan) {
     return;
   }
   const Demand demand = demand_of(request, 0, growth_end(*candidate.entry));
-  if (turn.running > 0 && (turn.bytes.with(demand.growth, demand.keys) > tenant.kv_bytes ||
-                           turn.beside + demand.growth.beside > tenant.beside_bytes)) {
+  if (turn.running > 0 &&
+      !fit(tenant, turn.bytes.with(demand.growth, demand.keys), turn.beside + demand.growth.beside)) {
     if (candidate.first) turn.candidates.clear();  // no other request takes the room that it waits for
     return;
   }

@@ -98,7 +98,8 @@ TEST(SchedulerPolicy, WhatIsOwedIsNotDone) {
 
 // Most of each prompt moves to a place beside the budget, and of what stays in memory nothing is shared.
 TEST(SchedulerPolicy, BlocksThatMoveElsewhereAreCountedThere) {
-  for (const auto& [blocks, place, both] : {std::tuple(8u, 16u, true), {7u, 16u, false}, {8u, 15u, false}}) {
+  for (const auto& [blocks, place, both] :
+       {std::tuple(8u, 16u, true), {7u, 16u, false}, {8u, 15u, false}, {12u, 12u, true}, {11u, 12u, false}}) {
     SchedulerOptions options = options_of(blocks);
     options.tenants[0].beside_bytes = place * kBlockBytes;
     Scheduler scheduler(options);

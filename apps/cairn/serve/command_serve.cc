@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <csignal>
@@ -18,6 +19,7 @@
 #include "apps/cairn/serve/serve_options.h"
 #include "apps/cairn/terminal.h"
 #include "cairn/base/check.h"
+#include "cairn/policy/policy.h"
 #include "cairn/serve/http/connection.h"
 
 namespace cairn::cli {
@@ -99,6 +101,12 @@ std::map<std::string, TenantLimits> tenant_limits(const std::optional<api::Keys>
   return tenants;
 }
 
+// Whether a request that may ask for this policy, or for "all", may ask for one that moves blocks.
+bool may_offload(const std::string& name) {
+  const auto reads_less = [&](const NamedPolicy& row) { return row.name == name && !row.reader.empty(); };
+  return name == "all" || std::ranges::any_of(policy_table(), reads_less);
+}
+
 // The weights once; every tenant's cache, codec and store come from the loop. Gives the model its tokenizer and
 // context.
 Result<std::unique_ptr<ServeLoop>> start_loop(const ServeOptions& options, const std::optional<api::Keys>& keys,
@@ -112,8 +120,9 @@ Result<std::unique_ptr<ServeLoop>> start_loop(const ServeOptions& options, const
   model.tokenizer = &engine->tokenizer();
   model.context = engine->context();
   CAIRN_TRY_VOID(options.policies.check(engine->cache().options()));
-  // A request may ask for a policy that moves blocks, where it may ask for any.
-  if (options.policies.text() == "none") CAIRN_TRY_VOID(check_offload(options.model, {&engine->policy(), 1}));
+  if (std::ranges::none_of(options.request_policies, may_offload)) {
+    CAIRN_TRY_VOID(check_offload(options.model, {&engine->policy(), 1}));
+  }
   CAIRN_TRY(loop.public_prefixes, api::read_public_prefixes(options.public_prefixes, model));
   CAIRN_TRY(std::unique_ptr<ServeLoop> started, ServeLoop::create(std::move(engine), std::move(loop)));
   if (const Store* store = started->store(); store != nullptr) {
