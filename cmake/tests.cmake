@@ -33,6 +33,7 @@ add_test(NAME block_identity COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/
          --check ${PROJECT_SOURCE_DIR}/docs/block-identity.md)
 add_test(NAME readme_example COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/readme_test.py)
 add_test(NAME command_line COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/cli_test.py)
+add_test(NAME command_line_bench COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/cli_bench_test.py)
 add_test(NAME command_line_usage COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/cli_usage_test.py)
 add_test(NAME command_line_chat COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/cli_chat_test.py)
 add_test(NAME command_line_tune COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/cli_tune_test.py)
@@ -49,7 +50,7 @@ add_test(NAME bench_serve_selftest COMMAND Python3::Interpreter ${PROJECT_SOURCE
 add_test(NAME bench_peer_selftest COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/bench/compare_peer_test.py)
 add_test(NAME serve_torture_selftest COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/serve_torture_test.py)
 add_test(NAME serve_torture COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/serve_torture.py 300 16 1 tok4+sinks=1)
-set_tests_properties(command_line command_line_chat command_line_usage command_line_serve command_line_load serve_torture command_line_store command_line_store_compress command_line_plan command_line_replay command_line_eval command_line_board PROPERTIES TIMEOUT 300 ENVIRONMENT "CAIRN_BINARY=$<TARGET_FILE:cairn_cli>")
+set_tests_properties(command_line command_line_bench command_line_chat command_line_usage command_line_serve command_line_load serve_torture command_line_store command_line_store_compress command_line_plan command_line_replay command_line_eval command_line_board PROPERTIES TIMEOUT 300 ENVIRONMENT "CAIRN_BINARY=$<TARGET_FILE:cairn_cli>")
 set_tests_properties(serve_clients PROPERTIES TIMEOUT 500 ENVIRONMENT
                      "CAIRN_BINARY=$<TARGET_FILE:cairn_cli>;CAIRN_CLIENTS=${PROJECT_BINARY_DIR}/clients")
 if(CAIRN_BENCH)

@@ -201,7 +201,7 @@ TEST_F(DemotionTest, AttentionSeesWhatWasDemoted) {
   }
 }
 
-// A quarter stays and three are demoted: so many pages of either form, and no others but the tail's.
+// A quarter stays and three are demoted: both forms have that many pages, and only the tail has others.
 TEST_F(DemotionTest, TakesTheBytesOfItsPages) {
   const auto held = cache("raw_f16");
   Sequence sequence = open(*held, "keydiff+keep=0.25+sinks=0+demote=kivi2-g32");

@@ -77,7 +77,7 @@ class Planner {
     return std::min(tokens, std::max(tokens - std::min(tokens, away), rows_ + recent));
   }
 
-  // What lies beside the budget when so many tokens moved there. Sinks move in their open form.
+  // Bytes beside the budget once this many tokens have moved there. Sinks move in their open form.
   std::size_t beside(std::size_t tokens) const {
     const std::size_t blocks = tokens / kBlockTokens;
     const std::size_t sinks = std::min<std::size_t>(blocks, core_.options.plan.sink_blocks);

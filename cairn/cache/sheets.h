@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Memory that a table keeps beside its pages, in sheets of one size, each for so many blocks and each with its share of
-// the budget.
+// Memory that a table keeps beside its pages, in sheets of one size. Each is for sheet_blocks() blocks and holds its
+// share of the budget.
 #pragma once
 
 #include <cstddef>

@@ -136,7 +136,7 @@ class TokenPolicy {
   bool observes(std::size_t table) const;
   void observe(std::size_t table, std::uint32_t layer, const AttendRows& rows, const AttendLayer& how,
                ThreadPool& pool);
-  // Sequence::wants_replay() and what follows, of a sequence of so many tokens.
+  // Sequence::wants_replay() and what follows, of a sequence of this many tokens.
   bool wants_replay(std::size_t tokens) const;
   std::size_t begin_replays(std::size_t tokens);
   void begin_replay();
@@ -144,7 +144,7 @@ class TokenPolicy {
 
   // Whether it counted the attention of rows from this position on, or lacks queries before it: then they cannot go.
   bool counted_from(std::int32_t position) const;
-  // The sequence was cut to so many tokens. Requires: !counted_from() of this position.
+  // The sequence was cut to this many tokens. Requires: !counted_from() of this position.
   void trim(std::size_t tokens);
   // Rows from this position on are gone, and blocks from this number on have changed.
   void forget_from(std::int32_t position, std::size_t block);
@@ -204,7 +204,7 @@ class TokenPolicy {
   bool in_prompt_ = false;
   std::deque<PlannedPack> planned_;
   std::size_t planned_at_ = 0, planned_tokens_ = 0;  // 0: no plan was made, or it is no longer true
-  std::size_t replayed_ = 0, replayed_of_ = 0;       // tokens that replays have repeated, of so many
+  std::size_t replayed_ = 0, replayed_of_ = 0;       // tokens that replays have repeated, of how many
   bool lost_ = false;
   std::vector<Table> tables_;  // as CacheCore::tables
   RecentQueries recent_queries_;

@@ -14,8 +14,7 @@ namespace {
 // Waiting requests whose cached prefixes are looked up in one step, or one of each tenant where there are more tenants.
 constexpr std::size_t kMaxSorted = 128;
 
-// Whether a tenant has room for so many bytes in memory and so many beside it: what finds no room there stays in
-// memory.
+// Whether a tenant has room for these bytes in memory and those beside it. What finds no room there stays in memory.
 bool fit(const SchedulerOptions::Tenant& limits, std::size_t in_memory, std::size_t beside) {
   const std::size_t stays = beside - std::min(beside, limits.beside_bytes);
   return in_memory <= limits.kv_bytes && stays <= limits.kv_bytes - in_memory;

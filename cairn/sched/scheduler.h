@@ -86,7 +86,7 @@ class Scheduler {
   BatchStep plan(double now_s, const Cached& cached);
 
   // After a start: how many tokens the sequence holds. After a pass: that, how many tokens the request has by now,
-  // prompt and answer, and whether its policy still owes what it does at so many. Requires: running; held < known.
+  // prompt and answer, and whether its policy still owes its step at that length. Requires: running; held < known.
   void opened(RequestId id, std::size_t held);
   void advanced(RequestId id, std::size_t held, std::size_t known, bool owes = false);
   // Memory was short after all: the newest running request of the tenant goes back to wait, and nothing of the tenant
