@@ -271,7 +271,13 @@ void Attention::merge_item(const WorkItem& item) const {
   finish(source, item, total);
 }
 
-// Requires: the row has merged all of its pages. So it does not matter how they were divided.
+// Requires, as for a sink: the row has merged all of its pages. So it does not matter how they were divided.
+void Attention::join_rest(const float* rest, const SoftmaxState& row) const {
+  const float sum = *row.sum;
+  for (std::uint32_t d = 0; d < layer_.shape.value_dim(); ++d) row.acc[d] += sum * rest[1 + d];
+  *row.sum += sum * rest[0];
+}
+
 void Attention::join_sink(std::size_t head, const SoftmaxState& row) const {
   float score = layer_.sinks[head], weight = 1.0f;
   kernels().merge(row, {&score, &weight, no_value_.data()}, 1, layer_.shape.value_dim());
@@ -284,6 +290,9 @@ void Attention::finish(const WorkSource& source, const WorkItem& item, const Sof
     const std::size_t token = source.first_row + r % head_rows / group;
     const std::size_t head = (item.first_head + r / head_rows) * group + r % group;
     float* out = source.rows->out + (token * layer_.heads + head) * value_dim;
+    if (const float* rest = source.rows->rest; rest != nullptr) {
+      join_rest(rest + (token * layer_.heads + head) * (1 + value_dim), advanced(state, r, value_dim));
+    }
     if (!layer_.sinks.empty()) join_sink(head, advanced(state, r, value_dim));
     const float* acc = state.acc + std::size_t{r} * value_dim;
     for (std::uint32_t d = 0; d < value_dim; ++d) out[d] = acc[d] / state.sum[r];

@@ -107,13 +107,18 @@ struct AttendRows {
   std::span<const PageView> more_pages;  // after those
   float* out;                            // [rows, heads, value_dim()]
   // If not null: the greatest score and the sum of exp(score - greatest), [rows, heads, 2]. The layer's sinks are among
-  // the scores.
+  // the scores, and `rest` is in the sum.
   float* softmax = nullptr;
   std::size_t skipped = 0;  // pages before these, which no row sees
   // If not null: which boxes of a page the rows under a KV head read, bit b for tokens [b, b + 1) * kBoxTokens, [pages
   // and more_pages, kv_heads]. Tokens that they do not read are not counted, and not loaded where the codec can help
   // it. At least one token that a row sees must be read under each head.
   const std::uint8_t* reads = nullptr;
+  // If not null: what stands for tokens that the rows do not read, [rows, heads, 1 + value_dim()]: the sum of their
+  // weights, and the sum of their values by these, in the basis of the layer's values. Both are in units of the sum of
+  // the weights of the tokens that are read, and finite; sinks are not among these. All zeros change nothing but the
+  // sign of zero.
+  const float* rest = nullptr;
 
   // Pages are numbered from the sequence's first: these have the numbers [skipped, end_page()).
   std::size_t end_page() const { return skipped + pages.size() + more_pages.size(); }
@@ -159,6 +164,7 @@ class Attention {
   void attend_heads(const attention::PageHeads& what, const attention::Tile& tile) const;
   void leave(const attention::WorkItem& item, const SoftmaxState& state) const;
   void merge_item(const attention::WorkItem& item) const;
+  void join_rest(const float* rest, const SoftmaxState& row) const;
   void join_sink(std::size_t head, const SoftmaxState& row) const;
   void finish(const attention::WorkSource& source, const attention::WorkItem& item, const SoftmaxState& state) const;
 

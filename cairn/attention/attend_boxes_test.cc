@@ -3,6 +3,7 @@
 // tokens are hidden.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -50,7 +51,7 @@ struct Attended {
 // The last of the pages are more_pages.
 Attended attended(const AttendedKeys& keys, std::span<const PageView> pages, const AttendLayer& layer,
                   const std::vector<float>& q, const std::vector<std::int32_t>& positions, unsigned threads,
-                  const std::uint8_t* reads, std::size_t more = 1) {
+                  const std::uint8_t* reads, std::size_t more = 1, const float* rest = nullptr) {
   ThreadPool pool(threads);
   Attention attention;
   Attended got{std::vector<float>(q.size()), std::vector<float>(positions.size() * kHeads * 2)};
@@ -61,7 +62,8 @@ Attended attended(const AttendedKeys& keys, std::span<const PageView> pages, con
                            .more_pages = pages.last(more),
                            .out = got.out.data(),
                            .softmax = got.softmax.data(),
-                           .reads = reads};
+                           .reads = reads,
+                           .rest = rest};
   attention.attend({&rows, 1}, layer, pool);
   return got;
 }
@@ -156,6 +158,51 @@ TEST(AttendBoxes, AllOfThemAreTheBitsOfNone) {
     const Attended got = attended(keys, keys.pages, layer, q, rows, 2, all.data());
     EXPECT_TRUE(same_bits(got.out, plain.out));
     EXPECT_TRUE(same_bits(got.softmax, plain.softmax));
+  }
+}
+
+// Per query head of each row: what stands for the others counts in units of the sum over what is read, whatever splits
+// and threads that came from; a sink joins afterwards and is not in these units.
+TEST(AttendBoxes, WhatStandsForTheOthersJoinsBeforeASink) {
+  const std::size_t tokens = 2500;
+  const std::vector<std::int32_t> rows = {70, 1300, 2499};
+  const auto q = random_floats(rows.size() * kWidth, 7, 0.3f);
+  const std::vector<float> sinks = random_floats(kHeads, 8);
+  std::vector<float> rest = random_floats(rows.size() * kHeads * (1 + kShape.head_dim), 9);
+  for (std::size_t i = 0; i < rest.size(); i += 1 + kShape.head_dim) rest[i] = std::abs(rest[i]);
+  for (const char* codec : {"raw_f16", "tok4"}) {
+    const AttendedKeys keys(kShape, **find_codec(codec), full_pages(tokens), first_positions(tokens));
+    const std::vector<std::uint8_t> reads = some_boxes(keys.pages.size(), 4);
+    AttendLayer layer{.shape = kShape, .heads = kHeads, .basis = keys.basis()};
+    const Attended plain = attended(keys, keys.pages, layer, q, rows, 2, reads.data());
+    for (const bool sink : {false, true}) {
+      if (sink) layer.sinks = sinks;
+      const Attended got = attended(keys, keys.pages, layer, q, rows, 1, reads.data(), 1, rest.data());
+      std::vector<double> expected(q.size());
+      for (std::size_t head = 0; head < rows.size() * kHeads; ++head) {
+        const double greatest = double{plain.softmax[2 * head]}, sum = double{plain.softmax[2 * head + 1]};
+        std::vector<float> own(rest.begin() + static_cast<std::ptrdiff_t>(head * (1 + kShape.head_dim)),
+                               rest.begin() + static_cast<std::ptrdiff_t>((head + 1) * (1 + kShape.head_dim)));
+        if (layer.basis.hadamard_values) hadamard_heads(std::span(own).subspan(1), kShape.head_dim);
+        double total = sum * (1 + double{own[0]});
+        if (sink) total += std::exp(double{sinks[head % kHeads]} - greatest);
+        for (std::size_t c = 0; c < kShape.head_dim; ++c) {
+          const std::size_t at = head * kShape.head_dim + c;
+          expected[at] = sum * (double{plain.out[at]} + double{own[1 + c]}) / total;
+        }
+        const double all = double{got.softmax[2 * head + 1]} * std::exp(double{got.softmax[2 * head]} - greatest);
+        EXPECT_NEAR(all, total, 1e-4 * total);
+      }
+      expect_near(got.out, expected, 1e-4);
+      for (const unsigned threads : {2u, 5u}) {
+        const Attended other =
+            attended(keys, keys.pages, layer, q, rows, threads, reads.data(), threads - 2, rest.data());
+        EXPECT_TRUE(same_bits(other.out, got.out)) << threads;
+      }
+    }
+    layer.sinks = {};
+    const std::vector<float> nothing(rest.size());
+    EXPECT_EQ(attended(keys, keys.pages, layer, q, rows, 2, reads.data(), 1, nothing.data()).out, plain.out);
   }
 }
 

@@ -64,7 +64,7 @@ std::vector<float> scored(const std::string& text, const Pages& pages, const std
   ThreadPool pool(2);
   Reservation room = testing::key_pages::room();
   const PolicySpec policy = parse_policy(text).value();
-  ReadScores reader(policy.reader, kShape);
+  ReadScores reader(policy, kShape);
   EXPECT_EQ(reader.bytes(), 0u);
   const std::size_t growth = reader.growth(kBlocks);
   reader.cover(pages.views, kBlocks, {}, room, pool);

@@ -88,7 +88,7 @@ class Planner {
   std::size_t boxes(std::size_t tokens) const {
     std::size_t bytes = 0;
     for (std::size_t t = 0; t < core_.tables.size(); ++t) {
-      if (packs_[t]) bytes += ReadScores(policy_.reader, core_.tables[t].spec.shape).growth(tokens / kBlockTokens);
+      if (packs_[t]) bytes += ReadScores(policy_, core_.tables[t].spec.shape).growth(tokens / kBlockTokens);
     }
     return bytes;
   }

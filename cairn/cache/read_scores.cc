@@ -56,8 +56,9 @@ void add_softmax(std::span<float> all, std::span<float> scores) {
   }
 }
 
+// `means`, if not null, takes what each query head thinks of the mean keys.
 void score_boxes(const Reader& reader, const KeyBoxes& boxes, std::uint32_t kv_head, const GroupQueries& queries,
-                 std::span<float> scores) {
+                 TokenWeights* means, std::span<float> scores) {
   std::vector<float> all(queries.count * scores.size());
   if (reader.fold == nullptr) {
     boxes.scores(kv_head, queries.q.data(), queries.count, all);
@@ -69,6 +70,7 @@ void score_boxes(const Reader& reader, const KeyBoxes& boxes, std::uint32_t kv_h
     }
     boxes.scores(kv_head, folded.data(), queries.count, all);
   }
+  if (means != nullptr) means->set_means(kv_head * queries.count, all);
   if (reader.greatest) return take_greatest(all, scores);
   add_softmax(all, scores);
 }
@@ -125,9 +127,11 @@ void finish_scores(const AttendLayer& how, std::span<float> scores) {
 }
 
 // Of one KV head in blocks [first, last): the greatest score of a key that the query sees in each box, by query head,
-// `tops` [heads, boxes of all blocks]. Boxes whose score is -infinity before are not looked at.
+// `tops` [heads, boxes of all blocks]. Boxes whose score is -infinity before are not looked at. `weights`, if not null,
+// takes what the keys of the others weigh.
 void top_keys(const AttendRows& rows, const AttendLayer& how, std::uint32_t kv_head, std::size_t first,
-              std::size_t last, PageScores& by_page, std::span<const float> scores, std::span<float> tops) {
+              std::size_t last, PageScores& by_page, std::span<const float> scores, TokenWeights* weights,
+              std::span<float> tops) {
   const std::size_t boxes = scores.size(), heads = tops.size() / boxes;
   std::vector<float> of_page(heads * kBlockTokens), of_boxes(heads * kBlockBoxes);
   for (std::size_t b = first; b < last; ++b) {
@@ -144,10 +148,25 @@ void top_keys(const AttendRows& rows, const AttendLayer& how, std::uint32_t kv_h
       std::ranges::copy(std::span(of_boxes).subspan(g * kBlockBoxes, kBlockBoxes),
                         tops.subspan(g * boxes + b * kBlockBoxes).begin());
     }
+    if (weights == nullptr) continue;
+    weights->set_keys(kv_head * heads, heads, b, static_cast<std::uint8_t>(wanted), visible, of_page);
   }
 }
 
-// The same by sketches. Tokens that are hidden count here.
+// What the keys of the open pages weigh, which are read anyway.
+void weigh_open(const AttendRows& rows, const AttendLayer& how, std::uint32_t kv_head, std::size_t heads,
+                PageScores& by_page, TokenWeights& weights) {
+  std::vector<float> of_page(heads * kBlockTokens);
+  for (const PageView& page : rows.more_pages) {
+    const std::uint64_t visible = visible_slots(page, *rows.positions, how.window, kv_head);
+    if (visible == 0) continue;
+    by_page.of(page, kv_head, boxes_of_slots(visible), of_page.data());
+    if (how.score_cap != 0.0f) finish_scores(how, of_page);
+    weights.add_open(kv_head * heads, heads, visible, of_page);
+  }
+}
+
+// What top_keys() says, by sketches. Tokens that are hidden count here.
 void top_sketches(const KeySketches& sketches, const SketchQueries& queries, const AttendLayer& how,
                   std::uint32_t kv_head, std::size_t first, std::size_t last, std::size_t boxes,
                   std::span<float> tops) {
@@ -166,7 +185,9 @@ void top_sketches(const KeySketches& sketches, const SketchQueries& queries, con
 
 }  // namespace
 
-ReadScores::ReadScores(const Reader* reader, PageShape shape) : reader_(reader) {
+ReadScores::ReadScores(const PolicySpec& policy, PageShape shape) : reader_(policy.reader) {
+  const Reader* reader = policy.reader;
+  if (policy.rest != RestRule::kNone) value_means_.emplace(shape);
   if (reader != nullptr && reader->by == ReadBy::kSketch) sketches_.emplace(shape);
   if (reader == nullptr || !reader->boxes()) return;
   boxes_.emplace(shape, BoxKind{.means = reader->by == ReadBy::kMeans});
@@ -178,7 +199,8 @@ bool ReadScores::scores() const {
 }
 
 std::size_t ReadScores::bytes() const {
-  return (boxes_ ? boxes_->bytes() : 0) + (clusters_ ? clusters_->bytes() : 0) + (sketches_ ? sketches_->bytes() : 0);
+  return (boxes_ ? boxes_->bytes() : 0) + (clusters_ ? clusters_->bytes() : 0) + (sketches_ ? sketches_->bytes() : 0) +
+         (value_means_ ? value_means_->bytes() : 0);
 }
 
 std::size_t ReadScores::blocks() const {
@@ -186,6 +208,7 @@ std::size_t ReadScores::blocks() const {
   if (boxes_) blocks = std::min(blocks, boxes_->blocks());
   if (clusters_) blocks = std::min(blocks, clusters_->blocks());
   if (sketches_) blocks = std::min(blocks, sketches_->blocks());
+  if (value_means_) blocks = std::min(blocks, value_means_->blocks());
   return blocks;
 }
 
@@ -199,7 +222,7 @@ void ReadScores::put_on_shelf(std::size_t first, const ShelfPlace& place) {
 
 std::size_t ReadScores::growth(std::size_t blocks) const {
   return (boxes_ ? boxes_->growth(blocks) : 0) + (clusters_ ? clusters_->growth(blocks) : 0) +
-         (sketches_ ? sketches_->growth(blocks) : 0);
+         (sketches_ ? sketches_->growth(blocks) : 0) + (value_means_ ? value_means_->growth(blocks) : 0);
 }
 
 void ReadScores::cover(std::span<const PageView> pages, std::size_t blocks, const LayerBasis& basis, Reservation& room,
@@ -207,12 +230,14 @@ void ReadScores::cover(std::span<const PageView> pages, std::size_t blocks, cons
   if (boxes_) boxes_->cover(pages, blocks, room, pool);
   if (clusters_) clusters_->cover(pages, blocks, room, pool);
   if (sketches_) sketches_->cover(pages, blocks, basis.hadamard_keys, room, pool);
+  if (value_means_) value_means_->cover(pages, blocks, room, pool);
 }
 
 void ReadScores::shrink(std::size_t blocks) {
   if (boxes_) boxes_->shrink(blocks);
   if (clusters_) clusters_->shrink(blocks);
   if (sketches_) sketches_->shrink(blocks);
+  if (value_means_) value_means_->shrink(blocks);
 }
 
 void ReadScores::score(const PolicySpec& policy, const AttendRows& rows, const AttendLayer& how, ThreadPool& pool,
@@ -220,25 +245,27 @@ void ReadScores::score(const PolicySpec& policy, const AttendRows& rows, const A
   scratch.q.assign(rows.q, rows.q + std::size_t{how.heads} * how.shape.head_dim);
   if (sketches_ || how.basis.hadamard_keys) hadamard_heads(scratch.q, how.shape.head_dim);
   std::ranges::fill(scores, 0.0f);
+  if (value_means_) scratch.weights.reset(how.heads, scores.size() / how.shape.kv_heads, how.score_cap);
   if (boxes_) by_boxes(policy, how, pool, scratch, scores);
   if (!boxes_ || reader_->refines) by_keys(rows, how, pool, scratch, scores);
 }
 
-void ReadScores::by_boxes(const PolicySpec& policy, const AttendLayer& how, ThreadPool& pool,
-                          const ReadScratch& scratch, std::span<float> scores) const {
+void ReadScores::by_boxes(const PolicySpec& policy, const AttendLayer& how, ThreadPool& pool, ReadScratch& scratch,
+                          std::span<float> scores) const {
+  TokenWeights* weights = value_means_ ? &scratch.weights : nullptr;
   const std::size_t boxes = scores.size() / how.shape.kv_heads;
   pool.run(how.shape.kv_heads, [&](std::size_t h, unsigned) {
     const GroupQueries queries = group_of(scratch.q, how, h);
     const auto kv_head = static_cast<std::uint32_t>(h);
     const std::span own = scores.subspan(h * boxes, boxes);
-    score_boxes(*reader_, *boxes_, kv_head, queries, own);
+    score_boxes(*reader_, *boxes_, kv_head, queries, weights, own);
     if (reader_->refines) {
       leave_mass(policy.mass, own);
       own.front() = std::max(own.front(), 0.0f);  // it is read anyway
     }
     if (!clusters_) return;
     std::vector<float> of_clusters(boxes / boxes_->per_block() * clusters_->per_block());
-    score_boxes(*reader_, *clusters_, kv_head, queries, of_clusters);
+    score_boxes(*reader_, *clusters_, kv_head, queries, nullptr, of_clusters);
     leave_best_clusters(std::max(kClusterShare, policy.keep), of_clusters, own);
   });
 }
@@ -248,6 +275,7 @@ void ReadScores::by_keys(const AttendRows& rows, const AttendLayer& how, ThreadP
   const std::uint32_t kv_heads = how.shape.kv_heads, dim = how.shape.head_dim;
   const std::size_t boxes = scores.size() / kv_heads, blocks = rows.pages.size();
   const std::size_t parts = (blocks + kBlocksAtOnce - 1) / kBlocksAtOnce;
+  TokenWeights* weights = value_means_ ? &scratch.weights : nullptr;
   scratch.tops.resize(how.heads * boxes);
   const std::size_t group_tops = scratch.tops.size() / kv_heads, group_values = scratch.q.size() / kv_heads;
   if (sketches_) scratch.sketch_queries.round(scratch.q, dim);
@@ -263,9 +291,14 @@ void ReadScores::by_keys(const AttendRows& rows, const AttendLayer& how, ThreadP
     if (sketches_) return top_sketches(*sketches_, scratch.sketch_queries, how, kv_head, first, last, boxes, tops);
     const GroupQueries queries = group_of(scratch.q, how, h);
     PageScores by_page(queries, reader_->channels);
-    top_keys(rows, how, kv_head, first, last, by_page, scores.subspan(h * boxes, boxes), tops);
+    top_keys(rows, how, kv_head, first, last, by_page, scores.subspan(h * boxes, boxes), weights, tops);
   });
   pool.run(kv_heads, [&](std::size_t h, unsigned) {
+    if (weights != nullptr) {
+      const GroupQueries queries = group_of(scratch.q, how, h);
+      PageScores by_page(queries, reader_->channels);
+      weigh_open(rows, how, static_cast<std::uint32_t>(h), queries.count, by_page, *weights);
+    }
     const std::span own = scores.subspan(h * boxes, boxes);
     add_softmax(std::span(scratch.tops).subspan(h * group_tops, group_tops), own);
   });

@@ -12,7 +12,9 @@
 #include "cairn/base/thread_pool.h"
 #include "cairn/cache/key_boxes.h"
 #include "cairn/cache/key_sketches.h"
+#include "cairn/cache/rest_of_values.h"
 #include "cairn/cache/sheet_shelf.h"
+#include "cairn/cache/value_means.h"
 #include "cairn/policy/reader.h"
 
 namespace cairn::cache {
@@ -22,13 +24,15 @@ struct ReadScratch {
   std::vector<float> q;     // of all heads, in the basis of the keys
   std::vector<float> tops;  // [heads, boxes]
   SketchQueries sketch_queries;
+  TokenWeights weights;  // where something stands for what is not read
 };
 
-// Boxes or sketches of one table, as far as the reader scores them. A value; thread-compatible.
+// Boxes or sketches of one table, as far as the policy's reader scores them, and the means of values, where these stand
+// for what is not read. A value; thread-compatible.
 class ReadScores {
  public:
-  // For retention, `reader` is null and nothing is kept.
-  ReadScores(const Reader* reader, PageShape shape);
+  // For retention nothing is kept.
+  ReadScores(const PolicySpec& policy, PageShape shape);
 
   // Whether boxes get scores.
   bool scores() const;
@@ -45,9 +49,12 @@ class ReadScores {
 
   // scores [kv_heads, boxes of rows.pages]: what all query heads of a KV head think of a box together, the sum of their
   // softmax over the boxes. Readers that go by keys score a box by its strongest token. Where a reader leaves some out,
-  // these have -infinity. Requires: cover() of these pages; scores(); one row.
+  // these have -infinity. Where the policy has a rest, scratch.weights say afterwards what each query head thinks of
+  // the tokens by themselves. Requires: cover() of these pages; scores(); one row.
   void score(const PolicySpec& policy, const AttendRows& rows, const AttendLayer& how, ThreadPool& pool,
              ReadScratch& scratch, std::span<float> scores) const;
+  // Null unless the policy has a rest.
+  const ValueMeans* value_means() const { return value_means_ ? &*value_means_ : nullptr; }
 
  private:
   // In turn, with numbers that tell them apart: of each that this reader keeps.
@@ -56,8 +63,9 @@ class ReadScores {
     if (boxes_) visit(boxes_->sheets(), reader_->by == ReadBy::kMeans ? 1u : 0u);
     if (clusters_) visit(clusters_->sheets(), 2u);
     if (sketches_) visit(sketches_->sheets(), 3u);
+    if (value_means_) visit(value_means_->sheets(), 4u);
   }
-  void by_boxes(const PolicySpec& policy, const AttendLayer& how, ThreadPool& pool, const ReadScratch& scratch,
+  void by_boxes(const PolicySpec& policy, const AttendLayer& how, ThreadPool& pool, ReadScratch& scratch,
                 std::span<float> scores) const;
   // Boxes that have -infinity keep it.
   void by_keys(const AttendRows& rows, const AttendLayer& how, ThreadPool& pool, ReadScratch& scratch,
@@ -66,6 +74,7 @@ class ReadScores {
   const Reader* reader_;
   std::optional<KeyBoxes> boxes_, clusters_;
   std::optional<KeySketches> sketches_;
+  std::optional<ValueMeans> value_means_;
 };
 
 }  // namespace cairn::cache

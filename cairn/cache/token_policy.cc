@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "cairn/cache/demotion.h"
+#include "cairn/cache/rest_of_values.h"
 #include "cairn/policy/budget_profile.h"
 #include "cairn/policy/query_forms.h"
 #include "cairn/policy/reader.h"
@@ -150,7 +151,7 @@ TokenPolicy::TokenPolicy(const PolicySpec& spec, const CacheCore& core) : spec_(
     tables_.push_back({.touched = touched[tables_.size()],
                        .probes = ProbeQueries(probes, rule, spec.window),
                        .moments = QueryMoments(forms.spec.rope, spec.sinks),
-                       .boxes = ReadScores(spec.reader, forms.spec.shape)});
+                       .boxes = ReadScores(spec, forms.spec.shape)});
   }
   if (spec.group > 1) form_groups(core);
   if (!spec.layer_pairs) return;
@@ -328,7 +329,19 @@ Result<bool> TokenPolicy::select(const AskingRow& row, AttendRows& rows, const A
     CAIRN_TRY_VOID(choose(row, rows, how, core, pool, into));
     if (spec_.layer_pairs) shared_choices_[row.slot] = {row.table, boxes, into.chosen};
   }
+  const std::span pages = rows.pages;
   report_.boxes_read += narrow(rows, kv_heads, into);
+  if (const ValueMeans* means = tables_[row.table].boxes.value_means(); means != nullptr) {
+    into.rest.resize(std::size_t{how.heads} * (1 + how.shape.value_dim()));
+    rest_of_values({.rule = spec_.rest,
+                    .means = *means,
+                    .weights = into.scratch.weights,
+                    .pages = pages,
+                    .reads = into.by_page,
+                    .position = *rows.positions},
+                   how, pool, into.rest);
+    rows.rest = into.rest.data();
+  }
   return true;
 }
 

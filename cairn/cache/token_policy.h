@@ -75,6 +75,7 @@ struct ReadSelection {
   std::vector<float> scores;
   ReadScratch scratch;
   std::vector<std::vector<std::uint32_t>> chosen;  // by KV head
+  std::vector<float> rest;                         // AttendRows::rest
 };
 
 // Whose query is asked what it reads, and where.

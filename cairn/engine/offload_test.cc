@@ -81,7 +81,7 @@ std::string without_offload(std::string policy) {
 
 TEST(Offload, ChangesNoBit) {
   const OffloadPlace memory{.folder = "", .bytes = std::size_t{64} << 20};
-  for (const char* policy : {"quest", "sketch+keep=0.125", "sparf", "actqkv", "recent"}) {
+  for (const char* policy : {"quest", "sketch+keep=0.125", "sparf", "sparf+rest=mean", "actqkv", "recent"}) {
     for (const auto& [arch, codec] :
          {std::pair("llama", "raw_f16"), {"llama", "tok4+sinks=1"}, {"gemma3", "kivi2-g32"}}) {
       for (const OffloadPlace& place : {Setting().place, memory}) {

@@ -66,7 +66,8 @@ TEST(PolicyChange, AnotherPolicyKnowsNothingOfTheFirst) {
 // Boxes follow from the keys of the prefix, so they are there already for the next one that finds it, and go with it.
 TEST(PolicyChange, ASecondRequestTakesTheBoxesOfTheFirst) {
   const std::vector<TokenId> prompt = random_prompt(1, 1100);  // 17 blocks
-  for (const char* policy : {"quest+keep=0.2", "sketch+keep=0.2", "mpcache+keep=0.2", "double-p+keep=0.2"}) {
+  for (const char* policy :
+       {"quest+keep=0.2", "sketch+keep=0.2", "mpcache+keep=0.2", "double-p+keep=0.2", "sparf+keep=0.2+rest=mean"}) {
     SCOPED_TRACE(policy);
     const auto engine = make_engine();
     const auto bytes = [&] { return engine->cache().stats().bytes_used; };

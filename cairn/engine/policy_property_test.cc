@@ -74,6 +74,7 @@ std::string some_policy(SeededRandom& random) {
       {"mass", {"1", "0.9", "0.5"}},
       {"layers", {"own", "pairs"}},
       {"unread", {"stay", "offload"}},
+      {"rest", {"none", "mean", "boxes"}},
       {"scorer",
        {"recency", "random", "knorm", "keydiff", "lagkv", "expected", "mass", "replay", "peak", "sum", "observed",
         "salience"}},
@@ -96,7 +97,7 @@ std::string some_policy(SeededRandom& random) {
       {"demote", {"none", "kivi2-g32", "kivi2-g64", "tok4", "kivi4-g64"}},
   };
   for (const auto& [name, values] : parts) {
-    const bool often = name == "keep" || name == "layers" || name == "unread";
+    const bool often = name == "keep" || name == "layers" || name == "unread" || name == "rest";
     if (random.below(often ? 2 : 5) != 0) continue;
     const std::string with = text + "+" + name + "=" + random.pick(values);
     if (parse_policy(with)) text = with;

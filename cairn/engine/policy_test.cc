@@ -75,6 +75,7 @@ bool same_bits(const std::vector<Logits>& a, const std::vector<Logits>& b) {
 std::vector<std::string> names() {
   std::vector<std::string> all;
   for (const NamedPolicy& policy : policy_table()) all.emplace_back(policy.name);
+  for (const char* also : {"sparf+rest=mean", "double-p+rest=boxes"}) all.emplace_back(also);
   return all;
 }
 
@@ -222,7 +223,8 @@ TEST_P(EveryPolicy, ForksAndTrims) {
 
 INSTANTIATE_TEST_SUITE_P(Table, EveryPolicy, ::testing::ValuesIn(names()), [](const auto& name) {
   std::string text = name.param;
-  std::ranges::replace(text, '-', '_');
+  std::ranges::replace_if(
+      text, [](char c) { return c == '-' || c == '+' || c == '='; }, '_');
   return text;
 });
 

@@ -28,6 +28,7 @@ void expect_same(const PolicySpec& a, const PolicySpec& b) {
   EXPECT_EQ(a.keep, b.keep);
   EXPECT_EQ(a.mass, b.mass);
   EXPECT_EQ(a.layer_pairs, b.layer_pairs);
+  EXPECT_EQ(a.rest, b.rest);
   EXPECT_EQ(a.budget, b.budget);
   EXPECT_EQ(a.per_head, b.per_head);
   EXPECT_EQ(a.sinks, b.sinks);
@@ -119,6 +120,9 @@ TEST(ParsePolicy, ReadingHasPartsOfItsOwn) {
   EXPECT_EQ(parsed("actqkv+window=8").recent, 0u);
   EXPECT_EQ(parsed("double-p+mass=0.95").text, "double-p");
   EXPECT_EQ(parsed("mpcache+layers=own+mass=1").text, "mpcache+layers=own");
+  EXPECT_EQ(parsed("sparf+rest=none+keep=0.5").text, "sparf+keep=0.5");
+  EXPECT_EQ(parsed("sparf+rest=mean").text, "sparf+rest=mean");
+  EXPECT_EQ(parsed("double-p+rest=boxes").rest, RestRule::kBoxes);
 }
 
 TEST(ParsePolicy, AWindowThatIsKeptIsKeptAtEveryLength) {
@@ -178,6 +182,7 @@ std::string random_text(SeededRandom& random) {
       "keep=0." + std::to_string(random.next()),
       "mass=0." + std::to_string(random.next()),
       "layers=" + any_of<std::string>(random, {"own", "pairs"}),
+      "rest=" + any_of<std::string>(random, {"none", "mean", "boxes"}),
       "budget=" + any_of<std::string>(random, {"uniform", "pyramid", "prefix", "ada", "entropy", "slope"}),
       "group=" + number(1, 9, 1),
       "unit-by=" + any_of<std::string>(random, {"mean", "best"}),
@@ -268,7 +273,17 @@ TEST(ParsePolicy, RefusesWithOneLine) {
       {"snapkv+kept=1", invalid, "token policy 'snapkv' has no part 'kept'; it has: " + parts},
       {"snapkv+=1", invalid, "token policy 'snapkv' has no part ''; it has: " + parts},
       {"quest+budget=ada", invalid, "token policy 'quest' has no part 'budget'; it has: keep, mass, layers, unread"},
-      {"oracle+window=8", invalid, "token policy 'oracle' has no part 'window'; it has: keep, mass, layers, unread"},
+      {"oracle+window=8", invalid,
+       "token policy 'oracle' has no part 'window'; it has: keep, mass, layers, unread, rest"},
+      {"quest+rest=mean", invalid, "token policy 'quest' has no part 'rest'; it has: keep, mass, layers, unread"},
+      {"recent+rest=mean", invalid, "token policy 'recent' has no part 'rest'; it has: keep, unread"},
+      {"actqkv+rest=boxes", invalid,
+       "token policy 'actqkv' has no part 'rest'; it has: keep, mass, layers, unread, window"},
+      {"keydiff+rest=mean", invalid, "token policy 'keydiff' has no part 'rest'; it has: " + blind},
+      {"sparf+rest=median", invalid, "token policy 'sparf': 'rest' is none, mean or boxes, not 'median'"},
+      {"sparf+layers=pairs+rest=mean", invalid,
+       "token policy 'sparf': rest= needs what the queries of each layer think of its tokens, and under layers=pairs "
+       "every second layer does not ask: choose one"},
       {"quest+scorer=mass", invalid, "token policy 'quest' has no part 'scorer'; it has: keep, mass, layers, unread"},
       {"recent+mass=0.5", invalid, "token policy 'recent' has no part 'mass'; it has: keep, unread"},
       {"keydiff+layers=pairs", invalid, "token policy 'keydiff' has no part 'layers'; it has: " + blind},

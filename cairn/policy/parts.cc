@@ -18,6 +18,9 @@ constexpr std::pair<BudgetRule, std::string_view> kBudgets[] = {
     {BudgetRule::kAda, "ada"},         {BudgetRule::kEntropy, "entropy"}, {BudgetRule::kGlobal, "global"},
     {BudgetRule::kSlope, "slope"}};
 
+constexpr std::pair<RestRule, std::string_view> kRests[] = {
+    {RestRule::kNone, "none"}, {RestRule::kMean, "mean"}, {RestRule::kBoxes, "boxes"}};
+
 std::optional<double> number_of(std::string_view text) {
   double number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -77,14 +80,28 @@ bool set_flag(PolicySpec& spec, std::string_view value, std::string_view no, std
   return true;
 }
 
-bool set_budget(PolicySpec& spec, std::string_view value) {
-  for (const auto& [rule, name] : kBudgets) {
+// One of the rules of a table.
+template <auto kField, class Rules>
+bool set_rule(PolicySpec& spec, std::string_view value, const Rules& rules) {
+  for (const auto& [rule, name] : rules) {
     if (name == value) {
-      spec.budget = rule;
+      spec.*kField = rule;
       return true;
     }
   }
   return false;
+}
+
+bool set_budget(PolicySpec& spec, std::string_view value) {
+  return set_rule<&PolicySpec::budget>(spec, value, kBudgets);
+}
+
+bool set_rest(PolicySpec& spec, std::string_view value) {
+  return set_rule<&PolicySpec::rest>(spec, value, kRests);
+}
+
+std::string get_rest(const PolicySpec& spec) {
+  return std::string(std::ranges::find(kRests, spec.rest, &std::pair<RestRule, std::string_view>::first)->second);
 }
 
 // The two tasks that WindowKV's classifier tells apart. What they stand for can be given by itself too.
@@ -120,6 +137,7 @@ constexpr Part kParts[] = {
        return set_flag<&PolicySpec::offloads>(spec, value, "stay", "offload");
      },
      [](const PolicySpec& spec) { return std::string(spec.offloads ? "offload" : "stay"); }},
+    {"rest", "none, mean or boxes", set_rest, get_rest},
     {"budget", "uniform, pyramid, prefix, ada, entropy, global or slope", set_budget,
      [](const PolicySpec& spec) { return std::string(budget_name(spec.budget)); }},
     {"profile", "the name of a file of 'cairn tune budgets', which ends in .toml", nullptr,

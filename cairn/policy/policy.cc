@@ -25,8 +25,9 @@ bool wants_window(const PolicySpec& spec) {
 
 bool has_part(const NamedPolicy& row, const PolicySpec& spec, const Part& part) {
   if (row.parts.keep == 1) return false;  // it keeps everything
-  const bool of_reading = part.name == "mass" || part.name == "layers" || part.name == "unread";
+  const bool of_reading = part.name == "mass" || part.name == "layers" || part.name == "unread" || part.name == "rest";
   if (spec.reads_less()) {
+    if (part.name == "rest") return spec.reader->weighs();
     return part.name == "keep" || part.name == "unread" || (of_reading && spec.reader->scores()) ||
            (part.name == "window" && spec.reader->window);
   }
@@ -104,6 +105,12 @@ Status check_whole(const PolicySpec& spec) {
   if (spec.chunk != 0 && (spec.prompt_stays || spec.scorer->needs.probes == Probes::kReplay)) {
     return refuse("token policy ", quoted(spec.name), ": chunk needs a policy that can judge the beginning of a prompt",
                   spec.prompt_stays ? ", and this one keeps prompts whole" : ", and this one reads all of it again");
+  }
+  if (spec.rest != RestRule::kNone && spec.layer_pairs) {
+    return refuse(
+        "token policy ", quoted(spec.name),
+        ": rest= needs what the queries of each layer think of its tokens, and under layers=pairs every second "
+        "layer does not ask: choose one");
   }
   if (spec.profile == nullptr && spec.budget == BudgetRule::kAda && !spec.per_head) {
     return refuse("token policy ", quoted(spec.name),

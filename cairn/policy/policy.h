@@ -24,6 +24,10 @@ struct BudgetProfile;  // budget_profile.h
 // How many tokens each layer and KV head keeps of what the policy keeps in all (budgets_of, retention.h).
 enum class BudgetRule : std::uint8_t { kUniform, kPyramid, kPrefix, kAda, kEntropy, kGlobal, kSlope };
 
+// What stands for the tokens that a query does not read, with as much weight as the reader thinks they would have got:
+// nothing, the mean of the values of all full blocks (SparQ), or that of each box.
+enum class RestRule : std::uint8_t { kNone, kMean, kBoxes };
+
 // One policy with all of its parts. Exactly one of `scorer` (retention: tokens go for good, or to fewer bits, and their
 // memory comes back) and `reader` (read selection: nothing goes, a query reads less) is set.
 struct PolicySpec {
@@ -36,8 +40,9 @@ struct PolicySpec {
   // nothing.
   double keep = 0.25;
   double mass = 1;  // of reading: it ends where this share of the scores is reached; (0, 1]. 1: by `keep` alone
-  bool layer_pairs = false;  // of reading: the second of two layers reads what the first chose
-  bool offloads = false;     // of reading: full blocks leave memory, and are read where they lie
+  bool layer_pairs = false;         // of reading: the second of two layers reads what the first chose
+  bool offloads = false;            // of reading: full blocks leave memory, and are read where they lie
+  RestRule rest = RestRule::kNone;  // of reading
   BudgetRule budget = BudgetRule::kUniform;
   std::shared_ptr<const BudgetProfile> profile = {};  // budgets of layers that were found before, instead of `budget`
   std::string profile_file = {};                      // where that was read
@@ -87,6 +92,7 @@ std::span<const NamedPolicy> policy_table();
 //   mass          above 0, at most 1
 //   layers        own, pairs
 //   unread        stay, offload
+//   rest          none, mean, boxes, where the reader weighs what a query does not read; not beside layers=pairs
 //   window        1 to 1024, where the reader asks with the last queries
 // Retention has
 //   keep          above 0, at most 1

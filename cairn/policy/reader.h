@@ -48,6 +48,9 @@ struct Reader {
   bool refines = false;
 
   bool boxes() const { return by == ReadBy::kBounds || by == ReadBy::kMeans; }
+  // Whether it knows how much attention what is not read would get: by keys, or by the query itself and mean keys. A
+  // bound says nothing of that, and of sketches only the greatest score of a box is known.
+  bool weighs() const { return by == ReadBy::kKeys || (by == ReadBy::kMeans && !window); }
   bool scores() const { return boxes() || by == ReadBy::kSketch || by == ReadBy::kKeys; }
 };
 
