@@ -324,7 +324,7 @@ TEST(PolicyProperties, HoldAfterEveryStep) {
   std::uint64_t hits = 0;
   std::size_t rounds = 0, refusals = 0;
   // To see one again, or more than these.
-  const std::uint64_t begin = number_of("CAIRN_PROPERTY_SEED", 1), count = number_of("CAIRN_PROPERTY_ROUNDS", 40);
+  const std::uint64_t begin = number_of("CAIRN_PROPERTY_SEED", 1), count = number_of("CAIRN_PROPERTY_ROUNDS", 44);
   for (std::uint64_t seed = begin; seed < begin + count && !HasFailure(); ++seed) {
     SeededRandom random(seed, "setting");
     const std::vector<std::string> archs = {"llama", "llama", "gemma3", "deepseek2"};
@@ -335,7 +335,7 @@ TEST(PolicyProperties, HoldAfterEveryStep) {
     hits += round.hits();
     refusals += round.refusals();
   }
-  if (count < 40) return;
+  if (count < 44) return;
   EXPECT_GT(rounds, 25u);
   EXPECT_GT(hits, 5u);
   EXPECT_GT(refusals, 5u);
