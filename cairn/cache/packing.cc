@@ -2,7 +2,6 @@
 #include "cairn/cache/packing.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <memory>
 #include <span>
@@ -104,6 +103,25 @@ void find_unfit(const LayerTable& table, std::size_t block, bool raw_too, std::s
       if (!is_within(std::span(rows).subspan(i * dim, dim))) unfit[i] = 1;
     }
   }
+}
+
+// Adds the tokens of a block that are unfit, [kBlockTokens, kv_heads], to what is kept; slots count from `first`.
+bool add_unfit(const PageView& view, std::size_t first, std::span<const std::uint8_t> unfit, LayerKeep& keep) {
+  const std::size_t kv_heads = unfit.size() / kBlockTokens;
+  bool adds = false;
+  for (std::size_t list = 0; list < keep.heads.size(); ++list) {
+    std::vector<std::uint32_t>& kept = keep.heads[list];
+    for (std::size_t t = 0; t < kBlockTokens; ++t) {
+      const std::span heads = unfit.subspan(t * kv_heads, kv_heads);
+      const bool is_unfit = keep.shared() ? std::ranges::count(heads, 1) > 0 : heads[list] != 0;
+      const bool is_there = view.positions[list * view.head_stride + t] != kHiddenPosition;
+      const auto slot = static_cast<std::uint32_t>(first + t);
+      if (!is_unfit || !is_there || std::ranges::find(kept, slot) != kept.end()) continue;
+      kept.push_back(slot);
+      adds = true;
+    }
+  }
+  return adds;
 }
 
 // Which of the blocks of what stays keep their open form: the first `sink_blocks` of the table, and those that hold
@@ -218,27 +236,32 @@ std::size_t packing_bytes(const LayerForms& forms, const Packing& packing) {
   return bytes;
 }
 
-std::size_t unpacked_bytes(const LayerTable& table, const Packing& packing) {
+bool saves_bytes(const LayerTable& table, const Packing& packing) {
   std::size_t bytes = 0;
   for (std::size_t b = packing.first; b < packing.end; ++b) {
     if (table.entry(b).is_demoted()) continue;
     for (const PageSlot slot : table.forms().slots()) bytes += table.entry(b).page(slot).bytes();
   }
-  return bytes;
+  return packing_bytes(table.forms(), packing) < bytes;
 }
 
-UnencodableBlocks mark_unencodable(LayerTable& table, const Packing& packing, ThreadPool& pool) {
-  std::atomic<std::size_t> found = 0, fresh = 0;
-  pool.run(packing.end - packing.first, [&](std::size_t b, unsigned) {
-    LayerTable::Entry& entry = table.entry(packing.first + b);
-    if (entry.is_demoted()) return;
-    std::vector<std::uint8_t> unfit(kBlockTokens * table.forms().spec.shape.kv_heads);
-    find_unfit(table, packing.first + b, /*raw_too=*/true, unfit);
-    if (std::ranges::count(unfit, 1) == 0) return;
-    ++found;
-    if (!std::exchange(entry.unencodable, true)) ++fresh;
+std::size_t keep_unencodable(const LayerTable& table, const PackedRange& range, LayerKeep& keep, ThreadPool& pool) {
+  const std::size_t kv_heads = table.forms().spec.shape.kv_heads, width = kBlockTokens * kv_heads;
+  std::vector<std::uint8_t> unfit((range.end - range.first) * width);
+  pool.run(range.end - range.first, [&](std::size_t b, unsigned) {
+    if (table.entry(range.first + b).is_demoted()) return;
+    find_unfit(table, range.first + b, /*raw_too=*/true, std::span(unfit).subspan(b * width, width));
   });
-  return {found, fresh};
+  std::size_t fresh = 0;
+  for (std::size_t b = 0; b < range.end - range.first; ++b) {
+    const LayerTable::Entry& entry = table.entry(range.first + b);
+    const std::span own = std::span(unfit).subspan(b * width, width);
+    if (std::ranges::count(own, 1) == 0) continue;
+    const bool adds = add_unfit(table.views()[range.first + b], b * kBlockTokens, own, keep);
+    fresh += adds && !entry.closed ? 1 : 0;
+  }
+  for (std::vector<std::uint32_t>& slots : keep.heads) std::ranges::sort(slots);
+  return fresh;
 }
 
 void pack(LayerTable& table, const Packing& packing, Reservation& room, ThreadPool& pool) {

@@ -55,19 +55,17 @@ std::size_t packing_bytes(const LayerForms& forms, std::size_t blocks, std::size
 // Of the budget, for all new pages.
 std::size_t packing_bytes(const LayerForms& forms, const Packing& packing);
 
-// Of the budget, what the packed blocks hold now that is not demoted yet: it comes back.
-std::size_t unpacked_bytes(const LayerTable& table, const Packing& packing);
+// Whether the new pages take less than what the packed blocks hold now that is not demoted yet, which comes back.
+bool saves_bytes(const LayerTable& table, const Packing& packing);
 
-struct UnencodableBlocks {
-  std::size_t count = 0, fresh = 0;  // fresh: that nobody had noticed
-};
-
-// Looks at all open pages, raw ones too, for what no code can stand for, and marks their entries.
-UnencodableBlocks mark_unencodable(LayerTable& table, const Packing& packing, ThreadPool& pool);
+// Adds to `keep` the tokens of the range that no code can stand for, which cannot be demoted: those that open pages,
+// raw ones too, hold with infinities under a KV head. Returns how many blocks they lie in of those
+// that are not closed: others were counted when they could not be encoded, or in an earlier retention.
+std::size_t keep_unencodable(const LayerTable& table, const PackedRange& range, LayerKeep& keep, ThreadPool& pool);
 
 // Carries it out; entries outside stay. Pages are decoded, and where the layer encodes, encoded again. Requires:
-// packing_bytes() in `room`; page sizes that are declared; codecs that encode without signals; nothing unencodable
-// where tokens are demoted.
+// packing_bytes() in `room`; page sizes that are declared; codecs that encode without signals; no token among the
+// demoted that no code can stand for.
 void pack(LayerTable& table, const Packing& packing, Reservation& room, ThreadPool& pool);
 
 }  // namespace cairn::cache

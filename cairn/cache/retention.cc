@@ -196,30 +196,46 @@ bool keeps_all(const LayerKeep& keep, const LayerScores& scores, const PolicySpe
   return all;
 }
 
-// Whether demoting what does not stay saves something, and can be done. Otherwise it stays.
-bool can_demote(SequenceState& state, LayerTable& table, const Packing& packing, ThreadPool& pool) {
-  if (packing_bytes(table.forms(), packing) < unpacked_bytes(table, packing)) {
-    const UnencodableBlocks found = mark_unencodable(table, packing, pool);
-    if (found.count == 0) return true;
-    state.core->blocks_kept_raw += found.fresh;
+std::size_t tokens_of(const LayerKeep& keep, std::size_t kv_heads) {
+  std::size_t tokens = 0;
+  for (const std::vector<std::uint32_t>& slots : keep.heads) tokens += slots.size();
+  return keep.shared() ? tokens * kv_heads : tokens;
+}
+
+// Of a layer some tokens that were to be demoted stay.
+void stay_instead(PolicyReport& report, const PlannedPack& planned, std::size_t tokens) {
+  report.tokens_kept += tokens;
+  report.tokens_demoted -= tokens;
+  report.layers[planned.layer].kept += tokens;
+}
+
+// Whether demoting what does not stay saves something; otherwise it stays. What no code can stand for stays in any
+// case.
+bool can_demote(SequenceState& state, PlannedPack& planned, const PackedRange& range, Packing& packing,
+                ThreadPool& pool) {
+  const LayerTable& table = state.tables[planned.table];
+  const std::size_t kv_heads = table.forms().spec.shape.kv_heads;
+  PolicyReport& report = state.policy->report();
+  if (saves_bytes(table, packing) && !planned.kept_raw) {
+    const std::size_t before = tokens_of(planned.keep, kv_heads);
+    planned.kept_raw = keep_unencodable(table, range, planned.keep, pool);
+    if (const std::size_t more = tokens_of(planned.keep, kv_heads) - before; more > 0) {
+      stay_instead(report, planned, more);
+      packing = packing_of(table, range, planned.keep, demoted_form(state.policy->spec()));
+    }
   }
-  std::size_t stay = 0;
-  for (std::uint32_t h = 0; h < table.forms().spec.shape.kv_heads; ++h) {
-    const LayerKeep& rest = packing.parts.back().slots;
-    stay += rest.heads[rest.shared() ? 0 : h].size();
-  }
-  state.policy->report().tokens_kept += stay;
-  state.policy->report().tokens_demoted -= stay;
+  if (saves_bytes(table, packing)) return true;
+  stay_instead(report, planned, tokens_of(packing.parts.back().slots, kv_heads));
   return false;
 }
 
-Status pack_table(SequenceState& state, const PlannedPack& planned, ThreadPool& pool) {
+Status pack_table(SequenceState& state, PlannedPack& planned, ThreadPool& pool) {
   LayerTable& table = state.tables[planned.table];
-  const auto& [number, keep, first, end] = planned;
   const std::uint32_t form = demoted_form(state.policy->spec());
-  const Packing packing = packing_of(table, {first, end, state.core->options.plan.sink_blocks}, keep, form);
+  const PackedRange range = {planned.first, planned.end, state.core->options.plan.sink_blocks};
+  Packing packing = packing_of(table, range, planned.keep, form);
   if (form != kClosedForm) {
-    if (!can_demote(state, table, packing, pool)) return {};
+    if (!can_demote(state, planned, range, packing, pool)) return {};
     for (const PageSlot slot : table.forms().slots()) {
       CAIRN_TRY_VOID(state.core->pool->declare(table.forms().of(slot).page_bytes(form)));
     }
@@ -227,8 +243,9 @@ Status pack_table(SequenceState& state, const PlannedPack& planned, ThreadPool& 
   CAIRN_TRY(Reservation room, state.core->make_room(packing_bytes(table.forms(), packing)));
   const std::size_t before = bytes_of(table);
   pack(table, packing, room, pool);
-  state.policy->tables()[number].probes.pack(packing.sources(), table.forms().spec.shape.kv_heads, first, end,
-                                             packing.blocks());
+  state.core->blocks_kept_raw += planned.kept_raw.value_or(0);
+  state.policy->tables()[planned.table].probes.pack(packing.sources(), table.forms().spec.shape.kv_heads, planned.first,
+                                                    planned.end, packing.blocks());
   state.policy->report().bytes_freed += before - std::min(before, bytes_of(table));
   state.intact = false;
   state.packed_tokens = state.policy->planned_tokens();
@@ -311,7 +328,8 @@ Status plan(SequenceState& state, ThreadPool& pool) {
     policy.planned().push_back({.table = numbers[l],
                                 .keep = keep_from(plan.layers[l], layers[l].fixed_before),
                                 .first = layers[l].fixed_before / kBlockTokens,
-                                .end = layers[l].fixed_from / kBlockTokens});
+                                .end = layers[l].fixed_from / kBlockTokens,
+                                .layer = l});
   }
   policy.set_planned_at(state.tokens.size());
   return {};

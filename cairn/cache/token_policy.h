@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -91,6 +92,10 @@ struct PlannedPack {
   std::size_t table = 0;
   LayerKeep keep{};                // by slots, counted from the first of these:
   std::size_t first = 0, end = 0;  // entries of the table
+  std::size_t layer = 0;           // of PolicyReport::layers
+  // Where it demotes, once that was looked for: blocks of which something stays since no code can stand for it. `keep`
+  // names it then.
+  std::optional<std::size_t> kept_raw{};
 };
 
 // By table: whether a policy may do something there. A layer with a window may read the table of one without: its
