@@ -24,7 +24,7 @@ EngineOptions engine_options(const ModelOptions& options, bool reuse) {
   engine.reuse = reuse;
   engine.eviction = options.cache_eviction;
   engine.tenant = options.tenant;
-  engine.offload = offload_place(options);
+  engine.offload = OffloadPlace::named(options.offload_place, options.offload_bytes);
   return engine;
 }
 
@@ -89,11 +89,6 @@ void add_offload_options(CLI::App& command, ModelOptions& options) {
       ->transform(byte_size())
       ->check([](const std::string& bytes) { return bytes == "0" ? "no block fits 0 bytes" : std::string(); })
       ->default_str("8GiB");
-}
-
-OffloadPlace offload_place(const ModelOptions& options) {
-  if (options.offload_place.empty()) return {};
-  return {.folder = options.offload_place == "ram" ? "" : options.offload_place, .bytes = options.offload_bytes};
 }
 
 Status check_offload(const ModelOptions& options, std::span<const std::optional<PolicySpec>> policies) {

@@ -39,7 +39,6 @@ void add_model_options(CLI::App& command, ModelOptions& options);
 // --policy, and --offload with what belongs to it.
 void add_policy_option(CLI::App& command, ModelOptions& options);
 void add_offload_options(CLI::App& command, ModelOptions& options);
-OffloadPlace offload_place(const ModelOptions& options);
 // kInvalidArgument for a place where none of these policies moves anything.
 Status check_offload(const ModelOptions& options, std::span<const std::optional<PolicySpec>> policies);
 

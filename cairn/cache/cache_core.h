@@ -28,6 +28,12 @@ namespace cairn {
 struct OffloadPlace {
   std::string folder{};   // a file there holds them; empty: memory of its own
   std::size_t bytes = 0;  // at most; 0: there is no such place
+
+  // As people name it: a folder, or "ram" for memory of its own; empty: there is none.
+  static OffloadPlace named(const std::string& name, std::size_t bytes) {
+    if (name.empty()) return {};
+    return {.folder = name == "ram" ? "" : name, .bytes = bytes};
+  }
 };
 
 struct KvCacheOptions {

@@ -78,9 +78,7 @@ Result<Model> Model::load(const std::string& path, const ModelOptions& options) 
   own.context = options.context;
   own.codec = options.codec;
   own.policy = options.policy;
-  if (!options.offload.empty()) {
-    own.offload = {.folder = options.offload == "ram" ? "" : options.offload, .bytes = options.offload_bytes};
-  }
+  own.offload = OffloadPlace::named(options.offload, options.offload_bytes);
   own.reuse = options.reuse;
   own.eviction = options.eviction;
   own.tenant = options.tenant;

@@ -183,7 +183,7 @@ Status check_serve_options(ServeOptions& options) {
   options.loop.kv_budget_bytes = options.model.kv_budget;
   options.loop.engine.codec = options.model.codec;
   options.loop.engine.policy = options.model.policy;
-  options.loop.engine.offload = offload_place(options.model);
+  options.loop.engine.offload = OffloadPlace::named(options.model.offload_place, options.model.offload_bytes);
   options.loop.engine.context = options.model.context;
   return {};
 }
