@@ -16,6 +16,9 @@ namespace cairn::cli {
 // The first row is the head. Rows may not be longer than the head.
 std::string format_table(const std::vector<std::vector<std::string>>& rows);
 
+// As 2026-11-23, in UTC: what tuned files say of when they were made.
+std::string today();
+
 // A progress bar on standard error, drawn only when that is a terminal. Thread-compatible. The line is erased when the
 // bar is destroyed.
 class Progress {

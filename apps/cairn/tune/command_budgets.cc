@@ -15,7 +15,6 @@
 #include "apps/cairn/model_options.h"
 #include "apps/cairn/options.h"
 #include "apps/cairn/terminal.h"
-#include "apps/cairn/tune/today.h"
 #include "cairn/eval/budget_tuning.h"
 
 namespace cairn::cli {

@@ -13,7 +13,6 @@
 #include "apps/cairn/model_options.h"
 #include "apps/cairn/options.h"
 #include "apps/cairn/terminal.h"
-#include "apps/cairn/tune/today.h"
 #include "cairn/codec/plan_file.h"
 #include "cairn/eval/plan_tuning.h"
 
