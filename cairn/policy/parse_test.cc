@@ -311,6 +311,8 @@ TEST(ParsePolicy, RefusesWithOneLine) {
       {"snapkv+then=age", invalid,
        "token policy 'snapkv': then=age thins out what the prompt left as more is decoded, so it needs every=N with a "
        "multiple of 64 above 0, and region=all"},
+      {"snapkv+profile=x.toml+budget=uniform", invalid,
+       "token policy 'snapkv': a profile gives the budgets, and so does budget=: choose one"},
       {"snapkv+budget=prefix+profile=x.toml", invalid,
        "token policy 'snapkv': a profile gives the budgets, and so does budget=: choose one"},
   };

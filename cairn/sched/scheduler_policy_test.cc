@@ -123,6 +123,35 @@ TEST(SchedulerPolicy, BlocksThatMoveElsewhereAreCountedThere) {
   EXPECT_EQ(started(scheduler), 1u);
 }
 
+// The place fills while answers grow: what finds no room there takes room in memory, and where that is full too the
+// newer request makes way until the other one ends.
+TEST(SchedulerPolicy, AFullPlaceCostsAPreemption) {
+  for (const auto& [blocks, place, both] :
+       {std::tuple(8u, 18u, true), {8u, 17u, false}, {9u, 17u, true}, {9u, 16u, false}, {10u, 16u, true}}) {
+    SchedulerOptions options = options_of(blocks);
+    options.tenants[0].beside_bytes = place * kBlockBytes;
+    Scheduler scheduler(options);
+    for (const RequestId id : {1u, 2u}) {
+      SchedRequest moves = plain(id);
+      moves.max_new = 100;
+      moves.growth = [](std::size_t, std::size_t to) {
+        return GrowthBytes{.packed = 4 * kBlockBytes, .beside = to / kBlockTokens * kBlockBytes - 2 * kBlockBytes};
+      };
+      scheduler.submit(moves);
+    }
+    ASSERT_EQ(started(scheduler), 2u) << blocks << ' ' << place;
+    for (const RequestId id : {1u, 2u}) scheduler.advanced(id, 703, 704);
+    const BatchStep plan = scheduler.plan(0, nothing_cached);
+    EXPECT_EQ(plan.preempt, both ? std::vector<RequestId>() : std::vector<RequestId>{2}) << blocks << ' ' << place;
+    EXPECT_TRUE(plan.start.empty());
+    if (both) continue;
+    scheduler.advanced(1, 704, 705);
+    EXPECT_TRUE(scheduler.plan(0, nothing_cached).start.empty()) << "it would be in the way again";
+    scheduler.remove(1);
+    EXPECT_EQ(scheduler.plan(0, nothing_cached).start, std::vector<RequestId>{2});
+  }
+}
+
 TEST(SchedulerPolicy, WhatAPassDoesNotTakeIsForOthers) {
   SchedulerOptions options = options_of(1000);
   options.pass_rows = 256;

@@ -24,6 +24,7 @@ class RequestPolicies {
   static Result<RequestPolicies> parse(std::span<const std::string> names);
 
   // Whether a cache can follow those that are named. kUnsupported says which it cannot; of "all" a request finds out.
+  // Which model it is for does not matter: that is asked of profiles, which bare names and requests do not have.
   Status check(const KvCacheOptions& cache) const;
 
   // What a request asks for: a policy with its parts; empty for "full" and "none". Errors, one line each:
