@@ -35,8 +35,10 @@ std::size_t whole_bytes(const LayerForms& layer, const CodecPlan& plan, std::siz
 
 // Under a read selection: all of it, and what it chooses by. Under a retention: tokens of a prompt go at each of its
 // chunks and at its end, layers pack what stays one after the other, and each needs room for that beside its old pages.
-// An upper bound: rules that give heads different budgets count as if the fullest head had all that they may give it.
-// Retentions of an answer are counted on, though they are put off where another sequence has taken their room.
+// An upper bound, save for blocks that hold infinities or not-a-numbers (docs/codecs.md): they stay raw, and nobody
+// knows of them before. What they take more is found out by the pass that has no room. Rules that give heads different
+// budgets count as if the fullest head had all that they may give it. Retentions of an answer are counted on, though
+// they are put off where another sequence has taken their room.
 PlannedBytes planned_bytes(const CacheCore& core, const PolicySpec& policy, const PlannedGrowth& growth);
 
 }  // namespace cairn::cache
