@@ -9,11 +9,11 @@
 namespace cairn::cache {
 namespace {
 
-// Full blocks that will not change any more and lie in memory.
+// Full blocks that will not change any more and lie in memory; those before moved_blocks do not.
 std::vector<std::size_t> blocks_in_memory(const SequenceState& state, const LayerTable& table) {
   std::vector<std::size_t> found;
   const std::size_t end = table.lower_bound(state.closed_blocks);
-  for (std::size_t b = 0; b < end; ++b) {
+  for (std::size_t b = table.lower_bound(state.moved_blocks); b < end; ++b) {
     if (!state.core->offload->holds(table.entry(b).keys)) found.push_back(b);
   }
   return found;
@@ -50,7 +50,10 @@ void offload_blocks(SequenceState& state) {
     }
     if (!moved) all = std::move(moved);
   }
-  if (all) return;
+  if (all) {
+    state.moved_blocks = state.closed_blocks;
+    return;
+  }
   PolicyReport& report = state.policy->report();
   ++report.not_offloaded;
   report.why_not_offloaded = all.error().message;

@@ -291,6 +291,7 @@ void PassRunner::commit_part(std::size_t number, std::span<const TokenId> tokens
     const std::size_t first = block.before.number();
     state.intact = false;
     state.offered_blocks = 0;
+    state.moved_blocks = std::min(state.moved_blocks, first);
     state.block_keys.resize(std::min(state.block_keys.size(), first));
     state.reused = std::min(state.reused, first * kBlockTokens);
     block.before = {};

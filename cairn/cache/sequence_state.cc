@@ -61,6 +61,7 @@ void SequenceState::append_block(const Digest& key, const BlockPages& pages, std
 
 void SequenceState::shrink(std::size_t num_tokens) {
   for (LayerTable& table : tables) table.shrink(num_tokens);
+  moved_blocks = std::min(moved_blocks, num_tokens / kBlockTokens);
 }
 
 std::optional<std::int64_t> SequenceState::position_after(std::size_t num_tokens) const {

@@ -44,6 +44,7 @@ struct SequenceState {
   std::optional<TokenPolicy> policy{};  // after the core, whose memory it holds
   bool owes_retention = false;          // one failed that cannot be put off: the next pass begins with it
   std::size_t offered_blocks = 0;       // closed_blocks when offload_blocks() last tried
+  std::size_t moved_blocks = 0;         // block numbers below have moved out of memory, where the policy wants it
   std::size_t packed_tokens = 0;        // slots below are not where their tokens were: a retention packed some layer
 
   LayerTable& table(std::uint32_t layer) { return tables[core->table_of[layer]]; }
