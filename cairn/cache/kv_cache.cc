@@ -99,6 +99,7 @@ PlannedBytes KvCache::planned_bytes(const PolicySpec* policy, const PlannedGrowt
 KvCacheStats KvCache::stats() const {
   KvCacheStats stats;
   stats.bytes_used = core_->pool->bytes_used();
+  stats.sheet_bytes = core_->shelf.bytes();
   stats.bytes_budget = core_->pool->budget();
   stats.high_water = core_->pool->high_water();
   if (core_->offload) stats.bytes_offloaded = core_->offload->bytes_used();

@@ -64,6 +64,7 @@ class FakeBackend final : public GenerateBackend {
       tenant.cached_tokens = 60;
       tenant.kv_budget = 1000;
       tenant.cache.bytes_used = 250;
+      tenant.cache.sheet_bytes = 30;
       state.tenants.push_back(tenant);
     }
     return state;

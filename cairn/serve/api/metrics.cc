@@ -78,6 +78,8 @@ void copy_tenant(const TenantState& tenant, Copied& to) {
   to.gauge("tenant_requests_waiting", "Requests of a tenant that wait", static_cast<double>(tenant.waiting), of);
   to.gauge("kv_bytes", "Bytes of keys and values", static_cast<double>(tenant.cache.bytes_used), memory);
   to.gauge("kv_budget_bytes", "The most they may be", static_cast<double>(tenant.kv_budget), memory);
+  to.gauge("kv_sheet_bytes", "Of these, sheets of cached prefixes, which policies choose by",
+           static_cast<double>(tenant.cache.sheet_bytes), of);
   to.gauge("kv_offloaded_bytes", "Bytes of keys and values that policies moved out of the budget",
            static_cast<double>(tenant.cache.bytes_offloaded), of);
   if (tenant.kv_budget > 0) {

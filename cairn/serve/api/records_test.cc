@@ -115,6 +115,7 @@ TEST(Metrics, CountAndCopy) {
            "cairn:prompt_tokens_total{tenant=\"alice\"} 100\n",
            "cairn:prefix_cache_hits_total{tenant=\"bob\"} 60\n",
            "cairn:kv_bytes{tenant=\"alice\",tier=\"memory\"} 250\n",
+           "cairn:kv_sheet_bytes{tenant=\"alice\"} 30\n",
            "cairn:kv_cache_usage_perc{tenant=\"alice\"} 0.25\n",
        }) {
     EXPECT_THAT(all, HasSubstr(line));

@@ -54,6 +54,7 @@ OrderedJson tenant_json(const TenantState& tenant) {
           {"stored_tokens", tenant.stored_tokens},
           {"generated_tokens", tenant.generated_tokens},
           {"kv_bytes", tenant.cache.bytes_used},
+          {"kv_sheet_bytes", tenant.cache.sheet_bytes},
           {"kv_high_water", tenant.cache.high_water},
           {"kv_budget", tenant.kv_budget},
           {"kv_public", tenant.kv_public},
