@@ -4,40 +4,32 @@
 
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "cairn/engine/engine.h"
-#include "cairn/testing/tiny_engine.h"
-#include "cairn/testing/tiny_model.h"
+#include "cairn/testing/answers.h"
 
 namespace cairn {
 namespace {
 
-using Logits = std::vector<float>;
-
 struct Setting {
   std::string codec = "raw_f16";
   std::string policy = "quest+keep=0.25+unread=offload";
-  OffloadPlace place{.folder = testing::TempDir(), .bytes = std::size_t{64} << 20};
+  OffloadPlace place{.folder = ::testing::TempDir(), .bytes = std::size_t{64} << 20};
   std::string arch = "llama";
   bool reuse = false;
   std::size_t budget = std::size_t{64} << 20;
 };
 
 Result<std::unique_ptr<Engine>> load(const Setting& setting) {
-  TinyModel tiny;
-  tiny.arch = setting.arch;
-  tiny.layers = 3;
-  tiny.context = 4096;
-  return load_tiny(tiny.builder().build(), {.threads = 2,
-                                            .kv_budget_bytes = setting.budget,
-                                            .codec = setting.codec,
-                                            .policy = setting.policy,
-                                            .reuse = setting.reuse,
-                                            .offload = setting.place});
+  return load_three_layers(setting.arch, {.threads = 2,
+                                          .kv_budget_bytes = setting.budget,
+                                          .codec = setting.codec,
+                                          .policy = setting.policy,
+                                          .reuse = setting.reuse,
+                                          .offload = setting.place});
 }
 
 std::unique_ptr<Engine> make_engine(const Setting& setting) {
@@ -46,33 +38,9 @@ std::unique_ptr<Engine> make_engine(const Setting& setting) {
   return engine ? *std::move(engine) : nullptr;
 }
 
-std::vector<TokenId> text(std::size_t size, std::size_t salt = 5) {
-  std::vector<TokenId> tokens(size);
-  for (std::size_t i = 0; i < size; ++i) tokens[i] = static_cast<TokenId>(3 + (i * i + salt * i) % 37);
-  return tokens;
-}
-
-std::vector<Logits> answer(Engine& engine, Sequence& sequence, std::span<const TokenId> prompt, std::size_t steps) {
-  std::vector<Logits> all;
-  const auto logits = engine.prefill(sequence, prompt);
-  EXPECT_TRUE(logits) << logits.error().message;
-  if (!logits) return all;
-  all.emplace_back(logits->begin(), logits->end());
-  for (const TokenId id : text(steps, 11)) {
-    const auto next = engine.decode(sequence, id);
-    EXPECT_TRUE(next) << next.error().message;
-    if (!next) return all;
-    all.emplace_back(next->begin(), next->end());
-  }
-  return all;
-}
-
 void expect_same(const std::vector<Logits>& a, const std::vector<Logits>& b, const std::string& what) {
   ASSERT_EQ(a.size(), b.size()) << what;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    ASSERT_EQ(a[i].size(), b[i].size()) << what;
-    EXPECT_EQ(std::memcmp(a[i].data(), b[i].data(), a[i].size() * sizeof(float)), 0) << what << ", step " << i;
-  }
+  EXPECT_TRUE(same_bits(a, b)) << what;
 }
 
 std::string without_offload(std::string policy) {
@@ -90,8 +58,9 @@ TEST(Offload, ChangesNoBit) {
         const auto moving = make_engine(
             {.codec = codec, .policy = std::string(policy) + "+unread=offload", .place = place, .arch = arch});
         Sequence one = plain->open({}), other = moving->open({});
-        expect_same(answer(*moving, other, text(700), 140), answer(*plain, one, text(700), 140), what);
-        expect_same(answer(*moving, other, text(100, 7), 20), answer(*plain, one, text(100, 7), 20), what);
+        expect_same(answer(*moving, other, looping_text(700), 140), answer(*plain, one, looping_text(700), 140), what);
+        expect_same(answer(*moving, other, looping_text(100, 7), 20), answer(*plain, one, looping_text(100, 7), 20),
+                    what);
         const PolicyReport report = other.policy_report();
         EXPECT_GT(report.bytes_offloaded, 0u) << what;
         EXPECT_EQ(report.not_offloaded, 0u) << what;
@@ -106,14 +75,14 @@ TEST(Offload, ChangesNoBit) {
 TEST(Offload, TheBudgetHoldsWhatIsLeft) {
   const auto roomy = make_engine({.policy = "quest+keep=0.25", .place = {}});
   Sequence whole = roomy->open({});
-  const auto expected = answer(*roomy, whole, text(2000), 100);
+  const auto expected = answer(*roomy, whole, looping_text(2000), 100);
   const std::size_t budget = whole.bytes_held() / 3;
   const auto refused = make_engine({.policy = "quest+keep=0.25", .place = {}, .budget = budget});
   Sequence too_long = refused->open({});
-  EXPECT_EQ(refused->prefill(too_long, text(2000)).error().code, ErrorCode::kOutOfBudget);
+  EXPECT_EQ(refused->prefill(too_long, looping_text(2000)).error().code, ErrorCode::kOutOfBudget);
   const auto moving = make_engine({.budget = budget});
   Sequence sequence = moving->open({});
-  expect_same(answer(*moving, sequence, text(2000), 100), expected, "in a third of the room");
+  expect_same(answer(*moving, sequence, looping_text(2000), 100), expected, "in a third of the room");
   EXPECT_LE(moving->cache().stats().high_water, budget);
   EXPECT_LT(sequence.bytes_held(), whole.bytes_held() / 4);
 }
@@ -124,17 +93,18 @@ TEST(Offload, CutsForksAndEndsGiveBackWhatLiesThere) {
     const auto moving = make_engine({.codec = codec});
     {
       Sequence one = plain->open({}), other = moving->open({});
-      answer(*plain, one, text(500), 80);
-      answer(*moving, other, text(500), 80);
+      answer(*plain, one, looping_text(500), 80);
+      answer(*moving, other, looping_text(500), 80);
       Sequence one_twin = one.fork(), twin = other.fork();
       EXPECT_EQ(moving->cache().stats().bytes_offloaded, other.policy_report().bytes_offloaded);  // shared
       for (const std::size_t size : {530u, 512u, 201u}) {
         ASSERT_TRUE(one.trim(size));
         ASSERT_TRUE(other.trim(size));
         EXPECT_EQ(other.bytes_held() + other.policy_report().bytes_offloaded, one.bytes_held());
-        expect_same(answer(*moving, other, text(90, size), 10), answer(*plain, one, text(90, size), 10), codec);
+        expect_same(answer(*moving, other, looping_text(90, size), 10), answer(*plain, one, looping_text(90, size), 10),
+                    codec);
       }
-      expect_same(answer(*moving, twin, text(70), 70), answer(*plain, one_twin, text(70), 70), codec);
+      expect_same(answer(*moving, twin, looping_text(70), 70), answer(*plain, one_twin, looping_text(70), 70), codec);
       ASSERT_TRUE(other.trim(0));
       EXPECT_EQ(other.policy_report().bytes_offloaded, 0u);
     }
@@ -146,12 +116,12 @@ TEST(Offload, CutsForksAndEndsGiveBackWhatLiesThere) {
 TEST(Offload, WhereThePlaceIsFullBlocksStayAndItIsSaid) {
   const auto plain = make_engine({.policy = without_offload(Setting().policy), .place = {}});
   Sequence one = plain->open({});
-  const auto expected = answer(*plain, one, text(900), 70);
+  const auto expected = answer(*plain, one, looping_text(900), 70);
   Setting setting;
   setting.place.bytes = one.bytes_held() / 4;
   const auto moving = make_engine(setting);
   Sequence other = moving->open({});
-  expect_same(answer(*moving, other, text(900), 70), expected, "full");
+  expect_same(answer(*moving, other, looping_text(900), 70), expected, "full");
   const PolicyReport report = other.policy_report();
   EXPECT_GT(report.not_offloaded, 0u);
   EXPECT_GT(report.bytes_offloaded, 0u);
@@ -164,20 +134,20 @@ TEST(Offload, WhereThePlaceIsFullBlocksStayAndItIsSaid) {
 TEST(Offload, BlocksThatStayedMoveLater) {
   const auto plain = make_engine({.policy = without_offload(Setting().policy), .place = {}});
   Sequence alone = plain->open({});
-  const auto expected = answer(*plain, alone, text(600), 140);
+  const auto expected = answer(*plain, alone, looping_text(600), 140);
   Setting setting;
   setting.place.bytes = alone.bytes_held();
   const auto moving = make_engine(setting);
   Sequence second = moving->open({});
   {
     Sequence first = moving->open({});
-    answer(*moving, first, text(640, 9), 1);
-    ASSERT_TRUE(moving->prefill(second, text(600)));
+    answer(*moving, first, looping_text(640, 9), 1);
+    ASSERT_TRUE(moving->prefill(second, looping_text(600)));
     EXPECT_GT(second.policy_report().not_offloaded, 0u);
   }
   const std::size_t before = second.policy_report().bytes_offloaded;
   std::vector<Logits> rest;
-  for (const TokenId id : text(140, 11)) {
+  for (const TokenId id : looping_text(140, 11)) {
     const auto next = moving->decode(second, id);
     ASSERT_TRUE(next);
     rest.emplace_back(next->begin(), next->end());
@@ -189,7 +159,7 @@ TEST(Offload, BlocksThatStayedMoveLater) {
 // What was published stays in memory as long as there is room, and a hit on it moves anew.
 TEST(Offload, PrefixesAreFoundAllTheSame) {
   const auto moving = make_engine({.reuse = true});
-  const auto prompt = text(700);
+  const auto prompt = looping_text(700);
   Sequence first = moving->open(prompt);
   const auto expected = answer(*moving, first, std::span(prompt).subspan(first.size()), 30);
   Sequence second = moving->open(prompt);

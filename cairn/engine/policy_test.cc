@@ -5,18 +5,16 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstring>
 #include <string>
 #include <vector>
 
 #include "cairn/engine/engine.h"
+#include "cairn/testing/answers.h"
 #include "cairn/testing/tiny_engine.h"
 #include "cairn/testing/tiny_model.h"
 
 namespace cairn {
 namespace {
-
-using Logits = std::vector<float>;
 
 struct Setting {
   std::string arch = "llama";
@@ -28,48 +26,20 @@ struct Setting {
 };
 
 std::unique_ptr<Engine> make_engine(const Setting& setting) {
-  TinyModel tiny;
-  tiny.arch = setting.arch;
-  tiny.type = TinyModel::kQ8_0;
-  tiny.layers = 3;
-  tiny.ffn = 192;
-  tiny.context = 4096;
-  auto engine = load_tiny(tiny.builder().build(), {.threads = setting.threads,
-                                                   .kv_budget_bytes = setting.budget,
-                                                   .codec = setting.codec,
-                                                   .policy = setting.policy,
-                                                   .reuse = setting.reuse});
+  auto engine = load_three_layers(setting.arch, {.threads = setting.threads,
+                                                 .kv_budget_bytes = setting.budget,
+                                                 .codec = setting.codec,
+                                                 .policy = setting.policy,
+                                                 .reuse = setting.reuse});
   if (engine) return *std::move(engine);
   ADD_FAILURE() << engine.error().message;
   return nullptr;
 }
 
-std::vector<TokenId> text(std::size_t size, std::size_t salt = 5) {
-  std::vector<TokenId> tokens(size);
-  for (std::size_t i = 0; i < size; ++i) tokens[i] = static_cast<TokenId>(3 + (i * i + salt * i) % 37);
-  return tokens;
-}
-
-// The logits of the prompt's last token and of `steps` fixed tokens after it.
-std::vector<Logits> answer(Engine& engine, Sequence& sequence, std::span<const TokenId> prompt, std::size_t steps) {
-  std::vector<Logits> all;
-  const auto logits = engine.prefill(sequence, prompt.subspan(sequence.size()));
-  EXPECT_TRUE(logits) << logits.error().message;
-  if (!logits) return all;
-  all.emplace_back(logits->begin(), logits->end());
-  for (const TokenId id : text(steps, 11)) {
-    const auto next = engine.decode(sequence, id);
-    EXPECT_TRUE(next) << next.error().message;
-    if (!next) return all;
-    all.emplace_back(next->begin(), next->end());
-  }
-  return all;
-}
-
-bool same_bits(const std::vector<Logits>& a, const std::vector<Logits>& b) {
-  return std::ranges::equal(a, b, [](const Logits& x, const Logits& y) {
-    return x.size() == y.size() && std::memcmp(x.data(), y.data(), x.size() * sizeof(float)) == 0;
-  });
+// Of a prompt whose beginning the sequence may hold already.
+std::vector<Logits> answer_rest(Engine& engine, Sequence& sequence, std::span<const TokenId> prompt,
+                                std::size_t steps) {
+  return answer(engine, sequence, prompt.subspan(sequence.size()), steps);
 }
 
 std::vector<std::string> names() {
@@ -99,10 +69,10 @@ TEST_P(EveryPolicy, KeepingAllIsBitIdentical) {
     setting.arch = arch;
     const auto plain = make_engine({.arch = arch, .codec = setting.codec});
     const auto with = make_engine(setting);
-    const auto prompt = text(530);
+    const auto prompt = looping_text(530);
     Sequence one = plain->open(prompt), other = with->open(prompt);
-    const auto expected = answer(*plain, one, prompt, 70);
-    EXPECT_TRUE(same_bits(answer(*with, other, prompt, 70), expected)) << arch << ' ' << codec;
+    const auto expected = answer_rest(*plain, one, prompt, 70);
+    EXPECT_TRUE(same_bits(answer_rest(*with, other, prompt, 70), expected)) << arch << ' ' << codec;
     EXPECT_TRUE(other.intact());
     EXPECT_EQ(other.policy_report().bytes_freed, 0u);
     EXPECT_EQ(other.policy_report().read_fraction(), 1.0);
@@ -117,9 +87,9 @@ TEST_P(EveryPolicy, IsDeterministic) {
     const auto one = make_engine(setting);
     setting.threads = 3;
     const auto two = make_engine(setting);
-    const auto prompt = text(700);
+    const auto prompt = looping_text(700);
     Sequence whole = one->open(prompt);
-    const auto expected = answer(*one, whole, prompt, 140);
+    const auto expected = answer_rest(*one, whole, prompt, 140);
     // Cut anywhere, by hand; the prompt ends with the last piece.
     Sequence pieces = two->open(prompt);
     std::vector<float> logits(two->config().vocab);
@@ -127,7 +97,7 @@ TEST_P(EveryPolicy, IsDeterministic) {
       const ForwardRows rows[] = {{&pieces, std::span(prompt).subspan(pieces.size(), end - pieces.size())}};
       ASSERT_TRUE(two->forward(rows));
     }
-    EXPECT_TRUE(same_bits(answer(*two, pieces, prompt, 140), expected)) << codec;
+    EXPECT_TRUE(same_bits(answer_rest(*two, pieces, prompt, 140), expected)) << codec;
     EXPECT_EQ(pieces.bytes_held(), whole.bytes_held());
   }
 }
@@ -139,10 +109,10 @@ TEST_P(EveryPolicy, CostsWhatItSays) {
   if (spec->keep == 1) return;  // KeepingAllIsBitIdentical has it
   const auto plain = make_engine({});
   const auto with = make_engine({.policy = keeping(GetParam(), "0.25")});
-  const auto prompt = text(2048);
+  const auto prompt = looping_text(2048);
   Sequence one = plain->open(prompt), other = with->open(prompt);
-  answer(*plain, one, prompt, 256);
-  answer(*with, other, prompt, 256);
+  answer_rest(*plain, one, prompt, 256);
+  answer_rest(*with, other, prompt, 256);
   EXPECT_EQ(other.size(), one.size());
   EXPECT_FALSE(other.intact());
   const PolicyReport report = other.policy_report();
@@ -173,14 +143,14 @@ void share_prefix(Setting setting) {
   const std::string codec = setting.codec, policy = setting.policy;
   const auto with = make_engine(setting);
   const auto plain = make_engine({.codec = codec});
-  const auto prompt = text(660);
+  const auto prompt = looping_text(660);
   Sequence cold = with->open(prompt);
-  const auto expected = answer(*with, cold, prompt, 80);
+  const auto expected = answer_rest(*with, cold, prompt, 80);
   // A second one starts from the blocks that the first one published, as far as its policy lets it.
   Sequence hit = with->open(prompt);
   const auto spec = parse_policy(policy);
   EXPECT_EQ(hit.size(), std::min<std::size_t>(640, reusable_tokens(*spec, 660) / 64 * 64));
-  EXPECT_TRUE(same_bits(answer(*with, hit, prompt, 80), expected));
+  EXPECT_TRUE(same_bits(answer_rest(*with, hit, prompt, 80), expected));
   // And those blocks are still the exact ones: a longer prompt's first logits are those of no policy.
   auto longer = prompt;
   longer.push_back(9);
@@ -188,7 +158,7 @@ void share_prefix(Setting setting) {
   const auto logits = with->prefill(other, std::span(longer).subspan(other.size()));
   ASSERT_TRUE(logits);
   const Logits got(logits->begin(), logits->end());
-  EXPECT_TRUE(same_bits({got}, answer(*plain, exact, longer, 0)));
+  EXPECT_TRUE(same_bits({got}, answer_rest(*plain, exact, longer, 0)));
 }
 
 TEST_P(EveryPolicy, SharesPrefixes) {
@@ -198,14 +168,14 @@ TEST_P(EveryPolicy, SharesPrefixes) {
 // Forks go their own ways; what was packed cannot be trimmed into, the rest can.
 TEST_P(EveryPolicy, ForksAndTrims) {
   const auto engine = make_engine({.policy = GetParam()});
-  const auto prompt = text(520);
+  const auto prompt = looping_text(520);
   Sequence base = engine->open(prompt);
-  answer(*engine, base, prompt, 0);
+  answer_rest(*engine, base, prompt, 0);
   Sequence fork = base.fork(), again = base.fork();
   auto longer = prompt;
-  for (const TokenId id : text(90, 3)) longer.push_back(id);
-  const auto first = answer(*engine, fork, longer, 5);
-  EXPECT_TRUE(same_bits(answer(*engine, again, longer, 5), first));
+  for (const TokenId id : looping_text(90, 3)) longer.push_back(id);
+  const auto first = answer_rest(*engine, fork, longer, 5);
+  EXPECT_TRUE(same_bits(answer_rest(*engine, again, longer, 5), first));
   const auto spec = parse_policy(GetParam());
   if (spec->every != 0) return;  // it counts attention that a trim could not take back
   const std::size_t held = fork.bytes_held();
@@ -215,10 +185,10 @@ TEST_P(EveryPolicy, ForksAndTrims) {
   if (!packed && !remembers) return;
   EXPECT_EQ(fork.bytes_held(), held);
   ASSERT_TRUE(fork.trim(remembers ? 605 : 520));
-  EXPECT_TRUE(same_bits(answer(*engine, fork, longer, 5), first));
+  EXPECT_TRUE(same_bits(answer_rest(*engine, fork, longer, 5), first));
   ASSERT_TRUE(fork.trim(0));
   Sequence fresh = engine->open(prompt);
-  EXPECT_TRUE(same_bits(answer(*engine, fork, prompt, 3), answer(*engine, fresh, prompt, 3)));
+  EXPECT_TRUE(same_bits(answer_rest(*engine, fork, prompt, 3), answer_rest(*engine, fresh, prompt, 3)));
 }
 
 INSTANTIATE_TEST_SUITE_P(Table, EveryPolicy, ::testing::ValuesIn(names()), [](const auto& name) {
@@ -233,15 +203,15 @@ INSTANTIATE_TEST_SUITE_P(Table, EveryPolicy, ::testing::ValuesIn(names()), [](co
 TEST(PolicyTest, ReadersAfterACut) {
   for (const char* policy : {"quest", "mpcache", "sketch", "double-p"}) {
     const auto engine = make_engine({.codec = "kivi4-g32+recent=2", .policy = policy});
-    const auto prompt = text(900);
+    const auto prompt = looping_text(900);
     Sequence straight = engine->open(prompt), cut = engine->open(prompt);
-    answer(*engine, straight, prompt, 0);
-    answer(*engine, cut, prompt, 0);
+    answer_rest(*engine, straight, prompt, 0);
+    answer_rest(*engine, cut, prompt, 0);
     auto longer = prompt;
-    for (const TokenId id : text(40, 3)) longer.push_back(id);
+    for (const TokenId id : looping_text(40, 3)) longer.push_back(id);
     auto other = prompt;
-    for (const TokenId id : text(300, 7)) other.push_back(id);
-    answer(*engine, cut, other, 0);
+    for (const TokenId id : looping_text(300, 7)) other.push_back(id);
+    answer_rest(*engine, cut, other, 0);
     ASSERT_TRUE(cut.trim(1088)) << policy;  // the last blocks are open still
     ASSERT_TRUE(cut.trim(1030)) << policy;
     const auto logits = engine->decode(cut, 5);
@@ -253,18 +223,32 @@ TEST(PolicyTest, ReadersAfterACut) {
 TEST(PolicyTest, APromptMakesNoBoxes) {
   for (const char* codec : {"raw_f16", "kivi4-g64+prefill=exact"}) {
     const auto engine = make_engine({.codec = codec, .policy = "quest+keep=0.25"});
-    const auto prompt = text(900);
+    const auto prompt = looping_text(900);
     Sequence sequence = engine->open(prompt);
-    answer(*engine, sequence, prompt, 0);
+    answer_rest(*engine, sequence, prompt, 0);
     EXPECT_EQ(sequence.policy_report().box_bytes, 0u) << codec;
     ASSERT_TRUE(engine->decode(sequence, 5));
     const PolicyReport decoded = sequence.policy_report();
     EXPECT_GT(decoded.box_bytes, 0u) << codec;
-    ASSERT_TRUE(engine->prefill(sequence, text(300)));
+    ASSERT_TRUE(engine->prefill(sequence, looping_text(300)));
     EXPECT_EQ(sequence.policy_report().box_bytes, decoded.box_bytes) << codec;
     EXPECT_EQ(sequence.policy_report().boxes_read, decoded.boxes_read) << codec;
     ASSERT_TRUE(engine->decode(sequence, 5));
     EXPECT_GT(sequence.policy_report().box_bytes, decoded.box_bytes) << codec;
+  }
+}
+
+TEST(PolicyTest, SheetsOfCachedPrefixesAreCounted) {
+  for (const bool reuse : {true, false}) {
+    const auto engine = make_engine({.policy = "quest+keep=0.25", .reuse = reuse});
+    const auto prompt = looping_text(2200);
+    Sequence sequence = engine->open(prompt);
+    answer_rest(*engine, sequence, prompt, 1);
+    const std::size_t bytes = engine->cache().stats().sheet_bytes;
+    EXPECT_EQ(bytes > 0, reuse);
+    EXPECT_LE(bytes, sequence.policy_report().box_bytes);
+    engine->cache().clear();
+    EXPECT_EQ(engine->cache().stats().sheet_bytes, 0u);
   }
 }
 
@@ -290,9 +274,10 @@ TEST(PolicyTest, ShortPromptsKeepAll) {
     const auto with = make_engine({.policy = name});
     const std::size_t longest = parse_policy(name)->reads_less() ? 60 : 63;
     for (const std::size_t size : {std::size_t{1}, std::size_t{5}, longest}) {
-      const auto prompt = text(size);
+      const auto prompt = looping_text(size);
       Sequence one = plain->open(prompt), other = with->open(prompt);
-      EXPECT_TRUE(same_bits(answer(*with, other, prompt, 3), answer(*plain, one, prompt, 3))) << name << ' ' << size;
+      EXPECT_TRUE(same_bits(answer_rest(*with, other, prompt, 3), answer_rest(*plain, one, prompt, 3)))
+          << name << ' ' << size;
     }
   }
 }
@@ -300,9 +285,9 @@ TEST(PolicyTest, ShortPromptsKeepAll) {
 // A budget that holds the prompt but not the survivors beside it.
 TEST(PolicyTest, NoRoomForSurvivorsIsAnError) {
   const auto plain = make_engine({});
-  const auto prompt = text(640);
+  const auto prompt = looping_text(640);
   Sequence one = plain->open(prompt);
-  answer(*plain, one, prompt, 0);
+  answer_rest(*plain, one, prompt, 0);
   const auto tight = make_engine({.policy = "knorm+keep=0.9", .budget = plain->cache().bytes_for(640, 256)});
   Sequence other = tight->open(prompt);
   const auto logits = tight->prefill(other, prompt);
