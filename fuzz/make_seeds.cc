@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Writes the seeds of fuzz_gguf and fuzz_gguf_split that are models: every tensor type, the metadata of architectures
-// that have much of it, and a model in parts. Usage: make_seeds CORPUS
+// that have much of it, and a model in parts; and those of fuzz_budget_profile. Usage: make_seeds CORPUS
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
@@ -13,6 +13,7 @@
 #include "cairn/base/check.h"
 #include "cairn/base/file.h"
 #include "cairn/engine/model_config.h"
+#include "cairn/policy/budget_profile.h"
 #include "cairn/testing/gguf_builder.h"
 #include "cairn/testing/panels.h"
 #include "cairn/testing/tiny_model.h"
@@ -75,6 +76,22 @@ std::vector<std::byte> in_parts(std::uint16_t count) {
   return out.take();
 }
 
+std::vector<std::byte> profile(const BudgetProfile& profile) {
+  const std::string text = render_budget_profile(profile).value();
+  const auto bytes = std::as_bytes(std::span(text));
+  return {bytes.begin(), bytes.end()};
+}
+
+// All keys, and shares of all the sizes that a number is written in.
+BudgetProfile full_profile() {
+  BudgetProfile full{.model = Digest{}, .keep = 0.25, .shares = {1, 0.5, 1.0 / 3, 1e-9, 0.125, 2.0 / 3, 0.1, 0.25, 1}};
+  full.policy = "prefixkv";
+  full.calibration = "8 windows of 2048 tokens from \"a\\b.txt\"";
+  full.command = "cairn tune budgets";
+  full.date = "2026-11-30";
+  return full;
+}
+
 int write_seeds(const std::filesystem::path& corpus) {
   const std::pair<const char*, std::vector<std::byte>> seeds[] = {
       {"fuzz_gguf/all_types.gguf", all_types().build()},
@@ -83,6 +100,8 @@ int write_seeds(const std::filesystem::path& corpus) {
       {"fuzz_gguf/deepseek2-v3.gguf", small_model("deepseek2", true)},
       {"fuzz_gguf_split/two", in_parts(2)},
       {"fuzz_gguf_split/three", in_parts(3)},
+      {"fuzz_budget_profile/full.toml", profile(full_profile())},
+      {"fuzz_budget_profile/least.toml", profile({.keep = 1, .shares = {1}})},
   };
   for (const auto& [name, bytes] : seeds) {
     std::filesystem::create_directories((corpus / name).parent_path());
