@@ -24,6 +24,8 @@ namespace {
 
 constexpr std::size_t kSystemPage = 4096;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
+// Of a file: what stays in it though nobody uses it, beside as much as is used.
+constexpr std::size_t kFreeInFile = std::size_t{16} << 20;
 
 std::size_t round_up(std::size_t value, std::size_t alignment) {
   return (value + alignment - 1) / alignment * alignment;
@@ -259,26 +261,45 @@ PagePool::Slab& PagePool::open_slab(SizeClass& size_class) {
 }
 
 // Makes `bytes` more resident memory possible. Where slabs are single pages, empty ones always suffice: what is
-// resident and not free is covered by used_, which covers the page being taken as well.
+// resident and not free is covered by used_, which covers the page being taken as well. Neighbours that follow each
+// other in SizeClass::idle, the last one first, go together.
 void PagePool::hand_back_memory(std::size_t bytes) {
   for (SizeClass& size_class : classes_) {
     const std::size_t slab_bytes = size_class.slab_bytes();
-    while (resident_ + bytes > budget_ && !size_class.idle.empty()) {
-      const std::uint32_t number = size_class.idle.back();
-      size_class.idle.pop_back();
-      Slab& slab = size_class.slabs[number];
-      slab.idle = false;
-      if (!slab.resident || slab.free.size() < size_class.slab_pages) continue;
-      std::byte* const data = (*std::ranges::min_element(slab.free, {}, &Page::data))->data;
+    std::vector<std::uint32_t>& idle = size_class.idle;
+    while (resident_ + bytes > budget_ && !idle.empty()) {
+      std::uint32_t first = 0, count = 0;
+      while (resident_ + bytes > budget_ && !idle.empty()) {
+        const std::uint32_t number = idle.back();
+        Slab& slab = size_class.slabs[number];
+        const bool is_empty = slab.resident && slab.free.size() == size_class.slab_pages;
+        if (is_empty && count > 0 && number + 1 != first) break;
+        idle.pop_back();
+        slab.idle = false;
+        if (!is_empty) continue;
+        first = number;
+        ++count;
+        slab.resident = false;
+        size_class.absent.push_back(number);
+        resident_ -= slab_bytes;
+      }
+      if (count == 0) continue;
+      const std::span<Slab> slabs = std::span(size_class.slabs).subspan(first, count);
+      std::byte* const data = (*std::ranges::min_element(slabs.front().free, {}, &Page::data))->data;
       // Should the system refuse, the pages are not known to read as zeros and stay dirty.
-      if (madvise(data, slab_bytes, file_ < 0 ? MADV_DONTNEED : MADV_REMOVE) == 0) {
+      if (madvise(data, count * slab_bytes, file_ < 0 ? MADV_DONTNEED : MADV_REMOVE) != 0) continue;
+      for (Slab& slab : slabs) {
         for (Page* page : slab.free) page->dirty = false;
       }
-      slab.resident = false;
-      size_class.absent.push_back(number);
-      resident_ -= slab_bytes;
     }
   }
+}
+
+// So that a file shrinks, in few and long pieces.
+void PagePool::hand_back_free_file() {
+  if (file_ < 0 || resident_ <= 2 * used_ + kFreeInFile) return;
+  for (SizeClass& size_class : classes_) std::ranges::sort(size_class.idle);
+  hand_back_memory(budget_ - std::min(budget_, used_));  // down to what is used
 }
 
 void PagePool::put_back(Page* page) {
@@ -292,6 +313,7 @@ void PagePool::put_back(Page* page) {
     size_class.idle.push_back(page->slab);
   }
   used_ -= page->bytes;
+  hand_back_free_file();
 }
 
 void PagePool::unreserve(std::size_t bytes) {

@@ -184,6 +184,7 @@ class PagePool {
   void unreserve(std::size_t bytes);
   SizeClass& class_of(std::size_t occupied);
   void hand_back_memory(std::size_t bytes);
+  void hand_back_free_file();
 
   const std::size_t budget_;
   const int file_;              // -1: memory

@@ -13,7 +13,10 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <filesystem>
+#include <span>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -243,6 +246,60 @@ TEST_F(FilePool, LeavesNothingInTheFolder) {
     const PageRef page = room->take(kPage);
     EXPECT_TRUE((*pool)->write(page, std::vector<std::byte>(kPage, std::byte{1})));
   }
+  EXPECT_EQ(rmdir(own.c_str()), 0);
+}
+
+// Bytes on the disk of the files without a name in a folder that this process has open.
+std::size_t disk_bytes(const std::string& folder) {
+  const std::string there = std::filesystem::canonical(folder).string();
+  std::size_t bytes = 0;
+  for (const auto& file : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code gone;  // the folder that is being read
+    const std::string path = std::filesystem::read_symlink(file, gone).string();
+    struct stat facts {};
+    if (!path.starts_with(there) || stat(file.path().c_str(), &facts) != 0) continue;
+    bytes += static_cast<std::size_t>(facts.st_blocks) * 512;
+  }
+  return bytes;
+}
+
+TEST_F(FilePool, WhatIsFreeGoesBackToTheDisk) {
+  const std::string own = folder_ + "/cairn_file_shrinks";
+  ASSERT_TRUE(mkdir(own.c_str(), 0700) == 0 || errno == EEXIST);
+  constexpr std::size_t kMiB = std::size_t{1} << 20;
+  const std::size_t sizes[] = {kPage, 3 * kUnit};
+  auto pool = PagePool::create_in_file(64 * kMiB, sizes, own);
+  ASSERT_TRUE(pool);
+  const auto fill = [&](std::size_t bytes, std::size_t page, std::byte value) {
+    std::vector<PageRef> pages;
+    auto room = (*pool)->reserve(bytes / page * page);
+    while (room->bytes() >= page) {
+      pages.push_back(room->take(page));
+      EXPECT_TRUE((*pool)->write(pages.back(), std::vector<std::byte>(page, value)));
+    }
+    return pages;
+  };
+  const auto hold = [](std::span<const PageRef> pages, std::byte value) {
+    return std::ranges::all_of(pages, [=](const PageRef& page) {
+      const std::span bytes(page.data(), page.bytes());
+      return std::ranges::count(bytes, value) == std::ssize(bytes);
+    });
+  };
+  for (const std::size_t page : sizes) {
+    std::vector<PageRef> pages = fill(40 * kMiB, page, std::byte{7});
+    EXPECT_GE(disk_bytes(own), 40 * kMiB);
+    for (std::size_t i = 0; i < pages.size(); ++i) {
+      if (i % 2048 >= 512) pages[i] = PageRef();  // in runs, between which a quarter stays
+    }
+    EXPECT_LE(disk_bytes(own), 20 * kMiB);  // pages in slabs that are not free as a whole stay
+    std::erase(pages, PageRef());
+    EXPECT_TRUE(hold(pages, std::byte{7}));
+    const std::vector<PageRef> others = fill(20 * kMiB, page, std::byte{9});
+    EXPECT_TRUE(hold(pages, std::byte{7}));
+    EXPECT_TRUE(hold(others, std::byte{9}));
+  }
+  EXPECT_LE(disk_bytes(own), 17 * kMiB);
+  pool->reset();
   EXPECT_EQ(rmdir(own.c_str()), 0);
 }
 
