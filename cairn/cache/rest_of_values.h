@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What stands for the tokens that a query does not read: the mean of their values, by the weight that they would have
 // got. Weights are estimates, of a reader that looked at some channels of the keys or at their means; so that they fit
-// what attention finds, they count in units of what the same reader thinks of the tokens that are read. With a weights
-// a over tokens that are read and b over the others, softmax gives (a out + b mean) / (a + b). This is
+// what attention finds, they count in units of what the same reader thinks of the tokens that are read: with the weight
+// a of these and b of the others, a query head gets (a out + b mean) / (a + b). With one mean of all values this is
 // SparQ's mean value reallocation (Ribar et al. 2023, arXiv 2312.04985).
 #pragma once
 

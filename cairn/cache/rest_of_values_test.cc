@@ -204,8 +204,7 @@ TEST(RestOfValues, DoublePWeighsWhatItDoesNotLookAt) {
   EXPECT_LT(looked_at, kBoxes / 2);
 }
 
-// Encoded values, in a basis of their codec: exact weights and values that are alike within each box give what
-// attention over everything gives.
+// Means of encoded values are in the basis of their codec, and what comes out is in the model's.
 TEST(RestOfValues, LiesInTheBasisOfTheCodec) {
   for (const char* codec : {"tok4", "tok8", "kivi4-g64", "raw_bf16"}) {
     SCOPED_TRACE(codec);

@@ -17,7 +17,7 @@ void probe_query(std::span<const float* const> window, std::uint32_t dim, float*
 
 // SparQ (Ribar et al. 2023, arXiv 2312.04985): of the query heads of one KV head, q [heads, dim], only the `count`
 // channels stay whose magnitudes, summed over the heads, are greatest; equal ones by their number. The others become
-// zero. What stays of a head is multiplied by the root of the share of |q| that went, inverted, so that its products
+// zero. What stays of a head is multiplied by the root of the share of |q| that stays, inverted, so that its products
 // are as wide as those of the whole query: softmax(q k / sqrt(share)).
 void leave_top_channels(std::span<float> q, std::uint32_t dim, std::uint32_t count);
 
