@@ -186,7 +186,31 @@ Result<Reservation> CacheCore::make_room(std::size_t bytes) {
     if (room || !index || bytes > pool->budget()) return room;
     const std::size_t free = pool->budget() - pool->bytes_used();
     // Another thread may have made room, or taken it, since: then try again. Sheets go first: they are cheap to make.
-    if (free < bytes && shelf.forget_unused() == 0 && index->evict(bytes - free) == 0) return room;
+    if (free < bytes && shelf.forget_unused() == 0 && give_back(bytes - free) == 0) return room;
+  }
+}
+
+// Neither can tell what the other's are worth: a block serves every request, a kept prefix saves more for each of its
+// bytes, and what comes back is not known. So whichever holds more gives, and neither starves the other. Where it has
+// nothing to give, since all of it is in use, the other one does.
+std::size_t CacheCore::give_back(std::size_t bytes) {
+  const std::size_t held = kept.bytes();
+  const bool kept_first = held > 0 && held > index->stats().bytes;
+  if (kept_first) {
+    if (const std::size_t freed = kept.evict(1); freed > 0) return freed;  // one: then the index may hold more
+  }
+  const std::size_t freed = index->evict(bytes);
+  return freed > 0 || held == 0 ? freed : kept.evict(1);
+}
+
+void CacheCore::hold_index_budget() {
+  for (;;) {
+    const std::size_t held = kept.bytes();
+    if (held == 0) return;
+    const std::size_t blocks = index->stats().bytes, budget = options.index_budget_bytes;
+    if (held + blocks <= budget) return;
+    if (held <= blocks && index->evict(held + blocks - budget) > 0) continue;
+    if (!kept.drop_oldest()) return;
   }
 }
 

@@ -17,6 +17,7 @@
 #include "cairn/base/result.h"
 #include "cairn/block/layer_spec.h"
 #include "cairn/block/page_pool.h"
+#include "cairn/cache/kept_prefixes.h"
 #include "cairn/cache/kv_connector.h"
 #include "cairn/cache/sheet_shelf.h"
 #include "cairn/codec/plan.h"
@@ -38,10 +39,11 @@ struct OffloadPlace {
 
 struct KvCacheOptions {
   CodecPlan plan;
-  std::vector<LayerSpec> layers;             // as many as the plan has
-  Digest root;                               // chain_root(recipe, tenant)
-  std::size_t budget_bytes = 0;              // of all pages, those of the index included
-  std::size_t index_budget_bytes = 0;        // how much of it finished blocks may hold for reuse; 0 turns reuse off
+  std::vector<LayerSpec> layers;  // as many as the plan has
+  Digest root;                    // chain_root(recipe, tenant)
+  std::size_t budget_bytes = 0;   // of all pages, those of the index included
+  // How much of it finished blocks and kept prefixes may hold for reuse; 0 turns reuse off.
+  std::size_t index_budget_bytes = 0;
   std::shared_ptr<KvConnector> connector{};  // to the store where prefixes outlive the cache; needs reuse
   // Whether a token is punctuation and nothing else, for policies that go by it; empty: nobody knows. Called from any
   // thread.
@@ -108,6 +110,7 @@ struct CacheCore {
   const std::unique_ptr<PagePool> offload;         // null where there is no such place
   SheetShelf shelf;                                // of blocks in the index; after the pool, before the index
   std::optional<PrefixIndex> index;                // after the pool: it drops its pages first
+  KeptPrefixes kept;                               // after the pool too; empty where there is no index
   std::atomic<std::uint64_t> blocks_kept_raw = 0;  // not encoded since they held infinities or not-a-numbers
 
   // The tables that a cache with these options has. Requires: as check() does of layers and codecs.
@@ -120,8 +123,14 @@ struct CacheCore {
 
   CacheCore(const KvCacheOptions& options, std::unique_ptr<PagePool> pool, std::unique_ptr<PagePool> offload);
 
-  // Reserves, evicting unused blocks from the index if need be. kOutOfBudget when that is not enough.
+  // Reserves, evicting sheets, kept prefixes and blocks of the index that nobody uses if need be. kOutOfBudget when
+  // that is not enough.
   Result<Reservation> make_room(std::size_t bytes);
+  // After something was published: blocks of the index and kept prefixes together stay within their budget.
+  void hold_index_budget();
+
+ private:
+  std::size_t give_back(std::size_t bytes);
 };
 
 }  // namespace cairn::cache

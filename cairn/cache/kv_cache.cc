@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "cairn/base/check.h"
 #include "cairn/cache/pending_load.h"
 #include "cairn/cache/stored_block.h"
 #include "cairn/cache/token_policy.h"
@@ -21,12 +22,24 @@ Status KvCache::check_policy(const KvCacheOptions& options, const PolicySpec& po
 
 KvCache::KvCache(std::shared_ptr<cache::CacheCore> core) : core_(std::move(core)) {}
 
-Sequence KvCache::open(std::span<const TokenId> prompt, std::span<const Digest> keys) {
-  return open_keyed(prompt, keys, /*wait=*/true);
+Sequence KvCache::open(std::span<const TokenId> prompt, std::span<const Digest> keys, const PolicySpec* policy) {
+  return open_under(prompt, keys, policy, /*wait=*/true);
 }
 
-Sequence KvCache::open_while_loading(std::span<const TokenId> prompt, std::span<const Digest> keys) {
-  return open_keyed(prompt, keys, /*wait=*/false);
+Sequence KvCache::open_while_loading(std::span<const TokenId> prompt, std::span<const Digest> keys,
+                                     const PolicySpec* policy) {
+  return open_under(prompt, keys, policy, /*wait=*/false);
+}
+
+Sequence KvCache::open_under(std::span<const TokenId> prompt, std::span<const Digest> keys, const PolicySpec* policy,
+                             bool wait) {
+  if (policy == nullptr) return open_keyed(prompt, keys, wait);
+  Sequence kept(core_);
+  if (cache::resume_kept(*kept.state_, prompt, *policy)) return kept;
+  const auto tokens = prompt.first(reusable_tokens(*policy, prompt.size()));
+  Sequence sequence = open_keyed(tokens, keys.first(std::min(keys.size(), tokens.size() / kBlockTokens)), wait);
+  CAIRN_CHECK(sequence.set_policy(*policy));
+  return sequence;
 }
 
 Sequence KvCache::open_keyed(std::span<const TokenId> prompt, std::span<const Digest> keys, bool wait) {
@@ -105,6 +118,7 @@ KvCacheStats KvCache::stats() const {
   if (core_->offload) stats.bytes_offloaded = core_->offload->bytes_used();
   stats.blocks_kept_raw = core_->blocks_kept_raw.load(std::memory_order_relaxed);
   if (core_->index) stats.index = core_->index->stats();
+  stats.kept = core_->kept.stats();
   return stats;
 }
 
@@ -113,6 +127,7 @@ std::vector<IndexedBlock> KvCache::blocks(std::size_t max_blocks) const {
 }
 
 void KvCache::clear() {
+  core_->kept.clear();
   if (core_->index) core_->index->clear();
 }
 

@@ -24,6 +24,7 @@ struct KvCacheStats {
   // Blocks of a layer that were not encoded since they held infinities or not-a-numbers.
   std::uint64_t blocks_kept_raw = 0;
   PrefixIndexStats index;  // zeros while reuse is off
+  KeptPrefixStats kept;    // the same
 };
 
 // Thread-safe; each sequence belongs to one thread at a time. Sequences may outlive the cache.
@@ -42,11 +43,14 @@ class KvCache {
   // A sequence that already holds the longest known prefix of whole blocks, but never the whole prompt: the last token
   // must be computed for its logits. It may be empty; so may the prompt. `keys` are those of its leading whole blocks
   // as far as the caller knows them: what is missing is hashed here.
-  Sequence open(std::span<const TokenId> prompt, std::span<const Digest> keys = {});
+  // With a policy, which is then the sequence's: what it found is at most reusable_tokens() of the prompt, or what a
+  // sequence before it kept of such a prompt under the same policy (kept_prefixes.h). Requires: check_policy().
+  Sequence open(std::span<const TokenId> prompt, std::span<const Digest> keys = {}, const PolicySpec* policy = nullptr);
 
   // The same, but blocks that only the store has may still be on their way: see Sequence::poll_load(). Without a store
   // it is open().
-  Sequence open_while_loading(std::span<const TokenId> prompt, std::span<const Digest> keys = {});
+  Sequence open_while_loading(std::span<const TokenId> prompt, std::span<const Digest> keys = {},
+                              const PolicySpec* policy = nullptr);
 
   const KvCacheOptions& options() const { return core_->options; }
   // K and V of full blocks as they are kept, of all layers; of layers with a window only as far as it reaches.
@@ -72,11 +76,13 @@ class KvCache {
   // See PrefixIndex::list.
   std::vector<IndexedBlock> blocks(std::size_t max_blocks) const;
 
-  // Forgets all prefixes. Sequences keep their pages.
+  // Forgets all prefixes, kept ones too. Sequences keep their pages.
   void clear();
 
  private:
   explicit KvCache(std::shared_ptr<cache::CacheCore> core);
+  Sequence open_under(std::span<const TokenId> prompt, std::span<const Digest> keys, const PolicySpec* policy,
+                      bool wait);
   Sequence open_keyed(std::span<const TokenId> prompt, std::span<const Digest> keys, bool wait);
 
   std::shared_ptr<cache::CacheCore> core_;

@@ -248,7 +248,7 @@ void PassRunner::roll_back() {
     for (cache::LayerTable& table : state.tables) {
       if (!part.attended) break;
       for (std::size_t b = table.lower_bound(state.closed_blocks); b < table.blocks(); ++b) table.undo_close(b);
-      if (table.forms().reads_mass()) state.intact = false;
+      if (table.forms().reads_mass()) state.leave_its_tokens();
     }
     state.distrust_tail();
   }
@@ -286,10 +286,14 @@ void PassRunner::commit_part(std::size_t number, std::span<const TokenId> tokens
   }
   state.tokens.resize(part.num_tokens);
   for (std::size_t i = 0; i < tokens.size(); ++i) state.tokens[slots_[part.first_row + i]] = tokens[i];
+  for (std::size_t i = 0; state.policy && i < tokens.size(); ++i) {
+    const auto slot = static_cast<std::int64_t>(slots_[part.first_row + i]);
+    if (positions_[part.first_row + i] != slot) state.by_tokens = false;
+  }
   for (Rewritten& block : rewritten_) {
     if (block.part != number) continue;
     const std::size_t first = block.before.number();
-    state.intact = false;
+    state.leave_its_tokens();
     state.offered_blocks = 0;
     state.moved_blocks = std::min(state.moved_blocks, first);
     state.block_keys.resize(std::min(state.block_keys.size(), first));

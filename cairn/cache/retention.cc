@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cairn/cache/demotion.h"
+#include "cairn/cache/kept_prefixes.h"
 #include "cairn/cache/packing.h"
 #include "cairn/cache/token_policy.h"
 #include "cairn/codec/codec.h"
@@ -339,9 +340,12 @@ Status plan(SequenceState& state, ThreadPool& pool) {
 // first one left.
 Status retain(SequenceState& state, ThreadPool& pool) {
   CAIRN_TRY_VOID(carry_out(state, pool));
-  if (state.policy->is_planned_at(state.tokens.size())) return {};
-  CAIRN_TRY_VOID(plan(state, pool));
-  return carry_out(state, pool);
+  if (!state.policy->is_planned_at(state.tokens.size())) {
+    CAIRN_TRY_VOID(plan(state, pool));
+    CAIRN_TRY_VOID(carry_out(state, pool));
+  }
+  publish_kept(state);
+  return {};
 }
 
 }  // namespace

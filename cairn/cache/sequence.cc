@@ -77,7 +77,7 @@ PolicyReport Sequence::policy_report() const {
 Sequence Sequence::replay_fork() const {
   Sequence twin = fork();
   twin.state_->policy->begin_replay();
-  twin.state_->intact = false;  // nobody else will ask for what it computes
+  twin.state_->leave_its_tokens();  // nobody else will ask for what it computes
   return twin;
 }
 
@@ -132,10 +132,10 @@ Status Sequence::trim(std::size_t tokens) {
   state.closed_blocks = std::min(state.closed_blocks, tokens / kBlockTokens);
   state.offered_blocks = 0;
   state.reused = std::min(state.reused, tokens);
-  if (tokens < old_size) state.owes_retention = false;
+  if (tokens < old_size) state.owes_retention = state.by_tokens = false;
   if (state.policy) state.policy->trim(tokens);
   if (tokens == 0) {
-    state.intact = true;
+    state.intact = state.by_tokens = true;
     state.packed_tokens = 0;
     if (state.policy) state.policy.emplace(PolicySpec(state.policy->spec()), *state.core);
   }
@@ -167,10 +167,12 @@ Status Sequence::reopen_tail(std::size_t tokens) {
       for (cache::LayerTable& table : state.tables) table.reopen(table.lower_bound(number), room);
     }
   }
-  if (bytes > 0 || changes) state.intact = false;
+  if (bytes > 0 || changes) state.leave_its_tokens();
   for (cache::LayerTable& table : state.tables) {
     cache::LayerTable::Entry& entry = table.entry(table.lower_bound(number));
-    if (entry.unencodable) state.intact = entry.closed = false;
+    if (!entry.unencodable) continue;
+    entry.closed = false;
+    state.leave_its_tokens();
   }
   return {};
 }
@@ -192,7 +194,7 @@ Status Sequence::drop_block(std::uint32_t layer, std::size_t first_token) {
     const auto number = static_cast<std::size_t>(table - state_->tables.data());
     state_->policy->tables()[number].boxes.shrink(block);  // those after it have moved
   }
-  state_->intact = false;
+  state_->leave_its_tokens();
   return {};
 }
 
@@ -219,7 +221,7 @@ Status Sequence::hide(std::span<const std::size_t> tokens) {
       }
       table.replace_positions(index, hidden);
     }
-    state_->intact = false;
+    state_->leave_its_tokens();
   }
   return {};
 }

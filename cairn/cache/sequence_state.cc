@@ -100,7 +100,7 @@ void SequenceState::own_tail_positions() {
 
 void SequenceState::distrust_tail() {
   for (const LayerTable& table : tables) {
-    if (table.tail_tokens() != 0 && table.entry(table.blocks() - 1).unencodable) intact = false;
+    if (table.tail_tokens() != 0 && table.entry(table.blocks() - 1).unencodable) leave_its_tokens();
   }
 }
 
@@ -172,6 +172,7 @@ SealedBlock SequenceState::sealed_block(std::size_t block) const {
 
 void SequenceState::take_pages_of_index(SealedBlock sealed, std::size_t block) {
   InsertResult result = core->index->insert(core->options.root, std::move(sealed));
+  core->hold_index_budget();
   if (result.outcome != InsertOutcome::kDuplicate) return;
   for (std::size_t t = 0; t < tables.size(); ++t) {
     PageRef keys = std::move(result.first_pages.page(t, PageSlot::kKeys));

@@ -39,7 +39,8 @@ struct SequenceState {
   std::size_t reused = 0;                       // of the tokens, those that came from the index or a store
   std::size_t known = 0;                        // as it was opened, what the index knew: more where windows were lost
   bool intact = true;                           // every layer shows every token as it was computed
-  bool prefilling = false;                      // nothing is encoded until encode_prefill()
+  bool by_tokens = true;    // what is held follows from the tokens and the policy alone, whatever that packed
+  bool prefilling = false;  // nothing is encoded until encode_prefill()
   bool in_pass = false;
   std::optional<TokenPolicy> policy{};  // after the core, whose memory it holds
   bool owes_retention = false;          // one failed that cannot be put off: the next pass begins with it
@@ -64,6 +65,8 @@ struct SequenceState {
   std::optional<std::int64_t> position_after(std::size_t num_tokens) const;
   // A block that was full, or came from a fork, shares its positions with others that must not see the next append.
   void own_tail_positions();
+  // Something other than its policy changed what it holds: nothing of it is for others any more.
+  void leave_its_tokens() { intact = by_tokens = false; }
   // What made a block unencodable may be gone with the tokens that were dropped, and then a cold run would encode it.
   void distrust_tail();
 

@@ -56,7 +56,7 @@ struct PolicyReport {
 };
 
 // How many tokens of a prompt may come from the prefix index under a policy: the rest must be computed, since it looks
-// at their queries.
+// at their queries, or since they see what is left after a retention. (For these see kept_prefixes.h.)
 std::size_t reusable_tokens(const PolicySpec& policy, std::size_t prompt_tokens);
 
 // How many of the `wanted` tokens that follow `held` ones may share a pass: those up to where the policy acts next, the
@@ -128,10 +128,13 @@ class TokenPolicy {
   std::deque<PlannedPack>& planned() { return planned_; }
   // At this size of the sequence a plan was made, all of which is in planned() or done.
   void set_planned_at(std::size_t tokens) {
+    if (tokens == borders_ + spec_.chunk) borders_ = tokens;
     planned_at_ = tokens;
     planned_tokens_ = tokens / kBlockTokens * kBlockTokens;
   }
   bool is_planned_at(std::size_t tokens) const { return planned_at_ == tokens; }
+  // Whether this many tokens end a chunk of the prompt, and a plan was made there and at the end of each chunk before.
+  bool retained_at_every_border(std::size_t tokens) const { return tokens > 0 && borders_ == tokens; }
   std::size_t planned_tokens() const { return planned_tokens_; }  // of the full blocks that the last plan was about
   // How many of these tokens were decoded after the last plan.
   std::size_t decoded_since_plan(std::size_t tokens) const { return tokens - std::max(planned_at_, prompt_tokens_); }
@@ -210,6 +213,7 @@ class TokenPolicy {
   bool in_prompt_ = false;
   std::deque<PlannedPack> planned_;
   std::size_t planned_at_ = 0, planned_tokens_ = 0;  // 0: no plan was made, or it is no longer true
+  std::size_t borders_ = 0;                          // tokens up to which it made a plan at the end of each chunk
   std::size_t replayed_ = 0, replayed_of_ = 0;       // tokens that replays have repeated, of how many
   bool lost_ = false;
   std::vector<Table> tables_;  // as CacheCore::tables

@@ -6,7 +6,6 @@
 #include <string>
 #include <utility>
 
-#include "cairn/base/check.h"
 #include "cairn/base/clock.h"
 #include "cairn/block/shape.h"
 #include "cairn/engine/replay.h"
@@ -41,20 +40,6 @@ Result<KvCacheOptions> cache_options(const ModelConfig& config, const Digest* mo
                                               TokenId id) { return is_punctuation_text(tokenizer->token_bytes(id)); },
                         .eviction = options.eviction,
                         .offload = options.offload};
-}
-
-// What of a prompt may come from the prefix index.
-std::span<const TokenId> reusable(std::span<const TokenId> prompt, const std::optional<PolicySpec>& policy) {
-  return policy ? prompt.first(reusable_tokens(*policy, prompt.size())) : prompt;
-}
-
-std::span<const Digest> first_keys(std::span<const Digest> keys, std::span<const TokenId> tokens) {
-  return keys.first(std::min(keys.size(), tokens.size() / kBlockTokens));
-}
-
-Sequence with_policy(Sequence sequence, const std::optional<PolicySpec>& policy) {
-  if (policy) CAIRN_CHECK(sequence.set_policy(*policy));
-  return sequence;
 }
 
 // Between looks at how fast blocks come.
@@ -136,14 +121,12 @@ Status Engine::check_policy(const PolicySpec& policy) const {
 
 Sequence Engine::open(std::span<const TokenId> prompt, std::span<const Digest> keys,
                       const std::optional<PolicySpec>& policy) {
-  const std::span<const TokenId> tokens = reusable(prompt, policy);
-  return with_policy(cache_->open(tokens, first_keys(keys, tokens)), policy);
+  return cache_->open(prompt, keys, policy ? &*policy : nullptr);
 }
 
 Sequence Engine::open_while_loading(std::span<const TokenId> prompt, std::span<const Digest> keys,
                                     const std::optional<PolicySpec>& policy) {
-  const std::span<const TokenId> tokens = reusable(prompt, policy);
-  return with_policy(cache_->open_while_loading(tokens, first_keys(keys, tokens)), policy);
+  return cache_->open_while_loading(prompt, keys, policy ? &*policy : nullptr);
 }
 
 Status Engine::check_context(std::size_t tokens) const {

@@ -105,6 +105,17 @@ std::string some_policy(SeededRandom& random) {
   return text;
 }
 
+// One that keeps less within prompts and looks at no query.
+std::string some_chunked_policy(SeededRandom& random) {
+  for (;;) {
+    const std::string text = some_policy(random);
+    const PolicySpec spec = parse_policy(text).value();
+    if (spec.reads_less() || spec.sees_queries()) continue;
+    if (spec.chunk != 0) return text;
+    if (const std::string with = text + "+chunk=64"; parse_policy(with)) return with;
+  }
+}
+
 // Writes down what happened, for a failure.
 class Story {
  public:
@@ -129,8 +140,11 @@ class Story {
 
 class Round {
  public:
-  explicit Round(Setting setting) : setting_(std::move(setting)), random_(setting_.seed, "steps"), story_(setting_) {
-    for (std::uint64_t d = 0; d < 2; ++d) documents_.push_back(random_prompt(setting_.seed * 2 + d, kDocument));
+  // `renews`: on one document, of which new sequences keep coming; older ones go for them.
+  explicit Round(Setting setting, bool renews = false)
+      : setting_(std::move(setting)), random_(setting_.seed, "steps"), story_(setting_), renews_(renews) {
+    for (std::uint64_t d = 0; d < (renews ? 1u : 2u); ++d)
+      documents_.push_back(random_prompt(setting_.seed * 2 + d, kDocument));
   }
 
   // False where the cache cannot follow the policy.
@@ -152,6 +166,7 @@ class Round {
     return true;
   }
   std::uint64_t hits() const { return found_->hits(); }
+  std::uint64_t kept_hits() const { return found_->engine().cache().stats().kept.hits; }
   std::size_t refusals() const { return refusals_; }
 
  private:
@@ -201,6 +216,10 @@ class Round {
       case 1:
       case 2:
         if (texts_.size() < kMaxLive) return opening();
+        if (renews_) {
+          step.act = Act::kDrop;
+          return step;
+        }
         [[fallthrough]];
       case 3: {
         step.act = Act::kPrefill;
@@ -299,6 +318,7 @@ class Round {
   const Setting setting_;
   SeededRandom random_;
   Story story_;
+  const bool renews_;
   std::unique_ptr<PolicyWorld> found_, cold_, plain_;
   std::vector<std::vector<TokenId>> documents_, texts_, prompts_;  // the last two of the sequences
   std::size_t refusals_ = 0;
@@ -339,6 +359,23 @@ TEST(PolicyProperties, HoldAfterEveryStep) {
   EXPECT_GT(rounds, 25u);
   EXPECT_GT(hits, 5u);
   EXPECT_GT(refusals, 5u);
+}
+
+// Where prompts begin with what others kept.
+TEST(PolicyProperties, HoldWithKeptPrefixes) {
+  const std::vector<std::string> codecs = {"raw_f16", "raw_f32", "tok4", "kivi4-g32", "tok4+sinks=1"};
+  std::uint64_t hits = 0;
+  const std::uint64_t begin = number_of("CAIRN_PROPERTY_SEED", 1), count = number_of("CAIRN_PROPERTY_ROUNDS", 25);
+  for (std::uint64_t seed = begin; seed < begin + count && !HasFailure(); ++seed) {
+    SeededRandom random(seed, "kept setting");
+    const std::vector<std::string> archs = {"llama", "llama", "gemma3", "deepseek2"};
+    const Setting setting{random.pick(archs), random.pick(codecs), some_chunked_policy(random), seed};
+    Round round(setting, /*renews=*/true);
+    if (round.run(40)) hits += round.kept_hits();
+  }
+  if (count >= 25) {
+    EXPECT_GT(hits, 5u);
+  }
 }
 
 }  // namespace

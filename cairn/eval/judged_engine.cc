@@ -10,9 +10,7 @@
 #include <string>
 #include <utility>
 
-#include "cairn/base/check.h"
 #include "cairn/base/random.h"
-#include "cairn/cache/token_policy.h"
 #include "cairn/codec/plan.h"
 #include "cairn/policy/policy.h"
 
@@ -217,9 +215,7 @@ Result<bool> JudgedEngine::switch_to(const EvalRecipe& recipe) {
 }
 
 Sequence JudgedEngine::open(std::span<const TokenId> prompt) {
-  Sequence sequence = engine_->cache().open(policy_ ? prompt.first(reusable_tokens(*policy_, prompt.size())) : prompt);
-  if (policy_) CAIRN_CHECK(sequence.set_policy(*policy_));  // take_policy() has looked at it
-  return sequence;
+  return engine_->cache().open(prompt, {}, policy_ ? &*policy_ : nullptr);  // take_policy() has looked at it
 }
 
 Status JudgedEngine::forward(std::span<const ForwardRows> batch) {

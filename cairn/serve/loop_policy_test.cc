@@ -18,7 +18,8 @@ TEST_P(LoopWithPolicy, PreemptedAnswersGoOnWithTheSameBits) {
 
 INSTANTIATE_TEST_SUITE_P(Policies, LoopWithPolicy,
                          ::testing::Values("raw_f16 keydiff+keep=0.5", "tok4 quest", "raw_f16 h2o+keep=0.5",
-                                           "raw_f16 snapkv+keep=0.5+chunk=64", "tok4 kvzip+keep=0.5"),
+                                           "raw_f16 snapkv+keep=0.5+chunk=64", "raw_f16 keydiff+keep=0.5+chunk=64",
+                                           "tok4 kvzip+keep=0.5"),
                          loop_case_name);
 
 // Servers without a policy, and with ones that requests switch off or replace.
@@ -56,8 +57,15 @@ TEST_P(RequestPolicy, PrefixesAreReusedAsFarAsTheRequestsOwnAllows) {
   const auto served = loop();
   const GenerateRequest plain = request(random_prompt(6, 400), 2);
   (void)collect(**served->submit(with_policy(plain, "full")));
-  for (const auto& [policy, cached] : std::vector<std::pair<std::string, std::size_t>>{
-           {"full", 384}, {"quest", 384}, {"keydiff", 384}, {"snapkv", 320}, {"h2o", 0}, {"keydiff+chunk=128", 64}}) {
+  for (const auto& [policy, cached] :
+       std::vector<std::pair<std::string, std::size_t>>{{"full", 384},
+                                                        {"quest", 384},
+                                                        {"keydiff", 384},
+                                                        {"snapkv", 320},
+                                                        {"h2o", 0},
+                                                        {"keydiff+chunk=128", 64},
+                                                        {"keydiff+chunk=128", 384},
+                                                        {"keydiff+keep=0.5+chunk=128", 64}}) {
     const GenerateRequest asked = with_policy(plain, policy);
     const Answer answer = collect(**served->submit(asked));
     EXPECT_EQ(answer.result.usage.cached_tokens, cached) << policy;

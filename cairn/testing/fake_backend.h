@@ -65,6 +65,7 @@ class FakeBackend final : public GenerateBackend {
       tenant.kv_budget = 1000;
       tenant.cache.bytes_used = 250;
       tenant.cache.sheet_bytes = 30;
+      tenant.cache.kept.hits = 3;
       state.tenants.push_back(tenant);
     }
     return state;

@@ -82,6 +82,13 @@ void copy_tenant(const TenantState& tenant, Copied& to) {
            static_cast<double>(tenant.cache.sheet_bytes), of);
   to.gauge("kv_offloaded_bytes", "Bytes of keys and values that policies moved out of the budget",
            static_cast<double>(tenant.cache.bytes_offloaded), of);
+  const KeptPrefixStats& kept = tenant.cache.kept;
+  to.gauge("kept_prefixes", "What sequences under a policy kept of prompts, for others",
+           static_cast<double>(kept.prefixes), of);
+  to.gauge("kept_prefix_bytes", "Bytes of keys and values of these", static_cast<double>(kept.bytes), of);
+  to.counter("kept_prefix_hits_total", "Sequences that began with one", kept.hits, of);
+  to.counter("kept_prefix_tokens_total", "Tokens of prompts that were not computed for that", kept.tokens_matched, of);
+  to.counter("kept_prefix_evictions_total", "Those that went for want of room", kept.evictions, of);
   if (tenant.kv_budget > 0) {
     to.gauge("kv_cache_usage_perc", "Share of the budget in use, 1 is all of it",
              static_cast<double>(tenant.cache.bytes_used) / static_cast<double>(tenant.kv_budget), of);

@@ -117,6 +117,7 @@ TEST(Metrics, CountAndCopy) {
            "cairn:kv_bytes{tenant=\"alice\",tier=\"memory\"} 250\n",
            "cairn:kv_sheet_bytes{tenant=\"alice\"} 30\n",
            "cairn:kv_cache_usage_perc{tenant=\"alice\"} 0.25\n",
+           "cairn:kept_prefix_hits_total{tenant=\"alice\"} 3\n",
        }) {
     EXPECT_THAT(all, HasSubstr(line));
   }

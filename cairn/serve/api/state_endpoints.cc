@@ -45,6 +45,7 @@ OrderedJson loop_json_for(const LoopState& state, const std::string& tenant) {
 
 OrderedJson tenant_json(const TenantState& tenant) {
   const PrefixIndexStats& index = tenant.cache.index;
+  const KeptPrefixStats& kept = tenant.cache.kept;
   return {{"name", tenant.name},
           {"running", tenant.running},
           {"waiting", tenant.waiting},
@@ -66,7 +67,14 @@ OrderedJson tenant_json(const TenantState& tenant) {
             {"inserted", index.inserted},
             {"evictions", index.evictions},
             {"windows_dropped", index.windows_dropped},
-            {"shortened", index.shortened}}}};
+            {"shortened", index.shortened}}},
+          {"kept",
+           {{"prefixes", kept.prefixes},
+            {"bytes", kept.bytes},
+            {"hits", kept.hits},
+            {"tokens", kept.tokens_matched},
+            {"published", kept.published},
+            {"evictions", kept.evictions}}}};
 }
 
 OrderedJson store_json(Store* store) {
