@@ -15,6 +15,27 @@ namespace {
 constexpr float kHalfStep = 0.4979f;
 constexpr float kMaxScale = 65504.0f;  // the greatest f16
 
+// Takes the middle off the rows of one head, `width` apart, and adds up their squares, channels in order. Several rows
+// side by side, since each sum waits for itself.
+void centre(float* rows, std::size_t width, std::span<const float> middle, float* squares) {
+  constexpr std::size_t kRows = 8;
+  static_assert(kBlockTokens % kRows == 0);
+  for (std::size_t t = 0; t < kBlockTokens; t += kRows, rows += kRows * width) {
+    for (std::size_t d = 0; d < middle.size(); ++d) {
+      for (std::size_t i = 0; i < kRows; ++i) {
+        float& value = rows[i * width + d];
+        value -= middle[d];
+        squares[t + i] += value * value;
+      }
+    }
+  }
+}
+
+// 0 to 3: the whole number below, counted from -2. What is no number is the least.
+std::uint8_t level_of(float steps) {
+  return static_cast<std::uint8_t>((steps >= -1 ? 1 : 0) + (steps >= 0 ? 1 : 0) + (steps >= 1 ? 1 : 0));
+}
+
 }  // namespace
 
 void SketchQueries::round(std::span<const float> q, std::uint32_t dim) {
@@ -54,6 +75,7 @@ void KeySketches::cover(std::span<const PageView> pages, std::size_t blocks, boo
 void KeySketches::write(const PageView& page, std::size_t block, bool hadamard) const {
   const std::size_t dim = shape_.head_dim, width = shape_.values_per_token(), vectors = sketch_vectors(shape_.head_dim);
   std::vector<float> keys(kBlockTokens * width);
+  std::vector<std::uint8_t> levels(vectors * kSketchChannels);  // of channels beyond the head the least
   page.key_format->codec->decode(*page.key_format, page.keys, kBlockTokens, keys.data());
   if (!hadamard) hadamard_heads(keys, shape_.head_dim);
   for (std::uint32_t h = 0; h < shape_.kv_heads; ++h) {
@@ -68,26 +90,21 @@ void KeySketches::write(const PageView& page, std::size_t block, bool hadamard) 
         middle[d] = sum / kBlockTokens;
       }
     }
+    float squares[kBlockTokens] = {};
+    centre(keys.data() + h * dim, width, {middle, dim}, squares);
     for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
-      float* key = keys.data() + t * width + h * dim;
-      float squares = 0;
-      for (std::size_t d = 0; d < dim; ++d) {
-        key[d] -= middle[d];
-        squares += key[d] * key[d];
-      }
       const std::size_t box = block % kSheetBlocks * kBlockBoxes + t / kBoxTokens, slot = t % kBoxTokens;
       std::uint16_t& scale = scales[slot * kSketchBoxes + box];
-      scale = f32_to_f16(std::min(kHalfStep * std::sqrt(squares / static_cast<float>(dim)), kMaxScale));
+      scale = f32_to_f16(std::min(kHalfStep * std::sqrt(squares[t] / static_cast<float>(dim)), kMaxScale));
       const float step = 2 * f16_to_f32(scale), inverse = step > 0 ? 1 / step : 0.0f;
-      const auto code = [&](std::size_t d) {
-        if (d >= dim) return 0u;
-        const float level = std::floor(key[d] * inverse) + 2;
-        return level > 0 ? static_cast<std::uint32_t>(std::min(level, 3.0f)) : 0u;  // no number is the least
-      };
-      for (std::size_t byte = 0; byte < vectors * 4; ++byte) {
-        const std::size_t vector = byte / 4, channel = vector * kSketchChannels + byte % 4;
-        codes[(slot * vectors + vector) * 64 + box * 4 + byte % 4] = static_cast<std::uint8_t>(
-            code(channel) | code(channel + 4) << 2 | code(channel + 8) << 4 | code(channel + 12) << 6);
+      const float* key = keys.data() + t * width + h * dim;
+      for (std::size_t d = 0; d < dim; ++d) levels[d] = level_of(key[d] * inverse);
+      for (std::size_t vector = 0; vector < vectors; ++vector) {
+        const std::uint8_t* from = levels.data() + vector * kSketchChannels;
+        std::uint8_t* to = codes + (slot * vectors + vector) * 64 + box * 4;
+        for (std::uint32_t j = 0; j < 4; ++j) {
+          to[j] = static_cast<std::uint8_t>(from[j] | from[j + 4] << 2 | from[j + 8] << 4 | from[j + 12] << 6);
+        }
       }
     }
   }

@@ -48,12 +48,21 @@ struct Raw {
 
   static void decode(const PageFormat& format, const std::byte* page, std::uint32_t count, float* out) {
     const PageShape shape = format.shape;
-    for (std::uint32_t h = 0; h < shape.kv_heads; ++h, page += head_bytes(shape)) {
+    const std::uint32_t dim = shape.head_dim;
+    const std::size_t width = shape.values_per_token();
+    for (std::uint32_t h = 0; h < shape.kv_heads; ++h, page += head_bytes(shape), out += dim) {
       const auto* values = reinterpret_cast<const Stored*>(page);
-      for (std::uint32_t t = 0; t < count; ++t) {
-        float* to = out + (std::size_t{t} * shape.kv_heads + h) * shape.head_dim;
-        for (std::uint32_t d = 0; d < shape.head_dim; ++d) {
-          to[d] = widen(values[format.slot == PageSlot::kKeys ? d * kBlockTokens + t : t * shape.head_dim + d]);
+      if (format.slot == PageSlot::kValues) {
+        for (std::uint32_t t = 0; t < count; ++t) widen_row(values + std::size_t{t} * dim, dim, out + t * width);
+        continue;
+      }
+      constexpr std::uint32_t kPiece = 64;  // channels: what is turned over stays in the nearest cache
+      alignas(64) Stored turned[kPiece * kBlockTokens];
+      for (std::uint32_t d = 0; d < dim; d += kPiece) {
+        const std::uint32_t channels = std::min(kPiece, dim - d);
+        turn_over(values + std::size_t{d} * kBlockTokens, channels, count, turned);
+        for (std::uint32_t t = 0; t < count; ++t) {
+          widen_row(turned + std::size_t{t} * channels, channels, out + t * width + d);
         }
       }
     }
@@ -80,10 +89,18 @@ struct Raw {
   }
 
   // Of keys [channels, kBlockTokens] the values [count, channels], as a page of values would hold them; by small
-  // squares, which compilers turn over in registers. Requires: a multiple of 8 channels. Writes whole squares: up to 7
-  // rows more.
+  // squares, which compilers turn over in registers, where the channels are a multiple of 8. Writes whole squares: up
+  // to 7 rows more.
   static void turn_over(const Stored* keys, std::uint32_t channels, std::uint32_t count, Stored* values) {
     constexpr std::uint32_t kSide = 8;
+    if (channels % kSide != 0) {
+      for (std::uint32_t d = 0; d < channels; ++d) {
+        for (std::uint32_t t = 0; t < count; ++t) {
+          values[std::size_t{t} * channels + d] = keys[std::size_t{d} * kBlockTokens + t];
+        }
+      }
+      return;
+    }
     for (std::uint32_t d = 0; d < channels; d += kSide) {
       for (std::uint32_t t = 0; t < count; t += kSide) {
         Stored square[kSide][kSide];
@@ -107,10 +124,15 @@ struct Raw {
             format.slot == PageSlot::kKeys ? box_bytes : box_bytes * shape.head_dim};
   }
 
-  static float widen(Stored stored) {
-    if constexpr (E == Element::kF16) return f16_to_f32(stored);
-    if constexpr (E == Element::kBF16) return bf16_to_f32(stored);
-    if constexpr (E == Element::kF32) return std::bit_cast<float>(stored);
+  static void widen_row(const Stored* row, std::uint32_t count, float* out) {
+    if constexpr (E == Element::kF16) {
+      kernels().widen_f16(row, count, out);
+    } else {
+      for (std::uint32_t d = 0; d < count; ++d) {
+        if constexpr (E == Element::kBF16) out[d] = bf16_to_f32(row[d]);
+        if constexpr (E == Element::kF32) out[d] = std::bit_cast<float>(row[d]);
+      }
+    }
   }
 
   static constexpr Codec codec(std::uint32_t id, std::string_view name) {
