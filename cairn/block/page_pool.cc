@@ -207,6 +207,11 @@ std::size_t PagePool::high_water() const {
   return high_water_;
 }
 
+std::size_t PagePool::bytes_resident() const {
+  const std::lock_guard lock(mutex_);
+  return resident_;
+}
+
 PagePool::SizeClass& PagePool::class_of(std::size_t occupied) {
   const auto found = std::ranges::find(classes_, occupied, &SizeClass::bytes);
   CAIRN_CHECK(found != classes_.end());
@@ -264,6 +269,7 @@ PagePool::Slab& PagePool::open_slab(SizeClass& size_class) {
 // resident and not free is covered by used_, which covers the page being taken as well. Neighbours that follow each
 // other in SizeClass::idle, the last one first, go together.
 void PagePool::hand_back_memory(std::size_t bytes) {
+  if (!hands_back_) return;
   for (SizeClass& size_class : classes_) {
     const std::size_t slab_bytes = size_class.slab_bytes();
     std::vector<std::uint32_t>& idle = size_class.idle;
@@ -286,8 +292,10 @@ void PagePool::hand_back_memory(std::size_t bytes) {
       if (count == 0) continue;
       const std::span<Slab> slabs = std::span(size_class.slabs).subspan(first, count);
       std::byte* const data = (*std::ranges::min_element(slabs.front().free, {}, &Page::data))->data;
-      // Should the system refuse, the pages are not known to read as zeros and stay dirty.
-      if (madvise(data, count * slab_bytes, file_ < 0 ? MADV_DONTNEED : MADV_REMOVE) != 0) continue;
+      if (madvise(data, count * slab_bytes, file_ < 0 ? MADV_DONTNEED : MADV_REMOVE) != 0) {
+        keep_memory(size_class, first, count);
+        return;
+      }
       for (Slab& slab : slabs) {
         for (Page* page : slab.free) page->dirty = false;
       }
@@ -295,9 +303,22 @@ void PagePool::hand_back_memory(std::size_t bytes) {
   }
 }
 
+// The system refused, as not every file system can free the middle of a file; it will the next time too. The slabs that
+// were the last to be called absent stay what they were, dirty, and are used again.
+void PagePool::keep_memory(SizeClass& size_class, std::uint32_t first, std::uint32_t count) {
+  hands_back_ = false;
+  size_class.absent.resize(size_class.absent.size() - count);
+  resident_ += count * size_class.slab_bytes();
+  for (std::uint32_t number = first; number < first + count; ++number) {
+    Slab& slab = size_class.slabs[number];
+    slab.resident = true;
+    if (!std::exchange(slab.open, true)) size_class.open.push_back(number);
+  }
+}
+
 // So that a file shrinks, in few and long pieces.
 void PagePool::hand_back_free_file() {
-  if (file_ < 0 || resident_ <= 2 * used_ + kFreeInFile) return;
+  if (file_ < 0 || !hands_back_ || resident_ <= 2 * used_ + kFreeInFile) return;
   for (SizeClass& size_class : classes_) std::ranges::sort(size_class.idle);
   hand_back_memory(budget_ - std::min(budget_, used_));  // down to what is used
 }

@@ -8,7 +8,7 @@
 // pages of the system; memory of slabs of one size that hold no page any more is handed back to the system before pages
 // of another size would take resident memory over the budget. So sizes that are multiples of 4096 bytes never do; of
 // other sizes, slabs that are partly in use may hold up to 63 pages more. (Transparent huge pages may round each range
-// up to 2 MiB.)
+// up to 2 MiB.) Where the system refuses to take memory back, as some file systems do, it is kept and used again.
 #pragma once
 
 #include <atomic>
@@ -141,8 +141,9 @@ class PagePool {
   bool holds(const PageRef& page) const { return page.page_ != nullptr && page.page_->pool == this; }
 
   std::size_t budget() const { return budget_; }
-  std::size_t bytes_used() const;  // pages alive plus outstanding reservations
-  std::size_t high_water() const;  // the most that bytes_used() has ever been
+  std::size_t bytes_used() const;      // pages alive plus outstanding reservations
+  std::size_t high_water() const;      // the most that bytes_used() has ever been
+  std::size_t bytes_resident() const;  // of slabs that hold pages, or held some and were not handed back
 
  private:
   friend class PageRef;
@@ -184,6 +185,7 @@ class PagePool {
   void unreserve(std::size_t bytes);
   SizeClass& class_of(std::size_t occupied);
   void hand_back_memory(std::size_t bytes);
+  void keep_memory(SizeClass& size_class, std::uint32_t first, std::uint32_t count);
   void hand_back_free_file();
 
   const std::size_t budget_;
@@ -195,6 +197,7 @@ class PagePool {
   std::size_t used_ = 0;
   std::size_t high_water_ = 0;
   std::size_t resident_ = 0;  // of resident slabs
+  bool hands_back_ = true;    // until the system has refused to take memory back
 };
 
 // The pages of one block, by name: what travels between a sequence, the prefix index and a store. A value: copies share

@@ -303,6 +303,36 @@ TEST_F(FilePool, WhatIsFreeGoesBackToTheDisk) {
   EXPECT_EQ(rmdir(own.c_str()), 0);
 }
 
+// As on a file system that cannot: the system takes nothing from pages that are locked into memory.
+TEST_F(FilePool, WhatTheSystemDoesNotTakeBackIsCountedAndUsedAgain) {
+  constexpr std::size_t kBudget = std::size_t{64} << 20, kLarge = std::size_t{1} << 20;
+  const std::size_t sizes[] = {kLarge, 2 * kLarge};
+  auto pool = PagePool::create_in_file(kBudget, sizes, folder_);
+  ASSERT_TRUE(pool);
+  const auto fill = [&](std::size_t bytes, std::size_t page) {
+    std::vector<PageRef> pages;
+    auto room = (*pool)->reserve(bytes);
+    while (room && room->bytes() >= page) pages.push_back(room->take(page));
+    return pages;
+  };
+  std::vector<PageRef> pages = fill(kBudget, kLarge);
+  if (mlock(pages[20].data(), kPage) != 0) GTEST_SKIP() << "the system locks no memory";
+  EXPECT_EQ((*pool)->bytes_resident(), kBudget);
+  std::byte* const locked = pages[20].data();
+  pages.clear();
+  const std::size_t left = (*pool)->bytes_resident();
+  EXPECT_GE(left, kLarge) << "the slab that was refused at the least";
+  pages = fill(kBudget, 2 * kLarge);
+  EXPECT_EQ(pages.size(), kBudget / (2 * kLarge));
+  EXPECT_EQ((*pool)->bytes_resident(), left + kBudget);
+  pages.clear();
+  pages = fill(kBudget, kLarge);
+  EXPECT_EQ(pages.size(), kBudget / kLarge);
+  EXPECT_EQ(std::ranges::count(pages, locked, &PageRef::data), 1) << "it is used again";
+  EXPECT_LE((*pool)->bytes_resident(), 2 * kBudget);
+  munlock(locked, kPage);
+}
+
 TEST_F(FilePool, RefusesWhatIsNoFolder) {
   const std::size_t sizes[] = {kPage};
   const auto missing = PagePool::create_in_file(kPage, sizes, folder_ + "/not/there");
