@@ -34,6 +34,10 @@ struct BudgetProfile {
   std::string date = {};  // as 2026-11-30
 
   bool operator==(const BudgetProfile&) const = default;
+  // Whether both say the same of what is kept, however they came about.
+  bool same_budgets(const BudgetProfile& other) const {
+    return model == other.model && keep == other.keep && shares == other.shares;
+  }
 };
 
 // One line that names the line and the key. Errors: kInvalidArgument (no TOML or not UTF-8, unknown or missing keys,

@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <memory>
 #include <numeric>
 
 #include "cairn/base/file.h"
@@ -115,6 +116,31 @@ PolicySpec with_shares(std::vector<double> shares, double keep) {
   profile->shares = std::move(shares);
   policy.profile = profile;
   return policy;
+}
+
+// A profile that was found again, and says the same, gives the same policy.
+TEST(BudgetProfile, PoliciesAreEqualByWhatItSays) {
+  PolicySpec one = parse_policy("keydiff+chunk=128").value(), other = one;
+  const auto with = [&](BudgetProfile profile) { other.profile = std::make_shared<const BudgetProfile>(profile); };
+  one.profile = std::make_shared<const BudgetProfile>(full_profile());
+  EXPECT_FALSE(one == other);
+  BudgetProfile profile = full_profile();
+  with(profile);
+  EXPECT_EQ(one, other);
+  profile.policy = "knorm";
+  profile.calibration = "another text";
+  profile.command = "cairn tune budgets --again";
+  profile.date = "2026-12-01";
+  with(profile);
+  EXPECT_EQ(one, other);
+  for (int part = 0; part < 3; ++part) {
+    BudgetProfile unlike = profile;
+    if (part == 0) unlike.model.reset();
+    if (part == 1) unlike.keep = 0.26;
+    if (part == 2) unlike.shares[4] += 0.001;
+    with(unlike);
+    EXPECT_FALSE(one == other) << part;
+  }
 }
 
 TEST(ProfileBudgets, AreItsSharesOfTheTokens) {

@@ -155,7 +155,7 @@ bool PolicySpec::sees_queries() const {
 
 bool PolicySpec::operator==(const PolicySpec& other) const {
   if (text != other.text || (profile == nullptr) != (other.profile == nullptr)) return false;
-  return profile == nullptr || *profile == *other.profile;
+  return profile == nullptr || profile->same_budgets(*other.profile);
 }
 
 Result<PolicySpec> parse_policy(std::string_view text, PolicyFiles files) {

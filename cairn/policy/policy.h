@@ -72,7 +72,8 @@ struct PolicySpec {
   // Whether a query decides what stays: what a prefix keeps then depends on the tokens after it. Never so for read
   // selection, under which everything stays.
   bool sees_queries() const;
-  bool operator==(const PolicySpec& other) const;  // of texts and profiles
+  // Whether both decide alike: by their texts, and by what their profiles say of the budgets.
+  bool operator==(const PolicySpec& other) const;
 };
 
 // A row of the table of policies.
