@@ -54,8 +54,10 @@ void rest_of_head(const RestOf& what, std::span<const SheetBoxes> sheets, std::u
     const std::size_t first = s * kBlockTokens, count = std::min<std::size_t>(kBlockTokens, scores.size() - first);
     std::uint64_t known = boxes.read | boxes.unread;
     for (std::size_t b = 0; b < count; ++b) {
-      p[b] = scores[first + b];
-      if (weights[first + b] == 0) known &= ~(std::uint64_t{1} << b);
+      const float score = scores[first + b], weight = weights[first + b];
+      const bool is_known = weight > 0 && std::isfinite(weight) && std::isfinite(score);
+      p[b] = is_known ? score : kNone;
+      if (!is_known) known &= ~(std::uint64_t{1} << b);
     }
     float correction = 1;
     kernels().softmax_block(p.data(), &known, 1, &greatest, &unused, &correction);
@@ -63,7 +65,7 @@ void rest_of_head(const RestOf& what, std::span<const SheetBoxes> sheets, std::u
     unread *= static_cast<double>(correction);
     for (std::size_t b = 0; b < count; ++b) {
       const bool is_read = (boxes.read >> b & 1) != 0;
-      p[b] *= weights[first + b];
+      p[b] = (known >> b & 1) != 0 ? p[b] * weights[first + b] : 0;
       (is_read ? read : unread) += static_cast<double>(p[b]);
       if (is_read) p[b] = 0;
     }
@@ -132,11 +134,14 @@ void TokenWeights::add_open(std::size_t first_head, std::size_t heads, std::uint
 void rest_of_values(const RestOf& what, const AttendLayer& how, ThreadPool& pool, std::span<float> rest) {
   const std::size_t sheets = (what.pages.size() + ValueMeans::kSheetBlocks - 1) / ValueMeans::kSheetBlocks;
   const std::size_t group = how.heads / how.shape.kv_heads, width = rest.size() / how.heads;
+  std::vector<SheetBoxes> boxes(how.shape.kv_heads * sheets);
+  pool.run(boxes.size(), [&](std::size_t i, unsigned) {
+    boxes[i] = boxes_of_sheet(what, how, static_cast<std::uint32_t>(i / sheets), i % sheets);
+  });
   pool.run(how.heads, [&](std::size_t head, unsigned) {
     const auto kv_head = static_cast<std::uint32_t>(head / group);
-    std::vector<SheetBoxes> boxes(sheets);
-    for (std::size_t s = 0; s < sheets; ++s) boxes[s] = boxes_of_sheet(what, how, kv_head, s);
-    rest_of_head(what, boxes, kv_head, head, rest.subspan(head * width, width));
+    const std::span own = std::span(boxes).subspan(kv_head * sheets, sheets);
+    rest_of_head(what, own, kv_head, head, rest.subspan(head * width, width));
   });
 }
 

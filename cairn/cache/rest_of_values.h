@@ -59,7 +59,8 @@ struct RestOf {
 };
 
 // rest: AttendRows::rest of one row, [heads, 1 + value_dim()]. A box with a token that the query does not see is not
-// stood for, since its mean counts that token; nor is what weighs no number.
+// stood for, since its mean counts that token. Nor is a box whose weight is no finite number: of it nothing is known,
+// and it counts neither among what is read nor among the rest.
 void rest_of_values(const RestOf& what, const AttendLayer& how, ThreadPool& pool, std::span<float> rest);
 
 }  // namespace cairn::cache

@@ -255,6 +255,49 @@ TEST(RestOfValues, StaysFinite) {
   }
 }
 
+// Of a box whose weight is no finite number nothing is known. Others are stood for as if the query did not see it.
+TEST(RestOfValues, AWeightThatIsNoNumberCostsItsBoxAlone) {
+  const AttendedKeys keys = some_keys("raw_f32");
+  constexpr std::size_t kBad = 33;
+  for (const char* text : {"double-p+mass=0.2+rest=boxes", "oracle+rest=boxes"}) {
+    for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+      SCOPED_TRACE(std::string(text) + " " + std::to_string(bad));
+      AttendedKeys other = some_keys("raw_f32");
+      std::vector<std::int32_t> positions = keys.positions;
+      std::ranges::fill(std::span(positions).subspan(kBad * kBoxTokens, kBoxTokens), kHiddenPosition);
+      for (std::size_t p = 0; p < other.pages.size(); ++p) {
+        other.pages[p].positions = positions.data() + p * kBlockTokens;
+        other.pages[p].max_position = kHiddenPosition;
+      }
+      Asked hidden(text, other), asked(text, keys);
+      for (Asked* one : {&asked, &hidden}) {
+        one->score();
+        one->choose(5);
+        for (std::size_t h = 0; h < kShape.kv_heads; ++h) {
+          one->reads = asked.reads;
+          one->reads[kBad / kBlockBoxes * kShape.kv_heads + h] &=
+              static_cast<std::uint8_t>(~(1u << kBad % kBlockBoxes));
+        }
+      }
+      std::vector<float> scores(kBoxes);
+      for (std::size_t head = 0; head < kHeads; ++head) {
+        std::ranges::copy(asked.scratch.weights.scores(head), scores.begin());
+        scores[kBad] = bad;
+        asked.scratch.weights.set_means(head, scores);
+        scores[kBad] = 0;
+        hidden.scratch.weights.set_means(head, scores);
+      }
+      asked.attend();
+      hidden.attend();
+      for (std::size_t head = 0; head < kHeads; ++head) {
+        EXPECT_GT(asked.rest[head * (1 + kDim)], 0.0f) << head;
+        EXPECT_TRUE(std::isfinite(asked.rest[head * (1 + kDim)])) << head;
+      }
+      expect_near(asked.rest, std::vector<double>(hidden.rest.begin(), hidden.rest.end()), 1e-5);
+    }
+  }
+}
+
 TEST(ValueMeans, AreMadeForThoseWhoAskAlone) {
   const AttendedKeys keys = some_keys("raw_f32");
   const auto bytes_of = [&](const char* text) {
