@@ -59,8 +59,9 @@ std::size_t packing_bytes(const LayerForms& forms, const Packing& packing);
 bool saves_bytes(const LayerTable& table, const Packing& packing);
 
 // Adds to `keep` the tokens of the range that no code can stand for, which cannot be demoted: those that open pages,
-// raw ones too, hold with infinities under a KV head. Returns how many blocks they lie in of those
-// that are not closed: others were counted when they could not be encoded, or in an earlier retention.
+// raw ones too, hold with infinities under a KV head. Returns how many blocks they lie in of those that are not closed:
+// others were counted when they could not be encoded, in an earlier retention, or, if they come from the prefix index,
+// for the sequence that computed them.
 std::size_t keep_unencodable(const LayerTable& table, const PackedRange& range, LayerKeep& keep, ThreadPool& pool);
 
 // Carries it out; entries outside stay. Pages are decoded, and where the layer encodes, encoded again. Requires:

@@ -51,7 +51,8 @@ void SequenceState::append_block(const Digest& key, const BlockPages& pages, std
                       .values = values,
                       .positions = positions,
                       .first_token = first_token,
-                      .unencodable = !is_sink && kept_raw(tables[t].forms(), keys, values)},
+                      .unencodable = !is_sink && kept_raw(tables[t].forms(), keys, values),
+                      .closed = true},
                      kBlockTokens);
   }
   block_keys.push_back(key);

@@ -23,11 +23,13 @@ class UnencodableTest : public PassTest {
  protected:
   UnencodableTest() { layers_ = like_layers(2, kShape); }
 
-  std::unique_ptr<KvCache> cache(const std::string& codec, std::size_t budget = std::size_t{16} << 20) const {
+  std::unique_ptr<KvCache> cache(const std::string& codec, std::size_t budget = std::size_t{16} << 20,
+                                 bool reuse = false) const {
     return KvCache::create({.plan = make_plan(codec, {2, kShape, nullptr}).value(),
                             .layers = layers_,
                             .root = {},
-                            .budget_bytes = budget})
+                            .budget_bytes = budget,
+                            .index_budget_bytes = reuse ? budget : 0})
         .value();
   }
   Sequence open(KvCache& cache, const std::string& policy) const {
@@ -114,6 +116,27 @@ TEST_F(UnencodableTest, StaysThroughLaterRetentions) {
   EXPECT_TRUE(is_of(sequence.pages(1).front(), "raw_f16"));
   const PageView& first = sequence.pages(1).front();
   EXPECT_EQ(std::ranges::count(std::span(first.positions, first.count), 70), 1);
+}
+
+// Nor is it counted for those who find the block in the prefix index.
+TEST_F(UnencodableTest, ACachedBlockIsCountedOnce) {
+  for (const char* codec : {"raw_f16", "tok8"}) {
+    const std::string demote = std::string(codec) == "tok8" ? "tok4" : "kivi2-g32";
+    const PolicySpec policy = *parse_policy("keydiff+keep=0.25+demote=" + demote);
+    const auto held = cache(codec, std::size_t{16} << 20, /*reuse=*/true);
+    std::vector<TokenId> prompt(330);
+    for (std::size_t t = 0; t < prompt.size(); ++t) prompt[t] = static_cast<TokenId>(t);
+    for (int request = 0; request < 3; ++request) {
+      Sequence sequence = held->open(prompt, {}, &policy);
+      EXPECT_EQ(sequence.size(), request == 0 ? 0u : 320u);
+      while (sequence.size() < prompt.size()) {
+        compute_with(kInfinity, 100, sequence, std::min<std::size_t>(64, prompt.size() - sequence.size()));
+      }
+      ASSERT_TRUE(sequence.finish_prefill(pool_));
+      EXPECT_GT(sequence.policy_report().tokens_demoted, 0u);
+      EXPECT_EQ(held->stats().blocks_kept_raw, 1u) << codec << " " << request;
+    }
+  }
 }
 
 // One such token takes less than a page beyond what is planned, also where all of its layer was to be demoted.
