@@ -122,10 +122,12 @@ function barsOf(loop, tenants, store) {
   const bars = tenants.map(tenant => {
     const held = Math.min(tenant.index.bytes, tenant.kv_bytes);
     const sheets = Math.min(tenant.kv_sheet_bytes ?? 0, tenant.kv_bytes - held);
+    const kept = Math.min(tenant.kept?.bytes ?? 0, tenant.kv_bytes - held - sheets);
     return bar(`Memory for ${tenantName(tenant.name)}`, `codec ${loop.codec}${tenant.kv_high_water ? `, peak ${bytes(tenant.kv_high_water)}` : ''}`, [
       {name: 'prefixes', bytes: held, hue: 1, figure: `memory:${tenant.name}:prefixes`},
       ...sheets ? [{name: 'sheets', bytes: sheets, hue: 3, figure: `memory:${tenant.name}:sheets`}] : [],
-      {name: 'running', bytes: tenant.kv_bytes - held - sheets, hue: 2, figure: `memory:${tenant.name}:running`}], tenant.kv_budget);
+      ...kept ? [{name: 'kept prefixes', bytes: kept, hue: 4, figure: `memory:${tenant.name}:kept`}] : [],
+      {name: 'running', bytes: tenant.kv_bytes - held - sheets - kept, hue: 2, figure: `memory:${tenant.name}:running`}], tenant.kv_budget);
   });
   for (const tier of store?.tiers ?? []) {
     const parts = [{name: plural(tier.blocks, 'block'), bytes: tier.bytes, hue: 3, figure: `tier:${tier.name}`}];

@@ -83,7 +83,7 @@ std::size_t Scheduler::keyed_blocks(const SchedRequest& request, std::size_t tok
 Scheduler::Demand Scheduler::demand_of(const SchedRequest& request, std::size_t from, std::size_t tokens) const {
   const GrowthBytes growth =
       request.growth ? request.growth(from, tokens) : GrowthBytes{.whole = options_.bytes_for(tokens)};
-  // Once it is packed nothing of it is shared.
+  // Once it is packed it shares no block of the prompt; what it has from a kept prefix counts as its own.
   return {growth, std::span(request.keys).first(growth.whole == 0 ? 0 : keyed_blocks(request, tokens))};
 }
 

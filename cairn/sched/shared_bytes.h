@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // KV bytes of requests together, where blocks that several of them share count once. A request whose token policy packs
 // its blocks lets go of the shared ones then, and the others hold them on: what it takes with its own pages comes
-// beside them.
+// beside them. Requests that begin with the same kept prefix share packed pages too: these count for each of them, so
+// what is counted is more than what they take.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +19,7 @@ namespace cairn {
 // KV bytes of a request at the worst moment of a growth, by whose pages they are.
 struct GrowthBytes {
   std::size_t whole = 0;   // while its prompt's blocks may be those of others
-  std::size_t packed = 0;  // once a token policy has packed them, or moved them elsewhere: then all are its own
+  std::size_t packed = 0;  // once a token policy has packed them, or moved them elsewhere: all count as its own
   std::size_t beside = 0;  // of the place that they move to; SharedBytes does not count it
 };
 

@@ -65,7 +65,8 @@ class FakeBackend final : public GenerateBackend {
       tenant.kv_budget = 1000;
       tenant.cache.bytes_used = 250;
       tenant.cache.sheet_bytes = 30;
-      tenant.cache.kept.hits = 3;
+      tenant.cache.kept = {
+          .hits = 3, .tokens_matched = 384, .published = 9, .evictions = 4, .prefixes = 5, .bytes = 120};
       state.tenants.push_back(tenant);
     }
     return state;

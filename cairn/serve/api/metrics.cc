@@ -85,7 +85,8 @@ void copy_tenant(const TenantState& tenant, Copied& to) {
   const KeptPrefixStats& kept = tenant.cache.kept;
   to.gauge("kept_prefixes", "What sequences under a policy kept of prompts, for others",
            static_cast<double>(kept.prefixes), of);
-  to.gauge("kept_prefix_bytes", "Bytes of keys and values of these", static_cast<double>(kept.bytes), of);
+  to.gauge("kept_prefix_bytes", "Bytes of these, each page once and those included that sequences hold too",
+           static_cast<double>(kept.bytes), of);
   to.counter("kept_prefix_hits_total", "Sequences that began with one", kept.hits, of);
   to.counter("kept_prefix_tokens_total", "Tokens of prompts that were not computed for that", kept.tokens_matched, of);
   to.counter("kept_prefix_evictions_total", "Those that went for want of room", kept.evictions, of);

@@ -117,7 +117,11 @@ TEST(Metrics, CountAndCopy) {
            "cairn:kv_bytes{tenant=\"alice\",tier=\"memory\"} 250\n",
            "cairn:kv_sheet_bytes{tenant=\"alice\"} 30\n",
            "cairn:kv_cache_usage_perc{tenant=\"alice\"} 0.25\n",
+           "cairn:kept_prefixes{tenant=\"alice\"} 5\n",
+           "cairn:kept_prefix_bytes{tenant=\"alice\"} 120\n",
            "cairn:kept_prefix_hits_total{tenant=\"alice\"} 3\n",
+           "cairn:kept_prefix_tokens_total{tenant=\"alice\"} 384\n",
+           "cairn:kept_prefix_evictions_total{tenant=\"alice\"} 4\n",
        }) {
     EXPECT_THAT(all, HasSubstr(line));
   }
