@@ -22,6 +22,7 @@ EngineOptions engine_options(const ModelOptions& options, bool reuse) {
   engine.codec = options.codec;
   engine.policy = options.policy;
   engine.reuse = reuse;
+  engine.keeps_prefixes = false;  // nobody else begins with the prompts of one command
   engine.eviction = options.cache_eviction;
   engine.tenant = options.tenant;
   engine.offload = OffloadPlace::named(options.offload_place, options.offload_bytes);

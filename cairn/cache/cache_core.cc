@@ -125,7 +125,8 @@ CacheCore::CacheCore(const KvCacheOptions& cache_options, std::unique_ptr<PagePo
       table_of(numbers_of_tables(options.layers)),
       first_parts(first_parts_of(tables)),
       pool(std::move(page_pool)),
-      offload(std::move(offload_pool)) {
+      offload(std::move(offload_pool)),
+      kept(options.index_budget_bytes) {
   if (options.index_budget_bytes > 0 && options.plan.reusable()) {
     index.emplace(options.index_budget_bytes, *make_chain_policy(options.eviction, options.index_budget_bytes),
                   index_windows(tables), [this](const Digest& key) { shelf.forget(key); });
@@ -192,15 +193,17 @@ Result<Reservation> CacheCore::make_room(std::size_t bytes) {
 
 // Neither can tell what the other's are worth: a block serves every request, a kept prefix saves more for each of its
 // bytes, and what comes back is not known. So whichever holds more gives, and neither starves the other. Where it has
-// nothing to give, since all of it is in use, the other one does.
+// nothing to give, since all of it is in use, the other one does. Kept prefixes that share most of their pages come
+// last: each saves as much as any, and little would come back for it.
 std::size_t CacheCore::give_back(std::size_t bytes) {
   const std::size_t held = kept.bytes();
-  const bool kept_first = held > 0 && held > index->stats().bytes;
-  if (kept_first) {
-    if (const std::size_t freed = kept.evict(1); freed > 0) return freed;  // one: then the index may hold more
+  // One at a time: then the index may hold more.
+  if (held > index->stats().bytes) {
+    if (const std::size_t freed = kept.evict(1, KeptToGo::kMostlyOwn); freed > 0) return freed;
   }
-  const std::size_t freed = index->evict(bytes);
-  return freed > 0 || held == 0 ? freed : kept.evict(1);
+  if (const std::size_t freed = index->evict(bytes); freed > 0 || held == 0) return freed;
+  const std::size_t freed = kept.evict(1, KeptToGo::kMostlyOwn);
+  return freed > 0 ? freed : kept.evict(1, KeptToGo::kAny);
 }
 
 void CacheCore::hold_index_budget() {

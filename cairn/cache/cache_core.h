@@ -44,6 +44,9 @@ struct KvCacheOptions {
   std::size_t budget_bytes = 0;   // of all pages, those of the index included
   // How much of it finished blocks and kept prefixes may hold for reuse; 0 turns reuse off.
   std::size_t index_budget_bytes = 0;
+  // Whether sequences publish what they keep under a policy (kept_prefixes.h). It takes memory while they go on, and
+  // serves nobody where no two prompts begin alike under one policy.
+  bool keeps_prefixes = true;
   std::shared_ptr<KvConnector> connector{};  // to the store where prefixes outlive the cache; needs reuse
   // Whether a token is punctuation and nothing else, for policies that go by it; empty: nobody knows. Called from any
   // thread.
@@ -126,7 +129,8 @@ struct CacheCore {
   // Reserves, evicting sheets, kept prefixes and blocks of the index that nobody uses if need be. kOutOfBudget when
   // that is not enough.
   Result<Reservation> make_room(std::size_t bytes);
-  // After something was published: blocks of the index and kept prefixes together stay within their budget.
+  // After something was published or loaded: blocks of the index and kept prefixes together stay within their budget. A
+  // page that both hold counts twice.
   void hold_index_budget();
 
  private:

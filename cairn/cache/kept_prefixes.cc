@@ -12,29 +12,30 @@ namespace cairn::cache {
 namespace {
 
 template <class Visit>
-void each_entry(const SequenceState& state, const Visit& visit) {
+void each_page(const SequenceState& state, const Visit& visit) {
   for (const LayerTable& table : state.tables) {
-    for (std::size_t b = 0; b < table.blocks(); ++b) visit(table, table.entry(b));
+    for (std::size_t b = 0; b < table.blocks(); ++b) {
+      for (const PageSlot slot : table.forms().slots()) visit(table.entry(b).page(slot));
+    }
   }
 }
 
-// Pages, and about what the tables and tokens take beside them.
-std::size_t bytes_of(const SequenceState& state) {
+// About what tables and tokens take beside the pages.
+std::size_t bytes_beside(const SequenceState& state) {
   std::size_t bytes = sizeof(SequenceState) + state.tokens.size() * sizeof(TokenId);
-  each_entry(state, [&](const LayerTable& table, const LayerTable::Entry& entry) {
-    bytes += sizeof(LayerTable::Entry) + 2 * sizeof(PageView);
-    if (entry.head_positions) bytes += entry.head_positions->size() * sizeof(std::int32_t);
-    for (const PageSlot slot : table.forms().slots()) bytes += entry.page(slot).bytes();
-  });
+  for (const LayerTable& table : state.tables) {
+    for (std::size_t b = 0; b < table.blocks(); ++b) {
+      bytes += sizeof(LayerTable::Entry) + 2 * sizeof(PageView);
+      const auto& positions = table.entry(b).head_positions;
+      if (positions) bytes += positions->size() * sizeof(std::int32_t);
+    }
+  }
   return bytes;
 }
 
-// Of its pages, those that nobody else holds.
-std::size_t unshared_bytes(const SequenceState& state) {
+std::size_t page_bytes(const SequenceState& state) {
   std::size_t bytes = 0;
-  each_entry(state, [&](const LayerTable& table, const LayerTable::Entry& entry) {
-    for (const PageSlot slot : table.forms().slots()) bytes += entry.page(slot).unique() ? entry.page(slot).bytes() : 0;
-  });
+  each_page(state, [&](const PageRef& page) { bytes += page.bytes(); });
   return bytes;
 }
 
@@ -61,10 +62,12 @@ KeptPrefixes::State KeptPrefixes::find(std::span<const Digest> keys, std::span<c
   return nullptr;
 }
 
-bool KeptPrefixes::contains(const Digest& key) const {
+bool KeptPrefixes::touch(std::span<const Digest> keys) {
   const std::lock_guard lock(mutex_);
-  const auto found = nodes_.find(key);
-  return found != nodes_.end() && found->second.state != nullptr;
+  const auto found = nodes_.find(keys.back());
+  if (found == nodes_.end() || found->second.state == nullptr) return false;
+  use(found->second);
+  return true;
 }
 
 KeptPrefixes::Node& KeptPrefixes::node_of(std::span<const Digest> keys) {
@@ -78,17 +81,24 @@ KeptPrefixes::Node& KeptPrefixes::node_of(std::span<const Digest> keys) {
 }
 
 void KeptPrefixes::put(std::span<const Digest> keys, State state) {
+  const std::size_t beside = bytes_beside(*state);
+  if (beside + page_bytes(*state) > budget_) return;  // all others would go for it, and then it as well
   const std::lock_guard lock(mutex_);
   Node& node = node_of(keys);
-  if (node.state != nullptr) {
-    by_use_.splice(by_use_.end(), by_use_, node.place);
-    return;
+  if (node.state == nullptr) {
+    node.state = std::move(state);
+    node.beside = beside;
+    node.place = by_use_.insert(by_use_.end(), &node);
+    stats_.bytes += beside;
+    each_page(*node.state, [&](const PageRef& page) { stats_.bytes += pages_[page.data()]++ == 0 ? page.bytes() : 0; });
+    ++stats_.published;
   }
-  node.bytes = bytes_of(*state);
-  node.state = std::move(state);
-  node.place = by_use_.insert(by_use_.end(), &node);
-  stats_.bytes += node.bytes;
-  ++stats_.published;
+  use(node);
+}
+
+// One that a prompt has reached: the one two borders before it goes, if it was kept for this prompt alone.
+void KeptPrefixes::use(Node& node) {
+  by_use_.splice(by_use_.end(), by_use_, node.place);
   Node* const before_last = node.parent == nullptr ? nullptr : node.parent->parent;
   if (before_last != nullptr && before_last->state != nullptr && !is_parting(*before_last)) drop(*before_last);
 }
@@ -96,7 +106,13 @@ void KeptPrefixes::put(std::span<const Digest> keys, State state) {
 // And the borders that only joined it to others.
 void KeptPrefixes::drop(Node& node) {
   by_use_.erase(node.place);
-  stats_.bytes -= std::exchange(node.bytes, 0);
+  stats_.bytes -= std::exchange(node.beside, 0);
+  each_page(*node.state, [&](const PageRef& page) {
+    const auto count = pages_.find(page.data());
+    if (--count->second > 0) return;
+    stats_.bytes -= page.bytes();
+    pages_.erase(count);
+  });
   node.state.reset();
   for (Node* last = &node; last != nullptr && last->state == nullptr && last->children == 0;) {
     Node* const parent = last->parent;
@@ -106,19 +122,34 @@ void KeptPrefixes::drop(Node& node) {
   }
 }
 
-std::size_t KeptPrefixes::evict(std::size_t bytes) {
+// `frees`: bytes that come back as it goes.
+KeptPrefixes::Node* KeptPrefixes::next_to_go(KeptToGo which, std::size_t& frees) const {
+  Node* among_themselves = nullptr;  // the first whose pages come back once others of them are gone too
+  for (Node* node : by_use_) {
+    if (node->state.use_count() > 1) continue;  // a sequence that is just taking it over holds its pages too
+    std::size_t all = 0, own = 0, kept = 0;
+    each_page(*node->state, [&](const PageRef& page) {
+      const std::size_t users = page.use_count();
+      all += page.bytes();
+      if (users == 1) own += page.bytes();
+      if (users == pages_.at(page.data())) kept += page.bytes();
+    });
+    frees = own;
+    if (own > 0 && (which == KeptToGo::kAny || 2 * own >= all)) return node;
+    if (kept > 0 && among_themselves == nullptr) among_themselves = node;
+  }
+  frees = 0;
+  return which == KeptToGo::kAny ? among_themselves : nullptr;
+}
+
+std::size_t KeptPrefixes::evict(std::size_t bytes, KeptToGo which) {
   const std::lock_guard lock(mutex_);
-  std::size_t freed = 0;
+  std::size_t freed = 0, frees = 0;
   while (freed < bytes) {
-    std::size_t own = 0;
-    // A sequence that is just taking it over holds its pages too.
-    const auto frees = [&](const Node* node) {
-      return node->state.use_count() == 1 && (own = unshared_bytes(*node->state)) > 0;
-    };
-    const auto next = std::ranges::find_if(by_use_, frees);
-    if (next == by_use_.end()) break;
-    drop(**next);
-    freed += own;
+    Node* const next = next_to_go(which, frees);
+    if (next == nullptr) break;
+    drop(*next);
+    freed += frees;
     ++stats_.evictions;
   }
   return freed;
@@ -135,6 +166,7 @@ bool KeptPrefixes::drop_oldest() {
 void KeptPrefixes::clear() {
   const std::lock_guard lock(mutex_);
   by_use_.clear();
+  pages_.clear();
   nodes_.clear();
   stats_.bytes = 0;
 }
@@ -176,10 +208,10 @@ void publish_kept(const SequenceState& state) {
   CacheCore& core = *state.core;
   const TokenPolicy& policy = *state.policy;
   const std::size_t size = state.tokens.size();
-  if (!core.index || !keeps_prefixes(policy.spec()) || policy.prompt_ended()) return;
+  if (!core.index || !core.options.keeps_prefixes || !keeps_prefixes(policy.spec()) || policy.prompt_ended()) return;
   if (!state.by_tokens || !policy.retained_at_every_border(size) || state.packed_tokens != size) return;
   const std::vector<Digest> keys = border_keys(core.options.root, policy.spec(), state.tokens);
-  if (core.kept.contains(keys.back())) return;
+  if (core.kept.touch(keys)) return;
   const auto copy = std::make_shared<SequenceState>(state);
   copy->core = nullptr;
   copy->prompt = nullptr;

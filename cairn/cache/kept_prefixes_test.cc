@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "cairn/cache/sequence_state.h"
@@ -41,23 +42,39 @@ class KeptPrefixesTest : public ::testing::Test {
   }
   std::vector<Digest> keys(std::span<const TokenId> of) const { return border_keys(root_, policy_, of); }
 
-  // One page of keys and one of values, whatever the tokens.
-  std::shared_ptr<SequenceState> state(std::vector<TokenId> of) {
-    auto made = std::make_shared<SequenceState>(core_);
+  // One page of keys and one of values.
+  LayerTable::Entry block() {
     Reservation room = core_->make_room(block_bytes_).value();
-    const PageForms &k = made->tables[0].forms().keys, &v = made->tables[0].forms().values;
-    LayerTable::Entry entry{.keys = room.take(k.open_bytes, kOpenForm),
-                            .values = room.take(v.open_bytes, kOpenForm),
-                            .positions = std::make_shared<PositionBlock>()};
-    made->tables[0].append(std::move(entry), kBlockTokens);
+    const PageForms &k = core_->tables[0].keys, &v = core_->tables[0].values;
+    return {.keys = room.take(k.open_bytes, kOpenForm),
+            .values = room.take(v.open_bytes, kOpenForm),
+            .positions = std::make_shared<PositionBlock>()};
+  }
+  // Of these blocks, whatever the tokens.
+  std::shared_ptr<SequenceState> state(std::vector<TokenId> of, std::vector<LayerTable::Entry> blocks) {
+    auto made = std::make_shared<SequenceState>(core_);
+    for (std::size_t b = 0; b < blocks.size(); ++b) {
+      blocks[b].first_token = b * kBlockTokens;
+      made->tables[0].append(std::move(blocks[b]), kBlockTokens);
+    }
     made->tokens = std::move(of);
     made->policy.emplace(policy_, *core_);
     made->core = nullptr;
     return made;
   }
+  std::shared_ptr<SequenceState> state(std::vector<TokenId> of) { return state(std::move(of), {block()}); }
   void put(std::vector<TokenId> of) {
     const std::vector<Digest> chain = keys(of);
     core_->kept.put(chain, state(std::move(of)));
+  }
+  void put(std::vector<TokenId> of, std::vector<LayerTable::Entry> blocks) {
+    const std::vector<Digest> chain = keys(of);
+    core_->kept.put(chain, state(std::move(of), std::move(blocks)));
+  }
+  // As sequences do: one that reaches a border where there is one already publishes nothing.
+  void reach(std::size_t chunks) {
+    const auto of = tokens(chunks * kChunk);
+    if (!core_->kept.touch(keys(of))) put(of);
   }
   // How many tokens are found of a prompt.
   std::size_t found(std::span<const TokenId> prompt) {
@@ -136,6 +153,109 @@ TEST_F(KeptPrefixesTest, WhereTwoBeganStays) {
     EXPECT_EQ(found(tokens(1000)), n * kChunk);
   }
   EXPECT_EQ(core_->kept.stats().prefixes, 2u);
+}
+
+// Two prompts on one document, the first three borders ahead of the second: what both have passed goes.
+TEST_F(KeptPrefixesTest, PromptsInLockstepKeepTheLastTwo) {
+  for (std::size_t n = 1; n <= 12; ++n) {
+    reach(n);
+    if (n > 3) reach(n - 3);
+  }
+  const auto at = [&](std::size_t n) { return core_->kept.touch(keys(tokens(n * kChunk))); };
+  EXPECT_EQ(core_->kept.stats().prefixes, 4u) << "the last two of each";
+  for (std::size_t n = 10; n <= 12; ++n) reach(n);
+  EXPECT_EQ(core_->kept.stats().prefixes, 2u) << "the second has caught up";
+  EXPECT_TRUE(at(11) && at(12));
+  EXPECT_FALSE(at(10) || at(9) || at(1));
+}
+
+TEST_F(KeptPrefixesTest, ATouchIsAUse) {
+  put(tokens(kChunk, 1));
+  put(tokens(kChunk, 2));
+  EXPECT_TRUE(core_->kept.touch(keys(tokens(kChunk, 1))));
+  EXPECT_FALSE(core_->kept.touch(keys(tokens(kChunk, 3))));
+  EXPECT_TRUE(core_->kept.drop_oldest());
+  EXPECT_EQ(found(tokens(kChunk, 2)), 0u);
+  EXPECT_EQ(found(tokens(kChunk, 1)), kChunk);
+}
+
+// Under a policy that demotes, neighbours share what was demoted before.
+TEST_F(KeptPrefixesTest, SharedPagesCountOnce) {
+  const LayerTable::Entry shared = block();
+  put(tokens(kChunk, 1), {shared, block()});
+  const std::size_t one = core_->kept.bytes();
+  put(tokens(kChunk, 2), {shared, block()});
+  const std::size_t beside = one - 2 * block_bytes_;
+  EXPECT_EQ(core_->kept.bytes(), 3 * block_bytes_ + 2 * beside);
+  EXPECT_TRUE(core_->kept.drop_oldest());
+  EXPECT_EQ(core_->kept.bytes(), one);
+  put(tokens(kChunk, 1), {shared, block()});
+  core_->kept.clear();
+  EXPECT_EQ(core_->kept.bytes(), 0u);
+  put(tokens(kChunk, 2), {shared, block()});
+  EXPECT_EQ(core_->kept.bytes(), one);
+}
+
+// One that shares most of its pages would go for little: others go first, and so do blocks of the index.
+TEST_F(KeptPrefixesTest, WhatIsMostlyItsOwnGoesFirst) {
+  const LayerTable::Entry of_others[] = {block(), block()};
+  put(tokens(kChunk, 1), {of_others[0], of_others[1], block()});
+  put(tokens(kChunk, 2), {of_others[0], block()});
+  EXPECT_EQ(core_->kept.evict(1, KeptToGo::kMostlyOwn), block_bytes_) << "half of its pages come back";
+  EXPECT_EQ(found(tokens(kChunk, 2)), 0u);
+  EXPECT_EQ(core_->kept.evict(1, KeptToGo::kMostlyOwn), 0u);
+  EXPECT_EQ(found(tokens(kChunk, 1)), kChunk);
+  EXPECT_EQ(core_->kept.evict(3 * block_bytes_), block_bytes_) << "what others hold stays with them";
+  EXPECT_EQ(core_->kept.bytes(), 0u);
+}
+
+// Where nothing comes back for one alone, those that share their pages go together.
+TEST_F(KeptPrefixesTest, WhatTheyShareAmongThemselvesComesBack) {
+  {
+    const LayerTable::Entry shared = block();
+    put(tokens(kChunk, 1), {shared});
+    put(tokens(kChunk, 2), {shared});
+  }
+  const LayerTable::Entry in_use = block();
+  put(tokens(kChunk, 3), {in_use});
+  EXPECT_EQ(core_->kept.evict(1, KeptToGo::kMostlyOwn), 0u);
+  EXPECT_EQ(core_->kept.evict(1), block_bytes_);
+  EXPECT_EQ(core_->kept.evict(1), 0u);
+  EXPECT_EQ(core_->kept.stats().prefixes, 1u);
+  EXPECT_EQ(found(tokens(kChunk, 3)), kChunk);
+}
+
+TEST_F(KeptPrefixesTest, OneThatExceedsTheBudgetCostsNoOther) {
+  KeptPrefixes small(3 * block_bytes_);
+  small.put(keys(tokens(kChunk, 1)), state(tokens(kChunk, 1)));
+  small.put(keys(tokens(kChunk, 2)), state(tokens(kChunk, 2), {block(), block(), block()}));
+  EXPECT_EQ(small.stats().published, 1u);
+  EXPECT_FALSE(small.touch(keys(tokens(kChunk, 2))));
+  EXPECT_TRUE(small.touch(keys(tokens(kChunk, 1))));
+}
+
+TEST_F(KeptPrefixesTest, ThreadsMayDoAllOfThis) {
+  const auto work = [&](TokenId salt) {
+    for (std::size_t i = 0; i < 400; ++i) {
+      const auto prompt = tokens((1 + i % 5) * kChunk, salt + static_cast<TokenId>(i % 3));
+      put(prompt);
+      const KeptPrefixes::State taken = core_->kept.find(keys(prompt), prompt, policy_);
+      const auto begins = [&] {
+        return std::ranges::equal(taken->tokens, std::span(prompt).first(taken->tokens.size()));
+      };
+      EXPECT_TRUE(taken == nullptr || begins());
+      if (i % 7 == 0) core_->kept.evict(block_bytes_ * (i % 3), i % 2 == 0 ? KeptToGo::kAny : KeptToGo::kMostlyOwn);
+      if (i % 11 == 0) core_->kept.drop_oldest();
+      if (i % 97 == 0) core_->kept.clear();
+      EXPECT_LE(core_->kept.stats().prefixes * block_bytes_, core_->pool->budget());
+    }
+  };
+  std::thread one(work, 1), other(work, 2);
+  one.join();
+  other.join();
+  core_->kept.evict(core_->pool->budget());
+  EXPECT_EQ(core_->kept.bytes(), 0u);
+  EXPECT_EQ(core_->pool->bytes_used(), 0u);
 }
 
 TEST_F(KeptPrefixesTest, TheLeastRecentlyUsedGoesFirst) {

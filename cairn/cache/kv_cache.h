@@ -16,7 +16,7 @@
 namespace cairn {
 
 struct KvCacheStats {
-  std::size_t bytes_used = 0;       // pages of sequences and of the index, each counted once, and sheets
+  std::size_t bytes_used = 0;       // pages of sequences, the index and kept prefixes, each counted once, and sheets
   std::size_t sheet_bytes = 0;      // of these, sheets of blocks in the index, which go before any block
   std::size_t bytes_budget = 0;     // never exceeded by bytes_used
   std::size_t high_water = 0;       // the most bytes_used has been

@@ -59,6 +59,7 @@ void PendingLoad::warm(CacheCore& core, std::span<const TokenId> tokens, std::sp
       SealedBlock sealed{.parent = load->parent(i), .key = load->key(i), .tokens = {}, .pages = load->pages_[i]};
       std::ranges::copy(load->tokens(i), sealed.tokens.begin());
       const InsertOutcome outcome = core.index->insert(core.options.root, std::move(sealed)).outcome;
+      core.hold_index_budget();
       if (outcome != InsertOutcome::kInserted && outcome != InsertOutcome::kDuplicate) break;
       ++loaded;
     }

@@ -35,6 +35,7 @@ Result<KvCacheOptions> cache_options(const ModelConfig& config, const Digest* mo
                         .root = {},
                         .budget_bytes = options.kv_budget_bytes,
                         .index_budget_bytes = options.reuse ? options.kv_budget_bytes : 0,
+                        .keeps_prefixes = options.keeps_prefixes,
                         .connector = {},
                         .is_punctuation = [tokenizer = std::move(tokenizer)](
                                               TokenId id) { return is_punctuation_text(tokenizer->token_bytes(id)); },

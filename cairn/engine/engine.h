@@ -34,6 +34,7 @@ struct EngineOptions {
   std::shared_ptr<const CodecPlan> plan{};             // instead of `codec`, if not null
   std::string policy{};                                // of every sequence, see parse_policy(); empty: none
   bool reuse = true;                                   // keep prefixes of finished sequences
+  bool keeps_prefixes = true;                          // and under a policy what it keeps of them, see KvCacheOptions
   std::string eviction = "lru";                        // which of their blocks goes next, see make_chain_policy()
   OffloadPlace offload{};                              // where policies move what is not read
   const KvTap* tap = nullptr;                          // changes what is cached; must outlive the engine

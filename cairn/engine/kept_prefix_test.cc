@@ -3,9 +3,7 @@
 // there, and nothing that comes out, or that is reported, differs by a bit from computing all of it.
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <cctype>
-#include <cstring>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -13,15 +11,12 @@
 #include "cairn/cache/kept_prefixes.h"
 #include "cairn/cache/pass.h"
 #include "cairn/engine/engine.h"
+#include "cairn/testing/answers.h"
 #include "cairn/testing/random.h"
 #include "cairn/testing/sequence_pages.h"
-#include "cairn/testing/tiny_engine.h"
-#include "cairn/testing/tiny_model.h"
 
 namespace cairn {
 namespace {
-
-using Logits = std::vector<float>;
 
 struct Setting {
   std::string arch = "llama";
@@ -30,6 +25,7 @@ struct Setting {
   bool reuse = true;
   std::size_t budget = std::size_t{64} << 20;
   std::string tenant{};
+  bool keeps_prefixes = true;
 };
 
 void PrintTo(const Setting& setting, std::ostream* out) {
@@ -37,33 +33,22 @@ void PrintTo(const Setting& setting, std::ostream* out) {
 }
 
 std::unique_ptr<Engine> make_engine(const Setting& setting) {
-  TinyModel tiny;
-  tiny.arch = setting.arch;
-  tiny.type = TinyModel::kQ8_0;
-  tiny.layers = 3;
-  tiny.ffn = 192;
-  tiny.context = 4096;
-  auto engine = load_tiny(tiny.builder().build(), {.threads = 2,
-                                                   .kv_budget_bytes = setting.budget,
-                                                   .codec = setting.codec,
-                                                   .policy = setting.policy,
-                                                   .reuse = setting.reuse,
-                                                   .tenant = setting.tenant});
+  auto engine = load_three_layers(setting.arch, {.threads = 2,
+                                                 .kv_budget_bytes = setting.budget,
+                                                 .codec = setting.codec,
+                                                 .policy = setting.policy,
+                                                 .reuse = setting.reuse,
+                                                 .keeps_prefixes = setting.keeps_prefixes,
+                                                 .tenant = setting.tenant});
   if (engine) return *std::move(engine);
   ADD_FAILURE() << engine.error().message;
   return nullptr;
 }
 
-std::vector<TokenId> text(std::size_t size, std::size_t salt = 5) {
-  std::vector<TokenId> tokens(size);
-  for (std::size_t i = 0; i < size; ++i) tokens[i] = static_cast<TokenId>(3 + (i * i + salt * i) % 37);
-  return tokens;
-}
-
 // A prompt of the same beginning as all others, and an end of its own.
 std::vector<TokenId> prompt_of(std::size_t shared, std::size_t own, std::size_t salt) {
-  std::vector<TokenId> tokens = text(shared);
-  for (const TokenId id : text(own, salt)) tokens.push_back(id);
+  std::vector<TokenId> tokens = looping_text(shared);
+  for (const TokenId id : looping_text(own, salt)) tokens.push_back(id);
   return tokens;
 }
 
@@ -75,17 +60,14 @@ struct Outcome {
   PolicyReport report{};
 };
 
-Outcome answer(Engine& engine, std::span<const TokenId> prompt, std::size_t steps = 140) {
+Outcome outcome_of(Engine& engine, std::span<const TokenId> prompt, std::size_t steps = 140) {
   const testing::SequencePages pages(engine.cache().options());
   Sequence sequence = engine.open(prompt);
   Outcome outcome{.reused = sequence.reused_tokens()};
   EXPECT_EQ(outcome.reused, sequence.size());
-  const auto logits = engine.prefill(sequence, prompt.subspan(sequence.size()));
-  EXPECT_TRUE(logits) << logits.error().message;
-  if (!logits) return outcome;
-  outcome.logits.emplace_back(logits->begin(), logits->end());
+  outcome.logits = answer(engine, sequence, prompt.subspan(sequence.size()), 0);
   outcome.at_prompt_end = pages.seen(sequence).bytes;
-  for (const TokenId id : text(steps, 11)) {
+  for (const TokenId id : looping_text(steps, 11)) {
     const auto next = engine.decode(sequence, id);
     EXPECT_TRUE(next) << next.error().message;
     if (!next) return outcome;
@@ -97,16 +79,16 @@ Outcome answer(Engine& engine, std::span<const TokenId> prompt, std::size_t step
 }
 
 void expect_same(const Outcome& a, const Outcome& b) {
-  ASSERT_EQ(a.logits.size(), b.logits.size());
-  for (std::size_t i = 0; i < a.logits.size(); ++i) {
-    ASSERT_EQ(std::memcmp(a.logits[i].data(), b.logits[i].data(), a.logits[i].size() * sizeof(float)), 0) << i;
-  }
+  EXPECT_TRUE(same_bits(a.logits, b.logits));
   EXPECT_EQ(a.at_prompt_end, b.at_prompt_end);
   EXPECT_EQ(a.content, b.content);
   EXPECT_EQ(a.report.policy, b.report.policy);
   EXPECT_EQ(a.report.tokens_before, b.report.tokens_before);
+  EXPECT_EQ(a.report.tokens_kept, b.report.tokens_kept);
   EXPECT_EQ(a.report.tokens_demoted, b.report.tokens_demoted);
   EXPECT_EQ(a.report.bytes_freed, b.report.bytes_freed);
+  EXPECT_EQ(a.report.put_off, b.report.put_off);
+  EXPECT_EQ(a.report.query_bytes, b.report.query_bytes);
   ASSERT_EQ(a.report.layers.size(), b.report.layers.size());
   for (std::size_t l = 0; l < a.report.layers.size(); ++l) {
     EXPECT_EQ(a.report.layers[l].before, b.report.layers[l].before);
@@ -124,16 +106,16 @@ TEST_P(KeptPrefix, AHitChangesNoBit) {
   ASSERT_NE(engine, nullptr);
   const auto first = prompt_of(700, 30, 7), second = prompt_of(700, 50, 8), longer = prompt_of(700, 600, 9),
              third = prompt_of(700, 40, 10);
-  expect_same(answer(*engine, first), answer(*cold, first));
+  expect_same(outcome_of(*engine, first), outcome_of(*cold, first));
   const std::size_t chunk = engine->policy()->chunk, border = 700 / chunk * chunk;
   for (const auto& prompt : {second, longer, third}) {  // the last one after another has taken it further
-    const Outcome hit = answer(*engine, prompt);
+    const Outcome hit = outcome_of(*engine, prompt);
     EXPECT_EQ(hit.reused, border);
-    expect_same(hit, answer(*cold, prompt));
+    expect_same(hit, outcome_of(*cold, prompt));
   }
-  const Outcome further = answer(*engine, longer);
+  const Outcome further = outcome_of(*engine, longer);
   EXPECT_EQ(further.reused, 1299 / chunk * chunk);
-  expect_same(further, answer(*cold, longer));
+  expect_same(further, outcome_of(*cold, longer));
   const KeptPrefixStats stats = engine->cache().stats().kept;
   EXPECT_EQ(stats.hits, 4u);
   EXPECT_EQ(stats.tokens_matched, 3 * border + further.reused);
@@ -167,7 +149,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(KeptPrefixTest, OthersFindNothing) {
   const auto engine = make_engine({});
   const auto prompt = prompt_of(700, 30, 7);
-  answer(*engine, prompt, 0);
+  outcome_of(*engine, prompt, 0);
   const auto reused = [&](const std::string& policy) {
     return engine->open(prompt, {}, std::optional(parse_policy(policy).value())).reused_tokens();
   };
@@ -200,7 +182,7 @@ TEST(KeptPrefixTest, WhatSeesQueriesOrOnlyReadsIsNotPublished) {
                              "observed+chunk=128", "quest", "keydiff", "keydiff+keep=1+chunk=128"}) {
     const auto engine = make_engine({.policy = policy});
     const auto prompt = prompt_of(700, 30, 7);
-    answer(*engine, prompt, 70);
+    outcome_of(*engine, prompt, 70);
     EXPECT_EQ(engine->cache().stats().kept.published, 0u) << policy;
   }
 }
@@ -208,7 +190,7 @@ TEST(KeptPrefixTest, WhatSeesQueriesOrOnlyReadsIsNotPublished) {
 // Sequences that were changed by more than their tokens and their policy.
 TEST(KeptPrefixTest, WhatWasDisturbedIsNotPublished) {
   const auto engine = make_engine({});
-  const auto prompt = text(600);
+  const auto prompt = looping_text(600);
   const auto compute = [&](Sequence& sequence, std::size_t end, bool whole = false) {
     while (sequence.size() < end) {
       const auto left = std::span(prompt).first(end).subspan(sequence.size());
@@ -287,10 +269,10 @@ TEST(KeptPrefixTest, RoomIsGivenBackBeforeAnythingIsRefused) {
   for (const std::size_t budget : {least, 4 * least}) {
     const auto tight = make_engine({.budget = budget});
     for (std::size_t salt = 0; salt < 8; ++salt) {
-      const auto prompt = text(1000, salt);
-      expect_same(answer(*tight, prompt), answer(*cold, prompt));
+      const auto prompt = looping_text(1000, salt);
+      expect_same(outcome_of(*tight, prompt), outcome_of(*cold, prompt));
       if (budget > least) {
-        EXPECT_EQ(answer(*tight, prompt, 0).reused, 896u) << salt;
+        EXPECT_EQ(outcome_of(*tight, prompt, 0).reused, 896u) << salt;
       }
     }
     const KvCacheStats stats = tight->cache().stats();
@@ -310,6 +292,23 @@ TEST(KeptPrefixTest, PagesAreShared) {
   EXPECT_EQ(second.size(), 640u);
   EXPECT_EQ(engine->cache().stats().bytes_used, before);
   EXPECT_GT(second.bytes_held(), 0u);
+}
+
+// Where no other prompt will begin alike nothing is published, and the pages go with the sequence.
+TEST(KeptPrefixTest, CanBeSwitchedOff) {
+  const Setting off{.keeps_prefixes = false};
+  const auto engine = make_engine(off), keeping = make_engine({}), cold = make_engine({.reuse = false});
+  const auto prompt = prompt_of(700, 30, 7);
+  for (int i = 0; i < 2; ++i) {
+    const Outcome outcome = outcome_of(*engine, prompt, 0);
+    EXPECT_EQ(outcome.reused, i == 0 ? 0u : 64u) << "exact blocks";
+    expect_same(outcome, outcome_of(*cold, prompt, 0));
+  }
+  outcome_of(*keeping, prompt, 0);
+  const KvCacheStats stats = engine->cache().stats(), with = keeping->cache().stats();
+  EXPECT_EQ(stats.kept.published, 0u);
+  EXPECT_LT(stats.high_water, with.high_water);
+  EXPECT_LT(stats.bytes_used, with.bytes_used);
 }
 
 }  // namespace

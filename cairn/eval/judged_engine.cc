@@ -191,6 +191,7 @@ Result<std::unique_ptr<JudgedEngine>> JudgedEngine::make(const Engine& family, c
   options.tap = judged->tap_.get();
   options.policy.clear();  // each sequence gets it, so that recipes can share a cache
   options.reuse = keep_contexts && recipe.shares_contexts();
+  options.keeps_prefixes = false;  // no two recipes with one policy
   CAIRN_TRY(judged->engine_, family.sibling(options));
   judged->logits_.resize(config.vocab);
   CAIRN_TRY_VOID(judged->take_policy(recipe.policy));
