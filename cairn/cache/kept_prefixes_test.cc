@@ -76,6 +76,17 @@ class KeptPrefixesTest : public ::testing::Test {
     const auto of = tokens(chunks * kChunk);
     if (!core_->kept.touch(keys(of))) put(of);
   }
+  // A block that the index holds alone.
+  void index_block(TokenId salt) {
+    SealedBlock sealed{.parent = root_, .key = {}, .tokens = {}, .pages = BlockPages(1)};
+    std::ranges::copy(tokens(kBlockTokens, salt), sealed.tokens.begin());
+    sealed.key = block_key(root_, sealed.tokens);
+    LayerTable::Entry pages = block();
+    sealed.pages.page(0, PageSlot::kKeys) = std::move(pages.keys);
+    sealed.pages.page(0, PageSlot::kValues) = std::move(pages.values);
+    core_->index->insert(root_, std::move(sealed));
+    core_->hold_index_budget();
+  }
   // How many tokens are found of a prompt.
   std::size_t found(std::span<const TokenId> prompt) {
     const KeptPrefixes::State state = core_->kept.find(keys(prompt), prompt, policy_);
@@ -209,6 +220,22 @@ TEST_F(KeptPrefixesTest, WhatIsMostlyItsOwnGoesFirst) {
   EXPECT_EQ(core_->kept.bytes(), 0u);
 }
 
+TEST_F(KeptPrefixesTest, BlocksOfTheIndexGoBeforeWhatIsMostlyShared) {
+  const LayerTable::Entry shared[] = {block(), block()};
+  put(tokens(kChunk, 1), {shared[0], shared[1], block()});
+  index_block(1);
+  std::vector<Reservation> all;
+  const auto take = [&](std::size_t blocks) { all.push_back(core_->make_room(blocks * block_bytes_).value()); };
+  take(core_->pool->budget() / block_bytes_ - 4);
+  EXPECT_EQ(core_->index->stats().blocks, 1u);
+  EXPECT_GT(core_->kept.bytes(), core_->index->stats().bytes);
+  take(1);
+  EXPECT_EQ(core_->index->stats().blocks, 0u);
+  EXPECT_EQ(core_->kept.stats().prefixes, 1u);
+  take(1);
+  EXPECT_EQ(core_->kept.stats().prefixes, 0u);
+}
+
 // Where nothing comes back for one alone, those that share their pages go together.
 TEST_F(KeptPrefixesTest, WhatTheyShareAmongThemselvesComesBack) {
   {
@@ -283,17 +310,6 @@ TEST_F(KeptPrefixesTest, WhatIsInUseFreesNothingAndStays) {
 
 // Blocks of the index and kept prefixes in one full pool: whichever holds more gives, and none of the other's goes.
 TEST_F(KeptPrefixesTest, WhoHoldsMoreGives) {
-  const auto index_block = [&](TokenId salt) {
-    SealedBlock block{.parent = root_, .key = {}, .tokens = {}, .pages = BlockPages(1)};
-    std::ranges::copy(tokens(kBlockTokens, salt), block.tokens.begin());
-    block.key = block_key(root_, block.tokens);
-    Reservation room = core_->make_room(block_bytes_).value();
-    const PageForms &k = core_->tables[0].keys, &v = core_->tables[0].values;
-    block.pages.page(0, PageSlot::kKeys) = room.take(k.open_bytes, kOpenForm);
-    block.pages.page(0, PageSlot::kValues) = room.take(v.open_bytes, kOpenForm);
-    core_->index->insert(root_, std::move(block));
-    core_->hold_index_budget();
-  };
   const std::size_t blocks = core_->pool->budget() / block_bytes_;
   for (std::size_t b = 0; b < 2 * blocks; ++b) index_block(static_cast<TokenId>(b));
   for (std::size_t b = 0; b < 2 * blocks; ++b) {
