@@ -32,11 +32,21 @@ class Offload(CommandLine):
         self.assert_error(UNSUPPORTED, "--offload", *run)
         self.assert_error(NOT_FOUND, "/not/there", *run, "--offload", "/not/there")
         self.assert_error(USAGE, "a folder on a local disk", *run, "--offload", "redis://localhost")
+        self.assert_error(USAGE, "--offload: '' is no place", *run, "--offload", "")
         self.assert_error(USAGE, "0 bytes", *run, "--offload", "ram", "--offload-size", "0")
         self.assert_error(OUT_OF_BUDGET, "--offload-size", *run, "--offload", "ram", "--offload-size", "1KiB")
         self.assert_error(USAGE, "--offload", *run, "--offload-size", "1GiB")
         for command in (["run", "-p", "x", "--policy", "quest"], ["bench", "--policy", "none,quest"], ["bench"]):
             self.assert_error(USAGE, "moves nothing", command[0], "-m", MODEL, *command[1:], "--offload", "ram")
+
+
+class Policy(CommandLine):
+    COMMANDS = (("run", MODEL, "-p", "x", "-n", "1"), ("serve", MODEL, "--port", "0"),
+                ("bench", MODEL, "--prefill", "8", "--decode", "2", "--repeat", "1"))
+
+    def test_an_empty_one_is_refused(self):
+        for command in self.COMMANDS:
+            self.assert_error(USAGE, "''", *command, "--policy", "")
 
 
 class Bench(CommandLine):

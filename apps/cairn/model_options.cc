@@ -69,9 +69,11 @@ Result<std::unique_ptr<Engine>> load_quietly(const ModelOptions& options) {
 }
 
 void add_policy_option(CLI::App& command, ModelOptions& options) {
-  command.add_option("--policy", options.policy,
-                     "Which tokens a sequence keeps and its queries read: NAME[+part=value]..., as quest+keep=0.125 or "
-                     "keydiff+keep=0.5 (docs/policies.md) [all]");
+  command
+      .add_option("--policy", options.policy,
+                  "Which tokens a sequence keeps and its queries read: NAME[+part=value]..., as quest+keep=0.125 or "
+                  "keydiff+keep=0.5 (docs/policies.md) [all]")
+      ->check([](const std::string& policy) { return policy.empty() ? "'' names no policy" : std::string(); });
   add_offload_options(command, options);
 }
 
@@ -82,6 +84,7 @@ void add_offload_options(CLI::App& command, ModelOptions& options) {
           "Where blocks lie, beside the KV budget, that policies with +unread=offload move: a folder on a local "
           "disk, or ram")
       ->check([](const std::string& place) {
+        if (place.empty()) return std::string("'' is no place: name a folder on a local disk, or ram");
         const bool url = place.find("://") != std::string::npos;
         return url ? "a query reads there at every layer: name a folder on a local disk, or ram" : std::string();
       });
