@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """`cairn tune budgets` from outside, and where its profiles go. CAIRN_BINARY names the binary."""
 import json
+import re
 import tomllib
 import unittest
 
-from cli_test import DOCUMENT, IO, MODEL, NOT_FOUND, QUESTION, USAGE, CommandLine
+from cli_test import DOCUMENT, IO, MODEL, NOT_FOUND, QUESTION, USAGE, CommandLine, cairn
 
 
 class Budgets(CommandLine):
@@ -37,6 +38,16 @@ class Budgets(CommandLine):
             self.assertEqual(report["policy"], f"keydiff+keep=0.5+budget={rule}")
             self.assertEqual(report["shares"], tomllib.loads(self.profile.read_text())["shares"])
         self.assertGreater(report["shares"][0], report["shares"][-1])
+
+    def test_windows_that_would_overlap_are_left_out_and_that_is_said(self):
+        for context in (256, 64):
+            done = cairn("tune", "budgets", MODEL, self.text, "-o", self.profile, "--windows", 10000, "--context", context)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            said = re.fullmatch(r"cairn: the text has (\d+) tokens, so it is measured on (\d+) windows? of (\d+) instead of "
+                                r"10000: more would overlap\n", done.stderr.decode())
+            tokens, measured = int(said[1]), int(said[2])
+            self.assertEqual(measured, tokens // context)
+            self.assertRegex(self.profile.read_text(), f"\\b{measured} windows? of {context} tokens")
 
     def test_a_profile_is_used_everywhere(self):
         self.tune()

@@ -49,13 +49,16 @@ Result<PolicySpec> budget_policy(const std::string& text) {
 Result<TunedBudgets> tune_budgets(const Engine& engine, std::span<const TokenId> tokens, const BudgetTuning& tuning,
                                   const BudgetTuningControl& control) {
   CAIRN_TRY(const PolicySpec policy, budget_policy(tuning.policy));
-  const std::size_t count = tuning.context, windows = tuning.windows;
-  if (windows == 0 || count == 0) return fail(ErrorCode::kInvalidArgument, "there must be a window, and tokens in it");
+  const std::size_t count = tuning.context;
+  if (tuning.windows == 0 || count == 0)
+    return fail(ErrorCode::kInvalidArgument, "there must be a window, and tokens in it");
   if (tokens.size() < count) {
     return fail(ErrorCode::kInvalidArgument, "the text has " + std::to_string(tokens.size()) +
                                                  " tokens, but a window " + std::to_string(count) +
                                                  ": give a longer text or a shorter --context");
   }
+  // Those that overlap say the same twice, and make the spread look smaller than it is.
+  const std::size_t windows = std::min(tuning.windows, tokens.size() / count);
   CAIRN_TRY(const std::unique_ptr<Engine> own,
             engine.sibling({.kv_budget_bytes = tuning.kv_budget_bytes, .policy = policy.text, .reuse = false}));
   const Tokenizer& tokenizer = engine.tokenizer();
@@ -72,6 +75,7 @@ Result<TunedBudgets> tune_budgets(const Engine& engine, std::span<const TokenId>
     CAIRN_TRY(found.emplace_back(), window_shares(*own, window, part));
   }
   TunedBudgets tuned;
+  tuned.windows = windows;
   tuned.profile.model = engine.recipe().weights;
   tuned.profile.policy = policy.text;
   for (std::size_t l = 0; l < found.front().size(); ++l) {

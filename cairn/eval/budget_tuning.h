@@ -19,8 +19,8 @@ namespace cairn::eval {
 
 struct BudgetTuning {
   std::string policy = "prefixkv";  // whose scores and budgets; see parse_policy()
-  std::size_t windows = 8;
-  std::uint32_t context = 2048;                            // tokens of a window
+  std::size_t windows = 8;          // at most; fewer where the text has no room for so many side by side
+  std::uint32_t context = 2048;     // tokens of a window
   std::uint64_t kv_budget_bytes = std::uint64_t{2} << 30;  // while a window is computed
 };
 
@@ -32,6 +32,7 @@ struct BudgetTuningControl {
 
 struct TunedBudgets {
   BudgetProfile profile;       // origin left empty but for the policy
+  std::size_t windows = 0;     // that were measured
   std::vector<double> spread;  // of each layer's share: standard deviation over the windows; 0 where there is one
 };
 
@@ -40,8 +41,9 @@ struct TunedBudgets {
 // or the prompt, or that has a profile or a chunk.
 Result<PolicySpec> budget_policy(const std::string& text);
 
-// Windows are spread evenly over `tokens` and begin with the model's begin token, if it has one. Deterministic. Errors:
-// those of budget_policy and of computing; kInvalidArgument where the text is shorter than a window, kCancelled.
+// Windows are spread evenly over `tokens`, none over a part of another, and begin with the model's begin token, if it
+// has one. Deterministic. Errors: those of budget_policy and of computing; kInvalidArgument where the text is shorter
+// than a window, kCancelled.
 Result<TunedBudgets> tune_budgets(const Engine& engine, std::span<const TokenId> tokens, const BudgetTuning& tuning,
                                   const BudgetTuningControl& control = {});
 

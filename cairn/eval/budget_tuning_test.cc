@@ -95,6 +95,18 @@ TEST_F(BudgetTuningTest, WhatHasNoBudgetsIsRefused) {
   EXPECT_THAT(refusal(tuning), HasSubstr("no token policy 'no-such'"));
 }
 
+TEST_F(BudgetTuningTest, WindowsLieSideBySide) {
+  BudgetTuning many = tuning_;
+  many.windows = 10000;
+  const auto tuned = tune_budgets(*engine_, tokens_, many), three = tune_budgets(*engine_, tokens_, tuning_);
+  ASSERT_TRUE(tuned);
+  EXPECT_EQ(tuned->windows, 3u);  // 1000 tokens
+  EXPECT_EQ(tuned->profile.shares, three->profile.shares);
+  EXPECT_EQ(tuned->spread, three->spread);
+  many.context = 1000;
+  EXPECT_EQ(tune_budgets(*engine_, tokens_, many)->windows, 1u);
+}
+
 TEST_F(BudgetTuningTest, StopsWhenItIsTold) {
   const std::atomic<bool> cancel = true;
   const auto tuned = tune_budgets(*engine_, tokens_, tuning_, {.on_progress = {}, .cancel = &cancel});

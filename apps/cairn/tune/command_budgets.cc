@@ -80,9 +80,14 @@ Status run_budgets(const BudgetOptions& options) {
       eval::tune_budgets(*engine, tokens, tuning, {.on_progress = measuring.counter(), .cancel = &interrupt_flag()});
   measuring.finish();
   if (!tuned) return std::unexpected(std::move(tuned).error());
+  if (tuned->windows < tuning.windows) {
+    std::cerr << "cairn: the text has " << tokens.size() << " tokens, so it is measured on "
+              << plural(tuned->windows, "window") << " of " << tuning.context << " instead of " << tuning.windows
+              << ": more would overlap\n";
+  }
   BudgetProfile& profile = tuned->profile;
   profile.calibration =
-      plural(tuning.windows, "window") + " of " + std::to_string(tuning.context) + " tokens from " + options.text;
+      plural(tuned->windows, "window") + " of " + std::to_string(tuning.context) + " tokens from " + options.text;
   profile.command = command_text(options);
   profile.date = today();
   CAIRN_TRY_VOID(write_budget_profile(options.output, profile));
@@ -122,7 +127,9 @@ void add_tune_budgets_command(CLI::App& tune, Status& outcome) {
       ->check(one_of({"prefix", "entropy", "pyramid", "global", "slope"}));
   command->add_option("--keep", options->keep, "Share of the tokens that stay on the mean [the policy's]")
       ->check(number_between(0.001, 0.999));
-  command->add_option("--windows", options->tuning.windows, "Windows to measure on, spread over the text")
+  command
+      ->add_option("--windows", options->tuning.windows,
+                   "Windows to measure on, spread over the text; fewer where they would overlap")
       ->check(whole_number(1, 10000))
       ->capture_default_str();
   command->add_option("--context", options->tuning.context, "Tokens of a window")
