@@ -6,7 +6,7 @@ import re
 import tomllib
 import unittest
 
-from cli_test import DOCUMENT, IO, MODEL, NOT_FOUND, QUESTION, USAGE, CommandLine, cairn
+from cli_test import CORRUPT, DOCUMENT, IO, MODEL, NOT_FOUND, QUESTION, USAGE, CommandLine, cairn
 
 
 class Budgets(CommandLine):
@@ -71,6 +71,15 @@ class Budgets(CommandLine):
         refuse(USAGE, "a window", "--context", "100000")
         refuse(NOT_FOUND, "none.txt", text=self.folder / "none.txt")
         refuse(IO, "no/such", "--windows", "1", "--context", "64", output="/no/such/folder/x.toml")
+
+    def test_a_text_that_is_not_utf8_is_refused_by_all_that_measure(self):
+        for data, byte in ((b"ab" * 500 + b"\xff\xfe", 1000), (b"abc\xc3", 3)):
+            text = self.file("bin.txt", data)
+            for command in (("tune", "budgets", MODEL, text, "-o", self.profile),
+                            ("tune", "plan", MODEL, text, "-o", self.folder / "plan.toml", "--bits", "4"),
+                            ("tune", "codebooks", MODEL, text, "-o", self.folder / "books.bin"),
+                            ("eval", "kld", MODEL, text, "--recipes", "tok4"), ("eval", "ppl", MODEL, text)):
+                self.assert_error(CORRUPT, f"bin.txt' is no UTF-8 text: byte {byte}", *command)
 
     def test_a_profile_of_another_model_is_refused(self):
         self.tune()

@@ -9,7 +9,10 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <string_view>
 #include <utility>
+
+#include "cairn/base/utf8.h"
 
 namespace cairn::cli {
 namespace {
@@ -57,6 +60,19 @@ Result<std::string> read_text(const std::string& path) {
   }
   if (std::ferror(file.get()) != 0) {
     return fail(ErrorCode::kIo, "cannot read '" + path + "': " + std::strerror(errno));
+  }
+  return text;
+}
+
+Result<std::string> read_utf8_text(const std::string& path) {
+  CAIRN_TRY(std::string text, read_text(path));
+  for (std::string_view rest = text; !rest.empty();) {
+    const std::size_t length = utf8_char_length(rest);
+    if (length == 0) {
+      return fail(ErrorCode::kCorrupt, "'" + path + "' is no UTF-8 text: byte " +
+                                           std::to_string(text.size() - rest.size()) + " begins no character");
+    }
+    rest.remove_prefix(length);
   }
   return text;
 }

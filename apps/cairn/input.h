@@ -15,6 +15,9 @@ namespace cairn::cli {
 // Errors: kNotFound, kIo (directory, no permission), kInvalidArgument (more than 1 GiB).
 Result<std::string> read_text(const std::string& path);
 
+// The same for what is measured as text. Errors: those of read_text; kCorrupt where it is not UTF-8.
+Result<std::string> read_utf8_text(const std::string& path);
+
 // Within its life SIGINT sets a flag instead of ending the program. One at a time.
 class InterruptScope {
  public:

@@ -110,7 +110,7 @@ Result<std::unique_ptr<JudgedEngine>> exact_engine(const TextBench& bench, const
 }
 
 // Everything that can be wrong with the options is found here, before anything is computed. Errors: those of
-// parse_recipe, read_text, Engine::load and Windows::make; kTooLong for contexts beyond the model's.
+// parse_recipe, read_utf8_text, Engine::load and Windows::make; kTooLong for contexts beyond the model's.
 Result<TextBench> open_text_bench(const TextOptions& options) {
   TextBench bench;
   const std::vector<std::string> codec_alone = {options.model.codec};
@@ -119,7 +119,7 @@ Result<TextBench> open_text_bench(const TextOptions& options) {
     const bool twice = std::ranges::find(bench.recipes, recipe.text, &EvalRecipe::text) != bench.recipes.end();
     if (!twice) bench.recipes.push_back(std::move(recipe));
   }
-  CAIRN_TRY(const std::string text, read_text(options.text));
+  CAIRN_TRY(const std::string text, read_utf8_text(options.text));
   CAIRN_TRY(bench.engine, load_engine(options.model, /*reuse=*/false));
   bench.tokens = bench.engine->tokenizer().encode(text);
   for (const std::uint32_t context : options.contexts) {

@@ -72,7 +72,7 @@ Status run_budgets(const BudgetOptions& options) {
   tuning.kv_budget_bytes = options.model.kv_budget;
   CAIRN_TRY_VOID(eval::budget_policy(tuning.policy));  // before time is spent on the model
   const InterruptScope interrupt;
-  CAIRN_TRY(const std::string text, read_text(options.text));
+  CAIRN_TRY(const std::string text, read_utf8_text(options.text));
   CAIRN_TRY(const std::unique_ptr<Engine> engine, load_engine(options.model, /*reuse=*/false));
   const std::vector<TokenId> tokens = engine->tokenizer().encode(text);
   Progress measuring("Measuring");

@@ -37,7 +37,7 @@ Result<const Codec*> trained_codec(const std::string& name) {
 Status run_codebooks(const CodebookOptions& options) {
   const InterruptScope interrupt;
   CAIRN_TRY(const Codec* codec, trained_codec(options.codec));
-  CAIRN_TRY(const std::string text, read_text(options.text));
+  CAIRN_TRY(const std::string text, read_utf8_text(options.text));
   CAIRN_TRY(const std::unique_ptr<Engine> engine, load_engine(options.model, /*reuse=*/false));
   const std::vector<TokenId> tokens = engine->tokenizer().encode(text);
 

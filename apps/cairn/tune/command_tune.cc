@@ -121,7 +121,7 @@ Status run_plan(const TuneOptions& options) {
     return fail(ErrorCode::kInvalidArgument, "--method search takes --bits; --kl goes with --method dp");
   }
   const InterruptScope interrupt;
-  CAIRN_TRY(const std::string text, read_text(options.text));
+  CAIRN_TRY(const std::string text, read_utf8_text(options.text));
   CAIRN_TRY(const std::unique_ptr<Engine> engine, load_engine(options.model, /*reuse=*/false));
   eval::PlanTuning tuning = options.tuning;
   tuning.method = options.method == "search" ? tune::TuneMethod::kSearch : tune::TuneMethod::kExact;
