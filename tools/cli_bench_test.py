@@ -3,10 +3,11 @@
 """`cairn bench`, and blocks that a policy moves out of the KV budget, from outside. CAIRN_BINARY names the binary."""
 import json
 import os
+import resource
 import tempfile
 import unittest
 
-from cli_test import MODEL, NOT_FOUND, OUT_OF_BUDGET, UNSUPPORTED, USAGE, CommandLine
+from cli_test import IO, MODEL, NOT_FOUND, OUT_OF_BUDGET, UNSUPPORTED, USAGE, CommandLine
 
 
 class Offload(CommandLine):
@@ -38,6 +39,19 @@ class Offload(CommandLine):
         self.assert_error(USAGE, "--offload", *run, "--offload-size", "1GiB")
         for command in (["run", "-p", "x", "--policy", "quest"], ["bench", "--policy", "none,quest"], ["bench"]):
             self.assert_error(USAGE, "moves nothing", command[0], "-m", MODEL, *command[1:], "--offload", "ram")
+
+    def test_a_place_that_the_system_refuses_is_named_with_the_reason(self):
+        def small_files():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000 << 10, 1000 << 10))
+
+        for command in (("run", "-m", MODEL, "-p", "x"), ("serve", MODEL, "--port", "0")):
+            run = (*command, "--policy", self.POLICY, "--offload")
+            place = f"to '{self.folder}': the system refuses "
+            self.assert_error(IO, place, *run, self.folder, "--offload-size", "99999TiB")
+            self.assert_error(IO, place + "a file of", *run, self.folder, preexec_fn=small_files)
+            self.assert_error(IO, "File too large; another place or a smaller --offload-size", *run, self.folder,
+                              preexec_fn=small_files)
+            self.assert_error(IO, "to ram: the system refuses", *run, "ram", "--offload-size", "99999TiB")
 
 
 class Policy(CommandLine):

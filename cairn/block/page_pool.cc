@@ -135,15 +135,18 @@ Status PagePool::map(SizeClass& size_class) {
   size_class.mapping_bytes = round_up(too_large ? 0 : range, kHugePage) + kHugePage;
   size_class.file_offset = file_bytes_;
   const auto file_end = static_cast<off_t>(file_bytes_ + size_class.mapping_bytes);
-  const bool fits = !too_large && (file_ < 0 || ftruncate(file_, file_end) == 0);  // it takes no room before it is used
-  void* const mapping = !fits ? MAP_FAILED
-                              : mmap(nullptr, size_class.mapping_bytes, PROT_READ | PROT_WRITE,
-                                     MAP_NORESERVE | (file_ < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED), file_,
-                                     static_cast<off_t>(size_class.file_offset));
-  if (mapping == MAP_FAILED) {
-    return fail(ErrorCode::kIo, "the system refuses " + std::to_string(range) +
-                                    " bytes of address space for the KV cache: lower its budget");
+  const auto refused = [&](const std::string& what, int reason) {
+    return fail(ErrorCode::kIo, "the system refuses " + what + ": " + std::strerror(reason));
+  };
+  const std::string address_space = std::to_string(range) + " bytes of address space";
+  if (too_large) return refused(address_space, ENOMEM);
+  if (file_ >= 0 && ftruncate(file_, file_end) != 0) {  // it takes no room before it is used
+    return refused("a file of " + std::to_string(file_end) + " bytes", errno);
   }
+  void* const mapping = mmap(nullptr, size_class.mapping_bytes, PROT_READ | PROT_WRITE,
+                             MAP_NORESERVE | (file_ < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED), file_,
+                             static_cast<off_t>(size_class.file_offset));
+  if (mapping == MAP_FAILED) return refused(address_space, errno);
   if (file_ >= 0) file_bytes_ += size_class.mapping_bytes;
   size_class.mapping = mapping;
   size_class.next = reinterpret_cast<std::byte*>(round_up(reinterpret_cast<std::uintptr_t>(mapping), kHugePage));

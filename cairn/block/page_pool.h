@@ -113,13 +113,14 @@ class PagePool {
   static std::size_t occupied_bytes(std::size_t page_bytes);
 
   // `page_sizes` may repeat and need not be sorted. kInvalidArgument for a page size of zero, kOutOfBudget when the
-  // budget holds no page of some size, kIo when the system refuses the address space.
+  // budget holds no page of some size, kIo with the system's reason when it refuses the address space.
   static Result<std::unique_ptr<PagePool>> create(std::size_t budget_bytes, std::span<const std::size_t> page_sizes);
 
   // The same in a file of `folder` that has no name and is gone with the pool. The system brings pages into memory when
   // they are read and takes them out when it needs the room, so what they hold is not in memory for good. They are
   // written by write() alone: a store into a page of a full disk would end the process. A disk that fails while a page
-  // is read ends it with SIGBUS, as with every mapping. Errors: kNotFound, kIo for the folder.
+  // is read ends it with SIGBUS, as with every mapping. Errors: kNotFound, kIo for the folder
+  // and for a file of such a length.
   static Result<std::unique_ptr<PagePool>> create_in_file(std::size_t budget_bytes,
                                                           std::span<const std::size_t> page_sizes,
                                                           const std::string& folder);

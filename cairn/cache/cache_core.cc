@@ -64,11 +64,11 @@ Result<std::unique_ptr<PagePool>> offload_pool(const OffloadPlace& place, std::s
                                    : PagePool::create_in_file(place.bytes, page_sizes, place.folder);
   if (pool || pool.error().code == ErrorCode::kNotFound) return pool;
   const bool small = pool.error().code == ErrorCode::kOutOfBudget;
-  const std::string where = place.folder.empty() ? "memory" : "'" + place.folder + "'";
-  return fail(
-      pool.error().code,
-      small ? "no block fits the " + std::to_string(place.bytes) + " bytes of --offload-size; give it more"
-            : "cannot offload " + std::to_string(place.bytes) + " bytes to " + where + ": " + pool.error().message);
+  const std::string where = place.folder.empty() ? "ram" : "'" + place.folder + "'";
+  return fail(pool.error().code,
+              small ? "no block fits the " + std::to_string(place.bytes) + " bytes of --offload-size; give it more"
+                    : "cannot --offload " + std::to_string(place.bytes) + " bytes to " + where + ": " +
+                          pool.error().message + "; another place or a smaller --offload-size may help");
 }
 
 }  // namespace
@@ -171,9 +171,14 @@ Result<std::shared_ptr<CacheCore>> CacheCore::create(const KvCacheOptions& optio
       page_sizes.insert(page_sizes.end(), {layer.of(slot).open_bytes, layer.of(slot).closed_bytes});
     }
   }
-  CAIRN_TRY(auto pool, PagePool::create(options.budget_bytes, page_sizes));
+  auto pool = PagePool::create(options.budget_bytes, page_sizes);
+  if (!pool) {
+    Error error = std::move(pool).error();
+    if (error.code == ErrorCode::kIo) error.message += "; a smaller KV cache budget may help";
+    return std::unexpected(std::move(error));
+  }
   CAIRN_TRY(auto offload, offload_pool(options.offload, page_sizes));
-  return std::make_shared<CacheCore>(options, std::move(pool), std::move(offload));
+  return std::make_shared<CacheCore>(options, *std::move(pool), std::move(offload));
 }
 
 std::size_t LayerForms::max_blocks() const {
