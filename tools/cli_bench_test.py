@@ -62,6 +62,21 @@ class Policy(CommandLine):
         for command in self.COMMANDS:
             self.assert_error(USAGE, "''", *command, "--policy", "")
 
+    def test_none_is_no_policy(self):
+        run = ("run", "-m", MODEL, "-p", "x", "-n", "4", "--temp", "0", "--json", "--policy")
+        full, none = json.loads(self.output(*run, "full")), json.loads(self.output(*run, "none"))
+        self.assertEqual(none["ids"], full["ids"])
+        self.assertIn("policy", full)
+        self.assertNotIn("policy", none)
+
+    def test_lists_have_no_empty_and_no_double_names(self):
+        serve, bench = self.COMMANDS[1:]
+        for options in ((*serve, "--request-policies"), (*bench, "--policy")):
+            for names in ("quest,", ",quest", "quest,,keydiff", ","):
+                self.assert_error(USAGE, "empty name", *options, names)
+            self.assert_error(USAGE, "'quest' is there twice", *options, "quest,keydiff,quest")
+            self.assert_error(USAGE, "'quest' is there twice", *options, "quest", options[-1], "quest")
+
 
 class Bench(CommandLine):
     def test_json(self):

@@ -175,6 +175,12 @@ class Serving(Server):
         self.assertEqual(status, 400)
         self.assertIn("--request-policies", answer["error"]["message"])
 
+    def test_none_is_no_policy(self):
+        self.start(MODEL, "--policy", "none")
+        self.assertNotIn("policy", self.line)
+        status, answer = self.complete()
+        self.assertEqual(status, 200, answer)
+
     def test_a_store_outlives_the_server(self):
         store = self.folder / "kv"
         self.start(MODEL, "--store", store)

@@ -23,8 +23,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-const std::string kNoPolicy = "none";
-
 struct BenchOptions {
   ModelOptions model;
   std::vector<std::string> policies;  // empty: none
@@ -234,11 +232,9 @@ void add_bench_command(CLI::App& app, Status& outcome) {
   CLI::App* command = app.add_subcommand("bench", "Measure prefill and decode speed at depths of the KV cache");
   auto options = std::make_shared<BenchOptions>();
   add_model_options(*command, options->model);
-  command
-      ->add_option("--policy", options->policies,
+  add_names_option(*command, "--policy", options->policies,
                    "Which tokens a sequence keeps and its queries read: NAME[+part=value]..., as quest+keep=0.125 "
-                   "(docs/policies.md); several, as none,quest,sketch, take turns on one fill [none]")
-      ->delimiter(',');
+                   "(docs/policies.md); several, as none,quest,sketch, take turns on one fill [none]");
   add_offload_options(*command, options->model);
   command->add_option("--prefill", options->speed.prefill, "Tokens of a prefill; 0: do not measure it")
       ->check(whole_number(0, 1 << 20))

@@ -70,9 +70,10 @@ Result<std::unique_ptr<Engine>> load_quietly(const ModelOptions& options) {
 
 void add_policy_option(CLI::App& command, ModelOptions& options) {
   command
-      .add_option("--policy", options.policy,
-                  "Which tokens a sequence keeps and its queries read: NAME[+part=value]..., as quest+keep=0.125 or "
-                  "keydiff+keep=0.5 (docs/policies.md) [all]")
+      .add_option_function<std::string>(
+          "--policy", [&options](const std::string& policy) { options.policy = policy == kNoPolicy ? "" : policy; },
+          "Which tokens a sequence keeps and its queries read: NAME[+part=value]..., as quest+keep=0.125 or "
+          "keydiff+keep=0.5 (docs/policies.md) [none]")
       ->check([](const std::string& policy) { return policy.empty() ? "'' names no policy" : std::string(); });
   add_offload_options(command, options);
 }

@@ -18,6 +18,8 @@
 
 namespace cairn::cli {
 
+inline constexpr const char* kNoPolicy = "none";  // as --policy
+
 struct ModelOptions {
   std::string model;
   unsigned threads = 0;

@@ -75,6 +75,25 @@ CLI::Validator one_of(std::vector<std::string> names) {
   return CLI::Validator(check, list);
 }
 
+CLI::Option* add_names_option(CLI::App& command, const std::string& option, std::vector<std::string>& names,
+                              const std::string& help) {
+  const auto take = [&names, option](const std::vector<std::string>& lists) {
+    names.clear();
+    for (const std::string& list : lists) {
+      for (std::size_t begin = 0; begin <= list.size();) {
+        const std::size_t end = std::min(list.find(',', begin), list.size());
+        const std::string name = list.substr(begin, end - begin);
+        const auto wrong = [&](const std::string& what) { return CLI::ValidationError(option, what); };
+        if (name.empty()) throw wrong("'" + list + "' has an empty name in it");
+        if (std::ranges::find(names, name) != names.end()) throw wrong("'" + name + "' is there twice");
+        names.push_back(name);
+        begin = end + 1;
+      }
+    }
+  };
+  return command.add_option_function<std::vector<std::string>>(option, take, help);
+}
+
 CLI::Validator existing_file() {
   const auto check = [](std::string& path) {
     std::error_code error;

@@ -30,6 +30,11 @@ CLI::Validator number_between(double least, double max);
 
 CLI::Validator one_of(std::vector<std::string> names);
 
+// A list of names, NAME,NAME,... or the option repeated, of which none is empty or there twice. (CLI11's own delimiter
+// drops those that are empty.)
+CLI::Option* add_names_option(CLI::App& command, const std::string& option, std::vector<std::string>& names,
+                              const std::string& help);
+
 // A file that is there.
 CLI::Validator existing_file();
 

@@ -54,6 +54,7 @@ Result<std::vector<PolicySpec>> policies_of(const BoardSettings& settings) {
   std::vector<PolicySpec> policies;
   for (std::string& text : texts) {
     std::ranges::replace(text, '/', '+');
+    if (text == "none") text = "full";
     if (text.find("+keep=") != text.npos) {
       return fail(ErrorCode::kInvalidArgument,
                   "policy '" + text + "': its share is the budget; leave keep out and choose --budgets");

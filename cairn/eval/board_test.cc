@@ -80,6 +80,7 @@ TEST(BoardPlan, RefusesWhatIsNoBudgetOrNoPolicy) {
     EXPECT_EQ(refusal({"quest"}, budget).code, ErrorCode::kInvalidArgument) << budget;
   }
   EXPECT_THAT(refusal({"quest"}, 0).message, HasSubstr("budget 0: a budget is the share of the tokens"));
+  EXPECT_TRUE(plan_board({.policies = {"none"}, .budgets = {1}, .codecs = {}}, "raw_f16"));
   EXPECT_EQ(refusal({"nothing"}, 1).code, ErrorCode::kUnsupported);
   EXPECT_THAT(refusal({"nothing"}, 1).message, HasSubstr("nothing"));
   EXPECT_THAT(refusal({"quest/keep=0.5"}, 1).message, HasSubstr("its share is the budget"));

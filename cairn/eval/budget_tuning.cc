@@ -32,7 +32,7 @@ double rounded(double share) {
 }  // namespace
 
 Result<PolicySpec> budget_policy(const std::string& text) {
-  CAIRN_TRY(PolicySpec policy, parse_policy(text));
+  CAIRN_TRY(PolicySpec policy, parse_policy(text == "none" ? "full" : text));
   const auto refuse = [&](const std::string& why) {
     return fail(ErrorCode::kInvalidArgument, "policy '" + policy.text + "' has no budgets to find: " + why);
   };

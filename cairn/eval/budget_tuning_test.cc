@@ -79,6 +79,7 @@ TEST_F(BudgetTuningTest, UniformPoliciesGetBudgetsByPrefix) {
 TEST_F(BudgetTuningTest, WhatHasNoBudgetsIsRefused) {
   for (const auto& [policy, why] : {std::pair("quest", "it keeps every token"),
                                     {"full", "it keeps every token"},
+                                    {"none", "it keeps every token"},
                                     {"keydiff+keep=1", "give a keep below 1"},
                                     {"decode-evict", "keeps prompts whole"},
                                     {"keydiff+chunk=64", "leave chunk out"},

@@ -79,8 +79,10 @@ Status set_part(EvalRecipe& recipe, std::string_view text) {
   const std::size_t equals = text.find('=');
   const std::string_view name = text.substr(0, equals);
   if (name == "policy") {
-    CAIRN_TRY(const PolicySpec policy,
-              parse_policy(swap_marks(equals == text.npos ? "" : text.substr(equals + 1), '/', '+')));
+    const std::string asked = swap_marks(equals == text.npos ? "" : text.substr(equals + 1), '/', '+');
+    recipe.policy.clear();
+    if (asked == "none") return {};
+    CAIRN_TRY(const PolicySpec policy, parse_policy(asked));
     recipe.policy = policy.text;
     return {};
   }

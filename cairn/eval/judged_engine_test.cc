@@ -104,6 +104,7 @@ TEST(EvalRecipe, APolicyMayNameAProfile) {
   }
   EXPECT_FALSE(parse_recipe("raw_f16+policy=tova/profile=/no/such/file.toml"));
   EXPECT_FALSE(parse_recipe("raw_f16+policy=tova/profile="));
+  EXPECT_EQ(parse_recipe("tok4+policy=none")->text, "tok4");
   EXPECT_FALSE(parse_recipe("raw_f16+policy=tova/profile=x/keep=0.5"));
   std::filesystem::remove(path);
 }

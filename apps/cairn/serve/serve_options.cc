@@ -108,11 +108,9 @@ void add_generation_options(CLI::App& command, ServeOptions& options) {
   command.add_option("--top-k", options.sampler.top_k, "Likewise; 0: all")->capture_default_str()->group(group);
   command.add_option("--top-p", options.sampler.top_p, "Likewise; 1: all")->capture_default_str()->group(group);
   command.add_option("--min-p", options.sampler.min_p, "Likewise; 0: none")->capture_default_str()->group(group);
-  command
-      .add_option("--request-policies", options.request_policies,
-                  "Token policies that a request may ask for instead of --policy: none, all, or names; full is none at "
-                  "all [none]")
-      ->delimiter(',')
+  add_names_option(
+      command, "--request-policies", options.request_policies,
+      "Token policies that a request may ask for instead of --policy: none, all, or names; full is none at all [none]")
       ->group(group);
 }
 
