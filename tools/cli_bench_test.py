@@ -7,7 +7,7 @@ import resource
 import tempfile
 import unittest
 
-from cli_test import IO, MODEL, NOT_FOUND, OUT_OF_BUDGET, UNSUPPORTED, USAGE, CommandLine
+from cli_test import IO, MODEL, NOT_FOUND, OUT_OF_BUDGET, USAGE, CommandLine
 
 
 class Offload(CommandLine):
@@ -30,7 +30,9 @@ class Offload(CommandLine):
 
     def test_what_cannot_be_is_refused(self):
         run = ("run", "-m", MODEL, "-p", "x", "--policy", self.POLICY)
-        self.assert_error(UNSUPPORTED, "--offload", *run)
+        for command in (run, ("serve", MODEL, "--policy", self.POLICY),
+                        ("bench", MODEL, "--policy", f"none,{self.POLICY}")):
+            self.assert_error(USAGE, "name a place with --offload", *command)
         self.assert_error(NOT_FOUND, "/not/there", *run, "--offload", "/not/there")
         self.assert_error(USAGE, "a folder on a local disk", *run, "--offload", "redis://localhost")
         self.assert_error(USAGE, "--offload: '' is no place", *run, "--offload", "")
@@ -61,6 +63,10 @@ class Policy(CommandLine):
     def test_an_empty_one_is_refused(self):
         for command in self.COMMANDS:
             self.assert_error(USAGE, "''", *command, "--policy", "")
+
+    def test_a_name_that_no_policy_has_is_a_wrong_value(self):
+        for command in self.COMMANDS:
+            self.assert_error(USAGE, "no token policy 'quets'", *command, "--policy", "quets")
 
     def test_none_is_no_policy(self):
         run = ("run", "-m", MODEL, "-p", "x", "-n", "4", "--temp", "0", "--json", "--policy")
@@ -114,7 +120,7 @@ class Bench(CommandLine):
         self.assertIn("at depth 0, quest", text)
         self.assert_error(USAGE, "one policy", "bench", "-m", MODEL, "--paced", "--depths", "64", "--policy",
                           "none,quest")
-        self.assert_error(UNSUPPORTED, "no token policy 'best'", "bench", "-m", MODEL, "--policy", "none,best")
+        self.assert_error(USAGE, "no token policy 'best'", "bench", "-m", MODEL, "--policy", "none,best")
 
     def test_paced(self):
         options = ("bench", "-m", MODEL, "--decode", "2", "--codec", "tok4", "--paced", "--depths")

@@ -94,7 +94,7 @@ class Board(CommandLine):
         self.assertIn(b"belongs to another run", other.stderr)
 
     def test_bad_input(self):
-        self.assert_error(UNSUPPORTED, "nothing", *BOARD, "--policies", "nothing")
+        self.assert_error(USAGE, "nothing", *BOARD, "--policies", "nothing")
         self.assert_error(USAGE, "budget 0: a budget is the share", *BOARD, "--budgets", "0.5,0")
         self.assert_error(USAGE, "budget 2:", *BOARD, "--budgets", "2")
         self.assert_error(USAGE, "its share is the budget", *BOARD, "--policies", "quest/keep=0.5")

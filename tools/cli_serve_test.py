@@ -279,7 +279,7 @@ temp = 0.5
         self.assert_error(USAGE, "'all' stands alone", "serve", MODEL, "--request-policies", "all,quest")
         self.assert_error(USAGE, "'quest' instead of 'quest+keep=0.5'", "serve", MODEL, "--request-policies",
                           "quest+keep=0.5")
-        self.assert_error(UNSUPPORTED, "no token policy 'quets'", "serve", MODEL, "--request-policies", "quets")
+        self.assert_error(USAGE, "no token policy 'quets'", "serve", MODEL, "--request-policies", "quets")
         self.assert_error(UNSUPPORTED, "codec 'zip'", "serve", MODEL, "--codec", "zip", "--request-policies", "quest")
 
 

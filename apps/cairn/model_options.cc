@@ -29,6 +29,12 @@ EngineOptions engine_options(const ModelOptions& options, bool reuse) {
   return engine;
 }
 
+Status check_place(const ModelOptions& options, const PolicySpec& policy) {
+  if (!policy.offloads || !options.offload_place.empty()) return {};
+  return fail(ErrorCode::kInvalidArgument,
+              "policy '" + policy.text + "': there is nowhere to offload to; name a place with --offload");
+}
+
 }  // namespace
 
 void add_model_options(CLI::App& command, ModelOptions& options) {
@@ -51,6 +57,10 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
 }
 
 Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, bool reuse) {
+  if (!options.policy.empty()) {  // what is wrong on the command line comes before what a cache cannot follow
+    CAIRN_TRY(const PolicySpec policy, parse_policy(options.policy));
+    CAIRN_TRY_VOID(check_place(options, policy));
+  }
   EngineOptions engine = engine_options(options, reuse);
   CAIRN_TRY(engine.store, open_configured(options.store));
   Progress progress("Loading");
@@ -97,6 +107,9 @@ void add_offload_options(CLI::App& command, ModelOptions& options) {
 }
 
 Status check_offload(const ModelOptions& options, std::span<const std::optional<PolicySpec>> policies) {
+  for (const std::optional<PolicySpec>& policy : policies) {
+    if (policy) CAIRN_TRY_VOID(check_place(options, *policy));
+  }
   const auto moves = [](const std::optional<PolicySpec>& policy) { return policy && policy->offloads; };
   if (options.offload_place.empty() || std::ranges::any_of(policies, moves)) return {};
   return fail(ErrorCode::kInvalidArgument,

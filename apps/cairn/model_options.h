@@ -41,10 +41,10 @@ void add_model_options(CLI::App& command, ModelOptions& options);
 // --policy, and --offload with what belongs to it.
 void add_policy_option(CLI::App& command, ModelOptions& options);
 void add_offload_options(CLI::App& command, ModelOptions& options);
-// kInvalidArgument for a place where none of these policies moves anything.
+// kInvalidArgument for a place where none of these policies moves anything, and for one that moves without a place.
 Status check_offload(const ModelOptions& options, std::span<const std::optional<PolicySpec>> policies);
 
-// Loads with a progress bar. Errors: those of Engine::load.
+// Loads with a progress bar. Errors: those of Engine::load; kInvalidArgument for a policy that moves without a place.
 Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, bool reuse = true);
 // The same without a bar and without reuse: for threads beside one that shows progress.
 Result<std::unique_ptr<Engine>> load_quietly(const ModelOptions& options);

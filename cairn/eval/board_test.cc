@@ -81,7 +81,7 @@ TEST(BoardPlan, RefusesWhatIsNoBudgetOrNoPolicy) {
   }
   EXPECT_THAT(refusal({"quest"}, 0).message, HasSubstr("budget 0: a budget is the share of the tokens"));
   EXPECT_TRUE(plan_board({.policies = {"none"}, .budgets = {1}, .codecs = {}}, "raw_f16"));
-  EXPECT_EQ(refusal({"nothing"}, 1).code, ErrorCode::kUnsupported);
+  EXPECT_EQ(refusal({"nothing"}, 1).code, ErrorCode::kInvalidArgument);
   EXPECT_THAT(refusal({"nothing"}, 1).message, HasSubstr("nothing"));
   EXPECT_THAT(refusal({"quest/keep=0.5"}, 1).message, HasSubstr("its share is the budget"));
   EXPECT_EQ(plan_board({.policies = {}, .budgets = {1}, .codecs = {"tok99"}}, "raw_f16").error().code,

@@ -46,7 +46,7 @@ struct EvalRecipe {
 // "PLAN[+PART=AMOUNT]...[+policy=NAME[/part=value]...]", PLAN as make_plan() takes it; a plan file is not read yet.
 // policy=none is no policy.
 // Errors: kInvalidArgument (the message lists the parts or says which amounts are possible), kUnsupported (unknown
-// codec or policy), those of parse_policy.
+// codec), those of parse_policy.
 Result<EvalRecipe> parse_recipe(std::string_view text);
 
 // Immutable and thread-safe.

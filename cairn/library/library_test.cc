@@ -105,7 +105,7 @@ TEST(Library, APolicyReadsLessAndMovesBlocksOutOfTheBudget) {
   EXPECT_EQ(moves.ids, stays.ids);
   EXPECT_GT(moves.policy.bytes_offloaded, 0u);
   EXPECT_EQ(moves.kv_bytes + moves.policy.bytes_offloaded, stays.kv_bytes);
-  EXPECT_EQ(cairn::Model::load(model_file(), {.policy = "no-such"}).error().code, cairn::ErrorCode::kUnsupported);
+  EXPECT_EQ(cairn::Model::load(model_file(), {.policy = "no-such"}).error().code, cairn::ErrorCode::kInvalidArgument);
   EXPECT_EQ(cairn::Model::load(model_file(), {.policy = "quest+unread=offload"}).error().code,
             cairn::ErrorCode::kUnsupported);
 }

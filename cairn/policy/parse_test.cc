@@ -258,10 +258,10 @@ TEST(ParsePolicy, RefusesWithOneLine) {
       "scorer, keep, budget, profile, group, heads, sinks, recent, recent-share, pool, unit, unit-by, "
       "punctuation, chunk, every, then, region, demote";
   const Refused cases[] = {
-      {"", ErrorCode::kUnsupported, "no token policy ''; there are: " + policies},
-      {"snap", ErrorCode::kUnsupported, "no token policy 'snap'; there are: " + policies},
-      {"Quest+keep=1", ErrorCode::kUnsupported, "no token policy 'Quest'; there are: " + policies},
-      {"snapkv+scorer=best", ErrorCode::kUnsupported,
+      {"", invalid, "no token policy ''; there are: " + policies},
+      {"snap", invalid, "no token policy 'snap'; there are: " + policies},
+      {"Quest+keep=1", invalid, "no token policy 'Quest'; there are: " + policies},
+      {"snapkv+scorer=best", invalid,
        "no scorer 'best'; there are: recency, random, knorm, keydiff, lagkv, expected, mass, peak, replay, sum, "
        "observed, "
        "salience"},

@@ -164,7 +164,7 @@ Result<PolicySpec> parse_policy(std::string_view text, PolicyFiles files) {
   if (row == nullptr) {
     std::string known;
     for (const NamedPolicy& policy : policy_table()) known += (known.empty() ? "" : ", ") + std::string(policy.name);
-    return fail(ErrorCode::kUnsupported, "no token policy " + quoted(name) + "; there are: " + known);
+    return fail(ErrorCode::kInvalidArgument, "no token policy " + quoted(name) + "; there are: " + known);
   }
 
   CAIRN_TRY(PolicySpec spec, defaults_of(*row, row->scorer));

@@ -115,9 +115,9 @@ std::span<const NamedPolicy> policy_table();
 //   region        all, decode (which needs every)
 //   demote        none, or the name of a codec; whether there is one that fits the cache is not known here
 //   scorer        of the table of scorers: the same policy by other numbers
-// A row that keeps everything has none. Errors, one line each: kUnsupported (no such policy or scorer, with the list),
-// kInvalidArgument (two policies, a part that this policy has not, that is there twice or that has no such value, or
-// two that contradict each other; the line says what is possible), those of read_budget_profile.
+// A row that keeps everything has none. Errors, one line each: kInvalidArgument (no such policy or scorer, with the
+// list, two policies, a part that this policy has not, that is there twice or that has no such value, or two that
+// contradict each other; the line says what is possible), those of read_budget_profile.
 //
 // What strangers ask for may name no file (kRefuse: kInvalidArgument, and none is opened).
 enum class PolicyFiles : std::uint8_t { kRead, kRefuse };

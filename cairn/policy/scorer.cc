@@ -24,7 +24,7 @@ Result<const Scorer*> find_scorer(std::string_view name) {
   if (row != table.end()) return &*row;
   std::string known;
   for (const Scorer& scorer : table) known += (known.empty() ? "" : ", ") + std::string(scorer.name);
-  return fail(ErrorCode::kUnsupported, "no scorer '" + std::string(name) + "'; there are: " + known);
+  return fail(ErrorCode::kInvalidArgument, "no scorer '" + std::string(name) + "'; there are: " + known);
 }
 
 }  // namespace cairn

@@ -79,7 +79,7 @@ struct Scorer {
 
 std::span<const Scorer> scorer_table();
 
-// kUnsupported, with the list, when there is none.
+// kInvalidArgument, with the list, when there is none.
 Result<const Scorer*> find_scorer(std::string_view name);
 
 // The rows of each file of scorers.

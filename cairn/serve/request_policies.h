@@ -20,7 +20,7 @@ class RequestPolicies {
   RequestPolicies() = default;  // none
 
   // "none" or "all", alone, or names of policies; nothing is none. "full" lets a request switch the server's policy
-  // off. Errors: kInvalidArgument, kUnsupported for names that no policy has.
+  // off. Errors: kInvalidArgument.
   static Result<RequestPolicies> parse(std::span<const std::string> names);
 
   // Whether a cache can follow those that are named. kUnsupported says which it cannot; of "all" a request finds out.
