@@ -181,6 +181,10 @@ class Serving(Server):
         status, answer = self.complete()
         self.assertEqual(status, 200, answer)
 
+    def test_exact_parts_beside_a_raw_codec_change_nothing(self):
+        self.start(MODEL, "--codec", "raw_f16+recent=2+prefill=exact")
+        self.assertEqual(self.complete()[0], 200)
+
     def test_a_store_outlives_the_server(self):
         store = self.folder / "kv"
         self.start(MODEL, "--store", store)
