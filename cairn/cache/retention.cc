@@ -176,17 +176,17 @@ std::size_t demoted_tokens(const LayerTable& table) {
   return count;
 }
 
-// Whether all of it stays. Counts what does, and what is demoted instead; `demoted` tokens were before.
-bool keeps_all(const LayerKeep& keep, const LayerScores& scores, const PolicySpec& policy, std::size_t demoted,
-               PolicyReport& report) {
+// Whether all of it stays. Counts what does, of the `tokens` of the sequence, and what is demoted instead; `demoted`
+// tokens were before.
+bool keeps_all(const LayerKeep& keep, const LayerScores& scores, const PolicySpec& policy, std::size_t tokens,
+               std::size_t demoted, PolicyReport& report) {
   bool all = true;
   PolicyReport::LayerKept& layer = report.layers.emplace_back();
-  layer.before = demoted;
+  layer.before = scores.kv_heads * tokens;
   for (std::size_t h = 0; h < scores.kv_heads; ++h) {
     const std::size_t held = tokens_before(scores, h, scores.fixed_from);
     const std::size_t tail = tokens_before(scores, h, scores.slots) - held;
     const std::size_t kept = keep.heads[keep.shared() ? 0 : h].size();
-    layer.before += held + tail;
     layer.kept += kept + tail;
     if (!policy.demote.empty()) demoted += held - kept;
     all = all && kept == held;
@@ -320,12 +320,12 @@ Status plan(SequenceState& state, ThreadPool& pool) {
     }
   }
   const RetentionPlan plan = by_age ? plan_by_age(policy, numbers, layers) : plan_retention(policy.spec(), layers);
-  policy.report().layers.clear();
   PolicyReport& report = policy.report();
+  report.layers.clear();
   report.tokens_before = report.tokens_kept = report.tokens_demoted = 0;
   for (std::size_t l = 0; l < numbers.size(); ++l) {
     const std::size_t demoted = demoted_tokens(state.tables[numbers[l]]);
-    if (keeps_all(plan.layers[l], layers[l], policy.spec(), demoted, report)) continue;
+    if (keeps_all(plan.layers[l], layers[l], policy.spec(), state.tokens.size(), demoted, report)) continue;
     policy.planned().push_back({.table = numbers[l],
                                 .keep = keep_from(plan.layers[l], layers[l].fixed_before),
                                 .first = layers[l].fixed_before / kBlockTokens,

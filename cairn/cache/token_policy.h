@@ -30,8 +30,10 @@ namespace cairn {
 
 // What a policy did to a sequence. A value.
 struct PolicyReport {
-  std::string policy;               // canonical text; empty without one
-  std::size_t tokens_before = 0;    // over all layers that it may touch and their KV heads, at the last retention
+  std::string policy;  // canonical text; empty without one
+  // Of the sequence at the last retention, those included that earlier ones let go of: each once for every layer that
+  // it may touch and every KV head there.
+  std::size_t tokens_before = 0;
   std::size_t tokens_kept = 0;      // of these, in the layer's own form
   std::size_t tokens_demoted = 0;   // of these, in fewer bits; the others are gone
   std::size_t bytes_freed = 0;      // of the sequence's pages, by all retentions
@@ -44,7 +46,7 @@ struct PolicyReport {
   std::size_t box_bytes = 0;        // held beside the pages to choose among them; each choice reads them all
   std::size_t query_bytes = 0;      // held of queries, their sums or the last of them; outside the budget
 
-  // Of the last retention, by layer that it may touch: over its KV heads, the open block included.
+  // The same by layer that it may touch, over its KV heads, the open block included.
   struct LayerKept {
     std::size_t before = 0, kept = 0;  // tokens
   };

@@ -41,10 +41,10 @@ std::string_view stop_reason_name(StopReason reason);  // "end", "string", "leng
 
 // What a token policy did to one sequence (docs/policies.md).
 struct PolicyFigures {
-  std::string policy{};         // as it is written in full; empty: there was none
-  double kept = 1;              // share of the tokens that it found when it last kept less, over layers and KV heads
-  double demoted = 0;           // of the same, the share that it holds in fewer bits; the rest is gone
-  std::size_t bytes_freed = 0;  // of keys and values
+  std::string policy{};             // as it is written in full; empty: there was none
+  double kept = 1;                  // share of all tokens by when it last kept less, over layers and KV heads
+  double demoted = 0;               // of the same, the share that it holds in fewer bits; the rest is gone
+  std::size_t bytes_freed = 0;      // of keys and values
   std::size_t bytes_offloaded = 0;  // of keys and values, beside the KV budget
   std::uint64_t not_offloaded = 0;  // times that they could not be moved there
   std::string why_not_offloaded{};  // the last time
