@@ -35,6 +35,8 @@ struct OffloadPlace {
     if (name.empty()) return {};
     return {.folder = name == "ram" ? "" : name, .bytes = bytes};
   }
+  // In messages.
+  std::string text() const { return folder.empty() ? "ram" : "'" + folder + "'"; }
 };
 
 struct KvCacheOptions {

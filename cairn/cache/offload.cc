@@ -56,7 +56,15 @@ void offload_blocks(SequenceState& state) {
   }
   PolicyReport& report = state.policy->report();
   ++report.not_offloaded;
-  report.why_not_offloaded = all.error().message;
+  report.why_not_offloaded = state.core->options.offload.text() + ": " + all.error().message;
+}
+
+Error with_offload(const SequenceState& state, Error error) {
+  const bool stuck = state.moved_blocks < state.offered_blocks && state.policy->report().not_offloaded > 0;
+  if (error.code == ErrorCode::kOutOfBudget && stuck) {
+    error.message += "; full blocks could not move to " + state.policy->report().why_not_offloaded;
+  }
+  return error;
 }
 
 std::size_t bytes_offloaded(const SequenceState& state, const LayerTable& table, std::size_t block) {

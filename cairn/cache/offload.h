@@ -17,6 +17,9 @@ namespace cairn::cache {
 // block border tries again.
 void offload_blocks(SequenceState& state);
 
+// A lack of room also names the pool and why it took nothing, where blocks should have moved there and could not.
+Error with_offload(const SequenceState& state, Error error);
+
 // Bytes of the pages of one block of a table, or of all, that lie in the pool beside the budget.
 std::size_t bytes_offloaded(const SequenceState& state, const LayerTable& table, std::size_t block);
 std::size_t bytes_offloaded(const SequenceState& state);

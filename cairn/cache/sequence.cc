@@ -41,6 +41,10 @@ PassRemedy Sequence::recover(const Error& error, std::size_t rows, ThreadPool& p
   return rows > 1 ? PassRemedy::kFewerRows : PassRemedy::kMoreRoom;  // all blocks that a pass touches are open in it
 }
 
+Error Sequence::explained(Error error) const {
+  return cache::with_offload(*state_, std::move(error));
+}
+
 bool Sequence::end_load(ThreadPool& pool) {
   if (load_ == nullptr) return false;
   if (load_->state() != LoadState::kOnTheWay) load_->recover(*state_, pool);

@@ -55,6 +55,9 @@ class Sequence {
   // lost this must come before any other pass, and does the recovery: the blocks before the first that is not sound
   // stay.
   PassRemedy recover(const Error& error, std::size_t rows, ThreadPool& pool);
+  // The error of a pass on this sequence for which there is no remedy, for people: where it lacks room and blocks could
+  // not be offloaded, with the reason.
+  Error explained(Error error) const;
   // Goes on without what has not come: of joined blocks those that are sound stay, once all that still come are there.
   // Says whether a load was on its way; then size() may have shrunk.
   bool end_load(ThreadPool& pool);

@@ -199,7 +199,7 @@ Result<std::span<const float>> Engine::compute(Sequence& sequence, std::span<con
       if (remedy == PassRemedy::kPollAgain || remedy == PassRemedy::kFewerRows) continue;
       // Joined blocks that the index has too are held twice until their load ends.
       if (sequence.end_load(*pool_) && remedy == PassRemedy::kMoreRoom) continue;
-      return std::unexpected(std::move(computed).error());
+      return std::unexpected(sequence.explained(std::move(computed).error()));
     }
     // Shorter pieces say little about prefill.
     if (connector_ != nullptr && count >= kBlockTokens) connector_->observe_prefill(count, seconds_since(start));

@@ -127,7 +127,26 @@ TEST(Offload, WhereThePlaceIsFullBlocksStayAndItIsSaid) {
   EXPECT_GT(report.bytes_offloaded, 0u);
   EXPECT_LE(report.bytes_offloaded, setting.place.bytes);
   EXPECT_EQ(other.bytes_held() + report.bytes_offloaded, one.bytes_held());
-  EXPECT_EQ(report.why_not_offloaded, std::to_string(setting.place.bytes) + " bytes are full");
+  EXPECT_EQ(report.why_not_offloaded,
+            setting.place.text() + ": " + std::to_string(setting.place.bytes) + " bytes are full");
+}
+
+// Either prompt fits both, but the first has filled the place.
+TEST(Offload, ALackOfRoomNamesThePlaceThatIsFull) {
+  Setting setting;
+  const auto roomy = make_engine(setting);
+  const PlannedBytes planned = roomy->planned_bytes(&*roomy->policy(), 1500, 0, 1500);
+  setting.place.bytes = planned.beside;
+  setting.budget = 2 * planned.whole;
+  const auto engine = make_engine(setting);
+  Sequence first = engine->open({}), sequence = engine->open({});
+  ASSERT_TRUE(engine->prefill(first, looping_text(1500)));
+  const auto logits = engine->prefill(sequence, looping_text(1500, 9));
+  ASSERT_FALSE(logits);
+  EXPECT_EQ(logits.error().code, ErrorCode::kOutOfBudget);
+  const std::string why = "; full blocks could not move to " + sequence.policy_report().why_not_offloaded;
+  EXPECT_TRUE(logits.error().message.ends_with(why)) << logits.error().message;
+  EXPECT_NE(why.find(setting.place.folder), std::string::npos) << why;
 }
 
 // A place that others fill, and have left again: blocks that stayed move at the next block border.

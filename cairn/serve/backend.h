@@ -86,6 +86,7 @@ struct GenerationUsage {
 struct GenerationResult {
   FinishReason reason = FinishReason::kStop;
   std::string error;  // with kError: one line
+  ErrorCode error_code = ErrorCode::kInternal;
   GenerationUsage usage;
   GenerationTiming timing;
 };

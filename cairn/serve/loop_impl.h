@@ -136,7 +136,7 @@ struct ServeLoop::Impl {
   void recover_one(BatchStep::Rows rows, const Error& error);
   void take_tokens(std::span<const BatchStep::Rows> rows);
   void take_token(RequestId id, Result<TokenId> token);
-  void finish(RequestId id, FinishReason reason, std::string error = {});
+  void finish(RequestId id, FinishReason reason, Error error = {});
   void publish(std::size_t batch, std::size_t decode_rows, std::size_t prefill_rows);
   double now_s() const { return std::chrono::duration<double>(ServeClock::now() - begun).count(); }
 };

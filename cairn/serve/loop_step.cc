@@ -170,7 +170,7 @@ Status ServeLoop::Impl::pass(std::span<const BatchStep::Rows> rows) {
   });
   take_tokens(left);
   for (const auto& [id, error] : failed) {
-    if (has_sequence(id)) finish(id, FinishReason::kError, error.message);
+    if (has_sequence(id)) finish(id, FinishReason::kError, error);
   }
   return {};
 }
@@ -232,9 +232,9 @@ void ServeLoop::Impl::recover_one(BatchStep::Rows rows, const Error& error) {
         break;  // at once: what was preempted may be back in the next step, and stand in the way again
       }
       if (request.sequence->end_load(engine->pool())) return plan_again();
-      return finish(rows.id, FinishReason::kError, error.message);
+      return finish(rows.id, FinishReason::kError, request.sequence->explained(error));
     case PassRemedy::kAnew: return open(rows.id);
-    case PassRemedy::kNone: return finish(rows.id, FinishReason::kError, error.message);
+    case PassRemedy::kNone: return finish(rows.id, FinishReason::kError, error);
   }
   if (const Status status = pass({&rows, 1}); !status) recover_one(rows, status.error());
 }

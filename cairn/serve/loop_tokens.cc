@@ -72,7 +72,7 @@ void ServeLoop::Impl::take_tokens(std::span<const BatchStep::Rows> rows) {
 }
 
 void ServeLoop::Impl::take_token(RequestId id, Result<TokenId> token) {
-  if (!token) return finish(id, FinishReason::kError, token.error().message);
+  if (!token) return finish(id, FinishReason::kError, token.error());
   ActiveRequest& request = active.at(id);
   const auto now = ServeClock::now();
   if (request.generated() == 0) {
@@ -101,15 +101,18 @@ void ServeLoop::Impl::take_token(RequestId id, Result<TokenId> token) {
   scheduler->advanced(id, request.sequence->size(), request.tokens.size(), request.sequence->owes_retention());
 }
 
-void ServeLoop::Impl::finish(RequestId id, FinishReason reason, std::string error) {
+void ServeLoop::Impl::finish(RequestId id, FinishReason reason, Error error) {
   ActiveRequest& request = active.at(id);
   if (reason == FinishReason::kStop || reason == FinishReason::kLength) request.writer.finish();
   if (request.sequence) request.usage.policy = policy_figures(*request.sequence);
   request.usage.completion_tokens = request.generated();
   request.timing.total_s = seconds_between(request.arrived, ServeClock::now());
   const std::shared_ptr<Generation> generation = request.generation;
-  GenerationResult result{
-      .reason = reason, .error = std::move(error), .usage = request.usage, .timing = request.timing};
+  GenerationResult result{.reason = reason,
+                          .error = std::move(error.message),
+                          .error_code = error.code,
+                          .usage = request.usage,
+                          .timing = request.timing};
   scheduler->remove(id);
   active.erase(id);
   {

@@ -27,6 +27,7 @@ class FakeBackend final : public GenerateBackend {
   bool silent = false;                 // no piece ever: waits to be cancelled
   FinishReason reason = FinishReason::kStop;
   std::string error;
+  ErrorCode error_code = ErrorCode::kInternal;
   std::optional<Error> refusal;
   std::size_t max_waiting = 64;
   std::unique_ptr<Store> tiers;
@@ -101,7 +102,7 @@ class FakeBackend final : public GenerateBackend {
   }
 
   void answer(Generation& to) {
-    GenerationResult result{.reason = reason, .error = error, .usage = {}, .timing = {}};
+    GenerationResult result{.reason = reason, .error = error, .error_code = error_code, .usage = {}, .timing = {}};
     result.usage.prompt_tokens = to.request().prompt.size();
     result.usage.cached_tokens = result.usage.prompt_tokens / 2;
     for (std::size_t i = 0; (i < pieces.size() || endless || silent) && !to.cancelled() && !stop_; ++i) {

@@ -201,6 +201,10 @@ void Context::note(const RequestRecord& record) {
   // Probes and the polling of the page come every few seconds and would fill the log.
   static constexpr std::string_view kUnlogged[] = {"/health", "/ready", "/metrics", "/api/state", "/api/blocks"};
   if (record.status < 400 && std::ranges::find(kUnlogged, record.endpoint) != std::end(kUnlogged)) return;
+  // Requests go on while the budget has room, so nobody else would hear of it.
+  if (const std::string& why = record.usage.policy.why_not_offloaded; !why.empty()) {
+    log.event_once("policies could not move blocks out of the KV budget to " + why);
+  }
   log.request(record);
 }
 

@@ -206,6 +206,19 @@ TEST_F(ApiServerTest, AnAnswerThatBreaksSaysSo) {
   EXPECT_EQ(events.back()["error"]["message"], "the logits are not numbers");
 }
 
+TEST_F(ApiServerTest, AnAnswerThatFindsNoRoomIsNoBugOfTheServer) {
+  server_.backend.reason = FinishReason::kError;
+  server_.backend.error = "the KV cache is full";
+  server_.backend.error_code = ErrorCode::kOutOfBudget;
+  server_.start();
+  const Got whole = post("/v1/completions", R"({"prompt":"t3"})");
+  EXPECT_EQ(whole.status, 400);
+  EXPECT_EQ(whole.json["error"]["code"], "kv_budget_exceeded");
+  EXPECT_EQ(whole.json["error"]["message"], "the KV cache is full");
+  const auto events = events_of(stream("/v1/completions", R"({"prompt":"t3","stream":true})"));
+  EXPECT_EQ(events.back()["error"]["code"], "kv_budget_exceeded");
+}
+
 TEST_F(ApiServerTest, AnAnswerHasOnlySoMuchTime) {
   server_.backend.silent = true;
   server_.options.request_time = std::chrono::milliseconds(100);

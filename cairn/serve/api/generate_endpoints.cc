@@ -156,7 +156,9 @@ std::optional<ApiError> sum_up(Exchange& exchange, RunEnd end) {
     }
     if (error || end != RunEnd::kFinished) continue;
     if (result.reason == FinishReason::kError) {
-      error = ApiError{.status = 500, .message = result.error, .code = "internal_error"};
+      // Of those that come up while an answer is computed, this one alone may be mended by asking for less.
+      const bool no_room = result.error_code == ErrorCode::kOutOfBudget;
+      error = api_error({no_room ? result.error_code : ErrorCode::kInternal, result.error});
     } else if (result.reason == FinishReason::kCancelled) {
       error = api_error({ErrorCode::kCancelled, "the server is stopping"});
     }

@@ -10,6 +10,9 @@
 #include <cmath>
 #include <cstdio>
 #include <ctime>
+#include <mutex>
+#include <set>
+#include <string>
 
 #include "cairn/serve/api/answer_json.h"
 
@@ -131,6 +134,8 @@ std::optional<RequestRecord> RecentRequests::find(const std::string& id, const s
 
 struct AccessLog::Impl {
   spdlog::logger logger;
+  std::mutex mutex{};
+  std::set<std::string> once{};  // guarded by mutex
 };
 
 AccessLog::AccessLog(Form form, std::ostream* to) : form_(form) {
@@ -176,6 +181,14 @@ void AccessLog::request(const RequestRecord& record) {
 
 void AccessLog::event(const std::string& text) {
   line({{"msg", text}});
+}
+
+void AccessLog::event_once(const std::string& text) {
+  {
+    const std::lock_guard lock(impl_->mutex);
+    if (!impl_->once.insert(text).second) return;
+  }
+  event(text);
 }
 
 void AccessLog::line(OrderedJson fields) {

@@ -73,6 +73,8 @@ class AccessLog {
   void request(const RequestRecord& record);
   // A line about the server itself.
   void event(const std::string& text);
+  // The same, unless this text was written so before.
+  void event_once(const std::string& text);
 
  private:
   void line(OrderedJson fields);

@@ -3,6 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <sstream>
+#include <string>
+#include <vector>
+
 #include "cairn/serve/api/endpoints.h"
 #include "cairn/testing/api_server.h"
 #include "cairn/testing/tokenizer_data.h"
@@ -70,6 +74,21 @@ TEST_F(TextEndpointsTest, TokensAreWrittenAsTheyWere) {
     }
   }
   EXPECT_EQ(pieces, " t3 \"t4\"\\\n</s> \xC3\xA9");  // with the space that raw text begins with
+}
+
+TEST_F(TextEndpointsTest, BlocksThatCouldNotMoveAreOneLineForEachReason) {
+  RequestRecord record;
+  for (const char* why : {"'/d': No space left on device", "", "'/d': No space left on device",
+                          "'/d': 9 bytes are full", "'/d': No space left on device"}) {
+    record.usage.policy.why_not_offloaded = why;
+    context_.note(record);
+  }
+  std::vector<std::string> events;
+  std::istringstream lines(logged_.str());
+  for (std::string line; std::getline(lines, line);) {
+    if (line.find("msg=request") == std::string::npos) events.push_back(line);
+  }
+  EXPECT_EQ(events.size(), 2u) << logged_.str();
 }
 
 TEST_F(TextEndpointsTest, ABeginTokenThatIsThereTwiceIsOneAndANote) {
