@@ -184,9 +184,10 @@ void AccessLog::event(const std::string& text) {
 }
 
 void AccessLog::event_once(const std::string& text) {
+  constexpr std::size_t kMaxTexts = 64;  // some have figures in them
   {
     const std::lock_guard lock(impl_->mutex);
-    if (!impl_->once.insert(text).second) return;
+    if (impl_->once.size() == kMaxTexts || !impl_->once.insert(text).second) return;
   }
   event(text);
 }

@@ -73,7 +73,7 @@ class AccessLog {
   void request(const RequestRecord& record);
   // A line about the server itself.
   void event(const std::string& text);
-  // The same, unless this text was written so before.
+  // The same, unless this text was written so before, or 64 others were.
   void event_once(const std::string& text);
 
  private:
