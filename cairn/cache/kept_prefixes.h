@@ -90,7 +90,7 @@ class KeptPrefixes {
   };
 
   static bool is_parting(const Node& node) { return node.children > 1 || node.hits > 1; }
-  // How many of them hold a page. Pages have addresses of their own while somebody holds them.
+  // By the address of a page, how many kept prefixes hold it. No two held pages have the same address.
   using PageCounts = std::unordered_map<const std::byte*, std::size_t>;
 
   Node& node_of(std::span<const Digest> keys);

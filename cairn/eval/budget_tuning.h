@@ -19,7 +19,7 @@ namespace cairn::eval {
 
 struct BudgetTuning {
   std::string policy = "prefixkv";  // whose scores and budgets; see parse_policy()
-  std::size_t windows = 8;          // at most; fewer where the text has no room for so many side by side
+  std::size_t windows = 8;          // at most; a short text gives fewer, since windows do not overlap
   std::uint32_t context = 2048;     // tokens of a window
   std::uint64_t kv_budget_bytes = std::uint64_t{2} << 30;  // while a window is computed
 };
