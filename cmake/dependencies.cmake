@@ -15,6 +15,7 @@ endif()
 if(CAIRN_FAISS)
   find_package(faiss REQUIRED)                                       # libfaiss-dev
   find_package(OpenMP REQUIRED)                                      # g++; only to tell faiss to stay on one thread
+  find_package(Eigen3 3.4 REQUIRED NO_MODULE)                        # libeigen3-dev; its headers alone
 endif()
 if(CAIRN_SERVER)
   pkg_check_modules(httplib REQUIRED IMPORTED_TARGET cpp-httplib)    # libcpp-httplib-dev

@@ -6,7 +6,7 @@
 set -eu
 
 build="g++ cmake ninja-build make pkg-config git python3 curl
-  libsodium-dev libxxhash-dev liburing-dev libzstd-dev libhiredis-dev redis-server libpcre2-dev libfaiss-dev libcli11-dev nlohmann-json3-dev
+  libsodium-dev libxxhash-dev liburing-dev libzstd-dev libhiredis-dev redis-server libpcre2-dev libfaiss-dev libeigen3-dev libcli11-dev nlohmann-json3-dev
   libcpp-httplib-dev libssl-dev prometheus-cpp-dev libspdlog-dev libtomlplusplus-dev python3-jinja2 libgtest-dev libgmock-dev librapidcheck-dev libbenchmark-dev"
 browser="chromium chromium-driver python3-selenium python3-venv fonts-dejavu-core"
 # clang 14 formats, but it cannot compile std::expected of libstdc++ 12.
