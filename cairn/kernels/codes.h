@@ -22,6 +22,9 @@ inline constexpr std::uint32_t kQuerySegment = 32;
 // Longest head that the kernels take.
 inline constexpr std::uint32_t kMaxChannels = 512;
 
+// Codes that stand for 1, 2, 4 and 8 channels.
+inline constexpr std::uint32_t kShareKinds = 4;
+
 // Unsigned codes of `bits` (2, 4 or 8) each, packed without gaps. Lanes are outputs, depth is summed over:
 // keys have tokens as lanes and channels as depth, values channels as lanes and tokens as depth.
 //
@@ -31,12 +34,18 @@ inline constexpr std::uint32_t kMaxChannels = 512;
 //
 // With `levels`, bits must be 4 and a code stands for one of 16 bytes: levels[channel * 16 + code], where channel is
 // the depth of a key and the lane of a value; padded channels have levels too.
+//
+// With `shares` too, one code stands for a level of several channels: the codes are in blocks of 8 depths of a key or
+// 16 lanes of a value, first shares[0] blocks whose codes have one channel each, then shares[1] with two, shares[2]
+// with four, shares[3] with eight. A block of n channels to a code is read n times, each time for the next 8 or 16
+// channels. Both extents count channels; they are what the blocks make, and no padding.
 struct CodeMatrix {
   const std::uint8_t* codes = nullptr;
   std::uint32_t bits = 4;
   std::uint32_t lanes = 0;
   std::uint32_t depth = 0;
   const std::uint8_t* levels = nullptr;
+  const std::uint8_t* shares = nullptr;  // [kShareKinds]
 };
 
 // Bytes of a packed matrix.
@@ -44,6 +53,39 @@ constexpr std::size_t code_bytes(std::uint32_t lanes, std::uint32_t depth, std::
   const std::size_t quads = 8 / bits;  // depths of one vector over kCodeQuad
   const std::size_t vectors = (depth + kCodeQuad * quads - 1) / (kCodeQuad * quads);
   return (lanes + kCodeLanes - 1) / kCodeLanes * vectors * 64;
+}
+
+// Channels of a block of codes that each stand for one.
+inline constexpr std::uint32_t kKeyShareBlock = 8, kValueShareBlock = 16;
+
+// Of a matrix with shares: how many blocks of codes there are, and channels over those of a block.
+struct ShareExtents {
+  std::uint32_t blocks = 0, reads = 0;
+};
+constexpr ShareExtents share_extents(const std::uint8_t* shares) {
+  ShareExtents extents;
+  for (std::uint32_t kind = 0; kind < kShareKinds; ++kind) {
+    extents.blocks += shares[kind];
+    extents.reads += std::uint32_t{shares[kind]} << kind;
+  }
+  return extents;
+}
+
+// Of a matrix with shares: the block of codes that a channel is read from. Requires: it is within the reads.
+constexpr std::uint32_t shared_block(const std::uint8_t* shares, std::uint32_t read) {
+  std::uint32_t block = 0;
+  for (std::uint32_t kind = 0; kind < kShareKinds; ++kind) {
+    const std::uint32_t reads = std::uint32_t{shares[kind]} << kind;
+    if (read < reads) return block + (read >> kind);
+    read -= reads;
+    block += shares[kind];
+  }
+  return block;
+}
+
+// Bytes of the packed codes of a matrix with shares: of `blocks` blocks, of 64 tokens.
+constexpr std::size_t shared_code_bytes(std::uint32_t blocks, bool keys) {
+  return std::size_t{blocks} * (keys ? code_bytes(64, kKeyShareBlock, 4) : code_bytes(kValueShareBlock, 64, 4));
 }
 
 // Keys of one head: K[t, d] = offset[d] + channel_scale[d] * token_scale[d / 32, t] * (level(code) - twice_middle / 2).

@@ -30,6 +30,7 @@ constexpr Kernels kernel_table(std::string_view name) {
       .quantise_levels = quantise_levels,
       .level_error = level_error,
       .nearest_points = nearest_points,
+      .nearest_codes = nearest_codes,
       .transpose = transpose,
       .pack_codes = pack_codes,
       .hadamard = hadamard,

@@ -83,6 +83,11 @@ struct Kernels {
   // (x[c], y[c]), which is distance[c]. Columns of which some coordinate is not a number get 0 and infinity.
   void (*nearest_points)(const float* x, const float* y, std::uint32_t cols, const float* points, std::uint32_t count,
                          std::uint8_t* nearest, float* distance);
+  // Of kPageTokens tokens, a channel in each of `width` rows x_stride apart: nearest[t] is the first of 16 points
+  // [16, width] with the least squared distance, which distance[t] grows by. A token with something that is not a
+  // number gets 0 and infinity.
+  void (*nearest_codes)(const float* x, std::size_t x_stride, std::uint32_t width, const float* points,
+                        std::uint8_t* nearest, float* distance);
   void (*transpose)(const float* x, std::uint32_t rows, std::uint32_t cols, float* out);
   // The packed form of CodeMatrix, from one byte per code: value (depth i, lane j) lies at i * depth_stride +
   // j * lane_stride, one of which is 1. Writes code_bytes(), zeros in the padding.

@@ -85,7 +85,27 @@ inline void look_up_values(const CodeMatrix& m, ByteCodes& codes) {
   }
 }
 
-inline void expand_codes(const CodeMatrix& m, ByteCodes& to) {
+// Shared codes, once for each channel that they stand for.
+inline void expand_shared(const CodeMatrix& m, bool keys, ByteCodes& to) {
+  const __m256i low = _mm256_set1_epi8(15);
+  const auto [blocks, reads] = share_extents(m.shares);
+  const std::uint32_t vectors = keys ? m.lanes / kCodeLanes : to.quads / 2;  // of a block
+  for (std::uint32_t read = 0; read < reads; ++read) {
+    const std::uint32_t block = shared_block(m.shares, read);
+    for (std::uint32_t v = 0; v < vectors; ++v) {
+      const std::uint8_t* from = m.codes + (keys ? v * blocks + block : block * vectors + v) * std::size_t{64};
+      std::uint8_t* out = to.bytes + (keys ? v * to.quads + read * 2 : read * to.quads + v * 2) * std::size_t{64};
+      for (int half = 0; half < 2; ++half, from += 32, out += 32) {
+        const __m256i both = load_bytes(from);
+        _mm256_store_si256(reinterpret_cast<__m256i*>(out), _mm256_and_si256(both, low));
+        _mm256_store_si256(reinterpret_cast<__m256i*>(out + 64), _mm256_and_si256(_mm256_srli_epi16(both, 4), low));
+      }
+    }
+  }
+}
+
+inline void expand_codes(const CodeMatrix& m, bool keys, ByteCodes& to) {
+  if (m.shares != nullptr) return expand_shared(m, keys, to);
   switch (m.bits) {
     case 2: return expand<2>(m, to);
     case 4: return expand<4>(m, to);
@@ -240,7 +260,7 @@ void score_rows(const CodeKeys& keys, const ByteCodes& codes, const float* q, Pr
 
 void code_scores(const CodeKeys& keys, const float* q, std::uint32_t rows, PrefetchHint next, float* out) {
   ByteCodes codes(keys.codes);
-  expand_codes(keys.codes, codes);
+  expand_codes(keys.codes, true, codes);
   if (keys.codes.levels != nullptr) look_up_keys(keys.codes, codes);
   const std::size_t depth = keys.codes.depth;
   const auto boxes = static_cast<std::uint32_t>(__builtin_popcount(keys.boxes));
@@ -282,7 +302,7 @@ void accumulate_code_rows(const CodeValues& values, const ByteCodes& codes, cons
 void code_accumulate(const CodeValues& values, const float* p, const float* correction, std::uint32_t rows,
                      PrefetchHint next, float* acc) {
   ByteCodes codes(values.codes);
-  expand_codes(values.codes, codes);
+  expand_codes(values.codes, false, codes);
   if (values.codes.levels != nullptr) look_up_values(values.codes, codes);
   const std::size_t lanes = values.codes.lanes;
   Prefetcher prefetcher(next, (values.codes.lanes + kCodeLanes - 1) / kCodeLanes);

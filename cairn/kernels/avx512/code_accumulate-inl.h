@@ -205,6 +205,12 @@ void accumulate_codes(const CodeValues& values, const float* p, const float* cor
 
 void code_accumulate(const CodeValues& values, const float* p, const float* correction, std::uint32_t rows,
                      PrefetchHint next, float* acc) {
+  if (values.codes.shares != nullptr) {
+    alignas(64) std::uint8_t bytes[kMaxCodes];
+    CodeValues expanded = values;
+    expanded.codes = expand_shared<Levels::kOfLane>(values.codes, values.boxes, bytes);
+    return accumulate_codes<Codes<8, Levels::kNone>>(expanded, p, correction, rows, next, acc);
+  }
   with_codes<Levels::kOfLane>(values.codes, [&]<class C>() {
     if constexpr (C::kLevels != Levels::kNone) {
       if (rows > 4) {

@@ -244,6 +244,12 @@ void score_codes(const CodeKeys& keys, const float* q, std::uint32_t rows, Prefe
 }
 
 void code_scores(const CodeKeys& keys, const float* q, std::uint32_t rows, PrefetchHint next, float* out) {
+  if (keys.codes.shares != nullptr) {
+    alignas(64) std::uint8_t bytes[kMaxCodes];
+    CodeKeys expanded = keys;
+    expanded.codes = expand_shared<Levels::kOfDepth>(keys.codes, keys.boxes, bytes);
+    return score_codes<Codes<8, Levels::kNone>>(expanded, q, rows, next, out);
+  }
   with_codes<Levels::kOfDepth>(keys.codes, [&]<class C>() {
     if constexpr (C::kLevels != Levels::kNone) {
       if (rows > 4) {

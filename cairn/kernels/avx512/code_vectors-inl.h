@@ -165,6 +165,46 @@ CodeMatrix expand(const CodeMatrix& m, std::uint8_t* out) {
   return expanded;
 }
 
+// The levels of shared codes, of the boxes that are read. Lanes and depth are those of the channels.
+template <Levels Kind>
+CodeMatrix expand_shared(const CodeMatrix& m, std::uint8_t boxes, std::uint8_t* out) {
+  constexpr std::uint32_t kBits = 4;
+  const CodeMatrix expanded = {out, 8, m.lanes, m.depth, nullptr};
+  const std::size_t quads = vectors_of(expanded);
+  const std::uint32_t blocks = share_extents(m.shares).blocks;
+  const std::uint8_t* levels = m.levels;
+  std::uint32_t block = 0, read = 0;
+  for (std::uint32_t kind = 0; kind < kShareKinds; ++kind) {
+    for (const std::uint32_t end = block + m.shares[kind]; block < end; ++block) {
+      for (std::uint32_t n = 0; n < 1u << kind; ++n, ++read) {
+        if constexpr (Kind == Levels::kOfDepth) {
+          for (std::uint32_t k = 0; k < 2; ++k, levels += kCodeQuad * 16) {
+            const LevelTables tables = depth_tables(levels);
+            for (std::uint32_t lane = 0; lane * kCodeLanes < m.lanes; ++lane) {
+              if ((boxes >> lane & 1) == 0) continue;
+              const __m512i packed = _mm512_loadu_si512(m.codes + (std::size_t{lane} * blocks + block) * 64);
+              _mm512_store_si512(out + (lane * quads + read * 2 + k) * 64,
+                                 look_up<Kind>(tables, unpack_quad<kBits>(packed, k)));
+            }
+          }
+        } else {
+          const LevelTables tables = lane_tables(levels);
+          levels += kCodeLanes * 16;
+          for (std::uint32_t v = 0; v * 2 < quads; ++v) {
+            if ((boxes >> v * 2 * kCodeQuad / kPageBoxTokens & 1) == 0) continue;
+            const __m512i packed = _mm512_loadu_si512(m.codes + (block * (quads / 2) + v) * 64);
+            for (std::uint32_t k = 0; k < 2; ++k) {
+              _mm512_store_si512(out + (read * quads + v * 2 + k) * 64,
+                                 look_up<Kind>(tables, unpack_quad<kBits>(packed, k)));
+            }
+          }
+        }
+      }
+    }
+  }
+  return expanded;
+}
+
 // Calls visit.operator()<Codes>() for what the matrix holds.
 template <Levels Kind, class Visit>
 inline void with_codes(const CodeMatrix& m, Visit visit) {

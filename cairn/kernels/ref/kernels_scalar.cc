@@ -178,8 +178,22 @@ inline std::int32_t level_at(const CodeMatrix& m, std::uint32_t channel, std::in
   return m.levels != nullptr ? m.levels[channel * 16 + static_cast<std::uint32_t>(code)] : code;
 }
 
+// The matrix of codes itself, and where in it the code of a channel lies.
+inline CodeMatrix stored_codes(const CodeMatrix& m, bool keys) {
+  CodeMatrix stored = m;
+  if (m.shares == nullptr) return stored;
+  (keys ? stored.depth : stored.lanes) = share_extents(m.shares).blocks * (keys ? kKeyShareBlock : kValueShareBlock);
+  return stored;
+}
+inline std::uint32_t stored_channel(const CodeMatrix& m, bool keys, std::uint32_t channel) {
+  if (m.shares == nullptr) return channel;
+  const std::uint32_t block = keys ? kKeyShareBlock : kValueShareBlock;
+  return shared_block(m.shares, channel / block) * block + channel % block;
+}
+
 void code_scores(const CodeKeys& keys, const float* q, std::uint32_t rows, PrefetchHint, float* out) {
   const CodeMatrix& m = keys.codes;
+  const CodeMatrix stored = stored_codes(m, true);
   RoundedQuery query;
   for (std::uint32_t r = 0; r < rows; ++r) {
     round_query(keys, q + std::size_t{r} * m.depth, query);
@@ -189,7 +203,7 @@ void code_scores(const CodeKeys& keys, const float* q, std::uint32_t rows, Prefe
       for (std::uint32_t s = 0; s * kQuerySegment < m.depth; ++s) {
         std::int32_t dot = 0;
         for (std::uint32_t d = s * kQuerySegment; d < m.depth && d < (s + 1) * kQuerySegment; ++d)
-          dot += level_at(m, d, code_at(m, t, d)) * query.codes[d];
+          dot += level_at(m, d, code_at(stored, t, stored_channel(m, true, d))) * query.codes[d];
         const float x = static_cast<float>(2 * dot + query.biases[s]) * query.half_scales[s];
         total = keys.token_scale != nullptr
                     ? fused(x, keys.token_scale[std::size_t{s} * keys.token_scale_stride + t], total)
@@ -203,14 +217,16 @@ void code_scores(const CodeKeys& keys, const float* q, std::uint32_t rows, Prefe
 void code_accumulate(const CodeValues& values, const float* p, const float* correction, std::uint32_t rows,
                      PrefetchHint, float* acc) {
   const CodeMatrix& m = values.codes;
+  const CodeMatrix stored = stored_codes(m, false);
   for (std::uint32_t r = 0; r < rows; ++r) {
     for (std::uint32_t group = 0; group * values.group < m.lanes; ++group) {
       RoundedWeights weights;
       round_weights(values, group, p + r * kPageTokens, weights);
       for (std::uint32_t d = group * values.group; d < m.lanes && d < (group + 1) * values.group; ++d) {
+        const std::uint32_t lane = stored_channel(m, false, d);
         std::int32_t dot = 0;
         for (std::uint32_t t = 0; t < m.depth; ++t) {
-          if (is_in(values.boxes, t)) dot += level_at(m, d, code_at(m, d, t)) * weights.codes[t];
+          if (is_in(values.boxes, t)) dot += level_at(m, d, code_at(stored, lane, t)) * weights.codes[t];
         }
         float x = fused(static_cast<float>(2 * dot + weights.bias), weights.half_scale, weights.zero_term);
         if (values.channel_scale != nullptr) x *= values.channel_scale[d];
