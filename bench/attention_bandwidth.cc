@@ -205,6 +205,12 @@ Result<std::vector<Subject>> make_subjects(const Options& options) {
   for (const std::string& name : options.codecs) {
     Subject& subject = subjects.emplace_back();
     CAIRN_TRY(subject.codec, find_codec(name));
+    if (subject.codec->needs_codebook) {
+      return fail(ErrorCode::kUnsupported, "codec '" + name +
+                                               "' has tables of a model, and there is none here: measure "
+                                               "it with 'cairn bench --codec " +
+                                               name + "+codebooks=FILE'");
+    }
     CAIRN_TRY(subject.pages, Pages::make(options, *subject.codec));
   }
   return subjects;

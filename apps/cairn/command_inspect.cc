@@ -117,6 +117,7 @@ Json kv_report(const ModelConfig& config, bool windows) {
   Json report = Json::object();
   const std::vector<LayerSpec> layers = model_layers(config);
   for (const Codec& codec : codec_table()) {
+    if (codec.check_codebook != nullptr) continue;  // how large its pages are is up to its codebooks
     if (std::ranges::any_of(layers, [&](const LayerSpec& layer) { return !check_shape(codec, layer.shape); })) continue;
     double bytes = 0;
     for (std::uint32_t l = 0; l < layers.size(); ++l) {

@@ -162,7 +162,10 @@ void Attention::attend_item(const WorkItem& item, unsigned thread) {
   }
   const auto [first_position, last_position] = std::minmax_element(positions.begin(), positions.begin() + tokens);
   const std::int32_t oldest = oldest_visible(*first_position, layer_.window), newest = *last_position;
-  if (layer_.basis.hadamard_keys) hadamard_heads({tile.q, std::size_t{rows} * head_dim}, head_dim);
+  for (std::uint32_t h = 0; h < item.head_count; ++h) {
+    layer_.basis.keys.turn_queries(item.first_head + h,
+                                   {tile.q + std::size_t{h} * head_rows * head_dim, std::size_t{head_rows} * head_dim});
+  }
   for (std::uint32_t split = item.first_split; split < item.last_split; ++split) {
     reset(tile.part, rows, value_dim);
     const std::size_t end = std::min(pages.end_page(), std::size_t{split + 1} * kSplitPages);
@@ -298,7 +301,7 @@ void Attention::finish(const WorkSource& source, const WorkItem& item, const Sof
     for (std::uint32_t d = 0; d < value_dim; ++d) out[d] = acc[d] / state.sum[r];
     // Merging a split that a row does not see turns -0 into 0, and other rows decide whether it is there.
     if (layer_.window != 0) std::for_each_n(out, value_dim, [](float& value) { value += 0.0f; });
-    if (layer_.basis.hadamard_values) hadamard_heads({out, value_dim}, value_dim);
+    layer_.basis.values.turn_outputs_back(item.first_head + r / head_rows, {out, value_dim});
     if (source.rows->softmax == nullptr) continue;
     float* softmax = source.rows->softmax + (token * layer_.heads + head) * 2;
     softmax[0] = state.max[r];

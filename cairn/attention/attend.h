@@ -131,10 +131,10 @@ struct AttendRows {
   }
 };
 
-// Which of the K and V of a layer lie in the basis of codecs with `hadamard`.
+// In which the K and the V of a layer lie.
 struct LayerBasis {
-  bool hadamard_keys = false;
-  bool hadamard_values = false;
+  Basis keys;
+  Basis values;
 };
 
 // What is the same for all rows and pages of a layer.

@@ -183,7 +183,8 @@ TEST(AttendBoxes, WhatStandsForTheOthersJoinsBeforeASink) {
         const double greatest = double{plain.softmax[2 * head]}, sum = double{plain.softmax[2 * head + 1]};
         std::vector<float> own(rest.begin() + static_cast<std::ptrdiff_t>(head * (1 + kShape.head_dim)),
                                rest.begin() + static_cast<std::ptrdiff_t>((head + 1) * (1 + kShape.head_dim)));
-        if (layer.basis.hadamard_values) hadamard_heads(std::span(own).subspan(1), kShape.head_dim);
+        layer.basis.values.turn_outputs_back(static_cast<std::uint32_t>(head % kHeads / (kHeads / kShape.kv_heads)),
+                                             std::span(own).subspan(1));
         double total = sum * (1 + double{own[0]});
         if (sink) total += std::exp(double{sinks[head % kHeads]} - greatest);
         for (std::size_t c = 0; c < kShape.head_dim; ++c) {

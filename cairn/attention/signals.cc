@@ -23,7 +23,7 @@ void attention_weights(const AttendRows& rows, const PageView& page, const Atten
       masks[r * group + g] = visible_slots(page, rows.positions[r], layer.window, kv_head);
     }
   }
-  if (layer.basis.hadamard_keys) hadamard_heads(q, dim);
+  layer.basis.keys.turn_queries(kv_head, q);
   page.key_format->codec->scores(*page.key_format, page.keys, kv_head, q.data(), count, kAllBoxes, {}, weights);
   if (layer.score_cap != 0.0f) kernels().soft_cap(weights, std::size_t{count} * kBlockTokens, layer.score_cap);
   // The greatest score is in `max` already, so that this step only takes the exponentials.

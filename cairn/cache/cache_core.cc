@@ -53,7 +53,7 @@ IndexWindows index_windows(const std::vector<LayerForms>& tables) {
 // One open block and its encoded form.
 std::size_t least_bytes(const std::vector<LayerForms>& tables) {
   std::size_t bytes = 0;
-  for (const LayerForms& layer : tables) bytes += layer.open_bytes() + layer.encoding_bytes();
+  for (const LayerForms& layer : tables) bytes += layer.open_bytes() + layer.encoding_bytes() + layer.first_extra();
   return bytes;
 }
 
@@ -74,21 +74,24 @@ Result<std::unique_ptr<PagePool>> offload_pool(const OffloadPlace& place, std::s
 }  // namespace
 
 PageForms::PageForms(const CodecPlan& plan, std::uint32_t layer, PageSlot slot, PageShape shape)
-    : open(open_format(plan.format(layer, slot, shape))), closed(plan.format(layer, slot, shape)) {
+    : open(open_format(plan.format(layer, slot, shape))),
+      closed(plan.format(layer, slot, shape)),
+      first(first_format(closed)) {
   if (std::ranges::find(shape.slots(), slot) == shape.slots().end()) return;
   for (const Codec& codec : codec_table()) demoted.push_back({.codec = &codec, .shape = shape, .slot = slot});
   open_bytes = open.codec->page_bytes(open);
   closed_bytes = closed.codec->page_bytes(closed);
+  first_bytes = first.codec->page_bytes(first);
 }
 
 const PageFormat& PageForms::format(std::uint32_t form) const {
   if (form >= kDemotedForm) return demoted[form - kDemotedForm];
-  return form == kOpenForm ? open : closed;
+  return form == kOpenForm ? open : form == kFirstForm ? first : closed;
 }
 
 std::size_t PageForms::page_bytes(std::uint32_t form) const {
   if (form >= kDemotedForm) return format(form).codec->page_bytes(format(form));
-  return form == kOpenForm ? open_bytes : closed_bytes;
+  return form == kOpenForm ? open_bytes : form == kFirstForm ? first_bytes : closed_bytes;
 }
 
 std::size_t PageForms::encoding_bytes() const {
@@ -101,6 +104,10 @@ std::size_t LayerForms::open_bytes() const {
 
 std::size_t LayerForms::closed_bytes() const {
   return PagePool::occupied_bytes(keys.closed_bytes) + PagePool::occupied_bytes(values.closed_bytes);
+}
+
+std::size_t LayerForms::first_extra() const {
+  return PagePool::occupied_bytes(keys.first_bytes) + PagePool::occupied_bytes(values.first_bytes) - closed_bytes();
 }
 
 std::size_t LayerForms::encoding_bytes() const {
@@ -168,7 +175,8 @@ Result<std::shared_ptr<CacheCore>> CacheCore::create(const KvCacheOptions& optio
   std::vector<std::size_t> page_sizes;
   for (const LayerForms& layer : tables_of(options)) {
     for (const PageSlot slot : layer.slots()) {
-      page_sizes.insert(page_sizes.end(), {layer.of(slot).open_bytes, layer.of(slot).closed_bytes});
+      page_sizes.insert(page_sizes.end(),
+                        {layer.of(slot).open_bytes, layer.of(slot).closed_bytes, layer.of(slot).first_bytes});
     }
   }
   auto pool = PagePool::create(options.budget_bytes, page_sizes);

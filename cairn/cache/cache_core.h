@@ -65,20 +65,27 @@ namespace cairn::cache {
 // plus the number of their codec in codec_table().
 inline constexpr std::uint32_t kClosedForm = 0;
 inline constexpr std::uint32_t kOpenForm = 1;
-inline constexpr std::uint32_t kDemotedForm = 2;
+inline constexpr std::uint32_t kFirstForm = 2;  // closed, of the first block of a sequence, where that is another
+inline constexpr std::uint32_t kDemotedForm = 3;
 
 // Both forms that a page takes in turn, and those that it may be demoted to; a slot that the layer does not have takes
 // no bytes in any. Immutable.
 struct PageForms {
   PageFormat open;                  // while tokens are added, and for ever if nothing is encoded
   PageFormat closed;                // afterwards
+  PageFormat first;                 // the same of the first block: some of its tokens may be exact (PageFormat)
   std::vector<PageFormat> demoted;  // as codec_table(), those included that do not fit (demotion.h)
   std::size_t open_bytes = 0;
   std::size_t closed_bytes = 0;
+  std::size_t first_bytes = 0;
 
   PageForms(const CodecPlan& plan, std::uint32_t layer, PageSlot slot, PageShape shape);
   bool exists() const { return open_bytes != 0; }
   bool encodes() const { return exists() && closed.codec->encode != nullptr; }
+  // Of a full block with this number that is encoded.
+  std::uint32_t closed_form(std::size_t number) const {
+    return number == 0 && first != closed ? kFirstForm : kClosedForm;
+  }
   const PageFormat& format(std::uint32_t form) const;  // of PageRef::form; lives as long as this
   std::size_t page_bytes(std::uint32_t form) const;    // the same
   std::size_t encoding_bytes() const;  // of the budget, for the page that encoding adds; 0 if there is none
@@ -97,6 +104,7 @@ struct LayerForms {
   bool reads_mass() const { return keys.closed.codec->signals.mass || values.closed.codec->signals.mass; }
   std::size_t open_bytes() const;      // of the budget, for an open block
   std::size_t closed_bytes() const;    // of the budget, for a full one
+  std::size_t first_extra() const;     // of the budget, what the first full one takes beyond that
   std::size_t encoding_bytes() const;  // of the budget, for what encoding one adds until its open form is let go
   // That a sequence holds while it grows token by token: under a window those that it covers, and kKeptBehind.
   std::size_t max_blocks() const;

@@ -10,7 +10,7 @@ namespace {
 bool can_hold(const Codec& codec, const PageForms& forms) {
   const Codec& own = *forms.closed.codec;
   const bool encodes = codec.encode != nullptr && !codec.signals.mass && !codec.needs_codebook;
-  if (!encodes || codec.hadamard != own.hadamard || !check_shape(codec, forms.closed.shape)) return false;
+  if (!encodes || codec.basis != own.basis || !check_shape(codec, forms.closed.shape)) return false;
   const std::size_t bytes = codec.page_bytes({.codec = &codec, .shape = forms.closed.shape, .slot = forms.closed.slot});
   return PagePool::occupied_bytes(bytes) < PagePool::occupied_bytes(forms.closed_bytes);
 }

@@ -43,10 +43,10 @@ TEST(Demotion, TakesFewerBitsInTheSameBasis) {
       const auto bits = [](const Codec& codec, PageSlot slot) {
         return bits_per_value({.codec = &codec, .shape = kShape, .slot = slot});
       };
-      const bool fewer = bits(other, PageSlot::kKeys) < bits(own, PageSlot::kKeys) &&
+      const bool fewer = !other.needs_codebook && bits(other, PageSlot::kKeys) < bits(own, PageSlot::kKeys) &&
                          bits(other, PageSlot::kValues) < bits(own, PageSlot::kValues);
-      const bool expected = fewer && other.hadamard == own.hadamard && other.encode != nullptr && !other.signals.mass &&
-                            !other.needs_codebook;
+      const bool expected =
+          fewer && other.basis == own.basis && other.encode != nullptr && !other.signals.mass && !other.needs_codebook;
       EXPECT_EQ(status.has_value(), expected) << own.name << " to " << other.name;
       if (expected) fit.emplace(other.name);
       if (status) continue;
@@ -120,7 +120,7 @@ std::map<std::int32_t, Row> rows_of(const Sequence& sequence, std::uint32_t laye
     view.key_format->codec->decode(*view.key_format, view.keys, view.count, k.data());
     view.value_format->codec->decode(*view.value_format, view.values, view.count, v.data());
     const Codec& own = *sequence.pages(layer).front().key_format->codec;
-    if (own.hadamard) {
+    if (own.basis == BasisKind::kHadamard) {
       hadamard_heads(k, kShape.head_dim);
       hadamard_heads(v, kShape.head_dim);
     }

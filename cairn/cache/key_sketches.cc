@@ -59,7 +59,7 @@ void SketchQueries::round(std::span<const float> q, std::uint32_t dim) {
   }
 }
 
-void KeySketches::cover(std::span<const PageView> pages, std::size_t blocks, bool hadamard, Reservation& room,
+void KeySketches::cover(std::span<const PageView> pages, std::size_t blocks, const Basis& basis, Reservation& room,
                         ThreadPool& pool) {
   const std::size_t covered = sheets_.blocks();
   if (blocks <= covered) return;
@@ -68,16 +68,19 @@ void KeySketches::cover(std::span<const PageView> pages, std::size_t blocks, boo
   const std::size_t first = covered / kSheetBlocks;
   pool.run(sheets_.count() - first, [&](std::size_t i, unsigned) {
     const std::size_t from = std::max(covered, (first + i) * kSheetBlocks);
-    for (std::size_t b = from; b < std::min(blocks, (first + i + 1) * kSheetBlocks); ++b) write(pages[b], b, hadamard);
+    for (std::size_t b = from; b < std::min(blocks, (first + i + 1) * kSheetBlocks); ++b) write(pages[b], b, basis);
   });
 }
 
-void KeySketches::write(const PageView& page, std::size_t block, bool hadamard) const {
+void KeySketches::write(const PageView& page, std::size_t block, const Basis& basis) const {
   const std::size_t dim = shape_.head_dim, width = shape_.values_per_token(), vectors = sketch_vectors(shape_.head_dim);
   std::vector<float> keys(kBlockTokens * width);
   std::vector<std::uint8_t> levels(vectors * kSketchChannels);  // of channels beyond the head the least
   page.key_format->codec->decode(*page.key_format, page.keys, kBlockTokens, keys.data());
-  if (!hadamard) hadamard_heads(keys, shape_.head_dim);
+  if (!basis.is_hadamard()) {
+    basis.turn_tokens_back(keys);
+    hadamard_heads(keys, shape_.head_dim);
+  }
   for (std::uint32_t h = 0; h < shape_.kv_heads; ++h) {
     std::byte* head = sheets_.data(block / kSheetBlocks) + h * head_bytes();
     auto* codes = reinterpret_cast<std::uint8_t*>(head);

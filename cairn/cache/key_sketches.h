@@ -17,7 +17,7 @@
 
 namespace cairn::cache {
 
-// The queries of one row as sketches meet them, in the basis of codecs with `hadamard`. Memory that is used again.
+// The queries of one row as sketches meet them, in Hadamard's basis. Memory that is used again.
 class SketchQueries {
  public:
   // q is [heads, dim], and must live as long as it is asked with.
@@ -42,9 +42,10 @@ class KeySketches {
   // Of the budget, for cover() of this many blocks.
   std::size_t growth(std::size_t blocks) const { return sheets_.growth(blocks); }
 
-  // Adds the sketches of the table's pages from blocks() to `blocks`, of what they decode to; `hadamard` says whether
-  // the keys of this layer, encoded or not, lie in that basis. Requires: these are full; growth(blocks) in `room`.
-  void cover(std::span<const PageView> pages, std::size_t blocks, bool hadamard, Reservation& room, ThreadPool& pool);
+  // Adds the sketches of the table's pages from blocks() to `blocks`, of what they decode to; `basis` is that of the
+  // keys of this layer, encoded or not. Requires: these are full; growth(blocks) in `room`.
+  void cover(std::span<const PageView> pages, std::size_t blocks, const Basis& basis, Reservation& room,
+             ThreadPool& pool);
   // Keeps the first `blocks`.
   void shrink(std::size_t blocks) { sheets_.shrink(blocks); }
   Sheets& sheets() { return sheets_; }
@@ -60,7 +61,7 @@ class KeySketches {
   std::size_t head_bytes() const {
     return code_bytes() + scale_bytes() + (shape_.head_dim * sizeof(float) + 63) / 64 * 64;
   }
-  void write(const PageView& page, std::size_t block, bool hadamard) const;
+  void write(const PageView& page, std::size_t block, const Basis& basis) const;
 
   PageShape shape_;
   Sheets sheets_;  // [kv_heads, head_bytes()] each

@@ -49,7 +49,7 @@ TEST(KeySketches, ComeNearTheGreatestScoreOfEachBox) {
   Reservation room = testing::key_pages::room();
   KeySketches sketches(kShape);
   const std::size_t growth = sketches.growth(kBlocks);
-  sketches.cover(pages.views, kBlocks, false, room, pool);
+  sketches.cover(pages.views, kBlocks, {}, room, pool);
   EXPECT_EQ(sketches.bytes(), growth);
   EXPECT_EQ(sketches.growth(kBlocks), 0u);
   double off = 0, wide = 0;
@@ -80,19 +80,19 @@ TEST(KeySketches, FollowFromTheKeysHoweverTheyCame) {
   Reservation room = testing::key_pages::room();
   const std::vector<float> q = some_queries(2);
   KeySketches at_once(kShape), by_one(kShape);
-  at_once.cover(pages.views, kBlocks, false, room, pool);
-  for (std::size_t b = 1; b <= kBlocks; ++b) by_one.cover(pages.views, b, false, room, pool);
+  at_once.cover(pages.views, kBlocks, {}, room, pool);
+  for (std::size_t b = 1; b <= kBlocks; ++b) by_one.cover(pages.views, b, {}, room, pool);
   const std::vector<float> expected = tops_of(at_once, q);
   EXPECT_EQ(tops_of(by_one, q), expected);
   // A copy that goes another way leaves the first one alone, and comes back to it.
   KeySketches copy = at_once;
   for (const std::size_t left : {std::size_t{8}, std::size_t{6}, std::size_t{3}}) {
     copy.shrink(left);
-    copy.cover(others.views, kBlocks, false, room, pool);
+    copy.cover(others.views, kBlocks, {}, room, pool);
     EXPECT_NE(tops_of(copy, q), expected);
     EXPECT_EQ(tops_of(at_once, q), expected);
     copy.shrink(0);
-    copy.cover(pages.views, kBlocks, false, room, pool);
+    copy.cover(pages.views, kBlocks, {}, room, pool);
     EXPECT_EQ(tops_of(copy, q), expected);
   }
 }
@@ -109,7 +109,7 @@ TEST(KeySketches, HostileNumbersBecomeSomeNumber) {
   ThreadPool pool(2);
   Reservation room = testing::key_pages::room();
   KeySketches sketches(kShape);
-  sketches.cover(pages.views, kBlocks, false, room, pool);
+  sketches.cover(pages.views, kBlocks, {}, room, pool);
   for (const float top : tops_of(sketches, some_queries(1))) EXPECT_TRUE(std::isfinite(top));
   for (const float value : hostile) {
     for (std::size_t at = 0; at < kDim; ++at) {

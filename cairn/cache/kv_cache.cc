@@ -74,20 +74,21 @@ std::size_t KvCache::bytes_of(std::size_t tokens) const {
   std::size_t bytes = 0;
   for (const cache::LayerForms& layer : core_->tables) {
     const std::size_t seen = layer.window == 0 ? tokens : std::min<std::size_t>(tokens, layer.window);
-    bytes += seen * layer.closed_bytes() / kBlockTokens;
+    bytes += seen * layer.closed_bytes() / kBlockTokens + (seen > 0 ? layer.first_extra() : 0);
   }
   return bytes;
 }
 
 std::size_t KvCache::bytes_per_token() const {
-  return block_bytes(core_->options.plan.sink_blocks) / kBlockTokens;
+  return block_bytes(std::size_t{core_->options.plan.sink_blocks} + 1) / kBlockTokens;
 }
 
 std::size_t KvCache::block_bytes(std::size_t number, bool windows) const {
   const bool open = number < core_->options.plan.sink_blocks;
   std::size_t bytes = 0;
   for (const cache::LayerForms& layer : core_->tables) {
-    if (layer.window == 0 || windows) bytes += open ? layer.open_bytes() : layer.closed_bytes();
+    if (layer.window == 0 || windows)
+      bytes += open ? layer.open_bytes() : layer.closed_bytes() + (number == 0 ? layer.first_extra() : 0);
   }
   return bytes;
 }

@@ -46,9 +46,9 @@ PageRef reopened(const PageForms& forms, const PageRef& page, Reservation& room)
 void store_row(const PageForms& forms, LayerTable::Entry& entry, const PageRef& page, std::uint32_t slot,
                std::span<const float> row) {
   thread_local std::vector<float> transformed;
-  if (forms.closed.codec->hadamard) {
+  if (forms.closed.codec->basis != BasisKind::kModel) {
     transformed.assign(row.begin(), row.end());
-    hadamard_heads(transformed, forms.open.shape.head_dim);
+    basis_of(forms.closed).turn_tokens(transformed);
     row = transformed;
   }
   if (forms.encodes() && !fits_f16(row)) {
@@ -172,12 +172,14 @@ void LayerTable::encode(std::span<const std::size_t> blocks, Reservation& room, 
     for (const auto& [forms, open] :
          {std::pair(&forms_->keys, &entry.keys), std::pair(&forms_->values, &entry.values)}) {
       if (!forms->encodes()) continue;
-      jobs.push_back({forms, open->data(), mass, room.take(forms->closed_bytes, kClosedForm)});
+      const std::uint32_t form = forms->closed_form(entry.number());
+      jobs.push_back({forms, open->data(), mass, room.take(forms->page_bytes(form), form)});
     }
   }
   pool.run(jobs.size(), [&](std::size_t i, unsigned) {
     const Job& job = jobs[i];
-    job.forms->closed.codec->encode(job.forms->closed, {job.open, job.mass}, job.page.data());
+    const PageFormat& format = job.forms->format(job.page.form());
+    format.codec->encode(format, {job.open, job.mass}, job.page.data());
   });
   auto job = jobs.begin();
   for (const std::size_t block : blocks) {

@@ -182,7 +182,10 @@ void write_part(const LayerTable& table, PageSlot slot, const PackedPart& part, 
   };
   for (std::size_t b = 0; b < part.blocks; ++b) {
     const bool is_open = part.form == kClosedForm && (open[b] || !forms.encodes());
-    const std::uint32_t form = is_open ? kOpenForm : part.form;
+    const bool is_own = part.form == kClosedForm;
+    const std::uint32_t form = is_open  ? kOpenForm
+                               : is_own ? forms.closed_form(packed[number + b].number())
+                                        : part.form;
     page_of(b) = room.take(forms.page_bytes(form), form);
   }
   pool.run(part.blocks, [&](std::size_t b, unsigned) { write_page(forms, part.slots, b, rows, page_of(b)); });
@@ -221,7 +224,8 @@ Packing packing_of(const LayerTable& table, const PackedRange& range, const Laye
 }
 
 std::size_t packing_bytes(const LayerForms& forms, std::size_t blocks, std::size_t open_blocks) {
-  return open_blocks * forms.open_bytes() + (blocks - open_blocks) * forms.closed_bytes();
+  const std::size_t closed = blocks - open_blocks;
+  return open_blocks * forms.open_bytes() + closed * forms.closed_bytes() + (closed > 0 ? forms.first_extra() : 0);
 }
 
 std::size_t packing_bytes(const LayerForms& forms, const Packing& packing) {

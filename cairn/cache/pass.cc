@@ -35,6 +35,7 @@ std::size_t growth_bytes(const cache::SequenceState& state, std::size_t num_toke
     if (first_due >= end_due || !table.forms().encodes()) continue;
     const std::size_t old_end = std::clamp(held, first_due, end_due);
     bytes += table.forms().encoding_bytes() * (table.unclosed(first_due, old_end) + end_due - old_end);
+    if (first_due == 0) bytes += table.forms().first_extra();
   }
   return bytes;
 }

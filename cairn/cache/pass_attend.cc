@@ -100,8 +100,8 @@ AttendLayer PassRunner::layer_of(const PassQueries& queries) const {
           .window = spec.window,
           .score_cap = queries.score_cap,
           .sinks = queries.sinks,
-          .basis = {.hadamard_keys = forms.keys.closed.codec->hadamard,
-                    .hadamard_values = forms.values.exists() && forms.values.closed.codec->hadamard}};
+          .basis = {.keys = basis_of(forms.keys.closed),
+                    .values = forms.values.exists() ? basis_of(forms.values.closed) : Basis()}};
 }
 
 // The queries of a part, as indices in queries.rows from `first` on, by slot.

@@ -229,7 +229,7 @@ void ReadScores::cover(std::span<const PageView> pages, std::size_t blocks, cons
                        ThreadPool& pool) {
   if (boxes_) boxes_->cover(pages, blocks, room, pool);
   if (clusters_) clusters_->cover(pages, blocks, room, pool);
-  if (sketches_) sketches_->cover(pages, blocks, basis.hadamard_keys, room, pool);
+  if (sketches_) sketches_->cover(pages, blocks, basis.keys, room, pool);
   if (value_means_) value_means_->cover(pages, blocks, room, pool);
 }
 
@@ -243,7 +243,10 @@ void ReadScores::shrink(std::size_t blocks) {
 void ReadScores::score(const PolicySpec& policy, const AttendRows& rows, const AttendLayer& how, ThreadPool& pool,
                        ReadScratch& scratch, std::span<float> scores) const {
   scratch.q.assign(rows.q, rows.q + std::size_t{how.heads} * how.shape.head_dim);
-  if (sketches_ || how.basis.hadamard_keys) hadamard_heads(scratch.q, how.shape.head_dim);
+  const std::size_t dim = how.shape.head_dim, group = how.heads / how.shape.kv_heads;
+  if (sketches_) hadamard_heads(scratch.q, how.shape.head_dim);
+  for (std::uint32_t h = 0; h < how.shape.kv_heads && !sketches_; ++h)
+    how.basis.keys.turn_queries(h, std::span(scratch.q).subspan(h * group * dim, group * dim));
   std::ranges::fill(scores, 0.0f);
   if (value_means_) scratch.weights.reset(how.heads, scores.size() / how.shape.kv_heads, how.score_cap);
   if (boxes_) by_boxes(policy, how, pool, scratch, scores);

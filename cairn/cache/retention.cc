@@ -49,7 +49,7 @@ std::vector<std::int32_t> positions_of(const LayerTable& table) {
 std::vector<float> rows_of(const LayerTable& table, PageSlot slot, ThreadPool& pool) {
   const std::span<const PageView> pages = table.views();
   const PageShape shape = table.forms().spec.shape;
-  const bool hadamard = table.forms().of(slot).closed.codec->hadamard;  // open pages lie in its basis too
+  const Basis basis = basis_of(table.forms().of(slot).closed);  // open pages lie in it too
   const std::size_t slots = pages.size() * kBlockTokens, dim = shape.head_dim, width = shape.values_per_token();
   std::vector<float> rows(slots * width, 0.0f);
   pool.run(pages.size(), [&](std::size_t p, unsigned) {
@@ -58,7 +58,7 @@ std::vector<float> rows_of(const LayerTable& table, PageSlot slot, ThreadPool& p
     const PageFormat& format = keys ? *page.key_format : *page.value_format;
     std::vector<float> tokens(page.count * width);
     format.codec->decode(format, keys ? page.keys : page.values, page.count, tokens.data());
-    if (hadamard) hadamard_heads(tokens, shape.head_dim);
+    basis.turn_tokens_back(tokens);
     for (std::uint32_t t = 0; t < page.count; ++t) {
       for (std::uint32_t h = 0; h < shape.kv_heads; ++h) {
         std::copy_n(tokens.data() + t * width + h * dim, dim, rows.data() + (h * slots + p * kBlockTokens + t) * dim);

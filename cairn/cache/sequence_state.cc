@@ -130,7 +130,9 @@ Status SequenceState::encode_prefill(ThreadPool& pool) {
   const std::size_t first = std::max<std::size_t>(closed_blocks, core->options.plan.sink_blocks);
   std::size_t bytes = 0;
   for (const LayerTable& table : tables) {
-    if (first < end) bytes += table.unclosed(first, end) * table.forms().encoding_bytes();
+    if (first >= end) continue;
+    bytes +=
+        table.unclosed(first, end) * table.forms().encoding_bytes() + (first == 0 ? table.forms().first_extra() : 0);
   }
   Result<Reservation> room = core->make_room(bytes);
   if (!room) {

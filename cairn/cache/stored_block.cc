@@ -31,7 +31,7 @@ bool has_parts_of(const CacheCore& core, const BlockMeta& meta) {
   for (std::size_t t = 0; t < core.tables.size(); ++t) {
     for (const PageSlot slot : core.tables[t].slots()) {
       const PartMeta& part = meta.parts[part_of_page(core, t, slot)];
-      const bool known = part.tag == kClosedForm || part.tag == kOpenForm;
+      const bool known = part.tag == kClosedForm || part.tag == kOpenForm || part.tag == kFirstForm;
       if (!known || part != page_part(core.tables[t].of(slot), part.tag)) return false;
     }
   }

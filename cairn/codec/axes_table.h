@@ -2,7 +2,7 @@
 // The codebook of the codec of axes.cc. For one layer and slot:
 //
 //   matrices  [kv_heads][3][head_dim][head_dim] f32   forward, back and query, as Basis takes them (basis.h)
-//   heads     [kv_heads] of AxesHead::bytes
+//   heads     [kv_heads], AxesPlaces
 //
 // where a head is
 //
@@ -42,7 +42,23 @@ constexpr std::size_t axes_matrix_floats(PageShape shape) {
   return kAxesMatrices * shape.kv_heads * std::size_t{shape.head_dim} * shape.head_dim;
 }
 
-// Of one head, within a table that is aligned for floats. Not owned.
+// Where the parts of one head lie in a table: bytes from its beginning.
+struct AxesPlaces {
+  std::size_t shares, mean, scale, weight, levels, end;
+
+  static constexpr AxesPlaces of(PageShape shape, std::uint32_t kv_head) {
+    const std::size_t dim = shape.head_dim, floats = sizeof(float) * dim, bytes = 16 + 3 * floats + kAxesLevels * dim;
+    const std::size_t begin = axes_matrix_floats(shape) * sizeof(float) + kv_head * bytes;
+    return {.shares = begin,
+            .mean = begin + 16,
+            .scale = begin + 16 + floats,
+            .weight = begin + 16 + 2 * floats,
+            .levels = begin + 16 + 3 * floats,
+            .end = begin + bytes};
+  }
+};
+
+// One head of a table that is aligned for floats. Not owned.
 struct AxesHead {
   const std::uint8_t* shares;
   const float* mean;
@@ -50,24 +66,19 @@ struct AxesHead {
   const float* weight;
   const std::uint8_t* levels;
 
-  static constexpr std::size_t bytes(std::uint32_t head_dim) {
-    return 16 + 3 * sizeof(float) * std::size_t{head_dim} + kAxesLevels * std::size_t{head_dim};
-  }
   static AxesHead of(PageShape shape, std::uint32_t kv_head, const std::byte* table) {
-    const std::byte* head =
-        table + axes_matrix_floats(shape) * sizeof(float) + kv_head * AxesHead::bytes(shape.head_dim);
-    const auto* floats = reinterpret_cast<const float*>(head + 16);
-    return {.shares = reinterpret_cast<const std::uint8_t*>(head),
-            .mean = floats,
-            .scale = floats + shape.head_dim,
-            .weight = floats + 2 * std::size_t{shape.head_dim},
-            .levels = reinterpret_cast<const std::uint8_t*>(floats + 3 * std::size_t{shape.head_dim})};
+    const AxesPlaces at = AxesPlaces::of(shape, kv_head);
+    return {.shares = reinterpret_cast<const std::uint8_t*>(table + at.shares),
+            .mean = reinterpret_cast<const float*>(table + at.mean),
+            .scale = reinterpret_cast<const float*>(table + at.scale),
+            .weight = reinterpret_cast<const float*>(table + at.weight),
+            .levels = reinterpret_cast<const std::uint8_t*>(table + at.levels)};
   }
 };
 
 // Bytes of one table.
 constexpr std::size_t axes_table_bytes(PageShape shape) {
-  return axes_matrix_floats(shape) * sizeof(float) + shape.kv_heads * AxesHead::bytes(shape.head_dim);
+  return AxesPlaces::of(shape, shape.kv_heads - 1).end;
 }
 
 // Channels of a block of codes that stand for one each.

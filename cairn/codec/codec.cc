@@ -13,7 +13,7 @@ namespace cairn {
 std::span<const Codec> codec_table() {
   static const std::vector<Codec> table = [] {
     std::vector<Codec> rows;
-    for (const auto& family : {raw_codecs, kivi_codecs, tok_codecs, zip_codecs, pq_codecs}) {
+    for (const auto& family : {raw_codecs, kivi_codecs, tok_codecs, zip_codecs, pq_codecs, axes_codecs}) {
       rows.insert(rows.end(), family().begin(), family().end());
     }
     return rows;
@@ -44,11 +44,11 @@ Status check_shape(const Codec& codec, PageShape shape) {
     }
     return {};
   }
-  if (codec.encode == nullptr || (shape.head_dim % 8 == 0 && shape.head_dim <= kMaxChannels)) return {};
-  return fail(ErrorCode::kUnsupported, "codec '" + std::string(codec.name) +
-                                           "' takes heads of a multiple of 8 and at most " +
-                                           std::to_string(kMaxChannels) + " channels, not " +
-                                           std::to_string(shape.head_dim) + "; choose a raw codec");
+  const std::uint32_t unit = codec.channel_unit;
+  if (codec.encode == nullptr || (shape.head_dim % unit == 0 && shape.head_dim <= kMaxChannels)) return {};
+  return fail(ErrorCode::kUnsupported, "codec '" + std::string(codec.name) + "' takes heads of a multiple of " +
+                                           std::to_string(unit) + " and at most " + std::to_string(kMaxChannels) +
+                                           " channels, not " + std::to_string(shape.head_dim) + "; choose a raw codec");
 }
 
 const Codec& open_codec(const Codec& codec) {
@@ -59,6 +59,21 @@ PageFormat open_format(const PageFormat& format) {
   PageFormat open = format;
   open.codec = &open_codec(*format.codec);
   return open;
+}
+
+PageFormat first_format(const PageFormat& format) {
+  PageFormat first = format;
+  first.exact_tokens = format.codec->exact_tokens;
+  return first;
+}
+
+Basis basis_of(const PageFormat& format) {
+  switch (format.codec->basis) {
+    case BasisKind::kHadamard: return Basis::hadamard(format.shape);
+    case BasisKind::kTrained: return Basis::trained(format.shape, format.codec->basis_matrices(format.codebook));
+    case BasisKind::kModel: break;
+  }
+  return {};
 }
 
 void hadamard_heads(std::span<float> rows, std::uint32_t head_dim) {

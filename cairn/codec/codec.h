@@ -18,6 +18,7 @@
 
 #include "cairn/base/result.h"
 #include "cairn/block/shape.h"
+#include "cairn/codec/basis.h"
 #include "cairn/kernels/args.h"
 
 namespace cairn {
@@ -30,6 +31,7 @@ struct PageFormat {
   PageShape shape;
   PageSlot slot = PageSlot::kKeys;
   const std::byte* codebook = nullptr;  // of this layer and slot, for a codec that needs one
+  std::uint32_t exact_tokens = 0;       // the first of the page lie there as the open page had them
 
   bool operator==(const PageFormat&) const = default;
 };
@@ -61,14 +63,25 @@ struct Codec {
   std::string_view name;  // what the user types
   bool exact = false;     // storing rounds to the element type once and nothing else is lost
   CodecBounds bounds = {};
-  // Keys, values and queries go through hadamard_heads() before they meet this codec: its basis is not the model's.
-  bool hadamard = false;
+  BasisKind basis = BasisKind::kModel;  // of pages, also of open ones that are to be encoded
+  // Where Basis::trained() finds its matrices in a codebook; null unless the basis is that.
+  const float* (*basis_matrices)(const std::byte* codebook) = nullptr;
   CodecSignals signals = {};    // that encode reads
   bool needs_codebook = false;  // PageFormat::codebook may not be null
+  std::string_view made_by{};   // the command that makes its codebooks
 
   // Bytes of one table of its codebooks, for one layer and slot. Null unless needs_codebook; any bytes will do,
   // aligned for floats.
   std::size_t (*codebook_bytes)(PageShape shape) = nullptr;
+
+  // What a table of the codec must be for the other hooks to read it; null: any bytes will do. The errors of a file.
+  Status (*check_codebook)(PageShape shape, PageSlot slot, std::span<const std::byte> table) = nullptr;
+
+  std::uint32_t channel_unit = 8;  // head_dim must be a multiple of it, for codecs that encode
+
+  // How many tokens at the beginning of a sequence are exact under this codec: PageFormat::exact_tokens of its first
+  // block. Others have none.
+  std::uint32_t exact_tokens = 0;
 
   // Bytes of one page, metadata included; a multiple of 64.
   std::size_t (*page_bytes)(const PageFormat& format);
@@ -111,6 +124,7 @@ std::span<const Codec> kivi_codecs();
 std::span<const Codec> tok_codecs();
 std::span<const Codec> zip_codecs();
 std::span<const Codec> pq_codecs();
+std::span<const Codec> axes_codecs();
 
 // kUnsupported with the list of known names when there is no such codec.
 Result<const Codec*> find_codec(std::string_view name);
@@ -125,7 +139,13 @@ const Codec& open_codec(const Codec& codec);
 // The format of open blocks where full ones have `format`.
 PageFormat open_format(const PageFormat& format);
 
-// The basis of codecs with `hadamard`: a Hadamard transform of each head of `rows` [n, head_dim], in place. It spreads
+// The format of a sequence's first block where the other full ones have `format`.
+PageFormat first_format(const PageFormat& format);
+
+// The basis of pages of this format.
+Basis basis_of(const PageFormat& format);
+
+// Hadamard's basis: his transform of each head of `rows` [n, head_dim], in place. It spreads
 // outlier channels over all of them and leaves q K unchanged when both are transformed; twice gives back the start.
 // Requires: the size is a multiple of head_dim.
 void hadamard_heads(std::span<float> rows, std::uint32_t head_dim);

@@ -114,21 +114,28 @@ Status check_codebooks(const CodecPlan& plan, const Codec& codec, const PlanTarg
   const std::string name(codec.name);
   const Codebooks* books = plan.codebooks.get();
   if (books == nullptr) {
-    return fail(ErrorCode::kUnsupported, "codec '" + name + "' needs codebooks trained for the model: make them with " +
-                                             "'cairn tune codebooks', then add +codebooks=FILE");
+    return fail(ErrorCode::kUnsupported, "codec '" + name +
+                                             "' needs codebooks trained for the model: make them with '" +
+                                             std::string(codec.made_by) + "', then add +codebooks=FILE");
   }
   if (books->codec_id() != codec.id) {
     return fail(ErrorCode::kInvalidArgument, "these codebooks are not for codec '" + name + "'");
   }
   if (books->layers() != target.layers || books->shape() != target.shape ||
       (target.model != nullptr && books->model() != *target.model)) {
-    return fail(ErrorCode::kInvalidArgument,
-                "these codebooks were trained for another model: make them anew with 'cairn tune codebooks'");
+    return fail(ErrorCode::kInvalidArgument, "these codebooks were trained for another model: make them anew with '" +
+                                                 std::string(codec.made_by) + "'");
   }
   if (books->table_bytes() != codec.codebook_bytes(target.shape)) {
     return fail(ErrorCode::kCorrupt, "the tables of these codebooks have " + std::to_string(books->table_bytes()) +
                                          " bytes, but codec '" + name + "' reads " +
                                          std::to_string(codec.codebook_bytes(target.shape)));
+  }
+  if (codec.check_codebook == nullptr) return {};
+  for (std::uint32_t layer = 0; layer < target.layers; ++layer) {
+    for (const PageSlot slot : kPageSlots) {
+      CAIRN_TRY_VOID(codec.check_codebook(target.shape, slot, {books->table(layer, slot), books->table_bytes()}));
+    }
   }
   return {};
 }

@@ -244,8 +244,9 @@ struct Pq {
 
   static constexpr Codec codec(std::uint32_t id, std::string_view name) {
     Codec row = head_codec<Pq>(id, name);
-    row.hadamard = kHadamard;
+    row.basis = kHadamard ? BasisKind::kHadamard : BasisKind::kModel;
     row.needs_codebook = true;
+    row.made_by = "cairn tune codebooks";
     row.codebook_bytes = codebook_bytes;
     return row;
   }

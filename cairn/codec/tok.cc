@@ -153,7 +153,7 @@ struct Tok {
 
   static constexpr Codec codec(std::uint32_t id, std::string_view name) {
     Codec row = head_codec<Tok>(id, name);
-    row.hadamard = kHadamard;
+    row.basis = kHadamard ? BasisKind::kHadamard : BasisKind::kModel;
     if (kBits == 8) row.bounds.stored = 0.02;
     return row;
   }

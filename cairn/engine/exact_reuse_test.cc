@@ -7,7 +7,9 @@
 #include <cstring>
 #include <ostream>
 
+#include "cairn/codec/codebooks.h"
 #include "cairn/engine/engine.h"
+#include "cairn/testing/codec_pages.h"
 #include "cairn/testing/tiny_engine.h"
 #include "cairn/testing/tiny_model.h"
 
@@ -41,15 +43,31 @@ std::vector<std::byte> model_bytes(const Kind& kind) {
   tiny.layers = kind.arch == "smollm3" ? 4 : 3;
   tiny.experts = kind.experts;
   tiny.like_v3 = kind.experts != 0;
+  if (kind.codec == "axes") tiny.head_dim = 16;  // its least
   tiny.context = 2048;
   return tiny.builder().build();
+}
+
+// Codec `axes` with tables for the model, that fit it badly.
+std::string with_axes(const Kind& kind) {
+  const auto engine = load_tiny(model_bytes(kind), EngineOptions());
+  if (!engine) return "";
+  const PageShape shape = (*engine)->config().each_layer.front().cache.shape;
+  std::vector<std::vector<std::byte>> tables;
+  for (std::uint32_t layer = 0; layer < (*engine)->config().layers; ++layer) {
+    for (const PageSlot slot : kPageSlots) tables.push_back(testing::make_normal_axes(shape, slot));
+  }
+  const auto books = Codebooks::make((*engine)->recipe().weights, codecs::kAxesId, shape, std::move(tables));
+  const std::string path = ::testing::TempDir() + "exact_reuse_" + kind.arch + ".axes";
+  if (!books || !books->write(path)) return "";
+  return "axes+codebooks=" + path;
 }
 
 std::unique_ptr<Engine> make_engine(const Kind& kind, unsigned threads, std::size_t budget = std::size_t{64} << 20) {
   EngineOptions options;
   options.threads = threads;
   options.kv_budget_bytes = budget;
-  options.codec = kind.codec;
+  options.codec = kind.codec == "axes" ? with_axes(kind) : kind.codec;
   auto engine = load_tiny(model_bytes(kind), options);
   if (!engine) {
     ADD_FAILURE() << engine.error().message;
@@ -237,7 +255,8 @@ INSTANTIATE_TEST_SUITE_P(
         Kind{"gpt-oss", TinyModel::kQ8_0, 64, "raw_f16", 8}, Kind{"gpt-oss", TinyModel::kQ8_0, 64, "zip", 8},
         Kind{"deepseek2", TinyModel::kQ8_0, 64, "raw_f16", 8}, Kind{"deepseek2", TinyModel::kF32, 64, "raw_f32"},
         Kind{"llama", TinyModel::kQ8_0, 64, "kivi2-g32"}, Kind{"qwen2", TinyModel::kQ8_0, 64, "tok4/kivi4-g64+sinks=1"},
-        Kind{"qwen3", TinyModel::kQ8_0, 64, "zip"}, Kind{"llama", TinyModel::kQ8_0, 64, "zip-low/raw_f16"}),
+        Kind{"qwen3", TinyModel::kQ8_0, 64, "zip"}, Kind{"llama", TinyModel::kQ8_0, 64, "zip-low/raw_f16"},
+        Kind{"llama", TinyModel::kQ8_0, 64, "axes"}, Kind{"qwen3", TinyModel::kF16, 64, "axes"}),
     [](const auto& kind) {
       std::string name = kind.param.arch + std::to_string(kind.param.type);
       std::erase(name, '-');

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "cairn/kernels/kernels.h"
+#include "cairn/kernels/turn-inl.h"
 
 namespace cairn {
 namespace {
@@ -34,6 +35,7 @@ constexpr Kernels kernel_table(std::string_view name) {
       .transpose = transpose,
       .pack_codes = pack_codes,
       .hadamard = hadamard,
+      .turn_rows = turn_rows<Lanes>,
       .narrow = {narrow<F16>, narrow<BF16>, narrow<F32>},
       .widen_f16 = widen_f16,
       .rms_norm = rms_norm,

@@ -84,10 +84,10 @@ struct Kernels {
   void (*nearest_points)(const float* x, const float* y, std::uint32_t cols, const float* points, std::uint32_t count,
                          std::uint8_t* nearest, float* distance);
   // Of kPageTokens tokens, a channel in each of `width` rows x_stride apart: nearest[t] is the first of 16 points
-  // [16, width] with the least squared distance, which distance[t] grows by. A token with something that is not a
-  // number gets 0 and infinity.
+  // [16, width] with the least squared distance, which distance[t] grows by, as energy[t] does by the point's squared
+  // length. A token with something that is not a number gets 0 and infinity.
   void (*nearest_codes)(const float* x, std::size_t x_stride, std::uint32_t width, const float* points,
-                        std::uint8_t* nearest, float* distance);
+                        std::uint8_t* nearest, float* distance, float* energy);
   void (*transpose)(const float* x, std::uint32_t rows, std::uint32_t cols, float* out);
   // The packed form of CodeMatrix, from one byte per code: value (depth i, lane j) lies at i * depth_stride +
   // j * lane_stride, one of which is 1. Writes code_bytes(), zeros in the padding.
@@ -96,6 +96,11 @@ struct Kernels {
   // Walsh-Hadamard transform in place, scaled to keep lengths and so its own inverse, of each run of w values, w the
   // largest power of two that divides width.
   void (*hadamard)(float* x, std::uint32_t width);
+
+  // out[r, i] = sum over d of x[r, d] * matrix[d, i], d in order, for `rows` rows of x that are x_stride apart; out is
+  // [rows, dim]. Requires: dim is a multiple of 16; out is not x.
+  void (*turn_rows)(const float* x, std::size_t x_stride, std::uint32_t rows, std::uint32_t dim, const float* matrix,
+                    float* out);
 
   // f32 to element type: round to nearest even, saturate, NaN to zero.
   void (*narrow[kElements])(const float* x, std::size_t count, void* out);

@@ -126,8 +126,9 @@ TEST(NearestCodes, AreTheFirstOfTheNearestInEverySet) {
     for (std::uint32_t d = 0; d < width; ++d) x[d * stride] = points[d];
     x[1] = NAN;
     std::vector<std::uint8_t> expected(kPageTokens);
-    std::vector<float> distance(kPageTokens, 0.5f);
-    find_kernels("scalar")->nearest_codes(x.data(), stride, width, points.data(), expected.data(), distance.data());
+    std::vector<float> distance(kPageTokens, 0.5f), energy(kPageTokens, 0.25f);
+    find_kernels("scalar")->nearest_codes(x.data(), stride, width, points.data(), expected.data(), distance.data(),
+                                          energy.data());
     EXPECT_EQ(expected[0], 0);
     EXPECT_EQ(distance[0], 0.5f);
     EXPECT_EQ(expected[1], 0);
@@ -140,13 +141,17 @@ TEST(NearestCodes, AreTheFirstOfTheNearestInEverySet) {
       };
       for (std::uint32_t p = 0; p < 16; ++p) EXPECT_LE(apart(expected[t]), apart(p) + 1e-5);
       EXPECT_NEAR(distance[t], 0.5 + apart(expected[t]), 1e-5);
+      double length = 0.25;
+      for (std::uint32_t d = 0; d < width; ++d) length += std::pow(points[expected[t] * width + d], 2);
+      EXPECT_NEAR(energy[t], length, 1e-5);
     }
     for (const Kernels* set : available_kernels()) {
       std::vector<std::uint8_t> codes(kPageTokens);
-      std::vector<float> got(kPageTokens, 0.5f);
-      set->nearest_codes(x.data(), stride, width, points.data(), codes.data(), got.data());
+      std::vector<float> got(kPageTokens, 0.5f), lengths(kPageTokens, 0.25f);
+      set->nearest_codes(x.data(), stride, width, points.data(), codes.data(), got.data(), lengths.data());
       EXPECT_EQ(codes, expected) << set->name;
       EXPECT_TRUE(same_bits(got, distance)) << set->name;
+      EXPECT_TRUE(same_bits(lengths, energy)) << set->name;
     }
   }
 }

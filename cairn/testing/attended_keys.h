@@ -41,7 +41,8 @@ struct AttendedKeys {
     const std::size_t width = shape.values_per_token();
     k = random_floats(positions.size() * width, 1);
     v = random_floats(positions.size() * width, 2);
-    turn_basis(codec);
+    basis().keys.turn_tokens(k);
+    basis().values.turn_tokens(v);
     std::size_t first = 0;
     for (const std::uint32_t count : counts) {
       const auto& keys = storage.emplace_back(make_page(formats[0], std::span(k).subspan(first * width), count));
@@ -54,19 +55,18 @@ struct AttendedKeys {
           {keys.data(), values.data(), &formats[0], &formats[1], positions.data() + first, count, *low, *high});
       first += count;
     }
-    turn_basis(codec);
+    turn_back();
   }
   AttendedKeys(const AttendedKeys&) = delete;
   AttendedKeys& operator=(const AttendedKeys&) = delete;
 
-  LayerBasis basis() const { return {formats[0].codec->hadamard, formats[1].codec->hadamard}; }
+  LayerBasis basis() const { return {basis_of(formats[0]), basis_of(formats[1])}; }
 
  private:
-  // Into that of the codec, or back.
-  void turn_basis(const Codec& codec) {
-    if (!codec.hadamard) return;
-    hadamard_heads(k, shape.head_dim);
-    hadamard_heads(v, shape.head_dim);
+  // Back into that of the model, from what pages decode to.
+  void turn_back() {
+    basis().keys.turn_tokens_back(k);
+    basis().values.turn_tokens_back(v);
   }
 };
 

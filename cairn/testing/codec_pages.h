@@ -10,12 +10,15 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <numeric>
 #include <span>
 #include <tuple>
 #include <vector>
 
+#include "cairn/codec/axes_table.h"
 #include "cairn/codec/codec.h"
 #include "cairn/codec/pq_head.h"
+#include "cairn/testing/random.h"
 
 namespace cairn::testing {
 
@@ -24,7 +27,61 @@ inline constexpr std::array<float, 16> kNormalLevels = {-2.733f, -2.069f, -1.618
                                                         -0.388f, -0.128f, 0.128f,  0.388f,  0.657f,  0.942f,
                                                         1.256f,  1.618f,  2.069f,  2.733f};
 
-inline std::vector<std::byte> make_normal_codebook(const Codec& codec, PageShape shape) {
+// Two reflections, one after the other: orthogonal, and not symmetric. [dim, dim]
+inline std::vector<float> test_rotation(std::uint32_t dim, std::uint32_t seed) {
+  std::vector<float> matrix(std::size_t{dim} * dim);
+  for (std::uint32_t i = 0; i < dim; ++i) matrix[i * dim + i] = 1.0f;
+  for (const std::uint32_t mirror : {seed, seed + 100}) {
+    const auto v = random_floats(dim, mirror);
+    const double square = std::inner_product(v.begin(), v.end(), v.begin(), 0.0);
+    for (std::uint32_t i = 0; i < dim; ++i) {
+      float* row = matrix.data() + std::size_t{i} * dim;
+      const double along = 2 * std::inner_product(v.begin(), v.end(), row, 0.0) / square;
+      for (std::uint32_t j = 0; j < dim; ++j) row[j] -= static_cast<float>(along) * v[j];
+    }
+  }
+  return matrix;
+}
+
+// Of codec `axes`: some codes stand for two axes, the others for one.
+inline std::vector<std::byte> make_normal_axes(PageShape shape, PageSlot slot) {
+  constexpr float kFour[] = {-1.510f, -0.4528f, 0.4528f, 1.510f};  // the best four levels
+  const std::uint32_t dim = shape.head_dim, block = codecs::axes_block(slot), reads = dim / block;
+  std::vector<std::byte> table(codecs::axes_table_bytes(shape));
+  auto* matrices = reinterpret_cast<float*>(table.data());
+  for (std::uint32_t h = 0; h < shape.kv_heads; ++h) {
+    const auto rotation = test_rotation(dim, h + 1);
+    for (std::uint32_t d = 0; d < dim; ++d) {
+      for (std::uint32_t i = 0; i < dim; ++i) {
+        float* own = matrices + std::size_t{h} * 3 * dim * dim;
+        const float value = rotation[d * dim + i];
+        own[d * dim + i] = own[std::size_t{2} * dim * dim + d * dim + i] = value;
+        own[std::size_t{dim} * dim + i * dim + d] = value;
+      }
+    }
+    const codecs::AxesPlaces at = codecs::AxesPlaces::of(shape, h);
+    auto* scale = reinterpret_cast<float*>(table.data() + at.scale);
+    auto* weight = reinterpret_cast<float*>(table.data() + at.weight);
+    const std::uint32_t pairs = reads / 2;
+    table[at.shares] = static_cast<std::byte>(reads - 2 * pairs);
+    table[at.shares + 1] = static_cast<std::byte>(pairs);
+    for (std::uint32_t d = 0; d < dim; ++d) {
+      scale[d] = 2.733f / codecs::kAxesMiddle;
+      weight[d] = 1.0f;
+      const std::uint32_t first = (reads - 2 * pairs) * block;
+      for (std::uint32_t code = 0; code < codecs::kAxesLevels; ++code) {
+        const bool second = d >= first && (d - first) / block % 2 == 1;
+        const float value = d < first ? kNormalLevels[code] : kFour[second ? code / 4 : code % 4];
+        table[at.levels + d * codecs::kAxesLevels + code] =
+            static_cast<std::byte>(std::lround((value / 2.733f + 1.0f) * codecs::kAxesMiddle));
+      }
+    }
+  }
+  return table;
+}
+
+inline std::vector<std::byte> make_normal_codebook(const Codec& codec, PageShape shape, PageSlot slot) {
+  if (codec.id == codecs::kAxesId) return make_normal_axes(shape, slot);
   const codecs::PqForm form = codecs::pq_form(codec.id).value();
   const std::uint32_t dim = shape.head_dim;
   std::vector<float> floats(2 * std::size_t{dim});  // means stay zero
@@ -49,12 +106,12 @@ inline std::vector<std::byte> make_normal_codebook(const Codec& codec, PageShape
 }
 
 // The same table for the life of the program.
-inline const std::byte* normal_codebook(const Codec& codec, PageShape shape) {
+inline const std::byte* normal_codebook(const Codec& codec, PageShape shape, PageSlot slot) {
   static std::mutex mutex;
-  static std::map<std::tuple<std::uint32_t, std::uint32_t, std::uint32_t>, std::vector<std::byte>> tables;
+  static std::map<std::tuple<std::uint32_t, std::uint32_t, std::uint32_t, PageSlot>, std::vector<std::byte>> tables;
   const std::lock_guard lock(mutex);
-  auto& table = tables[{codec.id, shape.kv_heads, shape.head_dim}];
-  if (table.empty()) table = make_normal_codebook(codec, shape);
+  auto& table = tables[{codec.id, shape.kv_heads, shape.head_dim, slot}];
+  if (table.empty()) table = make_normal_codebook(codec, shape, slot);
   return table.data();
 }
 
@@ -80,7 +137,7 @@ inline PageFormat test_format(const Codec& codec, PageShape shape, PageSlot slot
   return {.codec = &codec,
           .shape = shape,
           .slot = slot,
-          .codebook = codec.needs_codebook ? normal_codebook(codec, shape) : nullptr};
+          .codebook = codec.needs_codebook ? normal_codebook(codec, shape, slot) : nullptr};
 }
 
 // A page of the first `tokens` of `rows` [tokens, kv_heads, head_dim], which lie in the basis of the codec. Codecs that

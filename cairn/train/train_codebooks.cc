@@ -195,7 +195,7 @@ Result<Codebooks> train_codebooks(const Codec& codec, const Digest& model, const
     const LayerSlot at = LayerSlot::at(table);
     const auto head = static_cast<std::uint32_t>(item % shape.kv_heads);
     std::vector<float> rows = samples.head(static_cast<std::uint32_t>(at.layer), at.slot, head);
-    if (codec.hadamard) hadamard_heads(rows, shape.head_dim);
+    if (codec.basis == BasisKind::kHadamard) hadamard_heads(rows, shape.head_dim);
     const std::vector<std::byte> trained = train_head(*form, shape.head_dim, std::move(rows));
     std::ranges::copy(trained, tables[table].begin() + static_cast<std::ptrdiff_t>(head * trained.size()));
     const std::size_t so_far = done.fetch_add(1) + 1;

@@ -52,7 +52,7 @@ double error_of(const KvSamples& samples, const Codec& codec, const Codebooks* b
           std::copy_n(head.begin() + t * dim, dim, rows.begin() + (t * format.shape.kv_heads + h) * dim);
         }
       }
-      if (codec.hadamard) hadamard_heads(rows, format.shape.head_dim);
+      if (codec.basis == BasisKind::kHadamard) hadamard_heads(rows, format.shape.head_dim);
       codec.decode(format, testing::make_page(format, rows, kBlockTokens).data(), kBlockTokens, out.data());
       for (std::size_t i = 0; i < rows.size(); ++i) {
         error += (rows[i] - out[i]) * (rows[i] - out[i]);

@@ -30,6 +30,10 @@ struct CodebookOptions {
 
 Result<const Codec*> trained_codec(const std::string& name) {
   CAIRN_TRY(const Codec* codec, find_codec(name));
+  if (codec->needs_codebook && codec->made_by != "cairn tune codebooks") {
+    return fail(ErrorCode::kUnsupported,
+                "codec '" + name + "' is fitted to a model by '" + std::string(codec->made_by) + "'");
+  }
   if (codec->needs_codebook) return codec;
   return fail(ErrorCode::kUnsupported, "codec '" + name + "' has no codebooks to train; pq4 and pq4-256 do");
 }
