@@ -6,7 +6,8 @@ import re
 import tomllib
 import unittest
 
-from cli_test import CORRUPT, DOCUMENT, IO, MODEL, NOT_FOUND, QUESTION, USAGE, CommandLine, cairn
+from cli_test import (CORRUPT, DOCUMENT, IO, MODEL, NOT_FOUND, QUESTION, UNSUPPORTED, USAGE, CommandLine,
+                      cairn)
 
 
 class Budgets(CommandLine):
@@ -78,6 +79,7 @@ class Budgets(CommandLine):
             for command in (("tune", "budgets", MODEL, text, "-o", self.profile),
                             ("tune", "plan", MODEL, text, "-o", self.folder / "plan.toml", "--bits", "4"),
                             ("tune", "codebooks", MODEL, text, "-o", self.folder / "books.bin"),
+                            ("tune", "rotate", MODEL, text, "-o", self.folder / "books.axes"),
                             ("eval", "kld", MODEL, text, "--recipes", "tok4"), ("eval", "ppl", MODEL, text)):
                 self.assert_error(CORRUPT, f"bin.txt' is no UTF-8 text: byte {byte}", *command)
 
@@ -96,6 +98,50 @@ class Budgets(CommandLine):
         self.assert_error(USAGE, "this is no profile of budgets", *ask, f"tova+profile={plan}")
         self.assert_error(NOT_FOUND, "none.toml", *ask, f"tova+profile={self.folder / 'none.toml'}")
         self.assert_error(USAGE, "ends in .toml", *ask, "tova+profile=budgets")
+
+
+class TuneRotate(CommandLine):
+    def setUp(self):
+        super().setUp()
+        self.text = self.file("text.txt", b"A lake lay still behind the hill, and nobody came. " * 260)
+        self.axes = self.folder / "model.axes"
+
+    def rotate(self, *arguments, output=None):
+        return self.output("tune", "rotate", MODEL, self.text, "--tokens", "1024", "--window", "512", "-o",
+                           output or self.axes, *arguments)
+
+    def test_axes_are_fitted_used_and_the_same_for_any_number_of_threads(self):
+        report = json.loads(self.rotate("--bits", "2.5", "--json", "-t", "2"))
+        self.assertEqual(report["format"], "cairn.tune.rotate.v1")
+        self.assertLessEqual(report["bits"], 2.5)
+        self.assertGreater(report["bits"], 2.3)
+        other = self.folder / "other.axes"
+        self.assertIn("--codec axes+codebooks=", self.rotate("--bits", "2.5", "-t", "1", output=other).decode())
+        self.assertEqual(self.axes.read_bytes(), other.read_bytes())
+        recipe = f"axes+codebooks={self.axes}"
+        done = json.loads(self.output("eval", "kld", MODEL, self.text, "--recipes", f"raw_f16,{recipe}", "--contexts",
+                                      "256", "--windows", "1", "--json"))
+        self.assertIn(recipe, json.dumps(done))
+        self.output("run", MODEL, "-p", "A lake " * 100, "-n", "4", "--codec", recipe)
+
+        damaged = bytearray(self.axes.read_bytes())
+        damaged[len(damaged) // 2] ^= 1
+        broken = self.file("broken.axes", bytes(damaged))
+        self.assert_error(CORRUPT, "truncated or damaged", "run", MODEL, "-p", "x", "--codec",
+                          f"axes+codebooks={broken}")
+        self.assert_error(USAGE, "not for codec 'pq4'", "run", MODEL, "-p", "x", "--codec",
+                          f"pq4+codebooks={self.axes}")
+
+    def test_what_is_wrong_is_said(self):
+        def refuse(status, words, *arguments, text=self.text, output=self.axes):
+            self.assert_error(status, words, "tune", "rotate", MODEL, text, "-o", output, *arguments)
+        refuse(USAGE, "--bits", "--bits", "0.5")
+        refuse(USAGE, "--bits", "--bits", "16")
+        refuse(USAGE, "too few to train on", "--tokens", "100")
+        refuse(NOT_FOUND, "none.txt", text=self.folder / "none.txt")
+        self.assert_error(UNSUPPORTED, "cairn tune rotate", "run", MODEL, "-p", "x", "--codec", "axes")
+        self.assert_error(UNSUPPORTED, "cairn tune rotate", "tune", "codebooks", MODEL, self.text, "-o",
+                          self.axes, "--codec", "axes")
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ class Messages(CommandLine):
     def test_no_help_speaks_as_the_library_does(self):
         commands = [["run"], ["inspect"], ["tokenize"], ["bench"], ["plan"], ["replay"], ["serve"], ["load"], ["demo"]]
         commands += [["eval", name] for name in ("ppl", "kld", "suite", "items", "report")]
-        commands += [["tune", name] for name in ("plan", "codebooks", "budgets")] + [["store", name] for name in ("pin", "compress")]
+        commands += [["tune", name] for name in ("plan", "codebooks", "rotate", "budgets")] + [["store", name] for name in ("pin", "compress")]
         for command in commands:
             with self.subTest(command=command):
                 self.assertNotRegex(self.output(*command, "--help"), LIBRARY_WORDS)

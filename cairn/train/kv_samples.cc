@@ -13,11 +13,14 @@ namespace {
 // Copies what is stored.
 class Sampling final : public SignalListener {
  public:
-  explicit Sampling(std::vector<std::vector<std::uint16_t>>& rows) : rows_(rows) {}
+  // `moments` may be empty.
+  Sampling(std::vector<std::vector<std::uint16_t>>& rows, std::vector<std::vector<double>>& moments,
+           std::uint32_t kv_heads)
+      : rows_(rows), moments_(moments), kv_heads_(kv_heads) {}
 
   void begin_at(std::size_t first) { first_ = first; }  // the row of position 0
 
-  SignalRequest wants(std::uint32_t) const override { return {.stored = true}; }
+  SignalRequest wants(std::uint32_t) const override { return {.stored = true, .queries = !moments_.empty()}; }
   void stored(const StoredRows& rows) override {
     const std::size_t width = rows.shape.values_per_token();
     const auto narrow = kernels().narrow[static_cast<std::size_t>(Element::kF16)];
@@ -28,8 +31,21 @@ class Sampling final : public SignalListener {
     }
   }
 
+  void attended(const AttendedRows& rows) override {
+    const std::size_t dim = rows.head_dim, group = rows.heads / kv_heads_;
+    for (std::size_t i = 0; i < rows.positions.size() * rows.heads; ++i) {
+      const float* q = rows.q + i * dim;
+      double* sums = moments_[rows.layer].data() + i % rows.heads / group * dim * dim;
+      for (std::size_t a = 0; a < dim; ++a) {
+        for (std::size_t b = 0; b < dim; ++b) sums[a * dim + b] += static_cast<double>(q[a] * q[b]);
+      }
+    }
+  }
+
  private:
   std::vector<std::vector<std::uint16_t>>& rows_;
+  std::vector<std::vector<double>>& moments_;
+  std::uint32_t kv_heads_;
   std::size_t first_ = 0;
 };
 
@@ -63,7 +79,12 @@ Result<KvSamples> KvSamples::collect(const Engine& engine, std::span<const Token
                 "can hold");
   }
   KvSamples samples(engine.config().layers, shape, total);
-  Sampling sampling(samples.rows_);
+  samples.window_ = window;
+  if (wanted.queries) {
+    const std::size_t square = std::size_t{shape.head_dim} * shape.head_dim;
+    samples.moments_.assign(samples.layers_, std::vector<double>(shape.kv_heads * square));
+  }
+  Sampling sampling(samples.rows_, samples.moments_, shape.kv_heads);
   EngineOptions options{.context = window, .reuse = false, .listener = &sampling};
   CAIRN_TRY(const std::unique_ptr<Engine> sampler, engine.sibling(options));
   const std::size_t windows = (total + window - 1) / window;
@@ -93,6 +114,11 @@ std::vector<float> KvSamples::head(std::uint32_t layer, PageSlot slot, std::uint
                         shape_.head_dim, out.data() + t * shape_.head_dim);
   }
   return out;
+}
+
+std::span<const double> KvSamples::query_moments(std::uint32_t layer, std::uint32_t kv_head) const {
+  const std::size_t square = std::size_t{shape_.head_dim} * shape_.head_dim;
+  return std::span(moments_[layer]).subspan(kv_head * square, square);
 }
 
 }  // namespace cairn::train
