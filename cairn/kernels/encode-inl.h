@@ -55,45 +55,6 @@ void column_error(const float* x, std::uint32_t rows, std::uint32_t cols, const 
   }
 }
 
-void nearest_codes(const float* x, std::size_t x_stride, std::uint32_t width, const float* points,
-                   std::uint8_t* nearest, float* distance, float* energy) {
-  constexpr std::uint32_t kPoints = 16, kLanes = 16;
-  float lengths[kPoints] = {};
-  for (std::uint32_t p = 0; p < kPoints; ++p) {
-    for (std::uint32_t d = 0; d < width; ++d)
-      lengths[p] = fused(points[p * width + d], points[p * width + d], lengths[p]);
-  }
-  for (std::uint32_t first = 0; first < kPageTokens; first += kLanes) {
-    float least[kLanes], length[kLanes];
-    std::int32_t best[kLanes] = {};
-    for (std::uint32_t i = 0; i < kLanes; ++i) {
-      least[i] = __builtin_inff();
-      length[i] = lengths[0];
-    }
-    for (std::uint32_t p = 0; p < kPoints; ++p) {
-      float sum[kLanes] = {};
-      for (std::uint32_t d = 0; d < width; ++d) {
-        const float* row = x + d * x_stride + first;
-        const float point = points[p * width + d];
-        for (std::uint32_t i = 0; i < kLanes; ++i) {
-          const float apart = row[i] - point;
-          sum[i] = fused(apart, apart, sum[i]);
-        }
-      }
-      for (std::uint32_t i = 0; i < kLanes; ++i) {
-        best[i] = sum[i] < least[i] ? static_cast<std::int32_t>(p) : best[i];
-        length[i] = sum[i] < least[i] ? lengths[p] : length[i];
-        least[i] = sum[i] < least[i] ? sum[i] : least[i];
-      }
-    }
-    for (std::uint32_t i = 0; i < kLanes; ++i) {
-      nearest[first + i] = static_cast<std::uint8_t>(best[i]);
-      distance[first + i] += least[i];
-      energy[first + i] += length[i];
-    }
-  }
-}
-
 // Where the compiler finds no vectors in a loop, it is given them.
 using Four = float __attribute__((vector_size(16)));
 

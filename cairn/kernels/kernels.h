@@ -83,9 +83,9 @@ struct Kernels {
   // (x[c], y[c]), which is distance[c]. Columns of which some coordinate is not a number get 0 and infinity.
   void (*nearest_points)(const float* x, const float* y, std::uint32_t cols, const float* points, std::uint32_t count,
                          std::uint8_t* nearest, float* distance);
-  // Of kPageTokens tokens, a channel in each of `width` rows x_stride apart: nearest[t] is the first of 16 points
-  // [16, width] with the least squared distance, which distance[t] grows by, as energy[t] does by the point's squared
-  // length. A token with something that is not a number gets 0 and infinity.
+  // Of kPageTokens tokens, a channel in each of `width` (1, 2, 4 or 8) rows x_stride apart: nearest[t] is the first of
+  // 16 points [16, width] with the least squared distance, which distance[t] grows by, as energy[t] does by the point's
+  // squared length. A token with something that is not a number gets 0 and infinity.
   void (*nearest_codes)(const float* x, std::size_t x_stride, std::uint32_t width, const float* points,
                         std::uint8_t* nearest, float* distance, float* energy);
   void (*transpose)(const float* x, std::uint32_t rows, std::uint32_t cols, float* out);

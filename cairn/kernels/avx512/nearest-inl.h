@@ -120,5 +120,62 @@ void nearest_points(const float* x, const float* y, std::uint32_t cols, const fl
   for (; c < cols; c += 16) nearest_points_columns<1>(x, y, cols, c, points, count, nearest, distance);
 }
 
+// All tokens of a page at once, for W channels to a code.
+template <std::uint32_t W>
+void nearest_codes_of(const float* x, std::size_t x_stride, const float* points, std::uint8_t* nearest, float* distance,
+                      float* energy) {
+  constexpr std::uint32_t kPoints = 16, kVectors = kPageTokens / 16;
+  float lengths[kPoints] = {};
+  for (std::uint32_t p = 0; p < kPoints; ++p) {
+    for (std::uint32_t d = 0; d < W; ++d) lengths[p] = fused(points[p * W + d], points[p * W + d], lengths[p]);
+  }
+  __m512 least[kVectors], length[kVectors];
+  __m512i best[kVectors];
+#pragma GCC unroll 4
+  for (std::uint32_t i = 0; i < kVectors; ++i) {
+    least[i] = _mm512_set1_ps(__builtin_inff());
+    length[i] = _mm512_set1_ps(lengths[0]);
+    best[i] = _mm512_setzero_si512();
+  }
+#pragma GCC unroll 1
+  for (std::uint32_t p = 0; p < kPoints; ++p) {
+    __m512 sum[kVectors];
+#pragma GCC unroll 8
+    for (std::uint32_t d = 0; d < W; ++d) {
+      const __m512 point = _mm512_set1_ps(points[p * W + d]);
+#pragma GCC unroll 4
+      for (std::uint32_t i = 0; i < kVectors; ++i) {
+        const __m512 apart = _mm512_sub_ps(_mm512_loadu_ps(x + d * x_stride + i * 16), point);
+        sum[i] = _mm512_fmadd_ps(apart, apart, d == 0 ? _mm512_setzero_ps() : sum[i]);
+      }
+    }
+    const __m512i number = _mm512_set1_epi32(static_cast<int>(p));
+    const __m512 own = _mm512_set1_ps(lengths[p]);
+#pragma GCC unroll 4
+    for (std::uint32_t i = 0; i < kVectors; ++i) {
+      const __mmask16 nearer = _mm512_cmp_ps_mask(sum[i], least[i], _CMP_LT_OQ);
+      least[i] = _mm512_mask_mov_ps(least[i], nearer, sum[i]);
+      length[i] = _mm512_mask_mov_ps(length[i], nearer, own);
+      best[i] = _mm512_mask_mov_epi32(best[i], nearer, number);
+    }
+  }
+#pragma GCC unroll 4
+  for (std::uint32_t i = 0; i < kVectors; ++i) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(nearest + i * 16), _mm512_cvtepi32_epi8(best[i]));
+    _mm512_storeu_ps(distance + i * 16, _mm512_add_ps(_mm512_loadu_ps(distance + i * 16), least[i]));
+    _mm512_storeu_ps(energy + i * 16, _mm512_add_ps(_mm512_loadu_ps(energy + i * 16), length[i]));
+  }
+}
+
+void nearest_codes(const float* x, std::size_t x_stride, std::uint32_t width, const float* points,
+                   std::uint8_t* nearest, float* distance, float* energy) {
+  switch (width) {
+    case 1: return nearest_codes_of<1>(x, x_stride, points, nearest, distance, energy);
+    case 2: return nearest_codes_of<2>(x, x_stride, points, nearest, distance, energy);
+    case 4: return nearest_codes_of<4>(x, x_stride, points, nearest, distance, energy);
+    default: return nearest_codes_of<8>(x, x_stride, points, nearest, distance, energy);
+  }
+}
+
 }  // namespace
 }  // namespace cairn
