@@ -22,7 +22,8 @@ namespace {
 constexpr std::int32_t kTwiceMiddle = 255;
 
 // A gain is a byte: 0 for none, else 2^((code - 128) / 16), so neighbours are 4.4 % apart. It scales all scores of its
-// token alike, which the steps of small scales, 6 to 13 %, are too coarse for. Multiplied up, for the same bits anywhere.
+// token alike, which the steps of small scales, 6 to 13 %, are too coarse for. Multiplied up, for the same bits
+// anywhere.
 struct Gains {
   float values[256];
   constexpr Gains() : values() {
@@ -250,19 +251,6 @@ void scores(const PageFormat& format, const std::byte* page, std::uint32_t kv_he
       out[std::size_t{r} * kBlockTokens + t] = sum;
     }
   }
-}
-
-// The kernel scales an offset of its own by the channel, so the means of values are added after it.
-void add_means(const float* mean, std::uint32_t dim, const float* p, float* acc) {
-  constexpr std::uint32_t kLanes = 16;
-  float sums[kLanes] = {};
-  for (std::uint32_t t = 0; t < kBlockTokens; t += kLanes) {
-    for (std::uint32_t i = 0; i < kLanes; ++i) sums[i] += p[t + i];
-  }
-  for (std::uint32_t half = kLanes / 2; half > 0; half /= 2) {
-    for (std::uint32_t i = 0; i < half; ++i) sums[i] += sums[i + half];
-  }
-  for (std::uint32_t d = 0; d < dim; ++d) acc[d] += sums[0] * mean[d];
 }
 
 void accumulate(const PageFormat& format, const std::byte* page, std::uint32_t kv_head, const float* p,

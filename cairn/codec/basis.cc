@@ -21,32 +21,18 @@ void Basis::turn(Matrix which, std::uint32_t kv_head, float* rows, std::size_t c
   }
 }
 
-void Basis::turn_tokens(std::span<float> rows) const {
+void Basis::turn_heads(Matrix which, std::span<float> rows) const {
   if (kind_ == BasisKind::kHadamard) hadamard_heads(rows, shape_.head_dim);
   if (kind_ != BasisKind::kTrained) return;
   const std::size_t width = shape_.values_per_token();
   for (std::uint32_t h = 0; h < shape_.kv_heads; ++h)
-    turn(kForward, h, rows.data() + std::size_t{h} * shape_.head_dim, rows.size() / width, width);
+    turn(which, h, rows.data() + std::size_t{h} * shape_.head_dim, rows.size() / width, width);
 }
 
-void Basis::turn_tokens_back(std::span<float> rows) const {
+void Basis::turn_head(Matrix which, std::uint32_t kv_head, std::span<float> rows) const {
   if (kind_ == BasisKind::kHadamard) hadamard_heads(rows, shape_.head_dim);
   if (kind_ != BasisKind::kTrained) return;
-  const std::size_t width = shape_.values_per_token();
-  for (std::uint32_t h = 0; h < shape_.kv_heads; ++h)
-    turn(kBack, h, rows.data() + std::size_t{h} * shape_.head_dim, rows.size() / width, width);
-}
-
-void Basis::turn_queries(std::uint32_t kv_head, std::span<float> rows) const {
-  if (kind_ == BasisKind::kHadamard) hadamard_heads(rows, shape_.head_dim);
-  if (kind_ != BasisKind::kTrained) return;
-  turn(kQuery, kv_head, rows.data(), rows.size() / shape_.head_dim, shape_.head_dim);
-}
-
-void Basis::turn_outputs_back(std::uint32_t kv_head, std::span<float> rows) const {
-  if (kind_ == BasisKind::kHadamard) hadamard_heads(rows, shape_.head_dim);
-  if (kind_ != BasisKind::kTrained) return;
-  turn(kBack, kv_head, rows.data(), rows.size() / shape_.head_dim, shape_.head_dim);
+  turn(which, kv_head, rows.data(), rows.size() / shape_.head_dim, shape_.head_dim);
 }
 
 }  // namespace cairn

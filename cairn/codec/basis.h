@@ -29,11 +29,11 @@ class Basis {
   bool is_hadamard() const { return kind_ == BasisKind::kHadamard; }
 
   // Keys or values [n, kv_heads, head_dim], in place.
-  void turn_tokens(std::span<float> rows) const;
-  void turn_tokens_back(std::span<float> rows) const;
+  void turn_tokens(std::span<float> rows) const { turn_heads(kForward, rows); }
+  void turn_tokens_back(std::span<float> rows) const { turn_heads(kBack, rows); }
   // Queries [n, head_dim] that meet the keys of one head; outputs [n, head_dim] from the values of one.
-  void turn_queries(std::uint32_t kv_head, std::span<float> rows) const;
-  void turn_outputs_back(std::uint32_t kv_head, std::span<float> rows) const;
+  void turn_queries(std::uint32_t kv_head, std::span<float> rows) const { turn_head(kQuery, kv_head, rows); }
+  void turn_outputs_back(std::uint32_t kv_head, std::span<float> rows) const { turn_head(kBack, kv_head, rows); }
 
   bool operator==(const Basis&) const = default;
 
@@ -41,6 +41,8 @@ class Basis {
   enum Matrix : std::uint8_t { kForward, kBack, kQuery };
 
   Basis(BasisKind kind, PageShape shape, const float* matrices) : kind_(kind), shape_(shape), matrices_(matrices) {}
+  void turn_heads(Matrix which, std::span<float> rows) const;
+  void turn_head(Matrix which, std::uint32_t kv_head, std::span<float> rows) const;
   void turn(Matrix which, std::uint32_t kv_head, float* rows, std::size_t count, std::size_t stride) const;
 
   BasisKind kind_ = BasisKind::kModel;

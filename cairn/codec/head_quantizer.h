@@ -118,6 +118,10 @@ std::uint8_t small_scale_nearest(float wanted);
 // Any byte becomes a finite scale.
 void widen_small_scales(const std::uint8_t* codes, std::size_t count, float* out);
 
+// acc[d] += mean[d] * the sum of p [kBlockTokens]. The means of values are added after code_accumulate, which scales an
+// offset of its own by the channel.
+void add_means(const float* mean, std::uint32_t dim, const float* p, float* acc);
+
 // Values x [rows, columns] whose codes stand evenly around zero, with a small scale per column that is chosen by the
 // error that it leaves.
 struct SymmetricQuantizer {

@@ -226,19 +226,6 @@ struct Pq {
       add_means(table.mean, dim, p + r * kBlockTokens, acc + r * std::size_t{dim});
   }
 
-  // The kernel scales an offset of its own by the channel, so the means of values are added after it.
-  static void add_means(const float* mean, std::uint32_t dim, const float* p, float* acc) {
-    constexpr std::uint32_t kLanes = 16;
-    float sums[kLanes] = {};
-    for (std::uint32_t t = 0; t < kBlockTokens; t += kLanes) {
-      for (std::uint32_t i = 0; i < kLanes; ++i) sums[i] += p[t + i];
-    }
-    for (std::uint32_t half = kLanes / 2; half > 0; half /= 2) {
-      for (std::uint32_t i = 0; i < half; ++i) sums[i] += sums[i + half];
-    }
-    for (std::uint32_t d = 0; d < dim; ++d) acc[d] += sums[0] * mean[d];
-  }
-
   static constexpr std::size_t kMaxExpanded =
       Form::kForm == PqForm::kPairs ? code_bytes(kMaxChannels, kBlockTokens, 8) : 64;
 
