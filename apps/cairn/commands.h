@@ -18,6 +18,7 @@ void add_tune_command(CLI::App& app, Status& outcome);
 void add_tune_budgets_command(CLI::App& tune, Status& outcome);
 void add_tune_codebooks_command(CLI::App& tune, Status& outcome);
 void add_tune_rotate_command(CLI::App& tune, Status& outcome);
+void add_tune_cold_command(CLI::App& tune, Status& outcome);
 void add_replay_command(CLI::App& app, Status& outcome);
 void add_store_command(CLI::App& app, Status& outcome);
 void add_serve_command(CLI::App& app, Status& outcome);

@@ -27,4 +27,8 @@ void add_tune_rotate_command(CLI::App& tune, Status& outcome) {
   add_absent(tune, "rotate", outcome);
 }
 
+void add_tune_cold_command(CLI::App& tune, Status& outcome) {
+  add_absent(tune, "cold", outcome);
+}
+
 }  // namespace cairn::cli

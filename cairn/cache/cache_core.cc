@@ -53,7 +53,7 @@ IndexWindows index_windows(const std::vector<LayerForms>& tables) {
 // One open block and its encoded form.
 std::size_t least_bytes(const std::vector<LayerForms>& tables) {
   std::size_t bytes = 0;
-  for (const LayerForms& layer : tables) bytes += layer.open_bytes() + layer.encoding_bytes() + layer.first_extra();
+  for (const LayerForms& layer : tables) bytes += layer.open_bytes() + layer.closing_bytes() + layer.first_extra();
   return bytes;
 }
 
@@ -82,6 +82,7 @@ PageForms::PageForms(const CodecPlan& plan, std::uint32_t layer, PageSlot slot, 
   open_bytes = open.codec->page_bytes(open);
   closed_bytes = closed.codec->page_bytes(closed);
   first_bytes = first.codec->page_bytes(first);
+  closes = encodes() || plan.cold != nullptr;
 }
 
 const PageFormat& PageForms::format(std::uint32_t form) const {
@@ -94,8 +95,8 @@ std::size_t PageForms::page_bytes(std::uint32_t form) const {
   return form == kOpenForm ? open_bytes : form == kFirstForm ? first_bytes : closed_bytes;
 }
 
-std::size_t PageForms::encoding_bytes() const {
-  return encodes() ? PagePool::occupied_bytes(closed_bytes) : 0;
+std::size_t PageForms::closing_bytes() const {
+  return closes ? PagePool::occupied_bytes(closed_bytes) : 0;
 }
 
 std::size_t LayerForms::open_bytes() const {
@@ -110,8 +111,8 @@ std::size_t LayerForms::first_extra() const {
   return PagePool::occupied_bytes(keys.first_bytes) + PagePool::occupied_bytes(values.first_bytes) - closed_bytes();
 }
 
-std::size_t LayerForms::encoding_bytes() const {
-  return keys.encoding_bytes() + values.encoding_bytes();
+std::size_t LayerForms::closing_bytes() const {
+  return keys.closing_bytes() + values.closing_bytes();
 }
 
 std::vector<LayerForms> CacheCore::tables_of(const KvCacheOptions& options) {
@@ -121,6 +122,7 @@ std::vector<LayerForms> CacheCore::tables_of(const KvCacheOptions& options) {
     if (spec.kv_map != l) continue;
     tables.push_back({spec, widest_window(options.layers, l), PageForms(options.plan, l, PageSlot::kKeys, spec.shape),
                       PageForms(options.plan, l, PageSlot::kValues, spec.shape)});
+    if (options.plan.cold != nullptr) tables.back().cold.emplace(options.plan.cold, l, ColdRotation(spec.rope));
   }
   return tables;
 }

@@ -78,17 +78,25 @@ struct PageForms {
   std::size_t open_bytes = 0;
   std::size_t closed_bytes = 0;
   std::size_t first_bytes = 0;
+  bool closes = false;  // full blocks have a closed page of their own
 
   PageForms(const CodecPlan& plan, std::uint32_t layer, PageSlot slot, PageShape shape);
   bool exists() const { return open_bytes != 0; }
-  bool encodes() const { return exists() && closed.codec->encode != nullptr; }
+  bool encodes() const { return exists() && closed.codec->encode != nullptr; }  // its codec does
   // Of a full block with this number that is encoded.
   std::uint32_t closed_form(std::size_t number) const {
     return number == 0 && first != closed ? kFirstForm : kClosedForm;
   }
   const PageFormat& format(std::uint32_t form) const;  // of PageRef::form; lives as long as this
   std::size_t page_bytes(std::uint32_t form) const;    // the same
-  std::size_t encoding_bytes() const;  // of the budget, for the page that encoding adds; 0 if there is none
+  std::size_t closing_bytes() const;   // of the budget, for the page that closing adds; 0 if there is none
+};
+
+// The cold form of one layer that blocks pass through. Immutable.
+struct ColdLayer {
+  std::shared_ptr<const ColdForm> form;
+  std::uint32_t layer = 0;
+  ColdRotation rotation;
 };
 
 // A layer that has keys and values of its own.
@@ -97,15 +105,17 @@ struct LayerForms {
   std::uint32_t window = 0;  // the widest of the layers that read them; 0: one of them has none
   PageForms keys;
   PageForms values;  // do not exist where values lie in the keys
+  std::optional<ColdLayer> cold{};
 
   std::span<const PageSlot> slots() const { return spec.shape.slots(); }
   const PageForms& of(PageSlot slot) const { return slot == PageSlot::kKeys ? keys : values; }
   bool encodes() const { return keys.encodes() || values.encodes(); }
+  bool closes() const { return keys.closes || values.closes; }
   bool reads_mass() const { return keys.closed.codec->signals.mass || values.closed.codec->signals.mass; }
   std::size_t open_bytes() const;      // of the budget, for an open block
   std::size_t closed_bytes() const;    // of the budget, for a full one
   std::size_t first_extra() const;     // of the budget, what the first full one takes beyond that
-  std::size_t encoding_bytes() const;  // of the budget, for what encoding one adds until its open form is let go
+  std::size_t closing_bytes() const;   // of the budget, for what closing one adds until its open form is let go
   // That a sequence holds while it grows token by token: under a window those that it covers, and kKeptBehind.
   std::size_t max_blocks() const;
 };
@@ -125,6 +135,7 @@ struct CacheCore {
   std::optional<PrefixIndex> index;                // after the pool: it drops its pages first
   KeptPrefixes kept;                               // after the pool too; empty where there is no index
   std::atomic<std::uint64_t> blocks_kept_raw = 0;  // not encoded since they held infinities or not-a-numbers
+  std::atomic<std::uint64_t> cold_bytes = 0, cold_values = 0;  // of what has passed through a cold form
 
   // The tables that a cache with these options has. Requires: as check() does of layers and codecs.
   static std::vector<LayerForms> tables_of(const KvCacheOptions& options);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "cairn/base/check.h"
+#include "cairn/cache/cold_blocks.h"
 #include "cairn/codec/codec.h"
 
 namespace cairn::cache {
@@ -22,13 +23,6 @@ void set_count(PageView& view, std::uint32_t count, std::uint32_t lists = 1) {
 const PageFormat* format_of(const PageForms& forms, const PageRef& page) {
   return &forms.format(page.form());
 }
-
-struct Job {
-  const PageForms* forms;
-  const std::byte* open;
-  const float* mass;
-  PageRef page;
-};
 
 PageRef reopened(const PageForms& forms, const PageRef& page, Reservation& room) {
   PageRef open = room.take(forms.open_bytes, kOpenForm);
@@ -51,7 +45,7 @@ void store_row(const PageForms& forms, LayerTable::Entry& entry, const PageRef& 
     basis_of(forms.closed).turn_tokens(transformed);
     row = transformed;
   }
-  if (forms.encodes() && !fits_f16(row)) {
+  if (forms.closes && !fits_f16(row)) {
     std::atomic_ref(entry.unencodable).store(true, std::memory_order_relaxed);
   }
   forms.open.codec->store_token(forms.open, page.data(), slot, row.data());
@@ -157,38 +151,61 @@ void LayerTable::replace_positions(std::size_t block, std::shared_ptr<PositionBl
   renew_views(block);
 }
 
-void LayerTable::encode(std::span<const std::size_t> blocks, Reservation& room, ThreadPool& pool,
-                        std::atomic<std::uint64_t>& kept_raw) {
-  std::vector<Job> jobs;
+void LayerTable::close_blocks(std::span<const std::size_t> blocks, Reservation& room, ThreadPool& pool,
+                              CacheCore& core) {
+  std::vector<PageRef> pages(kPageSlots.size() * blocks.size());  // K and V of each block, empty where none is encoded
   std::vector<std::vector<float>> means(blocks.size());
   for (std::size_t i = 0; i < blocks.size(); ++i) {
     const Entry& entry = entries_[blocks[i]];
     if (entry.unencodable) {
-      kept_raw.fetch_add(1, std::memory_order_relaxed);
+      core.blocks_kept_raw.fetch_add(1, std::memory_order_relaxed);
       continue;
     }
     if (forms_->reads_mass()) means[i] = entry.mass.means(forms_->spec.shape.kv_heads);
-    const float* mass = means[i].empty() ? nullptr : means[i].data();
-    for (const auto& [forms, open] :
-         {std::pair(&forms_->keys, &entry.keys), std::pair(&forms_->values, &entry.values)}) {
-      if (!forms->encodes()) continue;
-      const std::uint32_t form = forms->closed_form(entry.number());
-      jobs.push_back({forms, open->data(), mass, room.take(forms->page_bytes(form), form)});
+    for (const PageSlot slot : kPageSlots) {
+      const PageForms& forms = forms_->of(slot);
+      if (!forms.closes) continue;
+      const std::uint32_t form = forms.closed_form(entry.number());
+      pages[LayerSlot{i, slot}.index()] = room.take(forms.page_bytes(form), form);
     }
   }
-  pool.run(jobs.size(), [&](std::size_t i, unsigned) {
-    const Job& job = jobs[i];
-    const PageFormat& format = job.forms->format(job.page.form());
-    format.codec->encode(format, {job.open, job.mass}, job.page.data());
-  });
-  auto job = jobs.begin();
-  for (const std::size_t block : blocks) {
-    PageRef keys, values;
-    const bool encoded = !entries_[block].unencodable;
-    if (encoded && forms_->keys.encodes()) keys = std::move((job++)->page);
-    if (encoded && forms_->values.encodes()) values = std::move((job++)->page);
-    close(block, std::move(keys), std::move(values));
+  if (forms_->cold) {
+    pool.run(blocks.size(), [&](std::size_t i, unsigned) {
+      Entry& entry = entries_[blocks[i]];
+      if (!entry.unencodable) entry.cold = pass_through(*forms_, entry, pages[2 * i], pages[2 * i + 1]);
+    });
+    count_cold(blocks, core);
+  } else {
+    pool.run(pages.size(), [&](std::size_t p, unsigned) {
+      if (!pages[p]) return;
+      const LayerSlot at = LayerSlot::at(p);
+      const PageFormat& format = *format_of(forms_->of(at.slot), pages[p]);
+      const float* mass = means[at.layer].empty() ? nullptr : means[at.layer].data();
+      format.codec->encode(format, {entries_[blocks[at.layer]].page(at.slot).data(), mass}, pages[p].data());
+    });
   }
+  for (std::size_t i = 0; i < blocks.size(); ++i) close(blocks[i], std::move(pages[2 * i]), std::move(pages[2 * i + 1]));
+}
+
+void LayerTable::count_cold(std::span<const std::size_t> blocks, CacheCore& core) const {
+  const std::size_t values = kPageSlots.size() * kBlockTokens * forms_->spec.shape.values_per_token();
+  for (const std::size_t block : blocks) {
+    const Entry& entry = entries_[block];
+    if (entry.cold == nullptr) continue;
+    core.cold_bytes.fetch_add(entry.cold->keys.size() + entry.cold->values.size(), std::memory_order_relaxed);
+    core.cold_values.fetch_add(values, std::memory_order_relaxed);
+  }
+}
+
+const ColdParts* LayerTable::cold_parts(std::size_t number) const {
+  const std::size_t block = find(number * kBlockTokens);
+  return block == blocks() ? nullptr : entries_[block].cold.get();
+}
+
+// Those of a pass are the last blocks.
+void LayerTable::let_go_of_cold_parts() {
+  if (!forms_->cold) return;
+  for (Entry& entry : entries_) entry.cold = nullptr;
 }
 
 // The pages of a block in their closed form, empty where a page is not encoded.
@@ -222,6 +239,7 @@ void LayerTable::undo_close(std::size_t block) {
   Entry& entry = entries_[block];
   if (entry.open_keys) entry.keys = std::exchange(entry.open_keys, PageRef());
   if (entry.open_values) entry.values = std::exchange(entry.open_values, PageRef());
+  entry.cold = nullptr;
   // Without its open form an encoded block stays what it is.
   entry.closed =
       std::ranges::any_of(forms_->slots(), [&](PageSlot slot) { return entry.page(slot).form() != kOpenForm; });

@@ -40,6 +40,7 @@ class LayerTable {
     PageRef open_values{};
     bool unencodable = false;  // holds infinities or not-a-numbers
     bool closed = false;       // encoded, or kept open for good
+    std::shared_ptr<const ColdParts> cold{};  // what it passed through, until let_go_of_cold_parts()
     AttentionMass mass{};      // while the block is open, if the layer's codecs read it
     // Of a packed block, instead of `positions`: [kv_heads, kBlockTokens], or one list for all.
     std::shared_ptr<const std::vector<std::int32_t>> head_positions{};
@@ -82,10 +83,12 @@ class LayerTable {
   // Requires: find(token) != blocks().
   void store(std::size_t token, const float* k, const float* v);
 
-  // Encodes these full blocks with pages from `room`. Blocks that hold what cannot be encoded stay as they are and are
-  // counted in `kept_raw`. The open forms stay beside the encoded ones.
-  void encode(std::span<const std::size_t> blocks, Reservation& room, ThreadPool& pool,
-              std::atomic<std::uint64_t>& kept_raw);
+  // Encodes these full blocks with pages from `room`, through the cold form where there is one. Blocks that hold what
+  // cannot be encoded stay as they are and are counted in `core`. The open forms stay beside the encoded ones.
+  void close_blocks(std::span<const std::size_t> blocks, Reservation& room, ThreadPool& pool, CacheCore& core);
+  // What the block with this number passed through in this pass, or null.
+  const ColdParts* cold_parts(std::size_t number) const;
+  void let_go_of_cold_parts();
   // From block number `first` on.
   void let_go_of_open_forms(std::size_t first);
   // Back to the open form, where there still is one; attention is counted from nothing again.
@@ -123,6 +126,7 @@ class LayerTable {
   void erase(std::size_t first, std::size_t end);
   void renew_views(std::size_t block);
   void count_anew(Entry& entry) const;
+  void count_cold(std::span<const std::size_t> blocks, CacheCore& core) const;
   void close(std::size_t block, PageRef keys, PageRef values);
 
   const LayerForms* forms_;

@@ -32,9 +32,9 @@ std::size_t growth_bytes(const cache::SequenceState& state, std::size_t num_toke
     const std::size_t tail = table.tail_tokens();
     const std::size_t blocks = (tail + num_tokens + kBlockTokens - 1) / kBlockTokens;
     bytes += table.forms().open_bytes() * (tail == 0 ? blocks : blocks - (table.owns_tail() ? 1 : 0));
-    if (first_due >= end_due || !table.forms().encodes()) continue;
+    if (first_due >= end_due || !table.forms().closes()) continue;
     const std::size_t old_end = std::clamp(held, first_due, end_due);
-    bytes += table.forms().encoding_bytes() * (table.unclosed(first_due, old_end) + end_due - old_end);
+    bytes += table.forms().closing_bytes() * (table.unclosed(first_due, old_end) + end_due - old_end);
     if (first_due == 0) bytes += table.forms().first_extra();
   }
   return bytes;
@@ -93,7 +93,7 @@ bool is_open(const cache::LayerTable& table, std::size_t token) {
 }
 
 bool all_closed(const cache::LayerTable& table, std::size_t first, std::size_t end) {
-  if (!table.forms().encodes()) return true;
+  if (!table.forms().closes()) return true;
   for (std::size_t b = table.lower_bound(first); b < table.blocks() && table.entry(b).number() < end; ++b) {
     if (!table.entry(b).closed) return false;
   }
@@ -312,6 +312,7 @@ void PassRunner::commit_part(std::size_t number, std::span<const TokenId> tokens
   state.in_pass = false;
   if (state.policy) state.policy->end_pass();
   state.seal_full_blocks();
+  for (cache::LayerTable& table : state.tables) table.let_go_of_cold_parts();
   state.release_behind_windows();
   cache::retain_if_due(state, pool_);
   cache::offload_blocks(state);

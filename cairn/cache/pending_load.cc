@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "cairn/base/check.h"
+#include "cairn/cache/cold_blocks.h"
 #include "cairn/cache/stored_block.h"
 
 namespace cairn::cache {
@@ -158,7 +159,9 @@ void PendingLoad::prepare(std::size_t from) {
 bool PendingLoad::accept(const LoadedBlock& block, std::size_t i, Reservation& room) {
   const BlockMeta& meta = block.record->meta();
   std::array<TokenId, kBlockTokens> stored;
-  if (meta.recipe != connector_.recipe() ||
+  // A cold form depends on where a block stands.
+  if ((core_.options.plan.cold != nullptr && meta.depth != wanted_.first + skipped_ + i) ||
+      meta.recipe != connector_.recipe() ||
       !connector_.store().copy_part(block, 0, std::as_writable_bytes(std::span(stored))) ||
       !std::ranges::equal(stored, tokens(i))) {
     return false;
@@ -166,8 +169,9 @@ bool PendingLoad::accept(const LoadedBlock& block, std::size_t i, Reservation& r
   BlockPages pages(core_.tables.size());
   for (std::size_t t = 0; t < core_.tables.size(); ++t) {
     for (const PageSlot slot : core_.tables[t].slots()) {
-      const PartMeta& part = meta.parts[part_of_page(core_, t, slot)];
-      pages.page(t, slot) = room.take(part.bytes, part.tag);
+      const PageForms& forms = core_.tables[t].of(slot);
+      const std::uint32_t form = form_of_part(forms, meta, part_of_page(core_, t, slot));
+      pages.page(t, slot) = room.take(forms.page_bytes(form), form);
     }
   }
   pages_.push_back(std::move(pages));
@@ -177,8 +181,17 @@ bool PendingLoad::accept(const LoadedBlock& block, std::size_t i, Reservation& r
 bool PendingLoad::fill(std::size_t table, std::size_t i) {
   for (const PageSlot slot : core_.tables[table].slots()) {
     const std::size_t part = part_of_page(core_, table, slot);
-    const std::span<std::byte> page(pages_[i].page(table, slot).data(), blocks_[i].record->meta().parts[part].bytes);
-    if (!connector_.store().copy_part(blocks_[i], part, page)) return false;
+    const BlockMeta& meta = blocks_[i].record->meta();
+    const PageRef& page = pages_[i].page(table, slot);
+    if (meta.parts[part].tag != kColdPart) {
+      if (!connector_.store().copy_part(blocks_[i], part, {page.data(), meta.parts[part].bytes})) return false;
+      continue;
+    }
+    std::vector<std::byte> cold(meta.parts[part].bytes);
+    if (!connector_.store().copy_part(blocks_[i], part, cold) ||
+        !read_cold_part(core_.tables[table], slot, meta.depth, cold, page)) {
+      return false;
+    }
   }
   return true;
 }

@@ -193,13 +193,13 @@ std::size_t whole_bytes(const LayerForms& layer, const CodecPlan& plan, std::siz
   // A tail that is open takes as much as the block before it did beyond its closed form.
   const std::size_t in_both_forms = plan.exact_prefill || tail != 0 || full == stay ? 0 : 1;
   std::size_t bytes = open * layer.open_bytes();
-  bytes += (full - stay) * (plan.exact_prefill ? layer.encoding_bytes() : layer.closed_bytes());
+  bytes += (full - stay) * (plan.exact_prefill ? layer.closing_bytes() : layer.closed_bytes());
   if (full > stay && plan.sink_blocks == 0) bytes += layer.first_extra();
-  bytes += in_both_forms * (layer.open_bytes() + layer.encoding_bytes() - layer.closed_bytes());
+  bytes += in_both_forms * (layer.open_bytes() + layer.closing_bytes() - layer.closed_bytes());
   const std::size_t behind = tokens / kBlockTokens - full;
   bytes += std::min(behind, (rows - 1 + kBlockTokens - 1) / kBlockTokens) * layer.open_bytes();
   // The last block before a window that ends with it is there while the next is encoded.
-  if (behind > 0 && tail != 0 && layer.window % kBlockTokens == 1) bytes += layer.encoding_bytes();
+  if (behind > 0 && tail != 0 && layer.window % kBlockTokens == 1) bytes += layer.closing_bytes();
   return bytes;
 }
 

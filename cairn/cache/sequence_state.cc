@@ -13,7 +13,7 @@ namespace {
 
 // Whether a block from the index was not encoded though its layer does.
 bool kept_raw(const LayerForms& forms, const PageRef& keys, const PageRef& values) {
-  return (forms.keys.encodes() && keys.form() == kOpenForm) || (forms.values.encodes() && values.form() == kOpenForm);
+  return (forms.keys.closes && keys.form() == kOpenForm) || (forms.values.closes && values.form() == kOpenForm);
 }
 
 // Whether a full block's tokens stand at the positions that its place in the sequence implies.
@@ -113,14 +113,14 @@ std::size_t SequenceState::closing_end(std::size_t num_tokens) const {
 
 void SequenceState::encode_due(std::size_t t, std::size_t num_tokens, Reservation& room, ThreadPool& pool) {
   LayerTable& table = tables[t];
-  if (!table.forms().encodes()) return;
+  if (!table.forms().closes()) return;
   std::vector<std::size_t> due;
   const std::size_t end = closing_end(num_tokens);
   for (std::size_t b = table.lower_bound(std::max<std::size_t>(closed_blocks, core->options.plan.sink_blocks));
        b < table.blocks() && table.entry(b).number() < end; ++b) {
     if (!table.entry(b).closed) due.push_back(b);
   }
-  if (!due.empty()) table.encode(due, room, pool, core->blocks_kept_raw);
+  if (!due.empty()) table.close_blocks(due, room, pool, *core);
 }
 
 Status SequenceState::encode_prefill(ThreadPool& pool) {
@@ -132,7 +132,7 @@ Status SequenceState::encode_prefill(ThreadPool& pool) {
   for (const LayerTable& table : tables) {
     if (first >= end) continue;
     bytes +=
-        table.unclosed(first, end) * table.forms().encoding_bytes() + (first == 0 ? table.forms().first_extra() : 0);
+        table.unclosed(first, end) * table.forms().closing_bytes() + (first == 0 ? table.forms().first_extra() : 0);
   }
   Result<Reservation> room = core->make_room(bytes);
   if (!room) {
@@ -199,7 +199,9 @@ void SequenceState::seal_full_blocks() {
     SealedBlock sealed = sealed_block(b);
     // Only new blocks: those that the index knows were written before, or came from the store.
     if (core->options.connector && !core->index->contains(sealed.key)) {
-      write_behind(*core, sealed, static_cast<std::uint32_t>(b));
+      std::vector<const ColdParts*> cold;
+      for (const LayerTable& table : tables) cold.push_back(table.cold_parts(b));
+      write_behind(*core, sealed, static_cast<std::uint32_t>(b), cold);
     }
     take_pages_of_index(std::move(sealed), b);
   }

@@ -16,7 +16,7 @@ void Basis::turn(Matrix which, std::uint32_t kv_head, float* rows, std::size_t c
   for (std::size_t first = 0; first < count; first += kRows) {
     const std::size_t some = std::min(kRows, count - first);
     float* own = rows + first * stride;
-    kernels().turn_rows(own, stride, static_cast<std::uint32_t>(some), dim, matrix, turned);
+    kernels().turn_rows(own, stride, static_cast<std::uint32_t>(some), dim, dim, matrix, turned);
     for (std::size_t r = 0; r < some; ++r) std::copy_n(turned + r * dim, dim, own + r * stride);
   }
 }

@@ -70,9 +70,12 @@ Status set_part(CodecPlan& plan, std::string_view part) {
   } else if (name == "codebooks" && !amount.empty()) {
     CAIRN_TRY(Codebooks books, Codebooks::read(std::string(amount)));
     plan.codebooks = std::make_shared<const Codebooks>(std::move(books));
+  } else if (name == "cold" && !amount.empty()) {
+    CAIRN_TRY(Codebooks tables, Codebooks::read(std::string(amount)));
+    CAIRN_TRY(plan.cold, ColdForm::make(std::make_shared<const Codebooks>(std::move(tables))));
   } else {
     return fail(ErrorCode::kInvalidArgument, "unknown plan part '" + std::string(part) +
-                                                 "'; the parts are sinks=N, recent=N, prefill=exact, codebooks=FILE");
+                                                 "'; the parts are sinks=N, recent=N, prefill=exact, codebooks=FILE, cold=FILE");
   }
   return {};
 }
@@ -140,7 +143,30 @@ Status check_codebooks(const CodecPlan& plan, const Codec& codec, const PlanTarg
   return {};
 }
 
+Status check_cold(const CodecPlan& plan, const PlanTarget& target) {
+  const Codebooks& tables = plan.cold->tables();
+  if (tables.layers() != target.layers || tables.shape() != target.shape ||
+      (target.model != nullptr && tables.model() != *target.model)) {
+    return fail(ErrorCode::kInvalidArgument,
+                "this cold form was fitted to another model: make one with 'cairn tune cold'");
+  }
+  if (plan.recent_blocks > 0 || plan.exact_prefill) {
+    return fail(ErrorCode::kInvalidArgument,
+                "a cold form is what blocks have in a store, where those of recent=N and prefill=exact never come; "
+                "leave one of the two out");
+  }
+  for (const LayerPlan& layer : plan.layers) {
+    for (const Codec* codec : {layer.keys, layer.values}) {
+      if (!codec->signals.mass && codec->basis != BasisKind::kTrained) continue;
+      return fail(ErrorCode::kUnsupported, "codec '" + std::string(codec->name) +
+                                               "' does not work with a cold form; take raw_f16 or one of tok, kivi");
+    }
+  }
+  return {};
+}
+
 Status check_plan(const CodecPlan& plan, const PlanTarget& target) {
+  if (plan.cold != nullptr) CAIRN_TRY_VOID(check_cold(plan, target));
   bool used = false;
   for (const LayerPlan& layer : plan.layers) {
     CAIRN_TRY_VOID(check_pair(layer, target.shape));
@@ -167,12 +193,14 @@ Status check_pair(const LayerPlan& layer, PageShape shape) {
 }
 
 bool CodecPlan::exact() const {
-  return std::ranges::all_of(layers, [](const LayerPlan& l) { return l.keys->exact && l.values->exact; });
+  return cold == nullptr &&
+         std::ranges::all_of(layers, [](const LayerPlan& l) { return l.keys->exact && l.values->exact; });
 }
 
 bool CodecPlan::encodes() const {
-  return std::ranges::any_of(
-      layers, [](const LayerPlan& l) { return l.keys->encode != nullptr || l.values->encode != nullptr; });
+  return cold != nullptr || std::ranges::any_of(layers, [](const LayerPlan& l) {
+           return l.keys->encode != nullptr || l.values->encode != nullptr;
+         });
 }
 
 PageFormat CodecPlan::format(std::uint32_t layer, PageSlot slot, PageShape shape) const {
@@ -202,11 +230,12 @@ std::string CodecPlan::canonical() const {
   if (recent_blocks > 0) text += " recent=" + std::to_string(recent_blocks);
   if (exact_prefill) text += " prefill=exact";
   if (codebooks != nullptr) text += " codebooks=" + codebooks->digest().hex();
+  if (cold != nullptr) text += " cold=" + cold->tables().digest().hex();
   return text;
 }
 
 bool is_plan_part(std::string_view part) {
-  constexpr std::string_view kNames[] = {"sinks", "recent", "prefill", "codebooks"};
+  constexpr std::string_view kNames[] = {"sinks", "recent", "prefill", "codebooks", "cold"};
   return std::ranges::find(kNames, part_name(part)) != std::end(kNames);
 }
 

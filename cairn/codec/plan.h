@@ -13,6 +13,7 @@
 #include "cairn/block/shape.h"
 #include "cairn/codec/codebooks.h"
 #include "cairn/codec/codec.h"
+#include "cairn/codec/cold_form.h"
 
 namespace cairn {
 
@@ -35,6 +36,7 @@ struct CodecPlan {
   // query sees the blocks before its own as they are stored.
   bool exact_prefill = false;
   std::shared_ptr<const Codebooks> codebooks;  // null unless a codec needs them
+  std::shared_ptr<const ColdForm> cold;        // that full blocks pass through, and lie in a store in; null: they do not
 
   // Nothing is lost beyond the rounding to an element type.
   bool exact() const;
@@ -60,7 +62,7 @@ struct PlanTarget {
 };
 
 // "K", "K/V" (a codec for keys, one for values) or the name of a plan file ("*.toml"), then any of "+sinks=N",
-// "+recent=N", "+prefill=exact" and "+codebooks=FILE". Errors: kUnsupported (unknown codec, or one that this shape or
+// "+recent=N", "+prefill=exact", "+codebooks=FILE" and "+cold=FILE". Errors: kUnsupported (unknown codec, or one that this shape or
 // the lack of codebooks rules out), kInvalidArgument (malformed, or made for another model), those of the files.
 //
 // A plan file fixes all of that itself, save that parts may be added.

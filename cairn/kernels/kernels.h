@@ -97,10 +97,10 @@ struct Kernels {
   // largest power of two that divides width.
   void (*hadamard)(float* x, std::uint32_t width);
 
-  // out[r, i] = sum over d of x[r, d] * matrix[d, i], d in order, for `rows` rows of x that are x_stride apart; out is
-  // [rows, dim]. Requires: dim is a multiple of 16; out is not x.
-  void (*turn_rows)(const float* x, std::size_t x_stride, std::uint32_t rows, std::uint32_t dim, const float* matrix,
-                    float* out);
+  // out[r, i] = sum over d < depth of x[r, d] * matrix[d, i], d in order, for `rows` rows of x that are x_stride apart;
+  // matrix is [depth, dim], out [rows, dim]. Requires: dim is a multiple of 16; out is not x.
+  void (*turn_rows)(const float* x, std::size_t x_stride, std::uint32_t rows, std::uint32_t depth, std::uint32_t dim,
+                    const float* matrix, float* out);
 
   // f32 to element type: round to nearest even, saturate, NaN to zero.
   void (*narrow[kElements])(const float* x, std::size_t count, void* out);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows times a square matrix, shared by every instruction set; `Lanes` is that of dense-inl.h. Included once per set,
+// Rows times a matrix, shared by every instruction set; `Lanes` is that of dense-inl.h. Included once per set,
 // hence the unnamed namespace.
 //
 // The definition, for one output: sum = fma(matrix[d, i], x[d], sum) from 0, over d in ascending order.
@@ -12,8 +12,8 @@ namespace {
 
 // T rows and P runs of 16 outputs. Not inlined: the sums would not all stay in registers.
 template <class Lanes, std::uint32_t T, std::uint32_t P>
-[[gnu::noinline]] void turn_some(const float* x, std::size_t x_stride, std::uint32_t dim, const float* matrix,
-                                 float* out) {
+[[gnu::noinline]] void turn_some(const float* x, std::size_t x_stride, std::uint32_t depth, std::uint32_t dim,
+                                 const float* matrix, float* out) {
   constexpr float kZeros[kPanelRows] = {};
   typename Lanes::Type sum[P][T];
 #pragma GCC unroll 8
@@ -21,7 +21,7 @@ template <class Lanes, std::uint32_t T, std::uint32_t P>
 #pragma GCC unroll 4
     for (std::uint32_t t = 0; t < T; ++t) sum[p][t] = Lanes::load(kZeros);
   }
-  for (std::uint32_t d = 0; d < dim; ++d, matrix += dim) {
+  for (std::uint32_t d = 0; d < depth; ++d, matrix += dim) {
     typename Lanes::Type weights[P];
 #pragma GCC unroll 8
     for (std::uint32_t p = 0; p < P; ++p) weights[p] = Lanes::load(matrix + p * kPanelRows);
@@ -40,20 +40,23 @@ template <class Lanes, std::uint32_t T, std::uint32_t P>
 }
 
 template <class Lanes, std::uint32_t T>
-void turn_few(const float* x, std::size_t x_stride, std::uint32_t dim, const float* matrix, float* out) {
+void turn_few(const float* x, std::size_t x_stride, std::uint32_t depth, std::uint32_t dim, const float* matrix,
+              float* out) {
   constexpr std::uint32_t kWide = Lanes::kFewPanels * kPanelRows;
   std::uint32_t i = 0;
-  for (; i + kWide <= dim; i += kWide) turn_some<Lanes, T, Lanes::kFewPanels>(x, x_stride, dim, matrix + i, out + i);
-  for (; i < dim; i += kPanelRows) turn_some<Lanes, T, 1>(x, x_stride, dim, matrix + i, out + i);
+  for (; i + kWide <= dim; i += kWide) {
+    turn_some<Lanes, T, Lanes::kFewPanels>(x, x_stride, depth, dim, matrix + i, out + i);
+  }
+  for (; i < dim; i += kPanelRows) turn_some<Lanes, T, 1>(x, x_stride, depth, dim, matrix + i, out + i);
 }
 
 template <class Lanes>
-void turn_rows(const float* x, std::size_t x_stride, std::uint32_t rows, std::uint32_t dim, const float* matrix,
-               float* out) {
+void turn_rows(const float* x, std::size_t x_stride, std::uint32_t rows, std::uint32_t depth, std::uint32_t dim,
+               const float* matrix, float* out) {
   std::uint32_t r = 0;
   for (; r + Lanes::kFewRows <= rows; r += Lanes::kFewRows)
-    turn_few<Lanes, Lanes::kFewRows>(x + r * x_stride, x_stride, dim, matrix, out + std::size_t{r} * dim);
-  for (; r < rows; ++r) turn_few<Lanes, 1>(x + r * x_stride, x_stride, dim, matrix, out + std::size_t{r} * dim);
+    turn_few<Lanes, Lanes::kFewRows>(x + r * x_stride, x_stride, depth, dim, matrix, out + std::size_t{r} * dim);
+  for (; r < rows; ++r) turn_few<Lanes, 1>(x + r * x_stride, x_stride, depth, dim, matrix, out + std::size_t{r} * dim);
 }
 
 }  // namespace

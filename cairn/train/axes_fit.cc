@@ -1,45 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Products on several threads would add up in any order.
-#define EIGEN_DONT_PARALLELIZE
 #include "cairn/train/axes_fit.h"
 
-#include <Eigen/Eigenvalues>
 #include <algorithm>
 #include <cmath>
 
+#include "cairn/train/symmetric.h"
+
 namespace cairn::train {
 namespace {
-
-using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-using FloatRows = Eigen::Map<const Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>;
-using Solver = Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd>;
-
-// Least share of the greatest eigenvalue of the weights: on no axis does an error cost nothing.
-constexpr double kLeastWeight = 1e-3;
-
-// Columns by falling eigenvalue, each with its largest component positive, so that the same matrix gives the same axes.
-Matrix eigenvectors(const Matrix& symmetric) {
-  const Solver solver(symmetric);
-  Matrix vectors = solver.eigenvectors().rowwise().reverse();
-  for (Eigen::Index i = 0; i < vectors.cols(); ++i) {
-    Eigen::Index largest = 0;
-    vectors.col(i).cwiseAbs().maxCoeff(&largest);
-    if (vectors(largest, i) < 0) vectors.col(i) *= -1;
-  }
-  return vectors;
-}
-
-struct Root {
-  Matrix root, inverse;
-};
-
-Root root_of(const Matrix& weights) {
-  const Solver solver(weights);
-  const double top = std::max(solver.eigenvalues().maxCoeff(), 1e-30);
-  const Eigen::VectorXd roots = solver.eigenvalues().cwiseMax(kLeastWeight * top).cwiseSqrt();
-  const auto& u = solver.eigenvectors();
-  return {u * roots.asDiagonal() * u.transpose(), u * roots.cwiseInverse().asDiagonal() * u.transpose()};
-}
 
 void put(const Matrix& matrix, float* to) {
   for (Eigen::Index i = 0; i < matrix.size(); ++i) to[i] = static_cast<float>(matrix.data()[i]);

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <string>
 
-#include "cairn/attention/signals.h"
 #include "cairn/kernels/kernels.h"
 
 namespace cairn::train {
@@ -15,13 +14,17 @@ class Sampling final : public SignalListener {
  public:
   // `moments` may be empty.
   Sampling(std::vector<std::vector<std::uint16_t>>& rows, std::vector<std::vector<double>>& moments,
-           std::uint32_t kv_heads)
-      : rows_(rows), moments_(moments), kv_heads_(kv_heads) {}
+           std::uint32_t kv_heads, SignalListener* also)
+      : rows_(rows), moments_(moments), kv_heads_(kv_heads), also_(also) {}
 
   void begin_at(std::size_t first) { first_ = first; }  // the row of position 0
 
-  SignalRequest wants(std::uint32_t) const override { return {.stored = true, .queries = !moments_.empty()}; }
+  SignalRequest wants(std::uint32_t layer) const override {
+    const SignalRequest theirs = also_ != nullptr ? also_->wants(layer) : SignalRequest{};
+    return {.stored = true, .queries = !moments_.empty() || theirs.queries, .softmax = theirs.softmax};
+  }
   void stored(const StoredRows& rows) override {
+    if (also_ != nullptr) also_->stored(rows);
     const std::size_t width = rows.shape.values_per_token();
     const auto narrow = kernels().narrow[static_cast<std::size_t>(Element::kF16)];
     for (std::size_t i = 0; i < rows.positions.size(); ++i) {
@@ -32,6 +35,8 @@ class Sampling final : public SignalListener {
   }
 
   void attended(const AttendedRows& rows) override {
+    if (also_ != nullptr) also_->attended(rows);
+    if (moments_.empty()) return;
     const std::size_t dim = rows.head_dim, group = rows.heads / kv_heads_;
     for (std::size_t i = 0; i < rows.positions.size() * rows.heads; ++i) {
       const float* q = rows.q + i * dim;
@@ -46,6 +51,7 @@ class Sampling final : public SignalListener {
   std::vector<std::vector<std::uint16_t>>& rows_;
   std::vector<std::vector<double>>& moments_;
   std::uint32_t kv_heads_;
+  SignalListener* also_;
   std::size_t first_ = 0;
 };
 
@@ -84,7 +90,7 @@ Result<KvSamples> KvSamples::collect(const Engine& engine, std::span<const Token
     const std::size_t square = std::size_t{shape.head_dim} * shape.head_dim;
     samples.moments_.assign(samples.layers_, std::vector<double>(shape.kv_heads * square));
   }
-  Sampling sampling(samples.rows_, samples.moments_, shape.kv_heads);
+  Sampling sampling(samples.rows_, samples.moments_, shape.kv_heads, wanted.also);
   EngineOptions options{.context = window, .reuse = false, .listener = &sampling};
   CAIRN_TRY(const std::unique_ptr<Engine> sampler, engine.sibling(options));
   const std::size_t windows = (total + window - 1) / window;

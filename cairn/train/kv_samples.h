@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "cairn/attention/signals.h"
 #include "cairn/base/result.h"
 #include "cairn/block/shape.h"
 #include "cairn/engine/engine.h"
@@ -25,6 +26,7 @@ class KvSamples {
     std::size_t max_tokens = 8192;
     std::uint32_t window = 0;
     bool queries = false;  // query_moments() too
+    SignalListener* also = nullptr;  // is told all of this too
   };
   static Result<KvSamples> collect(const Engine& engine, std::span<const TokenId> text, const Options& wanted,
                                    const PrefillControl& control = {});

@@ -61,6 +61,16 @@ Result<std::vector<double>> output_moments(const GgufFile& file, std::uint32_t l
   return sums;
 }
 
+Result<std::vector<std::vector<double>>> output_moments_of(const std::string& model_path, std::uint32_t layers,
+                                                           std::uint32_t heads, PageShape shape) {
+  CAIRN_TRY(const GgufFile file, GgufFile::open(model_path));
+  std::vector<std::vector<double>> moments;
+  for (std::uint32_t layer = 0; layer < layers; ++layer) {
+    CAIRN_TRY(moments.emplace_back(), output_moments(file, layer, heads, shape));
+  }
+  return moments;
+}
+
 AxesTrainer::AxesTrainer(const KvSamples& samples, std::span<const std::vector<double>> value_weights, ThreadPool& pool,
                          const Progress& on_progress)
     : samples_(samples), pool_(pool) {

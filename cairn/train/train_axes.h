@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "cairn/base/hash.h"
@@ -26,6 +27,10 @@ namespace cairn::train {
 // blk.N.attn_output.weight of that shape; those of GgufTensor::to_f32.
 Result<std::vector<double>> output_moments(const GgufFile& file, std::uint32_t layer, std::uint32_t heads,
                                            PageShape shape);
+
+// The same of each of the first `layers` layers.
+Result<std::vector<std::vector<double>>> output_moments_of(const std::string& model_path, std::uint32_t layers,
+                                                           std::uint32_t heads, PageShape shape);
 
 // Fits axes once and makes codebooks of several sizes on them. Everything is the same for any number of threads.
 // Thread-compatible; `samples` and `pool` must outlive it.

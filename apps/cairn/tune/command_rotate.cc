@@ -37,16 +37,6 @@ constexpr std::size_t kLossWindows = 2;
 // Tokens of a head that points are placed on: a first time, to measure losses, and for good.
 constexpr std::size_t kFirstPoints = 2048, kPoints = 8192;
 
-Result<std::vector<std::vector<double>>> value_weights(const std::string& path, const ModelConfig& config,
-                                                       PageShape shape) {
-  CAIRN_TRY(const GgufFile file, GgufFile::open(path));
-  std::vector<std::vector<double>> weights;
-  for (std::uint32_t layer = 0; layer < config.layers; ++layer) {
-    CAIRN_TRY(weights.emplace_back(), train::output_moments(file, layer, config.heads, shape));
-  }
-  return weights;
-}
-
 // Mean KL of each layer's keys and values in `books`, all else being as it was, in the order of LayerSlot. Whatever
 // changes at a layer, later ones round their activations otherwise; that part, which `tok8` shows, is taken off.
 Result<std::vector<double>> losses_of(const Engine& engine, const std::vector<TokenId>& text,
@@ -104,7 +94,8 @@ Status run_rotate(const RotateOptions& options) {
       {.on_progress = sampling.counter(), .cancel = &interrupt_flag()});
   sampling.finish();
   if (!samples) return std::unexpected(samples.error());
-  CAIRN_TRY(const auto weights, value_weights(options.model.model, engine->config(), shape));
+  CAIRN_TRY(const auto weights, train::output_moments_of(options.model.model, engine->config().layers,
+                                                         engine->config().heads, shape));
 
   Progress fitting("Fitting axes");
   const train::AxesTrainer trainer(*samples, weights, engine->pool(), fitting.counter());

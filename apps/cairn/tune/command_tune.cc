@@ -201,6 +201,7 @@ void add_tune_command(CLI::App& app, Status& outcome) {
   add_tune_budgets_command(*command, outcome);
   add_tune_codebooks_command(*command, outcome);
   add_tune_rotate_command(*command, outcome);
+  add_tune_cold_command(*command, outcome);
 }
 
 }  // namespace cairn::cli

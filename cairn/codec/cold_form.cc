@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cairn/codec/cold_form.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <utility>
+
+#include "cairn/base/check.h"
+#include "cairn/kernels/kernels.h"
+
+namespace cairn {
+namespace {
+
+// A code is symbol - kMiddle; kEscape says that it stands among the escaped ones.
+constexpr std::uint32_t kEscape = rans::kSymbols - 1;
+constexpr std::int32_t kMiddle = kEscape / 2;
+// Codes beyond are held there: it takes a value that is a million steps from its mean.
+constexpr float kMaxCode = 1 << 20;
+
+// What stands at the beginning of a part. Words, escaped codes and the exact token follow.
+struct PartHead {
+  std::uint32_t words = 0;
+  std::uint32_t escaped = 0;  // bytes
+  std::array<std::uint32_t, rans::kStates> states{};
+};
+static_assert(sizeof(PartHead) == ColdForm::kPartHeadBytes);
+
+void put_varint(std::vector<std::byte>& out, std::int32_t code) {
+  std::uint32_t value = static_cast<std::uint32_t>(code) << 1 ^ static_cast<std::uint32_t>(code >> 31);
+  for (; value >= 0x80; value >>= 7) out.push_back(static_cast<std::byte>(value | 0x80));
+  out.push_back(static_cast<std::byte>(value));
+}
+
+// Nothing when the bytes end first, or say more than a code can be.
+bool get_varint(std::span<const std::byte>& in, std::int32_t& code) {
+  std::uint32_t value = 0;
+  for (std::uint32_t shift = 0; shift < 28; shift += 7) {
+    if (in.empty()) return false;
+    const auto byte = static_cast<std::uint32_t>(in.front());
+    in = in.subspan(1);
+    value |= (byte & 0x7f) << shift;
+    if (byte < 0x80) {
+      code = static_cast<std::int32_t>(value >> 1) ^ -static_cast<std::int32_t>(value & 1);
+      return true;
+    }
+  }
+  return false;
+}
+
+std::int32_t code_of(float steps) {
+  const float size = std::min(std::floor(std::fabs(steps) + 0.5f), kMaxCode);
+  return static_cast<std::int32_t>(std::copysign(size, steps));
+}
+
+}  // namespace
+
+ColdRotation::ColdRotation(const RopeSpec& spec)
+    : spec_(spec), frequencies_(spec.inverse_frequencies()), cos_(kBlockTokens * frequencies_.size()), sin_(cos_.size()) {
+  for (std::size_t i = 0; i < cos_.size(); ++i) {
+    const double angle = static_cast<double>(i / frequencies_.size()) * frequencies_[i % frequencies_.size()];
+    cos_[i] = std::cos(angle);
+    sin_[i] = std::sin(angle);
+  }
+}
+
+void ColdRotation::undo(std::span<const std::int32_t> positions, std::uint32_t head_dim, std::span<float> rows) const {
+  turn(positions, head_dim, /*back=*/true, rows);
+}
+
+void ColdRotation::redo(std::span<const std::int32_t> positions, std::uint32_t head_dim, std::span<float> rows) const {
+  turn(positions, head_dim, /*back=*/false, rows);
+}
+
+// The angle of a position is that of the block's beginning and that of the rest: tokens of a block share the first.
+void ColdRotation::turn(std::span<const std::int32_t> positions, std::uint32_t head_dim, bool back,
+                        std::span<float> rows) const {
+  const std::size_t pairs = frequencies_.size(), width = rows.size() / positions.size();
+  if (pairs == 0) return;
+  const double magnitude = back ? 1.0 / spec_.magnitude() : spec_.magnitude();
+  const auto rotate = spec_.pairing == RopePairing::kHalves ? kernels().rope_halves : kernels().rope_neighbours;
+  std::vector<double> begin_cos(pairs), begin_sin(pairs);
+  std::vector<float> cos(pairs), sin(pairs);
+  std::int32_t begin = -1;
+  for (std::size_t t = 0; t < positions.size(); ++t) {
+    const std::int32_t position = std::max(positions[t], 0), rest = position % static_cast<std::int32_t>(kBlockTokens);
+    if (position - rest != begin) {
+      begin = position - rest;
+      for (std::size_t i = 0; i < pairs; ++i) {
+        begin_cos[i] = std::cos(begin * frequencies_[i]);
+        begin_sin[i] = std::sin(begin * frequencies_[i]);
+      }
+    }
+    const double* rest_cos = cos_.data() + static_cast<std::size_t>(rest) * pairs;
+    const double* rest_sin = sin_.data() + static_cast<std::size_t>(rest) * pairs;
+    for (std::size_t i = 0; i < pairs; ++i) {
+      const double sine = begin_sin[i] * rest_cos[i] + begin_cos[i] * rest_sin[i];
+      cos[i] = static_cast<float>((begin_cos[i] * rest_cos[i] - begin_sin[i] * rest_sin[i]) * magnitude);
+      sin[i] = static_cast<float>((back ? -sine : sine) * magnitude);
+    }
+    for (std::size_t c = spec_.first; c < width; c += head_dim) {
+      rotate(rows.data() + t * width + c, cos.data(), sin.data(), pairs);
+    }
+  }
+}
+
+Result<std::shared_ptr<const ColdForm>> ColdForm::make(std::shared_ptr<const Codebooks> tables) {
+  if (tables->codec_id() != cold::kTableId) {
+    return fail(ErrorCode::kInvalidArgument, "these are the codebooks of a codec, not the tables of a cold form; make "
+                                             "those with 'cairn tune cold'");
+  }
+  CAIRN_TRY_VOID(cold::check_shape(tables->shape()));
+  for (std::uint32_t layer = 0; layer < tables->layers(); ++layer) {
+    for (const PageSlot slot : kPageSlots) {
+      CAIRN_TRY_VOID(cold::check_table(tables->shape(), {tables->table(layer, slot), tables->table_bytes()}));
+    }
+  }
+  return std::shared_ptr<const ColdForm>(new ColdForm(std::move(tables)));
+}
+
+ColdForm::ColdForm(std::shared_ptr<const Codebooks> tables) : tables_(std::move(tables)) {
+  for (std::size_t i = 0; i < kPageSlots.size() * tables_->layers(); ++i) {
+    const LayerSlot at = LayerSlot::at(i);
+    Slot& slot = slots_.emplace_back();
+    slot.view = cold::TableView::of(shape(), tables_->table(static_cast<std::uint32_t>(at.layer), at.slot));
+    for (std::uint32_t run = 0; run < slot.view.runs(); ++run) slot.runs.emplace_back(slot.view.run(run));
+  }
+}
+
+ColdParts ColdForm::encode(std::uint32_t layer, const ColdRotation& rotation, const ColdBlock& block,
+                           std::span<float> k, std::span<float> v) const {
+  const Slot& keys = slot({layer, PageSlot::kKeys});
+  const std::uint32_t n = cold::width_of(shape());
+  rotation.undo(block.positions, shape().head_dim, k);
+  std::array<std::uint8_t, kBlockTokens> scales;
+  for (std::size_t t = 0; t < kBlockTokens; ++t) {
+    float saliency = 0;
+    for (std::uint32_t d = 0; d < n; ++d) {
+      saliency = std::fma(k[t * n + d] - keys.view.mean[d], keys.view.saliency[d], saliency);
+    }
+    scales[t] = static_cast<std::uint8_t>(cold::scale_symbol(saliency));
+  }
+  ColdParts parts;
+  parts.keys = encode_rows(keys, scales, block.first, k);
+  rotation.redo(block.positions, shape().head_dim, k);
+  parts.values = encode_rows(slot({layer, PageSlot::kValues}), scales, block.first, v);
+  return parts;
+}
+
+bool ColdForm::decode(LayerSlot at, const ColdRotation& rotation, const ColdBlock& block,
+                      std::span<const std::byte> part, std::span<float> rows) const {
+  if (!decode_rows(slot(at), block.first, part, rows)) return false;
+  if (at.slot == PageSlot::kKeys) rotation.redo(block.positions, shape().head_dim, rows);
+  return true;
+}
+
+std::vector<std::byte> ColdForm::encode_rows(const Slot& slot, std::span<const std::uint8_t> scales, bool first,
+                                             std::span<float> rows) const {
+  const std::uint32_t n = cold::width_of(shape()), axes = slot.view.axes;
+  std::vector<float> centred(rows.size()), on_axes(std::size_t{kBlockTokens} * axes), by_axis(on_axes.size());
+  for (std::size_t i = 0; i < rows.size(); ++i) centred[i] = rows[i] - slot.view.mean[i % n];
+  kernels().turn_rows(centred.data(), n, kBlockTokens, n, axes, slot.view.forward, on_axes.data());
+  kernels().transpose(on_axes.data(), kBlockTokens, axes, by_axis.data());
+
+  rans::Writer writer;
+  for (const std::uint8_t scale : scales) writer.put(slot.runs[0], scale);
+  std::vector<std::byte> escaped;
+  for (std::uint32_t i = 0; i < axes; ++i) {
+    const rans::Table& run = slot.runs[1 + i / cold::kRunAxes];
+    for (std::size_t t = 0; t < kBlockTokens; ++t) {
+      const std::int32_t code = code_of(by_axis[i * kBlockTokens + t] * cold::scale_of(scales[t]));
+      const bool fits = std::abs(code) <= kMiddle && run.has(static_cast<std::uint32_t>(code + kMiddle));
+      writer.put(run, fits ? static_cast<std::uint32_t>(code + kMiddle) : kEscape);
+      if (!fits) put_varint(escaped, code);
+    }
+  }
+  const rans::Coded coded = writer.finish();
+  const PartHead head{.words = static_cast<std::uint32_t>(coded.words.size()),
+                      .escaped = static_cast<std::uint32_t>(escaped.size()),
+                      .states = coded.states};
+  std::vector<std::uint16_t> exact(first ? n : 0);
+  kernels().narrow[static_cast<std::size_t>(Element::kF16)](rows.data(), exact.size(), exact.data());
+  const std::span<const std::byte> pieces[] = {std::as_bytes(std::span(&head, 1)),
+                                               std::as_bytes(std::span(coded.words)), escaped,
+                                               std::as_bytes(std::span(exact))};
+  std::vector<std::byte> part(sizeof head + 2 * coded.words.size() + escaped.size() + 2 * exact.size());
+  std::byte* to = part.data();
+  for (const auto piece : pieces) to = std::ranges::copy(piece, to).out;
+  CAIRN_CHECK(decode_rows(slot, first, part, rows));
+  return part;
+}
+
+bool ColdForm::decode_rows(const Slot& slot, bool first, std::span<const std::byte> part, std::span<float> rows) const {
+  const std::uint32_t n = cold::width_of(shape()), axes = slot.view.axes;
+  PartHead head;
+  if (part.size() < sizeof head) return false;
+  std::memcpy(&head, part.data(), sizeof head);
+  const std::size_t exact_bytes = first ? n * sizeof(std::uint16_t) : 0;
+  if (part.size() != sizeof head + std::uint64_t{2} * head.words + head.escaped + exact_bytes) return false;
+  std::vector<std::uint16_t> words(head.words);
+  std::memcpy(words.data(), part.data() + sizeof head, 2 * words.size());
+  std::span<const std::byte> escaped = part.subspan(sizeof head + 2 * words.size(), head.escaped);
+
+  rans::Reader reader(head.states, words);
+  std::array<std::uint8_t, kBlockTokens> symbols;
+  reader.get(slot.runs[0], kBlockTokens, symbols.data());
+  std::array<float, kBlockTokens> steps;
+  for (std::size_t t = 0; t < kBlockTokens; ++t) steps[t] = 1.0f / cold::scale_of(symbols[t]);
+  std::vector<float> by_axis(std::size_t{kBlockTokens} * axes), on_axes(by_axis.size());
+  for (std::uint32_t i = 0; i < axes; ++i) {
+    reader.get(slot.runs[1 + i / cold::kRunAxes], kBlockTokens, symbols.data());
+    for (std::size_t t = 0; t < kBlockTokens; ++t) {
+      std::int32_t code = static_cast<std::int32_t>(symbols[t]) - kMiddle;
+      if (symbols[t] == kEscape && !get_varint(escaped, code)) return false;
+      const float size = static_cast<float>(code);
+      const float shift = code == 0 ? 0.0f : std::copysign(slot.view.shift, size);
+      by_axis[i * kBlockTokens + t] = (size + shift) * steps[t];
+    }
+  }
+  if (!reader.finished() || !escaped.empty()) return false;
+  kernels().transpose(by_axis.data(), axes, kBlockTokens, on_axes.data());
+  std::vector<float> turned(rows.size());
+  kernels().turn_rows(on_axes.data(), axes, kBlockTokens, axes, n, slot.view.back, turned.data());
+  for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = turned[i] + slot.view.mean[i % n];
+  if (first) {
+    std::vector<std::uint16_t> exact(n);
+    std::memcpy(exact.data(), part.data() + part.size() - exact_bytes, exact_bytes);
+    kernels().widen_f16(exact.data(), n, rows.data());
+  }
+  return true;
+}
+
+}  // namespace cairn

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// Entropy coding of symbols whose frequencies are known beforehand: range asymmetric numeral systems (Duda 2013) in
+// integers alone, so that every machine writes and reads the same bits. Sixteen states take turns, one for each lane of
+// a vector: symbol i belongs to state i mod 16.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace cairn::rans {
+
+inline constexpr std::uint32_t kStates = 16;
+inline constexpr std::uint32_t kSymbols = 64;
+inline constexpr std::uint32_t kFrequencyBits = 11;
+inline constexpr std::uint32_t kTotal = 1u << kFrequencyBits;  // of the frequencies of a table
+
+// Frequencies of the symbols of one alphabet, and what turns them into bits and back. A value; immutable once made.
+class Table {
+ public:
+  // Requires: is_table(frequencies).
+  explicit Table(std::span<const std::uint16_t, kSymbols> frequencies);
+
+  bool has(std::uint32_t symbol) const { return frequencies_[symbol] != 0; }
+
+ private:
+  friend class Writer;
+  friend class Reader;
+
+  // Of one value of a state's low bits: symbol << 24 | (frequency - 1) << 12 | value - first value of the symbol.
+  std::array<std::uint32_t, kTotal> slots_;
+  std::array<std::uint16_t, kSymbols> frequencies_, firsts_;
+};
+
+// Whether these sum to kTotal.
+bool is_table(std::span<const std::uint16_t, kSymbols> frequencies);
+
+// Frequencies for symbols that were seen so often; those that were not get none, save `always`. Requires: some count.
+std::array<std::uint16_t, kSymbols> frequencies_of(std::span<const double, kSymbols> counts, std::uint32_t always);
+
+// States as they begin, and the words that follow them.
+struct Coded {
+  std::array<std::uint32_t, kStates> states;
+  std::vector<std::uint16_t> words;
+};
+
+// Takes the symbols in the order in which they will be read; codes them backwards at the end. Thread-compatible.
+class Writer {
+ public:
+  // `table` must outlive the writer. Requires: table.has(symbol).
+  void put(const Table& table, std::uint32_t symbol) {
+    steps_.push_back({table.firsts_[symbol], table.frequencies_[symbol]});
+  }
+  Coded finish() const;
+
+ private:
+  struct Step {
+    std::uint16_t first, frequency;
+  };
+  std::vector<Step> steps_;
+};
+
+// Reads what a Writer wrote, a multiple of kStates symbols at a time. Any states and words will do: then the symbols
+// are wrong, and finished() says so or not. Thread-compatible; `words` must outlive it.
+class Reader {
+ public:
+  Reader(const std::array<std::uint32_t, kStates>& states, std::span<const std::uint16_t> words)
+      : states_(states), next_(words.data()), end_(words.data() + words.size()) {}
+
+  // Requires: count is a multiple of kStates.
+  void get(const Table& table, std::uint32_t count, std::uint8_t* symbols);
+  // Whether all has been read, and the states are where the writer began.
+  bool finished() const;
+
+ private:
+  std::array<std::uint32_t, kStates> states_;
+  const std::uint16_t* next_;
+  const std::uint16_t* end_;
+  bool short_ = false;  // words were missing
+};
+
+}  // namespace cairn::rans
