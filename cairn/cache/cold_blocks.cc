@@ -19,12 +19,9 @@ std::vector<float> rows_of(const PageForms& forms, const PageRef& page) {
 
 void write_rows(const PageForms& forms, std::span<float> rows, const PageRef& page) {
   basis_of(forms.closed).turn_tokens(rows);
-  const std::size_t width = forms.open.shape.values_per_token();
   Scratch<std::byte> scratch;
   std::byte* to = forms.encodes() ? scratch.ensure(forms.open_bytes) : page.data();
-  for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
-    forms.open.codec->store_token(forms.open, to, t, rows.data() + t * width);
-  }
+  forms.open.codec->store_block(forms.open, to, rows.data());
   const PageFormat& format = forms.format(page.form());
   if (forms.encodes()) format.codec->encode(format, {to, nullptr}, page.data());
 }

@@ -30,9 +30,7 @@ PageRef reopened(const PageForms& forms, const PageRef& page, Reservation& room)
   std::vector<float> rows(kBlockTokens * width);
   const PageFormat& format = *format_of(forms, page);
   format.codec->decode(format, page.data(), kBlockTokens, rows.data());
-  for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
-    forms.open.codec->store_token(forms.open, open.data(), t, rows.data() + t * width);
-  }
+  forms.open.codec->store_block(forms.open, open.data(), rows.data());
   return open;
 }
 

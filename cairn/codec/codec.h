@@ -91,6 +91,10 @@ struct Codec {
   // blocks.
   void (*store_token)(const PageFormat& format, std::byte* page, std::uint32_t slot, const float* row) = nullptr;
 
+  // Writes all tokens of a page at once, as store_token would; rows are [kBlockTokens, kv_heads, head_dim]. Null where
+  // that is.
+  void (*store_block)(const PageFormat& format, std::byte* page, const float* rows) = nullptr;
+
   // Writes a page from a full block. Null where store_token is not.
   void (*encode)(const PageFormat& format, const OpenBlock& block, std::byte* page) = nullptr;
 

@@ -49,6 +49,12 @@ bool get_varint(std::span<const std::byte>& in, std::int32_t& code) {
   return false;
 }
 
+// What a code stands for, in steps: those that are not zero lie nearer to zero than the middle of their step.
+float value_of(std::int32_t code, float shift) {
+  const auto size = static_cast<float>(code);
+  return code == 0 ? 0.0f : size + std::copysign(shift, size);
+}
+
 std::int32_t code_of(float steps) {
   const float size = std::min(std::floor(std::fabs(steps) + 0.5f), kMaxCode);
   return static_cast<std::int32_t>(std::copysign(size, steps));
@@ -163,13 +169,15 @@ std::vector<std::byte> ColdForm::encode_rows(const Slot& slot, std::span<const s
   kernels().turn_rows(centred.data(), n, kBlockTokens, n, axes, slot.view.forward, on_axes.data());
   kernels().transpose(on_axes.data(), kBlockTokens, axes, by_axis.data());
 
+  std::array<float, kBlockTokens> fine;
+  std::ranges::transform(scales, fine.begin(), cold::scale_of);
   rans::Writer writer;
   for (const std::uint8_t scale : scales) writer.put(slot.runs[0], scale);
   std::vector<std::byte> escaped;
   for (std::uint32_t i = 0; i < axes; ++i) {
     const rans::Table& run = slot.runs[1 + i / cold::kRunAxes];
     for (std::size_t t = 0; t < kBlockTokens; ++t) {
-      const std::int32_t code = code_of(by_axis[i * kBlockTokens + t] * cold::scale_of(scales[t]));
+      const std::int32_t code = code_of(by_axis[i * kBlockTokens + t] * fine[t]);
       const bool fits = std::abs(code) <= kMiddle && run.has(static_cast<std::uint32_t>(code + kMiddle));
       writer.put(run, fits ? static_cast<std::uint32_t>(code + kMiddle) : kEscape);
       if (!fits) put_varint(escaped, code);
@@ -207,15 +215,22 @@ bool ColdForm::decode_rows(const Slot& slot, bool first, std::span<const std::by
   reader.get(slot.runs[0], kBlockTokens, symbols.data());
   std::array<float, kBlockTokens> steps;
   for (std::size_t t = 0; t < kBlockTokens; ++t) steps[t] = 1.0f / cold::scale_of(symbols[t]);
+  std::array<float, rans::kSymbols> values;  // of the codes that stand in symbols
+  for (std::uint32_t s = 0; s < rans::kSymbols; ++s) values[s] = value_of(static_cast<std::int32_t>(s) - kMiddle, slot.view.shift);
   std::vector<float> by_axis(std::size_t{kBlockTokens} * axes), on_axes(by_axis.size());
   for (std::uint32_t i = 0; i < axes; ++i) {
     reader.get(slot.runs[1 + i / cold::kRunAxes], kBlockTokens, symbols.data());
+    float* of_axis = by_axis.data() + i * kBlockTokens;
+    bool escapes = false;
     for (std::size_t t = 0; t < kBlockTokens; ++t) {
-      std::int32_t code = static_cast<std::int32_t>(symbols[t]) - kMiddle;
-      if (symbols[t] == kEscape && !get_varint(escaped, code)) return false;
-      const float size = static_cast<float>(code);
-      const float shift = code == 0 ? 0.0f : std::copysign(slot.view.shift, size);
-      by_axis[i * kBlockTokens + t] = (size + shift) * steps[t];
+      of_axis[t] = values[symbols[t] % rans::kSymbols] * steps[t];
+      escapes |= symbols[t] == kEscape;
+    }
+    for (std::size_t t = 0; escapes && t < kBlockTokens; ++t) {
+      std::int32_t code = 0;
+      if (symbols[t] != kEscape) continue;
+      if (!get_varint(escaped, code)) return false;
+      of_axis[t] = value_of(code, slot.view.shift) * steps[t];
     }
   }
   if (!reader.finished() || !escaped.empty()) return false;

@@ -6,12 +6,11 @@
 #include <numeric>
 
 #include "cairn/base/check.h"
+#include "cairn/kernels/kernels.h"
 
 namespace cairn::rans {
 namespace {
 
-// States stay in [kLow, kLow << 16): a word goes out or comes in at a time.
-constexpr std::uint32_t kLow = 1u << 16;
 constexpr std::uint32_t kWordBits = 16;
 
 }  // namespace
@@ -52,11 +51,11 @@ std::array<std::uint16_t, kSymbols> frequencies_of(std::span<const double, kSymb
 Coded Writer::finish() const {
   CAIRN_CHECK(steps_.size() % kStates == 0);
   Coded coded;
-  coded.states.fill(kLow);
+  coded.states.fill(kRansLow);
   for (std::size_t i = steps_.size(); i-- > 0;) {
     const Step step = steps_[i];
     std::uint32_t& state = coded.states[i % kStates];
-    const std::uint64_t limit = std::uint64_t{kLow >> kFrequencyBits << kWordBits} * step.frequency;
+    const std::uint64_t limit = std::uint64_t{kRansLow >> kRansBits << kWordBits} * step.frequency;
     if (state >= limit) {
       coded.words.push_back(static_cast<std::uint16_t>(state));
       state >>= kWordBits;
@@ -67,28 +66,20 @@ Coded Writer::finish() const {
   return coded;
 }
 
+Reader::Reader(const std::array<std::uint32_t, kStates>& states, std::span<const std::uint16_t> words)
+    : words_{.states = {}, .next = words.data(), .end = words.data() + words.size()} {
+  std::ranges::copy(states, words_.states);
+}
+
 void Reader::get(const Table& table, std::uint32_t count, std::uint8_t* symbols) {
-  for (std::uint32_t i = 0; i < count; i += kStates) {
-    for (std::uint32_t s = 0; s < kStates; ++s) {
-      std::uint32_t state = states_[s];
-      const std::uint32_t slot = table.slots_[state & (kTotal - 1)];
-      symbols[i + s] = static_cast<std::uint8_t>(slot >> 24);
-      state = ((slot >> 12 & 0xfff) + 1) * (state >> kFrequencyBits) + (slot & 0xfff);
-      if (state < kLow) {
-        if (next_ == end_) {
-          short_ = true;
-          state = kLow;
-        } else {
-          state = state << kWordBits | *next_++;
-        }
-      }
-      states_[s] = state;
-    }
-  }
+  if (kernels().read_symbols(table.slots_.data(), count, words_, symbols)) return;
+  short_ = true;
+  std::fill_n(symbols, count, std::uint8_t{0});
 }
 
 bool Reader::finished() const {
-  return !short_ && next_ == end_ && std::ranges::all_of(states_, [](std::uint32_t state) { return state == kLow; });
+  return !short_ && words_.next == words_.end &&
+         std::ranges::all_of(words_.states, [](std::uint32_t state) { return state == kRansLow; });
 }
 
 }  // namespace cairn::rans

@@ -10,12 +10,13 @@
 #include <span>
 #include <vector>
 
+#include "cairn/kernels/args.h"
+
 namespace cairn::rans {
 
-inline constexpr std::uint32_t kStates = 16;
+inline constexpr std::uint32_t kStates = kRansStates;
 inline constexpr std::uint32_t kSymbols = 64;
-inline constexpr std::uint32_t kFrequencyBits = 11;
-inline constexpr std::uint32_t kTotal = 1u << kFrequencyBits;  // of the frequencies of a table
+inline constexpr std::uint32_t kTotal = 1u << kRansBits;  // of the frequencies of a table
 
 // Frequencies of the symbols of one alphabet, and what turns them into bits and back. A value; immutable once made.
 class Table {
@@ -29,7 +30,7 @@ class Table {
   friend class Writer;
   friend class Reader;
 
-  // Of one value of a state's low bits: symbol << 24 | (frequency - 1) << 12 | value - first value of the symbol.
+  // By a state's low bits, as Kernels::read_symbols takes them.
   std::array<std::uint32_t, kTotal> slots_;
   std::array<std::uint16_t, kSymbols> frequencies_, firsts_;
 };
@@ -66,8 +67,7 @@ class Writer {
 // are wrong, and finished() says so or not. Thread-compatible; `words` must outlive it.
 class Reader {
  public:
-  Reader(const std::array<std::uint32_t, kStates>& states, std::span<const std::uint16_t> words)
-      : states_(states), next_(words.data()), end_(words.data() + words.size()) {}
+  Reader(const std::array<std::uint32_t, kStates>& states, std::span<const std::uint16_t> words);
 
   // Requires: count is a multiple of kStates.
   void get(const Table& table, std::uint32_t count, std::uint8_t* symbols);
@@ -75,9 +75,7 @@ class Reader {
   bool finished() const;
 
  private:
-  std::array<std::uint32_t, kStates> states_;
-  const std::uint16_t* next_;
-  const std::uint16_t* end_;
+  RansWords words_;
   bool short_ = false;  // words were missing
 };
 

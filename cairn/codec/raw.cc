@@ -5,6 +5,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "cairn/base/aligned_buffer.h"
 #include "cairn/base/half.h"
 #include "cairn/codec/codec.h"
 #include "cairn/kernels/codes.h"
@@ -42,6 +43,23 @@ struct Raw {
         const std::uint32_t count = std::min(kPiece, shape.head_dim - d);
         kernels().narrow[kElement](row + d, count, narrow);
         for (std::uint32_t i = 0; i < count; ++i) values[std::size_t{d + i} * kBlockTokens + slot] = narrow[i];
+      }
+    }
+  }
+
+  // Keys are turned over as floats, a head at a time.
+  static void store_block(const PageFormat& format, std::byte* page, const float* rows) {
+    const PageShape shape = format.shape;
+    const std::uint32_t dim = shape.head_dim, width = static_cast<std::uint32_t>(shape.values_per_token());
+    Scratch<float> turned;
+    if (format.slot == PageSlot::kKeys) {
+      kernels().transpose(rows, kBlockTokens, width, turned.ensure(std::size_t{width} * kBlockTokens));
+      kernels().narrow[kElement](turned.data(), std::size_t{width} * kBlockTokens, page);
+      return;
+    }
+    for (std::uint32_t h = 0; h < shape.kv_heads; ++h, page += head_bytes(shape)) {
+      for (std::uint32_t t = 0; t < kBlockTokens; ++t) {
+        kernels().narrow[kElement](rows + std::size_t{t} * width + h * dim, dim, page + std::size_t{t} * dim * kBytes);
       }
     }
   }
@@ -142,6 +160,7 @@ struct Raw {
             .bounds = {.stored = E == Element::kBF16 ? 0x1p-8 : 0x1p-11, .scores = 2e-6, .outputs = 2e-6},
             .page_bytes = page_bytes,
             .store_token = store_token,
+            .store_block = store_block,
             .decode = decode,
             .scores = scores,
             .accumulate = accumulate,

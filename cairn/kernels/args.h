@@ -77,6 +77,17 @@ struct PrefetchHint {
   std::size_t boxes_to = static_cast<std::size_t>(-1);
 };
 
+// What a range coder with sixteen states that take turns has still to read (codec/rans.h): states stay in
+// [kRansLow, kRansLow << 16), and one that falls below takes the next word.
+inline constexpr std::int32_t kRansStates = 16;
+inline constexpr std::uint32_t kRansBits = 11;  // of the frequencies of a table together
+inline constexpr std::uint32_t kRansLow = 1u << 16;
+struct RansWords {
+  std::uint32_t states[kRansStates];
+  const std::uint16_t* next;
+  const std::uint16_t* end;
+};
+
 // Running softmax of some query rows over part of the keys: sum over t of exp(s - max) and of exp(s - max) * V.
 struct SoftmaxState {
   float* max;  // [rows]; -infinity when nothing was seen

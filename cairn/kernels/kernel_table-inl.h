@@ -36,6 +36,7 @@ constexpr Kernels kernel_table(std::string_view name) {
       .pack_codes = pack_codes,
       .hadamard = hadamard,
       .turn_rows = turn_rows<Lanes>,
+      .read_symbols = read_symbols,
       .narrow = {narrow<F16>, narrow<BF16>, narrow<F32>},
       .widen_f16 = widen_f16,
       .rms_norm = rms_norm,

@@ -102,6 +102,10 @@ struct Kernels {
   void (*turn_rows)(const float* x, std::size_t x_stride, std::uint32_t rows, std::uint32_t depth, std::uint32_t dim,
                     const float* matrix, float* out);
 
+  // The next `count` symbols, a multiple of kRansStates, under a table of 1 << kRansBits slots: symbol << 24 |
+  // (frequency - 1) << 12 | place among those of the symbol. False when words are missing; then what was read is wrong.
+  bool (*read_symbols)(const std::uint32_t* slots, std::uint32_t count, RansWords& words, std::uint8_t* symbols);
+
   // f32 to element type: round to nearest even, saturate, NaN to zero.
   void (*narrow[kElements])(const float* x, std::size_t count, void* out);
 

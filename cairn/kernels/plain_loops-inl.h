@@ -4,6 +4,7 @@
 
 #include "cairn/kernels/elementwise-inl.h"
 #include "cairn/kernels/sketches-inl.h"
+#include "cairn/kernels/rans-inl.h"
 
 namespace cairn {
 namespace {
@@ -166,6 +167,10 @@ void nearest_codes(const float* x, std::size_t x_stride, std::uint32_t width, co
       energy[first + i] += length[i];
     }
   }
+}
+
+bool read_symbols(const std::uint32_t* slots, std::uint32_t count, RansWords& words, std::uint8_t* symbols) {
+  return read_symbols_plain(slots, count, words, symbols);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include "cairn/kernels/avx512/lanes-inl.h"
 #include "cairn/kernels/avx512/nearest-inl.h"
 #include "cairn/kernels/avx512/pages-inl.h"
+#include "cairn/kernels/avx512/rans-inl.h"
 #include "cairn/kernels/avx512/sketches-inl.h"
 #include "cairn/kernels/dense-inl.h"
 #include "cairn/kernels/encode-inl.h"
