@@ -19,7 +19,7 @@ EngineOptions engine_options(const ModelOptions& options, bool reuse) {
   engine.threads = options.threads;
   engine.kv_budget_bytes = options.kv_budget;
   engine.context = options.context;
-  engine.codec = options.codec;
+  engine.codec = options.plan();
   engine.policy = options.policy;
   engine.reuse = reuse;
   engine.keeps_prefixes = false;  // nobody else begins with the prompts of one command
@@ -49,7 +49,7 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
   command
       .add_option("--codec", options.codec,
                   "How the KV cache is stored: a codec, K/V for two, or a plan file; then +sinks=N, "
-                  "+recent=N, +prefill=exact, +codebooks=FILE (docs/codecs.md)")
+                  "+recent=N, +prefill=exact, +codebooks=FILE, +cold=FILE (docs/codecs.md)")
       ->capture_default_str();
   command.add_option("--cache-eviction", options.cache_eviction, "Which cached block goes first when memory is full")
       ->check(one_of(eviction_policy_names()))
@@ -129,6 +129,16 @@ void add_store_options(CLI::App& command, ModelOptions& options) {
           "--store-size", [&config](std::uint64_t bytes) { config.disk_bytes = bytes; },
           "Most bytes that a folder may hold [10GiB]")
       ->transform(byte_size())
+      ->group("Store");
+  command
+      .add_option("--store-codec", options.store_codec,
+                  "How blocks lie in the store: exact, as in memory, or FILE, a cold form in a tenth of the bytes that "
+                  "'cairn tune cold' makes; memory then holds what the store gives back (docs/cold-form.md)")
+      ->check([](const std::string& name) {
+        if (name.empty()) return std::string("'' is no form: exact, or a file of 'cairn tune cold'");
+        return name.contains('+') ? "a '+' begins a part of --codec: give the file a name without it" : std::string();
+      })
+      ->capture_default_str()
       ->group("Store");
   command.add_option("--tenant", options.tenant, "Whose prefixes these are; tenants never see each other's")
       ->group("Store");

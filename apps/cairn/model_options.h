@@ -18,7 +18,8 @@
 
 namespace cairn::cli {
 
-inline constexpr const char* kNoPolicy = "none";  // as --policy
+inline constexpr const char* kNoPolicy = "none";     // as --policy
+inline constexpr const char* kExactStore = "exact";  // as --store-codec
 
 struct ModelOptions {
   std::string model;
@@ -33,7 +34,11 @@ struct ModelOptions {
   std::uint64_t offload_bytes = std::uint64_t{8} << 30;
   // Of commands that call add_store_options:
   StoreConfig store;
+  std::string store_codec = kExactStore;
   std::string tenant;
+
+  // --codec and --store-codec in one, as make_plan() takes it.
+  std::string plan() const { return store_codec == kExactStore ? codec : codec + "+cold=" + store_codec; }
 };
 
 void add_model_options(CLI::App& command, ModelOptions& options);

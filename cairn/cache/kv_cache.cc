@@ -118,6 +118,8 @@ KvCacheStats KvCache::stats() const {
   stats.high_water = core_->pool->high_water();
   if (core_->offload) stats.bytes_offloaded = core_->offload->bytes_used();
   stats.blocks_kept_raw = core_->blocks_kept_raw.load(std::memory_order_relaxed);
+  stats.cold_bytes = core_->cold_bytes.load(std::memory_order_relaxed);
+  stats.cold_values = core_->cold_values.load(std::memory_order_relaxed);
   if (core_->index) stats.index = core_->index->stats();
   stats.kept = core_->kept.stats();
   return stats;

@@ -23,6 +23,8 @@ struct KvCacheStats {
   std::size_t bytes_offloaded = 0;  // at KvCacheOptions::offload, beside the budget
   // Blocks of a layer that were not encoded since they held infinities or not-a-numbers.
   std::uint64_t blocks_kept_raw = 0;
+  // Of what has passed through a cold form: the bytes of its parts, and how many keys and values they stand for.
+  std::uint64_t cold_bytes = 0, cold_values = 0;
   PrefixIndexStats index;  // zeros while reuse is off
   KeptPrefixStats kept;    // the same
 };

@@ -10,6 +10,7 @@
 #include "cairn/codec/codebooks.h"
 #include "cairn/engine/engine.h"
 #include "cairn/testing/codec_pages.h"
+#include "cairn/testing/tiny_cold.h"
 #include "cairn/testing/tiny_engine.h"
 #include "cairn/testing/tiny_model.h"
 
@@ -25,7 +26,7 @@ struct Kind {
   std::string codec = "raw_f16";
   std::uint32_t experts = 0;
 
-  bool encodes() const { return !codec.starts_with("raw"); }
+  bool encodes() const { return !codec.starts_with("raw") || codec.ends_with("+cold"); }
   // How many random cases: what an architecture adds to Llama is covered by few.
   int cases() const { return experts == 0 && (arch == "llama" || arch.starts_with("qwen")) ? 100 : 25; }
 };
@@ -67,7 +68,7 @@ std::unique_ptr<Engine> make_engine(const Kind& kind, unsigned threads, std::siz
   EngineOptions options;
   options.threads = threads;
   options.kv_budget_bytes = budget;
-  options.codec = kind.codec == "axes" ? with_axes(kind) : kind.codec;
+  options.codec = kind.codec == "axes" ? with_axes(kind) : with_cold_tables(model_bytes(kind), kind.codec);
   auto engine = load_tiny(model_bytes(kind), options);
   if (!engine) {
     ADD_FAILURE() << engine.error().message;
@@ -256,7 +257,9 @@ INSTANTIATE_TEST_SUITE_P(
         Kind{"deepseek2", TinyModel::kQ8_0, 64, "raw_f16", 8}, Kind{"deepseek2", TinyModel::kF32, 64, "raw_f32"},
         Kind{"llama", TinyModel::kQ8_0, 64, "kivi2-g32"}, Kind{"qwen2", TinyModel::kQ8_0, 64, "tok4/kivi4-g64+sinks=1"},
         Kind{"qwen3", TinyModel::kQ8_0, 64, "zip"}, Kind{"llama", TinyModel::kQ8_0, 64, "zip-low/raw_f16"},
-        Kind{"llama", TinyModel::kQ8_0, 64, "axes"}, Kind{"qwen3", TinyModel::kF16, 64, "axes"}),
+        Kind{"llama", TinyModel::kQ8_0, 64, "raw_f16+cold"}, Kind{"qwen2", TinyModel::kQ8_0, 64, "tok4/kivi4-g64+cold"},
+        Kind{"gemma3", TinyModel::kF32, 64, "raw_f32+sinks=1+cold"}, Kind{"llama", TinyModel::kQ8_0, 64, "axes"},
+        Kind{"qwen3", TinyModel::kF16, 64, "axes"}),
     [](const auto& kind) {
       std::string name = kind.param.arch + std::to_string(kind.param.type);
       std::erase(name, '-');

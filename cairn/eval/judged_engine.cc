@@ -272,10 +272,13 @@ CacheCost JudgedEngine::cost(const Sequence& sequence) {
   const auto held = static_cast<double>(sequence.bytes_held());
   const PolicyReport policy = sequence.policy_report();
   const bool retained = policy.tokens_before > 0;
+  const KvCacheStats stats = engine_->cache().stats();
+  const auto stored_values = static_cast<double>(std::max<std::uint64_t>(stats.cold_values, 1));
   const auto held_tokens = static_cast<double>(policy.tokens_kept + policy.tokens_demoted);
   return {.bytes_per_token = held / static_cast<double>(sequence.size()),
           .bits_per_value = options.plan.mean_bits(options.layers.front().shape),
           .bytes_held = held,
+          .stored_bits = 8 * static_cast<double>(stats.cold_bytes) / stored_values,
           .kept = retained ? held_tokens / static_cast<double>(policy.tokens_before) : 1};
 }
 

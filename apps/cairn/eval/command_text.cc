@@ -137,6 +137,11 @@ Result<TextBench> open_text_bench(const TextOptions& options) {
   return bench;
 }
 
+// In memory, and in a store where that is another form.
+std::string bits_text(double bits, double stored_bits) {
+  return format_number(bits, 2) + (stored_bits > 0 ? " (stored " + format_number(stored_bits, 2) + ")" : "");
+}
+
 Status run_ppl(const TextOptions& options) {
   const InterruptScope interrupt;
   CAIRN_TRY(const TextBench bench, open_text_bench(options));
@@ -163,10 +168,11 @@ Status run_ppl(const TextOptions& options) {
                                 {"tokens", summary.tokens},
                                 {"bytes_per_token", text.cost.bytes_per_token},
                                 {"bits_per_value", text.cost.bits_per_value},
+                                {"stored_bits_per_value", text.cost.stored_bits},
                                 {"perplexity", estimate_json(summary.perplexity)}});
       table.push_back({bench.recipes[r].text, std::to_string(context), std::to_string(summary.windows),
                        std::to_string(summary.tokens), format_number(text.cost.bytes_per_token, 0),
-                       format_number(text.cost.bits_per_value, 2), format_estimate(summary.perplexity, 3)});
+                       bits_text(text.cost.bits_per_value, text.cost.stored_bits), format_estimate(summary.perplexity, 3)});
     }
     if (!outcome) break;
   }
@@ -189,6 +195,7 @@ Json row_json(const std::string& recipe, std::uint32_t context, const CacheCost&
           {"tokens", summary.tokens},
           {"bytes_per_token", cost.bytes_per_token},
           {"bits_per_value", cost.bits_per_value},
+          {"stored_bits_per_value", cost.stored_bits},
           {"kl",
            {{"mean", estimate_json(summary.kl_mean)},
             {"median", estimate_json(summary.kl_median)},
@@ -212,7 +219,7 @@ std::vector<std::string> table_row(const Json& row) {
   return {row.at("recipe").get<std::string>(),
           std::to_string(row.at("context").get<int>()),
           format_number(row.at("bytes_per_token"), 0),
-          format_number(row.at("bits_per_value"), 2),
+          bits_text(row.at("bits_per_value"), row.at("stored_bits_per_value")),
           interval(kl.at("mean"), 5),
           number(kl.at("median"), 5),
           number(kl.at("p95"), 4),

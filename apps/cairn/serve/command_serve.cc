@@ -140,7 +140,7 @@ std::string url_of(const ServeOptions& options, int port) {
 std::string start_line(const ServeOptions& options, const ServeLoop& loop, const std::optional<api::Keys>& keys,
                        const std::string& url) {
   std::string line = "serving '" + options.served_name + "' at " + url + ": " + std::to_string(loop.context()) +
-                     " tokens of context, KV " + options.model.codec + " in " +
+                     " tokens of context, KV " + options.model.plan() + " in " +
                      format_bytes(static_cast<double>(options.loop.kv_budget_bytes));
   if (Store* store = loop.store(); store != nullptr) {
     line += ", store";

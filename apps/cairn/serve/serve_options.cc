@@ -179,7 +179,7 @@ Status check_serve_options(ServeOptions& options) {
       options.http_threads != 0 ? options.http_threads : options.loop.max_running + options.loop.max_waiting + 32;
   options.loop.patience = milliseconds(options.patience_s);
   options.loop.kv_budget_bytes = options.model.kv_budget;
-  options.loop.engine.codec = options.model.codec;
+  options.loop.engine.codec = options.model.plan();
   options.loop.engine.policy = options.model.policy;
   options.loop.engine.offload = OffloadPlace::named(options.model.offload_place, options.model.offload_bytes);
   options.loop.engine.context = options.model.context;
