@@ -27,6 +27,9 @@ std::size_t KvConnector::head_to_compute(std::span<const std::size_t> tiers, std
   if (!options_.break_even || rate == 0) return 0;
   double load_s = 0;
   for (const std::size_t tier : tiers) load_s += options_.store->expected_seconds(tier, record_bytes);
+  if (const double unpacked = unpacking_.per_second(); unpacked > 0) {
+    load_s += static_cast<double>(tiers.size()) / unpacked;
+  }
   const double compute_s = static_cast<double>(tiers.size() * kBlockTokens) / rate;
   if (load_s >= compute_s) {
     if (guard_streak_.fetch_add(1) % kProbeEvery == kProbeEvery - 1) return 0;

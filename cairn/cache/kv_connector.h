@@ -65,6 +65,11 @@ class KvConnector {
   // Prefill went so fast: what a load must beat.
   void observe_prefill(std::size_t tokens, double seconds) { prefill_.observe(static_cast<double>(tokens), seconds); }
 
+  // What was read went so fast into pages: nothing to speak of, save from a cold form.
+  void observe_unpacking(std::size_t blocks, double seconds) {
+    unpacking_.observe(static_cast<double>(blocks), seconds);
+  }
+
   void count_loaded(std::size_t blocks) { blocks_loaded_.fetch_add(blocks, std::memory_order_relaxed); }
   void count_heads(std::size_t blocks) { heads_computed_.fetch_add(blocks, std::memory_order_relaxed); }
   void count_refused() { blocks_refused_.fetch_add(1, std::memory_order_relaxed); }
@@ -74,7 +79,7 @@ class KvConnector {
 
  private:
   const KvConnectorOptions options_;
-  ReadRate prefill_;
+  ReadRate prefill_, unpacking_;
   std::atomic<std::uint64_t> blocks_loaded_{0}, blocks_written_{0}, loads_skipped_{0}, blocks_refused_{0},
       heads_computed_{0};
   std::atomic<std::uint64_t> load_nanoseconds_{0}, write_nanoseconds_{0};

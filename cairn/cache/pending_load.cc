@@ -200,6 +200,7 @@ std::size_t PendingLoad::fill_to(std::size_t table, ThreadPool* pool) {
   for (; tables_ <= table && sound_ > 0; ++tables_) {
     const std::size_t there = load_->wait_part(parts_before(core_, tables_ + 1) - 1);
     sound_ = std::min(sound_, there - std::min(there, skipped_));
+    const auto start = std::chrono::steady_clock::now();
     std::atomic<std::size_t> first_bad{sound_};
     const auto fill_one = [&](std::size_t i) {
       if (fill(tables_, i)) return;
@@ -214,6 +215,8 @@ std::size_t PendingLoad::fill_to(std::size_t table, ThreadPool* pool) {
     }
     if (first_bad < sound_) connector_.count_refused();
     sound_ = first_bad;
+    unpack_s_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    if (tables_ + 1 == core_.tables.size()) connector_.observe_unpacking(sound_, unpack_s_);
   }
   if (sound_ == 0) tables_ = core_.tables.size();
   return sound_;
