@@ -100,6 +100,67 @@ class Budgets(CommandLine):
         self.assert_error(USAGE, "ends in .toml", *ask, "tova+profile=budgets")
 
 
+class TuneCold(CommandLine):
+    def setUp(self):
+        super().setUp()
+        self.text = self.file("text.txt", b"A lake lay still behind the hill, and nobody came. " * 260)
+        self.tables = self.folder / "model.cold"
+
+    def fit(self, *arguments, output=None):
+        return self.output("tune", "cold", MODEL, self.text, "--tokens", "1024", "--window", "512", "-o",
+                           output or self.tables, *arguments)
+
+    def test_a_store_in_a_cold_form_gives_back_what_was_computed(self):
+        report = json.loads(self.fit("--bits", "2", "--json", "-t", "2"))
+        self.assertEqual(report["format"], "cairn.tune.cold.v1")
+        self.assertLessEqual(report["bits"], 2)
+        self.assertGreater(report["bits"], 1.8)
+        other = self.folder / "other.cold"
+        self.assertIn("--store-codec", self.fit("--bits", "2", "-t", "1", output=other).decode())
+        self.assertEqual(self.tables.read_bytes(), other.read_bytes())
+
+        prompt = "A lake lay still behind the hill, and a boat came. " * 20
+        ask = ["run", MODEL, "-p", prompt, "-n", "8", "--json"]
+        cold = ["--store-codec", self.tables]
+        computed = json.loads(self.output(*ask, *cold))
+        stores = {}
+        for name, form in ("cold", cold), ("exact", []):
+            stores[name] = self.folder / name
+            first = json.loads(self.output(*ask, *form, "--store", stores[name]))
+            again = json.loads(self.output(*ask, *form, "--store", stores[name]))
+            self.assertEqual(first["reused_tokens"], 0)
+            self.assertGreater(again["reused_tokens"], 64)
+            self.assertEqual(first["text"], again["text"])
+            if name == "cold":
+                self.assertEqual(first["text"], computed["text"])
+        size = {name: sum(f.stat().st_blocks for f in store.glob("segments/*")) for name, store in stores.items()}
+        self.assertLess(size["cold"] * 2, size["exact"])
+        # Blocks of one recipe are nothing to another.
+        strange = json.loads(self.output(*ask, *cold, "--store", stores["exact"]))
+        self.assertEqual(strange["reused_tokens"], 0)
+        judged = json.loads(self.output("eval", "kld", MODEL, self.text, "--recipes", f"raw_f16+cold={self.tables}",
+                                        "--contexts", "256", "--windows", "1", "--json"))
+        self.assertGreater(judged["rows"][0]["stored_bits_per_value"], 0)
+        self.assertLess(judged["rows"][0]["stored_bits_per_value"], 8)
+
+    def test_what_is_wrong_is_said(self):
+        self.fit("--bits", "2")
+        run = ["run", MODEL, "-p", "x"]
+        damaged = bytearray(self.tables.read_bytes())
+        damaged[len(damaged) // 2] ^= 1
+        self.assert_error(CORRUPT, "truncated or damaged", *run, "--store-codec", self.file("broken.cold", bytes(damaged)))
+        self.assert_error(USAGE, "not for codec 'pq4'", *run, "--codec", f"pq4+codebooks={self.tables}")
+        self.assert_error(USAGE, "recent=N", *run, "--codec", "tok4+recent=1", "--store-codec", self.tables)
+        self.assert_error(UNSUPPORTED, "'zip' does not work with a cold form", *run, "--codec", "zip", "--store-codec",
+                          self.tables)
+        self.assert_error(NOT_FOUND, "none.cold", *run, "--store-codec", self.folder / "none.cold")
+        self.assert_error(USAGE, "no form", *run, "--store-codec", "")
+        self.assert_error(USAGE, "without it", *run, "--store-codec", "a+b.cold")
+        self.assert_error(USAGE, "--bits", "tune", "cold", MODEL, self.text, "-o", self.tables, "--bits", "0.1")
+        self.assert_error(USAGE, "too few to train on", "tune", "cold", MODEL, self.text, "-o", self.tables, "--tokens",
+                          "100")
+
+
 class TuneRotate(CommandLine):
     def setUp(self):
         super().setUp()

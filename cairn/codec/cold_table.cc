@@ -9,6 +9,10 @@
 namespace cairn::cold {
 namespace {
 
+// Half octaves that steps are finer for each octave of saliency. It is an estimate that is right for about half of what
+// differs between tokens, and finer steps cost bits: from 0.7 to 1 makes no difference on SmolLM2, 1.3 is worse.
+constexpr float kFiner = 0.7f;
+
 std::unexpected<Error> wrong(const std::string& what) {
   return fail(ErrorCode::kCorrupt, "a table of the cold form is wrong: " + what);
 }
@@ -21,7 +25,7 @@ bool all_finite(std::span<const float> values) {
 
 std::uint32_t scale_symbol(float saliency) {
   const float halves =
-      std::clamp(std::nearbyint(saliency), static_cast<float>(kLeastScale), static_cast<float>(kGreatestScale));
+      std::clamp(std::nearbyint(kFiner * saliency), static_cast<float>(kLeastScale), static_cast<float>(kGreatestScale));
   return static_cast<std::uint32_t>(kScaleMiddle + static_cast<std::int32_t>(halves));
 }
 

@@ -31,7 +31,7 @@ inline constexpr std::uint32_t kMaxWidth = 2048;   // channels of all KV heads
 // Scales of a token's steps are half octaves; their symbol says how many, kScaleMiddle is none.
 inline constexpr std::int32_t kScaleMiddle = 4;
 inline constexpr std::int32_t kLeastScale = -2, kGreatestScale = 20;
-// The symbol for a saliency. Half of it makes steps finer: it is an estimate, and finer steps cost bits.
+// The symbol for a saliency.
 std::uint32_t scale_symbol(float saliency);
 // What steps are divided by; for any symbol.
 float scale_of(std::uint32_t symbol);
