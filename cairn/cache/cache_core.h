@@ -89,7 +89,7 @@ struct PageForms {
   }
   const PageFormat& format(std::uint32_t form) const;  // of PageRef::form; lives as long as this
   std::size_t page_bytes(std::uint32_t form) const;    // the same
-  std::size_t closing_bytes() const;   // of the budget, for the page that closing adds; 0 if there is none
+  std::size_t closing_bytes() const;  // of the budget, for the page that closing adds; 0 if there is none
 };
 
 // The cold form of one layer that blocks pass through. Immutable.
@@ -112,10 +112,10 @@ struct LayerForms {
   bool encodes() const { return keys.encodes() || values.encodes(); }
   bool closes() const { return keys.closes || values.closes; }
   bool reads_mass() const { return keys.closed.codec->signals.mass || values.closed.codec->signals.mass; }
-  std::size_t open_bytes() const;      // of the budget, for an open block
-  std::size_t closed_bytes() const;    // of the budget, for a full one
-  std::size_t first_extra() const;     // of the budget, what the first full one takes beyond that
-  std::size_t closing_bytes() const;   // of the budget, for what closing one adds until its open form is let go
+  std::size_t open_bytes() const;     // of the budget, for an open block
+  std::size_t closed_bytes() const;   // of the budget, for a full one
+  std::size_t first_extra() const;    // of the budget, what the first full one takes beyond that
+  std::size_t closing_bytes() const;  // of the budget, for what closing one adds until its open form is let go
   // That a sequence holds while it grows token by token: under a window those that it covers, and kKeptBehind.
   std::size_t max_blocks() const;
 };

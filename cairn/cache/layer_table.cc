@@ -182,7 +182,8 @@ void LayerTable::close_blocks(std::span<const std::size_t> blocks, Reservation& 
       format.codec->encode(format, {entries_[blocks[at.layer]].page(at.slot).data(), mass}, pages[p].data());
     });
   }
-  for (std::size_t i = 0; i < blocks.size(); ++i) close(blocks[i], std::move(pages[2 * i]), std::move(pages[2 * i + 1]));
+  for (std::size_t i = 0; i < blocks.size(); ++i)
+    close(blocks[i], std::move(pages[2 * i]), std::move(pages[2 * i + 1]));
 }
 
 void LayerTable::count_cold(std::span<const std::size_t> blocks, CacheCore& core) const {
@@ -200,10 +201,8 @@ const ColdParts* LayerTable::cold_parts(std::size_t number) const {
   return block == blocks() ? nullptr : entries_[block].cold.get();
 }
 
-// Those of a pass are the last blocks.
-void LayerTable::let_go_of_cold_parts() {
-  if (!forms_->cold) return;
-  for (Entry& entry : entries_) entry.cold = nullptr;
+void LayerTable::let_go_of_cold_parts(std::size_t first) {
+  for (std::size_t block = lower_bound(first); block < blocks(); ++block) entries_[block].cold = nullptr;
 }
 
 // The pages of a block in their closed form, empty where a page is not encoded.

@@ -38,10 +38,10 @@ class LayerTable {
     // The open form of what has been encoded, until let_go_of_open_forms().
     PageRef open_keys{};
     PageRef open_values{};
-    bool unencodable = false;  // holds infinities or not-a-numbers
-    bool closed = false;       // encoded, or kept open for good
+    bool unencodable = false;                 // holds infinities or not-a-numbers
+    bool closed = false;                      // encoded, or kept open for good
     std::shared_ptr<const ColdParts> cold{};  // what it passed through, until let_go_of_cold_parts()
-    AttentionMass mass{};      // while the block is open, if the layer's codecs read it
+    AttentionMass mass{};                     // while the block is open, if the layer's codecs read it
     // Of a packed block, instead of `positions`: [kv_heads, kBlockTokens], or one list for all.
     std::shared_ptr<const std::vector<std::int32_t>> head_positions{};
 
@@ -88,7 +88,7 @@ class LayerTable {
   void close_blocks(std::span<const std::size_t> blocks, Reservation& room, ThreadPool& pool, CacheCore& core);
   // What the block with this number passed through in this pass, or null.
   const ColdParts* cold_parts(std::size_t number) const;
-  void let_go_of_cold_parts();
+  void let_go_of_cold_parts(std::size_t first);  // from this block number on
   // From block number `first` on.
   void let_go_of_open_forms(std::size_t first);
   // Back to the open form, where there still is one; attention is counted from nothing again.

@@ -302,7 +302,7 @@ void PassRunner::commit_part(std::size_t number, std::span<const TokenId> tokens
     block.before = {};
   }
   part.room = {};
-  const std::size_t end = state.closing_end(part.num_tokens);
+  const std::size_t first = state.closed_blocks, end = state.closing_end(part.num_tokens);
   for (cache::LayerTable& table : state.tables) {
     CAIRN_CHECK(
         all_closed(table, std::max<std::size_t>(state.closed_blocks, state.core->options.plan.sink_blocks), end));
@@ -312,7 +312,7 @@ void PassRunner::commit_part(std::size_t number, std::span<const TokenId> tokens
   state.in_pass = false;
   if (state.policy) state.policy->end_pass();
   state.seal_full_blocks();
-  for (cache::LayerTable& table : state.tables) table.let_go_of_cold_parts();
+  for (cache::LayerTable& table : state.tables) table.let_go_of_cold_parts(first);
   state.release_behind_windows();
   cache::retain_if_due(state, pool_);
   cache::offload_blocks(state);

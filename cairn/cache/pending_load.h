@@ -132,7 +132,7 @@ class PendingLoad {
   std::size_t skipped_ = 0;  // wanted, but before where the sequence joined
   std::size_t tables_ = 0;   // filled
   std::size_t sound_ = 0;
-  double unpack_s_ = 0;      // that filling took
+  double unpack_s_ = 0;  // that filling took
 };
 
 }  // namespace cairn::cache

@@ -56,14 +56,17 @@ float value_of(std::int32_t code, float shift) {
 }
 
 std::int32_t code_of(float steps) {
-  const float size = std::min(std::floor(std::fabs(steps) + 0.5f), kMaxCode);
-  return static_cast<std::int32_t>(std::copysign(size, steps));
+  const auto size = static_cast<std::int32_t>(std::min(std::fabs(steps) + 0.5f, kMaxCode));
+  return steps < 0.0f ? -size : size;
 }
 
 }  // namespace
 
 ColdRotation::ColdRotation(const RopeSpec& spec)
-    : spec_(spec), frequencies_(spec.inverse_frequencies()), cos_(kBlockTokens * frequencies_.size()), sin_(cos_.size()) {
+    : spec_(spec),
+      frequencies_(spec.inverse_frequencies()),
+      cos_(kBlockTokens * frequencies_.size()),
+      sin_(cos_.size()) {
   for (std::size_t i = 0; i < cos_.size(); ++i) {
     const double angle = static_cast<double>(i / frequencies_.size()) * frequencies_[i % frequencies_.size()];
     cos_[i] = std::cos(angle);
@@ -113,8 +116,9 @@ void ColdRotation::turn(std::span<const std::int32_t> positions, std::uint32_t h
 
 Result<std::shared_ptr<const ColdForm>> ColdForm::make(std::shared_ptr<const Codebooks> tables) {
   if (tables->codec_id() != cold::kTableId) {
-    return fail(ErrorCode::kInvalidArgument, "these are the codebooks of a codec, not the tables of a cold form; make "
-                                             "those with 'cairn tune cold'");
+    return fail(ErrorCode::kInvalidArgument,
+                "these are the codebooks of a codec, not the tables of a cold form; make "
+                "those with 'cairn tune cold'");
   }
   CAIRN_TRY_VOID(cold::check_shape(tables->shape()));
   for (std::uint32_t layer = 0; layer < tables->layers(); ++layer) {
@@ -131,6 +135,8 @@ ColdForm::ColdForm(std::shared_ptr<const Codebooks> tables) : tables_(std::move(
     Slot& slot = slots_.emplace_back();
     slot.view = cold::TableView::of(shape(), tables_->table(static_cast<std::uint32_t>(at.layer), at.slot));
     for (std::uint32_t run = 0; run < slot.view.runs(); ++run) slot.runs.emplace_back(slot.view.run(run));
+    slot.saliency.resize(std::size_t{cold::width_of(shape())} * kPanelRows);
+    for (std::size_t d = 0; d < cold::width_of(shape()); ++d) slot.saliency[d * kPanelRows] = slot.view.saliency[d];
   }
 }
 
@@ -139,18 +145,18 @@ ColdParts ColdForm::encode(std::uint32_t layer, const ColdRotation& rotation, co
   const Slot& keys = slot({layer, PageSlot::kKeys});
   const std::uint32_t n = cold::width_of(shape());
   rotation.undo(block.positions, shape().head_dim, k);
+  const std::vector<float> centred = without_mean(keys, k);
+  std::vector<float> saliency(kBlockTokens * kPanelRows);
+  kernels().turn_rows(centred.data(), n, kBlockTokens, n, kPanelRows, keys.saliency.data(), saliency.data());
   std::array<std::uint8_t, kBlockTokens> scales;
   for (std::size_t t = 0; t < kBlockTokens; ++t) {
-    float saliency = 0;
-    for (std::uint32_t d = 0; d < n; ++d) {
-      saliency = std::fma(k[t * n + d] - keys.view.mean[d], keys.view.saliency[d], saliency);
-    }
-    scales[t] = static_cast<std::uint8_t>(cold::scale_symbol(saliency));
+    scales[t] = static_cast<std::uint8_t>(cold::scale_symbol(saliency[t * kPanelRows]));
   }
   ColdParts parts;
-  parts.keys = encode_rows(keys, scales, block.first, k);
+  parts.keys = encode_rows(keys, centred, scales, block.first, k);
   rotation.redo(block.positions, shape().head_dim, k);
-  parts.values = encode_rows(slot({layer, PageSlot::kValues}), scales, block.first, v);
+  const Slot& values = slot({layer, PageSlot::kValues});
+  parts.values = encode_rows(values, without_mean(values, v), scales, block.first, v);
   return parts;
 }
 
@@ -161,17 +167,26 @@ bool ColdForm::decode(LayerSlot at, const ColdRotation& rotation, const ColdBloc
   return true;
 }
 
-std::vector<std::byte> ColdForm::encode_rows(const Slot& slot, std::span<const std::uint8_t> scales, bool first,
+std::vector<float> ColdForm::without_mean(const Slot& slot, std::span<const float> rows) const {
+  const std::uint32_t n = cold::width_of(shape());
+  std::vector<float> centred(rows.size());
+  for (std::size_t first = 0; first < rows.size(); first += n) {
+    for (std::uint32_t d = 0; d < n; ++d) centred[first + d] = rows[first + d] - slot.view.mean[d];
+  }
+  return centred;
+}
+
+std::vector<std::byte> ColdForm::encode_rows(const Slot& slot, std::span<const float> centred,
+                                             std::span<const std::uint8_t> scales, bool first,
                                              std::span<float> rows) const {
   const std::uint32_t n = cold::width_of(shape()), axes = slot.view.axes;
-  std::vector<float> centred(rows.size()), on_axes(std::size_t{kBlockTokens} * axes), by_axis(on_axes.size());
-  for (std::size_t i = 0; i < rows.size(); ++i) centred[i] = rows[i] - slot.view.mean[i % n];
+  std::vector<float> on_axes(std::size_t{kBlockTokens} * axes), by_axis(on_axes.size());
   kernels().turn_rows(centred.data(), n, kBlockTokens, n, axes, slot.view.forward, on_axes.data());
   kernels().transpose(on_axes.data(), kBlockTokens, axes, by_axis.data());
 
   std::array<float, kBlockTokens> fine;
   std::ranges::transform(scales, fine.begin(), cold::scale_of);
-  rans::Writer writer;
+  rans::Writer writer(kBlockTokens * (1 + std::size_t{axes}));
   for (const std::uint8_t scale : scales) writer.put(slot.runs[0], scale);
   std::vector<std::byte> escaped;
   for (std::uint32_t i = 0; i < axes; ++i) {
@@ -216,7 +231,8 @@ bool ColdForm::decode_rows(const Slot& slot, bool first, std::span<const std::by
   std::array<float, kBlockTokens> steps;
   for (std::size_t t = 0; t < kBlockTokens; ++t) steps[t] = 1.0f / cold::scale_of(symbols[t]);
   std::array<float, rans::kSymbols> values;  // of the codes that stand in symbols
-  for (std::uint32_t s = 0; s < rans::kSymbols; ++s) values[s] = value_of(static_cast<std::int32_t>(s) - kMiddle, slot.view.shift);
+  for (std::uint32_t s = 0; s < rans::kSymbols; ++s)
+    values[s] = value_of(static_cast<std::int32_t>(s) - kMiddle, slot.view.shift);
   std::vector<float> by_axis(std::size_t{kBlockTokens} * axes), on_axes(by_axis.size());
   for (std::uint32_t i = 0; i < axes; ++i) {
     reader.get(slot.runs[1 + i / cold::kRunAxes], kBlockTokens, symbols.data());
@@ -237,7 +253,9 @@ bool ColdForm::decode_rows(const Slot& slot, bool first, std::span<const std::by
   kernels().transpose(by_axis.data(), axes, kBlockTokens, on_axes.data());
   std::vector<float> turned(rows.size());
   kernels().turn_rows(on_axes.data(), axes, kBlockTokens, axes, n, slot.view.back, turned.data());
-  for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = turned[i] + slot.view.mean[i % n];
+  for (std::size_t i = 0; i < rows.size(); i += n) {
+    for (std::uint32_t d = 0; d < n; ++d) rows[i + d] = turned[i + d] + slot.view.mean[d];
+  }
   if (first) {
     std::vector<std::uint16_t> exact(n);
     std::memcpy(exact.data(), part.data() + part.size() - exact_bytes, exact_bytes);

@@ -73,11 +73,14 @@ class ColdForm {
   struct Slot {
     cold::TableView view;
     std::vector<rans::Table> runs;  // of the scales, then of the codes
+    std::vector<float> saliency;    // [n, 16] as turn_rows() takes it: one column, and zeros
   };
   explicit ColdForm(std::shared_ptr<const Codebooks> tables);
   const Slot& slot(LayerSlot at) const { return slots_[at.index()]; }
-  std::vector<std::byte> encode_rows(const Slot& slot, std::span<const std::uint8_t> scales, bool first,
-                                     std::span<float> rows) const;
+  std::vector<float> without_mean(const Slot& slot, std::span<const float> rows) const;
+  // Replaces `rows` by what decode_rows() gives for the bytes.
+  std::vector<std::byte> encode_rows(const Slot& slot, std::span<const float> centred,
+                                     std::span<const std::uint8_t> scales, bool first, std::span<float> rows) const;
   bool decode_rows(const Slot& slot, bool first, std::span<const std::byte> part, std::span<float> rows) const;
 
   const std::shared_ptr<const Codebooks> tables_;

@@ -133,7 +133,7 @@ TEST(ColdForm, WhatDrawsAttentionGetsFinerSteps) {
   const auto form = form_of({.saliency = 1.0f});
   Case c;
   c.rotation = ColdRotation(RopeSpec{});
-  for (std::size_t d = 0; d < kWidth; ++d) c.k[3 * kWidth + d] += 0.2f;  // ten octaves more than others, halved
+  for (std::size_t d = 0; d < kWidth; ++d) c.k[3 * kWidth + d] += 0.4f;  // twenty octaves more than others
   std::vector<float> k = c.k, v = c.v;
   form->encode(0, c.rotation, c.block(), k, v);
   const auto error = [&](std::size_t t) {
@@ -243,7 +243,8 @@ TEST(ColdTable, WhatNobodyCouldTrustIsRefused) {
 }
 
 TEST(ColdForm, OtherCodebooksAndOddShapesAreRefused) {
-  auto other = Codebooks::make(Digest{}, 72, kShape, {testing::make_cold_table(kShape), testing::make_cold_table(kShape)});
+  auto other =
+      Codebooks::make(Digest{}, 72, kShape, {testing::make_cold_table(kShape), testing::make_cold_table(kShape)});
   const auto wrong = ColdForm::make(std::make_shared<const Codebooks>(*std::move(other)));
   ASSERT_FALSE(wrong);
   EXPECT_EQ(wrong.error().code, ErrorCode::kInvalidArgument);

@@ -24,8 +24,8 @@ bool all_finite(std::span<const float> values) {
 }  // namespace
 
 std::uint32_t scale_symbol(float saliency) {
-  const float halves =
-      std::clamp(std::nearbyint(kFiner * saliency), static_cast<float>(kLeastScale), static_cast<float>(kGreatestScale));
+  const float halves = std::clamp(std::nearbyint(kFiner * saliency), static_cast<float>(kLeastScale),
+                                  static_cast<float>(kGreatestScale));
   return static_cast<std::uint32_t>(kScaleMiddle + static_cast<std::int32_t>(halves));
 }
 
@@ -68,7 +68,8 @@ Status check_table(PageShape shape, std::span<const std::byte> table) {
     return wrong("it holds what is not a finite number, or a shift of more than half a step");
   }
   for (std::uint32_t run = 0; run < view.runs(); ++run) {
-    if (!rans::is_table(view.run(run))) return wrong("the frequencies of run " + std::to_string(run) + " do not sum up");
+    if (!rans::is_table(view.run(run)))
+      return wrong("the frequencies of run " + std::to_string(run) + " do not sum up");
     if (run > 0 && view.run(run).back() == 0) return wrong("run " + std::to_string(run) + " cannot code what is rare");
   }
   for (std::int32_t halves = kLeastScale; halves <= kGreatestScale; ++halves) {

@@ -23,10 +23,10 @@
 
 namespace cairn::cold {
 
-inline constexpr std::uint32_t kTableId = 80;      // codec_id() of the codebooks
-inline constexpr std::uint32_t kAxesUnit = 16;     // kept axes are a multiple of it
-inline constexpr std::uint32_t kRunAxes = 8;       // that share frequencies
-inline constexpr std::uint32_t kMaxWidth = 2048;   // channels of all KV heads
+inline constexpr std::uint32_t kTableId = 80;     // codec_id() of the codebooks
+inline constexpr std::uint32_t kAxesUnit = 16;    // kept axes are a multiple of it
+inline constexpr std::uint32_t kRunAxes = 8;      // that share frequencies
+inline constexpr std::uint32_t kMaxWidth = 2048;  // channels of all KV heads
 
 // Scales of a token's steps are half octaves; their symbol says how many, kScaleMiddle is none.
 inline constexpr std::int32_t kScaleMiddle = 4;
@@ -77,8 +77,8 @@ struct TableView {
 // kUnsupported for a model whose layers a cold form cannot hold.
 Status check_shape(PageShape shape);
 
-// The table of one layer and slot as encoder and decoder trust it: kCorrupt when it has the wrong size, a number that is
-// not finite, axes that make no sense, or frequencies that are none.
+// The table of one layer and slot as encoder and decoder trust it: kCorrupt when it has the wrong size, a number that
+// is not finite, axes that make no sense, or frequencies that are none.
 Status check_table(PageShape shape, std::span<const std::byte> table);
 
 }  // namespace cairn::cold

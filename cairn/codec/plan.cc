@@ -74,8 +74,9 @@ Status set_part(CodecPlan& plan, std::string_view part) {
     CAIRN_TRY(Codebooks tables, Codebooks::read(std::string(amount)));
     CAIRN_TRY(plan.cold, ColdForm::make(std::make_shared<const Codebooks>(std::move(tables))));
   } else {
-    return fail(ErrorCode::kInvalidArgument, "unknown plan part '" + std::string(part) +
-                                                 "'; the parts are sinks=N, recent=N, prefill=exact, codebooks=FILE, cold=FILE");
+    return fail(ErrorCode::kInvalidArgument,
+                "unknown plan part '" + std::string(part) +
+                    "'; the parts are sinks=N, recent=N, prefill=exact, codebooks=FILE, cold=FILE");
   }
   return {};
 }

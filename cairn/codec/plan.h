@@ -36,7 +36,7 @@ struct CodecPlan {
   // query sees the blocks before its own as they are stored.
   bool exact_prefill = false;
   std::shared_ptr<const Codebooks> codebooks;  // null unless a codec needs them
-  std::shared_ptr<const ColdForm> cold;        // that full blocks pass through, and lie in a store in; null: they do not
+  std::shared_ptr<const ColdForm> cold;  // that full blocks pass through, and lie in a store in; null: they do not
 
   // Nothing is lost beyond the rounding to an element type.
   bool exact() const;
@@ -62,8 +62,9 @@ struct PlanTarget {
 };
 
 // "K", "K/V" (a codec for keys, one for values) or the name of a plan file ("*.toml"), then any of "+sinks=N",
-// "+recent=N", "+prefill=exact", "+codebooks=FILE" and "+cold=FILE". Errors: kUnsupported (unknown codec, or one that this shape or
-// the lack of codebooks rules out), kInvalidArgument (malformed, or made for another model), those of the files.
+// "+recent=N", "+prefill=exact", "+codebooks=FILE" and "+cold=FILE". Errors: kUnsupported (unknown codec, or one that
+// this shape or the lack of codebooks rules out), kInvalidArgument (malformed, or made for another model), those of the
+// files.
 //
 // A plan file fixes all of that itself, save that parts may be added.
 Result<CodecPlan> make_plan(std::string_view spec, const PlanTarget& target);

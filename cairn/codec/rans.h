@@ -50,6 +50,8 @@ struct Coded {
 // Takes the symbols in the order in which they will be read; codes them backwards at the end. Thread-compatible.
 class Writer {
  public:
+  explicit Writer(std::size_t symbols) { steps_.reserve(symbols); }  // about so many
+
   // `table` must outlive the writer. Requires: table.has(symbol).
   void put(const Table& table, std::uint32_t symbol) {
     steps_.push_back({table.firsts_[symbol], table.frequencies_[symbol]});

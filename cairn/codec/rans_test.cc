@@ -39,7 +39,7 @@ TEST(Rans, GivesBackWhatWasPutInCloseToTheEntropy) {
       ASSERT_TRUE(is_table(frequencies));
       const Table table(frequencies);
       const auto symbols = draw(frequencies, 4096, random);
-      Writer writer;
+      Writer writer(4096);
       double entropy = 0;
       for (const std::uint8_t symbol : symbols) {
         writer.put(table, symbol);
@@ -71,7 +71,7 @@ TEST(Rans, EverySetReadsTheSame) {
   const std::vector<std::uint32_t> slots[] = {slots_of(flat), slots_of(steep)};
   for (const std::size_t words_kept : {std::size_t{100000}, std::size_t{37}, std::size_t{1}, std::size_t{0}}) {
     std::vector<std::uint8_t> symbols;
-    Writer writer;
+    Writer writer(4096);
     for (std::size_t i = 0; i < 20; ++i) {
       for (const std::uint8_t symbol : draw(i % 2 == 0 ? flat : steep, 48, random)) writer.put(tables[i % 2], symbol);
     }
@@ -97,7 +97,7 @@ TEST(Rans, WhatIsMissingOrTooMuchShows) {
   const auto frequencies = frequencies_of(falling(0.9, 64), 0);
   const Table table(frequencies);
   SeededRandom random(3);
-  Writer writer;
+  Writer writer(4096);
   for (const std::uint8_t symbol : draw(frequencies, 320, random)) writer.put(table, symbol);
   const Coded coded = writer.finish();
   std::vector<std::uint8_t> read(320);

@@ -147,7 +147,8 @@ TEST_P(StoredReuse, ASlowTierIsNotWaitedFor) {
   EXPECT_GT(guarded->connector()->stats().loads_skipped, before);
 }
 
-INSTANTIATE_TEST_SUITE_P(Codecs, StoredReuse, ::testing::Values("raw_f16", "tok4", "kivi2-g32", "raw_f32/tok8", "zip", "raw_f16+cold",
+INSTANTIATE_TEST_SUITE_P(Codecs, StoredReuse,
+                         ::testing::Values("raw_f16", "tok4", "kivi2-g32", "raw_f32/tok8", "zip", "raw_f16+cold",
                                            "tok8+cold"),
                          [](const auto& codec) {
                            std::string name = codec.param;

@@ -3,8 +3,8 @@
 #pragma once
 
 #include "cairn/kernels/elementwise-inl.h"
-#include "cairn/kernels/sketches-inl.h"
 #include "cairn/kernels/rans-inl.h"
+#include "cairn/kernels/sketches-inl.h"
 
 namespace cairn {
 namespace {

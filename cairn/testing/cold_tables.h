@@ -18,9 +18,9 @@
 namespace cairn::testing {
 
 struct ColdTableSpec {
-  std::uint32_t axes = 0;    // 0: all
+  std::uint32_t axes = 0;  // 0: all
   float step = 0.5f;
-  float saliency = 0.0f;     // of each channel
+  float saliency = 0.0f;  // of each channel
 };
 
 // Orthogonal axes by Gram and Schmidt, all with the same step; frequencies of a normal distribution.

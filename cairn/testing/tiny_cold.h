@@ -16,8 +16,8 @@
 
 namespace cairn {
 
-// The plan `codec`, where it ends in "+cold", with tables of a cold form for the model, that fit it badly; else as it is.
-// Empty after a failure.
+// The plan `codec`, where it ends in "+cold", with tables of a cold form for the model, that fit it badly; else as it
+// is. Empty after a failure.
 inline std::string with_cold_tables(std::span<const std::byte> model, const std::string& codec) {
   static std::atomic<int> number{0};
   if (!codec.ends_with("+cold")) return codec;

@@ -68,8 +68,7 @@ Eigen::VectorXd regress(const Matrix& centred, std::span<const double> target, s
   const Eigen::RowVectorXd mean = x.colwise().mean();
   x.rowwise() -= mean;
   y.array() -= y.mean();
-  const Eigen::RowVectorXd spread =
-      (x.array().square().colwise().mean().sqrt() + 1e-6).matrix();
+  const Eigen::RowVectorXd spread = (x.array().square().colwise().mean().sqrt() + 1e-6).matrix();
   x.array().rowwise() /= spread.array();
   Matrix normal = x.transpose() * x;
   normal.diagonal().array() += kRidge;
@@ -168,7 +167,7 @@ void ColdTrainer::fit(std::size_t layer, const KvSamples& samples, const ColdSig
 ColdTrainer::Coded ColdTrainer::code(const Unit& unit, double step) const {
   const std::size_t n = shape_.values_per_token(), tokens = unit.scales.size(), runs = 1 + n / cold::kRunAxes;
   std::vector<std::array<double, rans::kSymbols>> seen(runs);
-  std::vector<double> beyond(n);  // bits of escaped codes, by axis
+  std::vector<double> beyond(n);     // bits of escaped codes, by axis
   std::vector<std::size_t> some(n);  // codes that are not zero, by axis
   double excess = 0, codes = 0;
   const auto inverse = static_cast<float>(1.0 / step);
@@ -206,7 +205,8 @@ ColdTrainer::Coded ColdTrainer::code(const Unit& unit, double step) const {
     const auto frequencies = rans::frequencies_of(seen[run], run == 0 ? cold::kScaleMiddle : kEscape);
     std::ranges::copy(frequencies, coded.counts.begin() + static_cast<std::ptrdiff_t>(run * rans::kSymbols));
     for (std::size_t s = 0; s < rans::kSymbols; ++s) {
-      if (frequencies[s] != 0) coded.bits -= seen[run][s] * std::log2(static_cast<double>(frequencies[s]) / rans::kTotal);
+      if (frequencies[s] != 0)
+        coded.bits -= seen[run][s] * std::log2(static_cast<double>(frequencies[s]) / rans::kTotal);
     }
   }
   for (std::size_t i = 0; i < coded.axes; ++i) coded.bits += beyond[i];

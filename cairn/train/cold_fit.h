@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tables of a cold form (codec/cold_form.h) for a model, from what it computes for a text. After KVTC's calibration:
-// the Karhunen-Loeve transform across heads, here of keys weighted by queries and of values weighted by the output
-// projection. One step then serves all axes, which is what its dynamic programme tends to where codes are entropy coded
-// (reverse water-filling); axes on which it never leaves zero are dropped.
+// The tables of a cold form (codec/cold_form.h) for a model, from what it computes for a text. After KVTC's
+// calibration: the Karhunen-Loeve transform across heads, here of keys weighted by queries and of values weighted by
+// the output projection. One step then serves all axes, which is what its dynamic programme tends to where codes are
+// entropy coded (reverse water-filling); axes on which it never leaves zero are dropped.
 #pragma once
 
 #include <cstddef>
@@ -31,7 +31,8 @@ class ColdTrainer {
   ColdTrainer(const KvSamples& samples, const ColdSignals& signals, std::span<const LayerSpec> layers,
               std::span<const std::vector<double>> value_weights, ThreadPool& pool, const Progress& on_progress = {});
 
-  // Bits for each value that the sample would take at this size of steps, 1 being a middling one; parts' heads included.
+  // Bits for each value that the sample would take at this size of steps, 1 being a middling one; parts' heads
+  // included.
   double bits(double step) const;
   // The size of steps at which it takes `bits`.
   double step_for(double bits) const;

@@ -32,12 +32,12 @@ class ColdSignals final : public SignalListener {
 
  private:
   struct Layer {
-    std::vector<float> keys;      // of this window, [window, kv_heads, head_dim]
-    std::vector<double> moments;  // sums, [kv_heads, head_dim, head_dim]
-    std::uint64_t queries = 0;    // that each head's moments sum up
-    std::vector<double> squares;  // of weights on their expectation, summed over heads and queries: [tokens]
+    std::vector<float> keys;          // of this window, [window, kv_heads, head_dim]
+    std::vector<double> moments;      // sums, [kv_heads, head_dim, head_dim]
+    std::uint64_t queries = 0;        // that each head's moments sum up
+    std::vector<double> squares;      // of weights on their expectation, summed over heads and queries: [tokens]
     std::vector<std::uint32_t> seen;  // by so many queries
-    std::size_t window = 0;       // that is listened to, counted from 1
+    std::size_t window = 0;           // that is listened to, counted from 1
   };
   void add_moments(const AttendedRows& rows, std::size_t row, Layer& layer) const;
   void add_weights(const AttendedRows& rows, std::size_t row, Layer& layer) const;

@@ -25,7 +25,7 @@ class KvSamples {
   struct Options {
     std::size_t max_tokens = 8192;
     std::uint32_t window = 0;
-    bool queries = false;  // query_moments() too
+    bool queries = false;            // query_moments() too
     SignalListener* also = nullptr;  // is told all of this too
   };
   static Result<KvSamples> collect(const Engine& engine, std::span<const TokenId> text, const Options& wanted,

@@ -172,7 +172,8 @@ Status run_ppl(const TextOptions& options) {
                                 {"perplexity", estimate_json(summary.perplexity)}});
       table.push_back({bench.recipes[r].text, std::to_string(context), std::to_string(summary.windows),
                        std::to_string(summary.tokens), format_number(text.cost.bytes_per_token, 0),
-                       bits_text(text.cost.bits_per_value, text.cost.stored_bits), format_estimate(summary.perplexity, 3)});
+                       bits_text(text.cost.bits_per_value, text.cost.stored_bits),
+                       format_estimate(summary.perplexity, 3)});
     }
     if (!outcome) break;
   }

@@ -51,8 +51,8 @@ Status run_cold(const ColdOptions& options) {
                                 {.on_progress = sampling.counter(), .cancel = &interrupt_flag()});
   sampling.finish();
   if (!samples) return std::unexpected(samples.error());
-  CAIRN_TRY(const auto weights, train::output_moments_of(options.model.model, engine->config().layers,
-                                                         engine->config().heads, shape));
+  CAIRN_TRY(const auto weights,
+            train::output_moments_of(options.model.model, engine->config().layers, engine->config().heads, shape));
   Progress fitting("Fitting axes");
   const train::ColdTrainer trainer(*samples, signals, layers, weights, engine->pool(), fitting.counter());
   fitting.finish();
@@ -81,7 +81,8 @@ Status run_cold(const ColdOptions& options) {
 }  // namespace
 
 void add_tune_cold_command(CLI::App& tune, Status& outcome) {
-  CLI::App* command = tune.add_subcommand("cold", "Fit a cold form to a model on a text: a store in an eighth of the bytes");
+  CLI::App* command =
+      tune.add_subcommand("cold", "Fit a cold form to a model on a text: a store in an eighth of the bytes");
   auto options = std::make_shared<ColdOptions>();
   add_model_argument(*command, options->model.model);
   command->add_option("text", options->text, "The text, a UTF-8 file; - for standard input")->required();

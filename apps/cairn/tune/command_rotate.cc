@@ -94,8 +94,8 @@ Status run_rotate(const RotateOptions& options) {
       {.on_progress = sampling.counter(), .cancel = &interrupt_flag()});
   sampling.finish();
   if (!samples) return std::unexpected(samples.error());
-  CAIRN_TRY(const auto weights, train::output_moments_of(options.model.model, engine->config().layers,
-                                                         engine->config().heads, shape));
+  CAIRN_TRY(const auto weights,
+            train::output_moments_of(options.model.model, engine->config().layers, engine->config().heads, shape));
 
   Progress fitting("Fitting axes");
   const train::AxesTrainer trainer(*samples, weights, engine->pool(), fitting.counter());

@@ -24,8 +24,7 @@ bool read_symbols(const std::uint32_t* slots, std::uint32_t count, RansWords& wo
     states = _mm512_add_epi32(_mm512_mullo_epi32(frequency, _mm512_srli_epi32(states, kRansBits)),
                               _mm512_and_si512(slot, twelve));
     const __mmask16 wants = _mm512_cmplt_epu32_mask(states, low);
-    const __m512i next =
-        _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(words.next)));
+    const __m512i next = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(words.next)));
     states = _mm512_mask_or_epi32(states, wants, _mm512_slli_epi32(states, 16), _mm512_maskz_expand_epi32(wants, next));
     words.next += std::popcount(static_cast<unsigned>(wants));
   }
