@@ -187,16 +187,21 @@ std::vector<std::byte> ColdForm::encode_rows(const Slot& slot, std::span<const f
   std::array<float, kBlockTokens> fine;
   std::ranges::transform(scales, fine.begin(), cold::scale_of);
   rans::Writer writer(kBlockTokens * (1 + std::size_t{axes}));
-  for (const std::uint8_t scale : scales) writer.put(slot.runs[0], scale);
+  writer.put(slot.runs[0], scales);
   std::vector<std::byte> escaped;
+  std::array<std::int32_t, kBlockTokens> codes;
+  std::array<std::uint8_t, kBlockTokens> symbols;
   for (std::uint32_t i = 0; i < axes; ++i) {
     const rans::Table& run = slot.runs[1 + i / cold::kRunAxes];
+    const float* of_axis = by_axis.data() + i * kBlockTokens;
+    for (std::size_t t = 0; t < kBlockTokens; ++t) codes[t] = code_of(of_axis[t] * fine[t]);
     for (std::size_t t = 0; t < kBlockTokens; ++t) {
-      const std::int32_t code = code_of(by_axis[i * kBlockTokens + t] * fine[t]);
-      const bool fits = std::abs(code) <= kMiddle && run.has(static_cast<std::uint32_t>(code + kMiddle));
-      writer.put(run, fits ? static_cast<std::uint32_t>(code + kMiddle) : kEscape);
-      if (!fits) put_varint(escaped, code);
+      const std::uint32_t symbol =
+          std::abs(codes[t]) <= kMiddle ? static_cast<std::uint32_t>(codes[t] + kMiddle) : kEscape;
+      symbols[t] = static_cast<std::uint8_t>(run.has(symbol) ? symbol : kEscape);
+      if (symbols[t] == kEscape) put_varint(escaped, codes[t]);
     }
+    writer.put(run, symbols);
   }
   const rans::Coded coded = writer.finish();
   const PartHead head{.words = static_cast<std::uint32_t>(coded.words.size()),

@@ -31,6 +31,12 @@ Table::Table(std::span<const std::uint16_t, kSymbols> frequencies) {
   }
 }
 
+void Writer::put(const Table& table, std::span<const std::uint8_t> symbols) {
+  for (const std::uint8_t symbol : symbols) {
+    steps_.push_back({table.firsts_[symbol], table.frequencies_[symbol]});
+  }
+}
+
 std::array<std::uint16_t, kSymbols> frequencies_of(std::span<const double, kSymbols> counts, std::uint32_t always) {
   const double total = std::accumulate(counts.begin(), counts.end(), 0.0);
   CAIRN_CHECK(total > 0);
@@ -52,17 +58,20 @@ Coded Writer::finish() const {
   CAIRN_CHECK(steps_.size() % kStates == 0);
   Coded coded;
   coded.states.fill(kRansLow);
+  coded.words.resize(steps_.size());  // at most one each; filled from the end
+  std::uint16_t* const end = coded.words.data() + coded.words.size();
+  std::uint16_t* words = end;
   for (std::size_t i = steps_.size(); i-- > 0;) {
     const Step step = steps_[i];
-    std::uint32_t& state = coded.states[i % kStates];
-    const std::uint64_t limit = std::uint64_t{kRansLow >> kRansBits << kWordBits} * step.frequency;
-    if (state >= limit) {
-      coded.words.push_back(static_cast<std::uint16_t>(state));
-      state >>= kWordBits;
-    }
-    state = state / step.frequency * kTotal + state % step.frequency + step.first;
+    std::uint32_t state = coded.states[i % kStates];
+    // Without a branch: which states let go of a word is as good as random.
+    const bool full = state >> (32 - kRansBits) >= step.frequency;
+    words[-1] = static_cast<std::uint16_t>(state);
+    words -= full ? 1 : 0;
+    state >>= full ? kWordBits : 0;
+    coded.states[i % kStates] = state / step.frequency * kTotal + state % step.frequency + step.first;
   }
-  std::ranges::reverse(coded.words);
+  coded.words.erase(coded.words.begin(), coded.words.begin() + (words - coded.words.data()));
   return coded;
 }
 

@@ -52,10 +52,8 @@ class Writer {
  public:
   explicit Writer(std::size_t symbols) { steps_.reserve(symbols); }  // about so many
 
-  // `table` must outlive the writer. Requires: table.has(symbol).
-  void put(const Table& table, std::uint32_t symbol) {
-    steps_.push_back({table.firsts_[symbol], table.frequencies_[symbol]});
-  }
+  // Requires: table.has() of each.
+  void put(const Table& table, std::span<const std::uint8_t> symbols);
   Coded finish() const;
 
  private:

@@ -41,8 +41,8 @@ TEST(Rans, GivesBackWhatWasPutInCloseToTheEntropy) {
       const auto symbols = draw(frequencies, 4096, random);
       Writer writer(4096);
       double entropy = 0;
+      writer.put(table, symbols);
       for (const std::uint8_t symbol : symbols) {
-        writer.put(table, symbol);
         entropy -= std::log2(frequencies[symbol] / double{kTotal});
       }
       const Coded coded = writer.finish();
@@ -73,7 +73,7 @@ TEST(Rans, EverySetReadsTheSame) {
     std::vector<std::uint8_t> symbols;
     Writer writer(4096);
     for (std::size_t i = 0; i < 20; ++i) {
-      for (const std::uint8_t symbol : draw(i % 2 == 0 ? flat : steep, 48, random)) writer.put(tables[i % 2], symbol);
+      writer.put(tables[i % 2], draw(i % 2 == 0 ? flat : steep, 48, random));
     }
     Coded coded = writer.finish();
     coded.words.resize(std::min(coded.words.size(), words_kept));
@@ -98,7 +98,7 @@ TEST(Rans, WhatIsMissingOrTooMuchShows) {
   const Table table(frequencies);
   SeededRandom random(3);
   Writer writer(4096);
-  for (const std::uint8_t symbol : draw(frequencies, 320, random)) writer.put(table, symbol);
+  writer.put(table, draw(frequencies, 320, random));
   const Coded coded = writer.finish();
   std::vector<std::uint8_t> read(320);
   const auto finishes = [&](std::vector<std::uint16_t> words) {

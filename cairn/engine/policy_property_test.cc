@@ -18,6 +18,7 @@
 
 #include "cairn/policy/policy.h"
 #include "cairn/testing/policy_world.h"
+#include "cairn/testing/tiny_cold.h"
 #include "cairn/testing/tiny_engine.h"
 #include "cairn/testing/tiny_model.h"
 
@@ -54,7 +55,7 @@ struct Setting {
 std::unique_ptr<PolicyWorld> world(const Setting& setting, unsigned threads, bool reuse, bool policy = true) {
   EngineOptions options;
   options.kv_budget_bytes = std::size_t{64} << 20;
-  options.codec = setting.codec;
+  options.codec = with_cold_tables(family(setting.arch, threads), setting.codec);
   options.policy = policy ? setting.policy : "";
   options.reuse = reuse;
   // In one world it fills up now and then.
@@ -340,7 +341,9 @@ TEST(PolicyProperties, HoldAfterEveryStep) {
                                            "kivi2-g32+recent=1",
                                            "kivi4-g64+prefill=exact",
                                            "tok4+prefill=exact",
-                                           "raw_bf16"};
+                                           "raw_bf16",
+                                           "raw_f16+cold",
+                                           "tok4+cold"};
   std::uint64_t hits = 0;
   std::size_t rounds = 0, refusals = 0;
   // To see one again, or more than these.
@@ -363,7 +366,8 @@ TEST(PolicyProperties, HoldAfterEveryStep) {
 
 // Where prompts begin with what others kept.
 TEST(PolicyProperties, HoldWithKeptPrefixes) {
-  const std::vector<std::string> codecs = {"raw_f16", "raw_f32", "tok4", "kivi4-g32", "tok4+sinks=1"};
+  const std::vector<std::string> codecs = {"raw_f16",      "raw_f32",          "tok4", "kivi4-g32", "tok4+sinks=1",
+                                           "raw_f16+cold", "tok8+sinks=1+cold"};
   std::uint64_t hits = 0;
   const std::uint64_t begin = number_of("CAIRN_PROPERTY_SEED", 1), count = number_of("CAIRN_PROPERTY_ROUNDS", 25);
   for (std::uint64_t seed = begin; seed < begin + count && !HasFailure(); ++seed) {

@@ -278,8 +278,8 @@ CacheCost JudgedEngine::cost(const Sequence& sequence) {
   return {.bytes_per_token = held / static_cast<double>(sequence.size()),
           .bits_per_value = options.plan.mean_bits(options.layers.front().shape),
           .bytes_held = held,
-          .stored_bits = 8 * static_cast<double>(stats.cold_bytes) / stored_values,
-          .kept = retained ? held_tokens / static_cast<double>(policy.tokens_before) : 1};
+          .kept = retained ? held_tokens / static_cast<double>(policy.tokens_before) : 1,
+          .stored_bits = 8 * static_cast<double>(stats.cold_bytes) / stored_values};
 }
 
 }  // namespace cairn

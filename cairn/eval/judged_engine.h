@@ -71,8 +71,8 @@ struct CacheCost {
   double bytes_per_token = 0;  // all pages of the sequence over its tokens, open tail and rounding included
   double bits_per_value = 0;   // a full page over its values, metadata included
   double bytes_held = 0;       // all pages of the sequence
-  double stored_bits = 0;      // of a value in the cold form of the plan, 0 if it has none
   double kept = 1;             // of the tokens that a policy could let go, those that it kept or demoted
+  double stored_bits = 0;      // of a value in the cold form of the plan, 0 if it has none
 };
 
 // Thread-compatible; shares weights and threads with the engine it was made from, so one of them may compute at a time.

@@ -4,7 +4,6 @@
 
 #include <unistd.h>
 
-#include <atomic>
 #include <cstddef>
 #include <filesystem>
 #include <span>
@@ -16,19 +15,19 @@
 
 namespace cairn {
 
-// The plan `codec`, where it ends in "+cold", with tables of a cold form for the model, that fit it badly; else as it
-// is. Empty after a failure.
-inline std::string with_cold_tables(std::span<const std::byte> model, const std::string& codec) {
-  static std::atomic<int> number{0};
-  if (!codec.ends_with("+cold")) return codec;
-  const auto engine = load_tiny(model, EngineOptions());
-  if (!engine) return "";
-  const PageShape shape = (*engine)->config().each_layer.front().cache.shape;
-  const auto tables = testing::make_cold_tables((*engine)->recipe().weights, (*engine)->config().layers, shape);
+// The plan `codec`, where it ends in "+cold", with a file of tables for the engine's model, that fit it badly; else as
+// it is, and also where the model can have none.
+inline std::string with_cold_tables(const Engine& engine, const std::string& codec) {
+  const PageShape shape = engine.config().each_layer.front().cache.shape;
+  if (!codec.ends_with("+cold") || !cold::check_shape(shape)) return codec;
+  const auto tables = testing::make_cold_tables(engine.recipe().weights, engine.config().layers, shape);
   const auto path = std::filesystem::temp_directory_path() /
-                    ("cairn-tiny-" + std::to_string(::getpid()) + "-" + std::to_string(++number) + ".cold");
-  if (!tables || !tables->write(path.string())) return "";
-  return codec + "=" + path.string();
+                    ("cairn-tiny-" + std::to_string(::getpid()) + "-" + tables->digest().hex().substr(0, 16) + ".cold");
+  return tables->write(path.string()) ? codec + "=" + path.string() : codec;
+}
+inline std::string with_cold_tables(std::span<const std::byte> model, const std::string& codec) {
+  const auto engine = load_tiny(model, EngineOptions());
+  return engine ? with_cold_tables(**engine, codec) : codec;
 }
 
 }  // namespace cairn
