@@ -259,7 +259,7 @@ class Round {
 
   static bool same(const StepOutcome& a, const StepOutcome& b) {
     return a.refused.has_value() == b.refused.has_value() && a.logits.size() == b.logits.size() &&
-           std::memcmp(a.logits.data(), b.logits.data(), a.logits.size() * sizeof(float)) == 0;
+           (a.logits.empty() || std::memcmp(a.logits.data(), b.logits.data(), a.logits.size() * sizeof(float)) == 0);
   }
 
   void take(const PolicyStep& step) {
