@@ -56,7 +56,8 @@ float value_of(std::int32_t code, float shift) {
 }
 
 std::int32_t code_of(float steps) {
-  const auto size = static_cast<std::int32_t>(std::min(std::fabs(steps) + 0.5f, kMaxCode));
+  const float rounded = std::fabs(steps) + 0.5f;
+  const auto size = static_cast<std::int32_t>(rounded < kMaxCode ? rounded : kMaxCode);  // also what is no number
   return steps < 0.0f ? -size : size;
 }
 
@@ -227,7 +228,7 @@ bool ColdForm::decode_rows(const Slot& slot, bool first, std::span<const std::by
   const std::size_t exact_bytes = first ? n * sizeof(std::uint16_t) : 0;
   if (part.size() != sizeof head + std::uint64_t{2} * head.words + head.escaped + exact_bytes) return false;
   std::vector<std::uint16_t> words(head.words);
-  std::memcpy(words.data(), part.data() + sizeof head, 2 * words.size());
+  std::ranges::copy(part.subspan(sizeof head, 2 * words.size()), std::as_writable_bytes(std::span(words)).begin());
   std::span<const std::byte> escaped = part.subspan(sizeof head + 2 * words.size(), head.escaped);
 
   rans::Reader reader(head.states, words);
